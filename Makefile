@@ -1,0 +1,56 @@
+# Sets up a .venv by itself, then does the work. Paths in here are relative, so the folder may have any name.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench-train lock clean
+
+UV_VERSION := 0.13.8
+PY := .venv/bin/python
+UV := .venv/bin/uv
+UV_STAMP := .venv/.uv-$(UV_VERSION)
+# The lock names CUDA's libraries, which PyTorch's other builds don't ask for: there it only pins versions.
+LOCKED := sync requirements.txt
+BACKEND := install --exact -r requirements.in -c requirements.txt --torch-backend "$(TORCH_BACKEND)"
+
+help: ## List what make can do here
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
+	@echo
+	@echo 'ARGS="..." hands arguments on to demo, test and bench-train.'
+	@echo 'TORCH_BACKEND=cpu installs the smaller CPU builds of PyTorch from its own index.'
+
+demo: .venv/.installed ## Train on synthetic meters and look at the masks
+	$(PY) -m wms.demo $(ARGS)
+
+test: lint ## Run the linters and all tests
+	$(PY) -m pytest -n 2 $(ARGS)
+
+lint: .venv/.installed ## Run the linters, the type checker and the dependency rules
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+
+bench-train: .venv/.installed ## Measure quality and speed of training (WMS_REAL_DATA names the photos)
+	$(PY) -m wms.bench $(ARGS)
+
+lock: $(UV_STAMP) ## Write requirements.txt anew from requirements.in
+	$(UV) pip compile requirements.in --output-file requirements.txt --python-version 3.11 --universal \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet $(UPGRADE)
+
+clean: ## Remove .venv and what the tools have cached
+	rm -rf .venv .cache .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis *.egg-info
+	find WMS devops -type d -name __pycache__ -prune -exec rm -rf {} +
+
+$(UV_STAMP):
+	@python="$$(command -v python3.11 || command -v python3)" \
+	  && "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "error: Python 3.11 or newer is needed; install it so that python3 starts it." >&2; exit 1; }; \
+	"$$python" -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
+	@touch $@
+
+.venv/.installed: requirements.txt pyproject.toml $(UV_STAMP)
+	$(UV) pip $(if $(TORCH_BACKEND),$(BACKEND),$(LOCKED)) --python $(PY)
+	$(UV) pip install --python $(PY) --quiet --no-deps --editable .
+	@touch $@

@@ -1,0 +1,1 @@
+"""Water-meter segmentation: data, model, training, registry and inference."""

@@ -1,0 +1,217 @@
+"""RunConfig: everything that decides what a training run does, frozen, typed and hashed.
+
+A recipe is one YAML file in WMS/configs. Unknown keys are refused with the nearest valid name. The hash
+covers the decisions (seed, data preparation, model, augmentation, optimisation) and leaves out where files
+lie and how fast they are read, so that the same experiment has the same hash on every machine.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self, get_args
+
+import yaml
+from pydantic import (
+    BaseModel,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from wms.config_sections import (
+    STRIDE,
+    UNHASHED,
+    AugmentationConfig,
+    DataConfig,
+    EvaluationConfig,
+    LossConfig,
+    ModelConfig,
+    OptimiserConfig,
+    ResolutionStage,
+    ScheduleConfig,
+    Section,
+    TrackingConfig,
+    TrainingConfig,
+)
+from wms.errors import ConfigError
+
+__all__ = [
+    "STRIDE",
+    "AugmentationConfig",
+    "DataConfig",
+    "EvaluationConfig",
+    "LossConfig",
+    "ModelConfig",
+    "OptimiserConfig",
+    "ResolutionStage",
+    "RunConfig",
+    "ScheduleConfig",
+    "Section",
+    "TrackingConfig",
+    "TrainingConfig",
+    "load_config",
+    "parse_config",
+]
+
+
+class RunConfig(Section):
+    """One training run, whole."""
+
+    name: str = Field(min_length=1, json_schema_extra=UNHASHED, description="The recipe's name.")
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    loss: LossConfig = LossConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    training: TrainingConfig
+    evaluation: EvaluationConfig = EvaluationConfig()
+    tracking: TrackingConfig = Field(default=TrackingConfig(), json_schema_extra=UNHASHED)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.training.batch_size < 2 and self.training.stages[0].size == STRIDE:
+            raise ValueError("batch_size 1 at 16 pixels leaves batch normalisation a single value to average")
+        if self.schedule.kind == "plateau" and self.schedule.warmup:
+            raise ValueError("schedule.warmup belongs to kind cosine; remove it or change schedule.kind")
+        if self.schedule.minimum > self.optimiser.learning_rate:
+            raise ValueError("schedule.minimum is larger than optimiser.learning_rate")
+        largest = max(stage.size for stage in self.training.stages)
+        if self.data.cache_size < largest:
+            raise ValueError(f"data.cache_size {self.data.cache_size} is smaller than the largest stage, {largest}")
+        return self
+
+    @property
+    def input_size(self) -> int:
+        """Side in pixels at which the trained model is validated, exported and served: the last stage's."""
+        return self.training.stages[-1].size
+
+    def decisions(self) -> dict[str, Any]:
+        """The part of the config that the hash covers, as plain JSON values."""
+        return _without_unhashed(self)
+
+    @property
+    def hash(self) -> str:
+        """Sha256 (64 hex digits) of the decisions; independent of key order, paths and the machine."""
+        text = json.dumps(self.decisions(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def with_changes(self, **changes: Any) -> RunConfig:
+        """A validated copy; keys are dotted with two underscores, as in data__folder=...
+
+        Raises ConfigError as `load_config` does.
+        """
+        values = self.model_dump(mode="json")
+        for key, value in changes.items():
+            *path, last = key.split("__")
+            target = values
+            for part in path:
+                below = target.setdefault(part, {})  # an unknown name is refused by the parsing below
+                if not isinstance(below, dict):
+                    raise ConfigError(
+                        f"The changed config: {key.replace('__', '.')!r} isn't a key; {part!r} holds a value."
+                    )
+                target = below
+            target[last] = value
+        return parse_config(values, "the changed config")
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML that refuses a key given twice, of which PyYAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        problem=f"the key {key.value!r} is given twice", problem_mark=key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def load_config(path: Path) -> RunConfig:
+    """Read a recipe.
+
+    Raises ConfigError (file, field, reason, nearest valid name) if it's absent, not YAML or not valid.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it isn't UTF-8 text"
+        raise ConfigError(f"Can't read the config {path}: {reason}; name one with --config.") from error
+    try:
+        values = yaml.load(text, _UniqueKeyLoader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "it can't be parsed"
+        raise ConfigError(f"{path}{where} isn't valid YAML: {problem}.") from error
+    return parse_config(values, str(path))
+
+
+def parse_config(values: object, source: str) -> RunConfig:
+    """Build a RunConfig from plain values; `source` names them in errors. Raises ConfigError."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{source}: a config is a mapping of keys to values, not {type(values).__name__}.")
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: " + "; ".join(_sentences(error)) + ".") from error
+
+
+def _sentences(error: ValidationError) -> Iterator[str]:
+    for problem in error.errors():
+        location = [part for part in problem["loc"] if isinstance(part, str | int)]
+        field = ".".join(map(str, location))
+        if problem["type"] == "extra_forbidden":
+            known = _fields_at(location[:-1])
+            close = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+            hint = f"did you mean {close[0]!r}" if close else "valid keys are " + ", ".join(sorted(known))
+            yield f"unknown key {field!r}, {hint}"
+        elif problem["type"] == "missing":
+            yield f"key {field!r} is missing"
+        else:
+            reason = problem["msg"].removeprefix("Value error, ")
+            given = problem["input"]
+            shown = f", not {given!r}" if isinstance(given, str | int | float | bool) else ""
+            yield f"{field or 'config'}: {reason[:1].lower()}{reason[1:]}{shown}"
+
+
+def _fields_at(location: list[str | int]) -> list[str]:
+    """Names that are valid inside the section at `location`."""
+    section: type[BaseModel] = RunConfig
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = section.model_fields[part].annotation
+        candidates = (annotation, *get_args(annotation))
+        section = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+    return list(section.model_fields)
+
+
+def _without_unhashed(section: BaseModel) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for name, field in type(section).model_fields.items():
+        extra = field.json_schema_extra
+        if isinstance(extra, Mapping) and extra.get("hash") is False:
+            continue
+        kept[name] = _plain(getattr(section, name))
+    return kept
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return _without_unhashed(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError("A config can't hold NaN or infinite numbers.")
+    return value

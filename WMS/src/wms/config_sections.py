@@ -1,0 +1,221 @@
+"""The sections of a recipe: typed, frozen, with units, each with its own checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic.config import JsonDict
+
+STRIDE = 16
+"""The U-Net halves the image four times: every side must be a multiple of 2**4 pixels."""
+
+Width = Annotated[int, Field(ge=1, le=4096)]
+Probability = Field(ge=0.0, le=1.0)
+# Fields that say where or how fast, never what: they stay out of the hash.
+UNHASHED: JsonDict = {"hash": False}
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, strict about unknown keys, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_truth_as_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML's yes and no are truth values; as a number they'd silently be 1 and 0."""
+        if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation in (int, float):
+            raise ValueError("a number is wanted here")
+        return value
+
+
+class DataConfig(Section):
+    """Where the pairs lie and how they are prepared."""
+
+    folder: Path = Field(
+        default=Path("WMS/data/training"),
+        json_schema_extra=UNHASHED,
+        description="Folder with images/ and masks/.",
+    )
+    splits_file: Path = Field(
+        default=Path("WMS/data/splits.jsonl"),
+        json_schema_extra=UNHASHED,
+        description="Append-only record of each image's split.",
+    )
+    cache_folder: Path = Field(
+        default=Path(".cache/decoded"),
+        json_schema_extra=UNHASHED,
+        description="Decoded, resized pairs by content hash.",
+    )
+    cache: bool = Field(
+        default=True,
+        json_schema_extra=UNHASHED,
+        description="Keep decoded pairs on disk; false decodes at every use.",
+    )
+    cache_size: int = Field(default=512, ge=STRIDE, description="Side of cached training images, pixels.")
+    max_megapixels: float = Field(default=50.0, gt=0, description="Larger images are refused undecoded.")
+    max_grey_fraction: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Share of a mask's pixels that may be grey (64..191) before it is refused.",
+    )
+    near_duplicate_bits: int = Field(
+        default=24, ge=0, le=256, description="Perceptual distance up to which two images count as one."
+    )
+
+
+class ModelConfig(Section):
+    """The U-Net's shape."""
+
+    channels: tuple[Width, Width, Width, Width, Width] = (16, 32, 64, 128, 256)
+    """Feature maps per level, finest first."""
+
+
+class AugmentationConfig(Section):
+    """Joint changes of image and mask; probabilities per image, angles in degrees, lengths in image sides."""
+
+    horizontal_flip: float = Probability
+    vertical_flip: float = Probability
+    transpose: float = Probability
+    rotation: float = Probability
+    rotation_degrees: float = Field(default=0.0, ge=0, le=180)
+    zoom: tuple[float, float] = (1.0, 1.0)
+    """Smallest and largest magnification; below 1 the photo shrinks and the border is black."""
+    aspect: float = Field(default=0.0, ge=0, lt=1, description="Largest change of the aspect ratio, log scale.")
+    shift: float = Field(default=0.0, ge=0, le=0.5, description="Largest shift in image sides.")
+    colour: float = Probability
+    brightness: float = Field(default=0.0, ge=0, lt=1, description="Factor drawn from 1 ± this.")
+    contrast: float = Field(default=0.0, ge=0, lt=1, description="Factor drawn from 1 ± this.")
+    saturation: float = Field(default=0.0, ge=0, le=1, description="Factor drawn from 1 ± this.")
+    tint: float = Field(default=0.0, ge=0, lt=1, description="Factor per channel drawn from 1 ± this.")
+    gamma: float = Field(default=0.0, ge=0, lt=1, description="Exponent drawn from 1 ± this.")
+    noise: float = Probability
+    noise_std: float = Field(default=0.0, ge=0, le=0.5, description="Largest standard deviation, of 1.")
+    blur: float = Probability
+    blur_sigma: float = Field(default=0.0, ge=0, le=5, description="Largest standard deviation, pixels.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_probabilities(cls, values: Any) -> Any:
+        """Every change is off unless the recipe names its probability."""
+        names = ("horizontal_flip", "vertical_flip", "transpose", "rotation", "colour", "noise", "blur")
+        return {**dict.fromkeys(names, 0.0), **values} if isinstance(values, Mapping) else values
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        low, high = self.zoom
+        if not 0.1 <= low <= high <= 10:
+            raise ValueError(f"zoom must be [low, high] with 0.1 <= low <= high <= 10, not {list(self.zoom)}")
+        return self
+
+
+class LossConfig(Section):
+    """Weighted sum of binary cross-entropy and soft Dice."""
+
+    bce: float = Field(default=1.0, ge=0)
+    dice: float = Field(default=1.0, ge=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.bce + self.dice == 0:
+            raise ValueError("bce and dice are both 0, so nothing would be learned")
+        return self
+
+
+class OptimiserConfig(Section):
+    """First-order optimiser."""
+
+    name: Literal["adam", "adamw"] = "adamw"
+    learning_rate: float = Field(default=2e-3, gt=0, le=1)
+    weight_decay: float = Field(default=1e-2, ge=0, le=1)
+    gradient_clip: float = Field(default=0.0, ge=0, description="Largest gradient norm; 0 is off.")
+
+
+class ScheduleConfig(Section):
+    """How the learning rate changes."""
+
+    kind: Literal["cosine", "plateau"] = "cosine"
+    warmup: float = Field(default=0.0, ge=0, lt=1, description="Share of the whole compute spent rising.")
+    factor: float = Field(default=0.5, gt=0, lt=1, description="Plateau: multiply by this.")
+    patience: int = Field(default=3, ge=0, description="Plateau: epochs without improvement.")
+    minimum: float = Field(default=0.0, ge=0, description="Smallest learning rate.")
+
+
+class ResolutionStage(Section):
+    """Some epochs at one resolution."""
+
+    size: int = Field(ge=STRIDE, le=4096, description="Side of the square input, pixels.")
+    epochs: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.size % STRIDE:
+            lower = self.size // STRIDE * STRIDE
+            raise ValueError(f"size {self.size} isn't a multiple of {STRIDE}; take {lower} or {lower + STRIDE}")
+        return self
+
+
+class TrainingConfig(Section):
+    """The loop: resolution schedule, stopping, precision, checkpoints."""
+
+    stages: tuple[ResolutionStage, ...] = Field(min_length=1)
+    batch_size: int = Field(default=8, ge=1, description="Images a step over all processes together.")
+    ema_decay: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Exponential mean of the weights that is scored and exported; 0 off.",
+    )
+    early_stopping: int = Field(default=0, ge=0, description="Epochs without a better validation Dice; 0 off.")
+    evaluate_every: int = Field(default=1, ge=1, description="Epochs between validations.")
+    evaluate_train: bool = Field(default=False, description="Score the training split too at each validation.")
+    evaluate_test: bool = Field(default=False, description="Score the test split too; never used to choose.")
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    channels_last: bool = False
+    workers: int = Field(default=0, ge=0, le=64, json_schema_extra=UNHASHED, description="Loader processes per rank.")
+    keep_every: int = Field(
+        default=10,
+        ge=0,
+        json_schema_extra=UNHASHED,
+        description="Keep every k-th epoch's checkpoint; 0 none.",
+    )
+    checkpoint_seconds: float = Field(
+        default=30.0,
+        ge=0,
+        json_schema_extra=UNHASHED,
+        description="Seconds between checkpoints, within an epoch too; 0 saves after every step.",
+    )
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all stages together."""
+        return sum(stage.epochs for stage in self.stages)
+
+    def size_at(self, epoch: int) -> int:
+        """Input side in pixels at `epoch` (1-based)."""
+        for stage in self.stages:
+            epoch -= stage.epochs
+            if epoch <= 0:
+                return stage.size
+        return self.stages[-1].size
+
+
+class EvaluationConfig(Section):
+    """How masks are scored, the same for every recipe."""
+
+    grid: int = Field(default=512, ge=STRIDE, description="Side of the square grid of Dice and IoU, pixels.")
+    threshold: float = Field(default=0.5, gt=0, lt=1, description="Probability from which a pixel is strip.")
+    mirror: bool = Field(
+        default=False,
+        description="Average the logits of a photo and its three mirror images; four times the work.",
+    )
+
+
+class TrackingConfig(Section):
+    """Where metrics go beside the run folder."""
+
+    experiment: str = Field(default="water-meter-segmentation", min_length=1)

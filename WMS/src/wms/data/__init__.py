@@ -1,0 +1,1 @@
+"""Reading, pairing, splitting and augmenting photos and masks."""

@@ -1,0 +1,93 @@
+"""Joint augmentation of image and mask, a pure function of (seed, epoch, image).
+
+The parameters are drawn from a generator seeded by the caller; torchvision.transforms.v2's functional kernels
+apply them. No global random state is touched, so loader processes, resumed runs and several machines see the
+same picture for the same (seed, epoch, image).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional
+
+from wms.config import AugmentationConfig
+
+
+def generator_for(seed: int, epoch: int, image_sha256: str) -> np.random.Generator:
+    """The random stream of one image in one epoch."""
+    return np.random.default_rng([seed, epoch, int(image_sha256[:16], 16)])
+
+
+def augment(
+    image: Tensor, mask: Tensor, size: int, config: AugmentationConfig, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Change one pair: (3, S, S) and (1, S, S) uint8 -> (3, size, size) and (1, size, size) float32 in 0..1.
+
+    Geometry is drawn once and applied to both; colour, noise and blur touch the image alone.
+    """
+    image, mask = _geometry(image, mask, size, config, rng)
+    pixels = image.float() / 255
+    if rng.random() < config.colour:
+        pixels = _colour(pixels, config, rng)
+    if rng.random() < config.noise:
+        spread = rng.uniform(0, config.noise_std)
+        pixels = pixels + torch.from_numpy(rng.standard_normal(pixels.shape, dtype=np.float32)) * spread
+    if rng.random() < config.blur:
+        sigma = rng.uniform(0.1, max(0.1, config.blur_sigma))
+        pixels = functional.gaussian_blur(pixels, [5, 5], [sigma, sigma])
+    return pixels.clamp(0, 1), mask.float() / 255
+
+
+def plain(image: Tensor, mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The same pair without augmentation; shapes as `augment`."""
+    if image.shape[-1] != size:
+        image, mask = (functional.resize(x, [size, size], antialias=True) for x in (image, mask))
+    return image.float() / 255, mask.float() / 255
+
+
+def _geometry(
+    image: Tensor, mask: Tensor, size: int, config: AugmentationConfig, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    side = image.shape[-1]
+    zoom = math.exp(rng.uniform(math.log(config.zoom[0]), math.log(config.zoom[1])))
+    stretch = math.exp(rng.uniform(-config.aspect, config.aspect) / 2)
+    # Magnification crops from the larger cached image, so that it shows real detail, not blown-up pixels.
+    width = min(side, round(side / max(zoom, 1.0) * stretch))
+    height = min(side, round(side / max(zoom, 1.0) / stretch))
+    top, left = int(rng.integers(0, side - height + 1)), int(rng.integers(0, side - width + 1))
+    window = (top, left, height, width)
+    image, mask = (functional.resized_crop(x, *window, [size, size], antialias=True) for x in (image, mask))
+    if rng.random() < config.horizontal_flip:
+        image, mask = image.flip(-1), mask.flip(-1)
+    if rng.random() < config.vertical_flip:
+        image, mask = image.flip(-2), mask.flip(-2)
+    if rng.random() < config.transpose:
+        image, mask = image.transpose(-1, -2), mask.transpose(-1, -2)
+    angle = rng.uniform(-config.rotation_degrees, config.rotation_degrees)
+    shift = [float(size * rng.uniform(-config.shift, config.shift)) for _ in range(2)]
+    if rng.random() < config.rotation:
+        image, mask = (
+            functional.affine(x, angle, shift, min(zoom, 1.0), [0.0, 0.0], interpolation=InterpolationMode.BILINEAR)
+            for x in (image, mask)
+        )
+    return image, mask
+
+
+def _colour(pixels: Tensor, config: AugmentationConfig, rng: np.random.Generator) -> Tensor:
+    """Brightness, contrast, saturation, tint and gamma of (3, H, W) in 0..1; the result may leave 0..1."""
+
+    def factor(amount: float) -> float:
+        return float(rng.uniform(1 - amount, 1 + amount))
+
+    pixels = pixels * factor(config.brightness)
+    mean = pixels.mean()
+    pixels = (pixels - mean) * factor(config.contrast) + mean
+    grey = pixels.mean(dim=0, keepdim=True)
+    pixels = (pixels - grey) * factor(config.saturation) + grey
+    tint = torch.tensor([factor(config.tint) for _ in range(3)], dtype=torch.float32)
+    return (pixels * tint[:, None, None]).clamp(0, 1) ** factor(config.gamma)

@@ -1,0 +1,57 @@
+"""Decoded pairs on disk, by content: a photo is decoded and resized once, not once an epoch.
+
+An entry is a .npy file of shape (4, S, S) uint8: red, green, blue, and the mask's share of the pixel. Its name
+holds the hashes of both files and everything that decides the pixels, so it never goes stale; a damaged entry
+is made again.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wms.config import DataConfig
+from wms.data.images import resize_image, resize_mask
+from wms.data.pairs import Pair, read_pair
+from wms.files import write_atomic
+
+FORMAT = 1
+"""Raised when the preparation of an entry changes."""
+
+
+def load_prepared(
+    pair: Pair, *, image_sha256: str, mask_sha256: str, size: int, config: DataConfig
+) -> NDArray[np.uint8]:
+    """One pair as (4, size, size) uint8, from the cache if it's there, else decoded and put there.
+
+    Raises what `read_pair` raises, and DiskFullError or UnwritableError for the cache folder.
+    """
+    if not config.cache:
+        return _prepare(pair, size, config)
+    name = f"{image_sha256[:32]}_{mask_sha256[:32]}_{size}_v{FORMAT}.npy"
+    entry = config.cache_folder / name[:2] / name
+    cached = _read(entry, size)
+    if cached is None:
+        cached = _prepare(pair, size, config)
+        stream = io.BytesIO()
+        np.save(stream, cached)
+        write_atomic(entry, stream.getvalue())
+    return cached
+
+
+def _prepare(pair: Pair, size: int, config: DataConfig) -> NDArray[np.uint8]:
+    image, mask = read_pair(pair, config)
+    pixels = resize_image(image, size).transpose(2, 0, 1)  # (3, S, S)
+    return np.ascontiguousarray(np.concatenate([pixels, resize_mask(mask, size)[None]]))
+
+
+def _read(entry: Path, size: int) -> NDArray[np.uint8] | None:
+    try:
+        array = np.load(entry, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    valid = isinstance(array, np.ndarray) and array.shape == (4, size, size) and array.dtype == np.uint8
+    return array if valid else None

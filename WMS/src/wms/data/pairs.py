@@ -1,0 +1,86 @@
+"""Which mask belongs to which image: by stem, whatever the extensions."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wms.config import DataConfig
+from wms.data.images import SUFFIXES, read_image, read_mask
+from wms.errors import DataNotFoundError, PairingError, SizeMismatchError
+
+
+@dataclass(frozen=True, order=True)
+class Pair:
+    """One photo and its mask; `stem` is the file name without extension, in Unicode's composed form."""
+
+    stem: str
+    image: Path
+    mask: Path
+
+
+def find_pairs(folder: Path) -> tuple[Pair, ...]:
+    """All pairs of folder/images and folder/masks, sorted by stem.
+
+    Raises DataNotFoundError for a missing or empty folder, PairingError for a file without its partner or
+    two files with one stem.
+    """
+    images = _by_stem(folder / "images", "Images")
+    masks = _by_stem(folder / "masks", "Masks")
+    _refuse_lonely(images.keys() - masks.keys(), images, "image", f"a mask in {folder / 'masks'}")
+    _refuse_lonely(masks.keys() - images.keys(), masks, "mask", f"an image in {folder / 'images'}")
+    return tuple(Pair(stem, images[stem], masks[stem]) for stem in sorted(images))
+
+
+def read_pair(pair: Pair, config: DataConfig) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Decode one pair: (H, W, 3) uint8 and (H, W) uint8 of 0 or 255, both upright.
+
+    Raises SizeMismatchError if they differ in size, and the errors of `read_image` and `read_mask`.
+    """
+    image = read_image(pair.image, max_megapixels=config.max_megapixels)
+    mask = read_mask(pair.mask, max_megapixels=config.max_megapixels, max_grey_fraction=config.max_grey_fraction)
+    if image.shape[:2] != mask.shape:
+        raise SizeMismatchError(
+            f"{pair.mask} has {mask.shape[1]} x {mask.shape[0]} pixels, but its upright image "
+            f"{pair.image} has {image.shape[1]} x {image.shape[0]}; draw the mask on the upright photo."
+        )
+    return image, mask
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Files in `folder` that are named like images, sorted by name; hidden files don't count."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+
+
+def _by_stem(folder: Path, what: str) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise DataNotFoundError(f"{what} directory not found: {folder}; create it and copy the files there.")
+    found: dict[str, Path] = {}
+    for path in list_images(folder):
+        # macOS stores names decomposed; composed, the same name pairs on every system.
+        stem = unicodedata.normalize("NFC", path.stem)
+        if stem in found:
+            raise PairingError(f"{found[stem]} and {path.name} both claim the name {stem!r}; remove one of them.")
+        found[stem] = path
+    if not found:
+        raise DataNotFoundError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))}); copy some there first.")
+    return found
+
+
+def _refuse_lonely(stems: Iterable[str], files: dict[str, Path], kind: str, partner: str) -> None:
+    lonely = sorted(stems)
+    if lonely:
+        more = f" (and {len(lonely) - 1} more {kind}s)" if len(lonely) > 1 else ""
+        raise PairingError(
+            f"The {kind} {files[lonely[0]]}{more} has no partner: add {partner} with the same name, "
+            f"or remove the {kind}."
+        )

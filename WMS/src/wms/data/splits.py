@@ -1,0 +1,229 @@
+"""Splits that never move: 80/10/10, decided once per image by its content's hash.
+
+The record is an append-only JSONL file in Git: one line an image with its sha256, its perceptual hash and its
+split. An image's own hash places it on the unit interval, so that two branches which add different images
+never disagree. Only where that leaves a small set without enough validation or test images are some of the
+*new* images moved over; what is recorded stays as it is.
+
+Near-duplicates share a split: an image within `near_duplicate_bits` (Hamming distance of a 256-bit perceptual
+hash) of a recorded one takes that one's split. One that resembles images of two splits is used nowhere
+("excluded"), since in either it would leak into the other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wms.errors import SplitError
+from wms.files import append_lines, cut_torn_tail
+
+Split = Literal["train", "val", "test", "excluded"]
+
+TEST_SHARE: Final = 0.1
+VAL_SHARE: Final = 0.1
+MIN_HELD_OUT: Final = 4
+"""A validation and a test split have at least so many images, or a sixth of a set under 24."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One recorded image: hex digests of its bytes (64) and of its look (64 = 256 bits), and its split."""
+
+    sha256: str
+    look: str
+    split: Split
+
+
+def bucket(sha256: str) -> float:
+    """An image's fixed place in [0, 1): the first 52 bits of its hash."""
+    return int(sha256[:13], 16) / 16**13
+
+
+def hashed_split(sha256: str) -> Split:
+    """The split that the hash alone gives: test below 0.1, validation below 0.2, else training."""
+    place = bucket(sha256)
+    if place < TEST_SHARE:
+        return "test"
+    return "val" if place < TEST_SHARE + VAL_SHARE else "train"
+
+
+def assign(
+    recorded: Sequence[Assignment], new: Mapping[str, str], *, near_duplicate_bits: int
+) -> tuple[Assignment, ...]:
+    """Decide the splits of `new` (sha256 -> perceptual hash), given what is recorded. Pure.
+
+    Returns the new assignments only, sorted by sha256. Images already recorded are left out. Never changes a
+    recorded split.
+    """
+    known = {entry.sha256 for entry in recorded}
+    fresh = sorted(sha for sha in new if sha not in known)
+    groups = _groups(recorded, [new[sha] for sha in fresh], near_duplicate_bits)
+    members: dict[int, list[str]] = {}
+    inherited: dict[int, set[Split]] = {}
+    for sha, (group, splits) in zip(fresh, groups, strict=True):
+        members.setdefault(group, []).append(sha)
+        inherited.setdefault(group, set()).update(splits)
+    chosen: dict[str, Split] = {}
+    free: list[list[str]] = []  # groups that resemble nothing recorded
+    for group, shas in members.items():
+        splits = inherited[group] - {"excluded"}
+        if len(splits) > 1:
+            chosen.update(dict.fromkeys(shas, "excluded"))
+        elif splits:
+            chosen.update(dict.fromkeys(shas, next(iter(splits))))
+        else:
+            # The lowest hash read backwards speaks for all: the lowest one would mostly fall into test.
+            free.append(sorted(shas, key=lambda sha: sha[::-1]))
+            # A group that is most of the set is what there is to train on.
+            is_most = len(shas) > max(1, (len(recorded) + len(fresh)) / 2)
+            chosen.update(dict.fromkeys(shas, "train" if is_most else hashed_split(free[-1][0])))
+    _top_up(recorded, chosen, free)
+    return tuple(Assignment(sha, new[sha], chosen[sha]) for sha in fresh)
+
+
+def _top_up(recorded: Sequence[Assignment], chosen: dict[str, Split], free: list[list[str]]) -> None:
+    """Move new groups out of training until validation and test are usable; smallest bucket first."""
+    counts = Counter(entry.split for entry in recorded) + Counter(chosen.values())
+    total = counts["train"] + counts["val"] + counts["test"]
+    wanted = min(MIN_HELD_OUT, total // 6)
+    candidates = sorted((g for g in free if chosen[g[0]] == "train"), key=lambda g: bucket(g[0]))
+    held_out: tuple[Split, Split] = ("test", "val")
+    for group in candidates:
+        short = [name for name in held_out if counts[name] < wanted]
+        if not short:
+            return
+        if counts["train"] - len(group) < total / 2:
+            continue  # a large group of near-duplicates would leave nothing to train on
+        needy = min(short, key=lambda name: counts[name])
+        chosen.update(dict.fromkeys(group, needy))
+        counts[needy] += len(group)
+        counts["train"] -= len(group)
+
+
+def _groups(recorded: Sequence[Assignment], looks: Sequence[str], limit: int) -> list[tuple[int, set[Split]]]:
+    """For each new image the index of its near-duplicate group and the recorded splits it touches."""
+    new = _bits(looks)
+    old = _bits([entry.look for entry in recorded])
+    parent = list(range(len(looks)))
+
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    touched: list[set[Split]] = []
+    for index in range(len(looks)):
+        for twin in np.flatnonzero(_distances(new[index], new[:index]) <= limit):
+            parent[root(index)] = root(int(twin))
+        near = np.flatnonzero(_distances(new[index], old) <= limit)
+        touched.append({recorded[int(twin)].split for twin in near})
+    return [(root(index), touched[index]) for index in range(len(looks))]
+
+
+def _bits(looks: Sequence[str]) -> NDArray[np.uint64]:
+    """Perceptual hashes (64 hex digits each) as (N, 4) uint64."""
+    raw = b"".join(bytes.fromhex(look) for look in looks)
+    return np.frombuffer(raw, dtype=">u8").astype(np.uint64).reshape(-1, 4)
+
+
+def _distances(one: NDArray[np.uint64], many: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Hamming distances in bits between (4,) and (N, 4), as (N,)."""
+    return np.asarray(np.bitwise_count(many ^ one).sum(axis=1, dtype=np.int64))
+
+
+class SplitRecord:
+    """The append-only file of assignments.
+
+    Opening raises SplitError (file, line) if a line is damaged. The same image recorded twice, as a merge of
+    two branches may leave it, is fine as long as both lines agree.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._entries: dict[str, Assignment] = {}
+        # Reading changes nothing on the disk: the record may be on a read-only mount.
+        for number, line in enumerate(_whole_lines(path), start=1):
+            self._add(_parse(line, f"{path}, line {number}"), f"{path}, line {number}")
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def entries(self) -> tuple[Assignment, ...]:
+        """All assignments in the order of the file."""
+        return tuple(self._entries.values())
+
+    def update(
+        self, images: Mapping[str, Path], look_of: Callable[[Path], str], *, near_duplicate_bits: int
+    ) -> dict[str, Split]:
+        """Assign and record what is new among `images` (sha256 -> file); returns sha256 -> split for all.
+
+        Only new images are looked at (`look_of` decodes). The file is appended once, at the end.
+        """
+        new = {sha: look_of(path) for sha, path in images.items() if sha not in self._entries}
+        added = assign(self.entries, new, near_duplicate_bits=near_duplicate_bits)
+        if added:
+            self._append(added)
+        return {sha: self._entries[sha].split for sha in images}
+
+    def _append(self, added: Iterable[Assignment]) -> None:
+        lines = [json.dumps({"sha256": a.sha256, "look": a.look, "split": a.split}) for a in added]
+        if _lacks_newline(self.path):
+            append_lines(self.path, [""])
+        cut_torn_tail(self.path)
+        append_lines(self.path, lines)
+        self._entries.update({a.sha256: a for a in added})
+
+    def _add(self, entry: Assignment, where: str) -> None:
+        before = self._entries.setdefault(entry.sha256, entry)
+        if before.split != entry.split:
+            raise SplitError(
+                f"{where}: the image {entry.sha256[:12]} is recorded as {before.split} above and "
+                f"as {entry.split} here; keep the line that reached main first and remove the other."
+            )
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    """The record's lines; a last one that `cut_torn_tail` would remove is left out, unless it is whole."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise SplitError(f"Can't read the split record {path}: {error.strerror}.") from error
+    return lines[:-1] if lines and not _is_json(lines[-1]) else lines
+
+
+def _lacks_newline(path: Path) -> bool:
+    """Whether the last line is a whole record without its newline, as an editor or a merge may leave it."""
+    content = path.read_bytes() if path.exists() else b""
+    return not content.endswith(b"\n") and _is_json(content[content.rfind(b"\n") + 1 :])
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _parse(line: bytes, where: str) -> Assignment:
+    try:
+        raw = json.loads(line)
+        sha, look, split = raw["sha256"], raw["look"], raw["split"]
+        digests_are_whole = all(len(text) == 64 and len(bytes.fromhex(text)) == 32 for text in (sha, look))
+        if not digests_are_whole or split not in get_args(Split):
+            raise ValueError("an unknown split or a digest that isn't 64 hex digits")
+    except (ValueError, KeyError, TypeError) as error:
+        raise SplitError(f"{where} isn't a split record; restore the file with git checkout.") from error
+    return Assignment(sha, look, cast(Split, split))

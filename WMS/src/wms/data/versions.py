@@ -1,0 +1,297 @@
+"""Which run used which images: a data version for each run, and back from an image to its runs.
+
+A folder holds `data_versions.jsonl`, one line for each run, and `manifests/<data_version>.jsonl`, one line
+for each image of a version. Runs on the same data share one manifest, so that a thousand runs over a
+hundred thousand images don't repeat it. A manifest's name is the SHA-256 of its bytes: `sha256sum` checks it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wms import files
+from wms.errors import TrackingError, run_main
+
+if TYPE_CHECKING:
+    import polars
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHA256_PREFIX = re.compile(r"[0-9a-f]{8,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class DataItem:
+    """One image with its mask: the image's stem, the SHA-256 of both files' content, and its split."""
+
+    stem: str
+    image_sha256: str
+    mask_sha256: str
+    split: str
+
+    def __post_init__(self) -> None:
+        for digest in (self.image_sha256, self.mask_sha256):
+            if not _SHA256.fullmatch(digest):
+                hint = "give 64 lowercase hexadecimal digits, as sha256_file does"
+                raise TrackingError(f"{digest!r} of image {self.stem!r} is not a SHA-256; {hint}.")
+
+
+@dataclass(frozen=True)
+class DataVersion:
+    """What one run was trained on; `manifest` is relative to the folder, `recorded_at` is UTC, ISO 8601."""
+
+    run_name: str
+    recorded_at: str
+    data_version: str
+    counts: dict[str, int]
+    augmentation: dict[str, Any]
+    augmentation_hash: str
+    git_commit: str | None
+    manifest: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunUse(DataItem):
+    """One image in one run: the item as that run used it, and the run."""
+
+    run_name: str
+    recorded_at: str
+    data_version: str
+
+
+@dataclass(frozen=True)
+class VersionDiff:
+    """The stems in which two versions differ, each sorted; one stem may be in several of the last three."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed_mask: tuple[str, ...]
+    moved_split: tuple[str, ...]
+    changed_image: tuple[str, ...] = ()
+
+
+def data_version(items: Iterable[DataItem]) -> str:
+    """The version of a data set: a SHA-256 that neither the items' order nor any path changes."""
+    return files.sha256_text(_manifest_text(items))
+
+
+class DataVersionManager:
+    """Records and answers which data each run used. Nothing is created before the first `record`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.log = folder / "data_versions.jsonl"
+
+    def record(
+        self,
+        run_name: str,
+        items: Sequence[DataItem],
+        augmentation: Mapping[str, Any],
+        git_commit: str | None,
+    ) -> DataVersion:
+        """Record the data and the augmentation of a run and return the record.
+
+        Recording the same data and augmentation again, as a resumed run does, returns the first record
+        even when the commit has moved on. Raises TrackingError when two items share a stem or when the
+        run has other data or another augmentation on record; DiskFullError, UnwritableError.
+        """
+        _refuse_shared_stems(items)
+        manifest_text = _manifest_text(items)
+        version = files.sha256_text(manifest_text)
+        settings = files.canonical_json(dict(augmentation))
+        new = DataVersion(
+            run_name=run_name,
+            recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            data_version=version,
+            counts=dict(sorted(Counter(item.split for item in items).items())),
+            augmentation=json.loads(settings),
+            augmentation_hash=files.sha256_text(settings),
+            git_commit=git_commit,
+            manifest=f"manifests/{version}.jsonl",
+        )
+        with files.exclusive_lock(self.folder / "data_versions.lock"):
+            files.cut_torn_tail(self.log)
+            known = self._by_run().get(run_name)
+            if known is not None:
+                _refuse_other_content(known, new)
+            manifest = self.folder / new.manifest
+            # The manifest goes first: a kill in between leaves a spare manifest, never a line without one.
+            # A damaged one is repaired here, because this is where its content is known.
+            if not manifest.exists() or files.sha256_file(manifest) != version:
+                files.write_atomic(manifest, manifest_text)
+            if known is None:
+                files.append_line(self.log, files.canonical_json(asdict(new)))
+        return known or new
+
+    def get(self, run_name: str) -> DataVersion:
+        """The record of a run. Raises TrackingError when there is none or the log is damaged."""
+        if (found := self._by_run().get(run_name)) is None:
+            raise TrackingError(f"No data version is recorded for run {run_name!r} in {self.log}.")
+        return found
+
+    def runs_using(self, image: str) -> list[RunUse]:
+        """Every run that used an image, in the order of recording; empty when there is none.
+
+        `image` is a stem, an image's SHA-256, or at least 8 first digits of one; a stem wins over a prefix.
+        Raises TrackingError when a prefix fits several images, and when the log or a manifest is damaged.
+        """
+        runs = list(self._by_run().values())
+        versions = dict.fromkeys(run.data_version for run in runs)
+        found = {v: self._items(v, f'"stem":{files.canonical_json(image)}') for v in versions}
+        if not any(found.values()) and _SHA256_PREFIX.fullmatch(image):
+            found = {v: self._items(v, f'"image_sha256":"{image}') for v in versions}
+            images = {item.image_sha256 for items in found.values() for item in items}
+            if len(images) > 1:
+                raise TrackingError(f"{image!r} fits {len(images)} images; give more of its digits.")
+        return [
+            RunUse(
+                **asdict(item),
+                run_name=run.run_name,
+                recorded_at=run.recorded_at,
+                data_version=run.data_version,
+            )
+            for run in runs
+            for item in found[run.data_version]
+        ]
+
+    def history(self) -> polars.DataFrame:
+        """All records, oldest first, one row for each run; a count column `images_<split>` for each split.
+
+        `augmentation` is a column of canonical JSON. Raises TrackingError when the log is damaged.
+        """
+        import polars
+
+        records = list(self._by_run().values())
+        splits = sorted({split for record in records for split in record.counts})
+        schema: dict[str, polars.DataType] = {
+            "run_name": polars.String(),
+            "recorded_at": polars.Datetime("us", "UTC"),
+            "data_version": polars.String(),
+            "images": polars.Int64(),
+            **{f"images_{split}": polars.Int64() for split in splits},
+            **dict.fromkeys(("augmentation", "augmentation_hash", "git_commit", "manifest"), polars.String()),
+        }
+        rows = []
+        for record in records:
+            when, counts = datetime.fromisoformat(record.recorded_at), record.counts
+            data = (record.data_version, sum(counts.values()), *(counts.get(split, 0) for split in splits))
+            settings = (files.canonical_json(record.augmentation), record.augmentation_hash)
+            rows.append((record.run_name, when, *data, *settings, record.git_commit, record.manifest))
+        return polars.DataFrame(rows, schema=schema, orient="row")
+
+    def diff(self, version_a: str, version_b: str) -> VersionDiff:
+        """What changed from one version to another, by stem.
+
+        Each is a run's name, a data version, or at least 8 first digits of one. Raises TrackingError when
+        one is unknown or ambiguous, and when the log or a manifest is damaged.
+        """
+        before, after = (
+            {item.stem: item for item in self._items(self._resolve(version))} for version in (version_a, version_b)
+        )
+        shared = sorted(before.keys() & after.keys())
+        return VersionDiff(
+            added=tuple(sorted(after.keys() - before.keys())),
+            removed=tuple(sorted(before.keys() - after.keys())),
+            changed_mask=tuple(s for s in shared if before[s].mask_sha256 != after[s].mask_sha256),
+            moved_split=tuple(s for s in shared if before[s].split != after[s].split),
+            changed_image=tuple(s for s in shared if before[s].image_sha256 != after[s].image_sha256),
+        )
+
+    def _by_run(self) -> dict[str, DataVersion]:
+        records: dict[str, DataVersion] = {}
+        for number, fields in files.read_json_lines(self.log):
+            try:
+                records[fields["run_name"]] = DataVersion(**fields)
+            except (TypeError, KeyError) as error:
+                reason = "is damaged: it isn't a run's record; restore the file, or delete that line"
+                raise TrackingError(f"{self.log}, line {number} {reason}.") from error
+        return records
+
+    def _resolve(self, text: str) -> str:
+        records = self._by_run()
+        if text in records:
+            return records[text].data_version
+        versions = {record.data_version for record in records.values()}
+        found = [v for v in versions if v.startswith(text)] if _SHA256_PREFIX.fullmatch(text) else []
+        if len(found) != 1:
+            reason = f"fits {len(found)} data versions" if found else "is neither a run nor a data version"
+            raise TrackingError(f"{text!r} {reason} in {self.log}; the command 'history' lists all of them.")
+        return found[0]
+
+    def _items(self, version: str, needle: str = '"stem":') -> list[DataItem]:
+        # Parsing only the lines that hold the needle keeps a hundred versions of a large data set quick.
+        content = files.read_verified(self.folder / "manifests" / f"{version}.jsonl", version)
+        return [DataItem(**json.loads(line)) for line in files.lines_holding(content, needle)]
+
+
+def _manifest_text(items: Iterable[DataItem]) -> str:
+    """One line of canonical JSON for each item, in an order that only contents decide."""
+    key = attrgetter("image_sha256", "mask_sha256", "stem", "split")
+    return "".join(f"{files.canonical_json(asdict(item))}\n" for item in sorted(items, key=key))
+
+
+def _refuse_shared_stems(items: Sequence[DataItem]) -> None:
+    for stem, times in Counter(item.stem for item in items).most_common(1):
+        if times > 1:
+            raise TrackingError(f"{times} images claim the stem {stem!r}; rename all but one of them.")
+
+
+def _refuse_other_content(known: DataVersion, new: DataVersion) -> None:
+    for what in ("data_version", "augmentation_hash"):
+        before, now = getattr(known, what), getattr(new, what)
+        if before != now:
+            reason = f"is on record with {what} {before[:12]}, but comes with {now[:12]} now"
+            raise TrackingError(f"Run {new.run_name!r} {reason}; choose another run name.")
+
+
+def _print_table(rows: Sequence[Mapping[str, object]], otherwise: str) -> None:
+    """Print rows as a table, digests shortened; a sentence when there are none."""
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    if not rows:
+        print(otherwise)
+        return
+    table = Table(*(Column(heading.replace("_", " "), overflow="fold") for heading in rows[0]))
+    for row in rows:
+        cells = ["" if value is None else str(value) for value in row.values()]
+        table.add_row(*(cell[:12] if _SHA256.fullmatch(cell) else cell for cell in cells))
+    Console(markup=False, highlight=False).print(table)  # a stem with square brackets is no markup
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Answer one question on the command line. Returns 0; raises what DataVersionManager raises."""
+    parser = argparse.ArgumentParser(prog="python -m wms.data.versions", description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("runs"), help="where the runs are recorded")
+    commands = parser.add_subparsers(dest="command", required=True)
+    uses = commands.add_parser("uses", help="list the runs that used an image")
+    uses.add_argument("image", help="a stem, or an image's SHA-256 or its first digits (8 or more)")
+    commands.add_parser("history", help="list all runs with their data version")
+    diff = commands.add_parser("diff", help="show what changed between two data versions")
+    diff.add_argument("versions", nargs=2, metavar=("A", "B"), help="a run's name, or a data version's digits")
+    options = parser.parse_args(argv)
+    manager = DataVersionManager(options.folder)
+    if options.command == "uses":
+        none = f"No run recorded in {manager.folder} used {options.image!r}; a digest needs 8 digits or more."
+        _print_table([asdict(use) for use in manager.runs_using(options.image)], none)
+    elif options.command == "history":
+        rows = manager.history().drop("augmentation", "manifest").to_dicts()
+        _print_table(rows, f"No run is recorded in {manager.folder} yet.")
+    else:
+        changes = asdict(manager.diff(*options.versions)).items()
+        rows = [{"change": name.replace("_", " "), "stem": stem} for name, stems in changes for stem in stems]
+        _print_table(rows, "The two data versions hold the same images, masks and splits.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))

@@ -1,0 +1,182 @@
+"""Every kind of failure that a user can meet: one class, one sentence, one exit code.
+
+An error's text says what is wrong, where (file, field, line) and what to do next. `run_main` is the only
+place that turns an error into an exit code; library code raises and never exits.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Callable, Sequence
+
+
+class WmsError(Exception):
+    """Base of all failures that are somebody's mistake or the world's fault, never a bug in this code."""
+
+    exit_code = 1
+
+
+class UsageError(WmsError):
+    """A command-line argument that can't be honoured."""
+
+    exit_code = 2
+
+
+class ConfigError(WmsError):
+    """A recipe that doesn't parse, names an unknown key or contradicts itself."""
+
+    exit_code = 10
+
+
+class DataNotFoundError(WmsError):
+    """A folder of images or masks that is absent or holds no image."""
+
+    exit_code = 20
+
+
+class PairingError(WmsError):
+    """An image without a mask, a mask without an image, or two files that claim the same stem."""
+
+    exit_code = 21
+
+
+class GreyMaskError(WmsError):
+    """A mask whose values are neither black nor white."""
+
+    exit_code = 22
+
+
+class SizeMismatchError(WmsError):
+    """A mask that differs in size from its upright image."""
+
+    exit_code = 23
+
+
+class TruncatedImageError(WmsError):
+    """An image file that ends too early or is damaged inside."""
+
+    exit_code = 24
+
+
+class NotAnImageError(WmsError):
+    """A file that has an image's name but another content."""
+
+    exit_code = 25
+
+
+class ImageTooLargeError(WmsError):
+    """An image whose header announces more pixels than are allowed."""
+
+    exit_code = 26
+
+
+class SplitError(WmsError):
+    """A split record that is damaged, or a data set too small to be split."""
+
+    exit_code = 27
+
+
+class DiskFullError(WmsError):
+    """No space left where something had to be written."""
+
+    exit_code = 30
+
+
+class UnwritableError(WmsError):
+    """A folder that can't be created or written."""
+
+    exit_code = 31
+
+
+class DeviceError(WmsError):
+    """A device that doesn't exist here, or a machine without the memory that was asked for."""
+
+    exit_code = 32
+
+
+class ResumeMismatchError(WmsError):
+    """`--resume` with another config, other data or another code layout than the run began with."""
+
+    exit_code = 33
+
+
+class NothingToResumeError(WmsError):
+    """`--resume` where no run or no readable checkpoint exists."""
+
+    exit_code = 34
+
+
+class CheckpointError(WmsError):
+    """A checkpoint that is damaged or belongs to something else."""
+
+    exit_code = 35
+
+
+class DivergedError(WmsError):
+    """A loss that became NaN or infinite."""
+
+    exit_code = 36
+
+
+class ModelNotFoundError(WmsError):
+    """No model where one is needed."""
+
+    exit_code = 40
+
+
+class ModelDamagedError(WmsError):
+    """A model file whose hash, shape or format isn't what its record says."""
+
+    exit_code = 41
+
+
+class TrackingError(WmsError):
+    """A run's own records (metrics, metadata) that can't be read."""
+
+    exit_code = 50
+
+
+class StageError(WmsError):
+    """A pipeline that is put together wrongly: a cycle, an unknown dependency, a stage defined twice."""
+
+    exit_code = 60
+
+
+class StageFailedError(WmsError):
+    """A stage whose work or whose result is not valid; carries the stage's name."""
+
+    exit_code = 61
+
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 + SIGINT, as shells count it."""
+
+
+def from_os_error(error: OSError, path: object) -> WmsError:
+    """The sentence for an operating-system error met while writing `path`."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFullError(f"No space left on the disk while writing {path}; free some and run it again.")
+    reason = error.strerror or type(error).__name__
+    return UnwritableError(f"Can't write {path}: {reason}; choose another folder or change its permissions.")
+
+
+def run_main(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
+    """Run an entry point and map its failures to exit codes.
+
+    Returns the exit code. Only errors that nobody foresaw keep their traceback: they are bugs.
+    """
+    try:
+        return main(argv)
+    except WmsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        mapped = from_os_error(error, error.filename or "a file")
+        print(f"error: {mapped}", file=sys.stderr)
+        return mapped.exit_code
+    except KeyboardInterrupt:
+        print("Stopped by the user; what was finished is kept.", file=sys.stderr)
+        return INTERRUPTED

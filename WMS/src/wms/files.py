@@ -1,0 +1,234 @@
+"""Durable files: replaced whole or not at all, appended line by line, hashed by content.
+
+A process may be killed at any moment. What these helpers leave behind is then the old content, the new
+content, or a torn last line that `cut_torn_tail` removes; never a file that is half of each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from wms.errors import TrackingError, from_os_error
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+_BLOCK_BYTES = 64 * 1024
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Replace `path` by `data` (text is written as UTF-8) so that a reader sees the old or the new content.
+
+    Missing folders are created. Raises DiskFullError or UnwritableError; no temporary file is left behind.
+    """
+    content = data.encode("utf-8") if isinstance(data, str) else data
+    # In the same folder, because os.replace is atomic only within one file system.
+    temporary = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)  # noqa: PTH105 - the name under which its guarantee is documented
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise from_os_error(error, path) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line to `path`, as `append_lines` does."""
+    append_lines(path, [line])
+
+
+def append_lines(path: Path, lines: Sequence[str]) -> None:
+    """Append `lines`, each with a newline, to `path` and wait until all are on the disk.
+
+    One O_APPEND write, so that lines of several processes don't mix. Missing folders are created.
+    Raises ValueError when a line itself holds a newline; DiskFullError or UnwritableError when they can't
+    be written, after which the file may end in a torn line: see `cut_torn_tail`.
+    """
+    if any("\n" in line for line in lines):
+        raise ValueError("A line to append must not contain a newline.")
+    content = "".join(f"{line}\n" for line in lines).encode()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_new = not path.exists()
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(path, flags, 0o666)
+        try:
+            # A short write happens on a nearly full disk only; the second call then reports why.
+            while content:
+                content = content[os.write(descriptor, content) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if is_new:
+            _sync_folder(path.parent)
+    except OSError as error:
+        raise from_os_error(error, path) from error
+
+
+def cut_torn_tail(path: Path) -> int:
+    """Cut off a last line of the JSON-lines file `path` that has no newline or isn't JSON.
+
+    That is what a killed `append_line` leaves. Call it while no other process appends. Returns the number
+    of bytes removed; 0 for a sound, empty or absent file. Raises UnwritableError.
+    """
+    try:
+        with path.open("r+b") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            start = _last_line_start(path)
+            stream.seek(start)
+            last = stream.read()
+            if not last or (last.endswith(b"\n") and _is_json(last)):
+                return 0
+            stream.truncate(start)
+            os.fsync(stream.fileno())
+            return size - start
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise from_os_error(error, path) from error
+
+
+def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
+    """Each line of the JSON-lines file `path` as (line number from 1, value); none when it is absent.
+
+    A torn last line, as `cut_torn_tail` would cut it off, is passed over, because another process may be
+    writing it. Raises TrackingError with file and line for any other line that isn't JSON.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return
+    torn = lines.pop()  # what follows the last newline: nothing, or a torn line
+    for number, line in enumerate(lines, start=1):
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            if number == len(lines) and not torn:
+                return
+            raise TrackingError(
+                f"{path}, line {number} is damaged: it isn't JSON. Restore the file, or delete that line."
+            ) from error
+        yield number, value
+
+
+def sha256_file(path: Path) -> str:
+    """The SHA-256 of a file's content, 64 hexadecimal digits. Raises OSError when it can't be read."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def read_verified(path: Path, sha256: str) -> bytes:
+    """The content of a file whose SHA-256 is known. Raises TrackingError when it is absent or damaged."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise TrackingError(f"Can't read {path}: {error.strerror}; restore the file.") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise TrackingError(
+            f"{path} is damaged: its SHA-256 should be {sha256[:12]}..., but is {found[:12]}...; restore the file."
+        )
+    return content
+
+
+def lines_holding(content: bytes, needle: str) -> Iterator[bytes]:
+    """Each line of `content` in which `needle` occurs, found without splitting the other lines."""
+    wanted = needle.encode("utf-8")
+    at = content.find(wanted)
+    while at >= 0:
+        begin, end = content.rfind(b"\n", 0, at) + 1, content.find(b"\n", at)
+        yield content[begin : end if end >= 0 else len(content)]
+        at = content.find(wanted, end) if end >= 0 else -1
+
+
+def sha256_text(text: str) -> str:
+    """The SHA-256 of `text` as UTF-8, 64 hexadecimal digits."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def canonical_json(obj: object) -> str:
+    """`obj` as the one JSON text that equal values share: sorted keys, no spaces, no escapes but JSON's own.
+
+    Raises TypeError for a value that JSON doesn't know and ValueError for NaN and infinities.
+    """
+    return json.dumps(obj, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+@contextlib.contextmanager
+def exclusive_lock(path: Path) -> Iterator[None]:
+    """Hold the lock file `path` during the `with` block; other processes and threads wait for it.
+
+    The operating system drops the lock of a killed process. The lock file itself stays: deleting it would
+    let two processes lock two different files of one name. Raises DiskFullError or UnwritableError.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise from_os_error(error, path) from error
+    try:
+        _lock(descriptor)
+        yield
+    finally:
+        os.close(descriptor)  # closing also releases the lock
+
+
+def _lock(descriptor: int) -> None:
+    if sys.platform == "win32":
+        while True:
+            # LK_LOCK gives up after ten tries of one second each.
+            with contextlib.suppress(OSError):
+                msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
+                return
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def _last_line_start(path: Path) -> int:
+    """Where the last line begins, found from the end so that a long file isn't read."""
+    with path.open("rb") as stream:
+        end = stream.seek(0, os.SEEK_END) - 1  # the last byte may be the last line's own newline
+        while end > 0:
+            begin = max(0, end - _BLOCK_BYTES)
+            stream.seek(begin)
+            found = stream.read(end - begin).rfind(b"\n")
+            if found >= 0:
+                return begin + found + 1
+            end = begin
+    return 0
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name in `folder` survive a power cut; Windows can't and needn't open folders for it."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,161 @@
+"""The command behind `python WMS/src/predicts.py`: one mask for every photo in a folder."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+import time
+import unicodedata
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from wms.data.images import SUFFIXES, read_image
+from wms.data.pairs import list_images
+from wms.errors import DataNotFoundError, PairingError, UsageError, WmsError
+from wms.files import write_atomic
+from wms.inference.overlay import draw_outline
+from wms.inference.predictor import Predictor
+
+# From this file, not from where the user stands: the command works in every folder.
+_WMS: Final = Path(__file__).resolve().parents[3]
+INPUT: Final = _WMS / "data" / "predictions" / "photos_to_predict"
+OUTPUT: Final = _WMS / "data" / "predictions" / "predicted_masks"
+MODELS: Final = _WMS / "models"
+
+_PLAIN_SECONDS: Final = 5.0
+
+
+class _Progress(Protocol):
+    def advance(self) -> None: ...
+
+    def say(self, text: str) -> None: ...
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write a mask for each photo; returns 0, or the exit code of the first photo that couldn't be read.
+
+    Raises UsageError, DataNotFoundError, PairingError, ModelNotFoundError or ModelDamagedError before any
+    work, and DiskFullError or UnwritableError when a mask can't be written.
+    """
+    options = _parse(argv)
+    photos = _find_photos(options.input, options.output)
+    predictor = Predictor(options.model, threads=options.threads)
+    started = time.perf_counter()
+    code = failed = 0
+    with _progress(len(photos)) as progress:
+        for path in photos:
+            try:
+                image = read_image(path)
+            except WmsError as error:
+                progress.say(f"error: {error}")
+                code, failed = code or error.exit_code, failed + 1
+            else:
+                mask = predictor.predict(image, options.threshold)
+                _write(options.output, path.stem, image, mask, with_overlay=options.overlay)
+            progress.advance()
+    seconds = time.perf_counter() - started
+    done = len(photos) - failed
+    print(
+        f"Predicted {done} of {len(photos)} photos in {seconds:.1f} s "
+        f"({done / seconds:.1f} images/s); the masks are in {options.output}."
+    )
+    return code
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="predicts.py",
+        description="Marks the reading strip of the water meter on every photo of a folder.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--input", type=Path, default=INPUT, help="folder with the photos")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="folder that receives the masks")
+    parser.add_argument("--model", type=Path, default=MODELS, help="folder of the model, or its .onnx file")
+    parser.add_argument("--overlay", action="store_true", help="also write each photo with the strip outlined")
+    parser.add_argument("--threshold", type=float, help="from this probability on a pixel is strip; None: the model's")
+    parser.add_argument("--threads", type=int, help="threads for one prediction; None: ONNX Runtime decides")
+    options = parser.parse_args(argv)
+    if options.threshold is not None and not 0 < options.threshold < 1:
+        raise UsageError(f"--threshold {options.threshold:g} isn't between 0 and 1; try 0.5.")
+    if options.threads is not None and options.threads < 1:
+        raise UsageError(f"--threads {options.threads} can't predict; use 1 or more.")
+    return options
+
+
+def _find_photos(folder: Path, output: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise DataNotFoundError(f"{folder} isn't a folder; create it and put the photos there.")
+    if folder.resolve() == output.resolve():
+        raise UsageError(f"Photos and masks share {folder}, where a.png would replace a.png; use two folders.")
+    photos = list_images(folder)
+    if not photos:
+        raise DataNotFoundError(f"No photo in {folder}; put some there ({', '.join(sorted(SUFFIXES))}).")
+    claimed: dict[str, Path] = {}
+    for path in photos:
+        # Windows and macOS would also write a.png and A.png to one file.
+        first = claimed.setdefault(unicodedata.normalize("NFC", path.stem).casefold(), path)
+        if first is not path:
+            raise PairingError(f"{first} and {path.name} would both become {path.stem}.png; rename one of them.")
+    return photos
+
+
+def _write(folder: Path, stem: str, image: NDArray[np.uint8], mask: NDArray[np.bool_], *, with_overlay: bool) -> None:
+    pixels = np.where(mask, np.uint8(255), np.uint8(0))
+    write_atomic(folder / f"{stem}.png", _encoded(pixels, "PNG"))
+    if with_overlay:
+        write_atomic(folder / f"{stem}_overlay.jpg", _encoded(draw_outline(image, mask), "JPEG"))
+
+
+def _encoded(pixels: NDArray[np.uint8], file_format: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format=file_format)
+    return buffer.getvalue()
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[_Progress]:
+    """A bar with an estimate in a terminal; a line now and then in a log."""
+    if not sys.stderr.isatty():
+        yield _Lines(total)
+        return
+    columns = (TextColumn("Predicting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        yield _Bar(progress, total)
+
+
+class _Bar:
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress, self._task = progress, progress.add_task("Predicting", total=total)
+
+    def advance(self) -> None:
+        self._progress.advance(self._task)
+
+    def say(self, text: str) -> None:
+        # A path may hold square brackets, which rich would take for markup.
+        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class _Lines:
+    def __init__(self, total: int) -> None:
+        self._total, self._done = total, 0
+        self._started = self._spoke = time.monotonic()
+
+    def advance(self) -> None:
+        self._done += 1
+        now = time.monotonic()
+        if self._done < self._total and now - self._spoke >= _PLAIN_SECONDS:
+            self._spoke = now
+            left = (now - self._started) / self._done * (self._total - self._done)
+            self.say(f"Predicted {self._done} of {self._total} photos; about {left:.0f} s left.")
+
+    def say(self, text: str) -> None:
+        print(text, file=sys.stderr)

@@ -1,0 +1,253 @@
+"""Writes a trained U-Net as the three files that prediction and serving need.
+
+production.pth is the plain state_dict, production.onnx what the predictor runs, production.json (the card)
+says which bytes belong together and where they come from. `python -m wms.inference.export FOLDER` makes the
+other two from a production.pth alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import io
+import json
+import sys
+import tempfile
+import uuid
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wms.errors import ModelDamagedError, ModelNotFoundError, from_os_error, run_main
+from wms.files import sha256_file, write_atomic
+from wms.inference.predictor import CARD, ONNX, WEIGHTS, open_session, read_card
+from wms.model import UNet
+
+OPSET: Final = 17
+TOLERANCE: Final = 1e-4
+"""Largest accepted difference between a logit of torch and of ONNX Runtime."""
+
+DEFAULT_INPUT_SIZE: Final = 256
+DEFAULT_THRESHOLD: Final = 0.5
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """Where an export lies, the SHA-256 of its parts, and its largest difference from torch in logits."""
+
+    weights: Path
+    onnx: Path
+    card: Path
+    weights_sha256: str
+    onnx_sha256: str
+    max_difference: float
+
+
+def export_model(
+    state_dict: Mapping[str, Tensor],
+    folder: Path,
+    *,
+    channels: Sequence[int],
+    input_size: int,
+    threshold: float,
+    mirror: bool,
+    about: Mapping[str, object],
+) -> ExportedModel:
+    """Verify a U-Net's ONNX form against torch, then write production.pth, .onnx and .json into `folder`.
+
+    `input_size` is the side in pixels that photos are resized to, `threshold` the probability from which a
+    pixel is strip, `mirror` whether predictions average over mirrored views; `about` joins the card as it is.
+    The set is moved into place with the card last: a kill leaves the old set, or one whose hashes differ from
+    its card. Equal weights and settings give equal bytes. torch's random state stays untouched.
+
+    Raises ModelDamagedError for weights that don't fit `channels` or whose ONNX form computes something else,
+    ValueError for settings out of range, DiskFullError or UnwritableError.
+    """
+    model = _build(state_dict, channels)
+    if input_size < model.stride or input_size % model.stride or not 0 < threshold < 1:
+        raise ValueError(f"input_size {input_size} or threshold {threshold} is out of range")
+    weights = _weights_bytes(model)
+    weights_sha256 = hashlib.sha256(weights).hexdigest()
+    settings = {"input_size": input_size, "threshold": threshold, "mirror": mirror}
+    graph = _onnx_bytes(model, {"weights_sha256": weights_sha256, **settings})
+    onnx_sha256 = hashlib.sha256(graph).hexdigest()
+    difference = _verify(model, graph, input_size)
+    facts = {
+        **settings,
+        "weights_sha256": weights_sha256,
+        "onnx_sha256": onnx_sha256,
+        "channels": list(channels),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+    }
+    if taken := sorted(facts.keys() & about.keys()):
+        raise ValueError(f"about must not hold {', '.join(taken)}: the export itself writes them")
+    card = json.dumps({**about, **facts}, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    _place(folder, {WEIGHTS: weights, ONNX: graph, CARD: f"{card}\n".encode()})
+    return ExportedModel(folder / WEIGHTS, folder / ONNX, folder / CARD, weights_sha256, onnx_sha256, difference)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Export FOLDER/production.pth again; returns 0.
+
+    Settings come from the card, or are the defaults where there is none. Raises ModelNotFoundError,
+    ModelDamagedError for weights that can't be read or aren't the card's, and what export_model raises.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m wms.inference.export", description=f"Make {ONNX} and {CARD} from {WEIGHTS}."
+    )
+    parser.add_argument("folder", type=Path, help=f"the folder that holds {WEIGHTS}")
+    path = parser.parse_args(argv).folder / WEIGHTS
+    state = _read_weights(path)
+    card = read_card(path.with_suffix(".json"))
+    if card and card.get("weights_sha256") != sha256_file(path):
+        raise ModelDamagedError(
+            f"{path} isn't the file that {CARD} beside it describes; "
+            f"restore it, or delete {CARD} to export it with default settings."
+        )
+    written = ("weights_sha256", "onnx_sha256", "channels", "parameters")
+    about = {key: value for key, value in card.items() if key not in written}
+    done = export_model(
+        state,
+        path.parent,
+        channels=_channels_of(state, path),
+        input_size=int(about.pop("input_size", DEFAULT_INPUT_SIZE)),
+        threshold=float(about.pop("threshold", DEFAULT_THRESHOLD)),
+        mirror=bool(about.pop("mirror", False)),
+        about=about,
+    )
+    print(f"Wrote {done.onnx}; its logits differ from torch's by at most {done.max_difference:.1e}.")
+    return 0
+
+
+def _build(state_dict: Mapping[str, Tensor], channels: Sequence[int]) -> UNet:
+    """The U-Net with a copy of these weights on the CPU: contiguous, float32 (counters stay integers)."""
+    plain = {
+        key: value.detach().to("cpu", torch.float32 if value.is_floating_point() else value.dtype)
+        for key, value in state_dict.items()
+    }
+    # On "meta" nothing is initialised, so an export between two epochs draws no random number.
+    with torch.device("meta"):
+        model = UNet(channels)
+    try:
+        # A clone also drops the rest of a storage that a tensor is only a view of.
+        contiguous = {key: value.clone(memory_format=torch.contiguous_format) for key, value in plain.items()}
+        model.load_state_dict(contiguous, assign=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelDamagedError(
+            f"The weights don't fit a U-Net with channels {tuple(channels)} ({reason}); "
+            "export them with the channels they were trained with."
+        ) from error
+    return model.eval()
+
+
+def _weights_bytes(model: UNet) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(dict(model.state_dict()), buffer)
+    return buffer.getvalue()
+
+
+def _onnx_bytes(model: UNet, metadata: Mapping[str, object]) -> bytes:
+    axes = {0: "batch", 2: "height", 3: "width"}
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as scratch:
+        # The exporter that replaces this one needs onnxscript, a dependency without another use here.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            model,
+            (torch.zeros(1, 3, 4 * model.stride, 4 * model.stride),),
+            str(Path(scratch) / ONNX),
+            input_names=["image"],
+            output_names=["logits"],
+            dynamic_axes={"image": axes, "logits": axes},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+        graph = onnx.load(str(Path(scratch) / ONNX))
+    values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
+    onnx.helper.set_model_props(graph, {f"wms.{key}": value for key, value in values.items()})
+    content: bytes = graph.SerializeToString(deterministic=True)
+    return content
+
+
+def _verify(model: UNet, graph: bytes, input_size: int) -> float:
+    """The largest difference in logits between both forms; ModelDamagedError where it's too large or NaN."""
+    session = open_session(graph, "The exported model")
+    differences = [0.0]
+    for batch in _probes(input_size, 4 * model.stride):
+        with torch.no_grad():
+            expected = model(torch.from_numpy(batch)).numpy()
+        found = session.run(["logits"], {"image": batch})[0]
+        differences.append(float(np.abs(found - expected).max()))
+    worst = float(np.max(differences))  # unlike max(), NaN wins here
+    if not worst <= TOLERANCE:
+        raise ModelDamagedError(
+            f"The exported model's logits differ from torch's by {worst:.1e}, more than {TOLERANCE:.0e}; "
+            "nothing was written. Look for NaN or very large weights, then train again."
+        )
+    return worst
+
+
+def _probes(size: int, other: int) -> Iterator[NDArray[np.float32]]:
+    """Test inputs (N, 3, H, W): noise, black, white, a ramp and a checkerboard, then two of another size."""
+    random = np.random.default_rng(0)
+    row = np.arange(size)
+    ramp = np.broadcast_to(row / size, (1, 3, size, size))
+    board = np.broadcast_to((row[:, None] // 8 + row // 8) % 2, (1, 3, size, size))
+    for flat in (random.random((1, 3, size, size)), np.zeros_like(ramp), np.ones_like(ramp), ramp, board):
+        yield np.ascontiguousarray(flat, dtype=np.float32)
+    yield random.random((2, 3, other, other + other // 2), dtype=np.float32)
+
+
+def _place(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write all files under temporary names, then rename them in this order."""
+    mark = uuid.uuid4().hex
+    staged = {folder / name: folder / f".{mark}.{name}" for name in contents}
+    try:
+        for temporary, content in zip(staged.values(), contents.values(), strict=True):
+            write_atomic(temporary, content)
+        for path, temporary in staged.items():
+            try:
+                temporary.replace(path)
+            except OSError as error:
+                raise from_os_error(error, path) from error
+    finally:
+        for temporary in staged.values():
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise ModelNotFoundError(
+            f"No weights at {path}: run `python WMS/src/train.py` or `make demo` to train a model."
+        )
+    try:
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch, zipfile and pickle each have their own class for "not my format"
+        raise ModelDamagedError(f"{path} can't be read as weights; restore it or train again.") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ModelDamagedError(f"{path} isn't a plain state_dict; restore it or train again.")
+    return state
+
+
+def _channels_of(state: Mapping[str, Tensor], path: Path) -> tuple[int, ...]:
+    """Each level's first convolution tells how many feature maps it has."""
+    found: list[int] = []
+    while (weight := state.get(f"encoder.{len(found)}.0.weight")) is not None:
+        found.append(weight.shape[0])
+    if len(found) < 2:
+        raise ModelDamagedError(f"{path} holds no U-Net's weights; restore it or train again.")
+    return tuple(found)
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))

@@ -1,0 +1,74 @@
+"""Pictures that show where a mask lies on a photo; numpy only, shared by reports and predictions."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wms.errors import SizeMismatchError
+
+Pixels = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+Colour = tuple[int, int, int]
+
+BOTH: Final[Colour] = (46, 204, 64)
+MISSED: Final[Colour] = (255, 65, 54)
+TOO_MUCH: Final[Colour] = (40, 120, 255)
+OPACITY: Final = 0.6
+
+
+def overlay(image: Pixels, truth: Mask, prediction: Mask) -> Pixels:
+    """Tint a photo by how truth and prediction agree: a new array like `image`, which stays as it is.
+
+    `image` is (H, W, 3) uint8 RGB, both masks are (H, W) bool. Green is where both are true, red what the
+    prediction missed, blue what it marked too much. Raises SizeMismatchError where the shapes differ.
+    """
+    _check(image, truth)
+    _check(image, prediction)
+    tinted = image.copy()
+    for region, colour in (
+        (truth & prediction, BOTH),
+        (truth & ~prediction, MISSED),
+        (prediction & ~truth, TOO_MUCH),
+    ):
+        blended = (1 - OPACITY) * image[region] + OPACITY * np.array(colour)
+        tinted[region] = np.rint(blended).astype(np.uint8)
+    return tinted
+
+
+def draw_outline(image: Pixels, mask: Mask, colour: Colour = BOTH, *, width: int | None = None) -> Pixels:
+    """Draw the inner border of a mask on a photo: a new array like `image`, which stays as it is.
+
+    `image` is (H, W, 3) uint8 RGB, `mask` (H, W) bool, `colour` RGB in 0..255, `width` in pixels; without one
+    it grows with the photo, so that the line is seen at every size. Raises SizeMismatchError where the shapes
+    differ, ValueError for a width below 1.
+    """
+    _check(image, mask)
+    thickness = max(1, round(max(mask.shape, default=0) / 250)) if width is None else width
+    if thickness < 1:
+        raise ValueError(f"A line can't be {thickness} pixels wide; use 1 or more.")
+    drawn = image.copy()
+    drawn[mask & ~_eroded(mask, thickness)] = colour
+    return drawn
+
+
+def _eroded(mask: Mask, by: int) -> Mask:
+    """The pixels with nothing but mask within `by` pixels; beyond the photo's edge there is no mask."""
+    inside = mask
+    for axis in (0, 1):
+        padding = [(by, by) if each == axis else (0, 0) for each in (0, 1)]
+        padded = np.pad(inside, padding, constant_values=False)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * by + 1, axis=axis)
+        inside = np.asarray(windows.all(axis=-1), dtype=np.bool_)
+    return inside
+
+
+def _check(image: Pixels, mask: Mask) -> None:
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise SizeMismatchError(f"A photo has the shape (height, width, 3), but this one has {image.shape}.")
+    if mask.shape != image.shape[:2]:
+        raise SizeMismatchError(
+            f"The mask is {mask.shape} but the photo {image.shape[:2]}, height by width; resize the mask."
+        )

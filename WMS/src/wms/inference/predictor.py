@@ -1,0 +1,165 @@
+"""Finds the reading strip on a photo with ONNX Runtime; starts without torch.
+
+Shared by `predicts.py` and the service, so that both give the same mask for the same photo.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from PIL import Image
+
+from wms.data.images import to_input
+from wms.errors import ModelDamagedError, ModelNotFoundError
+from wms.files import sha256_file
+
+WEIGHTS: Final = "production.pth"
+ONNX: Final = "production.onnx"
+CARD: Final = "production.json"
+
+_TRAIN: Final = "run `python WMS/src/train.py` or `make demo` to train one"
+_RESTORE: Final = "restore the folder's files together, or run `python WMS/src/train.py` again"
+
+Floats = NDArray[np.float32]
+
+# Each view undoes itself. Batches are (N, C, H, W): mirrored along width, along height, then transposed.
+_VIEWS: Final[tuple[Callable[[Floats], Floats], ...]] = (
+    lambda x: x,
+    lambda x: x[..., ::-1],
+    lambda x: x[..., ::-1, :],
+    lambda x: x.swapaxes(-1, -2),
+)
+
+
+class Predictor:
+    """A loaded model. Threads may share one: ONNX Runtime's sessions allow it and nothing else changes.
+
+    `input_size` (pixels), `threshold` (probability), `mirror`, `weights_sha256` and `onnx_sha256` describe
+    the model; `card` is the content of production.json, empty without one.
+    """
+
+    def __init__(self, folder_or_onnx: Path, *, threads: int | None = None) -> None:
+        """Load production.onnx of a folder, or the .onnx file itself, which needs nothing beside it.
+
+        `threads` limits ONNX Runtime's threads for one prediction; None leaves the choice to it. A card or
+        weights of the same name beside the model must match it. Raises ModelNotFoundError, ModelDamagedError,
+        and ValueError for fewer than 1 thread.
+        """
+        path = folder_or_onnx
+        if path.is_dir() or path.suffix != ".onnx":
+            path = path / ONNX
+        content = _read_model(path)
+        self.path = path
+        self.onnx_sha256 = hashlib.sha256(content).hexdigest()
+        self.card = read_card(path.with_suffix(".json"))
+        if self.card and self.card.get("onnx_sha256") != self.onnx_sha256:
+            raise ModelDamagedError(f"{path} isn't the file that {CARD} beside it describes; {_RESTORE}.")
+        self._session = open_session(content, str(path), threads=threads)
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        try:
+            self.input_size = int(metadata["wms.input_size"])
+            self.threshold = float(metadata["wms.threshold"])
+            self.mirror = {"true": True, "false": False}[metadata["wms.mirror"]]
+            self.weights_sha256 = str(metadata["wms.weights_sha256"])
+        except (KeyError, ValueError) as error:
+            raise ModelDamagedError(
+                f"{path} has no valid record of its own settings ({error}); export it with "
+                f"`python -m wms.inference.export {path.parent}`."
+            ) from error
+        _check_weights(path.with_suffix(".pth"), self.weights_sha256, self.card)
+
+    def logits(self, batch: Floats) -> Floats:
+        """Raw output for (N, 3, H, W) float32 RGB in 0..1, H and W multiples of 16: (N, 1, H, W) float32.
+
+        Raises ValueError for another shape or dtype.
+        """
+        if batch.ndim != 4 or batch.shape[1] != 3 or batch.dtype != np.float32:
+            raise ValueError(f"expected (N, 3, H, W) float32, but got {batch.shape} {batch.dtype}")
+        if batch.shape[2] % 16 or batch.shape[3] % 16:
+            raise ValueError(f"height {batch.shape[2]} and width {batch.shape[3]} must be multiples of 16")
+        found: Floats = self._session.run(["logits"], {"image": batch})[0]
+        return found
+
+    def probabilities(self, image: NDArray[np.uint8]) -> Floats:
+        """Each pixel's probability of being strip: (H, W, 3) uint8 RGB -> (H, W) float32 in 0..1."""
+        views = _VIEWS if self.mirror else _VIEWS[:1]
+        batch = to_input(image, self.input_size)  # (1, 3, S, S)
+        stack = self.logits(np.concatenate([view(batch) for view in views]))
+        undone = [view(stack[i : i + 1]) for i, view in enumerate(views)]
+        mean = np.concatenate(undone).mean(axis=0, dtype=np.float32)[0]  # (S, S)
+        # Logits, not probabilities, are enlarged: they are smooth across the strip's edge.
+        height, width = image.shape[:2]
+        enlarged = Image.fromarray(mean).resize((width, height), Image.Resampling.BILINEAR)
+        return _sigmoid(np.asarray(enlarged))
+
+    def predict(self, image: NDArray[np.uint8], threshold: float | None = None) -> NDArray[np.bool_]:
+        """The strip: (H, W, 3) uint8 RGB -> (H, W) bool, true from `threshold` up (None: the model's)."""
+        limit = self.threshold if threshold is None else threshold
+        return self.probabilities(image) >= limit
+
+
+def open_session(content: bytes, name: str, *, threads: int | None = None) -> Any:
+    """An ONNX Runtime session on the CPU from a file's bytes; `name` is what errors call it.
+
+    Raises ModelDamagedError when it isn't a model, ValueError for fewer than 1 thread.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # warnings about the host's CPUs are no user's business
+    if threads is not None:
+        if threads < 1:
+            raise ValueError(f"{threads} threads can't predict; use 1 or more")
+        options.intra_op_num_threads = threads
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its classes have no common base and lie in a private module
+        raise ModelDamagedError(f"{name} can't be read as an ONNX model; {_RESTORE}.") from error
+
+
+def read_card(path: Path) -> Mapping[str, Any]:
+    """The card's content, empty where there is none. Raises ModelDamagedError when it isn't a JSON object."""
+    try:
+        card: Any = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ModelDamagedError(f"{path} can't be read as JSON ({error}); {_RESTORE}.") from error
+    if not isinstance(card, dict) or "weights_sha256" not in card:
+        raise ModelDamagedError(f"{path} doesn't describe a model; {_RESTORE}.")
+    return card
+
+
+def _read_model(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        if path.with_suffix(".pth").is_file() and not path.exists():
+            raise ModelNotFoundError(
+                f"No model at {path}, but its weights are there: run "
+                f"`python -m wms.inference.export {path.parent}` to export them."
+            ) from error
+        reason = "" if isinstance(error, FileNotFoundError) else f" that can be read ({error.strerror})"
+        raise ModelNotFoundError(f"No model at {path}{reason}: {_TRAIN}.") from error
+
+
+def _check_weights(path: Path, sha256: str, card: Mapping[str, Any]) -> None:
+    """Prediction doesn't need the weights; but where they differ, somebody's idea of the model is wrong."""
+    if card and card["weights_sha256"] != sha256:
+        raise ModelDamagedError(f"{path.with_suffix('.json')} names other weights than {ONNX}; {_RESTORE}.")
+    if path.is_file() and sha256_file(path) != sha256:
+        raise ModelDamagedError(f"{path} holds other weights than the model beside it, or is damaged; {_RESTORE}.")
+
+
+def _sigmoid(logits: Floats) -> Floats:
+    # Beyond 80 exp overflows in float32, and the result is 0 or 1 to the last digit anyway.
+    values = np.clip(logits, -80.0, 80.0).astype(np.float32)
+    np.negative(values, out=values)
+    np.exp(values, out=values)
+    values += 1.0
+    return np.reciprocal(values, out=values)

@@ -1,0 +1,13 @@
+"""Where the repository's own folders are, whatever the working directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+"""The repository's root."""
+
+
+def from_root(path: Path) -> Path:
+    """`path` itself if it's absolute, else taken from the repository's root."""
+    return path if path.is_absolute() else ROOT / path

@@ -1,0 +1,1 @@
+"""Decisions about models: gate, promotion, ledger, sync."""

@@ -1,0 +1,1 @@
+"""Training: loop, checkpoints, tracking, stages and reports."""

@@ -1,0 +1,118 @@
+"""Checkpoints that survive a kill at any moment.
+
+A checkpoint is one self-contained file; checkpoints/index.json lists the files with their sha256, newest last.
+The file is written first, then the index replaces itself atomically, then what is no longer listed is removed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wms.errors import CheckpointError, NothingToResumeError, ResumeMismatchError
+from wms.files import write_atomic
+
+_log = logging.getLogger("wms")
+
+INDEX = "index.json"
+RECENT = 2
+"""So many of the newest are kept, so that a damaged one has a predecessor."""
+
+
+class CheckpointStore:
+    """The checkpoints of one run, in `folder`; `identity` (config hash, data version) must match to resume."""
+
+    def __init__(self, folder: Path, identity: Mapping[str, str], *, keep_every: int) -> None:
+        self.folder = folder
+        self.identity = dict(identity)
+        self.keep_every = keep_every
+
+    def save(self, state: Mapping[str, Any], *, epoch: int, step: int, epoch_end: bool) -> Path:
+        """Write a checkpoint durably and return its path. Raises DiskFullError or UnwritableError."""
+        content = _to_bytes({**state, "identity": self.identity})
+        path = self.folder / f"step_{step:08d}.pt"
+        write_atomic(path, content)
+        kept = bool(epoch_end and self.keep_every and epoch % self.keep_every == 0)
+        entry = {
+            "file": path.name,
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "epoch": epoch,
+            "step": step,
+            "kept": kept,
+        }
+        entries = [e for e in self._entries() if e["file"] != path.name] + [entry]
+        recent = entries[-RECENT:]
+        self._write([e for e in entries if e["kept"] or e in recent])
+        return path
+
+    def save_best(self, weights: Mapping[str, Any]) -> Path:
+        """Replace best.pt, a plain state_dict of the best weights so far."""
+        path = self.folder / "best.pt"
+        write_atomic(path, _to_bytes(weights))
+        return path
+
+    def load(self) -> dict[str, Any]:
+        """The newest sound checkpoint; a damaged one is named in a warning and the one before it is used.
+
+        Raises NothingToResumeError if there is none, CheckpointError if all are damaged, ResumeMismatchError if
+        it belongs to another config or other data.
+        """
+        entries = self._entries()
+        if not entries:
+            raise NothingToResumeError(f"{self.folder} holds no checkpoint yet; start the run without --resume.")
+        for entry in reversed(entries):
+            state = self._read(entry)
+            if state is not None:
+                self._check_identity(state)
+                return state
+        raise CheckpointError(f"All {len(entries)} checkpoints in {self.folder} are damaged; start a new run.")
+
+    def _read(self, entry: Mapping[str, Any]) -> dict[str, Any] | None:
+        path = self.folder / entry["file"]
+        try:
+            content = path.read_bytes()
+            if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+                raise ValueError("its sha256 isn't the recorded one")
+            state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        except Exception as error:  # whatever a damaged file makes the reader raise
+            _log.warning("Checkpoint %s is damaged (%s); using the one before it.", path, error)
+            return None
+        return state
+
+    def _check_identity(self, state: Mapping[str, Any]) -> None:
+        for name, value in self.identity.items():
+            found = state["identity"].get(name)
+            if found != value:
+                raise ResumeMismatchError(
+                    f"The run in {self.folder.parent} was made with {name} {str(found)[:12]}, not {value[:12]}; "
+                    "resume it with what it began with, or start a new run without --resume."
+                )
+
+    def _entries(self) -> list[dict[str, Any]]:
+        try:
+            entries: list[dict[str, Any]] = json.loads((self.folder / INDEX).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return []
+        except ValueError as error:
+            raise CheckpointError(f"{self.folder / INDEX} is damaged; start a new run.") from error
+        return entries
+
+    def _write(self, entries: list[dict[str, Any]]) -> None:
+        write_atomic(self.folder / INDEX, json.dumps(entries, indent=1))
+        listed = {entry["file"] for entry in entries}
+        for path in self.folder.glob("step_*.pt"):
+            if path.name not in listed:
+                path.unlink(missing_ok=True)
+
+
+def _to_bytes(state: Mapping[str, Any]) -> bytes:
+    stream = io.BytesIO()
+    torch.save(dict(state), stream)
+    return stream.getvalue()

@@ -1,0 +1,109 @@
+"""One process or many: torchrun's environment turned into a small object.
+
+Everything here is a no-op with one process, so the loop reads the same either way.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor, distributed, nn
+
+from wms.errors import DeviceError
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among all of the run: rank 0 alone writes."""
+
+    device: torch.device
+    rank: int = 0
+    world: int = 1
+
+    @classmethod
+    def join(cls, device: str) -> Self:
+        """Join the group that torchrun's variables describe, or stay alone without them.
+
+        Raises DeviceError for a device that isn't here.
+        """
+        world = int(os.environ.get("WORLD_SIZE", "1"))
+        chosen = pick_device(device, int(os.environ.get("LOCAL_RANK", "0")))
+        if world > 1 and not distributed.is_initialized():
+            distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+        return cls(chosen, int(os.environ.get("RANK", "0")), world)
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one process that writes."""
+        return self.rank == 0
+
+    def wait(self) -> None:
+        """Return when all processes have come here."""
+        if self.world > 1:
+            distributed.barrier()
+
+    def leave(self) -> None:
+        """Leave the group."""
+        if self.world > 1 and distributed.is_initialized():
+            distributed.destroy_process_group()
+
+    def total(self, *values: float) -> list[float]:
+        """Sums over all processes, in float64."""
+        if self.world == 1:
+            return list(values)
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
+        distributed.all_reduce(tensor)
+        return [float(value) for value in tensor.tolist()]
+
+    def any(self, value: bool) -> bool:
+        """Whether the value is true in at least one process."""
+        return self.total(float(value))[0] > 0
+
+    def gather(self, items: list[Any]) -> list[Any]:
+        """The lists of all processes joined in the order of ranks, in every process."""
+        if self.world == 1:
+            return items
+        parts: list[list[Any]] = [[] for _ in range(self.world)]
+        distributed.all_gather_object(parts, items)
+        return [item for part in parts for item in part]
+
+    def same_weights(self, module: nn.Module) -> None:
+        """Give every process rank 0's parameters and buffers: per-process batch statistics differ a little."""
+        if self.world > 1:
+            tensors: list[Tensor] = [*module.parameters(), *module.buffers()]
+            for tensor in tensors:
+                distributed.broadcast(tensor.data, src=0)
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model for training: DDP over several processes, with synchronised batch norm on GPUs."""
+        if self.world == 1:
+            return model
+        if self.device.type == "cuda":
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+            return nn.parallel.DistributedDataParallel(model, device_ids=[self.device.index])
+        return nn.parallel.DistributedDataParallel(model)
+
+
+def pick_device(name: str, local_rank: int = 0) -> torch.device:
+    """`auto` (the GPU of this rank if there is one, else the CPU), `cpu`, `cuda` or `cuda:N`.
+
+    Raises DeviceError for an unknown name or a GPU that isn't here.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda", local_rank % count) if count else torch.device("cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceError(f"Unknown device {name!r}; use auto, cpu, cuda or cuda:0.") from error
+    if device.type == "cpu":
+        return device
+    if device.type != "cuda":
+        raise DeviceError(f"Device {name!r} isn't supported; use auto, cpu, cuda or cuda:0.")
+    index = local_rank if device.index is None else device.index
+    if index >= count:
+        raise DeviceError(f"Device {name!r} isn't here: this machine has {count} usable GPUs; use --device cpu.")
+    return torch.device("cuda", index)

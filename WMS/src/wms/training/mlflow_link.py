@@ -1,0 +1,57 @@
+"""Between a run and MLflow: opened if MLFLOW_TRACKING_URI names a server, closed with everything handed over."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wms.config import RunConfig
+from wms.training.mlflow_sender import Status
+from wms.training.mlflow_sync import MlflowSync
+from wms.training.run_folder import METADATA
+
+
+def open_sync(run_dir: Path, config: RunConfig, metadata: Mapping[str, Any]) -> MlflowSync | None:
+    """A sink to the configured MLflow server; None without one."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    if not uri:
+        return None
+    tags = {key: str(metadata[key]) for key in ("config_hash", "data_version", "git_commit", "git_dirty")}
+    params = dict(flatten(config.decisions()))
+    return MlflowSync(run_dir, uri, config.tracking.experiment, run_dir.name, params, tags)
+
+
+def hand_over(sync: MlflowSync, run_dir: Path, status: Status, *, timeout_s: float = 60) -> str:
+    """End the run in MLflow, with its artifacts if it finished; returns a sentence for the user.
+
+    What the server doesn't take in time stays spooled in the run folder; the sentence says how to send it.
+    """
+    if status == "FINISHED":
+        artifacts = run_dir / "artifacts"
+        for path in sorted(artifacts.rglob("*")):
+            if path.is_file():
+                folder = path.parent.relative_to(artifacts).as_posix()
+                sync.add_artifact(path, "" if folder == "." else folder)
+        sync.add_artifact(run_dir / "config.json")
+        sync.add_artifact(run_dir / METADATA)
+    done = sync.finish(status, timeout_s)
+    if done.complete:
+        return f"MLflow has everything: run {done.run_id}."
+    return (
+        f"MLflow hasn't taken everything: {done.pending} metrics and {done.artifacts_pending} files wait "
+        f"({done.error}). Send them later: python -m wms.training.mlflow_sync {run_dir}"
+    )
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested values as dotted names and texts, as MLflow's parameters want them."""
+    pairs: list[tuple[str, str]] = []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            pairs += flatten(value, f"{prefix}{key}.")
+        else:
+            pairs.append((f"{prefix}{key}", json.dumps(value) if isinstance(value, list) else str(value)))
+    return pairs

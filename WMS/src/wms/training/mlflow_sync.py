@@ -1,0 +1,255 @@
+"""Copies a run's metrics and files to an MLflow server; training never waits for it and never fails by it.
+
+What has to be sent lies on disk already (`metrics.jsonl` and the files themselves); `mlflow_sync.json` says
+how much of it the server has acknowledged. A thread sends the rest until the server takes it. Sending twice
+is harmless: MLflow drops a metric that equals a stored one in name, value, step and timestamp, and the
+timestamp is the record's own. So nothing is lost and nothing doubled, wherever either side is killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tenacity import RetryCallState, Retrying, retry_if_not_exception_type, stop_after_delay
+from tenacity.wait import wait_exponential, wait_random
+
+from wms.errors import TrackingError, run_main
+from wms.training.mlflow_sender import STATE_FILE, Sender, Status, SyncReport, SyncState, own_settings
+from wms.training.tracker import Record
+
+_PURPOSE = "Send to MLflow what a run couldn't send while its server was away."
+_log = logging.getLogger("wms")
+
+
+class MlflowSync:
+    """A metric sink that keeps an MLflow run in step with a run's folder, from a thread of its own.
+
+    `params` and `tags` are logged once. A folder that was synced before goes on with the same MLflow run,
+    unless the server or the experiment is another one. No method but `finish` and `close` waits for anything.
+    Raises TrackingError for a damaged mlflow_sync.json, DiskFullError or UnwritableError where it can't be
+    written; whatever the server does raises nothing.
+    """
+
+    def __init__(  # noqa: PLR0917 (the order of a run's address: server, experiment, run)
+        self,
+        run_dir: Path,
+        tracking_uri: str,
+        experiment: str,
+        run_name: str,
+        params: Mapping[str, str],
+        tags: Mapping[str, str],
+        *,
+        longest_wait_s: float = 30.0,
+    ) -> None:
+        fresh = SyncState(
+            tracking_uri=_without_credentials(tracking_uri),
+            experiment=experiment,
+            run_name=run_name,
+            params=dict(params),
+            tags=dict(tags),
+            started_ms=_now_ms(),
+        )
+        old = SyncState.load(run_dir)
+        if old and (old.tracking_uri, old.experiment) == (fresh.tracking_uri, experiment):
+            again = {"params": fresh.params, "tags": fresh.tags}
+            fresh = old.model_copy(update={**again, "status": None, "ended_ms": None, "finished": False})
+        self._sender = Sender(run_dir, fresh, tracking_uri)
+        self._sender.update()
+        self._backoff = wait_exponential(multiplier=0.5, max=longest_wait_s) + wait_random(0, 0.5)
+        self._changed = threading.Condition()
+        self._hurry = threading.Event()  # ends a back-off early
+        self._asked, self._served = 1, 0  # requests to send, and the last one that was met
+        self._working, self._awaited, self._stopping = False, False, False
+        self._error: str | None = None
+        self._start()
+
+    def push(self, records: Sequence[Record]) -> None:  # noqa: ARG002 (the sink's signature)
+        """Take note that the records are in the file; they are read from there."""
+        with self._changed:
+            self._asked += 1
+            self._changed.notify_all()
+
+    def add_artifact(self, local_path: Path, artifact_dir: str = "") -> None:
+        """Queue a file for the folder `artifact_dir` of the MLflow run; queue it again when it changed.
+
+        Raises DiskFullError or UnwritableError where the queue can't be recorded.
+        """
+        self._sender.queue(local_path, artifact_dir)
+        self.push(())
+
+    def finish(self, status: Status, timeout_s: float) -> SyncReport:
+        """Set the run's final status behind everything else, and wait for that at most `timeout_s`.
+
+        Returns what has arrived; the rest stays on disk for `replay`. Raises DiskFullError or UnwritableError
+        where the status can't be recorded.
+        """
+        self._sender.update(status=status, ended_ms=_now_ms(), finished=False)
+        arrived = self._drain(timeout_s)
+        report = self.report()
+        if not arrived:
+            late = f"it hasn't answered within {timeout_s:g} seconds"
+            report = replace(report, error=report.error or late)
+            command = f"python -m wms.training.mlflow_sync {self._sender.run_dir}"
+            _log.warning("MLflow doesn't have all of this run; send the rest later with: %s", command)
+        return report
+
+    def close(self, timeout_s: float) -> None:
+        """Give what waits `timeout_s` to be sent, then stop the thread. The MLflow run's status stays."""
+        self._drain(timeout_s)
+
+    def report(self) -> SyncReport:
+        """What has arrived so far; raises TrackingError for a damaged metrics file."""
+        return self._sender.report(self._error)
+
+    def _drain(self, timeout_s: float) -> bool:
+        """Wait until all has arrived, then stop the thread; says whether it did in time."""
+        self._start()
+        with self._changed:
+            self._asked += 1
+            goal = self._asked
+            self._awaited = True
+            self._hurry.set()
+            self._changed.notify_all()
+            arrived = self._changed.wait_for(lambda: self._served >= goal, timeout_s)
+            self._awaited, self._stopping = False, True
+            self._changed.notify_all()
+        self._hurry.set()
+        return arrived
+
+    def _start(self) -> None:
+        with self._changed:
+            self._stopping = False
+            if not self._working:
+                self._working = True
+                own_settings.acquire()
+                threading.Thread(target=self._work, name="mlflow-sync", daemon=True).start()
+
+    def _work(self) -> None:
+        retrying = Retrying(
+            stop=lambda _: self._stopping,
+            wait=self._wait_s,
+            sleep=self._sleep,
+            after=self._failed,
+            reraise=True,
+        )
+        while (goal := self._next_goal()) is not None:
+            with contextlib.suppress(Exception):  # `after` has told of it
+                retrying(self._sender.send_all)
+                self._succeeded(goal)
+
+    def _next_goal(self) -> int | None:
+        """Wait for something to send; None when the thread has to end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping or self._asked > self._served)
+            if self._stopping:
+                own_settings.release()
+                self._working = False
+                return None
+            return self._asked
+
+    def _wait_s(self, state: RetryCallState) -> float:
+        return min(self._backoff(state), 2.0 if self._awaited else threading.TIMEOUT_MAX)
+
+    def _sleep(self, seconds: float) -> None:
+        self._hurry.wait(seconds)
+        self._hurry.clear()
+
+    def _failed(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if self._error is None:
+            _log.warning(
+                "MLflow at %s takes nothing now (%s). Training goes on; what it records waits in %s.",
+                self._sender.state.tracking_uri,
+                _sentence(error),
+                self._sender.run_dir,
+            )
+        self._error = _sentence(error)
+
+    def _succeeded(self, goal: int) -> None:
+        if self._error is not None:
+            _log.warning("MLflow at %s is back; it has everything now.", self._sender.state.tracking_uri)
+        self._error = None
+        with self._changed:
+            self._served = goal
+            self._changed.notify_all()
+
+
+def replay(run_dir: Path, timeout_s: float = 60.0) -> SyncReport:
+    """Send what a run that has ended couldn't send, trying for about `timeout_s`.
+
+    Returns what has arrived. A user name and password in MLFLOW_TRACKING_URI are used if it is the same
+    server. Raises TrackingError where the run was never meant for MLflow or its records are damaged.
+    """
+    state = SyncState.load(run_dir)
+    if state is None:
+        raise TrackingError(f"{run_dir} has no {STATE_FILE}, so this run isn't meant for an MLflow server.")
+    own = os.environ.get("MLFLOW_TRACKING_URI", "")
+    same = _without_credentials(own) == state.tracking_uri
+    sender = Sender(run_dir, state, own if same else state.tracking_uri)
+    retrying = Retrying(
+        retry=retry_if_not_exception_type(TrackingError),
+        stop=stop_after_delay(timeout_s),
+        wait=wait_exponential(multiplier=0.5, max=5) + wait_random(0, 0.5),
+        reraise=True,
+    )
+    own_settings.acquire()
+    try:
+        retrying(sender.send_all)
+    except TrackingError:
+        raise
+    except Exception as failure:
+        return sender.report(_sentence(failure))
+    finally:
+        own_settings.release()
+    return sender.report(None)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`python -m wms.training.mlflow_sync RUN_DIR`: send what a run couldn't send; 0 when all has arrived."""
+    parser = argparse.ArgumentParser(prog="python -m wms.training.mlflow_sync", description=_PURPOSE)
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="the folder that holds metrics.jsonl")
+    parser.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="how long to try")
+    args = parser.parse_args(argv)
+    report = replay(args.run_dir, args.timeout)
+    if not report.complete:
+        raise TrackingError(
+            f"{report.pending} metrics and {report.artifacts_pending} files of {args.run_dir} still wait for "
+            f"MLflow: {report.error}. They are kept; run this again when the server answers."
+        )
+    print(f"MLflow has all of {args.run_dir}: {report.sent} metrics, as run {report.run_id}.")
+    return 0
+
+
+def _without_credentials(uri: str) -> str:
+    parts = urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _sentence(error: BaseException | None) -> str:
+    """What failed, in one line without any user name and password: of a chain of errors the network's own."""
+    link = error
+    while link is not None:
+        if isinstance(link, OSError) or type(link).__module__.startswith("urllib3"):
+            error = link
+        link = link.__cause__ or link.__context__
+    text = str(error).strip() or type(error).__name__
+    return re.sub(r"//[^/@\s]+@", "//", text.splitlines()[0])[:300]
+
+
+def _now_ms() -> int:
+    return round(time.time() * 1000)
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))

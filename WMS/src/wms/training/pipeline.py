@@ -1,0 +1,278 @@
+"""One training run, whole: data, splits, datasets, model, training, evaluation, export, each a named stage."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from wms.config import RunConfig
+from wms.data.versions import DataVersionManager
+from wms.errors import ResumeMismatchError, WmsError
+from wms.files import write_atomic
+from wms.inference.export import export_model
+from wms.model import UNet
+from wms.training.checkpoint import CheckpointStore
+from wms.training.console import training_progress
+from wms.training.distributed import Processes
+from wms.training.evaluation import CaseScore, evaluate
+from wms.training.loop import Trainer
+from wms.training.memory import keep_freed_memory, peak_bytes
+from wms.training.mlflow_link import hand_over, open_sync
+from wms.training.mlflow_sender import Status
+from wms.training.mlflow_sync import MlflowSync
+from wms.training.position import Progress
+from wms.training.prepare import PreparedData, load_samples, split_samples
+from wms.training.report import write_report
+from wms.training.report_cases import choose_cases
+from wms.training.request import Request, TrainingResult
+from wms.training.run_folder import METADATA, create_run, describe_run, find_run, log_to
+from wms.training.stages import MLOpsPipeline, PipelineStage, StageContext
+from wms.training.tracker import ExperimentTracker, read_metrics
+
+
+class TrainingRun:
+    """The state that the stages of one run share: config, folder, processes, tracker."""
+
+    def __init__(self, config: RunConfig, request: Request, processes: Processes) -> None:
+        self.request, self.processes = request, processes
+        self.started = time.monotonic()
+        self.resumed: dict[str, Any] | None = None
+        if request.resume:
+            self.run_dir, self.config = find_run(request.runs, request.resume_name, config)
+            # Where files lie may have changed since; what is decided has not.
+            self.config = config
+        else:
+            self.run_dir, self.config = create_run(request.runs, config), config
+        self.tracker: ExperimentTracker | None = None
+        self.sync: MlflowSync | None = None
+
+    # ---- stages
+
+    def load_data(self, _: StageContext) -> object:
+        return load_samples(self.config)
+
+    def splits(self, context: StageContext) -> PreparedData:
+        data = split_samples(context.result("load_data"), self.config)
+        self.processes.wait()  # the others read what this one has decoded and recorded
+        known = self._known_metadata()
+        if known and known["data_version"] != data.version:
+            raise ResumeMismatchError(
+                f"{self.run_dir.name} began with other data (version {known['data_version'][:8]}, now "
+                f"{data.version[:8]}); bring that data back, or start a new run without --resume."
+            )
+        return data
+
+    def datasets(self, context: StageContext) -> PreparedData:
+        """Record which images this run sees, and open its books."""
+        data: PreparedData = context.result("splits")
+        config = self.config
+        metadata = self._known_metadata() or describe_run(
+            config,
+            data_version=data.version,
+            device=str(self.processes.device),
+            processes=self.processes.world,
+        )
+        DataVersionManager(self.run_dir.parent).record(
+            self.run_dir.name, data.items, config.augmentation.model_dump(mode="json"), metadata["git_commit"]
+        )
+        write_atomic(self.run_dir / METADATA, json.dumps(metadata, indent=2) + "\n")
+        counts = ", ".join(f"{len(members)} {name}" for name, members in data.splits.items())
+        self.request.show(f"{self.run_dir.name}: {counts} images, data version {data.version[:8]}")
+        self.sync = open_sync(self.run_dir, self.config, metadata)
+        self.tracker = ExperimentTracker(self.run_dir, self.sync)
+        return data
+
+    def model(self, context: StageContext) -> Trainer:
+        data: PreparedData = context.result("datasets")
+        store = self.checkpoints(data.version)
+        trainer = Trainer(self.config, data.splits, self.processes, tracker=self.tracker, checkpoints=store)
+        if self.request.resume:
+            trainer.resume(store.load())
+        return trainer
+
+    def train(self, context: StageContext) -> dict[str, Tensor]:
+        trainer: Trainer = context.result("model")
+        with training_progress(f"Training {self.config.name}", quiet=self.request.quiet) as observe:
+            watch = self.request.watch
+
+            def both(progress: Progress) -> None:
+                observe(progress)
+                if watch:
+                    watch(trainer, progress)
+
+            trainer.observe = both
+            return trainer.fit()
+
+    def evaluate(self, context: StageContext) -> list[CaseScore]:
+        """Touch the test split, once, with the best weights."""
+        data, weights = context.result("datasets"), context.result("train")
+        trainer: Trainer = context.result("model")
+        scores = score_test(self.config, data, weights, self.processes)
+        position = trainer.at
+        if self.tracker:
+            means = {name: _mean(scores, name) for name in ("dice", "iou", "loss")}
+            self.tracker.log("test", means, step=position.step, epoch=position.best_epoch)
+        rows = [vars(score) for score in scores]
+        write_atomic(self.run_dir / "artifacts" / "test_scores.json", json.dumps(rows, indent=1) + "\n")
+        return scores
+
+    def export(self, context: StageContext) -> Path:
+        scores: list[CaseScore] = context.result("evaluate")
+        metadata = self._known_metadata() or {}
+        about = {
+            "run": self.run_dir.name,
+            "config_hash": self.config.hash,
+            "data_version": str(metadata.get("data_version")),
+            "git_commit": str(metadata.get("git_commit")),
+            "final_test_dice": f"{_mean(scores, 'dice'):.6f}",
+            "final_test_iou": f"{_mean(scores, 'iou'):.6f}",
+        }
+        folder = self.run_dir / "artifacts" / "model"
+        export_model(
+            context.result("train"),
+            folder,
+            channels=self.config.model.channels,
+            input_size=self.config.input_size,
+            threshold=self.config.evaluation.threshold,
+            mirror=self.config.evaluation.mirror,
+            about=about,
+        )
+        return folder
+
+    def report(self, context: StageContext) -> Path:
+        data, weights = context.result("datasets"), context.result("train")
+        scores: list[CaseScore] = context.result("evaluate")
+        trainer: Trainer = context.result("model")
+        metadata = self._known_metadata() or {}
+        metadata |= {
+            "command_seconds": round(time.monotonic() - self.started, 1),
+            "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "duration_s": round(trainer.at.seconds, 1),
+            "peak_memory_mib": round(peak_bytes() / 2**20),
+        }
+        files = write_report(
+            self.run_dir,
+            title=f"{self.config.name}: {self.run_dir.name}",
+            config=self.config.model_dump(mode="json"),
+            metadata=metadata,
+            metrics=read_metrics(self.run_dir),
+            cases=choose_cases(self.config, data.splits["test"], weights, scores, self.processes.device),
+            summary={
+                "final_test_dice": _mean(scores, "dice"),
+                "final_test_iou": _mean(scores, "iou"),
+                "best_epoch": trainer.at.best_epoch,
+            },
+        )
+        # Written last: a run with this date is complete.
+        write_atomic(self.run_dir / METADATA, json.dumps(metadata, indent=2) + "\n")
+        return files.html
+
+    # ---- around them
+
+    def pipeline(self) -> MLOpsPipeline:
+        """The run as stages; the books are opened in `datasets`, so everything after it can be tracked."""
+        make = PipelineStage.from_function
+        stages = [
+            make("load_data", self.load_data),
+            make("splits", self.splits, depends_on=("load_data",)),
+            make("datasets", self.datasets, depends_on=("splits",)),
+            make("model", self.model, depends_on=("datasets",)),
+            make("train", self.train, depends_on=("model",)),
+            make("evaluate", self.evaluate, depends_on=("datasets", "model", "train"), validate=_check_scores),
+            make("export", self.export, depends_on=("train", "evaluate")),
+            make("report", self.report, depends_on=("datasets", "model", "train", "evaluate")),
+        ]
+        return MLOpsPipeline("train", stages, self.run_dir / "stages", folder=self.run_dir)
+
+    def checkpoints(self, version: str) -> CheckpointStore:
+        """The run's checkpoint store, bound to its config and data."""
+        identity = {"config": self.config.hash, "data version": version}
+        return CheckpointStore(self.run_dir / "checkpoints", identity, keep_every=self.config.training.keep_every)
+
+    def close(self, status: Status) -> None:
+        """Hand everything to MLflow, or say how to send later what could not be sent."""
+        if self.tracker:
+            self.tracker.close()
+        if self.sync:
+            self.request.show(hand_over(self.sync, self.run_dir, status))
+
+    def discard_if_unstarted(self) -> None:
+        """Remove a new run's folder if it failed before its books were opened: nothing half-written."""
+        if not self.request.resume and not (self.run_dir / METADATA).exists():
+            shutil.rmtree(self.run_dir, ignore_errors=True)
+
+    def _known_metadata(self) -> dict[str, Any] | None:
+        path = self.run_dir / METADATA
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def run_training(config: RunConfig, request: Request) -> TrainingResult | None:
+    """Train once on the whole data set; returns None in all processes but the first.
+
+    Raises a WmsError whose exit code says what went wrong; a failing stage is named.
+    """
+    keep_freed_memory()
+    processes = Processes.join(request.device)
+    try:
+        if processes.first:
+            return _first(config, request, processes)
+        _follow(config, request, processes)
+        return None
+    finally:
+        processes.leave()
+
+
+def _first(config: RunConfig, request: Request, processes: Processes) -> TrainingResult:
+    run = TrainingRun(config, request, processes)
+    handler = log_to(run.run_dir)
+    status: Status = "FAILED"
+    try:
+        run.pipeline().run()
+        status = "FINISHED"
+    except (WmsError, OSError):
+        run.discard_if_unstarted()
+        raise
+    finally:
+        run.close(status)
+        handler.close()
+    scores = json.loads((run.run_dir / "artifacts" / "test_scores.json").read_text(encoding="utf-8"))
+    mean = {name: sum(row[name] for row in scores) / len(scores) for name in ("dice", "iou")}
+    artifacts = run.run_dir / "artifacts"
+    return TrainingResult(run.run_dir, mean["dice"], mean["iou"], artifacts / "model", artifacts / "report.html")
+
+
+def _follow(config: RunConfig, request: Request, processes: Processes) -> None:
+    """A process that only computes: it follows the first one's steps and writes nothing."""
+    processes.wait()
+    data = split_samples(load_samples(config), config)
+    trainer = Trainer(config, data.splits, processes)
+    if request.resume:
+        run_dir, _ = find_run(request.runs, request.resume_name, config)
+        identity = {"config": config.hash, "data version": data.version}
+        trainer.resume(CheckpointStore(run_dir / "checkpoints", identity, keep_every=0).load())
+    score_test(config, data, trainer.fit(), processes)
+
+
+def score_test(
+    config: RunConfig, data: PreparedData, weights: Mapping[str, Tensor], processes: Processes
+) -> list[CaseScore]:
+    """Score weights on the test split, over all processes."""
+    model = UNet(config.model.channels).to(processes.device)
+    model.load_state_dict(dict(weights))
+    return evaluate(model, data.splits["test"], config, size=config.input_size, processes=processes)
+
+
+def _check_scores(scores: list[CaseScore]) -> None:
+    if not scores:
+        raise ValueError("no test image was scored")
+
+
+def _mean(scores: list[CaseScore], name: str) -> float:
+    return float(sum(getattr(score, name) for score in scores) / len(scores))

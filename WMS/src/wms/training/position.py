@@ -1,0 +1,54 @@
+"""Where a run is: plain values that go into each checkpoint and out to observers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from wms.config import RunConfig
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What an observer is told after each step: share of the whole compute, and a line when there is news."""
+
+    share: float
+    epoch: int
+    message: str | None = None
+
+
+@dataclass
+class Position:
+    """Where the run is and what it has found; plain numbers, saved in each checkpoint."""
+
+    epoch: int = 1
+    batch: int = 0  # batches of this epoch that are done
+    step: int = 0
+    seconds: float = 0.0
+    loss: float = 0.0  # sums over this epoch's images
+    dice: float = 0.0
+    iou: float = 0.0
+    images: int = 0
+    epoch_seconds: float = 0.0
+    best_dice: float = -1.0
+    best_epoch: int = 0
+    stopped: bool = False
+
+
+def make_optimiser(model: nn.Module, config: RunConfig) -> torch.optim.Optimizer:
+    """The recipe's optimiser over all of the model's parameters."""
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimiser.name]
+    optimiser: torch.optim.Optimizer = kind(
+        model.parameters(), lr=config.optimiser.learning_rate, weight_decay=config.optimiser.weight_decay
+    )
+    return optimiser
+
+
+def copy_weights(model: nn.Module) -> dict[str, Tensor]:
+    """A state_dict of its own on the CPU, contiguous whatever the memory format of training."""
+    return {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in model.state_dict().items()
+    }

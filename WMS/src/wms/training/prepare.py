@@ -1,0 +1,78 @@
+"""From a folder of pairs to splits of samples: everything that happens before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from wms.config import RunConfig
+from wms.data.cache import load_prepared
+from wms.data.dataset import Sample
+from wms.data.hashes import hash_files
+from wms.data.looks import perceptual_hash
+from wms.data.pairs import find_pairs
+from wms.data.splits import SplitRecord
+from wms.data.versions import DataItem, data_version
+from wms.errors import SplitError
+
+USED = ("train", "val", "test")
+FEWEST = 6
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """The samples of each split, sorted by stem, and the version of the whole."""
+
+    splits: Mapping[str, Sequence[Sample]]
+    items: Sequence[DataItem]
+    version: str
+
+
+def load_samples(config: RunConfig) -> tuple[Sample, ...]:
+    """Find, hash and decode every pair once, sorted by stem. Raises the errors of `find_pairs` and `read_pair`.
+
+    Decoding fills the cache for training, and means that a damaged file is met now and not after ten epochs.
+    """
+    pairs = find_pairs(config.data.folder)
+    paths = [path for pair in pairs for path in (pair.image, pair.mask)]
+    hashes = hash_files(paths, config.data.cache_folder / "hashes.json")
+    samples = tuple(Sample(pair, hashes[pair.image], hashes[pair.mask]) for pair in pairs)
+
+    def decode(sample: Sample) -> None:
+        load_prepared(
+            sample.pair,
+            image_sha256=sample.image_sha256,
+            mask_sha256=sample.mask_sha256,
+            size=config.data.cache_size,
+            config=config.data,
+        )
+
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(decode, samples):
+            pass
+    return samples
+
+
+def split_samples(samples: Sequence[Sample], config: RunConfig) -> PreparedData:
+    """Assign every image to its split for good; records what is new. Raises SplitError."""
+    if len(samples) < FEWEST:
+        raise SplitError(
+            f"{config.data.folder} holds {len(samples)} pairs; at least {FEWEST} are needed to train, validate and "
+            "test, and 25 for figures that mean something."
+        )
+    record = SplitRecord(config.data.splits_file)
+    assigned = record.update(
+        {sample.image_sha256: sample.pair.image for sample in samples},
+        lambda path: perceptual_hash(path, max_megapixels=config.data.max_megapixels),
+        near_duplicate_bits=config.data.near_duplicate_bits,
+    )
+    splits = {name: tuple(s for s in samples if assigned[s.image_sha256] == name) for name in USED}
+    for name, members in splits.items():
+        if not members:
+            raise SplitError(
+                f"The {name} split of {config.data.folder} is empty: {config.data.splits_file} puts all "
+                f"{len(samples)} images elsewhere. Add images; those recorded never move."
+            )
+    items = [DataItem(s.pair.stem, s.image_sha256, s.mask_sha256, assigned[s.image_sha256]) for s in samples]
+    return PreparedData(splits, items, data_version(items))

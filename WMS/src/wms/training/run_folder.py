@@ -1,0 +1,147 @@
+"""A run's folder: run_YYYYMMDD_HHMMSS_<hash8> with config, metadata, metrics, checkpoints, artifacts and logs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from wms.config import RunConfig, parse_config
+from wms.errors import (
+    NothingToResumeError,
+    ResumeMismatchError,
+    TrackingError,
+    UnwritableError,
+    from_os_error,
+)
+from wms.files import write_atomic
+
+LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "mlflow", "onnx", "onnxruntime", "dvc")
+METADATA = "metadata.json"
+FOLDERS = ("checkpoints", "artifacts", "logs")
+
+
+def create_run(root: Path, config: RunConfig, *, now: datetime | None = None) -> Path:
+    """Make a new run folder with config.json and return it.
+
+    Raises UnwritableError or DiskFullError; nothing half-written stays behind.
+    """
+    moment = now or datetime.now(UTC)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        while True:
+            folder = root / f"run_{moment:%Y%m%d_%H%M%S}_{config.hash[:8]}"
+            try:
+                folder.mkdir()
+                break
+            except FileExistsError:  # another run of this recipe began in the same second
+                moment += timedelta(seconds=1)
+        for name in FOLDERS:
+            (folder / name).mkdir()
+    except OSError as error:
+        raise from_os_error(error, root) from error
+    if not os.access(folder, os.W_OK):
+        raise UnwritableError(f"The run folder {folder} isn't writable; choose another with --runs.")
+    write_atomic(folder / "config.json", json.dumps(config.model_dump(mode="json"), indent=2) + "\n")
+    return folder
+
+
+def find_run(root: Path, name: str | None, config: RunConfig | None) -> tuple[Path, RunConfig]:
+    """The run to resume, by name or the newest in `root`, and the config it began with.
+
+    Raises NothingToResumeError if there is none, ResumeMismatchError if `config` is given and differs.
+    """
+    runs = sorted(path for path in root.glob("run_*") if (path / "config.json").is_file())
+    chosen = [path for path in runs if name in (None, path.name)]
+    if not chosen:
+        what = f"no run named {name}" if name else "no run"
+        raise NothingToResumeError(f"{root} holds {what}; start one without --resume.")
+    folder = chosen[-1]
+    try:
+        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise TrackingError(f"{folder / 'config.json'} is damaged; start a new run.") from error
+    began = parse_config(values, str(folder / "config.json"))
+    if config is not None and config.hash != began.hash:
+        raise ResumeMismatchError(
+            f"{folder.name} began with another config (hash {began.hash[:8]}, not {config.hash[:8]}); it differs in "
+            f"{', '.join(differences(began, config))}. Resume with that config, or start a new run without --resume."
+        )
+    return folder, began
+
+
+def differences(one: RunConfig, other: RunConfig) -> list[str]:
+    """Dotted names of the decisions in which two configs differ."""
+
+    def walk(a: Any, b: Any, path: str) -> list[str]:
+        if isinstance(a, dict) and isinstance(b, dict):
+            return [d for key in sorted({*a, *b}) for d in walk(a.get(key), b.get(key), f"{path}.{key}")]
+        return [] if a == b else [path.removeprefix(".")]
+
+    return walk(one.decisions(), other.decisions(), "")
+
+
+def describe_run(config: RunConfig, *, data_version: str, device: str, processes: int) -> dict[str, Any]:
+    """What a run depended on: metadata.json's content."""
+    commit, dirty = git_state(Path.cwd())
+    return {
+        "recipe": config.name,
+        "config_hash": config.hash,
+        "data_version": data_version,
+        "git_commit": commit,
+        "git_dirty": dirty,
+        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "device": device,
+        "processes": processes,
+        "python": platform.python_version(),
+        "libraries": {name: _version(name) for name in LIBRARIES},
+        "machine": {
+            "system": platform.platform(),
+            "processor": platform.processor() or platform.machine(),
+            "cores": psutil.cpu_count(),
+            "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        },
+    }
+
+
+def git_state(folder: Path) -> tuple[str | None, bool | None]:
+    """The commit that is checked out and whether tracked files differ from it; (None, None) without Git."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+
+
+def log_to(folder: Path) -> logging.Handler:
+    """Send the library's messages to logs/train.log beside the terminal; returns the handler to remove."""
+    handler = logging.FileHandler(folder / "logs" / "train.log", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("wms")
+    logger.setLevel(logging.INFO)
+    if not any(type(h) is logging.StreamHandler for h in logger.handlers):
+        terminal = logging.StreamHandler(sys.stderr)
+        terminal.setLevel(logging.WARNING)
+        logger.addHandler(terminal)
+    logger.addHandler(handler)
+    return handler
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,189 @@
+"""How stages are checked, ordered, run and skipped; `wms.training.stages` is the way in.
+
+The record of a success is written after the outputs are verified and removed before the stage runs again, so
+a kill in between makes the stage run again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import json
+import logging
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from wms.errors import StageError, StageFailedError, WmsError
+from wms.files import canonical_json, sha256_file, sha256_text, write_atomic
+from wms.training.stage_types import PipelineStage, StageContext, StageEvent, StageFailure, StageReport
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A pipeline whose stages were checked: what runs, in which order, and where its files lie."""
+
+    pipeline: str
+    stages: Mapping[str, PipelineStage]
+    order: tuple[str, ...]
+    state_dir: Path
+    folder: Path
+
+
+class Execution:
+    """One run of a plan: the results at hand and what has happened so far."""
+
+    def __init__(self, plan: Plan, values: Mapping[str, Any], emit: Callable[[StageEvent], None]) -> None:
+        self.plan, self.values, self.emit = plan, values, emit
+        self.reports = dict.fromkeys(plan.order, StageReport())
+        self.results: dict[str, object] = {}
+        self.own: dict[str, str | None] = {}
+        self.digests: dict[str, str | None] = {}
+        self.nested_seconds = 0.0
+        self.failure: StageFailure | None = None
+
+    def attempt(self, name: str, act: Callable[[PipelineStage], Literal["done", "skipped", "restored"]]) -> None:
+        """Do one thing with a stage, measure and report it; what it raises becomes a StageFailure."""
+        began, nested_before = time.perf_counter(), self.nested_seconds
+        failure = kind = None
+        try:
+            kind = act(self.plan.stages[name])
+        except Exception as cause:
+            if not isinstance(cause, WmsError | ValueError):
+                _log.exception("Stage %r met an error that nobody foresaw.", name)
+            # A dependency that was needed in the midst and failed: the failure stays that stage's.
+            failure = cause if cause is self.failure else StageFailure(name, cause)
+            failure.__cause__ = failure.__cause__ or cause
+            self.failure = failure
+        elapsed = time.perf_counter() - began
+        seconds = elapsed - (self.nested_seconds - nested_before)
+        self.nested_seconds = nested_before + elapsed
+        status: Any = "failed" if failure else "skipped" if kind == "restored" else kind
+        error = str(failure) if failure else None
+        self.reports[name] = StageReport(status, seconds, self._fingerprint(name), error)
+        self.emit(StageEvent(name, kind or "failed", seconds, error))
+        if failure is not None:
+            raise failure
+
+    def run_if_changed(self, stage: PipelineStage) -> Literal["done", "skipped"]:
+        """Skip a stage whose inputs and outputs are those on record."""
+        self.own[stage.name] = stage.fingerprint(self._context(stage))
+        fingerprint = self._fingerprint(stage.name)
+        record = present = None
+        if fingerprint is not None:
+            # Fails without a record, with a damaged one and with a missing output: all mean "run".
+            with contextlib.suppress(OSError, ValueError, StageFailedError):
+                record = json.loads(self._record(stage).read_bytes())
+                outputs = _hash_outputs(stage, self.plan.folder)
+                present = {"fingerprint": fingerprint, "outputs": outputs}
+        if present is None or record != present:
+            return self.run(stage)
+        self.digests[stage.name] = sha256_text(canonical_json(record))
+        return "skipped"
+
+    def run(self, stage: PipelineStage) -> Literal["done"]:
+        """Run a stage, verify it, and only then record it."""
+        context = self._context(stage)
+        if stage.name not in self.own:
+            self.own[stage.name] = stage.fingerprint(context)
+        self.emit(StageEvent(stage.name, "started"))
+        # A stage that is killed from here on has no record, even if its inputs change back.
+        self._record(stage).unlink(missing_ok=True)
+        result = stage.run(context)
+        stage.validate(result)
+        outputs = _hash_outputs(stage, self.plan.folder)
+        fingerprint = self._fingerprint(stage.name)
+        self.digests[stage.name] = None
+        if fingerprint is not None:
+            text = canonical_json({"fingerprint": fingerprint, "outputs": outputs})
+            write_atomic(self._record(stage), text)
+            self.digests[stage.name] = sha256_text(text)
+        self.results[stage.name] = result
+        return "done"
+
+    def restore(self, stage: PipelineStage) -> Literal["restored"]:
+        """Reload the result of a skipped stage."""
+        self.results[stage.name] = stage.restore(self._context(stage))
+        return "restored"
+
+    def _context(self, stage: PipelineStage) -> StageContext:
+        return StageContext(stage.name, self.plan.folder, self.values, tuple(stage.depends_on), self._result)
+
+    def _result(self, name: str) -> object:
+        if name not in self.results:
+            restorable = type(self.plan.stages[name]).restore is not PipelineStage.restore
+            self.attempt(name, self.restore if restorable else self.run)
+        return self.results[name]
+
+    def _record(self, stage: PipelineStage) -> Path:
+        return self.plan.state_dir / f"{stage.name}.json"
+
+    def _fingerprint(self, name: str) -> str | None:
+        """The stage's own fingerprint combined with its dependencies' fingerprints and outputs."""
+        dependencies = {d: self.digests.get(d) for d in self.plan.stages[name].depends_on}
+        own = self.own.get(name)
+        if own is None or None in dependencies.values():
+            return None
+        return sha256_text(canonical_json([self.plan.pipeline, name, own, dependencies]))
+
+
+def _hash_outputs(stage: PipelineStage, folder: Path) -> dict[str, str]:
+    """The content hash of each output; a folder's is made of its files' relative paths and contents."""
+    found = {}
+    for output in stage.outputs:
+        path = folder / output
+        if path.is_dir():
+            inside = {p.relative_to(path).as_posix(): sha256_file(p) for p in path.rglob("*") if p.is_file()}
+            found[output.as_posix()] = sha256_text(canonical_json(inside))
+        elif path.is_file():
+            found[output.as_posix()] = sha256_file(path)
+        else:
+            raise StageFailedError(f"its output {path} is missing; let the stage write it, or don't declare it.")
+    return found
+
+
+def unknown_stage(name: str, names: Iterable[str]) -> str:
+    """The end of a sentence about a name that no stage has; it offers the nearest."""
+    nearest = difflib.get_close_matches(name, list(names), n=1)
+    return f"there is no such stage; did you mean {nearest[0]!r}?" if nearest else "there is no such stage."
+
+
+def check_stages(stages: Sequence[PipelineStage]) -> None:
+    """Refuse what no order of the stages could make right, with a StageError."""
+    names = Counter(stage.name for stage in stages)
+    outputs = Counter(output for stage in stages for output in stage.outputs)
+    for stage in stages:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", stage.name):
+            raise StageError(f"Stage name {stage.name!r} can't be a file's name; use letters, digits, - and _.")
+        if names[stage.name] > 1:
+            raise StageError(f"Stage {stage.name!r} is defined {names[stage.name]} times; rename all but one.")
+        for dependency in stage.depends_on:
+            if dependency not in names:
+                problem = unknown_stage(dependency, names)
+                raise StageError(f"Stage {stage.name!r} depends on {dependency!r}, but {problem}")
+        for output in stage.outputs:
+            if output.is_absolute() or ".." in output.parts:
+                raise StageError(f"Output {output} of stage {stage.name!r} must lie in the pipeline's folder.")
+            if outputs[output] > 1:
+                raise StageError(f"Output {output} belongs to several stages; let one stage write it.")
+
+
+def sort_stages(stages: Mapping[str, PipelineStage]) -> tuple[str, ...]:
+    """The names, dependencies first; raises StageError for a circle."""
+    order: dict[str, None] = {}
+    while waiting := [name for name in stages if name not in order]:
+        ready = [name for name in waiting if all(d in order for d in stages[name].depends_on)]
+        if not ready:
+            path = [waiting[0]]
+            while path[-1] not in path[:-1]:
+                path.append(next(d for d in stages[path[-1]].depends_on if d not in order))
+            cycle = " -> ".join(path[path.index(path[-1]) :])
+            raise StageError(f"The stages depend on each other in a circle: {cycle}; remove one dependency.")
+        order[ready[0]] = None
+    return tuple(order)

@@ -1,0 +1,289 @@
+"""A run's metrics: one JSON object a line in `metrics.jsonl`, and the tables that are read from it.
+
+The file is the record; whatever else shows metrics (MLflow, the report, the comparison) reads it. It survives
+a kill at any point: a line is written in one go, and a last line that was cut short is removed on opening.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Protocol, Self, get_args
+
+import polars as pl
+
+from wms.errors import TrackingError, from_os_error
+
+METRICS_FILE = "metrics.jsonl"
+Phase = Literal["train", "val", "test", "system"]
+PHASES: tuple[Phase, ...] = get_args(Phase)
+COMPARED = ("val/dice", "val/iou", "test/dice", "test/iou")
+
+_COLUMNS = {
+    "step": pl.Int64,
+    "epoch": pl.Int64,
+    "phase": pl.String,
+    "metric": pl.String,
+    "value": pl.Float64,
+    "time": pl.Float64,
+}
+_KEY = ["phase", "metric", "step", "epoch"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One value of one metric. `time` is in unix seconds, to the millisecond."""
+
+    step: int
+    epoch: int
+    phase: str
+    metric: str
+    value: float
+    time: float
+
+    @property
+    def key(self) -> tuple[str, str, int, int]:
+        return (self.phase, self.metric, self.step, self.epoch)
+
+    def to_line(self) -> bytes:
+        """The record as a line of JSON; NaN and infinities, which JSON has no numbers for, as strings."""
+        content = asdict(self)
+        if not math.isfinite(self.value):
+            content["value"] = str(self.value)
+        return json.dumps(content, allow_nan=False).encode() + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> Record:
+        """The record of a line; raises ValueError where the line holds none."""
+        content = json.loads(line)
+        if not isinstance(content, dict) or content.keys() != {field.name for field in fields(cls)}:
+            raise ValueError("not a metric record")
+        try:
+            return cls(
+                step=int(content["step"]),
+                epoch=int(content["epoch"]),
+                phase=str(content["phase"]),
+                metric=str(content["metric"]),
+                value=float(content["value"]),
+                time=float(content["time"]),
+            )
+        except TypeError as error:
+            raise ValueError(str(error)) from error
+
+
+@dataclass(frozen=True)
+class BestMetric:
+    """The best value of a metric and where it was reached."""
+
+    value: float
+    epoch: int
+    step: int
+
+
+class MetricSink(Protocol):
+    """Something that is told of each record once it's in the file. It may not block and may not raise."""
+
+    def push(self, records: Sequence[Record]) -> None: ...
+
+    def close(self, timeout_s: float) -> None: ...
+
+
+def read_records(path: Path, offset: int = 0, limit: int | None = None) -> tuple[list[Record], int]:
+    """Read whole records of a metrics file, from byte `offset` on, at most `limit` of them.
+
+    Returns them with the offset behind the last one. A last line that has no line break or is no record
+    is left out: it is being written, or its writer was killed. An absent file holds no records.
+    Raises TrackingError with the line number where a line before the last is damaged.
+    """
+    records: list[Record] = []
+    if not path.exists():
+        return records, offset
+    with path.open("rb") as file:
+        file.seek(offset)
+        while limit is None or len(records) < limit:
+            line = file.readline()
+            if not line.endswith(b"\n"):
+                break
+            try:
+                records.append(Record.from_line(line))
+            except ValueError:
+                if not file.readline():
+                    break
+                number = path.read_bytes()[:offset].count(b"\n") + 1
+                raise TrackingError(
+                    f"{path}, line {number}: this is not a metric record; restore the file from a copy, "
+                    "or remove that line."
+                ) from None
+            offset += len(line)
+    return records, offset
+
+
+def read_metrics(path: Path) -> pl.DataFrame:
+    """The metrics of a run, read from its folder or its metrics.jsonl, in the order of logging.
+
+    Returns the columns step, epoch, phase, metric, value and time; of several values for the same
+    phase, metric, step and epoch the last one. Raises TrackingError where the file is absent or damaged.
+    """
+    file = path / METRICS_FILE if path.is_dir() else path
+    if not file.is_file():
+        raise TrackingError(f"{file} doesn't exist; name the folder of a run that has begun.")
+    records, _ = read_records(file)
+    table = pl.DataFrame([asdict(record) for record in records], schema=_COLUMNS)
+    return table.unique(subset=_KEY, keep="last", maintain_order=True)
+
+
+class ExperimentTracker:
+    """Appends a run's metrics to `run_dir`/metrics.jsonl and tells a sink of them.
+
+    Raises TrackingError where an existing file is damaged, and DiskFullError or UnwritableError where the
+    folder can't be written.
+    """
+
+    def __init__(self, run_dir: Path, sink: MetricSink | None = None) -> None:
+        self.path = run_dir / METRICS_FILE
+        self._sink = sink
+        try:
+            run_dir.mkdir(parents=True, exist_ok=True)
+            records, end = read_records(self.path)
+            # Unbuffered: what a failed write leaves behind must not come out with a later one.
+            self._file = self.path.open("ab", buffering=0)
+            self._file.truncate(end)
+        except OSError as error:
+            raise from_os_error(error, self.path) from error
+        self._known = {record.key: record.value for record in records}
+        self._last_ms = max((round(record.time * 1000) for record in records), default=0)
+
+    def log(self, phase: Phase, metrics: Mapping[str, float], *, step: int, epoch: int) -> None:
+        """Append the metrics of one moment, in one write.
+
+        A value that is in the file already for the same phase, metric, step and epoch (a resumed run repeats
+        some) isn't written again. Raises ValueError for an unknown phase, and DiskFullError or
+        UnwritableError where the file can't be written; the file then ends where it ended before.
+        """
+        if phase not in PHASES:
+            raise ValueError(f"unknown phase {phase!r}, not one of {', '.join(PHASES)}")
+        # No two calls share a millisecond: MLflow takes equal rows at one timestamp for the same row.
+        now_ms = max(round(time.time() * 1000), self._last_ms + 1)
+        records = [
+            Record(int(step), int(epoch), phase, name, float(value), now_ms / 1000) for name, value in metrics.items()
+        ]
+        records = [record for record in records if not self._is_known(record)]
+        if not records:
+            return
+        self._append(b"".join(record.to_line() for record in records))
+        self._last_ms = now_ms
+        self._known.update((record.key, record.value) for record in records)
+        if self._sink is not None:
+            self._sink.push(records)
+
+    def get_metrics(self, phase: Phase | None = None, metric: str | None = None) -> pl.DataFrame:
+        """The metrics so far as `read_metrics` returns them, of one phase and one name where given."""
+        table = read_metrics(self.path)
+        if phase is not None:
+            table = table.filter(pl.col("phase") == phase)
+        if metric is not None:
+            table = table.filter(pl.col("metric") == metric)
+        return table
+
+    def get_best_metric(self, name: str, phase: Phase = "val", maximize: bool = True) -> BestMetric:
+        """The greatest (or smallest) value of a metric; of equal ones the first. NaN is never the best.
+
+        Raises TrackingError where the metric was never logged or holds nothing but NaN.
+        """
+        return _best(read_metrics(self.path), name, phase, maximize)
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Close the file, then the sink, which may take `timeout_s` for what it hasn't passed on."""
+        self._file.close()
+        if self._sink is not None:
+            self._sink.close(timeout_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _is_known(self, record: Record) -> bool:
+        known = self._known.get(record.key)
+        if known is None:
+            return False
+        return known == record.value or (math.isnan(known) and math.isnan(record.value))
+
+    def _append(self, data: bytes) -> None:
+        start = self._file.seek(0, 2)
+        try:
+            written = 0
+            while written < len(data):  # A disk that fills up takes a part first and fails on the rest.
+                written += self._file.write(data[written:])
+        except OSError as error:
+            self._file.truncate(start)
+            raise from_os_error(error, self.path) from error
+
+
+def compare_runs(run_dirs: Sequence[Path], metrics: Sequence[str] = COMPARED) -> pl.DataFrame:
+    """One row a run: what it reached and how long it took.
+
+    `metrics` are given as phase/name. The columns are run, epochs, wall_time_s (from the first to the last
+    record) and for each metric: of phase test `final_test_<name>`, of others `best_<phase>_<name>` and
+    `best_<phase>_<name>_epoch`; the best loss is the smallest, the best of anything else the greatest. What a
+    run hasn't logged is null. Raises TrackingError for a folder without metrics or an impossible metric.
+    """
+    rows = [_compared(run_dir, [_split(name) for name in metrics]) for run_dir in run_dirs]
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _split(name: str) -> tuple[Phase, str]:
+    for phase in PHASES:
+        if name.startswith(f"{phase}/") and name != f"{phase}/":
+            return phase, name.removeprefix(f"{phase}/")
+    raise TrackingError(f"{name!r} names no metric; write it as phase/name, such as val/dice.")
+
+
+def _compared(run_dir: Path, metrics: Sequence[tuple[Phase, str]]) -> dict[str, str | float | None]:
+    table = read_metrics(run_dir)
+    times = table["time"].to_list()
+    row: dict[str, str | float | None] = {
+        "run": run_dir.resolve().name,
+        "epochs": table.filter(pl.col("phase").is_in(["train", "val"]))["epoch"].n_unique(),
+        "wall_time_s": max(times) - min(times) if times else 0.0,
+    }
+    for phase, name in metrics:
+        values = table.filter((pl.col("phase") == phase) & (pl.col("metric") == name))["value"]
+        if phase == "test":
+            row[f"final_test_{name}"] = values[-1] if len(values) else None
+            continue
+        found = _best(table, name, phase, "loss" not in name) if values.is_not_nan().any() else None
+        row[f"best_{phase}_{name}"] = found.value if found else None
+        row[f"best_{phase}_{name}_epoch"] = found.epoch if found else None
+    return row
+
+
+def _best(table: pl.DataFrame, name: str, phase: str, maximize: bool) -> BestMetric:
+    rows = table.filter((pl.col("phase") == phase) & (pl.col("metric") == name))
+    if rows.is_empty():
+        raise TrackingError(_unknown(table, name, phase))
+    rows = rows.filter(pl.col("value").is_not_nan())
+    if rows.is_empty():
+        raise TrackingError(f"The metric {phase}/{name} was never a number in this run, so none is the best.")
+    found = rows["value"].arg_max() if maximize else rows["value"].arg_min()
+    row = rows.row(found or 0, named=True)
+    return BestMetric(value=row["value"], epoch=row["epoch"], step=row["step"])
+
+
+def _unknown(table: pl.DataFrame, name: str, phase: str) -> str:
+    valid = sorted({f"{row['phase']}/{row['metric']}" for row in table.iter_rows(named=True)})
+    near = difflib.get_close_matches(f"{phase}/{name}", valid, n=3, cutoff=0.4) or valid
+    hint = f"the nearest are {', '.join(near)}" if near else "nothing has been logged yet"
+    return f"This run has no metric {phase}/{name}; {hint}."

@@ -1,0 +1,92 @@
+"""One exit code per kind of failure, and one place that maps them."""
+
+from __future__ import annotations
+
+import errno
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from wms import errors
+from wms.errors import INTERRUPTED, DiskFullError, UnwritableError, WmsError, from_os_error, run_main
+
+
+def all_classes(base: type[WmsError] = WmsError) -> Iterator[type[WmsError]]:
+    """`base` and its subclasses in wms.errors."""
+    yield base
+    for below in base.__subclasses__():
+        if below.__module__ == errors.__name__:
+            yield from all_classes(below)
+
+
+CLASSES = list(all_classes())
+
+
+def run_raising(error: BaseException) -> int:
+    def main(_: Sequence[str] | None) -> int:
+        raise error
+
+    return run_main(main, [])
+
+
+def test_exit_codes_are_unique_and_possible() -> None:
+    codes = Counter(kind.exit_code for kind in CLASSES)
+    assert len(CLASSES) > 20
+    assert codes.most_common(1)[0][1] == 1
+    # 0 is success; shells take 126 and above for themselves.
+    assert all(0 < code < 126 for code in codes)
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_each_class_becomes_its_exit_code(kind: type[WmsError], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_raising(kind("What is wrong; what to do.")) == kind.exit_code
+    assert capsys.readouterr().err == "error: What is wrong; what to do.\n"
+    assert kind.__doc__
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_without_traceback(code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_raising(OSError(code, "full", "model.pt")) == DiskFullError.exit_code == 30
+    text = capsys.readouterr().err
+    assert "model.pt" in text
+    assert "Traceback" not in text
+
+
+def test_an_error_that_nobody_foresaw_keeps_its_traceback() -> None:
+    with pytest.raises(PermissionError):
+        run_raising(PermissionError(errno.EACCES, "denied", "x"))
+    with pytest.raises(ZeroDivisionError):
+        run_raising(ZeroDivisionError())
+
+
+def test_ctrl_c(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_raising(KeyboardInterrupt()) == INTERRUPTED == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("code", [0, 7])
+def test_the_result_and_the_arguments_pass_through(code: int) -> None:
+    seen: list[Sequence[str] | None] = []
+
+    def main(argv: Sequence[str] | None) -> int:
+        seen.append(argv)
+        return code
+
+    assert run_main(main, ["--x"]) == code
+    assert seen == [["--x"]]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (OSError(errno.ENOSPC, "full"), DiskFullError, "No space left"),
+        (PermissionError(errno.EACCES, "Permission denied"), UnwritableError, "Permission denied"),
+        (OSError(), UnwritableError, "OSError"),
+    ],
+)
+def test_from_os_error(error: OSError, kind: type[WmsError], words: str) -> None:
+    mapped = from_os_error(error, "some/folder")
+    assert type(mapped) is kind
+    assert words in str(mapped)
+    assert "some/folder" in str(mapped)

@@ -1,0 +1,130 @@
+"""The repository keeps its own rules: locked dependencies, small files, true documents, quick starts."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+HOUSE = Path(__file__).resolve().parents[2]
+LARGEST_FILE = 1_000_000  # bytes; anything larger belongs into DVC
+MADE_HERE = {".git", ".venv", ".cache", "__pycache__", "mlruns", "runs", "demo"}
+# Paths and indexes of one machine; the brackets keep this file, which is searched too, from being found.
+OF_ONE_MACHINE = re.compile(r"(?<![\w.~}])/[w]ork/|/[t]mp/x/|--[e]xtra-index-url|[i]ndex-url[\s=]*http|/opt/[p]ypi")
+LIGHT_MODULES = (
+    "wms.config",
+    "wms.data.images",
+    "wms.data.splits",
+    "wms.data.versions",
+    "wms_ops",
+    "wms.training.tracker",
+)
+
+
+def own_files() -> Iterator[Path]:
+    """The files that Git has or would add; without Git, all but what the tools make."""
+    listed = None
+    if (HOUSE / ".git").exists():
+        command = ["git", "-C", str(HOUSE), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        listed = subprocess.run(command, capture_output=True, check=False)
+    if listed is not None and listed.returncode == 0:
+        paths = (HOUSE / os.fsdecode(name) for name in listed.stdout.split(b"\0") if name)
+        yield from (path for path in paths if path.is_file())
+        return
+    for folder, folders, names in os.walk(HOUSE):
+        folders[:] = [n for n in folders if n not in MADE_HERE and not n.endswith(("_cache", ".egg-info"))]
+        folders[:] = [name for name in folders if name != ".hypothesis"]
+        yield from (Path(folder, name) for name in names)
+
+
+def direct() -> dict[str, tuple[Requirement, str]]:
+    """The requirements of requirements.in by name, each with its comment."""
+    found: dict[str, tuple[Requirement, str]] = {}
+    for line in (HOUSE / "requirements.in").read_text(encoding="utf-8").splitlines():
+        text, _, reason = line.partition("#")
+        if text.strip():
+            requirement = Requirement(text.strip())
+            found[canonicalize_name(requirement.name)] = (requirement, reason.strip())
+    return found
+
+
+def locked() -> dict[str, Version]:
+    """The versions in requirements.txt that hold for this interpreter and system."""
+    found: dict[str, Version] = {}
+    for line in (HOUSE / "requirements.txt").read_text(encoding="utf-8").splitlines():
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        requirement = Requirement(line.strip())
+        if requirement.marker is None or requirement.marker.evaluate():
+            (pin,) = requirement.specifier
+            assert pin.operator == "==", f"{line!r} isn't pinned"
+            found[canonicalize_name(requirement.name)] = Version(pin.version)
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(direct()))
+def test_a_direct_dependency_has_a_reason_and_a_fitting_lock(name: str) -> None:
+    requirement, reason = direct()[name]
+    assert reason, f"requirements.in doesn't say what {name} is for"
+    assert name in locked(), f"{name} isn't locked; run make lock"
+    assert requirement.specifier.contains(locked()[name], prereleases=True), "run make lock"
+
+
+def test_no_file_is_large() -> None:
+    large = {str(path.relative_to(HOUSE)): path.stat().st_size for path in own_files()}
+    assert not {name: size for name, size in large.items() if size > LARGEST_FILE}
+
+
+def test_no_file_names_one_machine() -> None:
+    found = []
+    for path in own_files():
+        text = path.read_bytes()
+        if b"\0" not in text:
+            match = OF_ONE_MACHINE.search(text.decode("utf-8", "replace"))
+            found += [f"{path.relative_to(HOUSE)}: {match[0]}"] if match else []
+    assert not found
+
+
+def test_the_documents_name_targets_that_exist() -> None:
+    makefile = (HOUSE / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z][a-z-]*):(?!=)", makefile, re.MULTILINE))
+    assert {"demo", "test", "bench-train", "lock", "lint", "clean", "help"} <= targets
+    named = {}
+    for document in [HOUSE / "README.md", *sorted((HOUSE / "docs").rglob("*.md"))]:
+        if not document.exists():
+            continue
+        for code in re.findall(r"```.*?```|`[^`\n]+`", document.read_text(encoding="utf-8"), re.DOTALL):
+            # At a command's beginning only: a sentence in a comment may well "make sure".
+            words = re.findall(r"(?:^|[`$&;])\s*(?:[A-Z_]+=\S+\s+)*make\s+([a-z][a-z-]*)", code, re.MULTILINE)
+            named.update(dict.fromkeys(words, document.name))
+    assert not {name: where for name, where in named.items() if name not in targets}
+
+
+@pytest.mark.parametrize("module", LIGHT_MODULES)
+def test_a_light_module_starts_without_torch_and_mlflow(module: str, tmp_path: Path) -> None:
+    heavy = "{'torch', 'torchvision', 'mlflow'} & set(sys.modules)"
+    assert in_fresh_python(f"import sys, {module}; print({heavy} or '')", tmp_path) == ""
+
+
+def test_importing_makes_no_folder_and_opens_no_connection(tmp_path: Path) -> None:
+    watch = "import sys; sys.addaudithook(lambda name, _: name in ('os.mkdir', 'socket.connect') and print(name))"
+    assert in_fresh_python(f"{watch}; import wms, {', '.join(LIGHT_MODULES)}", tmp_path) == ""
+    assert in_fresh_python(f"{watch}; import os; os.mkdir('made')", tmp_path) == "os.mkdir"
+
+
+def in_fresh_python(code: str, folder: Path) -> str:
+    """What the code prints in an interpreter of its own, which starts in `folder` and has it as home."""
+    sources = os.pathsep.join(str(HOUSE / part / "src") for part in ("WMS", "devops"))
+    environment = {**os.environ, "PYTHONPATH": sources, "HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()

@@ -1,0 +1,83 @@
+"""Losses, metrics and the learning rate against values worked out by hand."""
+
+import math
+
+import pytest
+import torch
+from small import config_in
+
+from wms.config import LossConfig
+from wms.losses import per_image_loss
+from wms.metrics import dice_and_iou
+from wms.training.schedule import Plateau, cosine_rate, progress_at
+
+
+def test_dice_and_iou_by_hand():
+    truth = torch.zeros(4, 1, 2, 4, dtype=torch.bool)
+    predicted = truth.clone()
+    truth[0, 0, 0], predicted[0, 0, 0, :2] = True, True  # half found
+    truth[1], predicted[1] = True, False  # nothing found
+    predicted[2, 0, 0, 0] = True  # something where nothing is
+    dice, iou = dice_and_iou(predicted, truth)  # the last: nothing, and nothing found
+    assert dice.tolist() == pytest.approx([4 / 6, 0, 0, 1])
+    assert iou.tolist() == pytest.approx([0.5, 0, 0, 1])
+    assert torch.allclose(iou, dice / (2 - dice))
+
+
+def test_loss_is_a_mean_per_image_and_weighted():
+    logits, target = torch.zeros(3, 1, 4, 4), torch.zeros(3, 1, 4, 4)
+    target[1] = 1.0
+    bce = per_image_loss(logits, target, LossConfig(bce=1, dice=0))
+    assert bce.tolist() == pytest.approx([math.log(2)] * 3)
+    dice = per_image_loss(logits, target, LossConfig(bce=0, dice=1))
+    assert dice.tolist() == pytest.approx([1 - 1 / 9, 1 - 17 / 25, 1 - 1 / 9])
+    both = per_image_loss(logits, target, LossConfig(bce=2, dice=3))
+    assert torch.allclose(both, 2 * bce + 3 * dice)
+
+
+def test_loss_survives_extreme_logits_in_half_precision():
+    logits = torch.tensor([6e4, -6e4], dtype=torch.float16).reshape(1, 1, 1, 2)
+    assert per_image_loss(logits, torch.ones(1, 1, 1, 2), LossConfig()).isfinite().all()
+
+
+def test_cosine_counts_compute_not_steps(tmp_path):
+    config = config_in(tmp_path, schedule={"warmup": 0.1, "minimum": 1e-4})
+    # Two epochs at 32 pixels and one at 48: 1024, 1024 and 2304 of 4352.
+    assert progress_at(config, 3, 0.0) == pytest.approx(2048 / 4352)
+    assert progress_at(config, 3, 1.0) == pytest.approx(1.0)
+    assert cosine_rate(config, 0.05) == pytest.approx(0.005)
+    assert cosine_rate(config, 0.1) == pytest.approx(0.01)
+    assert cosine_rate(config, 1.0) == pytest.approx(1e-4)
+
+
+def test_plateau_matches_pytorch(tmp_path):
+    config = config_in(tmp_path, schedule={"kind": "plateau", "factor": 0.5, "patience": 2, "minimum": 1e-3})
+    losses = [
+        1.0,
+        0.9,
+        0.95,
+        0.9,
+        0.91,
+        0.92,
+        0.8,
+        0.8,
+        0.8,
+        0.8,
+        0.8,
+        0.8,
+        0.8,
+        0.8,
+        0.8,
+        0.8,
+        0.8,
+        0.8,
+        0.8,
+    ]
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimiser = torch.optim.SGD([parameter], lr=0.01)
+    reference = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.5, patience=2, min_lr=1e-3)
+    ours = Plateau(0.01)
+    for loss in losses:
+        reference.step(loss)
+        ours.update(loss, config)
+        assert ours.rate == pytest.approx(optimiser.param_groups[0]["lr"])

@@ -1,0 +1,1 @@
+"""The operations half: hooks, clouds, GitHub, deployment, cost."""
