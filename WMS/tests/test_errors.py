@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -90,3 +92,9 @@ def test_from_os_error(error: OSError, kind: type[WmsError], words: str) -> None
     assert type(mapped) is kind
     assert words in str(mapped)
     assert "some/folder" in str(mapped)
+
+
+def test_every_exit_code_is_documented() -> None:
+    table = (Path(__file__).resolve().parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    documented = {int(code) for cell in re.findall(r"\| ([\d, ]+) \|", table) for code in cell.split(",")}
+    assert {cls.exit_code for cls in CLASSES} - {1} <= documented

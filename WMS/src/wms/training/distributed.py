@@ -6,6 +6,7 @@ Everything here is a no-op with one process, so the loop reads the same either w
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -32,6 +33,10 @@ class Processes:
         world = int(os.environ.get("WORLD_SIZE", "1"))
         chosen = pick_device(device, int(os.environ.get("LOCAL_RANK", "0")))
         if world > 1 and not distributed.is_initialized():
+            if os.environ.get("MASTER_ADDR") in ("127.0.0.1", "localhost") and sys.platform == "linux":
+                # All on this machine: gloo would take the interface of the host's name, which a container
+                # or a firewall may not let it reach, and wait for half an hour.
+                os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
             distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
         return cls(chosen, int(os.environ.get("RANK", "0")), world)
 
