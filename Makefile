@@ -23,7 +23,7 @@ demo: .venv/.installed ## Train on synthetic meters and look at the masks
 	$(PY) -m wms.demo $(ARGS)
 
 test: lint ## Run the linters and all tests
-	$(PY) -m pytest -n 2 $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 $(ARGS)
 
 lint: .venv/.installed ## Run the linters, the type checker and the dependency rules
 	$(PY) -m ruff check .

@@ -174,7 +174,9 @@ class TrainingConfig(Section):
     evaluate_every: int = Field(default=1, ge=1, description="Epochs between validations.")
     evaluate_train: bool = Field(default=False, description="Score the training split too at each validation.")
     evaluate_test: bool = Field(default=False, description="Score the test split too; never used to choose.")
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="float32", description="auto: bfloat16 where the processor multiplies it natively, else float32."
+    )
     channels_last: bool = False
     workers: int = Field(default=0, ge=0, le=64, json_schema_extra=UNHASHED, description="Loader processes per rank.")
     keep_every: int = Field(

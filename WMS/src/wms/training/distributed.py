@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -112,3 +113,22 @@ def pick_device(name: str, local_rank: int = 0) -> torch.device:
     if index >= count:
         raise DeviceError(f"Device {name!r} isn't here: this machine has {count} usable GPUs; use --device cpu.")
     return torch.device("cuda", index)
+
+
+def pick_precision(name: str, device: torch.device) -> torch.dtype:
+    """The dtype of convolutions for a recipe's `precision`; `auto` depends on the processor.
+
+    Without instructions of its own for bfloat16 a processor emulates it, which is slower than float32.
+    """
+    if name != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
+    native = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_multiplies_bfloat16()
+    return torch.bfloat16 if native else torch.float32
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags

@@ -25,14 +25,13 @@ from wms.losses import per_image_loss
 from wms.metrics import dice_and_iou
 from wms.model import UNet
 from wms.training.checkpoint import CheckpointStore
-from wms.training.distributed import Processes
+from wms.training.distributed import Processes, pick_precision
 from wms.training.evaluation import evaluate
 from wms.training.position import Position, Progress, copy_weights, make_optimiser
 from wms.training.schedule import Plateau, cosine_rate, progress_at
 from wms.training.tracker import ExperimentTracker
 
 _log = logging.getLogger("wms")
-_PRECISION = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 Splits = Mapping[str, Sequence[Sample]]
 
@@ -63,7 +62,8 @@ class Trainer:
         self.wrapped = processes.wrap(self.model)
         self.optimiser = make_optimiser(self.model, config)
         self.plateau = Plateau(config.optimiser.learning_rate)
-        scale = config.training.precision == "float16" and processes.device.type == "cuda"
+        self.precision = pick_precision(config.training.precision, processes.device)
+        scale = self.precision == torch.float16 and processes.device.type == "cuda"
         self.scaler = torch.amp.GradScaler(processes.device.type, enabled=scale)  # type: ignore[attr-defined]
         self.at = Position()
         self.best: dict[str, Tensor] = {}
@@ -145,8 +145,7 @@ class Trainer:
         mask = mask.to(processes.device, non_blocking=True)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        precision = _PRECISION.get(config.training.precision)
-        with torch.autocast(processes.device.type, precision, enabled=precision is not None):
+        with torch.autocast(processes.device.type, self.precision, enabled=self.precision != torch.float32):
             logits = self.wrapped(image)
         losses = per_image_loss(logits, mask, config.loss)
         # DDP averages gradients over processes; this makes the average the mean over the global batch.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wms.config import RunConfig
+from wms.errors import UsageError
 from wms.training.mlflow_sender import Status
 from wms.training.mlflow_sync import MlflowSync
 from wms.training.run_folder import METADATA
@@ -24,10 +25,11 @@ def open_sync(run_dir: Path, config: RunConfig, metadata: Mapping[str, Any]) -> 
     return MlflowSync(run_dir, uri, config.tracking.experiment, run_dir.name, params, tags)
 
 
-def hand_over(sync: MlflowSync, run_dir: Path, status: Status, *, timeout_s: float = 60) -> str:
+def hand_over(sync: MlflowSync, run_dir: Path, status: Status) -> str:
     """End the run in MLflow, with its artifacts if it finished; returns a sentence for the user.
 
-    What the server doesn't take in time stays spooled in the run folder; the sentence says how to send it.
+    What the server doesn't take in WMS_MLFLOW_WAIT seconds (60) stays spooled in the run folder; the sentence
+    says how to send it. Raises UsageError for a wait that isn't a number.
     """
     if status == "FINISHED":
         artifacts = run_dir / "artifacts"
@@ -37,13 +39,21 @@ def hand_over(sync: MlflowSync, run_dir: Path, status: Status, *, timeout_s: flo
                 sync.add_artifact(path, "" if folder == "." else folder)
         sync.add_artifact(run_dir / "config.json")
         sync.add_artifact(run_dir / METADATA)
-    done = sync.finish(status, timeout_s)
+    done = sync.finish(status, _patience_s())
     if done.complete:
         return f"MLflow has everything: run {done.run_id}."
     return (
         f"MLflow hasn't taken everything: {done.pending} metrics and {done.artifacts_pending} files wait "
         f"({done.error}). Send them later: python -m wms.training.mlflow_sync {run_dir}"
     )
+
+
+def _patience_s() -> float:
+    text = os.environ.get("WMS_MLFLOW_WAIT", "60")
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"WMS_MLFLOW_WAIT is {text!r}; give a number of seconds, such as 60.") from None
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

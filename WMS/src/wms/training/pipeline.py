@@ -20,7 +20,7 @@ from wms.inference.export import export_model
 from wms.model import UNet
 from wms.training.checkpoint import CheckpointStore
 from wms.training.console import training_progress
-from wms.training.distributed import Processes
+from wms.training.distributed import Processes, pick_precision
 from wms.training.evaluation import CaseScore, evaluate
 from wms.training.loop import Trainer
 from wms.training.memory import keep_freed_memory, peak_bytes
@@ -77,6 +77,7 @@ class TrainingRun:
             config,
             data_version=data.version,
             device=str(self.processes.device),
+            precision=str(pick_precision(config.training.precision, self.processes.device)).removeprefix("torch."),
             processes=self.processes.world,
         )
         DataVersionManager(self.run_dir.parent).record(

@@ -90,7 +90,9 @@ def differences(one: RunConfig, other: RunConfig) -> list[str]:
     return walk(one.decisions(), other.decisions(), "")
 
 
-def describe_run(config: RunConfig, *, data_version: str, device: str, processes: int) -> dict[str, Any]:
+def describe_run(
+    config: RunConfig, *, data_version: str, device: str, precision: str, processes: int
+) -> dict[str, Any]:
     """What a run depended on: metadata.json's content."""
     commit, dirty = git_state(Path.cwd())
     return {
@@ -101,6 +103,7 @@ def describe_run(config: RunConfig, *, data_version: str, device: str, processes
         "git_dirty": dirty,
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": device,
+        "precision": precision,
         "processes": processes,
         "python": platform.python_version(),
         "libraries": {name: _version(name) for name in LIBRARIES},

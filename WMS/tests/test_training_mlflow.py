@@ -1,0 +1,58 @@
+"""A run and its MLflow server: everything arrives, or waits in the run folder and is sent later, once."""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from servers import free_port, mlflow_server
+from small import only_run, photos, train, write_recipe
+
+from wms.training.mlflow_sync import replay
+from wms.training.tracker import read_records
+
+
+def sent_to(uri: str, run_name: str):
+    """The one run of that name on the server: its metrics' names with counts, parameters, tags and files."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("water-meter-segmentation")
+    (run,) = client.search_runs([experiment.experiment_id], f"tags.`wms.run_name` = '{run_name}'")
+    names = Counter({name: len(client.get_metric_history(run.info.run_id, name)) for name in run.data.metrics})
+    files: set[str] = set()
+    folders = [""]
+    while folders:
+        for entry in client.list_artifacts(run.info.run_id, folders.pop() or None):
+            (folders.append if entry.is_dir else files.add)(entry.path)
+    return names, run.data.params, run.data.tags, files
+
+
+@pytest.fixture
+def quick_mlflow(monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+
+
+def test_run_without_its_server_finishes_and_is_sent_later(tmp_path, quick_mlflow):
+    photos(tmp_path)
+    write_recipe(tmp_path)
+    port = free_port()
+    uri = f"http://127.0.0.1:{port}"
+    result = train(tmp_path, MLFLOW_TRACKING_URI=uri, WMS_MLFLOW_WAIT="1")
+    assert result.returncode == 0, result.stderr
+    assert "Send them later: python -m wms.training.mlflow_sync" in result.stdout
+    run = only_run(tmp_path / "runs")
+    with mlflow_server(tmp_path / "server", port):
+        assert replay(run).complete
+        assert replay(run).complete, "a second time sends nothing new"
+        names, params, tags, files = sent_to(uri, run.name)
+    records, _ = read_records(run / "metrics.jsonl")
+    wanted = Counter(f"{'final_test' if r.phase == 'test' else r.phase}_{r.metric}" for r in records)
+    assert names == wanted
+    assert {"final_test_dice", "final_test_iou", "val_dice", "train_loss"} <= names.keys()
+    assert params["optimiser.learning_rate"] == "0.01"
+    assert {"config_hash", "data_version", "git_commit"} <= tags.keys()
+    here = {p.relative_to(run / "artifacts").as_posix() for p in Path(run / "artifacts").rglob("*") if p.is_file()}
+    assert here | {"config.json", "metadata.json"} == files
+    assert "MLFLOW" not in (run / "config.json").read_text()
+    assert os.environ.get("MLFLOW_TRACKING_URI") is None
