@@ -10,6 +10,8 @@ import torch
 from servers import free_port
 from small import TRAIN, config_in, environment, only_run, photos, train, train_command, write_recipe
 
+from wms.errors import DeviceError
+from wms.training.distributed import pick_device, pick_precision
 from wms.training.prepare import load_samples, split_samples
 from wms.training.tracker import read_metrics
 
@@ -63,3 +65,18 @@ def test_train_under_torchrun_writes_once_and_sees_each_image_once(tmp_path):
     for folder in (run, alone):
         scores = json.loads((folder / "artifacts" / "test_scores.json").read_text())
         assert len({row["stem"] for row in scores}) == len(scores) >= 3
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "mps", ""])
+def test_devices_that_are_not_here_are_refused(name):
+    with pytest.raises(DeviceError, match="use"):
+        pick_device(name)
+
+
+def test_precision_is_what_the_recipe_says_or_the_processor_can():
+    cpu = torch.device("cpu")
+    assert pick_precision("float32", cpu) == torch.float32
+    assert pick_precision("bfloat16", cpu) == torch.bfloat16
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    native = "avx512_bf16" in flags or "amx_bf16" in flags
+    assert pick_precision("auto", cpu) == (torch.bfloat16 if native else torch.float32)

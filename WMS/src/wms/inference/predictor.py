@@ -24,7 +24,7 @@ WEIGHTS: Final = "production.pth"
 ONNX: Final = "production.onnx"
 CARD: Final = "production.json"
 
-_TRAIN: Final = "run `python WMS/src/train.py` or `make demo` to train one"
+_TRAIN: Final = "run `python WMS/src/train.py` or `make demo` to train one, then name its folder with --model"
 _RESTORE: Final = "restore the folder's files together, or run `python WMS/src/train.py` again"
 
 Floats = NDArray[np.float32]

@@ -32,7 +32,7 @@ from wms.training.prepare import PreparedData, load_samples, split_samples
 from wms.training.report import write_report
 from wms.training.report_cases import choose_cases
 from wms.training.request import Request, TrainingResult
-from wms.training.run_folder import METADATA, create_run, describe_run, find_run, log_to
+from wms.training.run_folder import METADATA, create_run, describe_run, find_run, log_to, stop_logging
 from wms.training.stages import MLOpsPipeline, PipelineStage, StageContext
 from wms.training.tracker import ExperimentTracker, read_metrics
 
@@ -43,20 +43,19 @@ class TrainingRun:
     def __init__(self, config: RunConfig, request: Request, processes: Processes) -> None:
         self.request, self.processes = request, processes
         self.started = time.monotonic()
-        self.resumed: dict[str, Any] | None = None
+        # On resume the decisions are those the run began with; where files lie may have changed since.
+        self.config = config
         if request.resume:
-            self.run_dir, self.config = find_run(request.runs, request.resume_name, config)
-            # Where files lie may have changed since; what is decided has not.
-            self.config = config
+            self.run_dir, _ = find_run(request.runs, request.resume_name, config)
         else:
-            self.run_dir, self.config = create_run(request.runs, config), config
+            self.run_dir = create_run(request.runs, config)
         self.tracker: ExperimentTracker | None = None
         self.sync: MlflowSync | None = None
 
     # ---- stages
 
     def load_data(self, _: StageContext) -> object:
-        return load_samples(self.config)
+        return load_samples(self.config, quiet=self.request.quiet)
 
     def splits(self, context: StageContext) -> PreparedData:
         data = split_samples(context.result("load_data"), self.config)
@@ -237,12 +236,13 @@ def _first(config: RunConfig, request: Request, processes: Processes) -> Trainin
     try:
         run.pipeline().run()
         status = "FINISHED"
-    except (WmsError, OSError):
+    except (WmsError, OSError, KeyboardInterrupt) as error:
+        status = "KILLED" if isinstance(error, KeyboardInterrupt) else status
         run.discard_if_unstarted()
         raise
     finally:
         run.close(status)
-        handler.close()
+        stop_logging(handler)
     scores = json.loads((run.run_dir / "artifacts" / "test_scores.json").read_text(encoding="utf-8"))
     mean = {name: sum(row[name] for row in scores) / len(scores) for name in ("dice", "iou")}
     artifacts = run.run_dir / "artifacts"

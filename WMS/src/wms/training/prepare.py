@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+
+from rich.progress import track
 
 from wms.config import RunConfig
 from wms.data.cache import load_prepared
@@ -29,7 +32,7 @@ class PreparedData:
     version: str
 
 
-def load_samples(config: RunConfig) -> tuple[Sample, ...]:
+def load_samples(config: RunConfig, *, quiet: bool = True) -> tuple[Sample, ...]:
     """Find, hash and decode every pair once, sorted by stem. Raises the errors of `find_pairs` and `read_pair`.
 
     Decoding fills the cache for training, and means that a damaged file is met now and not after ten epochs.
@@ -49,7 +52,9 @@ def load_samples(config: RunConfig) -> tuple[Sample, ...]:
         )
 
     with ThreadPoolExecutor() as pool:
-        for _ in pool.map(decode, samples):
+        done = pool.map(decode, samples)
+        hidden = quiet or not sys.stdout.isatty()
+        for _ in track(done, "Decoding photos", total=len(samples), transient=True, disable=hidden):
             pass
     return samples
 

@@ -143,6 +143,12 @@ def log_to(folder: Path) -> logging.Handler:
     return handler
 
 
+def stop_logging(handler: logging.Handler) -> None:
+    """Undo `log_to`."""
+    logging.getLogger("wms").removeHandler(handler)
+    handler.close()
+
+
 def _version(name: str) -> str | None:
     try:
         return importlib.metadata.version(name)
