@@ -6,8 +6,11 @@ import re
 import polars
 import pytest
 import torch
-from small import only_run, photos, train, train_and_kill, write_recipe
+from small import config_in, only_run, photos, train, train_and_kill, write_recipe
 
+from wms.training.distributed import Processes
+from wms.training.loop import Trainer
+from wms.training.prepare import load_samples, split_samples
 from wms.training.tracker import ExperimentTracker, read_metrics
 
 EVERY_STEP = {"checkpoint_seconds": 0, "keep_every": 2}
@@ -115,3 +118,30 @@ def test_two_runs_with_one_seed_agree_and_another_seed_differs(tmp_path):
     assert [r.returncode for r in results] == [0, 0, 0], results[-1].stderr
     a, b, c = (weights(only_run(tmp_path / name)) for name in "abc")
     assert a == b != c
+
+
+def fake_validations(tmp_path, monkeypatch, results):
+    """Train on real photos while validation says what `results` (Dice, loss per epoch) say; the epochs it took."""
+    photos(tmp_path, 8)
+    stages = [{"size": 32, "epochs": 12}]
+    config = config_in(tmp_path, training={"stages": stages, "early_stopping": 3})
+    data = split_samples(load_samples(config), config)
+    trainer = Trainer(config, data.splits, Processes(torch.device("cpu")))
+    said = iter(results)
+
+    def score(split, size):
+        dice, loss = next(said)
+        return {"dice": dice, "iou": dice, "loss": loss}
+
+    monkeypatch.setattr(trainer, "_score", score)
+    trainer.fit()
+    return trainer.at.epoch - 1, trainer.at.best_epoch
+
+
+def test_early_stopping_waits_while_dice_or_loss_improves(tmp_path, monkeypatch):
+    falling_loss = [(0.1, 1.0), *[(0.0, 0.9 - epoch / 100) for epoch in range(6)], *[(0.05, 0.9)] * 5]
+    assert fake_validations(tmp_path, monkeypatch, falling_loss) == (10, 1)
+
+
+def test_early_stopping_ends_a_run_that_stands_still(tmp_path, monkeypatch):
+    assert fake_validations(tmp_path, monkeypatch, [(0.1, 1.0), (0.3, 1.1), *[(0.3, 1.0)] * 10]) == (5, 2)

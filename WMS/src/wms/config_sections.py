@@ -170,7 +170,9 @@ class TrainingConfig(Section):
         lt=1,
         description="Exponential mean of the weights that is scored and exported; 0 off.",
     )
-    early_stopping: int = Field(default=0, ge=0, description="Epochs without a better validation Dice; 0 off.")
+    early_stopping: int = Field(
+        default=0, ge=0, description="Epochs with neither a better validation Dice nor a lower loss; 0 off."
+    )
     evaluate_every: int = Field(default=1, ge=1, description="Epochs between validations.")
     evaluate_train: bool = Field(default=False, description="Score the training split too at each validation.")
     evaluate_test: bool = Field(default=False, description="Score the test split too; never used to choose.")

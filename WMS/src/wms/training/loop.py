@@ -215,6 +215,8 @@ class Trainer:
             seconds=at.seconds,
             best_dice=at.best_dice,
             best_epoch=at.best_epoch,
+            lowest_loss=at.lowest_loss,
+            improved_epoch=at.improved_epoch,
             stopped=at.stopped,
         )
         self._save(epoch_end=True, final=last or at.stopped)
@@ -234,15 +236,17 @@ class Trainer:
         result = self.validated = self._score("val", size)
         self._track("val", result)
         self.plateau.update(result["loss"], self.config)
-        # A stage at another resolution starts a new contest: only what is exported's resolution counts.
-        final_size = size == self.config.input_size
-        if result["dice"] > at.best_dice and final_size:
-            at.best_dice, at.best_epoch = result["dice"], at.epoch
+        if result["loss"] < at.lowest_loss or size != self.config.training.size_at(at.improved_epoch or 1):
+            at.lowest_loss, at.improved_epoch = result["loss"], at.epoch
+        # Only the resolution that is exported counts for the best model.
+        if result["dice"] > at.best_dice and size == self.config.input_size:
+            at.best_dice, at.best_epoch, at.improved_epoch = result["dice"], at.epoch, at.epoch
             self.best = copy_weights(self.scored)
             if self.checkpoints:
                 self.checkpoints.save_best(self.best)
         patience = training.early_stopping
-        at.stopped = bool(patience and at.best_epoch and at.epoch - at.best_epoch >= patience)
+        # Dice may lie at zero for a while before a model finds anything; a falling loss says that it learns.
+        at.stopped = bool(patience) and at.epoch - at.improved_epoch >= patience
         return f"val Dice {result['dice']:.4f}  IoU {result['iou']:.4f}" + (
             "  best" if at.best_epoch == at.epoch else ""
         )

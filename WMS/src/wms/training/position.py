@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +35,8 @@ class Position:
     epoch_seconds: float = 0.0
     best_dice: float = -1.0
     best_epoch: int = 0
+    lowest_loss: float = math.inf
+    improved_epoch: int = 0  # the last with a better validation Dice or a lower validation loss
     stopped: bool = False
 
 
