@@ -116,6 +116,12 @@ def test_full_network_equals_torch_at_any_size(tmp_path: Path) -> None:
     assert np.abs(found - expected).max() <= 1e-4
 
 
+def test_large_logits_are_measured_by_their_size(tmp_path: Path) -> None:
+    loud = {key: value * (1e4 if key == "head.weight" else 1) for key, value in weights(CHANNELS).items()}
+    done = export_model(loud, tmp_path, channels=CHANNELS, input_size=64, threshold=0.5, mirror=False, about=ABOUT)
+    assert done.max_difference > 1e-4, "rounding alone exceeds the limit for small logits"
+
+
 def test_random_state_stays_untouched(tmp_path: Path) -> None:
     state = weights()
     before = torch.get_rng_state()
