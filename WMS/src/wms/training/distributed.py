@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,6 +24,7 @@ class Processes:
     device: torch.device
     rank: int = 0
     world: int = 1
+    _wrapped: list[nn.parallel.DistributedDataParallel] = field(default_factory=list, repr=False, compare=False)
 
     @classmethod
     def join(cls, device: str) -> Self:
@@ -53,6 +54,11 @@ class Processes:
 
     def leave(self) -> None:
         """Leave the group."""
+        # A reducer that outlives the group destroys it with the interpreter's lock held, and gloo's threads,
+        # which that joins, may want the lock to free a tensor: some of such runs never ended.
+        for model in self._wrapped:
+            model.reducer = model.logger = None  # type: ignore[assignment]
+        self._wrapped.clear()
         if self.world > 1 and distributed.is_initialized():
             distributed.destroy_process_group()
 
@@ -89,8 +95,11 @@ class Processes:
             return model
         if self.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
-            return nn.parallel.DistributedDataParallel(model, device_ids=[self.device.index])
-        return nn.parallel.DistributedDataParallel(model)
+            wrapped = nn.parallel.DistributedDataParallel(model, device_ids=[self.device.index])
+        else:
+            wrapped = nn.parallel.DistributedDataParallel(model)
+        self._wrapped.append(wrapped)
+        return wrapped
 
 
 def pick_device(name: str, local_rank: int = 0) -> torch.device:
