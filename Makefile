@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench-train lock clean
+.PHONY: help demo test lint repro bench-train bench-data lock clean
 
 UV_VERSION := 0.13.8
 PY := .venv/bin/python
@@ -16,7 +16,7 @@ BACKEND := install --exact -r requirements.in -c requirements.txt --torch-backen
 help: ## List what make can do here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
 	@echo
-	@echo 'ARGS="..." hands arguments on to demo, test and bench-train.'
+	@echo 'ARGS="..." hands arguments on to demo, test, repro, bench-train and bench-data.'
 	@echo 'TORCH_BACKEND=cpu installs the smaller CPU builds of PyTorch from its own index.'
 
 demo: .venv/.installed ## Train on synthetic meters and look at the masks
@@ -31,8 +31,14 @@ lint: .venv/.installed ## Run the linters, the type checker and the dependency r
 	$(PY) -m mypy
 	.venv/bin/lint-imports
 
+repro: .venv/.installed ## Prepare, train and evaluate what changed since the last time, by `dvc repro`
+	PATH="$(CURDIR)/.venv/bin:$$PATH" dvc repro $(ARGS)
+
 bench-train: .venv/.installed ## Measure quality and speed of training (WMS_REAL_DATA names the photos)
 	$(PY) -m wms.bench $(ARGS)
+
+bench-data: .venv/.installed ## Measure what a push costs as the data set grows, and the data check
+	PYTHONPATH=WMS/tests:devops/tests $(PY) devops/tests/bench_data.py $(ARGS)
 
 lock: $(UV_STAMP) ## Write requirements.txt anew from requirements.in
 	$(UV) pip compile requirements.in --output-file requirements.txt --python-version 3.11 --universal \

@@ -36,7 +36,7 @@ class DataConfig(Section):
     """Where the pairs lie and how they are prepared."""
 
     folder: Path = Field(
-        default=Path("WMS/data/training"),
+        default=Path("WMS/data/dataset"),
         json_schema_extra=UNHASHED,
         description="Folder with images/ and masks/.",
     )

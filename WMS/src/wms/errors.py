@@ -77,6 +77,18 @@ class SplitError(WmsError):
     exit_code = 27
 
 
+class DataQualityError(WmsError):
+    """Photos or masks that the data check refuses."""
+
+    exit_code = 28
+
+
+class ManifestError(WmsError):
+    """A .dvc file or a manifest of the data set that can't be read."""
+
+    exit_code = 29
+
+
 class DiskFullError(WmsError):
     """No space left where something had to be written."""
 

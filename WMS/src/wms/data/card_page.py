@@ -1,0 +1,189 @@
+"""A data card to look at: an HTML page that needs nothing else, a contact sheet, and Markdown for a pull request."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image, ImageFilter
+
+from wms.data.card import COVERAGE_EDGES, MOST_PICTURES, Card
+from wms.data.images import read_mask, read_small
+from wms.data.pairs import find_pairs
+
+SIDE: Final = 300  # pixels of a picture's longer side: 24 of them stay below a megabyte
+OUTLINE: Final = (46, 204, 64)
+SPLITS: Final = ("train", "val", "test", "excluded", "unassigned")
+MOST_RESOLUTIONS: Final = 6
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One photo of the contact sheet, small, with the outline of its mask: `jpeg` is a file's bytes."""
+
+    stem: str
+    jpeg: bytes
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One line of a bar chart: a label, photos of all and of the newest, and the share of the longest bar, 0..1."""
+
+    label: str
+    all: int
+    new: int
+    share: float
+
+
+def pictures(folder: Path, stems: Sequence[str]) -> tuple[Picture, ...]:
+    """Pictures of the pairs `stems` in folder/images and folder/masks, in this order, at most MOST_PICTURES.
+
+    Stems that the folder doesn't hold are passed over. Raises the errors of `find_pairs` and `read_image`.
+    """
+    pairs = {pair.stem: pair for pair in find_pairs(folder)}
+    chosen = [pairs[stem] for stem in stems if stem in pairs][:MOST_PICTURES]
+    return tuple(Picture(pair.stem, _jpeg(_outlined(pair.image, pair.mask))) for pair in chosen)
+
+
+def contact_sheet(shown: Sequence[Picture], columns: int = 6) -> Image.Image:
+    """The pictures in rows of `columns`, on white: one RGB image, for where a page can't go."""
+    columns = max(1, min(columns, len(shown)))
+    rows = max(1, -(-len(shown) // columns))
+    cell = SIDE + 8
+    sheet = Image.new("RGB", (columns * cell, rows * cell), "white")
+    for index, picture in enumerate(shown):
+        with Image.open(io.BytesIO(picture.jpeg)) as image:
+            left = index % columns * cell + (cell - image.width) // 2
+            sheet.paste(image, (left, index // columns * cell + (cell - image.height) // 2))
+    return sheet
+
+
+def render_card(card: Card, shown: Sequence[Picture] = ()) -> str:
+    """The card as an HTML page: every value escaped, every picture a data URI, nothing loaded."""
+    # autoescape=True, since select_autoescape() would leave a name that ends in .j2 unescaped
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
+    )
+    total, newest = card.facts.total, card.facts.newest
+    return environment.get_template("card.html.j2").render(
+        card=card,
+        headline=_headline(card),
+        facts=_facts(card),
+        unknown=_unknown(card),
+        splits=_bars(_ordered(card.splits), newest.splits),
+        resolutions=_bars(_largest(total.resolutions), newest.resolutions),
+        more_resolutions=max(0, len(total.resolutions) - MOST_RESOLUTIONS),
+        coverage=_bars(_binned(total.coverage), _binned(newest.coverage)),
+        pictures=[(p.stem, f"data:image/jpeg;base64,{base64.b64encode(p.jpeg).decode()}") for p in shown],
+    )
+
+
+def render_markdown(card: Card) -> str:
+    """The card for a pull request: GitHub's Markdown without pictures; names can't break out of it."""
+    lines = [f"### {_literal(card.name)}: {card.images:,} photos", "", _headline(card), ""]
+    lines += ["| | all | new |", "|---|---:|---:|"]
+    newest = card.facts.newest
+    rows = [(f"photos in {name}", count, newest.splits.get(name, 0)) for name, count in _ordered(card.splits).items()]
+    lines += [f"| {_literal(label)} | {count:,} | {new:,} |" for label, count, new in rows]
+    lines += [f"| {label} | {every} | {new} |" for label, every, new in _facts(card)]
+    resolutions = _largest(card.facts.total.resolutions)
+    lines += [f"| {label} pixels | {n:,} | {newest.resolutions.get(label, 0):,} |" for label, n in resolutions.items()]
+    if note := _unknown(card):
+        lines += ["", note]
+    if card.manifests:
+        lines += ["", ", ".join(f"{_literal(kind)} `{oid}`" for kind, oid in card.manifests.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _headline(card: Card) -> str:
+    parts = [f"{card.added:,} added"]
+    parts += [f"{card.replaced:,} replaced"] if card.replaced else []
+    parts += [f"{card.removed:,} removed"] if card.removed else []
+    return f"{card.before:,} photos before, {', '.join(parts)}, {card.images:,} now."
+
+
+def _facts(card: Card) -> list[tuple[str, str, str]]:
+    """Rows of label, value of all counted pairs, value of the newest."""
+    both = (card.facts.total, card.facts.newest)
+    rows = {
+        "size of photos": [_size(f.image_bytes) for f in both],
+        "size of masks": [_size(f.mask_bytes) for f in both],
+        "mean coverage": [f"{f.mean_coverage:.2%}" if f.images else "none" for f in both],
+        "resolutions": [f"{len(f.resolutions):,}" for f in both],
+    }
+    return [(label, every, new) for label, (every, new) in rows.items()]
+
+
+def _unknown(card: Card) -> str:
+    missing = card.images - card.facts.total.images
+    if missing <= 0:
+        return ""
+    return (
+        f"Sizes, resolutions and coverage are known of {card.facts.total.images:,} of {card.images:,} photos: "
+        "the others were merged before there was a card."
+    )
+
+
+def _bars(every: Mapping[str, int], newest: Mapping[str, int]) -> list[Bar]:
+    longest = max(every.values(), default=0) or 1
+    return [Bar(label, count, newest.get(label, 0), count / longest) for label, count in every.items()]
+
+
+def _ordered(splits: Mapping[str, int]) -> dict[str, int]:
+    """Known splits first, in their usual order."""
+    names = [name for name in SPLITS if name in splits] + sorted(splits.keys() - set(SPLITS))
+    return {name: splits[name] for name in names}
+
+
+def _largest(resolutions: Mapping[str, int]) -> dict[str, int]:
+    ranked = sorted(resolutions.items(), key=lambda item: (-item[1], item[0]))
+    return dict(ranked[:MOST_RESOLUTIONS])
+
+
+def _binned(counts: Sequence[int]) -> dict[str, int]:
+    """The coverage histogram with its bins' names."""
+    edges = [f"{edge:g}" for edge in COVERAGE_EDGES]
+    between = [f"{low} to {high} %" for low, high in pairwise(edges)]
+    names = [f"below {edges[0]} %", *between, f"{edges[-1]} % and more"]
+    return dict(zip(names, counts, strict=True))
+
+
+def _size(count: int) -> str:
+    value = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"
+
+
+def _literal(text: str) -> str:
+    """Text as character references wherever Markdown or HTML might read more into it."""
+    return "".join(char if char.isalnum() or char in " -./" else f"&#{ord(char)};" for char in text)
+
+
+def _outlined(photo: Path, mask: Path) -> Image.Image:
+    """The photo, small, with a line around its mask; outside it, so that what is masked stays visible."""
+    image = Image.fromarray(read_small(photo, side=SIDE))
+    image.thumbnail((SIDE, SIDE))
+    # The reading strip is a few pixels high at this size: any covered pixel counts.
+    share = Image.fromarray(read_mask(mask)).resize(image.size, Image.Resampling.BOX)
+    inside = share.point([0] * 32 + [255] * 224)
+    grown = inside.filter(ImageFilter.MaxFilter(5))
+    line = np.asarray(grown).astype(bool) & ~np.asarray(inside).astype(bool)
+    pixels = np.array(image)
+    pixels[line] = OUTLINE
+    return Image.fromarray(pixels)
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()

@@ -1,0 +1,148 @@
+"""What a version of the data set consists of: DVC's directory manifests and the .dvc files that point to them.
+
+A manifest is a JSON list of {"md5", "relpath"}; its own MD5 with ".dir" behind it is its name in the remote.
+Both formats are DVC's (3.x), byte for byte, so that `dvc pull` reads what is written here. Manifests can be
+compared and joined without any of the files that they name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import PurePosixPath
+from types import MappingProxyType
+from typing import Any
+
+import yaml
+
+from wms.errors import ManifestError
+
+_MD5 = re.compile(r"[0-9a-f]{32}")
+_LEAVES_FOLDER = ("", ".", "..")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The files of one directory: relative path -> MD5 (32 hex digits). Equal content, equal `oid`."""
+
+    files: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        for path, md5 in self.files.items():
+            if not _MD5.fullmatch(md5):
+                raise ManifestError(f"{md5!r} of {path!r} is not an MD5; the manifest is damaged.")
+            if any(part in _LEAVES_FOLDER for part in path.split("/")) or "\\" in path or "\0" in path:
+                raise ManifestError(f"{path!r} leaves its folder; the manifest is damaged.")
+        object.__setattr__(self, "files", MappingProxyType(dict(sorted(self.files.items()))))
+
+    @cached_property
+    def content(self) -> bytes:
+        """The manifest as DVC stores it."""
+        return json.dumps([{"md5": md5, "relpath": path} for path, md5 in self.files.items()]).encode()
+
+    @cached_property
+    def oid(self) -> str:
+        """The manifest's name in the remote: its MD5 and ".dir"."""
+        return hashlib.md5(self.content, usedforsecurity=False).hexdigest() + ".dir"
+
+    @classmethod
+    def parse(cls, content: bytes, name: str = "the manifest") -> Manifest:
+        """Read a manifest. Raises ManifestError if it isn't one or names a file twice."""
+        try:
+            pairs = [(str(row["relpath"]), str(row["md5"])) for row in json.loads(content)]
+        except (ValueError, TypeError, KeyError) as error:
+            raise ManifestError(f"{name} is not a DVC manifest ({error!r}); restore it from the remote.") from error
+        files = dict(pairs)
+        if len(files) != len(pairs):
+            raise ManifestError(f"{name} names a file twice; restore it from the remote.")
+        return cls(files)
+
+
+EMPTY = Manifest({})
+
+
+def pointer_text(manifest: Manifest, size: int | None, path: str) -> str:
+    """The .dvc file for a directory `path` (relative to it); `size` is the bytes of all files, if known."""
+    out: dict[str, Any] = {"md5": manifest.oid}
+    if size is not None:
+        out["size"] = size
+    out |= {"nfiles": len(manifest.files), "hash": "md5", "path": path}
+    return yaml.safe_dump({"outs": [out]}, sort_keys=False)
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """What a .dvc file says: the manifest's name, bytes of all files if known, and their number if known."""
+
+    oid: str
+    size: int | None
+    nfiles: int | None
+
+    @classmethod
+    def parse(cls, text: str, name: str) -> Pointer:
+        """Read a .dvc file for one directory. Raises ManifestError."""
+        hint = "run `git checkout` on it, or merge-data if it holds conflict marks"
+        try:
+            (out,) = yaml.safe_load(text)["outs"]
+            oid, size, count = str(out["md5"]), out.get("size"), out.get("nfiles")
+        except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ManifestError(f"{name} is not a .dvc file with one output; {hint}.") from error
+        if not oid.endswith(".dir") or not _MD5.fullmatch(oid.removesuffix(".dir")):
+            raise ManifestError(f"{name}: {oid!r} doesn't name a directory's manifest; {hint}.")
+        return cls(oid, size if isinstance(size, int) else None, count if isinstance(count, int) else None)
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Photos and masks of one version: two manifests, and the bytes of all their files if known."""
+
+    images: Manifest = EMPTY
+    masks: Manifest = EMPTY
+    image_bytes: int | None = 0
+    mask_bytes: int | None = 0
+
+    def __iter__(self) -> Iterator[tuple[str, Manifest, int | None]]:
+        """("images", manifest, bytes) and ("masks", manifest, bytes)."""
+        yield "images", self.images, self.image_bytes
+        yield "masks", self.masks, self.mask_bytes
+
+    @cached_property
+    def pairs(self) -> Mapping[str, tuple[str, str, str, str]]:
+        """Stem -> (image path, its MD5, mask path, its MD5).
+
+        Raises ManifestError for a photo without a mask, a mask without a photo, or two files with one stem.
+        """
+        images, masks = _by_stem(self.images, "photos"), _by_stem(self.masks, "masks")
+        if lonely := sorted(images.keys() ^ masks.keys()):
+            raise ManifestError(f"The data set holds {lonely[0]!r} without its partner; the manifests don't fit.")
+        found = {
+            key: (images[key], self.images.files[images[key]], masks[key], self.masks.files[masks[key]])
+            for key in images
+        }
+        return MappingProxyType(found)
+
+    @property
+    def oids(self) -> frozenset[str]:
+        """Names of everything that the remote must hold for this version, both manifests among it."""
+        own = {manifest.oid for _, manifest, _ in self}
+        return frozenset(own.union(*(manifest.files.values() for _, manifest, _ in self)))
+
+
+def stem_of(path: str) -> str:
+    """The name by which photo and mask belong together: no extension, Unicode's composed form."""
+    return unicodedata.normalize("NFC", PurePosixPath(path).stem)
+
+
+def _by_stem(manifest: Manifest, what: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for path in manifest.files:
+        stem = stem_of(path)
+        if stem in found:
+            raise ManifestError(f"Two {what} of the data set claim the name {stem!r}: {found[stem]} and {path}.")
+        found[stem] = path
+    return found

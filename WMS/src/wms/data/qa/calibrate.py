@@ -1,0 +1,104 @@
+"""Prints what the warnings' limits do on a folder of good pairs: false alarms, and what they catch.
+
+    python -m wms.data.qa.calibrate DIR
+
+Masks are swapped among photos of the same size, because a swap between sizes is an error anyway; photos are
+blurred, darkened and brightened.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+from rich.console import Console
+from rich.progress import track
+
+from wms.config import DataConfig
+from wms.data.images import MASK_THRESHOLD
+from wms.data.pairs import find_pairs
+from wms.data.qa import agreement
+from wms.data.qa.checks_content import BLURRED, LEAST_AGREEMENT, OVEREXPOSED, TOO_DARK
+from wms.data.qa.reading import mask_grey, measure, small_grey
+from wms.errors import UsageError, run_main
+
+Grey = NDArray[np.uint8]
+_SWAPS = 4  # other photos' masks that each photo is tried with
+_BLURS = (1.0, 2.0, 3.0, 4.0)  # pixels of standard deviation at a short side of 512
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the table for a folder of pairs that belong together. Returns 0; raises what reading raises."""
+    parser = argparse.ArgumentParser(prog="python -m wms.data.qa.calibrate", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("folder", metavar="DIR", type=Path, help="pairs that belong together")
+    pairs = find_pairs(parser.parse_args(argv).folder)
+    if len(pairs) < 2:
+        raise UsageError("One pair can't be swapped; name a folder with more of them.")
+    limit = DataConfig().max_megapixels
+    photos, masks = [], []
+    for pair in track(pairs, "Reading photos and masks", console=Console(stderr=True), transient=True):
+        photos.append(small_grey(pair.image, limit))
+        masks.append(_fitted(mask_grey(pair.mask, limit), photos[-1]))
+    print(f"{len(pairs)} pairs.")
+    _print_agreement(photos, masks)
+    _print_photos(photos)
+    return 0
+
+
+def _print_agreement(photos: Sequence[Grey], masks: Sequence[NDArray[np.bool_]]) -> None:
+    own = _scores([(photo, mask) for photo, mask in zip(photos, masks, strict=True)])
+    swapped = _scores(_swapped(photos, masks))
+    for limit in sorted({LEAST_AGREEMENT, *np.percentile(own, [0.5, 1, 2, 5]).round(1).tolist()}):
+        mark = "  <- in use" if limit == LEAST_AGREEMENT else ""
+        caught = np.mean(swapped < limit) if len(swapped) else float("nan")
+        print(f"agreement below {limit:4.1f}: {np.mean(own < limit):.1%} of pairs, {caught:.1%} of swapped masks{mark}")
+    print(f"{len(swapped)} swapped masks of the same size were tried.")
+
+
+def _swapped(photos: Sequence[Grey], masks: Sequence[NDArray[np.bool_]]) -> list[tuple[Grey, NDArray[np.bool_]]]:
+    by_size: dict[tuple[int, ...], list[int]] = {}
+    for index, photo in enumerate(photos):
+        by_size.setdefault(photo.shape, []).append(index)
+    found = []
+    for group in by_size.values():
+        for step in range(1, min(_SWAPS + 1, len(group))):
+            found += [(photos[one], masks[group[(at + step) % len(group)]]) for at, one in enumerate(group)]
+    return found
+
+
+def _scores(pairs: Sequence[tuple[Grey, NDArray[np.bool_]]]) -> NDArray[np.float64]:
+    scores = [agreement.agreement(agreement.scaled(photo), mask) for photo, mask in pairs]
+    return np.array([score for score in scores if score is not None])
+
+
+def _fitted(grey: Grey, photo: Grey) -> NDArray[np.bool_]:
+    white = np.where(grey > MASK_THRESHOLD, np.uint8(255), np.uint8(0))
+    return agreement.scaled(white, agreement.small_size(photo)) > MASK_THRESHOLD
+
+
+def _print_photos(photos: Sequence[Grey]) -> None:
+    values = np.array([measure(photo) for photo in photos])
+    for name, column, limit, low in (
+        ("brightness", 0, TOO_DARK, True),
+        ("glare", 1, OVEREXPOSED, False),
+        ("sharpness", 2, BLURRED, True),
+    ):
+        share = np.mean(values[:, column] < limit if low else values[:, column] > limit)
+        spread = ", ".join(f"{value:.3g}" for value in np.percentile(values[:, column], [0, 1, 50, 99, 100]))
+        print(f"{name}: {share:.1%} warned (limit {limit:g}); 0, 1, 50, 99 and 100 %: {spread}")
+    for sigma in _BLURS:
+        blurred = [np.asarray(Image.fromarray(photo).filter(ImageFilter.GaussianBlur(sigma))) for photo in photos]
+        print(f"blurred by {sigma:g} pixels: {np.mean([measure(photo)[2] < BLURRED for photo in blurred]):.1%} warned")
+    dark = [(photo * 0.2).astype(np.uint8) for photo in photos]
+    print(f"a fifth as bright: {np.mean([measure(photo)[0] < TOO_DARK for photo in dark]):.1%} warned")
+    bright = [np.minimum(photo.astype(np.float32) * 3, 255).astype(np.uint8) for photo in photos]
+    print(f"three times as bright: {np.mean([measure(photo)[1] > OVEREXPOSED for photo in bright]):.1%} warned")
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))

@@ -1,0 +1,175 @@
+"""The command line of the data check: `devops/scripts/data-qa.py DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
+
+from wms.config import DataConfig
+from wms.data.qa.fix import apply_fixes, plan_fixes, recover
+from wms.data.qa.html import by_check, render_html
+from wms.data.qa.names import shown
+from wms.data.qa.problems import Problem
+from wms.data.qa.validate import CACHE_FOLDER, Checked, check
+from wms.errors import DataQualityError, UsageError
+from wms.files import write_atomic
+from wms.paths import from_root
+
+_NAMED: Final = 3  # files of one check that the table names, and sentences below it
+_FIXES_SHOWN: Final = 20
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check a data set and print what is wrong; returns 0 if it passes.
+
+    Raises DataQualityError if it fails (after printing and writing the reports), UsageError for a wrong DIR,
+    SplitError for a damaged split record, DiskFullError or UnwritableError.
+    """
+    options = _parser().parse_args(argv)
+    folder: Path = options.folder
+    if not folder.is_dir():
+        raise UsageError(f"There is no folder {shown(str(folder))}; name the one that holds images/ and masks/.")
+    console = Console(markup=False, highlight=False, soft_wrap=not Console().is_terminal)
+    run = partial(
+        check,
+        folder,
+        splits_file=options.splits,
+        cache_folder=options.cache,
+        only_new=options.only_new,
+        workers=options.workers,
+    )
+    fixes: list[dict[str, Any]] | None = None
+    if options.fix:
+        fixes = _fix(folder, run)
+        _print_fixes(console, fixes)
+    with _progress() as on_progress:
+        checked = run(on_progress=on_progress)
+    document = checked.report if fixes is None else {**checked.report, "fixes": fixes}
+    if options.output:
+        write_atomic(options.output, json.dumps(document, indent=2) + "\n")
+    if options.html:
+        write_atomic(options.html, render_html(folder, checked, DataConfig()))
+    _print(console, checked)
+    if document["status"] != "PASS":
+        raise DataQualityError(
+            f"{shown(str(folder))} doesn't pass the data check; correct what is listed above and run it again."
+        )
+    return 0
+
+
+def summary(report: dict[str, Any]) -> str:
+    """The report in one line: "PASS: 360 images, 360 masks, 360 valid pairs, 0 errors, 3 warnings."."""
+    counts = [
+        _count(report["image_count"], "image"),
+        _count(report["mask_count"], "mask"),
+        _count(report["valid_pairs"], "valid pair"),
+        _count(len(report["errors"]), "error"),
+        _count(len(report["warnings"]), "warning"),
+    ]
+    return f"{report['status']}: {', '.join(counts)}."
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="data-qa.py",
+        description="Check a folder of photos (images/) and masks (masks/).",
+        epilog="Exit codes: 0 passed, 28 errors found, 2 wrong argument; see docs/data-qa.md.",
+    )
+    parser.add_argument("folder", metavar="DIR", type=Path, help="the folder that holds images/ and masks/")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the report as JSON")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with thumbnails of each problem")
+    parser.add_argument(
+        "--fix", action="store_true", help="write binary PNG masks and upright images; originals are kept"
+    )
+    parser.add_argument("--only-new", action="store_true", help="no warnings about pairs that passed before")
+    parser.add_argument(
+        "--splits",
+        type=Path,
+        metavar="FILE",
+        default=from_root(DataConfig().splits_file),
+        help="record of the splits (default: the repository's)",
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        default=from_root(CACHE_FOLDER),
+        help="where facts about files are kept (default: .cache/qa)",
+    )
+    parser.add_argument("--workers", type=_positive, metavar="N", help="reading processes (default: one a core)")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a whole number of 1 or more")
+    return int(text)
+
+
+def _fix(folder: Path, run: Callable[..., Checked]) -> list[dict[str, Any]]:
+    """Finish what a killed run began, then fix what can be fixed; returns all changes."""
+    done = recover(folder)
+    with _progress() as on_progress:
+        facts = run(on_progress=on_progress).facts
+    config = DataConfig()
+    changes = plan_fixes(facts, config)
+    return done + apply_fixes(
+        folder, changes, facts, max_megapixels=config.max_megapixels, now=datetime.now().astimezone()
+    )
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error that takes (done, total); none where there is nothing to read."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("Reading photos and masks", total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+
+
+def _print_fixes(console: Console, fixes: Sequence[dict[str, Any]]) -> None:
+    for fix in fixes[:_FIXES_SHOWN]:
+        console.print(f"Fixed {shown(fix['file'])} -> {shown(fix['becomes'])}: {fix['what']}.")
+    if len(fixes) > _FIXES_SHOWN:
+        console.print(f"Fixed {len(fixes) - _FIXES_SHOWN} more.")
+    if fixes:
+        folders = sorted({fix["original"].partition("/")[0] for fix in fixes})
+        console.print(f"The originals are kept in {', '.join(folders)}, each with its fixes.json.")
+    else:
+        console.print("Nothing to fix.")
+
+
+def _print(console: Console, checked: Checked) -> None:
+    if checked.problems:
+        found = by_check(checked.problems)
+        table = Table(Column("check", no_wrap=True), "severity", "count", Column("files", overflow="fold"))
+        for problems in found:
+            table.add_row(problems[0].check, problems[0].severity, str(len(problems)), _files(problems))
+        console.print(table)
+        for problems in found:
+            for problem in problems[:_NAMED]:
+                console.print(f"{problem.severity}: {problem.text}")
+            if len(problems) > _NAMED:
+                console.print(f"{problems[0].severity}: {len(problems) - _NAMED} more of {problems[0].check}.")
+    console.print(summary(checked.report))
+
+
+def _files(problems: Sequence[Problem]) -> str:
+    """The first few files of a check's problems."""
+    files = list(dict.fromkeys(file for problem in problems for file in problem.files))
+    more = [f"and {len(files) - _NAMED} more"] if len(files) > _NAMED else []
+    return "\n".join([*map(shown, files[:_NAMED]), *more])
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,0 +1,123 @@
+"""What reading says about files: frozen facts, keyed by content, from which the verdict is made without any file.
+
+Facts never hold a path or a name, so that they are the same for the same bytes wherever they lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+VERSION: Final = 1
+"""Raised whenever the meaning of a fact changes; older cached facts are then not found."""
+
+FILE: Final = "<file>"
+"""Stands for the file's name in the message of `Unreadable`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A file without usable pixels: the check's code and a sentence in which FILE stands for the name."""
+
+    check: str
+    message: str
+    lasting: bool = True
+    """Whether the content decides it; a disk's read error passes and isn't cached."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """One photo. Sizes in pixels; brightness and sharpness are measured at a short side of 512 pixels."""
+
+    width: int
+    """Of the upright photo."""
+    height: int
+    orientation: int
+    """EXIF, 1..8; 1 where there is none."""
+    brightness: float
+    """Mean grey value, 0..255."""
+    glare: float
+    """Share of pixels with a grey value of 250 or more."""
+    sharpness: float
+    """Standard deviation of the Laplacian in grey values, 95th percentile over tiles of 16 x 16 pixels."""
+    look: str
+    """Perceptual hash, 64 hexadecimal digits: see `wms.data.looks`."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaskFacts:
+    """One mask. Sizes in pixels; shares are of all pixels."""
+
+    width: int
+    height: int
+    orientation: int
+    neither: float
+    """Share of pixels that are neither 0 nor 255."""
+    grey: float
+    """Share of pixels from 64 to 191."""
+    coverage: float
+    """Share of pixels above 127: the strip."""
+    peak: int
+    """Largest grey value."""
+    pieces: int
+    """Separate white areas, counted at 512 pixels on the long side; specks of 1 or 2 pixels don't count."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairFacts:
+    """How well a mask fits its photo; None where that can't be told. See `agreement`."""
+
+    agreement: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A folder's entries by name: files that count as images, and what else lies there as (name, kind)."""
+
+    files: tuple[str, ...]
+    others: tuple[tuple[str, str], ...] = ()
+    """Kinds: "symlink", "folder", "special", "file"."""
+    empty: frozenset[str] = frozenset()
+    """Names of files of 0 bytes."""
+
+
+@dataclass(frozen=True)
+class FolderFacts:
+    """All that the verdict on a data set is made from. Files are named "images/a.jpg" or "masks/a.png"."""
+
+    images: Listing | None
+    """None: the folder is missing."""
+    masks: Listing | None
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    """File -> sha256."""
+    unreadable: Mapping[str, Unreadable] = field(default_factory=dict)
+    """File -> why its bytes couldn't be read."""
+    image_facts: Mapping[str, ImageFacts | Unreadable] = field(default_factory=dict)
+    """Sha256 -> facts."""
+    mask_facts: Mapping[str, MaskFacts | Unreadable] = field(default_factory=dict)
+    pair_facts: Mapping[tuple[str, str], PairFacts] = field(default_factory=dict)
+    """(Image's sha256, mask's sha256) -> facts."""
+    decoded: int = 0
+    """Files whose pixels were read this time; the others' facts came from the cache."""
+
+
+Fact = ImageFacts | MaskFacts | PairFacts | Unreadable
+_KINDS: Final[dict[str, type[Fact]]] = {
+    "image": ImageFacts,
+    "mask": MaskFacts,
+    "pair": PairFacts,
+    "unreadable": Unreadable,
+}
+_NAMES: Final = {kind: name for name, kind in _KINDS.items()}
+
+
+def to_plain(fact: Fact) -> dict[str, Any]:
+    """A fact as plain JSON values."""
+    return {"kind": _NAMES[type(fact)], **asdict(fact)}
+
+
+def from_plain(values: Mapping[str, Any]) -> Fact:
+    """The fact that `to_plain` was given. Raises KeyError or TypeError for anything else."""
+    rest = {key: value for key, value in values.items() if key != "kind"}
+    return _KINDS[values["kind"]](**rest)

@@ -1,0 +1,205 @@
+"""`--fix`: writes binary PNG masks and upright images, and never loses an original.
+
+Each run has a folder `originals-YYYYMMDD-HHMMSS` beside images/ and masks/. A file is first copied there, then
+its change is written into `journal.jsonl`, then it's replaced; `fixes.json` lists what was changed when all is
+done. After a kill at any point the next run finishes what the journal began: see `recover`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image, ImageOps, JpegImagePlugin
+
+from wms.config import DataConfig
+from wms.data.images import FORMATS, MASK_THRESHOLD, decode_image
+from wms.data.qa.checks_content import files_with
+from wms.data.qa.facts import FolderFacts, ImageFacts, Listing, MaskFacts
+from wms.data.qa.reading import to_grey
+from wms.errors import from_os_error
+from wms.files import append_line, canonical_json, cut_torn_tail, read_json_lines, sha256_file, write_atomic
+
+JOURNAL: Final = "journal.jsonl"
+LIST: Final = "fixes.json"
+_PREFIX: Final = "originals-"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is to be done to one file, named as "masks/a.jpg"; `becomes` is its name afterwards."""
+
+    file: str
+    becomes: str
+    what: str
+
+
+def plan_fixes(facts: FolderFacts, config: DataConfig) -> tuple[Change, ...]:
+    """Which files `--fix` changes. Pure. Truly grey masks and masks of another size are left to a person."""
+    return (*_mask_changes(facts, config), *_image_changes(facts))
+
+
+def apply_fixes(
+    folder: Path, changes: Sequence[Change], facts: FolderFacts, *, max_megapixels: float, now: datetime
+) -> list[dict[str, Any]]:
+    """Carry out `changes` in `folder`; returns what was changed, as it stands in fixes.json.
+
+    A file whose content isn't the checked one any more is left alone. Raises UnwritableError, DiskFullError,
+    and the errors of `wms.data.images.read_image`.
+    """
+    if not changes:
+        return []
+    kept = _new_folder(folder, now)
+    for change in changes:
+        before, sha256 = _content(folder / change.file), facts.hashes[change.file]
+        is_taken = change.becomes != change.file and os.path.lexists(folder / change.becomes)
+        if before is None or is_taken or sha256_bytes(before) != sha256:
+            continue
+        make = _binary_png if change.file.startswith("masks/") else _upright
+        after = make(before, str(folder / change.file), max_megapixels)
+        write_atomic(kept / change.file, before)
+        entry = {**asdict(change), "sha256_before": sha256, "sha256_after": sha256_bytes(after)}
+        append_line(kept / JOURNAL, canonical_json(entry))
+        write_atomic(folder / change.becomes, after)
+        if change.becomes != change.file:
+            _remove(folder / change.file)
+    return _finish(folder, kept)
+
+
+def recover(folder: Path) -> list[dict[str, Any]]:
+    """Finish what a killed `apply_fixes` began; returns the changes that it had made.
+
+    Raises TrackingError for a damaged journal, UnwritableError or DiskFullError.
+    """
+    done = []
+    for kept in sorted(folder.glob(f"{_PREFIX}*")):
+        if kept.is_dir() and (kept / JOURNAL).exists() and not (kept / LIST).exists():
+            cut_torn_tail(kept / JOURNAL)
+            done += _finish(folder, kept)
+    return done
+
+
+def _mask_changes(facts: FolderFacts, config: DataConfig) -> Iterator[Change]:
+    taken = {f"masks/{name}".casefold() for name in _all_names(facts.masks)}
+    for file, mask in files_with(facts, "masks/", facts.mask_facts):
+        if not isinstance(mask, MaskFacts) or (mask.peak != 1 and mask.grey > config.max_grey_fraction):
+            continue
+        reasons = [
+            *(["0 and 1 became 0 and 255"] if mask.peak == 1 else []),
+            *([f"{mask.neither:.2%} grey pixels became black or white"] if mask.neither and mask.peak != 1 else []),
+            *([f"turned upright (EXIF orientation {mask.orientation})"] if mask.orientation != 1 else []),
+        ]
+        becomes = file if file.lower().endswith(".png") else f"{file.rpartition('.')[0]}.png"
+        # Another mask of that name is somebody's work; the report says that both claim one name.
+        if reasons and _can_be_written(file) and (becomes == file or becomes.casefold() not in taken):
+            yield Change(file, becomes, "; ".join(reasons))
+
+
+def _image_changes(facts: FolderFacts) -> Iterator[Change]:
+    for file, image in files_with(facts, "images/", facts.image_facts):
+        if isinstance(image, ImageFacts) and image.orientation != 1 and _can_be_written(file):
+            yield Change(file, file, f"turned upright (EXIF orientation {image.orientation})")
+
+
+def _all_names(listing: Listing | None) -> Iterator[str]:
+    if listing is not None:
+        yield from listing.files
+        yield from (name for name, _ in listing.others)
+
+
+def _can_be_written(file: str) -> bool:
+    """A name that isn't UTF-8 can't stand in a list; it is an error of its own."""
+    return not any("\ud800" <= char <= "\udfff" for char in file)
+
+
+def _new_folder(folder: Path, now: datetime) -> Path:
+    """A folder of its own for this run's originals, also for two runs in one second."""
+    name = f"{_PREFIX}{now:%Y%m%d-%H%M%S}"
+    for number in range(1, 1000):
+        kept = folder / (name if number == 1 else f"{name}-{number}")
+        try:
+            kept.mkdir()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise from_os_error(error, kept) from error
+        return kept
+    raise FileExistsError(name)
+
+
+def _finish(folder: Path, kept: Path) -> list[dict[str, Any]]:
+    """Remove originals whose replacement is in place, and list what was changed."""
+    done = []
+    for _, entry in read_json_lines(kept / JOURNAL):
+        old, new, copy = folder / entry["file"], folder / entry["becomes"], kept / entry["file"]
+        if _sha256(new) != entry["sha256_after"]:
+            continue  # killed before it was replaced: the next check plans it anew
+        if old != new and _sha256(old) == _sha256(copy) == entry["sha256_before"]:
+            _remove(old)
+        done.append({**entry, "original": f"{kept.name}/{entry['file']}"})
+    write_atomic(kept / LIST, json.dumps(done, indent=2, ensure_ascii=False) + "\n")
+    return done
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise from_os_error(error, path) from error
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:  # taken away since the check
+        return None
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        return sha256_file(path)
+    except OSError:
+        return None
+
+
+def sha256_bytes(content: bytes) -> str:
+    """The SHA-256 of `content`, 64 hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _binary_png(content: bytes, name: str, max_megapixels: float) -> bytes:
+    """A mask as an upright PNG of 0 and 255, cut where `read_mask` cuts it."""
+    grey = to_grey(decode_image(content, name, max_megapixels=max_megapixels))
+    threshold = 0 if grey.max() == 1 else MASK_THRESHOLD
+    stream = io.BytesIO()
+    Image.fromarray(np.where(grey > threshold, np.uint8(255), np.uint8(0))).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _upright(content: bytes, name: str, max_megapixels: float) -> bytes:
+    """A photo stored as it is seen, in its own format, with its other EXIF data."""
+    decode_image(content, name, max_megapixels=max_megapixels)  # raises a sentence for what can't be read
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        options: dict[str, Any] = {}
+        kind = "JPEG" if image.format == "MPO" else image.format
+        if kind == "JPEG" and isinstance(image, JpegImagePlugin.JpegImageFile):
+            # The same tables lose next to nothing: most coefficients fall back on what they were.
+            options = {"qtables": image.quantization, "subsampling": JpegImagePlugin.get_sampling(image)}
+        elif kind == "WEBP":
+            options = {"lossless": True}
+        image.load()
+        upright = ImageOps.exif_transpose(image)
+        for key in ("exif", "icc_profile"):
+            if upright.info.get(key):
+                options[key] = upright.info[key]
+        stream = io.BytesIO()
+        upright.save(stream, kind, **options)
+    return stream.getvalue()

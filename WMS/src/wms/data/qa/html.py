@@ -1,0 +1,113 @@
+"""The data check as one HTML page that needs no network: each problem with thumbnails and the mask drawn over."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from jinja2 import Environment, PackageLoader
+from numpy.typing import NDArray
+from PIL import Image
+
+from wms.config import DataConfig
+from wms.data.images import MASK_THRESHOLD, read_small
+from wms.data.qa.names import shown
+from wms.data.qa.pairing import match
+from wms.data.qa.problems import Problem
+from wms.data.qa.reading import mask_grey
+from wms.data.qa.validate import Checked
+from wms.errors import WmsError
+
+PER_CHECK: Final = 12
+"""Problems of one check that are shown with thumbnails; the others are only counted."""
+PER_PROBLEM: Final = 4
+_SIDE: Final = 240  # pixels of a thumbnail's long side
+_TINT: Final = np.array((255, 40, 40), dtype=np.float32)
+
+
+def render_html(folder: Path, checked: Checked, config: DataConfig) -> str:
+    """The page of a finished check of `folder`; reads at most PER_CHECK x PER_PROBLEM pairs of each check."""
+    partners = _partners(checked)
+    sections = [
+        {
+            "check": problems[0].check,
+            "severity": problems[0].severity,
+            "count": len(problems),
+            "hidden": max(0, len(problems) - PER_CHECK),
+            "problems": [_shown(folder, problem, partners, config) for problem in problems[:PER_CHECK]],
+        }
+        for problems in by_check(checked.problems)
+    ]
+    environment = Environment(loader=PackageLoader("wms.data.qa", "."), autoescape=True)
+    return environment.get_template("qa.html.j2").render(report=checked.report, sections=sections)
+
+
+def by_check(problems: Iterable[Problem]) -> list[Sequence[Problem]]:
+    """Problems of one check together, in their own order."""
+    found: dict[tuple[str, str], list[Problem]] = {}
+    for problem in problems:
+        found.setdefault((problem.severity, problem.check), []).append(problem)
+    return list(found.values())
+
+
+def _partners(checked: Checked) -> dict[str, tuple[str, str]]:
+    """File -> (image file, mask file); "" for a partner that is missing."""
+    pairs = [(f"images/{a}", f"masks/{b}") for a, b in match(checked.facts.images, checked.facts.masks)]
+    return {file: pair for pair in pairs for file in pair}
+
+
+def _shown(
+    folder: Path, problem: Problem, partners: Mapping[str, tuple[str, str]], config: DataConfig
+) -> dict[str, Any]:
+    pairs: dict[tuple[str, str], None] = {}
+    for file in problem.files:
+        alone = (file, "") if file.startswith("images/") else ("", file)
+        pairs[partners.get(file, alone)] = None
+    thumbnails = [
+        {"uri": uri, "name": shown(image or mask)}
+        for image, mask in list(pairs)[:PER_PROBLEM]
+        if (uri := _thumbnail(folder, image, mask, config)) is not None
+    ]
+    return {"text": problem.text, "thumbnails": thumbnails}
+
+
+def _thumbnail(folder: Path, image: str, mask: str, config: DataConfig) -> str | None:
+    """A data URI: the photo with its mask in red, one of both alone where the other can't be read, or None."""
+    photo = _read_photo(folder / image, config) if image and _is_plain(folder / image) else None
+    white = _read_white(folder / mask, config) if mask and _is_plain(folder / mask) else None
+    if photo is None and white is None:
+        return None
+    picture = photo if photo is not None else np.repeat(white[:, :, None], 3, axis=2)  # type: ignore[index]
+    small = Image.fromarray(picture)
+    small.thumbnail((_SIDE, _SIDE))
+    if photo is not None and white is not None:
+        # A mask of another size is stretched over the photo: that shows best how it lies.
+        cover = np.asarray(Image.fromarray(white).resize(small.size), dtype=np.float32)[:, :, None] / 255 * 0.5
+        mixed = np.asarray(small, dtype=np.float32) * (1 - cover) + _TINT * cover
+        small = Image.fromarray(mixed.round().astype(np.uint8))
+    stream = io.BytesIO()
+    small.save(stream, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def _read_photo(path: Path, config: DataConfig) -> NDArray[np.uint8] | None:
+    try:
+        return read_small(path, _SIDE, config.max_megapixels)
+    except (WmsError, OSError):
+        return None
+
+
+def _read_white(path: Path, config: DataConfig) -> NDArray[np.uint8] | None:
+    try:
+        grey = mask_grey(path, config.max_megapixels)
+    except (WmsError, OSError):
+        return None
+    return np.where(grey > MASK_THRESHOLD, np.uint8(255), np.uint8(0))

@@ -1,0 +1,211 @@
+"""From files to facts: the only part of the data check that opens photos and masks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from wms.data.images import FORMATS, MASK_THRESHOLD, ORIENTATION_TAG, decode_image, image_size, read_small
+from wms.data.looks import perceptual_hash
+from wms.data.qa import agreement
+from wms.data.qa.facts import FILE, Fact, ImageFacts, MaskFacts, PairFacts, Unreadable
+from wms.errors import (
+    DataNotFoundError,
+    ImageTooLargeError,
+    NotAnImageError,
+    TruncatedImageError,
+    WmsError,
+)
+from wms.files import sha256_file
+
+Grey = NDArray[np.uint8]
+_Reader = Callable[[Path, float], "tuple[Fact, Grey]"]
+
+_LOOK_SIDE: Final = 512  # pixels of the short side for brightness and sharpness: the size that training sees
+_TILE: Final = 16
+_GLARE: Final = 250
+_PIECES_SIDE: Final = 512
+_SPECK: Final = 2  # pixels; JPEG's ringing leaves such dots
+_MANY_RUNS: Final = 20_000  # a mask of noise isn't worth counting exactly
+_CHECKS: Final[dict[type[WmsError], str]] = {
+    TruncatedImageError: "damaged",
+    NotAnImageError: "not-an-image",
+    ImageTooLargeError: "too-large",
+    DataNotFoundError: "unreadable",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What to find out about a photo, its mask or both; sha256 "" and path None where there's no such file."""
+
+    image: Path | None
+    image_sha256: str
+    mask: Path | None
+    mask_sha256: str
+    max_megapixels: float
+    wants_image: bool
+    wants_mask: bool
+    wants_pair: bool
+
+    @property
+    def files(self) -> int:
+        """How many files have to be opened."""
+        return (self.wants_image or self.wants_pair) + (self.wants_mask or self.wants_pair)
+
+
+def read_task(task: Task) -> dict[str, Fact]:
+    """The wanted facts by kind: "image", "mask", "pair". Never raises for what a file holds."""
+    found: dict[str, Fact] = {}
+    small: Grey | None = None
+    mask: Grey | None = None
+    if task.image is not None and (task.wants_image or task.wants_pair):
+        found["image"], small = _guarded(_read_image, task.image, task.image_sha256, task.max_megapixels)
+    if task.mask is not None and (task.wants_mask or task.wants_pair):
+        found["mask"], mask = _guarded(_read_mask, task.mask, task.mask_sha256, task.max_megapixels)
+    if task.wants_pair and small is not None and mask is not None:
+        found["pair"] = compare(small, mask, found["image"], found["mask"])
+    return found
+
+
+def compare(small: Grey, mask: Grey, image_facts: Fact, mask_facts: Fact) -> PairFacts:
+    """Facts of a pair: `small` (h, w) the photo's grey values, `mask` (H, W) the mask's, both upright."""
+    sizes = [(f.width, f.height) for f in (image_facts, mask_facts) if isinstance(f, ImageFacts | MaskFacts)]
+    if len(sizes) != 2 or sizes[0] != sizes[1]:
+        return PairFacts(None)
+    white = np.where(mask > MASK_THRESHOLD, np.uint8(255), np.uint8(0))
+    fitted = agreement.scaled(white, agreement.small_size(small)) > MASK_THRESHOLD
+    return PairFacts(agreement.agreement(agreement.scaled(small), fitted))
+
+
+def measure(small: Grey) -> tuple[float, float, float]:
+    """Brightness (0..255), glare (0..1) and sharpness (grey values) of a photo's grey values, short side 512."""
+    values = small.astype(np.float32)
+    centre = values[1:-1, 1:-1]
+    around = values[1:-1, 2:] + values[1:-1, :-2] + values[2:, 1:-1] + values[:-2, 1:-1]
+    laplacian = around - 4 * centre
+    rows, columns = (side // _TILE for side in laplacian.shape)
+    sharpness = 0.0
+    if rows and columns:
+        cut = laplacian[: rows * _TILE, : columns * _TILE]
+        tiles = cut.reshape(rows, _TILE, columns, _TILE).std(axis=(1, 3))
+        sharpness = float(np.percentile(tiles, 95))
+    return round(float(values.mean()), 2), round(float(np.mean(small >= _GLARE)), 5), round(sharpness, 2)
+
+
+def small_grey(path: Path, max_megapixels: float) -> Grey:
+    """The upright photo's grey values (h, w) with a short side of 512 pixels, or its own if that is less."""
+    grey = Image.fromarray(read_small(path, _LOOK_SIDE, max_megapixels)).convert("L")
+    scale = _LOOK_SIDE / min(grey.size)
+    if scale < 1:
+        size = (round(grey.width * scale), round(grey.height * scale))
+        grey = grey.resize(size, Image.Resampling.BOX)
+    return np.asarray(grey)
+
+
+def mask_grey(path: Path, max_megapixels: float) -> Grey:
+    """A mask's own grey values (H, W), upright, not thresholded."""
+    rgb = decode_image(path.read_bytes(), str(path), max_megapixels=max_megapixels)
+    return to_grey(rgb)
+
+
+def to_grey(rgb: NDArray[np.uint8]) -> Grey:
+    """Grey values (H, W) of RGB (H, W, 3); a grey picture keeps its values exactly."""
+    return np.asarray(Image.fromarray(rgb).convert("L"))
+
+
+def count_pieces(grey: Grey) -> int:
+    """Separate white areas (touching by side or corner) of a mask (H, W), at 512 pixels on the long side."""
+    white = Image.fromarray(np.where(grey > MASK_THRESHOLD, np.uint8(255), np.uint8(0)))
+    white.thumbnail((_PIECES_SIDE, _PIECES_SIDE), Image.Resampling.BOX)
+    inside = np.pad(np.asarray(white) > MASK_THRESHOLD, ((0, 0), (1, 1)))
+    edges = np.diff(inside.astype(np.int8), axis=1)
+    rows, starts = np.nonzero(edges == 1)
+    _, ends = np.nonzero(edges == -1)
+    if len(rows) > _MANY_RUNS:
+        return len(rows)
+    return _join_runs(rows.tolist(), starts.tolist(), ends.tolist())
+
+
+def _join_runs(rows: list[int], starts: list[int], ends: list[int]) -> int:
+    """Number of areas that runs of white pixels (row, first, one after the last) form, specks left out."""
+    parent = list(range(len(rows)))
+
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    above = 0
+    for run, row in enumerate(rows):
+        while rows[above] < row - 1 or (rows[above] == row - 1 and ends[above] < starts[run]):
+            above += 1
+        other = above
+        while rows[other] == row - 1 and starts[other] <= ends[run]:
+            parent[root(other)] = root(run)
+            other += 1
+    sizes: dict[int, int] = {}
+    for run, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        sizes[root(run)] = sizes.get(root(run), 0) + end - start
+    return sum(size > _SPECK for size in sizes.values())
+
+
+def _read_image(path: Path, max_megapixels: float) -> tuple[Fact, Grey]:
+    small = small_grey(path, max_megapixels)
+    width, height = image_size(path)
+    look = perceptual_hash(path, max_megapixels=max_megapixels)
+    return ImageFacts(width, height, _orientation(path), *measure(small), look), small
+
+
+def _read_mask(path: Path, max_megapixels: float) -> tuple[Fact, Grey]:
+    grey = mask_grey(path, max_megapixels)
+    counts = np.bincount(grey.ravel(), minlength=256)
+    shares = counts / grey.size
+    facts = MaskFacts(
+        width=grey.shape[1],
+        height=grey.shape[0],
+        orientation=_orientation(path),
+        neither=float(grey.size - counts[0] - counts[255]) / grey.size,
+        grey=float(shares[64:192].sum()),
+        coverage=float(shares[MASK_THRESHOLD + 1 :].sum()),
+        peak=int(np.flatnonzero(counts)[-1]),
+        pieces=count_pieces(grey),
+    )
+    return facts, grey
+
+
+def _orientation(path: Path) -> int:
+    value = 1
+    # Odd EXIF data has passed the decoder already; it then says nothing about the orientation.
+    with contextlib.suppress(Exception), Image.open(path, formats=FORMATS) as image:
+        value = int(image.getexif().get(ORIENTATION_TAG, 1))
+    return value if 1 <= value <= 8 else 1
+
+
+def _guarded(read: _Reader, path: Path, sha256: str, max_megapixels: float) -> tuple[Fact, Grey | None]:
+    """What `read` says, or why it can't; a file that changes meanwhile has no facts."""
+    facts: Fact
+    grey: Grey | None
+    try:
+        facts, grey = read(path, max_megapixels)
+    except WmsError as error:
+        check = _CHECKS.get(type(error), "damaged")
+        lasting = not isinstance(error, DataNotFoundError)
+        facts, grey = Unreadable(check, str(error).replace(str(path), FILE), lasting), None
+    except Exception as error:  # one odd file must not hide what is wrong with the others
+        reason = f"{FILE} can't be read ({type(error).__name__}: {error}); copy it again from the camera."
+        facts, grey = Unreadable("damaged", reason.replace(os.fspath(path), FILE), lasting=False), None
+    with contextlib.suppress(OSError):
+        if sha256_file(path) == sha256:
+            return facts, grey
+    changed = f"{FILE} changed while it was being checked; run the check again when nothing writes to it."
+    return Unreadable("unreadable", changed, lasting=False), None

@@ -1,0 +1,111 @@
+"""Facts on disk by content, so that a file whose bytes were seen before isn't opened again.
+
+One SQLite file: looking up ten of 100,000 entries costs ten look-ups, several processes may use it at once, and
+what was written before a kill stays. It is a cache: delete it and the next check is only slower.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from wms.data.qa.facts import VERSION, Fact, from_plain, to_plain
+from wms.errors import DiskFullError, UnwritableError, from_os_error
+
+_CHUNK: Final = 500  # keys a query; SQLite allows 999 in its oldest builds
+_WAIT_SECONDS: Final = 60.0
+
+
+class FactStore:
+    """The cache of facts and of passed pairs in `folder`. A context manager.
+
+    Raises UnwritableError or DiskFullError where the folder or its file can't be used; a damaged file is
+    started anew.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / f"facts-v{VERSION}.sqlite"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise from_os_error(error, folder) from error
+        with self._sentences():
+            try:
+                self._database = self._connect()
+            except sqlite3.OperationalError:
+                raise
+            except sqlite3.DatabaseError:
+                self.path.unlink()
+                self._database = self._connect()
+
+    def get(self, kind: str, keys: Iterable[str]) -> dict[str, Fact]:
+        """The known facts of `kind` among `keys`."""
+        found: dict[str, Fact] = {}
+        for key, text in self._select(kind, list(keys)):
+            # An entry that can't be understood is only slower.
+            with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+                found[key] = from_plain(json.loads(text))
+        return found
+
+    def put(self, facts: Mapping[tuple[str, str], Fact]) -> None:
+        """Keep facts by (kind, key); on the disk when this returns."""
+        rows = [(kind, key, json.dumps(to_plain(fact))) for (kind, key), fact in facts.items()]
+        with self._sentences(), self._database:
+            self._database.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", rows)
+
+    def passed(self, keys: Iterable[str]) -> set[str]:
+        """Which of the pairs have passed an earlier check."""
+        return {key for key, _ in self._select("passed", list(keys))}
+
+    def mark_passed(self, keys: Iterable[str]) -> None:
+        """Remember pairs that have passed."""
+        with self._sentences(), self._database:
+            rows = [("passed", key, "") for key in keys]
+            self._database.executemany("INSERT OR IGNORE INTO facts VALUES (?, ?, ?)", rows)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._database.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        database = sqlite3.connect(self.path, timeout=_WAIT_SECONDS)
+        try:
+            with database:
+                database.execute(
+                    "CREATE TABLE IF NOT EXISTS facts"
+                    " (kind TEXT, key TEXT, fact TEXT, PRIMARY KEY (kind, key)) WITHOUT ROWID"
+                )
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    def _select(self, kind: str, keys: Sequence[str]) -> Iterator[tuple[str, str]]:
+        for start in range(0, len(keys), _CHUNK):
+            chunk = keys[start : start + _CHUNK]
+            marks = ",".join("?" * len(chunk))
+            with self._sentences():
+                # Only a number of question marks is put in; values go in as parameters.
+                query = f"SELECT key, fact FROM facts WHERE kind = ? AND key IN ({marks})"  # noqa: S608
+                yield from self._database.execute(query, (kind, *chunk)).fetchall()
+
+    @contextlib.contextmanager
+    def _sentences(self) -> Iterator[None]:
+        """Turn SQLite's errors into sentences."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            if "full" in str(error):
+                raise DiskFullError(f"No space left on the disk for the cache {self.path}; free some.") from error
+            raise UnwritableError(
+                f"Can't use the cache {self.path}: {error}; delete it, or choose another folder with --cache."
+            ) from error

@@ -1,0 +1,111 @@
+"""`validate_data`: check a folder of photos and masks and say what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from wms.config import DataConfig
+from wms.data.qa.facts import FolderFacts
+from wms.data.qa.gather import OnProgress, gather
+from wms.data.qa.pairing import match
+from wms.data.qa.problems import Problem
+from wms.data.qa.store import FactStore
+from wms.data.qa.verdict import judge, only_about_new, report, valid_pairs
+from wms.data.splits import SplitRecord
+from wms.paths import from_root
+
+CACHE_FOLDER: Final = Path(".cache/qa")
+"""Where facts are kept, from the repository's root."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A finished check: the facts, the problems made from them, and the report as plain JSON values."""
+
+    facts: FolderFacts
+    problems: tuple[Problem, ...]
+    report: dict[str, Any]
+
+
+def validate_data(
+    folder: Path | str,
+    *,
+    splits_file: Path | None = None,
+    cache_folder: Path | None = None,
+    config: DataConfig | None = None,
+    only_new: bool = False,
+    existing_looks: Mapping[str, str] | None = None,
+    workers: int | None = None,
+    on_progress: OnProgress | None = None,
+) -> dict[str, Any]:
+    """Check folder/images and folder/masks; returns the report, whatever is wrong with them.
+
+    The report's keys stand in docs/data-qa.md; its `status` is "FAIL" if there is an error. `splits_file` lets
+    the check see near-duplicates in different splits. `existing_looks` (name -> perceptual hash) are photos
+    that the data set has beside this folder. `only_new` leaves out warnings about pairs that an earlier check
+    passed. From 64 new pairs on, `workers` processes read (default: one a core); a script that calls this
+    needs the usual `if __name__ == "__main__":`.
+    Raises DataNotFoundError for a folder that can't be listed, SplitError for a damaged split record, DiskFullError or UnwritableError for the cache, DeviceError
+    when a reading process dies.
+    """
+    return check(
+        Path(folder),
+        splits_file=splits_file,
+        cache_folder=cache_folder,
+        config=config,
+        only_new=only_new,
+        existing_looks=existing_looks,
+        workers=workers,
+        on_progress=on_progress,
+    ).report
+
+
+def check(
+    folder: Path,
+    *,
+    splits_file: Path | None = None,
+    cache_folder: Path | None = None,
+    config: DataConfig | None = None,
+    only_new: bool = False,
+    existing_looks: Mapping[str, str] | None = None,
+    workers: int | None = None,
+    on_progress: OnProgress | None = None,
+) -> Checked:
+    """As `validate_data`, together with the facts and problems that the report was made from."""
+    config = config or DataConfig()
+    recorded = SplitRecord(splits_file).entries if splits_file else ()
+    with FactStore(cache_folder or from_root(CACHE_FOLDER)) as store:
+        facts = gather(folder, store, config, workers=workers or _cores(), on_progress=on_progress)
+        problems = judge(
+            facts,
+            folder=str(folder),
+            config=config,
+            splits={entry.sha256: entry.split for entry in recorded},
+            existing=existing_looks,
+        )
+        passing = {_key(facts, *pair) for pair in valid_pairs(facts, problems)}
+        if only_new:
+            problems = only_about_new(problems, _passed_files(facts, store))
+        store.mark_passed(sorted(passing))
+    return Checked(facts, problems, report(facts, problems, folder=str(folder)))
+
+
+def _passed_files(facts: FolderFacts, store: FactStore) -> set[str]:
+    pairs = [(f"images/{image}", f"masks/{mask}") for image, mask in match(facts.images, facts.masks)]
+    keys = {pair: _key(facts, *pair) for pair in pairs}
+    passed = store.passed(sorted(set(keys.values())))
+    return {file for pair in pairs if keys[pair] in passed for file in pair}
+
+
+def _key(facts: FolderFacts, image: str, mask: str) -> str:
+    """What is remembered of a pair that passed: both contents."""
+    return f"{facts.hashes.get(image, '')}:{facts.hashes.get(mask, '')}"
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,177 @@
+"""The trained model that waits for the gate: a run that survives kills, its copy in a fixed folder, its weights.
+
+A run's folder has a date in its name; `dvc repro` wants outputs with fixed names. So a finished run is copied to
+a candidate folder. While it trains, a note beside the runs says which run belongs to which recipe, data and code:
+a repro that was killed continues that run instead of starting another.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from wms.config import RunConfig, parse_config
+from wms.errors import CheckpointError, ModelDamagedError, ModelNotFoundError, ResumeMismatchError, from_os_error
+from wms.files import canonical_json, sha256_file, sha256_text, write_atomic
+from wms.inference.predictor import CARD, ONNX, WEIGHTS, read_card
+from wms.training.pipeline import run_training
+from wms.training.request import Request
+from wms.training.run_folder import METADATA
+
+NOTE: Final = "dvc_repro.json"
+CONFIG: Final = "config.json"
+
+# Where each file of a candidate comes from, relative to the run's folder.
+PARTS: Final[Mapping[str, str]] = {
+    **{name: f"artifacts/model/{name}" for name in (WEIGHTS, ONNX, CARD)},
+    **{name: f"artifacts/{name}" for name in ("report.html", "test_scores.json")},
+    **{name: name for name in (CONFIG, METADATA)},
+}
+
+CODE: Final = (
+    "config_sections.py",
+    "data/augment.py",
+    "data/cache.py",
+    "data/dataset.py",
+    "data/images.py",
+    "inference/export.py",
+    "losses.py",
+    "metrics.py",
+    "model.py",
+    "training/distributed.py",
+    "training/evaluation.py",
+    "training/loop.py",
+    "training/position.py",
+    "training/schedule.py",
+)
+"""The files of this package that decide a candidate's bytes; dvc.yaml names the same ones."""
+
+
+def train_candidate(
+    config: RunConfig,
+    target: Path,
+    *,
+    runs: Path,
+    data_version: str,
+    device: str = "auto",
+    show: Callable[[str], None] = print,
+) -> Path:
+    """Train in a folder of `runs`, or continue the run that an earlier call began, and copy it to `target`.
+
+    `data_version` is the version that was prepared. Returns the run's folder. Raises ResumeMismatchError if the
+    data has changed since, and what `run_training` raises.
+    """
+    note = runs / NOTE
+    identity = identify(config, data_version)
+    run = _begun(note, identity, config)
+    if run is not None and not _metadata(run).get("finished_at"):
+        run = _continue(run, config, device, show)
+    if run is None:
+        earlier = sorted(path.name for path in runs.glob("run_*"))
+        write_atomic(note, json.dumps({"identity": identity, "earlier": earlier}) + "\n")
+        run = _train(config, Request(runs=runs, device=device, show=show))
+    found = str(_metadata(run).get("data_version"))
+    if found != data_version:
+        raise ResumeMismatchError(
+            f"The data set changed while it was used: {data_version[:8]} was prepared, but {run.name} saw "
+            f"{found[:8]}; run `dvc repro` again."
+        )
+    export_candidate(run, target)
+    note.unlink(missing_ok=True)
+    return run
+
+
+def identify(config: RunConfig, data_version: str) -> str:
+    """Sha256 of all that decides a candidate: recipe, data, and the files of CODE."""
+    package = Path(__file__).resolve().parents[1]
+    return sha256_text(canonical_json([config.hash, data_version, *(sha256_file(package / name) for name in CODE)]))
+
+
+def export_candidate(run: Path, target: Path) -> None:
+    """Replace `target` by a copy of the run's results, whole or not at all.
+
+    Raises ModelDamagedError if the run's files don't fit together, DiskFullError or UnwritableError.
+    """
+    _verify(run / "artifacts" / "model")
+    staging = target.with_name(f".{target.name}.new")
+    try:
+        shutil.rmtree(staging, ignore_errors=True)  # what a killed export left
+        for name, source in PARTS.items():
+            write_atomic(staging / name, (run / source).read_bytes())
+        if target.exists():
+            shutil.rmtree(target)
+        staging.rename(target)
+    except OSError as error:
+        raise from_os_error(error, target) from error
+
+
+def load_candidate(folder: Path) -> tuple[RunConfig, dict[str, Tensor]]:
+    """The recipe that a candidate was trained with and its weights on the CPU.
+
+    Raises ModelNotFoundError, ModelDamagedError, ConfigError.
+    """
+    _verify(folder)
+    try:
+        values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        state: dict[str, Tensor] = torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True)
+    except (OSError, ValueError) as error:
+        raise ModelDamagedError(f"{folder} can't be read ({error}); run `dvc repro` to train it again.") from error
+    return parse_config(values, str(folder / CONFIG)), state
+
+
+def _verify(folder: Path) -> None:
+    """The card names the hashes of the files beside it."""
+    card = read_card(folder / CARD)
+    if not card:
+        raise ModelNotFoundError(f"No candidate in {folder}; run `dvc repro` to train one.")
+    for name, key in ((WEIGHTS, "weights_sha256"), (ONNX, "onnx_sha256")):
+        path = folder / name
+        if not path.is_file() or sha256_file(path) != card.get(key):
+            raise ModelDamagedError(f"{path} isn't the file that {CARD} describes; run `dvc repro` again.")
+
+
+def _begun(note: Path, identity: str, config: RunConfig) -> Path | None:
+    """The run that a killed repro of the same identity left, if it came so far that it can be used."""
+    try:
+        before = json.loads(note.read_text(encoding="utf-8"))
+        if before["identity"] != identity:
+            return None
+        earlier = set(before["earlier"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None  # no note, or one of no use: a new run is always right
+    own = [path for path in sorted(note.parent.glob(f"run_*_{config.hash[:8]}")) if path.name not in earlier]
+    usable = [path for path in own if _metadata(path) and (path / "checkpoints" / "index.json").is_file()]
+    return usable[-1] if usable else None
+
+
+def _continue(run: Path, config: RunConfig, device: str, show: Callable[[str], None]) -> Path | None:
+    """Continue a run; None where no checkpoint of it is sound."""
+    show(f"Continuing {run.name}, which was stopped before its end.")
+    request = Request(runs=run.parent, device=device, resume=True, resume_name=run.name, show=show)
+    try:
+        return _train(config, request)
+    except Exception as error:
+        if not isinstance(error.__cause__, CheckpointError):
+            raise
+        show(f"{run.name} can't be continued ({error.__cause__}) Starting a new run.")
+        return None
+
+
+def _train(config: RunConfig, request: Request) -> Path:
+    result = run_training(config, request)
+    assert result is not None, "a stage runs as one process"  # noqa: S101
+    return result.run_dir
+
+
+def _metadata(run: Path) -> dict[str, Any]:
+    try:
+        values: Any = json.loads((run / METADATA).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}

@@ -1,0 +1,180 @@
+"""The stages of dvc.yaml: `python -m wms.training.dvc_stages prepare|train|evaluate`.
+
+Each stage is a function from files to files over the same code as train.py; DVC decides which of them run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from wms.config import RunConfig, load_config
+from wms.data.dataset import Sample
+from wms.data.hashes import hash_files
+from wms.data.manifest import Pointer
+from wms.data.pairs import find_pairs
+from wms.data.splits import SplitRecord
+from wms.data.versions import DataItem, data_version
+from wms.errors import DataNotFoundError, ResumeMismatchError, TrackingError, run_main
+from wms.files import canonical_json, sha256_text, write_atomic
+from wms.paths import from_root
+from wms.training.candidate import load_candidate, train_candidate
+from wms.training.distributed import Processes
+from wms.training.pipeline import score_test
+from wms.training.prepare import PreparedData, load_samples, split_samples
+
+
+def prepare(config: RunConfig, output: Path) -> dict[str, Any]:
+    """Check, hash and decode every pair of the data set, and record the splits of new photos.
+
+    Writes `output`, JSON that equal data always gives: `images`, `splits` (images of each), `splits_sha256` (over
+    each image's split), `data_version` and `test_version` (over all pairs and over those of the test split).
+    Returns its content. Raises DataNotFoundError if photos were lost, and what `load_samples` and
+    `split_samples` raise.
+    """
+    refuse_lost_files(config.data.folder)
+    data = split_samples(load_samples(config, quiet=False), config)
+    facts: dict[str, Any] = {
+        "images": len(data.items),
+        "splits": dict(sorted(Counter(item.split for item in data.items).items())),
+        "splits_sha256": sha256_text(canonical_json({item.image_sha256: item.split for item in data.items})),
+        "data_version": data.version,
+        "test_version": data_version(item for item in data.items if item.split == "test"),
+    }
+    write_atomic(output, json.dumps(facts, indent=2) + "\n")
+    return facts
+
+
+def evaluate(
+    config: RunConfig, candidate: Path, *, test_version: str, metrics: Path, scores: Path, device: str = "auto"
+) -> dict[str, float]:
+    """Score a candidate on the test split that was prepared, as its own run did.
+
+    `config` is the candidate's with this machine's paths, `test_version` what `prepare` found. Writes `metrics`
+    (mean and median Dice, mean IoU, number of images) and `scores` (one row a photo, worst first) and returns the
+    metrics. Raises what `frozen_test_split` and `load_candidate` raise.
+    """
+    samples = frozen_test_split(config, test_version)
+    _, weights = load_candidate(candidate)
+    found = score_test(config, PreparedData({"test": samples}, (), test_version), weights, Processes.join(device))
+    dice = [score.dice for score in found]
+    summary = {
+        "final_test_dice": statistics.fmean(dice),
+        "final_test_iou": statistics.fmean(score.iou for score in found),
+        "median_test_dice": statistics.median(dice),
+        "test_images": len(found),
+    }
+    worst_first = sorted(found, key=lambda score: (score.dice, score.stem))
+    rows = [{"rank": rank, **asdict(score)} for rank, score in enumerate(worst_first, start=1)]
+    write_atomic(scores, json.dumps(rows, indent=1) + "\n")
+    write_atomic(metrics, json.dumps(summary, indent=2) + "\n")
+    return summary
+
+
+def frozen_test_split(config: RunConfig, version: str) -> tuple[Sample, ...]:
+    """The data set's test split as it is recorded, sorted by stem; decodes and records nothing.
+
+    Raises ResumeMismatchError if its version isn't `version`, and what `find_pairs` and `SplitRecord` raise.
+    """
+    splits = {entry.sha256: entry.split for entry in SplitRecord(config.data.splits_file).entries}
+    pairs = find_pairs(config.data.folder)
+    hashes = hash_files([path for p in pairs for path in (p.image, p.mask)], config.data.cache_folder / "hashes.json")
+    samples = tuple(Sample(p, hashes[p.image], hashes[p.mask]) for p in pairs if splits.get(hashes[p.image]) == "test")
+    found = data_version(DataItem(s.pair.stem, s.image_sha256, s.mask_sha256, "test") for s in samples)
+    if not samples or found != version:
+        raise ResumeMismatchError(
+            f"The test split of {config.data.folder} isn't the one that was prepared (version {found[:8]}, not "
+            f"{version[:8]}); run `dvc repro` again."
+        )
+    return samples
+
+
+def refuse_lost_files(folder: Path) -> None:
+    """Raise DataNotFoundError if `folder` has fewer photos or masks than its last commit says.
+
+    DVC takes what it finds as the truth: before this stage starts it has written the smaller number into
+    images.dvc and masks.dvc. Without Git or a committed pointer there is nothing to compare with.
+    """
+    for kind in ("images", "masks"):
+        pointer = folder / f"{kind}.dvc"
+        committed = _committed(pointer)
+        wanted = Pointer.parse(committed, f"{pointer} in HEAD").nfiles if committed else None
+        present = sum(path.is_file() for path in (folder / kind).rglob("*"))
+        if wanted is not None and present < wanted:
+            raise DataNotFoundError(
+                f"{folder / kind} holds {present} of {wanted} files. Bring them back with `git checkout HEAD -- "
+                f"{folder}` and `dvc pull`; if they are to be removed, commit {pointer.name} first."
+            )
+
+
+def _committed(path: Path) -> str | None:
+    """The file's content in the last commit; None without a repository or without the file in it."""
+    command = ["git", "-C", str(path.parent), "show", f"HEAD:./{path.name}"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _read_prepared(path: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        return {"data_version": str(facts["data_version"]), "test_version": str(facts["test_version"])}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise TrackingError(f"{path} can't be read ({error!r}); run `dvc repro --force prepare`.") from error
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line; every path is relative to the working directory, which DVC sets to dvc.yaml's folder."""
+    parser = argparse.ArgumentParser(prog="python -m wms.training.dvc_stages", description=__doc__)
+    stages = parser.add_subparsers(dest="stage", required=True)
+    paths = {
+        "prepare": ("config", "data", "splits", "output"),
+        "train": ("config", "data", "splits", "prepared", "runs", "output"),
+        "evaluate": ("candidate", "data", "splits", "prepared", "metrics", "scores"),
+    }
+    for stage, names in paths.items():
+        command = stages.add_parser(stage)
+        for name in names:
+            command.add_argument(f"--{name}", type=Path, required=True)
+        if stage != "prepare":
+            command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one stage. Raises WmsError."""
+    asked = build_parser().parse_args(argv)
+    recipe = load_candidate(asked.candidate)[0] if asked.stage == "evaluate" else load_config(asked.config)
+    config = recipe.with_changes(
+        data__folder=str(asked.data),
+        data__splits_file=str(asked.splits),
+        data__cache_folder=str(from_root(recipe.data.cache_folder)),
+    )
+    if asked.stage == "prepare":
+        facts = prepare(config, asked.output)
+        counts = ", ".join(f"{count} {name}" for name, count in facts["splits"].items())
+        print(f"{facts['images']} pairs ({counts}), data version {facts['data_version'][:8]}.")
+    elif asked.stage == "train":
+        version = _read_prepared(asked.prepared)["data_version"]
+        run = train_candidate(config, asked.output, runs=asked.runs, data_version=version, device=asked.device)
+        print(f"{asked.output} holds the model of {run}.")
+    else:
+        version = _read_prepared(asked.prepared)["test_version"]
+        files = {"metrics": asked.metrics, "scores": asked.scores}
+        summary = evaluate(config, asked.candidate, test_version=version, device=asked.device, **files)
+        dice, iou, count = (summary[key] for key in ("final_test_dice", "final_test_iou", "test_images"))
+        print(f"Test Dice {dice:.4f}, IoU {iou:.4f} on {count} photos.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))

@@ -1,0 +1,131 @@
+"""Joining data branches by their manifests, without any photo; and removing photos, on a branch of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wms.data.manifest import DataSet, pointer_text
+from wms.files import write_atomic
+from wms_ops.dataset.layout import KINDS, MAIN, pointer
+from wms_ops.dataset.plan import join, plan_removal, refuse_conflicts
+from wms_ops.dataset.publish import open_store, push_new_branch, verify
+from wms_ops.dataset.scratch import scratch_clone
+from wms_ops.dataset.versions import REMOVED, commit_version, dvc_config_at, version_at
+from wms_ops.errors import GitError
+from wms_ops.git import Git
+from wms_ops.store.remote import S3Remote
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A data branch that holds main's photos, too: its commit, and the photos before and after."""
+
+    branch: str
+    commit: str
+    before: int
+    after: int
+    changed: bool
+
+
+def join_into(git: Git, url: str, branch: str, *, target: str = MAIN) -> Joined:
+    """Merge `target` into a data branch over there by the union of their manifests, and push the branch.
+
+    Conflicts between .dvc files don't arise; other files merge as git merges them. Safe to repeat: a branch that
+    holds all of `target` stays as it is. Raises DataConflictError, GitError, and what the store raises.
+    """
+    with scratch_clone(git, url, depth=None) as scratch:
+        here = scratch.git
+        ours, theirs = _tip(here, target), _tip(here, branch)
+        store = open_store(dvc_config_at(here, ours), git)
+        base = here("merge-base", ours, theirs) if here.ok("merge-base", ours, theirs) else None
+        mine = version_at(here, ours, store)
+        if base == ours:
+            count = len(version_at(here, theirs, store).images.files)
+            return Joined(branch, theirs, len(mine.images.files), count, changed=False)
+        result = _join(
+            store, version_at(here, base, store) if base else DataSet(), mine, version_at(here, theirs, store)
+        )
+        tree = _merge_tree(here, theirs, ours)
+        message = f"Join {target} and {branch}\n\n{len(result.images.files)} photos\n"
+        commit = commit_version(here, result, [theirs, ours], message, tree=tree)
+        ref = f"refs/heads/{branch}"
+        here("push", "--quiet", "--no-verify", f"--force-with-lease={ref}:{theirs}", url, f"{commit}:{ref}")
+        return Joined(branch, commit, len(mine.images.files), len(result.images.files), changed=True)
+
+
+def resolve_pointers(git: Git) -> tuple[int, int]:
+    """In a merge, a rebase or a cherry-pick that git stopped: write the union into the two .dvc files and stage them.
+
+    Returns the number of photos on our side and in the union. Raises DataConflictError, and GitError where nothing
+    was stopped.
+    """
+    theirs = next((name for name in ("MERGE_HEAD", "REBASE_HEAD", "CHERRY_PICK_HEAD") if _is_there(git, name)), None)
+    if theirs is None:
+        raise GitError(
+            "Git hasn't stopped a merge, rebase or cherry-pick here; start one first, e.g. `git merge main`."
+        )
+    ancestor = git("merge-base", "HEAD", theirs) if theirs == "MERGE_HEAD" else git("rev-parse", f"{theirs}^")
+    store = open_store(dvc_config_at(git, "HEAD"), git)
+    ours = version_at(git, "HEAD", store)
+    result = _join(store, version_at(git, ancestor, store), ours, version_at(git, theirs, store))
+    for kind, manifest, size in result:
+        write_atomic(git.folder / pointer(kind), pointer_text(manifest, size, kind))
+        git("add", "--", pointer(kind))
+    return len(ours.images.files), len(result.images.files)
+
+
+def remove(git: Git, url: str, stems: Sequence[str]) -> tuple[str, int, int]:
+    """Publish a version without these photos on a branch of its own; the files stay in the remote.
+
+    Returns the branch and the photos before and after. Raises DataConflictError for an unknown name.
+    """
+    with scratch_clone(git, url) as scratch:
+        base = scratch.base
+        if base is None:
+            raise GitError(f"There is no branch {MAIN} over there.")
+        store = open_store(dvc_config_at(scratch.git, base), git)
+        store.check_access()
+        before = version_at(scratch.git, base, store)
+        after = plan_removal(before, stems)
+        _store_manifests(store, after)
+        names = "\n".join(sorted(set(stems)))
+        message = f"Remove data: {len(set(stems))} photos\n\n{names}\n\n{REMOVED}: {len(set(stems))}\n"
+        commit = commit_version(scratch.git, after, [base], message)
+        branch = push_new_branch(scratch, commit, suffix="-remove")
+        return branch, len(before.images.files), len(after.images.files)
+
+
+def _join(store: S3Remote, ancestor: DataSet, ours: DataSet, theirs: DataSet) -> DataSet:
+    result, conflicts = join(ancestor, ours, theirs)
+    refuse_conflicts(conflicts)
+    _store_manifests(store, result)
+    return result
+
+
+def _store_manifests(store: S3Remote, version: DataSet) -> None:
+    store.upload({manifest.oid: manifest.content for _, manifest, _ in version})
+    verify(store, version)
+
+
+def _merge_tree(git: Git, first: str, second: str) -> str:
+    """The tree of a merge in which only the two .dvc files may be in conflict. Raises GitError."""
+    done = git.attempt("merge-tree", "--write-tree", "--name-only", "-z", first, second)
+    tree, *rest = done.stdout.decode("utf-8", "surrogateescape").split("\0")
+    if done.returncode > 1 or not tree:
+        raise GitError("`git merge-tree` failed; this needs git 2.38 or newer.")
+    others = [name for name in rest[: rest.index("")] if name not in map(pointer, KINDS)] if "" in rest else []
+    if others:
+        raise GitError(f"{others[0]!r} and {len(others) - 1} more files conflict beside the data; merge by hand.")
+    return tree
+
+
+def _tip(git: Git, branch: str) -> str:
+    name = f"refs/there/{branch}"
+    if not _is_there(git, name):
+        raise GitError(f"There is no branch {branch!r} over there; `git ls-remote` lists those that are.")
+    return git("rev-parse", name)
+
+
+def _is_there(git: Git, name: str) -> bool:
+    return git.ok("rev-parse", "--verify", "--quiet", name)

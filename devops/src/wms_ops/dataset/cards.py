@@ -1,0 +1,76 @@
+"""The data set's card, made at each merge from the new photos and the card before: no existing photo is fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from wms.config import DataConfig
+from wms.data.card import CardFacts, card_facts, extend, measure
+from wms.data.card_page import pictures, render_card, render_markdown
+from wms.data.looks import perceptual_hash
+from wms.data.pairs import find_pairs
+from wms.data.splits import SplitRecord, assign
+from wms.errors import ManifestError, from_os_error
+from wms.files import sha256_file, write_atomic
+from wms_ops.dataset.plan import MergePlan
+from wms_ops.store.remote import S3Remote
+
+
+@dataclass(frozen=True)
+class CardFiles:
+    """Where the card of a merge lies on this machine: a page with pictures, and Markdown for a pull request."""
+
+    page: Path
+    markdown: Path
+
+
+def write_card(store: S3Remote, plan: MergePlan, photos: Path, splits: Path, folder: Path) -> CardFiles:
+    """Write the card of `plan.result` into `folder` and its figures beside the manifests in the remote.
+
+    `photos` holds the new pairs, `splits` the split record of the base. A base that has no card yet, or a damaged
+    one, starts anew: the card then says how many photos it knows. Safe to repeat.
+    """
+    before, after = plan.base.images, plan.result.images
+    config = DataConfig()
+    facts = extend(_earlier(store, before.oid), measure(photos, _splits(photos, splits, config), config))
+    store.write_note(_name(after.oid), facts.to_json().encode())
+    card = card_facts(
+        facts,
+        name="Data set",
+        before=before.files,
+        after=after.files,
+        manifests={kind: manifest.oid for kind, manifest, _ in plan.result},
+    )
+    stem = after.oid.removesuffix(".dir")
+    files = CardFiles(folder / f"{stem}.html", folder / f"{stem}.md")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shown = pictures(photos, [*plan.added, *plan.replaced])
+        write_atomic(files.page, render_card(card, shown))
+        write_atomic(files.markdown, render_markdown(card))
+    except OSError as error:
+        raise from_os_error(error, folder) from error
+    return files
+
+
+def _name(oid: str) -> str:
+    return f"wms/cards/{oid.removesuffix('.dir')}.json"
+
+
+def _earlier(store: S3Remote, oid: str) -> CardFacts | None:
+    content = store.read_note(_name(oid))
+    if content is None:
+        return None
+    try:
+        return CardFacts.from_json(content.decode("utf-8", "replace"), "the card in the remote")
+    except ManifestError:
+        return None
+
+
+def _splits(photos: Path, record: Path, config: DataConfig) -> Mapping[str, str]:
+    """The splits that the new photos will have: the same pure decision that training makes."""
+    looks = {sha256_file(pair.image): perceptual_hash(pair.image) for pair in find_pairs(photos)}
+    decided = assign(SplitRecord(record).entries, looks, near_duplicate_bits=config.near_duplicate_bits)
+    return {entry.sha256: entry.split for entry in (*SplitRecord(record).entries, *decided)}

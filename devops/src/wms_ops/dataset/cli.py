@@ -1,0 +1,104 @@
+"""`python -m wms_ops.dataset`: the data set's versions by command, as the hook and the workflows use them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from wms.files import write_atomic
+from wms_ops.dataset import branches
+from wms_ops.dataset.layout import DATA_BRANCHES, MAIN
+from wms_ops.dataset.plan import refuse_shrinking
+from wms_ops.dataset.publish import Watch, open_store, publish, verify
+from wms_ops.dataset.versions import dvc_config_at, removes_on_purpose, version_at
+from wms_ops.git import Git
+
+Named = dict[str, str | int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; its results go to GITHUB_OUTPUT, too, where there is one. Raises WmsError."""
+    arguments = _parser().parse_args(argv)
+    here = Git(Path.cwd())
+    git = Git(Path(here("rev-parse", "--show-toplevel")))
+    run: Callable[[Git, argparse.Namespace], Named] = arguments.run
+    named = run(git, arguments)
+    if target := os.environ.get("GITHUB_OUTPUT"):
+        with Path(target).open("a", encoding="utf-8") as stream:
+            stream.writelines(f"{name}={value}\n" for name, value in named.items())
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m wms_ops.dataset", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[Git, argparse.Namespace], Named], text: str) -> argparse.ArgumentParser:
+        one = commands.add_parser(name, help=text, description=text)
+        one.set_defaults(run=run)
+        one.add_argument("--remote", default="origin", help="name or URL (default %(default)s)")
+        return one
+
+    merge = command("merge", _merge, "Merge the photos of a commit and push a data branch, as the hook does.")
+    merge.add_argument("commit", nargs="?", default="HEAD")
+    merge.add_argument("--replace", action="store_true", help="take other content for names that are there")
+    merge.add_argument("--card", type=Path, help="write the data set's card, as Markdown, there")
+    joining = command("join", _join, "Bring main's photos into a data branch by the union of the manifests.")
+    joining.add_argument("branch", help=f"such as {DATA_BRANCHES}20261121-103000")
+    command("resolve", _resolve, "Settle the .dvc files of a merge that git stopped.")
+    removing = command("remove", _remove, "Remove photos from the data set, on a branch of its own.")
+    removing.add_argument("names", nargs="+", metavar="NAME", help="names without extension")
+    checking = command("verify", _verify, "Check that the remote holds every file of a commit's data set.")
+    checking.add_argument("commit", nargs="?", default="HEAD")
+    checking.add_argument("--base", help="a commit whose photos must all be there, too, such as origin/main")
+    return parser
+
+
+def _url(git: Git, remote: str) -> str:
+    return git("remote", "get-url", "--push", remote) if git.ok("remote", "get-url", remote) else remote
+
+
+def _merge(git: Git, arguments: argparse.Namespace) -> Named:
+    commit = git("rev-parse", "--verify", f"{arguments.commit}^{{commit}}")
+    watch = Watch(say=lambda text: print(text, flush=True))
+    done = publish(git, commit, _url(git, arguments.remote), replace=arguments.replace, watch=watch)
+    print(done.plan.summary)
+    if done.branch is None:
+        print("The data set holds all of these photos already; nothing was done.")
+    else:
+        print(f"The photos are on branch {done.branch}{' already' if done.repeated else ''}.")
+    if done.card and arguments.card:
+        write_atomic(arguments.card, done.card.markdown.read_bytes())
+    counts: Named = {"existing": len(done.plan.base.images.files), "total": len(done.plan.result.images.files)}
+    return {"branch": done.branch or "", "new": len(done.plan.added), "replaced": len(done.plan.replaced), **counts}
+
+
+def _join(git: Git, arguments: argparse.Namespace) -> Named:
+    done = branches.join_into(git, _url(git, arguments.remote), arguments.branch)
+    word = "now holds" if done.changed else "holds already"
+    print(f"{done.branch} {word} all of {MAIN}'s {done.before} photos: {done.after} in all.")
+    return {"commit": done.commit, "existing": done.before, "total": done.after}
+
+
+def _resolve(git: Git, _: argparse.Namespace) -> Named:
+    before, after = branches.resolve_pointers(git)
+    print(f"Both .dvc files are settled and staged: {before} photos on our side, {after} in the union. Commit now.")
+    return {"existing": before, "total": after}
+
+
+def _remove(git: Git, arguments: argparse.Namespace) -> Named:
+    branch, before, after = branches.remove(git, _url(git, arguments.remote), arguments.names)
+    print(f"Branch {branch} is pushed: {before} photos before, {after} after. Their files stay in the remote.")
+    return {"branch": branch, "existing": before, "total": after}
+
+
+def _verify(git: Git, arguments: argparse.Namespace) -> Named:
+    store = open_store(dvc_config_at(git, arguments.commit), git)
+    version = version_at(git, arguments.commit, store)
+    verify(store, version)
+    if arguments.base and not removes_on_purpose(git, arguments.base, arguments.commit):
+        refuse_shrinking(version_at(git, arguments.base, store), version)
+    print(f"{store.config.url} holds all {len(version.oids)} files of {len(version.images.files)} photos.")
+    return {"total": len(version.images.files)}

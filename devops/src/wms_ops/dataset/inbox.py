@@ -1,0 +1,92 @@
+"""New photos and masks, taken out of a commit; the work tree is neither read nor written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from wms.data.images import SUFFIXES
+from wms.data.manifest import stem_of
+from wms.errors import DataQualityError, PairingError, from_os_error
+from wms_ops.dataset.layout import KINDS, inbox
+from wms_ops.dataset.plan import NewFile, NewPair
+from wms_ops.git import Git
+
+_SYMLINK, _SUBMODULE = "120000", "160000"
+
+
+@dataclass(frozen=True, slots=True)
+class InboxFile:
+    """One file of a commit: "images" or "masks", its name there, and its Git object."""
+
+    kind: str
+    name: str
+    blob: str
+
+
+def inbox_files(git: Git, commit: str) -> tuple[InboxFile, ...]:
+    """The inbox of a commit, sorted. Raises DataQualityError for what can't be a photo or a mask."""
+    found = []
+    for kind in KINDS:
+        folder = inbox(kind)
+        for item in git.names("ls-tree", "-r", "-z", "--full-tree", commit, "--", folder):
+            facts, path = item.split("\t", 1)
+            mode, _, blob = facts.split()
+            name = path.removeprefix(f"{folder}/")
+            if name == ".gitkeep":
+                continue
+            if reason := _unfit(mode, name):
+                raise DataQualityError(f"{path!r} {reason}, so nothing was merged; then commit and push again.")
+            found.append(InboxFile(kind, name, blob))
+    return tuple(found)
+
+
+def _unfit(mode: str, name: str) -> str | None:
+    if mode == _SYMLINK:
+        return "is a symbolic link; copy the file itself there"
+    if mode == _SUBMODULE:
+        return "is a submodule; remove it"
+    if "/" in name:
+        return "lies in a folder of its own; move it up into images/ or masks/"
+    if PurePosixPath(name).suffix.lower() not in SUFFIXES or name.startswith("."):
+        return f"isn't named like an image ({', '.join(sorted(SUFFIXES))}); rename or remove it"
+    return None
+
+
+def export(git: Git, files: Sequence[InboxFile], folder: Path) -> Iterator[tuple[InboxFile, NewFile]]:
+    """Write the files to folder/images and folder/masks, one after another, and yield each with its MD5.
+
+    Raises GitError, DiskFullError, UnwritableError.
+    """
+    for file, content in zip(files, git.blobs(file.blob for file in files), strict=True):
+        target = folder / file.kind / file.name
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        except OSError as error:
+            raise from_os_error(error, target) from error
+        digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        yield file, NewFile(file.name, digest, len(content))
+
+
+def pair_up(files: Sequence[tuple[str, NewFile]]) -> tuple[NewPair, ...]:
+    """Photos with their masks by stem, from ("images" or "masks", file).
+
+    Raises PairingError for one without the other, or two of one stem.
+    """
+    found: dict[str, dict[str, NewFile]] = {kind: {} for kind in KINDS}
+    for kind, file in files:
+        stem = stem_of(file.name)
+        if stem in found[kind]:
+            raise PairingError(f"{inbox(kind)} holds two files named {stem!r} but for the extension; remove one.")
+        found[kind][stem] = file
+    images, masks = found["images"], found["masks"]
+    if lonely := sorted(images.keys() ^ masks.keys()):
+        what, missing = ("photo", "masks") if lonely[0] in images else ("mask", "images")
+        raise PairingError(
+            f"The {what} {lonely[0]!r} has no partner (and {len(lonely) - 1} more): add a file of that name to "
+            f"{inbox(missing)}, or remove the {what}."
+        )
+    return tuple(NewPair(images[stem], masks[stem]) for stem in sorted(images))

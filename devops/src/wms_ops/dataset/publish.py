@@ -1,0 +1,224 @@
+"""Publishing: new photos of a commit become blobs in the remote and a data branch that only points to them.
+
+The order makes it safe to kill anywhere: files first, manifests next, then every name is looked for in the
+remote, and only then the branch appears. A second run finds what is there and does the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wms.data.manifest import DataSet
+from wms.errors import DataQualityError
+from wms_ops.dataset.inbox import InboxFile, export, inbox_files, pair_up
+from wms_ops.dataset.layout import DATA_BRANCHES, INBOX, MAIN, SPLITS
+from wms_ops.dataset.plan import MergePlan, NewFile, plan_merge, refuse_conflicts
+from wms_ops.dataset.scratch import Scratch, scratch_clone
+from wms_ops.dataset.versions import commit_version, dvc_config_at, file_at, version_at
+from wms_ops.errors import GitError, MissingBlobError, PushRefusedError
+from wms_ops.git import Git
+
+if TYPE_CHECKING:
+    from wms_ops.dataset.cards import CardFiles
+    from wms_ops.store.client import Traffic
+    from wms_ops.store.remote import S3Remote
+
+SOURCE = "Data-Source"
+"""The trailer of a data branch's commit that names the inbox it was made from, by its Git tree."""
+
+Step = Callable[[str], None]
+
+
+def _silent(_: str) -> None:
+    """The default for a run that nobody watches."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """How a run is followed: `say` gets sentences, `step` the name of each step just before it begins."""
+
+    say: Step = _silent
+    step: Step = _silent
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What became of the photos. `branch` is None if the data set holds them all already."""
+
+    plan: MergePlan
+    branch: str | None
+    repeated: bool = False  # the branch was there before this run
+    uploaded: int = 0
+    bytes_up: int = 0
+    traffic: Traffic | None = None  # with the store, both ways
+    where: str = ""
+    base: str = ""  # main's commit over there
+    warnings: tuple[str, ...] = ()
+    card: CardFiles | None = None
+
+
+def publish(git: Git, commit: str, url: str, *, replace: bool = False, watch: Watch | None = None) -> Publication:
+    """Merge the inbox of `commit` into the data set of `url`'s main and push a data branch.
+
+    Raises the errors of the store and of git, DataQualityError, PairingError, DataConflictError, ShrinkError:
+    after any of them the remote repository is as it was, and running it again is safe.
+    """
+    from wms_ops.dataset.cards import write_card
+
+    watch = watch or Watch()
+    files = inbox_files(git, commit)
+    if not files:
+        raise PushRefusedError(f"Commit {commit[:10]} holds no photos in {INBOX}; there is nothing to merge.")
+    watch.step("access")
+    store = open_store(dvc_config_at(git, commit), git)
+    store.check_access()
+    watch.step("clone")
+    with scratch_clone(git, url) as scratch:
+        base = scratch.base
+        if base is None:
+            raise PushRefusedError(
+                f"There is no branch {MAIN} over there yet: push your commits without photos first, so that the "
+                "data branch has something to be compared with."
+            )
+        there = open_store(dvc_config_at(scratch.git, base), git)
+        if there.config != store.config:
+            store = there  # main decides where the data set lies, not a commit that nobody has reviewed
+            store.check_access()
+        watch.step("export")
+        new = list(export(git, files, scratch.folder / "photos"))
+        pairs = pair_up([(file.kind, exported) for file, exported in new])
+        watch.step("plan")
+        plan = plan_merge(version_at(scratch.git, base, store), pairs, replace=replace)
+        refuse_conflicts(plan.conflicts)
+        if not plan.added and not plan.replaced:
+            return Publication(plan, None, base=base, where=store.config.url)
+        source = _source(git, commit)
+        if branch := _published(scratch, source):
+            return Publication(plan, branch, repeated=True, base=base, where=store.config.url)
+        watch.step("check")
+        report = _check(scratch, base)
+        upload = _upload(store, scratch.folder / "photos", new, plan.result, watch)
+        watch.step("verify")
+        verify(store, plan.result)
+        watch.step("card")
+        room = scratch.folder.parent
+        card = write_card(store, plan, scratch.folder / "photos", scratch.folder / "splits.jsonl", room / "cards")
+        watch.step("push")
+        branch = _push(scratch, plan, base, source, commit)
+        watch.step("done")
+        return Publication(
+            plan,
+            branch,
+            uploaded=upload.uploaded,
+            bytes_up=upload.bytes_sent,
+            traffic=store.traffic,
+            where=store.config.url,
+            base=base,
+            warnings=tuple(report["warnings"]),
+            card=card,
+        )
+
+
+def verify(store: S3Remote, version: DataSet) -> None:
+    """Look for every file of a version in the remote. Raises MissingBlobError that names some."""
+    if not (missing := store.missing(version.oids)):
+        return
+    names = [path for _, manifest, _ in version for path, md5 in manifest.files.items() if md5 in missing]
+    shown = ", ".join(names[:3]) or "a manifest"
+    raise MissingBlobError(
+        f"{len(missing)} files of the data set aren't in {store.config.url} ({shown}): no branch was made. Run "
+        "`dvc push` in a clone that has them, then push again."
+    )
+
+
+def open_store(config: str, git: Git) -> S3Remote:
+    """The store of a .dvc/config and of a person's own settings beside it: another endpoint, a profile."""
+    from wms_ops.store.config import parse_remote
+    from wms_ops.store.remote import S3Remote
+
+    own = git.folder / ".dvc" / "config.local"
+    try:
+        local = own.read_text(encoding="utf-8")
+    except OSError:
+        local = ""
+    return S3Remote(parse_remote(config, local, environ=os.environ))
+
+
+def _check(scratch: Scratch, base: str) -> Mapping[str, Any]:
+    """The data check of the new files. Raises DataQualityError with what is wrong."""
+    from wms.data.qa import validate_data
+    from wms.data.splits import SplitRecord
+
+    splits = scratch.folder / "splits.jsonl"
+    splits.write_text(file_at(scratch.git, base, SPLITS) or "", encoding="utf-8")
+    recorded = {f"{entry.split} photo {entry.sha256[:12]}": entry.look for entry in SplitRecord(splits).entries}
+    report: Mapping[str, Any] = validate_data(
+        scratch.folder / "photos",
+        splits_file=splits,
+        existing_looks=recorded,
+        cache_folder=scratch.folder.parent / "qa",
+    )
+    if report["status"] == "PASS":
+        return report
+    errors = [str(error).replace(f"{scratch.folder}/photos/", "") for error in report["errors"]]
+    shown = "\n  ".join(errors[:10])
+    more = f"\n  and {len(errors) - 10} more" if len(errors) > 10 else ""
+    raise DataQualityError(
+        f"The data check refuses the new files, {len(errors)} errors; nothing was uploaded:\n  {shown}{more}\n"
+        f"See them as pictures: python devops/scripts/data-qa.py {INBOX} --html qa.html; many are mended by --fix."
+    )
+
+
+def _upload(store: S3Remote, photos: Path, new: list[tuple[InboxFile, NewFile]], version: DataSet, watch: Watch) -> Any:
+    wanted = {exported.md5: photos / file.kind / file.name for file, exported in new}
+    watch.step("upload")
+    watch.say(f"Uploading up to {len(wanted)} files to {store.config.url} ...")
+    manifests = {manifest.oid: manifest.content for _, manifest, _ in version}
+    return store.upload({**wanted, **manifests})
+
+
+def _source(git: Git, commit: str) -> str:
+    return git("rev-parse", f"{commit}:{INBOX}")
+
+
+def _published(scratch: Scratch, source: str) -> str | None:
+    """The data branch that was made from the same inbox."""
+    for branch, commit in scratch.data_branches.items():
+        told = scratch.git("log", "-1", f"--format=%(trailers:key={SOURCE},valueonly)", commit)
+        if source in told.split():
+            return branch
+    return None
+
+
+def _push(scratch: Scratch, plan: MergePlan, base: str, source: str, commit: str) -> str:
+    counts = f"{len(plan.added)} new photos" + (f", {len(plan.replaced)} replaced" if plan.replaced else "")
+    message = f"Add data: {counts}\n\n{plan.summary}\n\n{SOURCE}: {source}\nData-Commit: {commit}\n"
+    made = commit_version(scratch.git, plan.result, [base], message)
+    return push_new_branch(scratch, made)
+
+
+def push_new_branch(scratch: Scratch, commit: str, *, suffix: str = "") -> str:
+    """Push a commit as data/YYYYMMDD-HHMMSS (UTC), a name that nobody has taken. Raises GitError."""
+    while True:
+        branch = f"{DATA_BRANCHES}{datetime.now(UTC):%Y%m%d-%H%M%S}{suffix}"
+        ref = f"refs/heads/{branch}"
+        # An empty lease means: only if it isn't there. The hook mustn't look at its own push.
+        arguments = ("push", "--quiet", "--no-verify", f"--force-with-lease={ref}:", scratch.url, f"{commit}:{ref}")
+        try:
+            scratch.git(*arguments)
+        except GitError:
+            there = scratch.git("ls-remote", scratch.url, ref).split()
+            if not there:
+                raise
+            if there[0] != commit:
+                time.sleep(1 - time.time() % 1)  # the name changes with the second
+                continue
+        if scratch.git("ls-remote", scratch.url, ref).split()[:1] != [commit]:
+            raise GitError(f"{branch} isn't on the remote after its push; run this again.")
+        return branch

@@ -1,0 +1,104 @@
+"""A version of the data set in Git: read from a commit, written as a commit that changes the two .dvc files only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from wms.data.manifest import DataSet, Manifest, Pointer, pointer_text
+from wms.errors import ManifestError
+from wms_ops.dataset.layout import DVC_CONFIG, KINDS, pointer
+from wms_ops.errors import StoreConfigError
+from wms_ops.git import Git
+
+if TYPE_CHECKING:
+    from wms_ops.store.remote import S3Remote
+
+REMOVED = "Data-Removed"
+"""The trailer of a commit that makes the data set smaller on purpose: the number of photos."""
+
+
+def file_at(git: Git, commit: str, path: str) -> str | None:
+    """The text of a file in a commit, or None if it isn't there."""
+    if not git.ok("cat-file", "-e", f"{commit}:{path}"):
+        return None
+    return git.raw("cat-file", "blob", f"{commit}:{path}").decode("utf-8", "replace")
+
+
+def pointers_at(git: Git, commit: str) -> dict[str, Pointer]:
+    """The two .dvc files of a commit; empty before the first merge. Raises ManifestError."""
+    texts = {kind: file_at(git, commit, pointer(kind)) for kind in KINDS}
+    there = {kind: Pointer.parse(text, pointer(kind)) for kind, text in texts.items() if text is not None}
+    if len(there) == 1:
+        missing = pointer(next(kind for kind in KINDS if kind not in there))
+        raise ManifestError(
+            f"{missing} isn't in commit {commit[:10]}, but its partner is; restore it from an older one."
+        )
+    return there
+
+
+def version_of(pointers: Mapping[str, Pointer], store: S3Remote) -> DataSet:
+    """The data set that two .dvc files point to; only the manifests are fetched.
+
+    Raises MissingBlobError, DamagedBlobError, ManifestError, and what the store raises.
+    """
+    if not pointers:
+        return DataSet()
+    read = {kind: Manifest.parse(store.read_manifest(one.oid), pointer(kind)) for kind, one in pointers.items()}
+    for kind, one in pointers.items():
+        if one.nfiles not in (None, len(read[kind].files)):
+            raise ManifestError(f"{pointer(kind)} says {one.nfiles} files, its manifest holds {len(read[kind].files)}.")
+    return DataSet(read["images"], read["masks"], pointers["images"].size, pointers["masks"].size)
+
+
+def version_at(git: Git, commit: str, store: S3Remote) -> DataSet:
+    """The data set at a commit."""
+    return version_of(pointers_at(git, commit), store)
+
+
+def removes_on_purpose(git: Git, base: str, commit: str) -> bool:
+    """Whether a commit since `base` says that it removes photos."""
+    return bool(git("log", f"--format=%(trailers:key={REMOVED},valueonly)", f"{base}..{commit}").strip())
+
+
+def dvc_config_at(git: Git, commit: str) -> str:
+    """The text of .dvc/config in a commit. Raises StoreConfigError in a repository without DVC."""
+    text = file_at(git, commit, DVC_CONFIG)
+    if text is None:
+        raise StoreConfigError(
+            f"Commit {commit[:10]} holds no {DVC_CONFIG}: run `dvc init`, `dvc remote add -d storage "
+            "s3://BUCKET/PREFIX`, commit it and push it to main first."
+        )
+    return text
+
+
+def commit_version(git: Git, version: DataSet, parents: Sequence[str], message: str, *, tree: str | None = None) -> str:
+    """Write a commit whose tree is `tree` (the first parent's if None) with this version's pointers.
+
+    Works without a work tree and without the repository's index. Returns the commit's id. Raises GitError.
+    """
+    index = git.folder / "wms-index"
+    own = {"GIT_INDEX_FILE": str(index)}
+    try:
+        git.raw("read-tree", tree or parents[0], environ=own)
+        for kind, manifest, size in version:
+            blob = git("hash-object", "-w", "--stdin", data=pointer_text(manifest, size, kind).encode())
+            git.raw("update-index", "--add", "--cacheinfo", f"100644,{blob},{pointer(kind)}", environ=own)
+        written = git.raw("write-tree", environ=own).decode().strip()
+    finally:
+        index.unlink(missing_ok=True)
+    arguments = [part for parent in parents for part in ("-p", parent)]
+    return (
+        git.raw(*("commit-tree", written, *arguments, "-F", "-"), data=message.encode(), environ=_identity(git))
+        .decode()
+        .strip()
+    )
+
+
+def _identity(git: Git) -> dict[str, str]:
+    """A name for commits where the user has none yet, as on a runner."""
+    if git.config("user.email") or "GIT_AUTHOR_EMAIL" in os.environ:
+        return {}
+    names = {"NAME": "wms data", "EMAIL": "wms-data@users.noreply.github.com"}
+    return {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in names.items()}

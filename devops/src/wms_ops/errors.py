@@ -1,0 +1,83 @@
+"""What can go wrong on the way to Git, S3 and the cloud: one class, one sentence, one exit code each."""
+
+from __future__ import annotations
+
+from wms.errors import WmsError
+
+
+class CredentialsMissingError(WmsError):
+    """No AWS credentials where the SDK looks for them."""
+
+    exit_code = 70
+
+
+class CredentialsExpiredError(WmsError):
+    """AWS credentials whose session is over."""
+
+    exit_code = 71
+
+
+class AccessDeniedError(WmsError):
+    """Credentials that the store doesn't know, or that may not do what is needed."""
+
+    exit_code = 72
+
+
+class BucketNotFoundError(WmsError):
+    """A bucket that doesn't exist."""
+
+    exit_code = 73
+
+
+class StoreUnreachableError(WmsError):
+    """A store that doesn't answer, or stops answering half-way."""
+
+    exit_code = 74
+
+
+class ClockSkewError(WmsError):
+    """A clock that differs so much from the store's that signatures are refused."""
+
+    exit_code = 75
+
+
+class MissingBlobError(WmsError):
+    """A manifest that names files which the remote doesn't hold."""
+
+    exit_code = 76
+
+
+class DamagedBlobError(WmsError):
+    """A file in the remote, or on its way there, whose bytes aren't what its name says."""
+
+    exit_code = 77
+
+
+class StoreConfigError(WmsError):
+    """A repository without a usable DVC remote."""
+
+    exit_code = 78
+
+
+class GitError(WmsError):
+    """A git command that failed."""
+
+    exit_code = 80
+
+
+class PushRefusedError(WmsError):
+    """A push that would carry photos where photos must not go."""
+
+    exit_code = 81
+
+
+class DataConflictError(WmsError):
+    """The same name with different content, or the same photo under two names: a person decides."""
+
+    exit_code = 82
+
+
+class ShrinkError(WmsError):
+    """A plan that would lose entries of the data set."""
+
+    exit_code = 83

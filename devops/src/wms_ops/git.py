@@ -1,0 +1,109 @@
+"""One small wrapper around git: every command goes through it, and its failure is one sentence."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wms.errors import DiskFullError
+from wms_ops.errors import GitError
+
+ZERO = "0" * 40
+"""What git writes where there is no commit."""
+
+# Git tells its hooks by these which repository to work on; another repository must not inherit them.
+_PLACES = {
+    *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_NAMESPACE"),
+    *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH", "GIT_SHALLOW_FILE"),
+}
+_FULL = "No space left on device"
+
+
+@dataclass(frozen=True)
+class Git:
+    """A repository: `folder` is its work tree or bare folder; `settings` are added to every command's config."""
+
+    folder: Path
+    settings: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def __call__(self, *arguments: str, data: bytes | None = None) -> str:
+        """Run `git ARGUMENTS` and return its output without the last line end. Raises GitError, DiskFullError."""
+        return self.raw(*arguments, data=data).decode("utf-8", "surrogateescape").removesuffix("\n")
+
+    def raw(self, *arguments: str, data: bytes | None = None, environ: Mapping[str, str] | None = None) -> bytes:
+        """The same with the output's bytes. `environ` is added to the environment."""
+        done = self.attempt(*arguments, data=data, environ=environ)
+        if done.returncode:
+            raise self._error(arguments, done)
+        return done.stdout
+
+    def ok(self, *arguments: str) -> bool:
+        """Whether the command succeeds."""
+        return self.attempt(*arguments).returncode == 0
+
+    def names(self, *arguments: str) -> Iterator[str]:
+        """The items of a command's NUL-separated output: file names, whatever they hold."""
+        for item in self.raw(*arguments).split(b"\0"):
+            if item:
+                yield item.decode("utf-8", "surrogateescape")
+
+    def config(self, name: str) -> str | None:
+        """A configured value, also one given by `git -c`, or None."""
+        done = self.attempt("config", "--get", name)
+        return done.stdout.decode().strip() if done.returncode == 0 else None
+
+    def blobs(self, names: Iterable[str]) -> Iterator[bytes]:
+        """The contents of Git objects, one after another. Raises GitError for one that isn't there."""
+        command = ["git", "-C", str(self.folder), "cat-file", "--batch"]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=self._environ()
+        ) as process:
+            if process.stdin is None or process.stdout is None:
+                raise GitError("`git cat-file` can't be talked to; run this again.")
+            for name in names:
+                process.stdin.write(f"{name}\n".encode())
+                process.stdin.flush()
+                header = process.stdout.readline().split()
+                if len(header) != 3:
+                    raise GitError(f"Git can't read the object {name}; run `git fsck`, or fetch what is missing.")
+                yield process.stdout.read(int(header[2]))
+                process.stdout.read(1)  # the line end behind each object
+
+    def attempt(
+        self, *arguments: str, data: bytes | None = None, environ: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run the command whatever its exit code."""
+        command = ["git", "-C", str(self.folder), *arguments]
+        try:
+            return subprocess.run(
+                command, input=data, capture_output=True, env={**self._environ(), **(environ or {})}, check=False
+            )
+        except FileNotFoundError as error:
+            raise GitError("git isn't installed or isn't on PATH; install it and run this again.") from error
+
+    def _environ(self) -> dict[str, str]:
+        kept = {key: value for key, value in os.environ.items() if key not in _PLACES}
+        kept |= {"LC_ALL": "C.UTF-8"}
+        # By the environment and not by `-c`, since a setting may hold a token and a command line is public.
+        start = int(kept.get("GIT_CONFIG_COUNT", "0"))
+        for number, (key, value) in enumerate(self.settings.items(), start):
+            kept |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+        return kept | {"GIT_CONFIG_COUNT": str(start + len(self.settings))}
+
+    @staticmethod
+    def _error(arguments: tuple[str, ...], done: subprocess.CompletedProcess[bytes]) -> Exception:
+        said = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
+        if any(_FULL in line for line in said):
+            return DiskFullError(f"No space left on the disk during `git {arguments[0]}`; free some and run it again.")
+        words = next((line for line in said if line.startswith(("fatal:", "error:", " ! "))), said[-1] if said else "")
+        reason = words.removeprefix("fatal:").removeprefix("error:").strip() or f"exit code {done.returncode}"
+        return GitError(f"`git {arguments[0]}` failed: {reason.rstrip('.')}.")
+
+
+def hook_repository() -> Git:
+    """The repository that the working directory belongs to. Raises GitError outside of one."""
+    here = Git(Path.cwd())
+    return Git(Path(here("rev-parse", "--show-toplevel")))

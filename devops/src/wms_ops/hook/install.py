@@ -1,0 +1,78 @@
+"""Installs the pre-push hook, beside one that is there, for the clone and all its work trees."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from wms.errors import from_os_error, run_main
+from wms.files import write_atomic
+from wms_ops.errors import GitError
+from wms_ops.git import Git
+
+_MARK = "installed by devops/scripts/install-git-hooks.sh"
+_EARLIER = "pre-push.before-wms"
+
+# The hook that git runs: the earlier hook first, then the work tree's own hooks/pre-push, with the same input.
+_HOOK = f"""#!/bin/sh
+# {_MARK}
+root=$(git rev-parse --show-toplevel) || exit 1
+[ -f "$root/hooks/pre-push" ] || root={{home}}
+if [ ! -f "$root/hooks/pre-push" ]; then
+  echo "error: hooks/pre-push isn't in this work tree; photos could reach main unseen, so nothing was pushed." >&2
+  exit 1
+fi
+refs=$(cat)
+earlier={{earlier}}
+if [ -x "$earlier" ]; then
+  printf '%s\\n' "$refs" | grep . | "$earlier" "$@" || exit
+fi
+printf '%s\\n' "$refs" | grep . | sh "$root/hooks/pre-push" "$@"
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Install (or remove) the hook; repeating it changes nothing. Raises GitError, UnwritableError."""
+    parser = argparse.ArgumentParser(prog="install-git-hooks.sh", description=__doc__)
+    parser.add_argument("--remove", action="store_true", help="take the hook away and put the earlier one back")
+    arguments = parser.parse_args(argv)
+    here = Git(Path.cwd())
+    root = Path(here("rev-parse", "--show-toplevel"))
+    hooks = Path(here("rev-parse", "--path-format=absolute", "--git-path", "hooks"))
+    hook, earlier = hooks / "pre-push", hooks / _EARLIER
+    ours = hook.is_file() and _MARK in hook.read_text(encoding="utf-8", errors="replace")
+    try:
+        if arguments.remove:
+            return _remove(hook, earlier, ours)
+        if not (root / "hooks" / "pre-push").is_file():
+            raise GitError(f"{root} has no hooks/pre-push; run this in a clone of this project.")
+        hooks.mkdir(parents=True, exist_ok=True)
+        if hook.exists() and not ours:
+            hook.rename(earlier)
+            print(f"The pre-push hook that was there is kept as {earlier} and runs first.")
+        content = _HOOK.format(home=shlex.quote(str(root)), earlier=shlex.quote(str(earlier)))
+        write_atomic(hook, content)
+        hook.chmod(0o755)
+    except OSError as error:
+        raise from_os_error(error, hook) from error
+    print(f"Installed {hook}; it looks at every push from this clone and its work trees.")
+    return 0
+
+
+def _remove(hook: Path, earlier: Path, ours: bool) -> int:
+    if not ours:
+        print("The hook isn't installed; nothing was changed.")
+        return 0
+    if earlier.exists():
+        earlier.replace(hook)
+    else:
+        hook.unlink()
+    print(f"Removed {hook}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))

@@ -1,0 +1,54 @@
+"""The pre-push hook's entry: `python -m wms_ops.hook.main REMOTE URL`, with the pushed refs on standard input."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from wms.errors import UsageError, run_main
+from wms_ops.dataset.layout import MAIN
+from wms_ops.errors import PushRefusedError
+from wms_ops.git import Git, hook_repository
+from wms_ops.hook.refs import PushedRef, parse, photos_in, photos_left, refuse_elsewhere, refuse_shrunken_pointers
+
+STOPPED = 1
+"""The exit code of a push that was stopped because its photos went another way: git pushes nothing then."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Return 0 to let the push go on. Raises WmsError."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if len(arguments) != 2:
+        raise UsageError("The hook takes the remote's name and its URL, as git gives them to hooks/pre-push.")
+    remote, url = arguments
+    git = hook_repository()
+    refs = parse(sys.stdin.read().splitlines())
+    carrying = {ref: photos for ref in refs if (photos := photos_in(git, ref, remote))}
+    for ref, photos in carrying.items():
+        refuse_elsewhere(ref, photos)
+    for ref in refs:
+        refuse_shrunken_pointers(git, ref, remote)
+    to_main = [ref for ref in carrying if ref.to_main]
+    if not to_main:
+        return 0
+    (ref,) = to_main
+    left = photos_left(git, ref.local_commit)
+    if not left:
+        _refuse_history(git, ref, carrying[ref])
+    from wms_ops.hook.act import divert
+
+    divert(git, ref, remote, url, others=[other for other in refs if other != ref])
+    return STOPPED
+
+
+def _refuse_history(git: Git, ref: PushedRef, photos: Sequence[str]) -> None:
+    base = git("merge-base", ref.local_commit, ref.remote_commit) if set(ref.remote_commit) != {"0"} else ""
+    mend = f"`git reset --soft {base[:10]} && git commit`" if base else "`git rebase -i --root`"
+    raise PushRefusedError(
+        f"A commit of this push adds {photos[0]!r} (and {len(photos) - 1} more) that a later one removes: they would "
+        f"stay in {MAIN}'s history for good. Make one commit of them by {mend}, then push again."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))

@@ -1,0 +1,133 @@
+"""Many clones at once, and branches that both grew."""
+
+from __future__ import annotations
+
+import subprocess
+
+from workshop import INBOX, Workshop, said
+
+
+def started(shop: Workshop, clone) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        ["git", "push", "origin", "main"],
+        cwd=clone,
+        env=shop.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def dataset(shop: Workshop, command: str, *arguments: str, where, check: bool = True):
+    return shop.run("python", "-m", "wms_ops.dataset", command, *arguments, where=where, check=check)
+
+
+def test_ten_clones_at_once_end_in_the_exact_union(shop: Workshop) -> None:
+    clones = [shop.clone(f"clone{number}") for number in range(10)]
+    expected = set()
+    for number, clone in enumerate(clones):
+        expected |= set(shop.photos(clone, 2, seed=10 + number))
+        shop.commit(clone)
+    pushes = [started(shop, clone) for clone in clones]
+    outputs = [push.communicate(timeout=280)[0] for push in pushes]
+    assert all("Existing: 0, new: 2, total: 2" in output for output in outputs), outputs
+    branches = shop.data_branches()
+    assert len(branches) == 10
+    for branch in branches:
+        dataset(shop, "join", branch, where=clones[0])
+        shop.merge(branch)
+    assert set(shop.version("main").pairs) == expected
+    assert len(expected) == 20
+    shop.assert_complete()
+
+
+def test_the_same_name_with_other_content_is_a_named_conflict(shop: Workshop) -> None:
+    one, two = shop.clone("one"), shop.clone("two")
+    for seed, clone in enumerate((one, two), 1):
+        shop.photos(clone, 1, seed=seed, prefix="same")
+        shop.commit(clone)
+        shop.push(clone)
+    first, second = sorted(shop.data_branches())
+    shop.merge(first)
+    before = shop.branches()
+    done = dataset(shop, "join", second, where=one, check=False)
+    assert done.returncode == 82
+    assert "same_0: both branches changed it differently" in said(done)
+    assert shop.branches() == before
+
+
+def test_joining_twice_changes_nothing(shop: Workshop) -> None:
+    one, two = shop.clone("one"), shop.clone("two")
+    for seed, clone in enumerate((one, two), 1):
+        shop.photos(clone, 2, seed=seed)
+        shop.commit(clone)
+        shop.push(clone)
+    first, second = sorted(shop.data_branches())
+    shop.merge(first)
+    assert "now holds all of main's 2 photos: 4 in all" in dataset(shop, "join", second, where=one).stdout
+    tip = shop.branches()[second]
+    assert "holds already" in dataset(shop, "join", second, where=one).stdout
+    assert shop.branches()[second] == tip
+    assert sorted(shop.changed(second)) == ["WMS/data/dataset/images.dvc", "WMS/data/dataset/masks.dvc"]
+
+
+def test_gits_own_conflict_is_resolved_in_a_fresh_clone(shop: Workshop) -> None:
+    one, two = shop.clone("one"), shop.clone("two")
+    base = shop.clone("base")
+    shop.photos(base, 1, seed=5)
+    shop.commit(base)
+    shop.push(base)
+    (start,) = shop.data_branches()
+    shop.merge(start)
+    for seed, clone in enumerate((one, two), 1):
+        shop.run("git", "pull", "--quiet", where=clone)
+        shop.photos(clone, 2, seed=seed)
+        shop.commit(clone)
+        shop.push(clone)
+    _, first, second = sorted(shop.data_branches())
+    shop.merge(first)
+    fresh = shop.clone("fresh")
+    shop.run("git", "checkout", "--quiet", second, where=fresh)
+    assert "Git hasn't stopped" in said(dataset(shop, "resolve", where=fresh, check=False))
+    assert "CONFLICT" in shop.run("git", "merge", "origin/main", where=fresh, check=False).stdout
+    assert "5 in the union" in dataset(shop, "resolve", where=fresh).stdout
+    shop.run("git", "commit", "--quiet", "--no-edit", where=fresh)
+    assert shop.push(fresh, "origin", second).returncode == 0
+    assert len(shop.version(second).pairs) == 5
+    shop.assert_complete()
+
+
+def test_removal_is_a_branch_of_its_own_and_keeps_the_files(shop: Workshop) -> None:
+    clone = shop.clone()
+    stems = shop.photos(clone, 3)
+    shop.commit(clone)
+    shop.push(clone)
+    shop.merge(shop.data_branches()[0])
+    oids = shop.version("main").oids
+    assert "'nobody'" in said(dataset(shop, "remove", "nobody", where=clone, check=False))
+    done = dataset(shop, "remove", stems[0], where=clone)
+    assert "3 photos before, 2 after" in done.stdout
+    (branch,) = [name for name in shop.data_branches() if name.endswith("-remove")]
+    assert set(shop.version(branch).pairs) == set(stems[1:])
+    assert not shop.store().missing(oids)
+
+
+def test_ci_merges_raw_photos_of_a_branch_without_keys_on_the_laptop(shop: Workshop) -> None:
+    clone = shop.clone()
+    shop.photos(clone, 2)
+    shop.commit(clone)
+    no_keys = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+    assert shop.push(clone, "origin", "HEAD:data/my-photos", **no_keys).returncode == 0
+    runner = shop.clone("runner")
+    output = shop.folder / "output"
+    done = shop.run(
+        *("python", "-m", "wms_ops.dataset", "merge", "origin/data/my-photos"), where=runner, GITHUB_OUTPUT=str(output)
+    )
+    assert "Existing: 0, new: 2, total: 2" in done.stdout
+    named = dict(line.split("=") for line in output.read_text().splitlines())
+    assert named["new"] == "2"
+    assert len(shop.version(named["branch"]).pairs) == 2
+    listed = shop.run("git", "ls-tree", "-r", "--name-only", named["branch"], where=shop.origin).stdout
+    assert INBOX not in listed
+    verified = dataset(shop, "verify", f"origin/{named['branch']}", where=shop.clone("again"))
+    assert "2 photos" in verified.stdout
