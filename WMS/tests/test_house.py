@@ -24,7 +24,11 @@ LIGHT_MODULES = (
     "wms.data.images",
     "wms.data.splits",
     "wms.data.versions",
-    "wms_ops",
+    "wms.data.manifest",
+    "wms.data.qa",
+    "wms_ops.hook.main",
+    "wms_ops.dataset.publish",
+    "wms_ops.store.remote",
     "wms.training.tracker",
 )
 

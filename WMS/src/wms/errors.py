@@ -161,6 +161,48 @@ class StageFailedError(WmsError):
     exit_code = 61
 
 
+class NotImprovedError(WmsError):
+    """The gate's verdict: the challenger is not better than the champion."""
+
+    exit_code = 90
+
+
+class CannotDecideError(WmsError):
+    """A comparison of two models that can't be trusted."""
+
+    exit_code = 91
+
+
+class RegistryUnreachableError(WmsError):
+    """An MLflow server that doesn't answer, answers too late or only with errors of its own."""
+
+    exit_code = 92
+
+
+class PromotionLostError(WmsError):
+    """Production is another version by now than the one that the gate compared with."""
+
+    exit_code = 93
+
+
+class LedgerError(WmsError):
+    """A ledger of promotions that is damaged or contradicts the registry."""
+
+    exit_code = 94
+
+
+class LineageError(WmsError):
+    """A link between a model and what it was made from that doesn't hold."""
+
+    exit_code = 95
+
+
+class RegistryError(WmsError):
+    """An MLflow server that refuses a request."""
+
+    exit_code = 96
+
+
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as shells count it."""
 

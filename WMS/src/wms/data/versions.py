@@ -25,6 +25,9 @@ from wms.errors import TrackingError, run_main
 if TYPE_CHECKING:
     import polars
 
+DATA_MANIFEST = "data.jsonl"
+"""The name of a version's manifest among a run's artifacts."""
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHA256_PREFIX = re.compile(r"[0-9a-f]{8,64}")
 
@@ -81,7 +84,7 @@ class VersionDiff:
 
 def data_version(items: Iterable[DataItem]) -> str:
     """The version of a data set: a SHA-256 that neither the items' order nor any path changes."""
-    return files.sha256_text(_manifest_text(items))
+    return files.sha256_text(manifest_text(items))
 
 
 class DataVersionManager:
@@ -105,7 +108,7 @@ class DataVersionManager:
         run has other data or another augmentation on record; DiskFullError, UnwritableError.
         """
         _refuse_shared_stems(items)
-        manifest_text = _manifest_text(items)
+        manifest_text = manifest_text(items)
         version = files.sha256_text(manifest_text)
         settings = files.canonical_json(dict(augmentation))
         new = DataVersion(
@@ -233,8 +236,8 @@ class DataVersionManager:
         return [DataItem(**json.loads(line)) for line in files.lines_holding(content, needle)]
 
 
-def _manifest_text(items: Iterable[DataItem]) -> str:
-    """One line of canonical JSON for each item, in an order that only contents decide."""
+def manifest_text(items: Iterable[DataItem]) -> str:
+    """A version's manifest: one line of canonical JSON for each item, in an order that only contents decide."""
     key = attrgetter("image_sha256", "mask_sha256", "stem", "split")
     return "".join(f"{files.canonical_json(asdict(item))}\n" for item in sorted(items, key=key))
 

@@ -1,1 +1,1 @@
-"""Decisions about models: gate, promotion, ledger, sync."""
+"""Which model is Production and why: the gate's decision, the MLflow registry, promotion, the ledger, sync."""

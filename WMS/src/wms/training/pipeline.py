@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from wms.config import RunConfig
-from wms.data.versions import DataVersionManager
+from wms.data.versions import DATA_MANIFEST, DataVersionManager, manifest_text
 from wms.errors import ResumeMismatchError, WmsError
 from wms.files import write_atomic
 from wms.inference.export import export_model
@@ -82,6 +82,8 @@ class TrainingRun:
         DataVersionManager(self.run_dir.parent).record(
             self.run_dir.name, data.items, config.augmentation.model_dump(mode="json"), metadata["git_commit"]
         )
+        # Which images the model saw, for whoever compares it later: this file's SHA-256 is the data version.
+        write_atomic(self.run_dir / "artifacts" / DATA_MANIFEST, manifest_text(data.items))
         write_atomic(self.run_dir / METADATA, json.dumps(metadata, indent=2) + "\n")
         counts = ", ".join(f"{len(members)} {name}" for name, members in data.splits.items())
         self.request.show(f"{self.run_dir.name}: {counts} images, data version {data.version[:8]}")

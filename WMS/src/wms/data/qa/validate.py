@@ -49,8 +49,8 @@ def validate_data(
     that the data set has beside this folder. `only_new` leaves out warnings about pairs that an earlier check
     passed. From 64 new pairs on, `workers` processes read (default: one a core); a script that calls this
     needs the usual `if __name__ == "__main__":`.
-    Raises DataNotFoundError for a folder that can't be listed, SplitError for a damaged split record, DiskFullError or UnwritableError for the cache, DeviceError
-    when a reading process dies.
+    Raises DataNotFoundError for a folder that can't be listed, SplitError for a damaged split record,
+    DiskFullError or UnwritableError for the cache, DeviceError when a reading process dies.
     """
     return check(
         Path(folder),

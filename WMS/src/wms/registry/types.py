@@ -1,0 +1,47 @@
+"""What the gate, the promotion and the ledger tell each other: frozen values, as JSON on disk and in MLflow."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MODEL = "water-meter-segmentation"
+"""The registered model and the experiment."""
+
+PRODUCTION, PREVIOUS = "production", "previous"
+"""Aliases of a model's versions."""
+
+VERDICT_FILE = "gate/verdict.json"
+"""Where a run keeps its newest verdict, among its artifacts."""
+
+
+class Frozen(BaseModel):
+    """Base of these values: frozen, no unknown keys, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Means(Frozen):
+    """Mean Dice and mean IoU over the test images."""
+
+    dice: float = Field(ge=0, le=1)
+    iou: float = Field(ge=0, le=1)
+
+
+class Verdict(Frozen):
+    """What the gate decided about a run; `champion_version` is None where nothing was Production."""
+
+    decision: Literal["improved", "not improved"]
+    run_id: str
+    weights_sha256: str
+    challenger: Means
+    champion: Means
+    champion_version: int | None
+    test_images: int = Field(ge=1)
+    test_version: str = Field(description="SHA-256 over the hashes of all test pairs.")
+    mode: Literal["enforce", "dry-run", "off"] = "enforce"
+    probability: float | None = Field(default=None, ge=0, le=1, description="Bootstrap probability of improvement.")
+    reasons: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    decided_at: str = Field(description="UTC, ISO 8601.")
