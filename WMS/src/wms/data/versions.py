@@ -108,8 +108,8 @@ class DataVersionManager:
         run has other data or another augmentation on record; DiskFullError, UnwritableError.
         """
         _refuse_shared_stems(items)
-        manifest_text = manifest_text(items)
-        version = files.sha256_text(manifest_text)
+        text = manifest_text(items)
+        version = files.sha256_text(text)
         settings = files.canonical_json(dict(augmentation))
         new = DataVersion(
             run_name=run_name,
@@ -130,7 +130,7 @@ class DataVersionManager:
             # The manifest goes first: a kill in between leaves a spare manifest, never a line without one.
             # A damaged one is repaired here, because this is where its content is known.
             if not manifest.exists() or files.sha256_file(manifest) != version:
-                files.write_atomic(manifest, manifest_text)
+                files.write_atomic(manifest, text)
             if known is None:
                 files.append_line(self.log, files.canonical_json(asdict(new)))
         return known or new
