@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint repro bench-train bench-data lock clean
+.PHONY: help demo install test lint repro bench-train bench-data lock clean
 
 UV_VERSION := 0.13.8
 PY := .venv/bin/python
@@ -21,6 +21,8 @@ help: ## List what make can do here
 
 demo: .venv/.installed ## Train on synthetic meters and look at the masks
 	$(PY) -m wms.demo $(ARGS)
+
+install: .venv/.installed ## Set up .venv and nothing else
 
 test: lint ## Run the linters and all tests
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 $(ARGS)

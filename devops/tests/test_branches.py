@@ -121,13 +121,25 @@ def test_ci_merges_raw_photos_of_a_branch_without_keys_on_the_laptop(shop: Works
     runner = shop.clone("runner")
     output = shop.folder / "output"
     done = shop.run(
-        *("python", "-m", "wms_ops.dataset", "merge", "origin/data/my-photos"), where=runner, GITHUB_OUTPUT=str(output)
+        *("python", "-m", "wms_ops.dataset", "merge", "origin/data/my-photos"),
+        *("--if-any", "--delete-branch", "data/my-photos", "--summary"),
+        where=runner,
+        GITHUB_OUTPUT=str(output),
+        GITHUB_STEP_SUMMARY=str(shop.folder / "summary"),
     )
+    assert "data/my-photos" not in shop.branches()
+    assert "2 photos" in (shop.folder / "summary").read_text()
     assert "Existing: 0, new: 2, total: 2" in done.stdout
     named = dict(line.split("=") for line in output.read_text().splitlines())
     assert named["new"] == "2"
     assert len(shop.version(named["branch"]).pairs) == 2
     listed = shop.run("git", "ls-tree", "-r", "--name-only", named["branch"], where=shop.origin).stdout
     assert INBOX not in listed
-    verified = dataset(shop, "verify", f"origin/{named['branch']}", where=shop.clone("again"))
-    assert "2 photos" in verified.stdout
+    again = shop.clone("again")
+    branch = f"origin/{named['branch']}"
+    assert "2 photos" in dataset(shop, "verify", branch, "--base", "origin/main", where=again).stdout
+    assert "nothing to merge" in dataset(shop, "merge", branch, "--if-any", where=again).stdout
+    shop.merge(named["branch"])
+    lost = dataset(shop, "verify", "HEAD", "--base", branch, where=again, check=False)
+    assert lost.returncode == 83
+    assert "would lose 2 photos" in said(lost)

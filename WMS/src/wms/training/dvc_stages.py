@@ -21,9 +21,10 @@ from wms.data.dataset import Sample
 from wms.data.hashes import hash_files
 from wms.data.manifest import Pointer
 from wms.data.pairs import find_pairs
+from wms.data.qa import validate_data
 from wms.data.splits import SplitRecord
 from wms.data.versions import DataItem, data_version
-from wms.errors import DataNotFoundError, ResumeMismatchError, TrackingError, run_main
+from wms.errors import DataNotFoundError, DataQualityError, ResumeMismatchError, TrackingError, run_main
 from wms.files import canonical_json, sha256_text, write_atomic
 from wms.paths import from_root
 from wms.training.candidate import load_candidate, train_candidate
@@ -37,10 +38,11 @@ def prepare(config: RunConfig, output: Path) -> dict[str, Any]:
 
     Writes `output`, JSON that equal data always gives: `images`, `splits` (images of each), `splits_sha256` (over
     each image's split), `data_version` and `test_version` (over all pairs and over those of the test split).
-    Returns its content. Raises DataNotFoundError if photos were lost, and what `load_samples` and
-    `split_samples` raise.
+    Returns its content. Raises DataNotFoundError if photos were lost, DataQualityError if the data check refuses
+    some, and what `load_samples` and `split_samples` raise.
     """
     refuse_lost_files(config.data.folder)
+    refuse_bad_files(config)
     data = split_samples(load_samples(config, quiet=False), config)
     facts: dict[str, Any] = {
         "images": len(data.items),
@@ -51,6 +53,17 @@ def prepare(config: RunConfig, output: Path) -> dict[str, Any]:
     }
     write_atomic(output, json.dumps(facts, indent=2) + "\n")
     return facts
+
+
+def refuse_bad_files(config: RunConfig) -> None:
+    """Run the data check; files that passed before aren't read again. Raises DataQualityError."""
+    splits = config.data.splits_file
+    report = validate_data(config.data.folder, splits_file=splits if splits.exists() else None, config=config.data)
+    if errors := report["errors"]:
+        raise DataQualityError(
+            f"The data check refuses {config.data.folder}, {len(errors)} errors: {errors[0]} See all of them: "
+            f"python devops/scripts/data-qa.py {config.data.folder} --html qa.html."
+        )
 
 
 def evaluate(

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from wms.files import write_atomic
 from wms_ops.dataset import branches
+from wms_ops.dataset.inbox import inbox_files
 from wms_ops.dataset.layout import DATA_BRANCHES, MAIN
 from wms_ops.dataset.plan import refuse_shrinking
-from wms_ops.dataset.publish import Watch, open_store, publish, verify
-from wms_ops.dataset.versions import dvc_config_at, removes_on_purpose, version_at
+from wms_ops.dataset.publish import Watch, delete_branch, open_store, publish, verify
+from wms_ops.dataset.versions import dvc_config_at, pointers_at, removes_on_purpose, version_at
 from wms_ops.git import Git
 
 Named = dict[str, str | int]
@@ -25,10 +26,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     git = Git(Path(here("rev-parse", "--show-toplevel")))
     run: Callable[[Git, argparse.Namespace], Named] = arguments.run
     named = run(git, arguments)
-    if target := os.environ.get("GITHUB_OUTPUT"):
-        with Path(target).open("a", encoding="utf-8") as stream:
-            stream.writelines(f"{name}={value}\n" for name, value in named.items())
+    _append("GITHUB_OUTPUT", "".join(f"{name}={value}\n" for name, value in named.items()))
     return 0
+
+
+def _append(variable: str, text: str) -> None:
+    """Append to the file that a workflow names by an environment variable, if there is one."""
+    if target := os.environ.get(variable):
+        with Path(target).open("a", encoding="utf-8") as stream:
+            stream.write(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,6 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     merge = command("merge", _merge, "Merge the photos of a commit and push a data branch, as the hook does.")
     merge.add_argument("commit", nargs="?", default="HEAD")
     merge.add_argument("--replace", action="store_true", help="take other content for names that are there")
+    merge.add_argument("--if-any", action="store_true", help="do nothing, successfully, if the commit holds no photos")
+    merge.add_argument("--delete-branch", metavar="BRANCH", help="delete this branch of photos once they are safe")
+    merge.add_argument("--summary", action="store_true", help="append the card to GITHUB_STEP_SUMMARY")
     merge.add_argument("--card", type=Path, help="write the data set's card, as Markdown, there")
     joining = command("join", _join, "Bring main's photos into a data branch by the union of the manifests.")
     joining.add_argument("branch", help=f"such as {DATA_BRANCHES}20261121-103000")
@@ -62,8 +71,12 @@ def _url(git: Git, remote: str) -> str:
 
 def _merge(git: Git, arguments: argparse.Namespace) -> Named:
     commit = git("rev-parse", "--verify", f"{arguments.commit}^{{commit}}")
+    if arguments.if_any and not inbox_files(git, commit):
+        print("The commit holds no photos; there is nothing to merge.")
+        return {"branch": "", "new": 0}
+    url = _url(git, arguments.remote)
     watch = Watch(say=lambda text: print(text, flush=True))
-    done = publish(git, commit, _url(git, arguments.remote), replace=arguments.replace, watch=watch)
+    done = publish(git, commit, url, replace=arguments.replace, watch=watch)
     print(done.plan.summary)
     if done.branch is None:
         print("The data set holds all of these photos already; nothing was done.")
@@ -71,6 +84,11 @@ def _merge(git: Git, arguments: argparse.Namespace) -> Named:
         print(f"The photos are on branch {done.branch}{' already' if done.repeated else ''}.")
     if done.card and arguments.card:
         write_atomic(arguments.card, done.card.markdown.read_bytes())
+    if done.card and arguments.summary:
+        _append("GITHUB_STEP_SUMMARY", done.card.markdown.read_text(encoding="utf-8"))
+    if arguments.delete_branch:
+        delete_branch(git, url, arguments.delete_branch, commit)
+        print(f"Branch {arguments.delete_branch} is deleted: its photos are in the data set's store.")
     counts: Named = {"existing": len(done.plan.base.images.files), "total": len(done.plan.result.images.files)}
     return {"branch": done.branch or "", "new": len(done.plan.added), "replaced": len(done.plan.replaced), **counts}
 
@@ -97,7 +115,8 @@ def _remove(git: Git, arguments: argparse.Namespace) -> Named:
 def _verify(git: Git, arguments: argparse.Namespace) -> Named:
     store = open_store(dvc_config_at(git, arguments.commit), git)
     version = version_at(git, arguments.commit, store)
-    verify(store, version)
+    if pointers_at(git, arguments.commit):
+        verify(store, version)
     if arguments.base and not removes_on_purpose(git, arguments.base, arguments.commit):
         refuse_shrinking(version_at(git, arguments.base, store), version)
     print(f"{store.config.url} holds all {len(version.oids)} files of {len(version.images.files)} photos.")

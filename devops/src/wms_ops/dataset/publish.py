@@ -222,3 +222,14 @@ def push_new_branch(scratch: Scratch, commit: str, *, suffix: str = "") -> str:
         if scratch.git("ls-remote", scratch.url, ref).split()[:1] != [commit]:
             raise GitError(f"{branch} isn't on the remote after its push; run this again.")
         return branch
+
+
+def delete_branch(git: Git, url: str, branch: str, commit: str) -> None:
+    """Delete a branch of photos over there if it's still at `commit`; one that is gone already is fine.
+
+    Raises GitError if it moved on: its newer photos aren't merged yet.
+    """
+    ref = f"refs/heads/{branch}"
+    there = git("ls-remote", url, ref).split()
+    if there:
+        git("push", "--quiet", "--no-verify", f"--force-with-lease={ref}:{commit}", url, f":{ref}")

@@ -1,0 +1,41 @@
+"""Workflows hold no logic: pinned actions, few rights, one command a step."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}")
+
+
+def steps(workflow: dict[str, Any]) -> list[dict[str, Any]]:
+    return [step for job in workflow["jobs"].values() for step in job.get("steps", [])]
+
+
+def test_there_are_workflows() -> None:
+    assert WORKFLOWS
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_is_thin_and_has_few_rights(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    workflow = yaml.safe_load(text)
+    assert workflow["permissions"] == {}
+    assert "pull_request_target" not in text
+    assert len(text.splitlines()) <= 120
+    for job in workflow["jobs"].values():
+        assert "permissions" in job
+        assert job["timeout-minutes"] <= 360
+    for step in steps(workflow):
+        if "uses" in step:
+            assert PINNED.fullmatch(step["uses"]), step["uses"]
+        else:
+            assert len(step["run"].strip().splitlines()) <= 5
+            assert "${{" not in step["run"]
+            assert "<<" not in step["run"]
