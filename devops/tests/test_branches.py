@@ -71,6 +71,26 @@ def test_joining_twice_changes_nothing(shop: Workshop) -> None:
     assert sorted(shop.changed(second)) == ["WMS/data/dataset/images.dvc", "WMS/data/dataset/masks.dvc"]
 
 
+def test_all_waiting_branches_are_joined_and_a_conflict_stops_none(shop: Workshop) -> None:
+    clones = [shop.clone(f"clone{number}") for number in range(4)]
+    for number, clone in enumerate(clones):
+        shop.photos(clone, 1, seed=number + 1, prefix="same" if number in (0, 1) else "")
+        shop.commit(clone)
+        shop.push(clone)
+    raw = shop.clone("raw")
+    shop.photos(raw, 1, seed=9)
+    shop.commit(raw)
+    assert shop.push(raw, "origin", "HEAD:data/raw").returncode == 0
+    first, second, *others = sorted(set(shop.data_branches()) - {"data/raw"})
+    shop.merge(first)
+    tips = shop.branches()
+    done = dataset(shop, "join", "--all", where=clones[0], check=False)
+    assert done.returncode == 82
+    assert f"{second}: Nothing was merged" in done.stdout
+    assert [len(shop.version(branch).pairs) for branch in others] == [2, 2]
+    assert {name for name, tip in shop.branches().items() if tips[name] != tip} == set(others)
+
+
 def test_gits_own_conflict_is_resolved_in_a_fresh_clone(shop: Workshop) -> None:
     one, two = shop.clone("one"), shop.clone("two")
     base = shop.clone("base")
@@ -139,7 +159,9 @@ def test_ci_merges_raw_photos_of_a_branch_without_keys_on_the_laptop(shop: Works
     branch = f"origin/{named['branch']}"
     assert "2 photos" in dataset(shop, "verify", branch, "--base", "origin/main", where=again).stdout
     assert "nothing to merge" in dataset(shop, "merge", branch, "--if-any", where=again).stdout
-    shop.merge(named["branch"])
+    shop.run("git", "checkout", "--quiet", branch, where=again)
+    shop.run("git", "rm", "-q", "WMS/data/dataset/images.dvc", "WMS/data/dataset/masks.dvc", where=again)
+    shop.commit(again, "Oops")
     lost = dataset(shop, "verify", "HEAD", "--base", branch, where=again, check=False)
     assert lost.returncode == 83
     assert "would lose 2 photos" in said(lost)

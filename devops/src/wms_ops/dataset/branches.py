@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from wms.data.manifest import DataSet, pointer_text
+from wms.errors import ManifestError, WmsError
 from wms.files import write_atomic
+from wms_ops.dataset.inbox import inbox_files
 from wms_ops.dataset.layout import KINDS, MAIN, pointer
 from wms_ops.dataset.plan import join, plan_removal, refuse_conflicts
 from wms_ops.dataset.publish import open_store, push_new_branch, verify
-from wms_ops.dataset.scratch import scratch_clone
-from wms_ops.dataset.versions import REMOVED, commit_version, dvc_config_at, version_at
-from wms_ops.errors import GitError
+from wms_ops.dataset.scratch import Scratch, scratch_clone
+from wms_ops.dataset.versions import REMOVED, commit_version, dvc_config_at, pointers_at, removes_on_purpose, version_at
+from wms_ops.errors import DataConflictError, GitError
 from wms_ops.git import Git
 from wms_ops.store.remote import S3Remote
 
@@ -52,6 +54,32 @@ def join_into(git: Git, url: str, branch: str, *, target: str = MAIN) -> Joined:
         ref = f"refs/heads/{branch}"
         here("push", "--quiet", "--no-verify", f"--force-with-lease={ref}:{theirs}", url, f"{commit}:{ref}")
         return Joined(branch, commit, len(mine.images.files), len(result.images.files), changed=True)
+
+
+def join_all(git: Git, url: str) -> Iterator[Joined | tuple[str, WmsError]]:
+    """Bring main's photos into every data branch that holds pointers of its own and nothing raw.
+
+    A branch that can't be joined is yielded with its error, and the others go on.
+    """
+    with scratch_clone(git, url, depth=None) as scratch:
+        waiting = [name for name, tip in scratch.data_branches.items() if _waits(scratch, tip, git)]
+    for name in waiting:
+        try:
+            yield join_into(git, url, name)
+        except (DataConflictError, GitError, ManifestError) as error:
+            yield name, error
+
+
+def _waits(scratch: Scratch, tip: str, git: Git) -> bool:
+    """Whether a data branch holds pointers to photos that main lacks, or removes some; a squashed one doesn't."""
+    base = scratch.base
+    if base is None or not pointers_at(scratch.git, tip) or inbox_files(scratch.git, tip):
+        return False
+    if removes_on_purpose(scratch.git, base, tip):
+        return True
+    store = open_store(dvc_config_at(scratch.git, base), git)
+    theirs = version_at(scratch.git, tip, store).pairs
+    return not theirs.items() <= version_at(scratch.git, base, store).pairs.items()
 
 
 def resolve_pointers(git: Git) -> tuple[int, int]:

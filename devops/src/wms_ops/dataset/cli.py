@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from wms.errors import WmsError
 from wms.files import write_atomic
 from wms_ops.dataset import branches
 from wms_ops.dataset.inbox import inbox_files
@@ -55,13 +56,15 @@ def _parser() -> argparse.ArgumentParser:
     merge.add_argument("--summary", action="store_true", help="append the card to GITHUB_STEP_SUMMARY")
     merge.add_argument("--card", type=Path, help="write the data set's card, as Markdown, there")
     joining = command("join", _join, "Bring main's photos into a data branch by the union of the manifests.")
-    joining.add_argument("branch", help=f"such as {DATA_BRANCHES}20261121-103000")
+    which = joining.add_mutually_exclusive_group(required=True)
+    which.add_argument("branch", nargs="?", help=f"such as {DATA_BRANCHES}20261121-103000")
+    which.add_argument("--all", action="store_true", help="every data branch over there that holds pointers")
     command("resolve", _resolve, "Settle the .dvc files of a merge that git stopped.")
     removing = command("remove", _remove, "Remove photos from the data set, on a branch of its own.")
     removing.add_argument("names", nargs="+", metavar="NAME", help="names without extension")
     checking = command("verify", _verify, "Check that the remote holds every file of a commit's data set.")
     checking.add_argument("commit", nargs="?", default="HEAD")
-    checking.add_argument("--base", help="a commit whose photos must all be there, too, such as origin/main")
+    checking.add_argument("--base", help="a branch such as origin/main: what it held when this one began must be there")
     return parser
 
 
@@ -94,10 +97,28 @@ def _merge(git: Git, arguments: argparse.Namespace) -> Named:
 
 
 def _join(git: Git, arguments: argparse.Namespace) -> Named:
-    done = branches.join_into(git, _url(git, arguments.remote), arguments.branch)
+    url = _url(git, arguments.remote)
+    if not arguments.all:
+        done = branches.join_into(git, url, arguments.branch)
+        print(_joined(done))
+        return {"commit": done.commit, "existing": done.before, "total": done.after}
+    refused: list[WmsError] = []
+    count = 0
+    for one in branches.join_all(git, url):
+        if isinstance(one, branches.Joined):
+            count += 1
+            print(_joined(one))
+        else:
+            refused.append(one[1])
+            print(f"{one[0]}: {one[1]}")
+    if refused:
+        raise refused[0]
+    return {"joined": count}
+
+
+def _joined(done: branches.Joined) -> str:
     word = "now holds" if done.changed else "holds already"
-    print(f"{done.branch} {word} all of {MAIN}'s {done.before} photos: {done.after} in all.")
-    return {"commit": done.commit, "existing": done.before, "total": done.after}
+    return f"{done.branch} {word} all of {MAIN}'s {done.before} photos: {done.after} in all."
 
 
 def _resolve(git: Git, _: argparse.Namespace) -> Named:
@@ -118,6 +139,8 @@ def _verify(git: Git, arguments: argparse.Namespace) -> Named:
     if pointers_at(git, arguments.commit):
         verify(store, version)
     if arguments.base and not removes_on_purpose(git, arguments.base, arguments.commit):
-        refuse_shrinking(version_at(git, arguments.base, store), version)
+        # What main gained since the branch began is no loss: `join` brings it in.
+        start = git("merge-base", arguments.base, arguments.commit)
+        refuse_shrinking(version_at(git, start, store), version)
     print(f"{store.config.url} holds all {len(version.oids)} files of {len(version.images.files)} photos.")
     return {"total": len(version.images.files)}
