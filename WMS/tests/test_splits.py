@@ -252,6 +252,22 @@ def test_recorded_images_arent_looked_at_again(path: Path) -> None:
     assert seen == ["30"]
 
 
+def test_two_runs_that_start_together_agree(path: Path) -> None:
+    """Both read the empty record; the second one to write takes what the first one decided."""
+    files = {sha(key): Path(str(key)) for key in range(40)}
+    twins = {sha("a"): Path("a"), sha("b"): Path("b")}  # alike, but each is new to one run only
+    first, second = SplitRecord(path), SplitRecord(path)
+    one = first.update({**files, sha("a"): Path("a")}, look, near_duplicate_bits=LIMIT)
+    other = second.update(
+        {**files, sha("b"): Path("b")},
+        lambda file: look("a" if file.name == "b" else file),
+        near_duplicate_bits=LIMIT,
+    )
+    assert {key: one[key] for key in files} == {key: other[key] for key in files}
+    assert other[sha("b")] == one[sha("a")]
+    assert len(SplitRecord(path)) == len(files) + len(twins)
+
+
 def test_an_absent_record_is_empty_and_isnt_created(tmp_path: Path) -> None:
     record = SplitRecord(tmp_path / "splits.jsonl")
     assert (len(record), record.entries, add(record, [])) == (0, (), {})

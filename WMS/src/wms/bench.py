@@ -229,6 +229,9 @@ def _print_ratio(results: dict[str, Any]) -> None:
     if not {"train", "published"} <= results.keys() or not results["published"]["validation"]:
         return
     reached = max(results["published"]["validation"], key=lambda v: v["dice"])
+    if reached["dice"] < 0.2:
+        print(f"published never passed a validation Dice of 0.2 ({reached['dice']:.4f} at best): there is no ratio.")
+        return
     ours = next((v for v in results["train"]["validation"] if v["dice"] >= reached["dice"]), None)
     if ours is None:
         print(f"train never reached published's best validation Dice, {reached['dice']:.4f}.")

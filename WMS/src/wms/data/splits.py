@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wms.errors import SplitError
-from wms.files import append_lines, cut_torn_tail
+from wms.files import append_lines, cut_torn_tail, exclusive_lock
 
 Split = Literal["train", "val", "test", "excluded"]
 
@@ -150,9 +150,7 @@ class SplitRecord:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._entries: dict[str, Assignment] = {}
-        # Reading changes nothing on the disk: the record may be on a read-only mount.
-        for number, line in enumerate(_whole_lines(path), start=1):
-            self._add(_parse(line, f"{path}, line {number}"), f"{path}, line {number}")
+        self._read()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -167,13 +165,22 @@ class SplitRecord:
     ) -> dict[str, Split]:
         """Assign and record what is new among `images` (sha256 -> file); returns sha256 -> split for all.
 
-        Only new images are looked at (`look_of` decodes). The file is appended once, at the end.
+        Only new images are looked at (`look_of` decodes). The file is appended once, at the end, under a lock:
+        of two runs that start together the second one takes what the first one decided.
         """
         new = {sha: look_of(path) for sha, path in images.items() if sha not in self._entries}
-        added = assign(self.entries, new, near_duplicate_bits=near_duplicate_bits)
-        if added:
-            self._append(added)
+        if new:
+            with exclusive_lock(self.path.with_name(f"{self.path.name}.lock")):
+                self._read()  # another run may have recorded some of them by now
+                added = assign(self.entries, new, near_duplicate_bits=near_duplicate_bits)
+                if added:
+                    self._append(added)
         return {sha: self._entries[sha].split for sha in images}
+
+    def _read(self) -> None:
+        """Read the file. That changes nothing on the disk: the record may be on a read-only mount."""
+        for number, line in enumerate(_whole_lines(self.path), start=1):
+            self._add(_parse(line, f"{self.path}, line {number}"), f"{self.path}, line {number}")
 
     def _append(self, added: Iterable[Assignment]) -> None:
         lines = [json.dumps({"sha256": a.sha256, "look": a.look, "split": a.split}) for a in added]

@@ -33,6 +33,8 @@ __all__ = ["ImageCase", "ReportFiles", "write_report"]
 FAILED_DICE: Final = 0.5
 NOT_RECORDED: Final = "not recorded"
 
+_HASH_DIGITS = 12
+
 
 @dataclass(frozen=True)
 class ReportFiles:
@@ -167,16 +169,21 @@ def _duration(seconds: object) -> str:
 
 def _facts(metadata: Mapping[str, Any], summary: Mapping[str, float]) -> list[tuple[str, str]]:
     """What the header shows, as pairs of label and text."""
-    named = (
-        *(("Configuration", "config_hash"), ("Data version", "data_version")),
-        *(("Git commit", "git_commit"), ("Machine", "machine")),
-    )
+    hashes = (("Configuration", "config_hash"), ("Data version", "data_version"), ("Git commit", "git_commit"))
     return [
         ("Test Dice", _number(summary.get("final_test_dice"))),
         ("Test IoU", _number(summary.get("final_test_iou"))),
-        *((label, _number(metadata.get(key))) for label, key in named),
+        # Enough to tell versions apart; metadata.json has the full values.
+        *((label, _number(metadata.get(key))[:_HASH_DIGITS]) for label, key in hashes),
+        ("Machine", _machine(metadata.get("machine"))),
         ("Duration", _duration(metadata.get("duration_s"))),
     ]
+
+
+def _machine(machine: object) -> str:
+    if not isinstance(machine, Mapping):
+        return _number(machine)
+    return f"{machine.get('cores')} cores, {machine.get('memory_gib')} GiB, {machine.get('processor')}"
 
 
 def _warnings(ranked: Sequence[ImageCase], curves: pl.DataFrame) -> list[str]:
