@@ -18,7 +18,7 @@ from wms.errors import ModelDamagedError, ModelNotFoundError, UnwritableError
 from wms.files import sha256_file
 from wms.inference import export
 from wms.inference.export import ExportedModel, export_model
-from wms.inference.predictor import Predictor
+from wms.inference.predictor import PREPROCESSING, Predictor
 from wms.model import CHANNELS, PARAMETERS, UNet
 
 SMALL = (4, 4, 4, 4, 4)
@@ -64,7 +64,8 @@ def test_set_is_complete_and_describes_itself(tmp_path: Path) -> None:
     parameters = sum(value.numel() for value in UNet(SMALL).parameters())
     settings = {"input_size": 32, "threshold": 0.4, "mirror": True}
     hashes = {"weights_sha256": done.weights_sha256, "onnx_sha256": done.onnx_sha256}
-    assert card == {**ABOUT, **hashes, **settings, "channels": [4] * 5, "parameters": parameters}
+    shape = {"channels": [4] * 5, "parameters": parameters, "preprocessing": PREPROCESSING}
+    assert card == {**ABOUT, **hashes, **settings, **shape}
     graph = onnx.load(str(done.onnx))
     onnx.checker.check_model(graph)
     assert {entry.key: entry.value for entry in graph.metadata_props} == {

@@ -28,7 +28,11 @@ LIGHT_MODULES = (
     "wms.data.qa",
     "wms_ops.hook.main",
     "wms_ops.dataset.publish",
+    "wms.registry.gate",
+    "wms.registry.promotion",
+    "wms_ops.gate.cli",
     "wms_ops.store.remote",
+    "wms_ops.sync.cli",
     "wms.training.tracker",
 )
 

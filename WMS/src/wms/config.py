@@ -29,6 +29,7 @@ from wms.config_sections import (
     AugmentationConfig,
     DataConfig,
     EvaluationConfig,
+    GateConfig,
     LossConfig,
     ModelConfig,
     OptimiserConfig,
@@ -45,6 +46,7 @@ __all__ = [
     "AugmentationConfig",
     "DataConfig",
     "EvaluationConfig",
+    "GateConfig",
     "LossConfig",
     "ModelConfig",
     "OptimiserConfig",
@@ -73,6 +75,7 @@ class RunConfig(Section):
     training: TrainingConfig
     evaluation: EvaluationConfig = EvaluationConfig()
     tracking: TrackingConfig = Field(default=TrackingConfig(), json_schema_extra=UNHASHED)
+    gate: GateConfig = Field(default=GateConfig(), json_schema_extra=UNHASHED)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

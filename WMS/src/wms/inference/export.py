@@ -29,7 +29,7 @@ from torch import Tensor
 
 from wms.errors import ModelDamagedError, ModelNotFoundError, from_os_error, run_main
 from wms.files import sha256_file, write_atomic
-from wms.inference.predictor import CARD, ONNX, WEIGHTS, open_session, read_card
+from wms.inference.predictor import CARD, FIRST_PREPROCESSING, ONNX, PREPROCESSING, WEIGHTS, open_session, read_card
 from wms.model import UNet
 
 OPSET: Final = 17
@@ -61,11 +61,13 @@ def export_model(
     threshold: float,
     mirror: bool,
     about: Mapping[str, object],
+    preprocessing: str = PREPROCESSING,
 ) -> ExportedModel:
     """Verify a U-Net's ONNX form against torch, then write production.pth, .onnx and .json into `folder`.
 
     `input_size` is the side in pixels that photos are resized to, `threshold` the probability from which a
     pixel is strip, `mirror` whether predictions average over mirrored views; `about` joins the card as it is.
+    `preprocessing` names how the photos were prepared that it was trained on.
     The set is moved into place with the card last: a kill leaves the old set, or one whose hashes differ from
     its card. Equal weights and settings give equal bytes. torch's random state stays untouched.
 
@@ -83,6 +85,7 @@ def export_model(
     difference = _verify(model, graph, input_size)
     facts = {
         **settings,
+        "preprocessing": preprocessing,
         "weights_sha256": weights_sha256,
         "onnx_sha256": onnx_sha256,
         "channels": list(channels),
@@ -122,6 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         input_size=int(about.pop("input_size", DEFAULT_INPUT_SIZE)),
         threshold=float(about.pop("threshold", DEFAULT_THRESHOLD)),
         mirror=bool(about.pop("mirror", False)),
+        preprocessing=str(about.pop("preprocessing", FIRST_PREPROCESSING if card else PREPROCESSING)),
         about=about,
     )
     print(f"Wrote {done.onnx}; its logits differ from torch's by at most {done.max_difference:.1e}.")

@@ -24,6 +24,11 @@ WEIGHTS: Final = "production.pth"
 ONNX: Final = "production.onnx"
 CARD: Final = "production.json"
 
+FIRST_PREPROCESSING: Final = "exif-rgb-bilinear-1"
+"""What the card of an older export means, which names none."""
+PREPROCESSING: Final = "exif-rgb-bilinear-1"
+"""How a photo becomes the model's input (`read_image`, `to_input`): upright, RGB, resized, 0..1. Raise it with them."""
+
 _TRAIN: Final = "run `python WMS/src/train.py` or `make demo` to train one, then name its folder with --model"
 _RESTORE: Final = "restore the folder's files together, or run `python WMS/src/train.py` again"
 
@@ -87,13 +92,18 @@ class Predictor:
         found: Floats = self._session.run(["logits"], {"image": batch})[0]
         return found
 
-    def probabilities(self, image: NDArray[np.uint8]) -> Floats:
-        """Each pixel's probability of being strip: (H, W, 3) uint8 RGB -> (H, W) float32 in 0..1."""
+    def mean_logits(self, image: NDArray[np.uint8]) -> Floats:
+        """Logits before they are enlarged, averaged over the views: (H, W, 3) uint8 RGB -> (S, S) float32."""
         views = _VIEWS if self.mirror else _VIEWS[:1]
         batch = to_input(image, self.input_size)  # (1, 3, S, S)
         stack = self.logits(np.concatenate([view(batch) for view in views]))
         undone = [view(stack[i : i + 1]) for i, view in enumerate(views)]
-        mean = np.concatenate(undone).mean(axis=0, dtype=np.float32)[0]  # (S, S)
+        mean: Floats = np.concatenate(undone).mean(axis=0, dtype=np.float32)[0]
+        return mean
+
+    def probabilities(self, image: NDArray[np.uint8]) -> Floats:
+        """Each pixel's probability of being strip: (H, W, 3) uint8 RGB -> (H, W) float32 in 0..1."""
+        mean = self.mean_logits(image)  # (S, S)
         # Logits, not probabilities, are enlarged: they are smooth across the strip's edge.
         height, width = image.shape[:2]
         enlarged = Image.fromarray(mean).resize((width, height), Image.Resampling.BILINEAR)

@@ -1,0 +1,104 @@
+"""The promotions as the registry holds them: a chain of entries with a real compare-and-set.
+
+MLflow sets an alias whoever had it, so an alias can't decide a race. What MLflow does promise is that versions of
+a registered model get ascending numbers, each visible before the next is given, and that a version's tags appear
+together with it. So each entry of the ledger is a version of the registered model `<model>.ledger`. An entry names
+the hash of the one before it; of several that name the same one, the lowest number counts and the others are lost.
+Everybody who reads the versions comes to the same chain. There is no lock, so there is none to be left behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wms.errors import LedgerError
+from wms.registry.ledger import FIRST, LedgerEntry, parse_entry
+from wms.registry.mlflow_store import ModelRegistry, ModelVersion
+
+SUFFIX = ".ledger"
+ENTRY, DONE = "entry", "done"
+"""Tags of a version of the ledger: the entry's JSON; the entry is carried out in the registry."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The entries that count, oldest first, the number that each has in the registry, and those carried out."""
+
+    entries: tuple[LedgerEntry, ...] = ()
+    numbers: tuple[int, ...] = ()
+    done: frozenset[int] = frozenset()
+
+    @property
+    def head(self) -> LedgerEntry | None:
+        """The newest entry, None before the first promotion."""
+        return self.entries[-1] if self.entries else None
+
+    @property
+    def settled(self) -> bool:
+        """Whether the newest entry is carried out in the registry."""
+        return not self.numbers or self.numbers[-1] in self.done
+
+    def about(self, version: int) -> LedgerEntry | None:
+        """The newest entry by which a version became Production."""
+        return next((entry for entry in reversed(self.entries) if entry.to_version == version), None)
+
+
+def resolve(versions: Sequence[ModelVersion], where: str) -> Chain:
+    """The chain that the ledger's versions make up. Raises LedgerError where one is damaged or was deleted."""
+    entries: list[LedgerEntry] = []
+    numbers: list[int] = []
+    known = {FIRST}
+    for version in sorted(versions, key=lambda v: v.version):
+        if ENTRY not in version.tags:
+            continue  # made by hand; nobody has promoted anything with it
+        name = f"Version {version.version} of {where}"
+        entry = parse_entry(version.tags[ENTRY], name)
+        if entry.previous_hash not in known:
+            raise LedgerError(f"{name} follows an entry that is gone; somebody deleted a version of the ledger.")
+        last = entries[-1] if entries else None
+        if (entry.seq, entry.previous_hash) == ((last.seq + 1, last.hash) if last else (1, FIRST)):
+            entries.append(entry)
+            numbers.append(version.version)
+            known.add(entry.hash)
+    done = frozenset(v.version for v in versions if v.tags.get(DONE) == "true")
+    return Chain(tuple(entries), tuple(numbers), done)
+
+
+def missing_from(local: Sequence[LedgerEntry], chain: Chain, where: str, server: str) -> tuple[LedgerEntry, ...]:
+    """The entries of the chain that a local ledger lacks. Raises LedgerError where the two contradict each other."""
+    for mine, theirs in zip(local, chain.entries, strict=False):
+        if mine != theirs:
+            raise LedgerError(
+                f"Entry {mine.seq} of {where} isn't the one that the registry at {server} has; restore the file from "
+                f"Git, or check that MLFLOW_TRACKING_URI names the registry that it belongs to."
+            )
+    if len(local) > len(chain.entries):
+        raise LedgerError(
+            f"{where} has {len(local)} entries, but the registry at {server} knows {len(chain.entries)} only; check "
+            f"that MLFLOW_TRACKING_URI names the registry that it belongs to. If that is lost for good, move "
+            f"{where} aside to begin a new ledger."
+        )
+    return chain.entries[len(local) :]
+
+
+class RegistryLedger:
+    """The chain in the registry: read it, add an entry, note that the newest one is carried out."""
+
+    def __init__(self, uri: str, model: str) -> None:
+        self._versions = ModelRegistry(uri, model=model + SUFFIX)
+        self.where = f"{model + SUFFIX} at {self._versions.server}"
+
+    def read(self) -> Chain:
+        """The chain as it is now. Raises LedgerError, RegistryUnreachableError, RegistryError."""
+        return resolve(self._versions.versions(aliases=False), self.where)
+
+    def add(self, entry: LedgerEntry) -> Chain:
+        """Add an entry and return the chain afterwards: it counts if it is in there, else another was quicker."""
+        self._versions.add_version(entry.run_id, {ENTRY: entry.line})
+        return self.read()
+
+    def mark_done(self, chain: Chain) -> None:
+        """Note that the chain's newest entry is carried out."""
+        if not chain.settled:
+            self._versions.set_version_tags(chain.numbers[-1], {DONE: "true"})

@@ -1,0 +1,84 @@
+"""What a promotion has to know of a run: its verdict, and hashes of the very bytes that will be served."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from pathlib import PurePosixPath
+from typing import Any
+
+from pydantic import ValidationError
+
+from wms.errors import CannotDecideError, LineageError, ModelDamagedError, ModelNotFoundError
+from wms.registry.lineage import DATA, ORIGIN, fingerprints
+from wms.registry.metadata import run_means
+from wms.registry.mlflow_store import ModelRegistry
+from wms.registry.plan import Facts
+from wms.registry.types import VERDICT_FILE, Verdict
+
+WEIGHTS, ONNX, CARD = "model/production.pth", "model/production.onnx", "model/production.json"
+METADATA = "metadata.json"
+
+
+def gather(registry: ModelRegistry, run_id: str) -> Facts:
+    """The facts of a finished run, its artifacts downloaded and hashed.
+
+    Raises ModelNotFoundError for a run that didn't finish or lacks an artifact, ModelDamagedError where an artifact
+    isn't what its card says, LineageError where its list of images isn't the one of its data version.
+    """
+    run = registry.run(run_id)
+    if run.status != "FINISHED":
+        raise ModelNotFoundError(f"Run {run_id} is {run.status}, not FINISHED; only a finished run can be promoted.")
+    card = _json(registry, run_id, CARD)
+    hashes = {}
+    for path, key in ((WEIGHTS, "weights_sha256"), (ONNX, "onnx_sha256")):
+        hashes[key] = hashlib.sha256(registry.read_artifact(run_id, path)).hexdigest()
+        if hashes[key] != card.get(key):
+            raise ModelDamagedError(f"{path} of run {run_id} isn't the file that {CARD} describes; train it again.")
+    version = run.tags.get("data_version", "")
+    own = {DATA: registry.read_artifact(run_id, DATA)}
+    for path in (CARD, *ORIGIN):
+        with contextlib.suppress(ModelNotFoundError):  # runs of other tools needn't keep a recipe or scores
+            own[PurePosixPath(path).name] = registry.read_artifact(run_id, path)
+    return Facts(
+        run_id=run_id,
+        **hashes,
+        measured=run_means(run, registry.server),
+        git_commit=run.tags.get("git_commit", ""),
+        config_hash=run.tags.get("config_hash", ""),
+        data_version=version,
+        training_data_count=_training_images(own[DATA], version, run_id),
+        trained_at=str(_json(registry, run_id, METADATA).get("finished_at") or run.ended_at or ""),
+        files=fingerprints(own),
+    )
+
+
+def read_verdict(registry: ModelRegistry, run_id: str) -> Verdict | None:
+    """The gate's newest verdict about a run, None without one; raises CannotDecideError for a damaged one."""
+    try:
+        return Verdict.model_validate_json(registry.read_artifact(run_id, VERDICT_FILE))
+    except ModelNotFoundError:
+        return None
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise CannotDecideError(
+            f"{VERDICT_FILE} of run {run_id} is damaged: {field}: {first['msg']}; run the gate again."
+        ) from error
+
+
+def _json(registry: ModelRegistry, run_id: str, path: str) -> dict[str, Any]:
+    try:
+        values: Any = json.loads(registry.read_artifact(run_id, path))
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        raise ModelDamagedError(f"{path} of run {run_id} is damaged; train it again.")
+    return values
+
+
+def _training_images(content: bytes, version: str, run_id: str) -> int:
+    if hashlib.sha256(content).hexdigest() != version:
+        raise LineageError(f"{DATA} of run {run_id} isn't the list of data version {version[:12] or 'unknown'}.")
+    return sum(json.loads(line)["split"] == "train" for line in content.splitlines())

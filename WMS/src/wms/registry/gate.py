@@ -1,0 +1,203 @@
+"""The gate's decision: pure, from evidence to a verdict. Collecting the evidence is wms_ops.gate's business.
+
+Rule of record: the challenger replaces the Production model only if its mean Dice and its mean IoU are both higher
+on the same test images. A config may ask for more: see GateConfig.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import isfinite
+from typing import Final
+
+import numpy as np
+
+from wms.config import GateConfig
+from wms.errors import CannotDecideError
+from wms.registry.gate_parts import change_of, facts_of, lost, percent, rows_of, slices_of
+from wms.registry.gate_stats import LEVEL, compare_pairs, detectable
+from wms.registry.gate_types import Change, Evidence, GateReport, ScoredImage
+from wms.registry.gate_warnings import warnings_of
+from wms.registry.types import Means, Verdict
+
+CANNOT: Final = "The gate can't decide: "
+
+
+def decide(evidence: Evidence, settings: GateConfig, *, decided_at: str) -> Verdict:
+    """The verdict of `judge`."""
+    return judge(evidence, settings, decided_at=decided_at).verdict
+
+
+def judge(evidence: Evidence, settings: GateConfig, *, decided_at: str) -> GateReport:
+    """Compare challenger and champion; `decided_at` is UTC, ISO 8601. The order of the images doesn't matter.
+
+    Raises CannotDecideError, which names the reason, where the comparison can't be trusted; with mode off only where
+    the challenger itself is of no use, and what else is wrong becomes a warning.
+    """
+    images = tuple(sorted(evidence.images, key=lambda image: image.image_sha256))
+    _refuse(_useless(evidence, images))
+    doubts = [*evidence.doubts, *_differing(evidence, images)]
+    if settings.mode != "off":
+        _refuse(doubts)
+    if not all(image.champion for image in images) or _not_numbers(images, "champion"):
+        images = tuple(replace(image, champion=None) for image in images)
+    pairs = [(image.challenger, image.champion) for image in images if image.champion]
+    differences = np.array([(new.dice - old.dice, new.iou - old.iou) for new, old in pairs], dtype=np.float64)
+    found = compare_pairs(differences) if pairs else None
+    dice, iou = (change_of(images, name, found, column) for column, name in enumerate(("dice", "iou")))
+    if found is not None:
+        dice = dice.model_copy(update={"detectable": detectable(differences[:, 0], settings.min_confidence or LEVEL)})
+    slices = slices_of(images, settings) if pairs else ()
+    reasons = _reasons(evidence, settings, dice, iou, images)
+    verdict = Verdict(
+        decision="not improved" if reasons else "improved",
+        run_id=evidence.challenger.run_id,
+        weights_sha256=evidence.challenger.weights_sha256,
+        challenger=Means(dice=dice.challenger, iou=iou.challenger),
+        champion=Means(dice=dice.champion, iou=iou.champion),
+        champion_version=evidence.champion.version if evidence.champion else None,
+        test_images=len(images),
+        test_version=evidence.test_version,
+        mode=settings.mode,
+        probability=None if found is None else float(found.probability.min()),
+        reasons=tuple(reasons) or (_why_improved(evidence, dice, iou),),
+        warnings=warnings_of(evidence, settings, images, doubts=doubts, dice=dice, slices=slices),
+        decided_at=decided_at,
+    )
+    return GateReport(
+        verdict=verdict,
+        passes=not reasons or settings.mode != "enforce",
+        summary=_summary(verdict),
+        grid=evidence.grid,
+        challenger=facts_of(evidence.challenger, images, lambda image: image.challenger),
+        champion=facts_of(evidence.champion, images, lambda image: image.champion) if evidence.champion else None,
+        dice=dice,
+        iou=iou,
+        images=rows_of(images),
+        slices=slices,
+    )
+
+
+# ---- what can't be trusted
+
+
+def refusal(*doubts: str) -> CannotDecideError:
+    """The error for a comparison that can't be trusted, for at least one reason: a sentence without its beginning."""
+    more = f" There is more: {' '.join(doubts[1:4])}" if len(doubts) > 1 else ""
+    return CannotDecideError(f"{CANNOT}{doubts[0]}{more}")
+
+
+def _refuse(doubts: Sequence[str]) -> None:
+    if doubts:
+        raise refusal(*doubts)
+
+
+def _useless(evidence: Evidence, images: Sequence[ScoredImage]) -> list[str]:
+    """What makes the challenger's own scores worthless, in every mode."""
+    if not images:
+        return ["there is no test image; add photos until the split record holds some."]
+    if len({image.image_sha256 for image in images}) < len(images):
+        return ["a test image was scored twice; report this as a bug."]
+    if bad := _not_numbers(images, "challenger"):
+        return [bad]
+    if not any(image.challenger.marked for image in images):
+        return [f"the challenger {evidence.challenger.run_name} marks nothing on any test image; train it again."]
+    return []
+
+
+def _differing(evidence: Evidence, images: Sequence[ScoredImage]) -> list[str]:
+    """What keeps the two models from being compared, beyond what was found while collecting."""
+    doubts = []
+    for who, side in (("challenger", evidence.challenger), ("Production model", evidence.champion)):
+        if side and side.preprocessing != evidence.preprocessing:
+            doubts.append(
+                f"the {who} {side.run_name} was trained with the preprocessing {side.preprocessing}, but photos are "
+                f"prepared by {evidence.preprocessing} here; train it again with this code."
+            )
+    if evidence.champion is None:
+        return doubts
+    name = f"the Production model, version {evidence.champion.version},"
+    if any(image.champion is None for image in images):
+        return doubts if evidence.doubts else [*doubts, f"{name} wasn't scored on every test image."]
+    if bad := _not_numbers(images, "champion"):
+        return [*doubts, bad]
+    if not any(image.champion and image.champion.marked for image in images):
+        doubts.append(
+            f"{name} marks nothing on any test image; it may be damaged, so look at it before you replace it."
+        )
+    return doubts
+
+
+def _not_numbers(images: Sequence[ScoredImage], who: str) -> str:
+    for image in images:
+        score = getattr(image, who)
+        if score and not all(isfinite(value) for value in (score.dice, score.iou, score.marked)):
+            return f"the {who}'s score of {image.stem} isn't a number (NaN); train that model again."
+    return ""
+
+
+# ---- the rule
+
+
+def _reasons(
+    evidence: Evidence,
+    settings: GateConfig,
+    dice: Change,
+    iou: Change,
+    images: Sequence[ScoredImage],
+) -> list[str]:
+    """Why the challenger isn't better; none if it is."""
+    compared = dice.probability is not None
+    if evidence.champion and not compared:
+        return ["The Production model couldn't be scored, so no improvement is shown."]
+    reasons = []
+    bar = settings.min_improvement if compared else 0.0
+    above = f" by more than {bar:g}" if bar else ""
+    for name, change in (("Dice", dice), ("IoU", iou)):
+        if not change.difference > bar:
+            reasons.append(
+                f"Mean {name} didn't rise{above}: {change.champion:.4f} before, {change.challenger:.4f} now "
+                f"({change.difference:+.4f})."
+            )
+        elif compared and settings.min_confidence and not (change.confidence or 0.0) >= settings.min_confidence:
+            reasons.append(
+                f"Mean {name} rose by {change.difference:.4f}, but that is certain to {percent(change.confidence)} "
+                f"only, and gate.min_confidence asks for {percent(settings.min_confidence)}."
+            )
+    if compared and settings.max_regression_per_image < 1:
+        losses = [(lost(image), image.stem) for image in images]
+        too_much = sorted((pair for pair in losses if pair[0] > settings.max_regression_per_image), reverse=True)
+        if too_much:
+            more = f" and {len(too_much) - 1} more" if len(too_much) > 1 else ""
+            reasons.append(
+                f"{too_much[0][1]} lost {too_much[0][0]:.4f} Dice{more}; "
+                f"gate.max_regression_per_image allows {settings.max_regression_per_image:g}."
+            )
+    return reasons
+
+
+def _why_improved(evidence: Evidence, dice: Change, iou: Change) -> str:
+    if evidence.champion is None:
+        return "First training: no model is Production yet, so the baseline is 0."
+    return f"Mean Dice rose by {dice.difference:.4f} and mean IoU by {iou.difference:.4f} on the same test images."
+
+
+def _summary(verdict: Verdict) -> str:
+    """The verdict in one sentence."""
+    did = "would" if verdict.mode == "dry-run" else "does"
+    passes = verdict.decision == "improved"
+    what = f"The challenger {'improves on' if passes else 'does not improve on'}"
+    whom = "nothing: there was no Production model" if verdict.champion_version is None else "Production"
+    if verdict.champion_version is not None:
+        whom = f"version {verdict.champion_version}"
+    figures = (
+        f"Dice {verdict.champion.dice:.4f} -> {verdict.challenger.dice:.4f}, "
+        f"IoU {verdict.champion.iou:.4f} -> {verdict.challenger.iou:.4f} on {verdict.test_images} test images"
+    )
+    end = {
+        "enforce": "",
+        "off": " (the gate is off)",
+        "dry-run": f" (dry run: it {did} {'pass' if passes else 'fail'})",
+    }
+    return f"{what} {whom}: {figures}{end[verdict.mode]}."

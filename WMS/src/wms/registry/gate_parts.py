@@ -1,0 +1,115 @@
+"""The parts of a gate's report: means and their differences, models, images, slices. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import fsum
+from typing import Final
+
+import numpy as np
+
+from wms.config import GateConfig
+from wms.registry.gate_stats import Paired, compare_pairs
+from wms.registry.gate_types import Change, ImageChange, ModelFacts, Score, ScoredImage, Side, Slice
+from wms.registry.types import Means
+
+_THIRDS: Final = 3
+
+ScoreOf = Callable[[ScoredImage], Score | None]
+
+
+def lost(image: ScoredImage) -> float:
+    """How much Dice the challenger loses on an image; 0 without a champion."""
+    return image.champion.dice - image.challenger.dice if image.champion else 0.0
+
+
+def _mean(values: Sequence[float]) -> float:
+    return fsum(values) / len(values)
+
+
+def mean(values: Sequence[float]) -> float:
+    """Their mean, exactly rounded, so that no order changes it."""
+    return fsum(values) / len(values)
+
+
+def percent(share: float | None) -> str:
+    """A share of 1 for a sentence, such as 95.0 %."""
+    return f"{100 * (share or 0.0):.1f} %"
+
+
+def change_of(images: Sequence[ScoredImage], metric: str, found: Paired | None, column: int) -> Change:
+    """One metric of both models; `found` is the comparison whose `column` it is, None without a champion."""
+    challenger = mean([getattr(image.challenger, metric) for image in images])
+    if found is None:
+        return Change(champion=0.0, challenger=challenger, difference=challenger)
+    # From the means, so that the table's figures agree and equal models differ by exactly 0.
+    champion = mean([getattr(image.champion, metric) for image in images])
+    return Change(
+        champion=champion,
+        challenger=challenger,
+        difference=challenger - champion,
+        low=float(found.low[column]),
+        high=float(found.high[column]),
+        probability=float(found.probability[column]),
+        confidence=float(1 - found.p_value[column]),
+    )
+
+
+def facts_of(side: Side, images: Sequence[ScoredImage], score_of: ScoreOf) -> ModelFacts:
+    own = [image for image in images if image.image_sha256 in side.own_test]
+    return ModelFacts(
+        run_id=side.run_id,
+        run_name=side.run_name,
+        version=side.version,
+        weights_sha256=side.weights_sha256,
+        input_size=side.input_size,
+        stored=side.stored,
+        rescored=_means(own, score_of) if len(own) == len(side.own_test) else None,
+        scored=_means(images, score_of),
+    )
+
+
+def _means(images: Sequence[ScoredImage], score_of: ScoreOf) -> Means | None:
+    scores = [score_of(image) for image in images]
+    if not scores or None in scores:
+        return None
+    return Means(**{name: mean([getattr(score, name) for score in scores]) for name in ("dice", "iou")})
+
+
+def rows_of(images: Sequence[ScoredImage]) -> tuple[ImageChange, ...]:
+    """Every image, the largest loss first; without a champion the lowest Dice first."""
+    ranked = sorted(images, key=lambda i: (-lost(i) if i.champion else i.challenger.dice, i.image_sha256))
+    return tuple(
+        ImageChange(
+            stem=image.stem,
+            image_sha256=image.image_sha256,
+            width=image.width,
+            height=image.height,
+            coverage=image.coverage,
+            challenger=Means(dice=image.challenger.dice, iou=image.challenger.iou),
+            champion=Means(dice=image.champion.dice, iou=image.champion.iou) if image.champion else None,
+            difference=-lost(image) if image.champion else None,
+        )
+        for image in ranked
+    )
+
+
+def slices_of(images: Sequence[ScoredImage], settings: GateConfig) -> tuple[Slice, ...]:
+    """Thirds of the test images by rank, with their own comparison; none where a third would be a single image."""
+    if len(images) < 2 * _THIRDS:
+        return ()
+    keys: dict[str, Callable[[ScoredImage], float]] = {
+        "resolution": lambda image: image.width * image.height / 1e6,
+        "coverage": lambda image: image.coverage,
+    }
+    found = []
+    for by in dict.fromkeys(settings.slices):
+        key = keys[by]
+        ranked = sorted(images, key=lambda image: (key(image), image.image_sha256))
+        for part in np.array_split(np.arange(len(ranked)), _THIRDS):
+            members = [ranked[index] for index in part]
+            rows = [[i.challenger.dice - i.champion.dice] for i in members if i.champion]
+            change = change_of(members, "dice", compare_pairs(np.array(rows, dtype=np.float64)), 0)
+            lowest, highest = key(members[0]), key(members[-1])
+            found.append(Slice(by=by, lowest=lowest, highest=highest, images=len(members), dice=change))
+    return tuple(found)

@@ -1,0 +1,142 @@
+"""What the gate looks at and what it says: the evidence goes in, the report comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+
+from wms.registry.types import Frozen, Means, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One model on one image: Dice, IoU, and the share of the image that it marked, all of 0..1."""
+
+    dice: float
+    iou: float
+    marked: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredImage:
+    """One test image (upright size in pixels, the strip's share of it) and both models on it."""
+
+    stem: str
+    image_sha256: str
+    width: int
+    height: int
+    coverage: float
+    challenger: Score
+    champion: Score | None = None
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two models; `stored` is the score that its run recorded, on the images `own_test` (SHA-256)."""
+
+    run_id: str
+    run_name: str
+    version: int | None
+    weights_sha256: str
+    preprocessing: str
+    input_size: int
+    stored: Means | None = None
+    own_test: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that the gate decides from.
+
+    `champion` is None where no model is Production. `doubts` are reasons, whole sentences, why the comparison can't
+    be trusted; `notes` are warnings that don't stand in its way. `test_version` is the data version (SHA-256) of
+    the test pairs, `preprocessing` this code's own, `grid` the side in pixels at which masks were compared.
+    """
+
+    challenger: Side
+    champion: Side | None
+    images: tuple[ScoredImage, ...]
+    test_version: str
+    preprocessing: str
+    grid: int
+    doubts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Change(Frozen):
+    """A metric's mean over the test images, of both models.
+
+    `low` and `high` bound the difference with 95 % coverage (bootstrap-t over images), `probability` is the share of
+    bootstrap resamples in which the challenger is ahead, `confidence` how sure the test is that it's better at all,
+    `detectable` (Dice only) the smallest improvement that so many images show in 8 of 10 comparisons. All of them are
+    None in a first training.
+    """
+
+    champion: float
+    challenger: float
+    difference: float
+    low: float | None = None
+    high: float | None = None
+    probability: float | None = None
+    confidence: float | None = None
+    detectable: float | None = None
+
+
+class ModelFacts(Frozen):
+    """A model in the report: what its run stored beside what it scores now, on its own test images and on all."""
+
+    run_id: str
+    run_name: str
+    version: int | None
+    weights_sha256: str
+    input_size: int
+    stored: Means | None
+    rescored: Means | None = Field(description="On the test images that the run itself was scored on.")
+    scored: Means | None
+
+
+class ImageChange(Frozen):
+    """One test image; `difference` is the challenger's Dice minus the champion's."""
+
+    stem: str
+    image_sha256: str
+    width: int
+    height: int
+    coverage: float
+    challenger: Means
+    champion: Means | None
+    difference: float | None
+
+
+class Slice(Frozen):
+    """A third of the test images by `by`, from `lowest` to `highest` (megapixels or share of the photo)."""
+
+    by: Literal["resolution", "coverage"]
+    lowest: float
+    highest: float
+    images: int
+    dice: Change
+
+    @property
+    def range(self) -> str:
+        """The third in words."""
+        if self.by == "resolution":
+            return f"{self.lowest:.2f} to {self.highest:.2f} megapixels"
+        return f"{self.lowest:.1%} to {self.highest:.1%} covered by the strip"
+
+
+class GateReport(Frozen):
+    """The verdict and what it rests on; `images` are sorted, those that lost most first."""
+
+    verdict: Verdict
+    passes: bool = Field(description="Whether the run may be promoted, the mode considered.")
+    summary: str
+    grid: int
+    challenger: ModelFacts
+    champion: ModelFacts | None
+    dice: Change
+    iou: Change
+    images: tuple[ImageChange, ...]
+    slices: tuple[Slice, ...] = ()

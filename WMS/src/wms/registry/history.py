@@ -1,0 +1,212 @@
+"""The versions of the model in numbers and a word each: from the ledger without a server, from MLflow with one."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from wms.errors import CannotDecideError, ModelNotFoundError
+from wms.registry.facts import read_verdict
+from wms.registry.ledger import LedgerEntry
+from wms.registry.mlflow_store import ModelRegistry, ModelVersion, RunInfo
+from wms.registry.types import PREVIOUS, PRODUCTION
+from wms.registry.weights import count_parameters, unet_shapes
+
+QUALITY: Final = ((0.92, "Excellent"), (0.85, "Good"), (0.70, "Mediocre"), (0.0, "Poor"))
+"""From which mean test Dice on a model deserves which word; see docs/models.md."""
+
+NEWEST: Final = 10
+"""Versions shown without --all."""
+
+_COLOURS: Final = {"Excellent": "#1a7f37", "Good": "#0550ae", "Mediocre": "#b35900", "Poor": "#b3261e"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One version; None and "" for what isn't known here. `at` is UTC, ISO 8601; `images` were trained on."""
+
+    version: int
+    stage: str
+    at: str
+    dice: float | None = None
+    iou: float | None = None
+    loss: float | None = None
+    parameters: int | None = None
+    images: int | None = None
+    verdict: str = ""
+
+    @property
+    def quality(self) -> str:
+        """One word for the mean test Dice; empty where that isn't known."""
+        return "" if self.dice is None else quality(self.dice)
+
+
+def quality(dice: float) -> str:
+    """One word for a mean Dice (0..1) over the test images."""
+    return next(word for limit, word in QUALITY if dice >= limit or limit == 0)
+
+
+def from_ledger(entries: Sequence[LedgerEntry], card: Mapping[str, Any]) -> tuple[Row, ...]:
+    """Every version that was Production, oldest first; `card` is that of the model at hand, for its parameters.
+
+    A version that came back by a rollback keeps the scores of its promotion and has the time of its return.
+    """
+    rows: dict[int, Row] = {}
+    for entry in entries:
+        here = card.get("weights_sha256") == entry.weights_sha256
+        row = Row(
+            version=entry.to_version,
+            stage=stage_of(entry.to_version, entries),
+            at=entry.at,
+            dice=entry.metrics.dice,
+            iou=entry.metrics.iou,
+            parameters=card.get("parameters") if here else None,
+            images=entry.training_data_count,
+            verdict=entry.verdict,
+        )
+        known = rows.pop(entry.to_version, None)
+        rows[entry.to_version] = replace(known, at=entry.at) if known and entry.action == "rollback" else row
+    return tuple(rows[version] for version in sorted(rows))
+
+
+def stage_of(version: int, entries: Sequence[LedgerEntry]) -> str:
+    """What a version is by the ledger."""
+    if not entries:
+        return ""
+    if version == entries[-1].to_version:
+        return "Production"
+    return "Previous" if version == entries[-1].from_version else "Archived"
+
+
+def stage_in_registry(version: ModelVersion) -> str:
+    """What a version is by its aliases and tags: MLflow's own stages are gone."""
+    if PRODUCTION in version.aliases:
+        return "Production"
+    if PREVIOUS in version.aliases:
+        return "Previous"
+    return "Archived" if version.tags.get("status") == "archived" else "Candidate"
+
+
+def from_registry(registry: ModelRegistry, rows: Iterable[Row], most: int | None) -> tuple[Row, ...]:
+    """The newest `most` versions (None: all) of the registry, completed by the ledger's `rows`, oldest first.
+
+    Raises RegistryUnreachableError or RegistryError.
+    """
+    known = {row.version: row for row in rows}
+    versions = registry.versions()
+    chosen = versions if most is None else versions[-most:]
+    return tuple(_row(registry, version, known.get(version.version)) for version in chosen)
+
+
+def _row(registry: ModelRegistry, version: ModelVersion, known: Row | None) -> Row:
+    stage = stage_in_registry(version)
+    try:
+        run = registry.run(version.run_id)
+    except ModelNotFoundError:  # somebody deleted the run; what the ledger knows stays known
+        return replace(known, stage=stage) if known else Row(version.version, stage, version.created_at)
+    values: dict[str, Any] = {
+        "dice": known.dice if known else run.metrics.get("final_test_dice"),
+        "iou": known.iou if known else run.metrics.get("final_test_iou"),
+        "loss": run.metrics.get("final_test_loss"),
+        "parameters": _parameters(run),
+        "images": known.images if known else _if_there(lambda: _trained_on(registry, run.run_id)),
+        "verdict": known.verdict if known else _verdict(registry, run.run_id),
+    }
+    return Row(version.version, stage, known.at if known else version.created_at, **values)
+
+
+def _parameters(run: RunInfo) -> int | None:
+    try:
+        return count_parameters(unet_shapes(json.loads(run.params["model.channels"])))
+    except (KeyError, ValueError, TypeError, IndexError):
+        return None
+
+
+def _trained_on(registry: ModelRegistry, run_id: str) -> int:
+    content = registry.read_artifact(run_id, "data.jsonl")
+    return sum(json.loads(line)["split"] == "train" for line in content.splitlines())
+
+
+def _verdict(registry: ModelRegistry, run_id: str) -> str:
+    try:
+        found = read_verdict(registry, run_id)
+    except CannotDecideError:
+        return "gate: damaged verdict"
+    return f"gate: {found.decision}" if found else ""
+
+
+def _if_there(read: Callable[[], int]) -> int | None:
+    try:
+        return read()
+    except (ModelNotFoundError, ValueError, KeyError):
+        return None
+
+
+def draw_history(entries: Sequence[LedgerEntry]) -> bytes:
+    """Dice and IoU of Production from promotion to promotion as a PNG file's bytes, rollbacks marked.
+
+    Without entries the picture says so.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4.6), dpi=130, layout="constrained")
+    axes = figure.subplots()
+    if not entries:
+        axes.text(0.5, 0.5, "Nothing was promoted yet.", ha="center", va="center", transform=axes.transAxes)
+        axes.set_axis_off()
+        return _png(figure)
+    places = range(len(entries))
+    dice, iou = [entry.metrics.dice for entry in entries], [entry.metrics.iou for entry in entries]
+    floor = max(0.0, min(iou) - 0.06)
+    _draw_bands(axes, floor)
+    axes.plot(places, dice, "-", color="#0550ae", linewidth=2, label="Dice", zorder=3)
+    axes.plot(places, iou, "--", color="#57606a", linewidth=1.4, marker="o", markersize=4, label="IoU", zorder=2)
+    for action, mark, label in (("promote", "o", None), ("rollback", "s", "rollback")):
+        chosen = [place for place in places if entries[place].action == action]
+        colour = "#0550ae" if action == "promote" else "#b3261e"
+        if chosen:
+            axes.plot(chosen, [dice[p] for p in chosen], mark, color=colour, markersize=8, label=label, zorder=4)
+    for place in places if len(entries) <= 20 else (len(entries) - 1,):
+        axes.annotate(f"{dice[place]:.3f}", (place, dice[place]), (0, 9), textcoords="offset points", ha="center")
+    _style(axes, entries, floor)
+    return _png(figure)
+
+
+def _draw_bands(axes: Any, floor: float) -> None:
+    """The quality words behind the lines."""
+    top = 1.02
+    for limit, word in QUALITY:
+        bottom = max(limit, floor)
+        if bottom < top:
+            axes.axhspan(bottom, top, color=_COLOURS[word], alpha=0.07, linewidth=0)
+            place = (1.01, (bottom + min(top, 1.0)) / 2)
+            axes.annotate(
+                word, place, xycoords=("axes fraction", "data"), color=_COLOURS[word], va="center", fontsize=9
+            )
+        top = min(top, bottom)
+
+
+def _style(axes: Any, entries: Sequence[LedgerEntry], floor: float) -> None:
+    step = -(-len(entries) // 16)
+    ticks = range(0, len(entries), step)
+    axes.set_xticks(list(ticks), [f"v{entries[place].to_version}\n{entries[place].at[:10]}" for place in ticks])
+    axes.set_xlim(-0.5, max(len(entries) - 1, 1) + 0.5)
+    axes.set_ylim(floor, 1.02)
+    axes.tick_params(labelsize=8, length=0)
+    axes.set_title("Production: mean Dice and IoU on the test images", loc="left", fontsize=12)
+    axes.grid(axis="y", color="#d8dee4", linewidth=0.6)
+    for name, spine in axes.spines.items():
+        spine.set_visible(name == "bottom")
+        spine.set_color("#d8dee4")
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, fontsize=9)
+
+
+def _png(figure: Any) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
+    return buffer.getvalue()

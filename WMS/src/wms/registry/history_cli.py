@@ -1,0 +1,88 @@
+"""The command line of `show_metrics.py`: a table of versions, and a plot of how Production became better."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wms.errors import RegistryUnreachableError
+from wms.files import write_atomic
+from wms.registry.history import NEWEST, Row, draw_history, from_ledger, from_registry
+from wms.registry.ledger import FOLDER, Ledger
+from wms.registry.lineage import CARD
+from wms.registry.mlflow_store import URI, ModelRegistry
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the versions with their scores; returns 0, also where there is none yet.
+
+    An MLflow server that doesn't answer is said, and the ledger is shown. Raises LedgerError, RegistryError,
+    DiskFullError or UnwritableError.
+    """
+    options = _parser().parse_args(argv)
+    entries = Ledger(options.models).entries()
+    most = None if options.all else NEWEST
+    ledger_rows = from_ledger(entries, _card(options.models / CARD))
+    rows, source = ledger_rows if most is None else ledger_rows[-most:], "the ledger"
+    if uri := os.environ.get(URI):
+        registry = ModelRegistry(uri)
+        try:
+            rows, source = from_registry(registry, ledger_rows, most), f"MLflow at {registry.server} and the ledger"
+        except RegistryUnreachableError as error:
+            print(f"{error} Showing the ledger alone.", file=sys.stderr)
+    print_rows(rows, f"From {source}. Words by test Dice: see docs/models.md.")
+    if options.plot:
+        write_atomic(options.plot, draw_history(entries))
+        print(f"Wrote {options.plot}.")
+    return 0
+
+
+def print_rows(rows: Sequence[Row], caption: str) -> None:
+    """Print versions as a table, the newest last; one sentence where there is none."""
+    from rich.console import Console
+    from rich.table import Table
+
+    if not rows:
+        print("No version yet: nothing was promoted, and no registry has one.")
+        return
+    table = Table(caption=caption, caption_justify="left")
+    for heading in ("version", "stage", "Dice", "IoU", "loss", "quality", "images", "parameters", "verdict", "time"):
+        numeric = heading in ("version", "Dice", "IoU", "loss", "images", "parameters")
+        table.add_column(heading, justify="right" if numeric else "left", no_wrap=heading != "verdict")
+    for row in rows:
+        scores = [_number(value, ".4f") for value in (row.dice, row.iou, row.loss)]
+        sizes = [_number(value, ",d") for value in (row.images, row.parameters)]
+        when = row.at.replace("T", " ")[:16]
+        table.add_row(str(row.version), row.stage, *scores, row.quality, *sizes, row.verdict, when)
+    console = Console(markup=False, highlight=False)
+    if not console.is_terminal:
+        console.width = 160  # a log has no width; a table that is cut to 80 columns says nothing
+    console.print(table)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="show_metrics.py",
+        description="Show the versions of the model: from the ledger, and from MLflow if MLFLOW_TRACKING_URI is set.",
+    )
+    parser.add_argument("--all", action="store_true", help=f"every version, not the newest {NEWEST} only")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="write the history as a PNG picture")
+    parser.add_argument("--models", type=Path, default=FOLDER, metavar="DIR", help="the ledger's folder")
+    return parser
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _card(path: Path) -> dict[str, Any]:
+    try:
+        card: Any = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return card if isinstance(card, dict) else {}

@@ -1,0 +1,116 @@
+"""The chain from a production.pth to what it was made from: each link compared with its neighbours, by hash.
+
+    production.pth - production.onnx - production.json - ledger - model-metadata.json
+        - data.jsonl (the data version) - config.json - test_scores.json - Git commit - registry
+
+Pure: `wms_ops.sync.evidence` collects the bytes. What isn't at hand is "not checked", never "holds".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Final, Literal
+
+from wms.errors import LineageError
+from wms.registry.ledger import LedgerEntry
+
+State = Literal["holds", "broken", "not checked"]
+
+WEIGHTS, ONNX, CARD = FILES = ("production.pth", "production.onnx", "production.json")
+"""The files of a model, as `wms.inference` writes them; the card is placed last."""
+
+METADATA: Final = "model-metadata.json"
+DATA, CONFIG, SCORES = ORIGIN = ("data.jsonl", "config.json", "test_scores.json")
+"""What a run keeps of its own origin, among its artifacts."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """One link: its name, whether it holds, and in a few words what was compared, or what is wrong."""
+
+    name: str
+    state: State
+    text: str
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One copy of a file: where it lies, for sentences, and its content."""
+
+    where: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class RegistryFacts:
+    """What MLflow has of the ledger entry's version and its run; `weights_sha256` of the run's own artifact."""
+
+    run_id: str
+    run_name: str
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    weights_sha256: str | None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything at hand about one model; None or nothing for what isn't.
+
+    `entry` is the ledger's newest record of these weights, else of the card's, else of Production; `newest` is
+    Production's. Both are None in an empty ledger and where `ledger_error` says why it can't be read. `recorded` has
+    the SHA-256 of the card and of ORIGIN's files as far as the entry keeps them. `commit_found` and `registry` are
+    None where they couldn't be looked up, for the reasons `no_commit` and `no_registry`.
+    """
+
+    models: str
+    files: Mapping[str, bytes]
+    entry: LedgerEntry | None
+    newest: LedgerEntry | None
+    ledger_error: str | None = None
+    ledger_text: str = ""
+    metadata: bytes | None = None
+    recorded: Mapping[str, str] = field(default_factory=dict)
+    origin: Mapping[str, Sequence[Copy]] = field(default_factory=dict)
+    commit_found: bool | None = None
+    no_commit: str = "there is no Git repository here"
+    registry: RegistryFacts | None = None
+    no_registry: str = "MLFLOW_TRACKING_URI isn't set"
+
+
+def fingerprints(files: Mapping[str, bytes]) -> dict[str, str]:
+    """The SHA-256 of the card and of a run's own files: what a ledger's entry may keep of them."""
+    return {name: sha256(files[name]).hexdigest() for name in (CARD, *ORIGIN) if name in files}
+
+
+def require_whole(links: Sequence[Link]) -> None:
+    """Raise LineageError that names each link that doesn't hold."""
+    broken = [link for link in links if link.state == "broken"]
+    if broken:
+        names = ", ".join(link.name for link in broken)
+        raise LineageError(
+            f"The chain is broken at {names}: {broken[0].text}. Restore the files with "
+            "`python WMS/scripts/sync_model.py --force` and `git checkout`, or find out who changed them."
+        )
+
+
+def find_entries(entries: Sequence[LedgerEntry], text: str) -> tuple[LedgerEntry, ...]:
+    """The way back: entries whose version is `text`, or whose commit, config, data, run or weights begin with it.
+
+    Hashes need 6 digits or more.
+    """
+    keys = ("git_commit", "config_hash", "data_version", "run_id", "weights_sha256")
+    if text.removeprefix("v").isdecimal() and len(text) < 6:
+        return tuple(entry for entry in entries if entry.to_version == int(text.removeprefix("v")))
+    if len(text) < 6:
+        return ()
+    return tuple(entry for entry in entries if any(str(getattr(entry, key)).startswith(text) for key in keys))
+
+
+def iter_table(links: Sequence[Link]) -> Iterator[str]:
+    """The chain for people: one line a link."""
+    marks = {"holds": "ok", "broken": "BROKEN", "not checked": "not checked here"}
+    width = max(len(link.name) for link in links)
+    for link in links:
+        yield f"{link.name:<{width}}  {marks[link.state]}: {link.text}."

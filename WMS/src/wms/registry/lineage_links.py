@@ -1,0 +1,275 @@
+"""The links of the chain, each checked against neighbours that hold: so a changed byte is blamed on its own file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from typing import Any, Final
+
+from wms.config import parse_config
+from wms.errors import ConfigError, ModelDamagedError
+from wms.registry.lineage import CARD, CONFIG, DATA, METADATA, ONNX, SCORES, WEIGHTS, Copy, Evidence, Link, State
+from wms.registry.metadata import metadata_of
+from wms.registry.weights import check_architecture
+
+_HASHES: Final = ("weights_sha256", "onnx_sha256", "config_hash", "data_version", "git_commit")
+_DIGITS: Final = 6
+"""Decimals of the scores in the card."""
+
+
+def check_lineage(evidence: Evidence) -> tuple[Link, ...]:
+    """Every link of the chain, from the weights to the registry, in this order."""
+    return _Chain(evidence).links()
+
+
+class _Broken(Exception):
+    """Why a link doesn't hold."""
+
+
+class _Unknown(Exception):
+    """Why a link can't be looked at."""
+
+
+class _Chain:
+    """The checks; each returns what was compared, or raises _Broken or _Unknown."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.seen = evidence
+        self.done: dict[str, Link] = {}
+        self.checks: dict[str, Callable[[], str]] = {
+            WEIGHTS: self.weights,
+            ONNX: self.onnx,
+            CARD: self.card,
+            "ledger": self.ledger,
+            METADATA: self.metadata,
+            DATA: self.data,
+            CONFIG: self.config,
+            SCORES: self.scores,
+            "Git commit": self.commit,
+            "registry": self.registry,
+        }
+
+    def links(self) -> tuple[Link, ...]:
+        return tuple(self.link(name) for name in self.checks)
+
+    def link(self, name: str) -> Link:
+        """Check a link once; others ask for it before they rely on it."""
+        if name not in self.done:
+            state: State = "holds"
+            try:
+                text = self.checks[name]()
+            except _Broken as broken:
+                state, text = "broken", str(broken)
+            except _Unknown as unknown:
+                state, text = "not checked", str(unknown)
+            self.done[name] = Link(name, state, text)
+        return self.done[name]
+
+    def holds(self, name: str) -> bool:
+        return self.link(name).state == "holds"
+
+    # ---- the model's own files
+
+    def weights(self) -> str:
+        return self._model_file(WEIGHTS, "weights_sha256")
+
+    def onnx(self) -> str:
+        return self._model_file(ONNX, "onnx_sha256")
+
+    def _model_file(self, name: str, key: str) -> str:
+        found = sha256(self._need(name)).hexdigest()
+        source, expected = self._expected(key)
+        _same("its SHA-256", found, expected, source)
+        return f"SHA-256 {found[:12]} is the {source}'s"
+
+    def card(self) -> str:
+        content = self._need(CARD)
+        card = _object(content)
+        _check_form(content, json.dumps(card, indent=2, sort_keys=True, ensure_ascii=False))
+        self._check_recorded(CARD, content)
+        if self.seen.entry:
+            for key in _HASHES:
+                _same(key, card.get(key), self._recorded(key), "ledger")
+        if self.holds(WEIGHTS):
+            try:
+                check_architecture(self.seen.files[WEIGHTS], WEIGHTS, card)
+            except ModelDamagedError as error:
+                raise _Broken(str(error).partition(";")[0]) from error
+        if self.holds(ONNX):
+            _check_settings(self.seen.files[ONNX], card)
+        compared = "hashes, config, data and commit are the ledger's" if self.seen.entry else "there is no ledger yet"
+        return f"it describes both files; {compared}; run {card.get('run')}"
+
+    # ---- the books
+
+    def ledger(self) -> str:
+        seen = self.seen
+        if seen.ledger_error:
+            raise _Broken(seen.ledger_error.rstrip("."))
+        if not seen.entry:
+            raise _Unknown("nothing was ever promoted here")
+        weights = seen.files.get(WEIGHTS)
+        if weights is not None and sha256(weights).hexdigest() != seen.entry.weights_sha256:
+            raise _Unknown(f"{seen.ledger_text}, but these weights are in none of its entries")
+        place = "is Production" if seen.entry == seen.newest else "was Production once"
+        return f"{seen.ledger_text}; version {seen.entry.to_version} {place}"
+
+    def metadata(self) -> str:
+        newest, content = self.seen.newest, self.seen.metadata
+        if content is None:
+            raise _Unknown("there is none")
+        values = _object(content)
+        if newest is None:
+            raise _Unknown("there is no ledger entry to compare it with")
+        expected = metadata_of(newest).model_dump(mode="json")
+        for key in sorted(values.keys() | expected.keys()):
+            _same(key, values.get(key), expected.get(key), "ledger's newest entry")
+        _check_form(content, json.dumps(expected, indent=2, ensure_ascii=False))
+        return f"it is what the ledger says of version {newest.to_version}"
+
+    # ---- what the run keeps of its origin
+
+    def data(self) -> str:
+        source, expected = self._expected("data_version")
+        copies = self._copies(DATA)
+        for copy in copies:
+            _same(f"the SHA-256 of the copy in {copy.where}", sha256(copy.content).hexdigest(), expected, source)
+        count = len(copies[0].content.splitlines())
+        return f"its SHA-256 is the data version {expected[:12]}, {count} images{_places(copies)}"
+
+    def config(self) -> str:
+        source, expected = self._expected("config_hash")
+        copies = self._copies(CONFIG)
+        for copy in copies:
+            try:
+                config = parse_config(_object(copy.content), f"the copy in {copy.where}")
+            except ConfigError as error:
+                raise _Broken(str(error).rstrip(".")) from error
+            _same(f"the config hash of the copy in {copy.where}", config.hash, expected, source)
+            _check_form(copy.content, json.dumps(config.model_dump(mode="json"), indent=2))
+            self._check_recorded(CONFIG, copy.content)
+        return f"it hashes to {expected[:12]}, as the {source} says{_places(copies)}"
+
+    def scores(self) -> str:
+        card, copies = self._card(), self._copies(SCORES)
+        for copy in copies:
+            self._check_recorded(SCORES, copy.content)
+            try:
+                rows = json.loads(copy.content)
+                means = {key: sum(row[key] for row in rows) / len(rows) for key in ("dice", "iou")}
+            except (ValueError, TypeError, KeyError, ZeroDivisionError) as error:
+                raise _Broken(f"the copy in {copy.where} isn't a list of scores") from error
+            for key, mean in means.items():
+                text = str(card.get(f"final_test_{key}"))
+                _same(f"the mean {key} of the copy in {copy.where}", f"{mean:.{_DIGITS}f}", text, CARD)
+        return f"its means are the card's Dice and IoU{_places(copies)}"
+
+    # ---- where it came from
+
+    def commit(self) -> str:
+        source, commit = self._expected("git_commit")
+        if commit in ("", "None"):
+            raise _Unknown("the run was trained outside of Git")
+        if self.seen.commit_found is None:
+            raise _Unknown(self.seen.no_commit)
+        if not self.seen.commit_found:
+            raise _Broken(f"the {source}'s commit {commit[:12]} isn't in this repository; run `git fetch --all`")
+        return f"{commit[:12]} is a commit of this repository"
+
+    def registry(self) -> str:
+        facts, entry = self.seen.registry, self.seen.entry
+        if facts is None:
+            raise _Unknown(self.seen.no_registry)
+        if entry is None:
+            raise _Unknown("there is no ledger entry to compare it with")
+        _same(f"the run of version {entry.to_version}", facts.run_id, entry.run_id, "ledger")
+        for key in ("config_hash", "data_version", "git_commit"):
+            _same(f"the tag {key}", facts.tags.get(key), self._recorded(key), "ledger")
+        if facts.weights_sha256 is not None:
+            _same(f"the SHA-256 of its {WEIGHTS}", facts.weights_sha256, entry.weights_sha256, "ledger")
+        card = self._card()
+        _same("the run's name", facts.run_name, card.get("run"), CARD)
+        for key in ("final_test_dice", "final_test_iou"):
+            if key in facts.metrics:
+                _same(key, f"{facts.metrics[key]:.{_DIGITS}f}", str(card.get(key)), CARD)
+        dirty = "; it was trained with changes that no commit has" if facts.tags.get("git_dirty") == "True" else ""
+        return f"version {entry.to_version} has this run, these weights and these tags{dirty}"
+
+    # ---- what they share
+
+    def _need(self, name: str) -> bytes:
+        if name not in self.seen.files:
+            raise _Broken(f"{self.seen.models} holds no {name}")
+        return self.seen.files[name]
+
+    def _copies(self, name: str) -> Sequence[Copy]:
+        if not (found := self.seen.origin.get(name, ())):
+            raise _Unknown("no copy is at hand, neither in the run's folder nor from MLflow")
+        return found
+
+    def _card(self) -> Mapping[str, Any]:
+        if not self.holds(CARD):
+            raise _Unknown(f"{CARD}, which it is compared with, isn't sound")
+        return _object(self.seen.files[CARD])
+
+    def _expected(self, key: str) -> tuple[str, str]:
+        """Who says it (the ledger, else the card), and what it says."""
+        if self.seen.entry:
+            return "ledger", self._recorded(key)
+        # Not _card(), which itself relies on the weights: without a ledger both are compared with what is written.
+        try:
+            return CARD, str(_object(self._need(CARD)).get(key))
+        except _Broken:
+            raise _Unknown(f"there is neither a ledger entry nor a sound {CARD}") from None
+
+    def _recorded(self, key: str) -> str:
+        return str(getattr(self.seen.entry, key))
+
+    def _check_recorded(self, name: str, content: bytes) -> None:
+        if name in self.seen.recorded:
+            _same("its SHA-256", sha256(content).hexdigest(), self.seen.recorded[name], "ledger")
+
+
+def _check_settings(graph: bytes, card: Mapping[str, Any]) -> None:
+    """The ONNX file has its own record of the settings that the card repeats."""
+    import onnx
+
+    properties = {item.key: item.value for item in onnx.load_model_from_string(graph).metadata_props}
+    for key in ("weights_sha256", "input_size", "threshold", "mirror"):
+        value = card.get(key)
+        _same(key, value if isinstance(value, str) else json.dumps(value), properties.get(f"wms.{key}"), ONNX)
+
+
+def _object(content: bytes) -> Mapping[str, Any]:
+    try:
+        values: Any = json.loads(content)
+    except ValueError as error:
+        raise _Broken(f"it isn't JSON any more ({error})") from error
+    if not isinstance(values, dict):
+        raise _Broken("it isn't a JSON object")
+    return values
+
+
+def _check_form(content: bytes, text: str) -> None:
+    """Compare with the writer's own form: so a changed space counts, too."""
+    if _lf(content) != f"{text}\n".encode():
+        raise _Broken("its bytes aren't as they were written")
+
+
+def _lf(content: bytes) -> bytes:
+    return content.replace(b"\r\n", b"\n")
+
+
+def _places(copies: Sequence[Copy]) -> str:
+    return "; found in " + " and ".join(copy.where for copy in copies)
+
+
+def _same(what: str, found: object, expected: object, source: str) -> None:
+    if found != expected:
+        raise _Broken(f"{what} is {_short(found)}, but {_short(expected)} in the {source}")
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return f"{text[:12]}..." if len(text) > 32 else text

@@ -1,0 +1,98 @@
+"""model-metadata.json, written by `write_metadata` only; and the Dice and IoU that a new model has to beat."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from wms.errors import ModelNotFoundError
+from wms.files import write_atomic
+from wms.paths import ROOT
+from wms.registry.chain import RegistryLedger
+from wms.registry.ledger import Ledger, LedgerEntry
+from wms.registry.mlflow_store import ModelRegistry, RunInfo
+from wms.registry.types import MODEL, PRODUCTION, Frozen, Means
+
+METADATA = ROOT / "model-metadata.json"
+
+
+class ModelMetadata(Frozen):
+    """The content of model-metadata.json: the first seven keys are a contract. Times are UTC, ISO 8601.
+
+    `baseline` is what Production had on the same test images before; `github_run` is empty outside of GitHub.
+    """
+
+    model_version: int
+    run_id: str
+    metrics: Means
+    baseline: Means
+    trained_at: str
+    training_data_count: int
+    github_run: str
+    promoted_at: str
+    weights_sha256: str
+    onnx_sha256: str
+    data_version: str
+    config_hash: str
+    git_commit: str
+
+
+def metadata_of(entry: LedgerEntry) -> ModelMetadata:
+    """What model-metadata.json says after an entry of the ledger."""
+    known = entry.model_dump(include=set(ModelMetadata.model_fields))
+    return ModelMetadata(model_version=entry.to_version, promoted_at=entry.at, **known)
+
+
+def write_metadata(entry: LedgerEntry, path: Path = METADATA) -> bool:
+    """Make `path` say what the entry says; returns whether it had to be written.
+
+    Raises DiskFullError, UnwritableError.
+    """
+    text = metadata_of(entry).model_dump_json(indent=2) + "\n"
+    if path.is_file() and path.read_bytes() == text.encode():
+        return False
+    write_atomic(path, text)
+    return True
+
+
+def run_means(run: RunInfo, server: str) -> Means:
+    """The Dice and IoU that a run logged for its test images; raises ModelNotFoundError where it has none."""
+    try:
+        return Means(dice=run.metrics["final_test_dice"], iou=run.metrics["final_test_iou"])
+    except (KeyError, ValueError):
+        raise ModelNotFoundError(
+            f"Run {run.run_id} at {server} has no usable final_test_dice and final_test_iou; has it finished?"
+        ) from None
+
+
+def baseline(uri: str | None, ledger: Ledger, model: str = MODEL) -> dict[str, Any]:
+    """Production's version, run_id, dice and iou: from the registry at `uri`, from the ledger where that is None.
+
+    Zeros, a version of None and a note where nothing is Production. Raises RegistryUnreachableError and
+    RegistryError rather than answering with zeros; LedgerError, ModelNotFoundError.
+    """
+    entry: LedgerEntry | None
+    if uri is None:
+        if (entry := ledger.current()) is None:
+            return _none(f"{ledger.history} has no entry and MLFLOW_TRACKING_URI isn't set")
+        return _found(entry.to_version, entry.run_id, entry.metrics)
+    registry = ModelRegistry(uri, model=model)
+    if (version := registry.alias(PRODUCTION)) is None:
+        return _none(f"no version at {registry.server} has the alias {PRODUCTION}")
+    entry = RegistryLedger(uri, model).read().about(version.version)
+    means = entry.metrics if entry else run_means(registry.run(version.run_id), registry.server)
+    return _found(version.version, version.run_id, means)
+
+
+def _found(version: int, run_id: str, means: Means) -> dict[str, Any]:
+    return {"version": version, "run_id": run_id, **means.model_dump()}
+
+
+def _none(why: str) -> dict[str, Any]:
+    return {"version": None, "run_id": None, "dice": 0.0, "iou": 0.0, "note": f"There is no Production model: {why}."}
+
+
+def baseline_json(uri: str | None, ledger: Ledger, model: str = MODEL) -> str:
+    """`baseline` as one line of JSON."""
+    return json.dumps(baseline(uri, ledger, model))

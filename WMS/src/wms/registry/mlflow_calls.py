@@ -1,0 +1,199 @@
+"""One call to MLflow: in bounded time, tried again where that helps, its failure one sentence.
+
+MLflow's own client waits for minutes and tries seven times; its settings come from variables of the environment
+only. Ours are set while a call runs and taken back afterwards; what the user has set stays.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay
+from tenacity.wait import wait_exponential, wait_random
+
+from wms.errors import ModelNotFoundError, RegistryError, RegistryUnreachableError, UsageError, WmsError
+
+T = TypeVar("T")
+TIMEOUT = "WMS_MLFLOW_TIMEOUT"
+DEFAULT_TIMEOUT_S = 60.0
+LONGEST_REQUEST_S = 30
+
+_AGAIN = frozenset({408, 429, *range(500, 600)})
+_lock = threading.Lock()
+_users = 0
+_ours: dict[str, str] = {}
+
+
+def timeout_s() -> float:
+    """How long one operation may take, retries included: WMS_MLFLOW_TIMEOUT seconds, 60 without it.
+
+    Raises UsageError where that isn't a positive number.
+    """
+    text = os.environ.get(TIMEOUT) or str(DEFAULT_TIMEOUT_S)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise UsageError(f"{TIMEOUT} is {text!r}; give a number of seconds, such as 60.")
+    return seconds
+
+
+def without_credentials(text: str) -> str:
+    """`text` without any user name and password in a URI."""
+    return re.sub(r"//[^/\s]*@", "//", text)
+
+
+def call(server: str, what: str, work: Callable[[], T], progress: Callable[[], int] | None = None) -> T:
+    """What `work` returns; `what` says for the user what it does, such as "reading the alias production".
+
+    `work` runs again while the server doesn't answer, so it must be safe to repeat. While `progress` (bytes
+    that have arrived) grows, time starts anew. Raises RegistryUnreachableError, RegistryError or
+    ModelNotFoundError; errors of this project pass as they are.
+    """
+    limit = timeout_s()
+    deadline = time.monotonic() + limit
+    retrying = Retrying(
+        retry=retry_if_exception_type(RegistryUnreachableError),
+        stop=stop_after_delay(limit),
+        wait=wait_exponential(multiplier=0.2, max=5) + wait_random(0, 0.2),
+        sleep=lambda seconds: time.sleep(max(0.0, min(seconds, deadline - time.monotonic()))),
+        reraise=True,
+    )
+
+    def attempt() -> T:
+        left = max(deadline - time.monotonic(), min(limit, 1.0))
+        try:
+            return _bounded(work, left, limit, progress)
+        except WmsError:
+            raise
+        except Exception as error:
+            raise translate(server, what, error) from error
+
+    with _settings(limit):
+        return retrying(attempt)
+
+
+def translate(server: str, what: str, error: Exception) -> Exception:
+    """The project's error for one of MLflow's; the error itself where it is a bug."""
+    from mlflow.exceptions import MlflowException
+    from requests import HTTPError, RequestException
+
+    status, code = _status(error), getattr(error, "error_code", "")
+    reason = _reason(error)
+    if code in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"):
+        return ModelNotFoundError(f"The model registry at {server} lacks what was asked for while {what}: {reason}.")
+    # Two requests that meet in MLflow's database are answered with 400, though the second would do if repeated.
+    collided = "sqlalche.me" in str(error)
+    if isinstance(error, TimeoutError | ConnectionError) or status in _AGAIN or collided:
+        return RegistryUnreachableError(
+            f"The model registry at {server} doesn't answer while {what}: {reason}. Check that the server runs and "
+            f"that MLFLOW_TRACKING_URI names it, then run this again."
+        )
+    if isinstance(error, MlflowException | HTTPError) and status is not None:
+        hint = {
+            401: "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.",
+            403: "Ask for the right to do it, or look at the server's --allowed-hosts.",
+            404: "Check that MLFLOW_TRACKING_URI names an MLflow server.",
+        }.get(status, "Look into the server's log.")
+        return RegistryError(f"The model registry at {server} refuses {what} ({status}): {reason}. {hint}")
+    if isinstance(error, RequestException):
+        return RegistryUnreachableError(
+            f"The connection to the model registry at {server} broke while {what}: {reason}."
+        )
+    return error
+
+
+def _status(error: Exception) -> int | None:
+    from mlflow.exceptions import MlflowException
+    from requests import HTTPError
+
+    if isinstance(error, HTTPError) and error.response is not None:
+        return int(error.response.status_code)
+    if isinstance(error, MlflowException):
+        # What failed in a download's thread arrives as text; so does a status that isn't JSON.
+        said = re.search(r"\b([45]\d\d) (?:Client|Server) Error|failed with error code ([45]\d\d)", str(error))
+        return int(said[1] or said[2]) if said else int(error.get_http_status_code())
+    return None
+
+
+def _reason(error: BaseException) -> str:
+    """What failed, in one line: of a chain of errors the network's own."""
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, OSError) or type(link).__module__.startswith("urllib3"):
+            error = link
+        link = link.__cause__ or link.__context__
+    lines = [
+        line
+        for line in str(error).strip().splitlines()
+        if line.strip() and not line.startswith(("#####", "(Background"))
+    ]
+    text = lines[-1] if lines else type(error).__name__
+    text = re.sub(r"^\[Errno -?\d+\] |^<[^>]*>: |^[A-Z_]{8,}: ", "", text.strip())
+    return without_credentials(text)[:200].rstrip(". ")
+
+
+def _bounded(work: Callable[[], T], left_s: float, limit_s: float, progress: Callable[[], int] | None) -> T:
+    """Run `work` in a thread, because a server that sends a byte a second defeats every other limit."""
+    done = threading.Event()
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            done.set()
+
+    threading.Thread(target=run, name="mlflow-call", daemon=True).start()
+    deadline, seen = time.monotonic() + left_s, 0
+    while not done.wait(max(0.0, min(1.0, deadline - time.monotonic()))):
+        if progress is not None and (now := progress()) > seen:
+            seen, deadline = now, time.monotonic() + limit_s
+        if time.monotonic() >= deadline:
+            raise TimeoutError(f"no answer within {limit_s:g} seconds")
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+@contextmanager
+def _settings(limit_s: float) -> Iterator[None]:
+    global _users  # noqa: PLW0603 (the environment is one for the whole process, and so is this count)
+    with _lock:
+        if _users == 0:
+            wanted = {
+                "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # the retries are ours
+                "MLFLOW_HTTP_REQUEST_TIMEOUT": str(max(1, min(LONGEST_REQUEST_S, round(limit_s)))),
+                "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+                "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+                "MLFLOW_DISABLE_TELEMETRY": "true",
+            }
+            _ours.update({name: value for name, value in wanted.items() if name not in os.environ})
+            os.environ.update(_ours)
+        _users += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                for name in _ours:
+                    os.environ.pop(name, None)
+                _ours.clear()
+
+
+def shown(uri: str) -> str:
+    """A tracking URI as it may be shown: no credentials, no query."""
+    return without_credentials(urlsplit(uri)._replace(query="", fragment="").geturl())

@@ -1,0 +1,287 @@
+"""The MLflow server as a registry of models: versions, aliases, runs and their artifacts.
+
+No method decides anything. Every method may be repeated. Each raises, in bounded time,
+RegistryUnreachableError (no answer, too late, 5xx), RegistryError (the server refuses) or ModelNotFoundError.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+from wms.errors import ModelNotFoundError, UsageError
+from wms.files import write_atomic
+from wms.registry.mlflow_calls import call, shown
+from wms.registry.types import MODEL
+
+T = TypeVar("T")
+URI = "MLFLOW_TRACKING_URI"
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A registered version; `created_at` is UTC, ISO 8601."""
+
+    version: int
+    run_id: str
+    aliases: tuple[str, ...]
+    tags: dict[str, str]
+    created_at: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """A training run; `status` is MLflow's, such as FINISHED; `ended_at` is UTC, ISO 8601, None while it runs."""
+
+    run_id: str
+    name: str
+    status: str
+    tags: dict[str, str]
+    params: dict[str, str]
+    metrics: dict[str, float]
+    ended_at: str | None = None
+    artifact_uri: str = field(default="", repr=False)
+
+
+class ModelRegistry:
+    """The versions of one registered model on the MLflow server at `uri`, whose credentials are never shown."""
+
+    def __init__(self, uri: str, *, model: str = MODEL) -> None:
+        self.uri, self.model = uri, model
+        self.server = shown(uri)
+        self._clients: list[Any] = []
+        self._repositories: dict[str, Any] = {}  # a new one asks the server what it can do
+
+    @classmethod
+    def from_environment(cls, *, model: str = MODEL) -> ModelRegistry:
+        """The registry that MLFLOW_TRACKING_URI names; raises UsageError where it names none."""
+        if not (uri := os.environ.get(URI)):
+            raise UsageError(f"{URI} isn't set; give the address of the MLflow server, such as http://localhost:5000.")
+        return cls(uri, model=model)
+
+    def versions(self, *, aliases: bool = True) -> tuple[ModelVersion, ...]:
+        """All versions, with their aliases unless nobody wants them, oldest first; none of an unknown model."""
+
+        def work() -> tuple[ModelVersion, ...]:
+            names = self._aliases() if aliases else {}  # a search doesn't answer with them
+            return tuple(sorted((_version(v, names) for v in self._search()), key=lambda v: v.version))
+
+        return self._call("reading the versions", work)
+
+    def alias(self, name: str) -> ModelVersion | None:
+        """The version that has an alias, None where none has it."""
+
+        def work() -> ModelVersion | None:
+            # Not by alias: a missing one is answered like an invalid request.
+            names = self._aliases()
+            return _version(self._client.get_model_version(self.model, names[name]), names) if name in names else None
+
+        return self._call(f"reading the alias {name}", work)
+
+    def run(self, run_id: str) -> RunInfo:
+        """A run by its id; raises ModelNotFoundError."""
+        return self._call(f"reading run {run_id}", lambda: self._run(run_id))
+
+    def find_run(self, name_or_id: str) -> RunInfo:
+        """A run by its id or by its name, such as run_20261121_103000_0a1b2c3d.
+
+        Raises ModelNotFoundError where there is none, UsageError where several have the name.
+        """
+        if _RUN_ID.fullmatch(name_or_id):
+            return self.run(name_or_id)
+        found = [] if re.search(r"['\"`\\]", name_or_id) else self._call("looking for a run", self._named(name_or_id))
+        if not found:
+            raise ModelNotFoundError(f"No run named {name_or_id!r} at {self.server}; was it logged to this server?")
+        if len(found) > 1:
+            ids = ", ".join(run.run_id for run in found)
+            raise UsageError(f"{len(found)} runs at {self.server} are named {name_or_id}; give one's id: {ids}.")
+        return found[0]
+
+    def read_artifact(self, run_id: str, path: str) -> bytes:
+        """The bytes of a run's artifact; raises ModelNotFoundError where it is absent."""
+        with tempfile.TemporaryDirectory(prefix="wms-mlflow-", ignore_cleanup_errors=True) as folder:
+            place = Path(folder)
+
+            def work() -> bytes:
+                size = self._sizes(run_id, path).get(PurePosixPath(path).as_posix())
+                if size is None:
+                    raise ModelNotFoundError(f"Run {run_id} at {self.server} has no artifact {path}.")
+                content = Path(self._artifacts(run_id).download_artifacts(path, folder)).read_bytes()
+                if len(content) != size:
+                    raise ConnectionError(f"{len(content)} of {size} bytes of {path} arrived")
+                return content
+
+            return self._call(f"downloading {path}", work, lambda: _bytes_in(place))
+
+    def download(self, run_id: str, path: str, target: Path) -> None:
+        """Put a run's artifact at `target`, whole or not at all; raises ModelNotFoundError where it is absent,
+        DiskFullError, UnwritableError."""
+        write_atomic(target, self.read_artifact(run_id, path))
+
+    def write_artifact(self, run_id: str, path: str, content: bytes) -> None:
+        """Store bytes as a run's artifact, in place of an earlier one of that path."""
+        where = PurePosixPath(path)
+        folder = where.parent.as_posix()
+        with tempfile.TemporaryDirectory(prefix="wms-mlflow-") as scratch:
+            local = Path(scratch) / where.name
+            local.write_bytes(content)
+            work = lambda: self._artifacts(run_id).log_artifact(str(local), None if folder == "." else folder)  # noqa: E731
+            self._call(f"storing {path}", work)
+
+    def set_run_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags of a run."""
+
+        def work() -> None:
+            for key, value in tags.items():
+                self._client.set_tag(run_id, key, value)
+
+        self._call("setting a run's tags", work)
+
+    def register(self, run_id: str, tags: Mapping[str, str] | None = None) -> ModelVersion:
+        """The version of a run, registered now, with `tags`, if it wasn't; of several the first, so that all agree."""
+
+        def work() -> ModelVersion:
+            if not (known := self._search(run_id)):
+                return _version(self._create(run_id, tags or {}), {})
+            return _version(min(known, key=lambda v: int(v.version)), self._aliases())
+
+        return self._call("registering a version", work)
+
+    def add_version(self, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
+        """A new version with `tags`, which appear together with it; more than one if an answer was lost."""
+        return self._call("adding a version", lambda: _version(self._create(run_id, tags), {}))
+
+    def set_version_tags(self, version: int, tags: Mapping[str, str]) -> None:
+        """Set tags of a version."""
+
+        def work() -> None:
+            for key, value in tags.items():
+                self._client.set_model_version_tag(self.model, str(version), key, value)
+
+        self._call(f"setting the tags of version {version}", work)
+
+    def set_alias(self, name: str, version: int) -> None:
+        """Give an alias to a version, whichever had it: MLflow has no compare-and-set."""
+        work = lambda: self._client.set_registered_model_alias(self.model, name, str(version))  # noqa: E731
+        self._call(f"setting the alias {name}", work)
+
+    def delete_alias(self, name: str) -> None:
+        """Take an alias away; nothing happens where it is absent."""
+
+        def work() -> None:
+            if name in self._aliases():
+                self._client.delete_registered_model_alias(self.model, name)
+
+        self._call(f"deleting the alias {name}", work)
+
+    @property
+    def _client(self) -> Any:
+        if not self._clients:
+            from mlflow import MlflowClient
+
+            self._clients.append(MlflowClient(tracking_uri=self.uri, registry_uri=self.uri))
+        return self._clients[0]
+
+    def _call(self, what: str, work: Callable[[], T], progress: Callable[[], int] | None = None) -> T:
+        return call(self.server, what, work, progress)
+
+    def _aliases(self) -> dict[str, str]:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return dict(self._client.get_registered_model(self.model).aliases)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return {}
+
+    def _search(self, run_id: str | None = None) -> list[Any]:
+        found: list[Any] = []
+        words = f"name='{self.model}'" + (f" and run_id='{run_id}'" if run_id else "")
+        token = None
+        while token != "":
+            page = self._client.search_model_versions(words, max_results=_PAGE, page_token=token)
+            found += page
+            token = page.token or ""
+        return found
+
+    def _create(self, run_id: str, tags: Mapping[str, str]) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        source = f"{self._run(run_id).artifact_uri}/model"
+        create = partial(
+            self._client.create_model_version, self.model, source, run_id, tags=dict(tags), await_creation_for=0
+        )
+        try:
+            return create()
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+        try:
+            self._client.create_registered_model(self.model)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        return create()
+
+    def _run(self, run_id: str) -> RunInfo:
+        return _run_info(self._client.get_run(run_id))
+
+    def _named(self, name: str) -> Callable[[], list[RunInfo]]:
+        def work() -> list[RunInfo]:
+            where = [experiment.experiment_id for experiment in self._client.search_experiments(max_results=_PAGE)]
+            return [_run_info(run) for run in self._client.search_runs(where, f"attributes.run_name = '{name}'")]
+
+        return work
+
+    def _artifacts(self, run_id: str) -> Any:
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        if run_id not in self._repositories:
+            where = self._run(run_id).artifact_uri
+            self._repositories[run_id] = get_artifact_repository(where, tracking_uri=self.uri)
+        return self._repositories[run_id]
+
+    def _sizes(self, run_id: str, path: str) -> dict[str, int]:
+        """The files in an artifact's folder; a missing one and a failed download are told apart by this only."""
+        folder = PurePosixPath(path).parent.as_posix()
+        infos = self._artifacts(run_id).list_artifacts(None if folder == "." else folder)
+        return {info.path: info.file_size or 0 for info in infos if not info.is_dir}
+
+
+def _version(found: Any, aliases: Mapping[str, str]) -> ModelVersion:
+    mine = tuple(sorted(name for name, version in aliases.items() if str(version) == str(found.version)))
+    created = _iso(found.creation_timestamp)
+    return ModelVersion(int(found.version), str(found.run_id), mine, dict(found.tags), created, str(found.status))
+
+
+def _run_info(run: Any) -> RunInfo:
+    info, data = run.info, run.data
+    return RunInfo(
+        run_id=str(info.run_id),
+        name=str(info.run_name),
+        status=str(info.status),
+        tags=dict(data.tags),
+        params=dict(data.params),
+        metrics=dict(data.metrics),
+        ended_at=_iso(info.end_time) if info.end_time else None,
+        artifact_uri=str(info.artifact_uri).rstrip("/"),
+    )
+
+
+def _iso(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

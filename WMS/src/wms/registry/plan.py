@@ -1,0 +1,153 @@
+"""What a promotion means, decided from values alone: may it happen, and what must the registry look like after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from wms.errors import CannotDecideError, NotImprovedError, PromotionLostError
+from wms.registry.chain import Chain
+from wms.registry.ledger import LedgerEntry, Record
+from wms.registry.types import PREVIOUS, PRODUCTION, Means, Verdict
+
+STATUS, ARCHIVED = "status", "archived"
+"""The tag that says whether a version is `production` or `archived`."""
+
+NOTHING = Means(dice=0, iou=0)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The ledger's chain and the version that is Production."""
+
+    chain: Chain
+    production: int | None
+
+    @property
+    def text(self) -> str:
+        """What is Production, and since when, as the beginning of a sentence."""
+        if self.production is None:
+            return "Nothing is Production"
+        head = self.chain.head
+        since = f", promoted by {head.who} at {head.at}" if head and head.to_version == self.production else ""
+        return f"Production is version {self.production}{since}"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a run that is to become Production; the hashes are of its own artifacts."""
+
+    run_id: str
+    weights_sha256: str
+    onnx_sha256: str
+    measured: Means
+    git_commit: str
+    config_hash: str
+    data_version: str
+    training_data_count: int
+    trained_at: str
+    files: Mapping[str, str] = field(default_factory=dict)  # name -> SHA-256 of the card and the run's own files
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A change of Production that somebody may confirm: it holds only while `from_version` is Production."""
+
+    action: Literal["promote", "rollback"]
+    facts: Facts
+    version: int | None  # None: not registered yet
+    from_version: int | None
+    metrics: Means
+    baseline: Means
+    verdict: str
+
+    @property
+    def text(self) -> str:
+        """One sentence for the person who confirms."""
+        target = f"version {self.version}" if self.version is not None else "a new version"
+        before = f"version {self.from_version}" if self.from_version is not None else "nothing"
+        verb = {"promote": "Promote", "rollback": "Roll back to"}[self.action]
+        return (
+            f"{verb} {target} (run {self.facts.run_id}): Production is {before} now; Dice {self.baseline.dice:.4f} -> "
+            f"{self.metrics.dice:.4f}, IoU {self.baseline.iou:.4f} -> {self.metrics.iou:.4f}; {self.verdict}."
+        )
+
+
+def propose(
+    facts: Facts, verdict: Verdict | None, version: int | None, standing: Standing, *, force: str | None = None
+) -> Proposal:
+    """Whether a run may become Production, and the change that this is. `force` is a person's reason.
+
+    Raises CannotDecideError without a verdict about these weights, NotImprovedError, PromotionLostError where
+    Production isn't what the gate compared with; with `force` none of them.
+    """
+    if force is None:
+        verdict = _accepted(facts, verdict, standing)
+    production, chain = standing.production, standing.chain
+    known = chain.about(production) if production is not None else None
+    fits = verdict is not None and verdict.champion_version == production
+    said = f"gate: {verdict.decision}" if verdict else "no verdict of the gate"
+    return Proposal(
+        action="promote",
+        facts=facts,
+        version=version,
+        from_version=production,
+        metrics=verdict.challenger if verdict and verdict.weights_sha256 == facts.weights_sha256 else facts.measured,
+        baseline=verdict.champion if verdict and fits else known.metrics if known else NOTHING,
+        verdict=f"forced: {force} ({said})" if force is not None else verdict_words(verdict),
+    )
+
+
+def verdict_words(verdict: Verdict | None) -> str:
+    """What the ledger says of a verdict that let a run pass."""
+    if verdict is not None and verdict.mode == "off":
+        return f"gate off ({verdict.decision})"
+    return "improved"
+
+
+def _accepted(facts: Facts, verdict: Verdict | None, standing: Standing) -> Verdict:
+    again = f"run `quality-gate.py --run {facts.run_id}` and promote again"
+    if verdict is None:
+        raise CannotDecideError(f"Run {facts.run_id} has no verdict of the gate; {again}.")
+    if (verdict.run_id, verdict.weights_sha256) != (facts.run_id, facts.weights_sha256):
+        raise CannotDecideError(f"The verdict in run {facts.run_id} is about another model; {again}.")
+    if verdict.decision != "improved" and verdict.mode != "off":
+        why = "; ".join(verdict.reasons).rstrip(".") or "its scores aren't better than Production's"
+        raise NotImprovedError(f"The gate didn't let run {facts.run_id} pass: {why}.")
+    if verdict.champion_version != standing.production:
+        compared = "no model" if verdict.champion_version is None else f"version {verdict.champion_version}"
+        raise PromotionLostError(f"{standing.text}, but the gate compared with {compared}; {again}.")
+    return verdict
+
+
+def aliases_after(head: LedgerEntry) -> dict[str, int | None]:
+    """The version that each alias belongs to once an entry is carried out; None: to none."""
+    return {PREVIOUS: head.from_version, PRODUCTION: head.to_version}
+
+
+def lasting_tags(record: Record) -> dict[str, str]:
+    """The tags of a version that no later promotion of another one changes."""
+    means = {"dice": repr(record.metrics.dice), "iou": repr(record.metrics.iou)}
+    names = ("verdict", "data_version", "git_commit", "config_hash", "weights_sha256", "onnx_sha256")
+    return {**means, **{name: str(getattr(record, name)) for name in names}}
+
+
+def tags_after(entries: Sequence[LedgerEntry]) -> dict[int, dict[str, str]]:
+    """The tags of each version that the ledger names, once its newest entry is carried out."""
+    tags: dict[int, dict[str, str]] = {}
+    for entry in entries:
+        if entry.from_version is not None:
+            tags.setdefault(entry.from_version, {})
+        mine = tags.setdefault(entry.to_version, {})
+        mine |= {"promoted": f"{entry.at} by {entry.who}", "ledger_entry": str(entry.seq)}
+        if entry.action == "promote" or "verdict" not in mine:
+            mine |= lasting_tags(entry)
+    for version, mine in tags.items():
+        mine[STATUS] = PRODUCTION if version == entries[-1].to_version else ARCHIVED
+    return tags
+
+
+def changes(wanted: Mapping[str, str], there: Mapping[str, str]) -> dict[str, str]:
+    """The tags that have to be set."""
+    return {key: value for key, value in wanted.items() if there.get(key) != value}

@@ -1,0 +1,255 @@
+"""Which version is Production: promote, roll back, repair. Safe to race, to repeat and to kill anywhere.
+
+One write decides, the entry that `RegistryLedger.add` adds. All else - tags, aliases, the two files of the ledger,
+model-metadata.json - follows from the entries, and whoever comes next brings it in line before doing anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+from wms.errors import LedgerError, ModelNotFoundError, PromotionLostError, UsageError
+from wms.registry import facts as run_facts
+from wms.registry import plan
+from wms.registry.chain import Chain, RegistryLedger, missing_from
+from wms.registry.ledger import Ledger, LedgerEntry, Record, link
+from wms.registry.metadata import METADATA, write_metadata
+from wms.registry.mlflow_store import ModelRegistry, ModelVersion
+from wms.registry.plan import Proposal, Standing
+from wms.registry.types import MODEL, PRODUCTION
+
+_DECIDING = ("start", "settled", "registered", "added")
+_FOLLOWING = ("tags", "previous", "production", "history", "current", "metadata", "archived", "done")
+STEPS = (*_DECIDING, *_FOLLOWING)
+"""What `Desk.step` hears, in this order, each after it has happened."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done; `changed` is False where it had been done before. `entry` is the ledger's newest."""
+
+    changed: bool
+    entry: LedgerEntry
+    text: str
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where promotions are done: a registry, a ledger, model-metadata.json; `step` is for tests."""
+
+    uri: str
+    ledger: Ledger = field(default_factory=Ledger)
+    metadata: Path = METADATA
+    model: str = MODEL
+    step: Callable[[str], None] = lambda _: None
+
+    @cached_property
+    def registry(self) -> ModelRegistry:
+        return ModelRegistry(self.uri, model=self.model)
+
+    @cached_property
+    def entries(self) -> RegistryLedger:
+        return RegistryLedger(self.uri, self.model)
+
+    def settle(self, *, trust_alias: bool = True) -> Standing:
+        """Finish what a killed promotion began, catch up with the registry's ledger, and say what is Production.
+
+        Raises LedgerError where the local ledger contradicts the registry's or, with `trust_alias`, where somebody
+        moved the alias by hand.
+        """
+        self.step("start")
+        chain = self.entries.read()
+        head = chain.head
+        if head is None:
+            missing_from(self.ledger.entries(), chain, str(self.ledger.history), self.registry.server)
+            found = self.registry.alias(PRODUCTION)
+            return Standing(chain, found.version if found else None)
+        if chain.settled and trust_alias and (moved := self._moved(head)):
+            if (now := self.entries.read()).head == head:
+                raise LedgerError(moved)
+            chain = now  # not by hand: another promotion went on between the two reads
+        if chain.settled:
+            self._catch_up(chain)
+        else:
+            chain = self.carry_out(chain)
+        self.step("settled")
+        return Standing(chain, (chain.head or head).to_version)
+
+    def carry_out(self, chain: Chain) -> Chain:
+        """Bring everything in line with the chain; returns the chain, which others may have made longer meanwhile.
+
+        Two processes may do this at once. The one that set an alias last reads the chain after that, so a late
+        writer of an old alias corrects itself.
+        """
+        while (head := chain.head) is not None:
+            there = {version.version: version for version in self.registry.versions()}
+            wanted = plan.tags_after(chain.entries)
+            if head.to_version not in there:
+                raise ModelNotFoundError(
+                    f"Version {head.to_version} is Production after the ledger, but the registry at "
+                    f"{self.registry.server} lacks it; roll back to another one with --rollback --version N."
+                )
+            self._tag(there, {head.to_version: wanted[head.to_version]})
+            self.step("tags")
+            for name, version in plan.aliases_after(head).items():
+                if version is not None and version in there:
+                    self.registry.set_alias(name, version)
+                else:
+                    self.registry.delete_alias(name)
+                self.step(name)
+            self._catch_up(chain)
+            self._tag(there, wanted)
+            self.step("archived")
+            now = self.entries.read()
+            if now.head == head:
+                self.entries.mark_done(now)
+                self.step("done")
+                return now
+            chain = now
+        return chain
+
+    def _tag(self, there: dict[int, ModelVersion], wanted: dict[int, dict[str, str]]) -> None:
+        for version, tags in wanted.items():
+            if version in there and (new := plan.changes(tags, there[version].tags)):
+                self.registry.set_version_tags(version, new)
+                there[version].tags.update(new)
+
+    def _catch_up(self, chain: Chain) -> None:
+        """Append what this clone's ledger lacks, and write the files that follow from it."""
+        where, server = str(self.ledger.history), self.registry.server
+        for entry in missing_from(self.ledger.entries(), chain, where, server):
+            try:
+                self.ledger.append(entry, step=self.step)
+            except LedgerError:
+                if entry not in self.ledger.entries():  # else another process of this clone was quicker
+                    raise
+        if chain.head is not None:
+            self.ledger.write_current(chain.head)
+            if write_metadata(chain.head, self.metadata):
+                self.step("metadata")
+
+    def _moved(self, head: LedgerEntry) -> str:
+        """What is wrong where the alias isn't where the ledger's newest entry put it; else nothing."""
+        found = self.registry.alias(PRODUCTION)
+        if found is not None and found.version == head.to_version:
+            return ""
+        has = f"is at version {found.version}" if found else "is gone"
+        return (
+            f"The alias {PRODUCTION} {has}, but by the ledger version {head.to_version} is Production: somebody "
+            f"changed it by hand. Put it back with `promote-model.py --repair`."
+        )
+
+
+def propose(desk: Desk, run_id: str, *, force: str | None = None) -> Proposal | Outcome:
+    """The promotion of a run, for somebody to confirm; an Outcome where it is Production already.
+
+    Raises what `plan.propose`, `facts.gather` and `Desk.settle` raise.
+    """
+    standing = desk.settle()
+    registry = desk.registry
+    known = [version.version for version in registry.versions() if version.run_id == run_id]
+    head = standing.chain.head
+    if head is not None and head.run_id == run_id:
+        return Outcome(False, head, f"Run {run_id} is Production already: version {head.to_version}, since {head.at}.")
+    facts = run_facts.gather(registry, run_id)
+    verdict = run_facts.read_verdict(registry, run_id)
+    return plan.propose(facts, verdict, min(known, default=None), standing, force=force)
+
+
+def propose_rollback(desk: Desk, version: int | None = None, *, reason: str = "") -> Proposal | Outcome:
+    """The way back to `version`, or to the one that was Production before; an Outcome where it is done already.
+
+    Without `version` it goes back once: repeated, it says so instead of returning to the version it left. Raises
+    UsageError where there is nothing to go back to, ModelNotFoundError or ModelDamagedError where that version
+    can't be served any more.
+    """
+    standing = desk.settle(trust_alias=False)
+    head, production = standing.chain.head, standing.production
+    if head is None:
+        raise UsageError("Nothing was ever promoted here, so there is nothing to roll back to.")
+    if version is None and head.action == "rollback":
+        back = f"from version {head.from_version} to version {head.to_version} at {head.at}"
+        more = "To go to another one, name it: --rollback --version N."
+        return Outcome(False, head, f"Production was rolled back already, {back}. {more}")
+    target = head.from_version if version is None else version
+    if target is None:
+        raise UsageError(f"Version {production} is the first Production, so there is nothing to roll back to.")
+    registry = desk.registry
+    if target == production:
+        desk.carry_out(standing.chain)
+        return Outcome(False, head, f"Version {target} is Production already.")
+    found = next((one for one in registry.versions() if one.version == target), None)
+    if found is None:
+        raise ModelNotFoundError(f"The registry at {registry.server} has no version {target}.")
+    facts = run_facts.gather(registry, found.run_id)
+    known = standing.chain.about(target)
+    means = known.metrics if known else facts.measured
+    words = f"rollback: {reason}" if reason else "rollback"
+    return Proposal("rollback", facts, target, production, means, head.metrics, words)
+
+
+def execute(desk: Desk, proposal: Proposal, *, who: str, github_run: str = "") -> Outcome:
+    """Do what was proposed. Raises PromotionLostError where Production is another version by now."""
+    standing = desk.settle(trust_alias=proposal.action == "promote")
+    chain, facts = standing.chain, proposal.facts
+    if standing.production != proposal.from_version:
+        return _late(standing, proposal)
+    record = _record(proposal, who, github_run)
+    if proposal.version is None:
+        found = desk.registry.register(facts.run_id, plan.lasting_tags(record))
+        record = record.model_copy(update={"to_version": found.version})
+    desk.step("registered")
+    entry = link(record, chain.head)
+    chain = desk.entries.add(entry)
+    desk.step("added")
+    if entry not in chain.entries:
+        return _late(Standing(chain, chain.head.to_version if chain.head else None), proposal)
+    desk.carry_out(chain)
+    before = f"instead of version {entry.from_version}" if entry.from_version is not None else "the first one"
+    return Outcome(True, entry, f"Version {entry.to_version} (run {facts.run_id}) is Production, {before}.")
+
+
+def _record(proposal: Proposal, who: str, github_run: str) -> Record:
+    facts = proposal.facts
+    return Record(
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        who=who,
+        action=proposal.action,
+        from_version=proposal.from_version,
+        to_version=proposal.version or 0,
+        run_id=facts.run_id,
+        weights_sha256=facts.weights_sha256,
+        onnx_sha256=facts.onnx_sha256,
+        metrics=proposal.metrics,
+        baseline=proposal.baseline,
+        verdict=proposal.verdict,
+        git_commit=facts.git_commit,
+        config_hash=facts.config_hash,
+        data_version=facts.data_version,
+        training_data_count=facts.training_data_count,
+        trained_at=facts.trained_at,
+        github_run=github_run,
+        files=dict(facts.files),
+    )
+
+
+def repair(desk: Desk) -> Outcome | None:
+    """Put aliases, tags and files back as the registry's ledger says; None where nothing was ever promoted."""
+    chain = desk.carry_out(desk.settle(trust_alias=False).chain)
+    head = chain.head
+    return Outcome(False, head, f"Everything agrees: Production is version {head.to_version}.") if head else None
+
+
+def _late(standing: Standing, proposal: Proposal) -> Outcome:
+    """Another promotion was quicker: lost, unless it did the same."""
+    head = standing.chain.head
+    if head is not None and head.run_id == proposal.facts.run_id:
+        return Outcome(False, head, f"Run {head.run_id} is Production already: version {head.to_version}.")
+    was = "nothing" if proposal.from_version is None else f"version {proposal.from_version}"
+    raise PromotionLostError(
+        f"{standing.text}, no longer {was}; nothing was changed. Run the gate again, then promote again."
+    )

@@ -1,0 +1,113 @@
+"""Bringing Production to a folder: which version it is, whether it's there, whether files are it, and placing them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from wms.errors import LedgerError, ModelDamagedError, from_os_error
+from wms.files import sha256_file, write_atomic
+from wms.registry.ledger import LedgerEntry
+from wms.registry.lineage import CARD, FILES, ONNX, WEIGHTS
+from wms.registry.weights import check_architecture
+
+STAGING: Final = ".sync"
+"""Folder beside the model's files where new ones wait; a killed sync may leave it, and the next one removes it."""
+
+_REFUSED: Final = "nothing was replaced. Publish the model again, or look at the ledger with check_model.py --lineage"
+
+
+def newer_chain(here: Sequence[LedgerEntry], upstream: Sequence[LedgerEntry]) -> tuple[LedgerEntry, ...]:
+    """The longer of two ledgers that begin alike.
+
+    Raises LedgerError where they part: then two people promoted without knowing of each other.
+    """
+    shared = min(len(here), len(upstream))
+    for one, other in zip(here[:shared], upstream[:shared], strict=True):
+        if one.hash != other.hash:
+            raise LedgerError(
+                f"The ledger here and the one on GitHub differ from entry {one.seq} on; run `git pull`, and keep "
+                "the one that the registry has."
+            )
+    return tuple(here if len(here) >= len(upstream) else upstream)
+
+
+def is_here(folder: Path, entry: LedgerEntry) -> bool:
+    """Whether `folder` holds exactly the files of this ledger entry, by hash."""
+    try:
+        hashes = (sha256_file(folder / WEIGHTS), sha256_file(folder / ONNX))
+        card: Any = json.loads((folder / CARD).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return (
+        hashes == (entry.weights_sha256, entry.onnx_sha256) and isinstance(card, dict) and not _differing(card, entry)
+    )
+
+
+def verify_files(files: Mapping[str, bytes], entry: LedgerEntry, source: str) -> None:
+    """Make sure that downloaded files are this ledger entry's model, whole, and a U-Net as the card says.
+
+    `files` has the names of FILES; `source` says where they came from. Raises ModelDamagedError.
+    """
+    version = f"version {entry.to_version}"
+    for name in FILES:
+        if name not in files:
+            raise ModelDamagedError(f"{source} has no {name} of {version}; {_REFUSED}.")
+    for name, expected in ((WEIGHTS, entry.weights_sha256), (ONNX, entry.onnx_sha256)):
+        found = sha256(files[name]).hexdigest()
+        if found != expected:
+            raise ModelDamagedError(
+                f"{name} from {source} isn't {version}: its SHA-256 is {found[:12]}..., but {expected[:12]}... in the "
+                f"ledger; {_REFUSED}."
+            )
+    try:
+        card: Any = json.loads(files[CARD])
+    except ValueError:
+        card = None
+    if not isinstance(card, dict):
+        raise ModelDamagedError(f"{CARD} from {source} isn't a JSON object; {_REFUSED}.")
+    if differing := _differing(card, entry):
+        raise ModelDamagedError(
+            f"{CARD} from {source} isn't {version}: {differing} differs from the ledger; {_REFUSED}."
+        )
+    check_architecture(files[WEIGHTS], f"{WEIGHTS} from {source}", card)
+
+
+def stage(folder: Path, files: Mapping[str, bytes]) -> Path:
+    """Write verified files beside their place, on the same disk; returns the staging folder.
+
+    Call it while no other process does. Raises DiskFullError or UnwritableError.
+    """
+    staging = folder / STAGING
+    unstage(folder)
+    for name in FILES:
+        write_atomic(staging / name, files[name])
+    return staging
+
+
+def place(folder: Path) -> None:
+    """Move the staged files into place, the card last: a kill in between leaves files that their card denies.
+
+    Raises DiskFullError or UnwritableError.
+    """
+    for name in FILES:
+        try:
+            (folder / STAGING / name).replace(folder / name)
+        except OSError as error:
+            raise from_os_error(error, folder / name) from error
+    unstage(folder)
+
+
+def unstage(folder: Path) -> None:
+    """Remove staged files, also those of a killed sync."""
+    shutil.rmtree(folder / STAGING, ignore_errors=True)
+
+
+def _differing(card: Mapping[str, Any], entry: LedgerEntry) -> str | None:
+    """The first field in which the card isn't the ledger's."""
+    keys = ("weights_sha256", "onnx_sha256", "config_hash", "data_version", "git_commit")
+    return next((key for key in keys if str(card.get(key)) != str(getattr(entry, key))), None)

@@ -1,0 +1,360 @@
+"""The gate's decision from evidence alone: the rule of record, its options, and every refusal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wms.config import GateConfig, parse_config
+from wms.data.versions import DataItem
+from wms.errors import CannotDecideError, ConfigError
+from wms.registry import gate_trust
+from wms.registry.gate import decide, judge
+from wms.registry.gate_types import Evidence, GateReport, Score, ScoredImage, Side
+from wms.registry.types import Means
+
+NOW = "2026-11-21T12:00:00+00:00"
+HERE = "prepared-1"
+RULE = GateConfig()
+
+
+def score(dice: float, marked: float = 0.02) -> Score:
+    return Score(dice, dice / (2 - dice), marked)
+
+
+def side(name: str, version: int | None = None, **changes: Any) -> Side:
+    values = {"weights_sha256": name * 8, "preprocessing": HERE, "input_size": 224}
+    return Side(run_id=name, run_name=f"run_{name}", version=version, **{**values, **changes})
+
+
+def evidence(before: list[float] | None, now: list[float], **changes: Any) -> Evidence:
+    """One image for each Dice of the challenger, `before` of the champion if there is one."""
+    images = tuple(
+        ScoredImage(
+            stem=f"meter_{index}",
+            image_sha256=f"{index:064x}",
+            width=1000 + index,
+            height=1000,
+            coverage=0.01 + index / 1000,
+            challenger=score(dice),
+            champion=None if before is None else score(before[index]),
+        )
+        for index, dice in enumerate(now)
+    )
+    champion = None if before is None else side("old", 7)
+    values = {"test_version": "f" * 64, "preprocessing": HERE, "grid": 512}
+    return Evidence(**{"challenger": side("new"), "champion": champion, "images": images, **values, **changes})
+
+
+def judged(before: list[float] | None, now: list[float], gate: GateConfig = RULE, **changes: Any) -> GateReport:
+    return judge(evidence(before, now, **changes), gate, decided_at=NOW)
+
+
+def test_both_means_higher_is_improved() -> None:
+    report = judged([0.9, 0.8, 0.7], [0.91, 0.79, 0.75])
+    verdict = report.verdict
+    assert verdict.decision == "improved"
+    assert report.passes
+    assert (verdict.champion.dice, verdict.challenger.dice) == pytest.approx((0.8, 2.45 / 3))
+    assert (verdict.run_id, verdict.weights_sha256, verdict.champion_version) == ("new", "new" * 8, 7)
+    assert (verdict.test_images, verdict.test_version, verdict.decided_at) == (3, "f" * 64, NOW)
+    assert [row.stem for row in report.images] == ["meter_1", "meter_0", "meter_2"]
+    assert "Dice 0.8000 -> 0.8167" in report.summary
+    assert GateReport.model_validate_json(report.model_dump_json()) == report
+
+
+def test_one_mean_alone_is_not_enough() -> None:
+    # Dice rises while IoU falls: IoU rewards the single very good image more.
+    before, now = [0.5, 1.0], [0.76, 0.76]
+    assert sum(now) > sum(before)
+    report = judged(before, now)
+    assert report.dice.difference > 0 > report.iou.difference
+    assert report.verdict.decision == "not improved"
+    assert [reason[:8] for reason in report.verdict.reasons] == ["Mean IoU"]
+    assert not report.passes
+
+
+def test_equal_scores_are_not_improved() -> None:
+    report = judged([0.9, 0.3], [0.9, 0.3])
+    assert report.verdict.decision == "not improved"
+    assert (report.dice.difference, report.dice.probability) == (0, 0.5)
+    assert "didn't rise" in report.verdict.reasons[0]
+
+
+def test_the_first_training_passes_and_says_so() -> None:
+    report = judged(None, [0.4, 0.5])
+    assert report.verdict.decision == "improved"
+    assert report.verdict.champion == Means(dice=0, iou=0)
+    assert report.verdict.champion_version is None
+    assert report.verdict.probability is None
+    assert "First training" in report.verdict.reasons[0]
+    assert any("few" in warning for warning in report.verdict.warnings)
+    strict = GateConfig(min_improvement=0.9, min_confidence=0.99, max_regression_per_image=0)
+    assert judged(None, [0.4, 0.5], strict).passes
+    assert not judged(None, [0.0, 0.0]).passes, "no overlap at all isn't better than nothing"
+
+
+def test_min_improvement_is_strict() -> None:
+    before, now = [0.5] * 4, [0.625] * 4
+    assert judged(before, now, GateConfig(min_improvement=0.12)).passes
+    report = judged(before, now, GateConfig(min_improvement=0.125))
+    assert not report.passes
+    assert "by more than 0.125" in report.verdict.reasons[0]
+
+
+def test_min_confidence_asks_for_more_than_luck() -> None:
+    before = [0.9 + 0.002 * (index % 5) for index in range(20)]
+    lucky = [value + (0.05 if index == 0 else -0.001) for index, value in enumerate(before)]
+    better = [value + 0.01 + 0.001 * (index % 3) for index, value in enumerate(before)]
+    assert judged(before, lucky).passes, "by the rule of record"
+    report = judged(before, lucky, GateConfig(min_confidence=0.95))
+    assert not report.passes
+    assert "gate.min_confidence asks for 95.0 %" in report.verdict.reasons[0]
+    assert judged(before, better, GateConfig(min_confidence=0.95)).passes
+
+
+def test_max_regression_per_image_names_the_image() -> None:
+    before, now = [0.9, 0.5, 0.5], [0.6, 0.9, 0.9]
+    assert judged(before, now, GateConfig(max_regression_per_image=0.31)).passes
+    report = judged(before, now, GateConfig(max_regression_per_image=0.2))
+    assert report.verdict.reasons == ("meter_0 lost 0.3000 Dice; gate.max_regression_per_image allows 0.2.",)
+
+
+def test_slices_are_thirds_that_hold_every_image() -> None:
+    before = [0.9] * 12
+    now = [0.5] * 3 + [0.45] + [0.99] * 8
+    report = judged(before, now, GateConfig(slices=("resolution", "coverage")))
+    assert [(part.by, part.images) for part in report.slices] == [("resolution", 4)] * 3 + [("coverage", 4)] * 3
+    lowest = report.slices[0]
+    assert (lowest.lowest, lowest.highest) == pytest.approx((1.0, 1.003))
+    assert lowest.dice.difference == pytest.approx((0.5 * 3 + 0.45) / 4 - 0.9)
+    assert any("Among the 4 test images with 1.00 to 1.00 megapixels" in text for text in report.verdict.warnings)
+    assert judged(before[:5], now[:5], GateConfig(slices=("coverage",))).slices == ()
+
+
+def test_dry_run_reports_and_lets_pass() -> None:
+    report = judged([0.9], [0.8], GateConfig(mode="dry-run"))
+    assert report.verdict.decision == "not improved"
+    assert report.passes
+    assert "dry run: it would fail" in report.summary
+    assert "it would pass" in judged([0.8], [0.9], GateConfig(mode="dry-run")).summary
+    with pytest.raises(CannotDecideError):
+        judged([0.9], [0.95], GateConfig(mode="dry-run"), doubts=("something is odd.",))
+
+
+def test_off_lets_pass_loudly_and_honestly() -> None:
+    off = GateConfig(mode="off")
+    report = judged([0.9], [0.8], off)
+    assert report.passes
+    assert report.verdict.decision == "not improved"
+    assert report.verdict.warnings[0].startswith("THE GATE IS OFF")
+    doubtful = judged([0.9], [0.8], off, doubts=("the split changed.",))
+    assert "With the gate on this would be refused: the split changed." in doubtful.verdict.warnings
+    # Without the champion's scores the baseline isn't 0 in secret.
+    lost = replace(evidence(None, [0.8]), champion=side("old", 7), doubts=("its weights are gone.",))
+    alone = judge(lost, off, decided_at=NOW)
+    assert alone.passes
+    assert alone.verdict.decision == "not improved"
+    assert alone.verdict.champion_version == 7
+    assert "couldn't be scored" in alone.verdict.reasons[0]
+    with pytest.raises(CannotDecideError, match="marks nothing"):
+        judge(evidence([0.5], [0.0], images=(blank("challenger"),)), off, decided_at=NOW)
+
+
+def blank(who: str) -> ScoredImage:
+    (image,) = evidence([0.5], [0.5]).images
+    return replace(image, **{who: score(0.0, marked=0.0)})
+
+
+def broken(who: str) -> ScoredImage:
+    (image,) = evidence([0.5], [0.5]).images
+    return replace(image, **{who: Score(math.nan, math.nan, 0.1)})
+
+
+def unscored() -> ScoredImage:
+    return replace(evidence([0.5], [0.5]).images[0], champion=None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (lambda e: {"images": ()}, "no test image"),
+        (lambda e: {"images": e.images * 2}, "scored twice"),
+        (lambda e: {"images": (broken("challenger"),)}, r"the challenger's score of meter_0 isn't a number \(NaN\)"),
+        (lambda e: {"images": (broken("champion"),)}, r"the champion's score of meter_0 isn't a number \(NaN\)"),
+        (lambda e: {"images": (blank("challenger"),)}, "the challenger run_new marks nothing"),
+        (lambda e: {"images": (blank("champion"),)}, "the Production model, version 7, marks nothing"),
+        (lambda e: {"images": (unscored(),)}, "wasn't scored on every test image"),
+        (lambda e: {"challenger": side("new", preprocessing="older")}, "challenger run_new was trained with .* older"),
+        (lambda e: {"champion": side("old", 7, preprocessing="older")}, "Production model run_old was .* older"),
+        (lambda e: {"doubts": ("one thing.", "another.")}, "one thing. There is more: another."),
+    ],
+)
+def test_what_cannot_be_trusted_is_refused_with_its_reason(
+    changes: Callable[[Evidence], dict[str, Any]], words: str
+) -> None:
+    good = evidence([0.5], [0.6])
+    assert judge(good, RULE, decided_at=NOW).passes
+    with pytest.raises(CannotDecideError, match=words) as caught:
+        judge(replace(good, **changes(good)), RULE, decided_at=NOW)
+    assert str(caught.value).startswith("The gate can't decide: ")
+    assert caught.value.exit_code == 91
+
+
+def test_stored_and_new_scores_stand_side_by_side() -> None:
+    own = frozenset({f"{0:064x}"})
+    champion = side("old", 7, stored=Means(dice=0.7, iou=0.6), own_test=own)
+    report = judged([0.5, 0.9], [0.6, 0.95], champion=champion)
+    assert report.champion is not None
+    assert report.champion.stored == Means(dice=0.7, iou=0.6)
+    assert report.champion.rescored == Means(dice=0.5, iou=0.5 / 1.5)
+    assert report.verdict.champion.dice == pytest.approx(0.7), "the baseline is what it scores now, on all images"
+    (warning,) = [text for text in report.verdict.warnings if "stored" in text]
+    assert "stored a mean Dice of 0.7000, but it scores 0.5000 now on the same images" in warning
+    same = side("old", 7, stored=Means(dice=0.5, iou=0.3), own_test=own)
+    assert not any("stored" in text for text in judged([0.5, 0.9], [0.6, 0.95], champion=same).verdict.warnings)
+
+
+def test_a_small_test_set_is_told() -> None:
+    before = [0.3, 0.9, 0.95, 0.8, 0.99, 0.7]
+    now = [0.8, 0.5, 0.96, 0.9, 0.97, 0.72]
+    (warning,) = [text for text in judged(before, now).verdict.warnings if "too small" in text]
+    assert "6 test images show no improvement below 0." in warning
+    many = [0.9 + 0.01 * (index % 7) for index in range(300)]
+    barely = [value + 0.003 * ((index * 37) % 11 - 4.9) for index, value in enumerate(many)]
+    texts = judged(many, [min(1.0, value) for value in barely]).verdict.warnings
+    assert any("may be luck" in text for text in texts)
+
+
+dices = st.lists(st.tuples(*[st.floats(0.125, 1, width=16)] * 2), min_size=1, max_size=8)
+
+
+@given(dices, st.randoms(use_true_random=False))
+@settings(deadline=None, max_examples=15)
+def test_the_order_of_the_images_is_irrelevant(pairs: list[tuple[float, float]], random: Any) -> None:
+    found = evidence([before for before, _ in pairs], [now for _, now in pairs])
+    shuffled = list(found.images)
+    random.shuffle(shuffled)
+    gate = GateConfig(slices=("coverage",), min_confidence=0.5)
+    forth = judge(found, gate, decided_at=NOW)
+    assert judge(replace(found, images=tuple(shuffled)), gate, decided_at=NOW) == forth
+
+
+@given(dices, st.sampled_from([0.0, 0.5, 0.95]), st.sampled_from([0.0, 0.01]))
+@settings(deadline=None, max_examples=15)
+def test_never_do_both_sides_improve_on_each_other(
+    pairs: list[tuple[float, float]], confidence: float, improvement: float
+) -> None:
+    gate = GateConfig(min_confidence=confidence, min_improvement=improvement)
+    one, other = [before for before, _ in pairs], [now for _, now in pairs]
+    forth, back = judged(one, other, gate), judged(other, one, gate)
+    assert not (forth.passes and back.passes)
+    assert forth.dice.difference == -back.dice.difference
+    assert forth.dice.probability == pytest.approx(1 - (back.dice.probability or 0))
+    if not confidence and not improvement:
+        both = forth.dice.difference * forth.iou.difference > 0
+        assert (forth.passes or back.passes) == both
+
+
+@given(dices)
+@settings(deadline=None, max_examples=20)
+def test_a_model_never_improves_on_itself(pairs: list[tuple[float, float]]) -> None:
+    same = [before for before, _ in pairs]
+    assert decide(evidence(same, same), RULE, decided_at=NOW).decision == "not improved"
+
+
+def test_a_stricter_gate_lets_no_more_pass() -> None:
+    before = [0.5 + 0.02 * index for index in range(20)]
+    now = [value + 0.02 * ((index * 7) % 5 - 1.5) for index, value in enumerate(before)]
+    passed = [judged(before, now, GateConfig(min_confidence=share)).passes for share in (0, 0.5, 0.9, 0.99, 0.9999)]
+    assert passed == sorted(passed, reverse=True)
+    assert passed[0]
+
+
+# ---- what each model has seen
+
+
+def item(index: int, split: str, mask: int = 0) -> DataItem:
+    return DataItem(f"meter_{index}", f"{index:064x}", f"{mask:064x}", split)
+
+
+TEST = (item(1, "test"), item(2, "test"))
+
+
+def test_leaks_are_found_by_content_whatever_the_name() -> None:
+    clean = (*TEST, item(3, "train"))
+    assert gate_trust.leaks(TEST, clean, "the challenger") == []
+    for split in ("train", "val"):
+        renamed = DataItem("another name", f"{2:064x}", f"{9:064x}", split)
+        (text,) = gate_trust.leaks(TEST, (*clean, renamed), "the challenger")
+        assert text.startswith("the challenger was trained on meter_2, which is in the test set")
+    assert gate_trust.leaks(TEST, (item(1, "excluded"),), "the challenger") == []
+
+
+def test_a_test_split_may_grow_but_not_lose() -> None:
+    assert gate_trust.moved(TEST, (item(1, "test"), item(3, "train"))) == []
+    (text,) = gate_trust.moved(TEST, (item(1, "test"), item(8, "test")))
+    assert "meter_8 is no longer in the challenger's test set" in text
+
+
+def test_the_split_record_has_to_agree() -> None:
+    items = (*TEST, item(3, "train"))
+    record: dict[str, Any] = {item.image_sha256: item.split for item in items}
+    assert gate_trust.contradictions(TEST, items, record) == []
+    for other in ("train", None):
+        changed = {**record, TEST[0].image_sha256: other}
+        assert "doesn't hold meter_1 as test" in gate_trust.contradictions(TEST, items, changed)[0]
+    frozen = {**record, f"{3:064x}": "test"}
+    assert (
+        "holds meter_3 as test, but the challenger was trained on it"
+        in gate_trust.contradictions(TEST, items, frozen)[0]
+    )
+
+
+def test_redrawn_masks_are_noted() -> None:
+    assert gate_trust.redrawn(TEST, (item(1, "test"), item(2, "test", mask=5))) == ("meter_2",)
+    assert gate_trust.redrawn(TEST, (item(1, "test"),)) == ()
+
+
+# ---- the settings
+
+
+def recipe(**gate: Any) -> dict[str, Any]:
+    return {"name": "x", "training": {"stages": [{"size": 32, "epochs": 1}]}, "gate": gate}
+
+
+def test_a_recipe_may_hold_a_gate_and_its_hash_does_not_change() -> None:
+    plain = parse_config({key: value for key, value in recipe().items() if key != "gate"}, "test")
+    strict = parse_config(recipe(mode="dry-run", min_confidence=0.95, slices=["coverage"]), "test")
+    assert strict.gate.min_confidence == 0.95
+    assert plain.gate == GateConfig()
+    assert strict.hash == plain.hash
+
+
+def test_a_bare_off_in_yaml_means_off() -> None:
+    import yaml
+
+    assert parse_config(recipe(**yaml.safe_load("mode: off")), "test").gate.mode == "off"
+
+
+@pytest.mark.parametrize(
+    ("gate", "words"),
+    [
+        ({"mode": "on"}, "gate.mode"),
+        ({"mode": True}, "gate.mode"),
+        ({"min_confidence": 1.0}, "gate.min_confidence"),
+        ({"min_confidence": 95}, "gate.min_confidence"),
+        ({"max_regression_per_image": -0.1}, "gate.max_regression_per_image"),
+        ({"slices": ["colour"]}, "gate.slices"),
+        ({"min_improvment": 0.1}, "did you mean 'min_improvement'"),
+    ],
+)
+def test_a_wrong_setting_is_refused(gate: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        parse_config(recipe(**gate), "test")

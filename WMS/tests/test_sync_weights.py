@@ -1,0 +1,97 @@
+"""A production.pth is read without torch and without running anything in it; what isn't a U-Net is refused."""
+
+from __future__ import annotations
+
+import collections
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from wms.errors import ModelDamagedError
+from wms.model import CHANNELS, PARAMETERS, UNet
+from wms.registry.weights import check_architecture, count_parameters, read_shapes, unet_shapes
+
+SMALL = (2, 3, 4, 5, 6)
+
+
+def saved(value: Any, **settings: Any) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(value, buffer, **settings)
+    return buffer.getvalue()
+
+
+def card(channels: tuple[int, ...] = SMALL) -> dict[str, Any]:
+    return {"channels": list(channels), "parameters": count_parameters(unet_shapes(channels))}
+
+
+@pytest.mark.parametrize("channels", [CHANNELS, SMALL, (4, 8)])
+def test_shapes_are_those_of_the_real_network(channels: tuple[int, ...]) -> None:
+    model = UNet(channels)
+    real = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    assert unet_shapes(channels) == real
+    content = saved(dict(model.state_dict()))
+    assert read_shapes(content, "production.pth") == real
+    assert count_parameters(real) == sum(parameter.numel() for parameter in model.parameters())
+    check_architecture(content, "production.pth", card(channels))
+
+
+def test_the_default_network_has_the_published_size() -> None:
+    assert count_parameters(unet_shapes(CHANNELS)) == PARAMETERS
+
+
+def test_another_architecture_is_refused_by_its_first_tensor() -> None:
+    content = saved(dict(UNet((2, 3, 4, 5, 8)).state_dict()))
+    with pytest.raises(ModelDamagedError, match=r"decoder\.0\.0\.weight should be \(5, 11, 3, 3\), but is \(5, 13"):
+        check_architecture(content, "production.pth", card())
+    state = dict(UNet(SMALL).state_dict())
+    del state["head.bias"]
+    with pytest.raises(ModelDamagedError, match=r"head\.bias should be \(1,\), but is absent"):
+        check_architecture(saved(state), "production.pth", card())
+    with pytest.raises(ModelDamagedError, match="parameters, but its card says 7"):
+        check_architecture(saved(dict(UNet(SMALL).state_dict())), "x", {**card(), "parameters": 7})
+    for channels in (None, [], [2], ["2", "3"], [0, 1]):
+        with pytest.raises(ModelDamagedError, match="names no channels"):
+            check_architecture(content, "x", {"channels": channels})
+
+
+class Poison:
+    """What a malicious pickle does: it calls a function while it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_code_in_the_file_is_never_run(tmp_path: Path) -> None:
+    target = tmp_path / "made by the file"
+    content = saved({"head.bias": Poison(target)})
+    with pytest.raises(ModelDamagedError, match=r"asks for (posix|nt)\.mkdir"):
+        read_shapes(content, "production.pth")
+    assert not target.exists()
+
+
+def test_what_is_no_plain_state_dict() -> None:
+    state = dict(UNet(SMALL).state_dict())
+    good = saved(state)
+    refused = {
+        "nothing": b"",
+        "text": b"not a model",
+        "cut": good[: len(good) // 2],
+        "the old format": saved(state, _use_new_zipfile_serialization=False),
+        "a whole module": saved(nn.Linear(2, 2)),
+        "a checkpoint": saved({"model": state, "epoch": 3}),
+        "half precision": saved({key: value.half() for key, value in state.items()}),
+        "a list": saved([torch.zeros(2)]),
+    }
+    for what, content in refused.items():
+        with pytest.raises(ModelDamagedError, match="isn't a plain state_dict"):
+            read_shapes(content, what)
+    ordered = collections.OrderedDict(state)
+    assert read_shapes(saved(ordered), "an ordered one") == read_shapes(good, "a plain one")

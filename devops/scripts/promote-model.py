@@ -1,0 +1,16 @@
+#!/usr/bin/env python3
+"""Change which model is Production: see docs/promotion.md and `promote-model.py --help`."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+if importlib.util.find_spec("wms_ops") is None:
+    root = Path(__file__).resolve().parents[2]
+    sys.path[:0] = [str(root / "WMS" / "src"), str(root / "devops" / "src")]
+
+from wms.errors import run_main
+from wms_ops.promotion.cli import promote_main
+
+if __name__ == "__main__":
+    sys.exit(run_main(promote_main))

@@ -1,0 +1,16 @@
+#!/usr/bin/env python3
+"""Decide whether a run may replace the Production model: see docs/gate.md and `quality-gate.py --help`."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+if importlib.util.find_spec("wms_ops") is None:
+    root = Path(__file__).resolve().parents[2]
+    sys.path[:0] = [str(root / "WMS" / "src"), str(root / "devops" / "src")]
+
+from wms.errors import run_main
+from wms_ops.gate.cli import main
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))

@@ -1,0 +1,147 @@
+"""The command line of the gate: `devops/scripts/quality-gate.py --run RUN`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from wms.config import RunConfig, load_config
+from wms.errors import CannotDecideError, NotImprovedError, UsageError, WmsError
+from wms.files import write_atomic
+from wms.paths import ROOT, from_root
+from wms.registry.gate import judge
+from wms.registry.gate_types import GateReport
+from wms.registry.ledger import FOLDER
+from wms.registry.mlflow_store import ModelRegistry
+from wms.registry.types import VERDICT_FILE
+from wms_ops.gate.evidence import gather
+from wms_ops.gate.page import render
+from wms_ops.gate.report import markdown, stopped, terminal
+
+REPORT_FILE = "gate/report.json"
+"""Where a run keeps its newest GateReport, among its artifacts."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Compare a run with the Production model and keep the verdict in the run; returns 0 if it may be promoted.
+
+    Raises NotImprovedError, CannotDecideError, RegistryUnreachableError, RegistryError and, for mistakes in the
+    arguments, UsageError, ConfigError, ModelNotFoundError.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        return _run(arguments, _config(arguments))
+    except WmsError as error:
+        if arguments.report and not isinstance(error, NotImprovedError):
+            write_atomic(arguments.report, stopped(error))
+        raise
+
+
+def _run(arguments: argparse.Namespace, config: RunConfig) -> int:
+    registry = ModelRegistry.from_environment()
+    try:
+        with _progress() as on_progress:
+            gathered = gather(registry, arguments.run, config, ledger=arguments.ledger, on_progress=on_progress)
+        decided_at = datetime.now(UTC).isoformat(timespec="seconds")
+        report = judge(gathered.evidence, config.gate, decided_at=decided_at)
+    except CannotDecideError as error:
+        _remember_refusal(registry, arguments.run, error)
+        if config.gate.mode != "dry-run":
+            raise
+        print(f"dry run: the gate would refuse with {error.exit_code}. {error}", file=sys.stderr)
+        if arguments.report:
+            write_atomic(arguments.report, stopped(error))
+        return 0
+    keep(registry, report)
+    if arguments.report:
+        write_atomic(arguments.report, markdown(report))
+    if arguments.html:
+        write_atomic(arguments.html, render(report, gathered, config))
+    if arguments.json:
+        print(report.model_dump_json(indent=2))
+    else:
+        print(terminal(report))
+    if not report.passes:
+        raise NotImprovedError(f"{report.summary} {report.verdict.reasons[0]}")
+    return 0
+
+
+def keep(registry: ModelRegistry, report: GateReport) -> None:
+    """Store verdict and report in the challenger's run, and its gist as tags. Safe to repeat."""
+    verdict = report.verdict
+    registry.write_artifact(verdict.run_id, REPORT_FILE, report.model_dump_json(indent=2).encode())
+    registry.write_artifact(verdict.run_id, VERDICT_FILE, verdict.model_dump_json(indent=2).encode())
+    values = {
+        "decision": verdict.decision,
+        "mode": verdict.mode,
+        "champion_version": "none" if verdict.champion_version is None else str(verdict.champion_version),
+        "challenger_dice": f"{verdict.challenger.dice:.6f}",
+        "challenger_iou": f"{verdict.challenger.iou:.6f}",
+        "champion_dice": f"{verdict.champion.dice:.6f}",
+        "champion_iou": f"{verdict.champion.iou:.6f}",
+        "test_images": str(verdict.test_images),
+        "test_version": verdict.test_version,
+        "probability": "none" if verdict.probability is None else f"{verdict.probability:.4f}",
+        "decided_at": verdict.decided_at,
+        "reason": verdict.reasons[0],
+    }
+    registry.set_run_tags(verdict.run_id, {f"gate.{name}": value for name, value in values.items()})
+
+
+def _remember_refusal(registry: ModelRegistry, run: str, error: CannotDecideError) -> None:
+    """Note in the run that its newest comparison was refused: an earlier verdict may still lie beside it."""
+    run_id = registry.find_run(run).run_id
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    tags = {"gate.decision": "cannot decide", "gate.reason": str(error)[:4000], "gate.decided_at": now}
+    registry.set_run_tags(run_id, tags)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="quality-gate.py",
+        description="Compare a run's model with the Production model on the same test images, both scored now.",
+        epilog="Exit codes: 0 improved, 90 not improved, 91 can't decide, 92 no answer of the registry; docs/gate.md.",
+    )
+    parser.add_argument(
+        "--run", required=True, metavar="RUN", help="the challenger: a run's id, or its name run_2026..."
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON, and nothing else")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the report as Markdown, for a pull request")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures of what changed most")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=ROOT / "WMS/configs/train.yaml",
+        help="recipe with the gate's settings (default %(default)s)",
+    )
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder with images/ and masks/, not the recipe's")
+    parser.add_argument("--splits", type=Path, metavar="FILE", help="record of the splits, not the recipe's")
+    parser.add_argument("--ledger", type=Path, default=FOLDER, metavar="DIR", help="where the ledger lies")
+    return parser
+
+
+def _config(arguments: argparse.Namespace) -> RunConfig:
+    if arguments.data and not arguments.splits:
+        raise UsageError("--data needs --splits FILE as well: each data set has its own record of splits.")
+    config = load_config(arguments.config)
+    return config.with_changes(
+        data__folder=str(arguments.data or from_root(config.data.folder)),
+        data__splits_file=str(arguments.splits or from_root(config.data.splits_file)),
+        data__cache_folder=str(from_root(config.data.cache_folder)),
+    )
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error that takes (done, total); none where that is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("Scoring test images", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,137 @@
+"""Collects everything that the gate decides from: both models, scored now, and every reason for doubt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wms.config import RunConfig
+from wms.data.pairs import Pair
+from wms.data.splits import SplitRecord
+from wms.data.versions import DataItem, data_version
+from wms.errors import CannotDecideError, ModelNotFoundError
+from wms.inference.predictor import PREPROCESSING
+from wms.registry import gate_trust
+from wms.registry.gate import CANNOT, refusal
+from wms.registry.gate_types import Evidence, Side
+from wms.registry.ledger import Ledger, LedgerEntry
+from wms.registry.mlflow_store import ModelRegistry, ModelVersion
+from wms.registry.types import PRODUCTION
+from wms_ops.gate.images import find_files
+from wms_ops.gate.models import Contestant, fetch
+from wms_ops.gate.scoring import score_images
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The evidence, and what pictures of it are made from."""
+
+    evidence: Evidence
+    challenger: Contestant
+    champion: Contestant | None
+    files: Mapping[DataItem, Pair]
+
+
+def gather(
+    registry: ModelRegistry,
+    run: str,
+    config: RunConfig,
+    *,
+    ledger: Path,
+    threads: int | None = None,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Gathered:
+    """Score the run (its id or name) and the Production model on the challenger's test images.
+
+    `config` says where data set and split record lie and on which grid masks are compared; its gate.mode off turns
+    what speaks against the champion only into doubts. `ledger` is the folder of the ledger of promotions. Raises
+    CannotDecideError, SplitError, LedgerError, ModelNotFoundError for an unknown run, RegistryUnreachableError,
+    RegistryError.
+    """
+    version, entry = _production(registry, ledger)
+    challenger = fetch(registry, registry.find_run(run), None, threads=threads)
+    test = gate_trust.test_images(challenger.items)
+    record = {line.sha256: line.split for line in SplitRecord(config.data.splits_file).entries}
+    doubts = gate_trust.contradictions(test, challenger.items, record)
+    doubts += gate_trust.leaks(test, challenger.items, "the challenger")
+    champion, notes = None, []
+    if version is not None:
+        try:
+            champion = _champion(registry, version, threads)
+            doubts += _doubts_about(champion, test, entry)
+            notes += _notes_about(champion, test)
+        except CannotDecideError as error:
+            doubts.append(str(error).removeprefix(CANNOT))
+    if doubts and config.gate.mode != "off":
+        raise refusal(*doubts)  # before minutes of scoring
+    files = find_files(test, config.data.folder, config.data.cache_folder / "hashes.json")
+    images = score_images(
+        files,
+        challenger.predictor,
+        champion.predictor if champion else None,
+        data=config.data,
+        grid=config.evaluation.grid,
+        on_progress=on_progress,
+    )
+    evidence = Evidence(
+        challenger=challenger.side,
+        champion=champion.side if champion else None if version is None else _unknown(version),
+        images=images,
+        test_version=data_version(test),
+        preprocessing=PREPROCESSING,
+        grid=config.evaluation.grid,
+        doubts=tuple(doubts),
+        notes=tuple(notes),
+    )
+    return Gathered(evidence, challenger, champion, files)
+
+
+def _doubts_about(champion: Contestant, test: Sequence[DataItem], entry: LedgerEntry | None) -> list[str]:
+    side = champion.side
+    doubts = gate_trust.leaks(test, champion.items, "the Production model")
+    doubts += gate_trust.moved(test, champion.items)
+    if entry and entry.to_version == side.version and entry.weights_sha256 != side.weights_sha256:
+        doubts.append(
+            f"version {side.version} holds other weights than those which were promoted, says the ledger; look into it "
+            "with `python WMS/scripts/check_model.py`."
+        )
+    return doubts
+
+
+def _notes_about(champion: Contestant, test: Sequence[DataItem]) -> list[str]:
+    notes = []
+    if redrawn := gate_trust.redrawn(test, champion.items):
+        notes.append(
+            f"Masks were redrawn since the Production model was trained ({len(redrawn)}, {redrawn[0]} among them); "
+            "both models are compared with the new ones."
+        )
+    return notes
+
+
+def _production(registry: ModelRegistry, ledger: Path) -> tuple[ModelVersion | None, LedgerEntry | None]:
+    """The Production version, None only if nothing was ever promoted; and the ledger's newest entry."""
+    version = registry.alias(PRODUCTION)
+    entry = Ledger(ledger).current()
+    if version is None and entry is not None:
+        raise refusal(
+            f"the ledger has version {entry.to_version} as Production, but {registry.server} "
+            "has no model of that name or alias; run `promote-model.py --repair`, or set MLFLOW_TRACKING_URI right."
+        )
+    return version, entry
+
+
+def _unknown(version: ModelVersion) -> Side:
+    """A Production model that couldn't be fetched."""
+    return Side(version.run_id, "unknown", version.version, "unknown", PREPROCESSING, 0)
+
+
+def _champion(registry: ModelRegistry, version: ModelVersion, threads: int | None) -> Contestant:
+    try:
+        run = registry.run(version.run_id)
+    except ModelNotFoundError as error:
+        raise refusal(
+            f"the run {version.run_id} of the Production model, version {version.version}, is "
+            "gone; restore it in MLflow, or promote with `promote-model.py --force REASON`."
+        ) from error
+    return fetch(registry, run, version.version, threads=threads)

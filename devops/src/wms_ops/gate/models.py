@@ -1,0 +1,101 @@
+"""Fetches what the gate needs of a run: its model, checked by hash, and the list of the images it was trained on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from wms.data.versions import DATA_MANIFEST, DataItem
+from wms.errors import ModelDamagedError, ModelNotFoundError, TrackingError
+from wms.inference.predictor import CARD, FIRST_PREPROCESSING, ONNX, WEIGHTS, Predictor
+from wms.registry.gate import refusal
+from wms.registry.gate_trust import test_images
+from wms.registry.gate_types import Side
+from wms.registry.mlflow_store import ModelRegistry, RunInfo
+from wms.registry.types import Means
+
+MODEL_FOLDER: Final = "model"
+"""Where a run keeps its model, among its artifacts."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One of the two models, ready to predict, with the data of its run."""
+
+    side: Side
+    items: tuple[DataItem, ...]
+    predictor: Predictor
+
+
+def fetch(registry: ModelRegistry, run: RunInfo, version: int | None, *, threads: int | None = None) -> Contestant:
+    """Download a run's model and its data.jsonl.
+
+    Raises CannotDecideError where one of them is missing, damaged or about something else; RegistryUnreachableError
+    or RegistryError.
+    """
+    who = "the challenger" if version is None else f"the Production model, version {version},"
+    if run.status != "FINISHED":
+        raise refusal(
+            f"{who} run {run.name} is {run.status.lower()}, not finished; wait for its end, or "
+            "send the rest of it with `python -m wms.training.mlflow_sync`."
+        )
+    predictor = _load(registry, run, who, threads)
+    items, version_of_data = _items(registry, run, who)
+    for where, named in (("run", run.tags.get("data_version")), ("model", predictor.card.get("data_version"))):
+        if named != version_of_data:
+            raise refusal(
+                f"{DATA_MANIFEST} of {who} run {run.name} isn't the data that its {where} names "
+                f"({version_of_data[:12]}, not {str(named)[:12]}); restore that artifact, or train again."
+            )
+    side = Side(
+        run_id=run.run_id,
+        run_name=run.name,
+        version=version,
+        weights_sha256=predictor.weights_sha256,
+        preprocessing=str(predictor.card.get("preprocessing", FIRST_PREPROCESSING)),
+        input_size=predictor.input_size,
+        stored=_stored(run),
+        own_test=frozenset(item.image_sha256 for item in test_images(items)),
+    )
+    return Contestant(side, items, predictor)
+
+
+def _load(registry: ModelRegistry, run: RunInfo, who: str, threads: int | None) -> Predictor:
+    """The run's model, from a temporary folder that is gone afterwards: it is in memory then."""
+    with tempfile.TemporaryDirectory(prefix="wms-gate-") as scratch:
+        folder = Path(scratch) / run.name
+        try:
+            for name in (CARD, WEIGHTS, ONNX):
+                registry.download(run.run_id, f"{MODEL_FOLDER}/{name}", folder / name)
+            return Predictor(folder, threads=threads)
+        except (ModelNotFoundError, ModelDamagedError) as error:
+            # The temporary folder means nothing to the reader.
+            reason = str(error).replace(f"{folder}", f"{run.name}/{MODEL_FOLDER}")
+            raise refusal(f"{who} can't be loaded. {reason}") from error
+
+
+def _items(registry: ModelRegistry, run: RunInfo, who: str) -> tuple[tuple[DataItem, ...], str]:
+    """The images that a run used, and the SHA-256 of that list."""
+    try:
+        content = registry.read_artifact(run.run_id, DATA_MANIFEST)
+    except ModelNotFoundError as error:
+        raise refusal(
+            f"{who} run {run.name} doesn't say which images it was trained on. Train it again, "
+            f"or store the manifest that lies beside its run folder, manifests/{run.tags.get('data_version')}.jsonl, "
+            f"as its artifact {DATA_MANIFEST}."
+        ) from error
+    try:
+        items = tuple(DataItem(**json.loads(line)) for line in content.decode("utf-8").splitlines())
+    except (ValueError, TypeError, TrackingError) as error:
+        raise refusal(f"{DATA_MANIFEST} of {who} run {run.name} is damaged; restore that artifact.") from error
+    return items, hashlib.sha256(content).hexdigest()
+
+
+def _stored(run: RunInfo) -> Means | None:
+    values = [run.metrics.get(f"final_test_{name}") for name in ("dice", "iou")]
+    dice, iou = (value if value is not None and 0 <= value <= 1 else None for value in values)
+    return None if dice is None or iou is None else Means(dice=dice, iou=iou)

@@ -1,0 +1,145 @@
+"""The gate's report as Markdown for a pull request, and as a few lines for a terminal. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from wms.registry.gate_types import Change, GateReport, ImageChange
+
+SHOWN: Final = 5
+"""Images that lost most and that gained most, in the tables."""
+
+
+def terminal(report: GateReport) -> str:
+    """The verdict, its reasons and warnings as plain lines."""
+    lines = [report.summary, *report.verdict.reasons]
+    for name, change in (("Dice", report.dice), ("IoU", report.iou)):
+        if change.low is not None and change.high is not None:
+            lines.append(
+                f"{name}: {change.difference:+.4f}, 95 % interval {change.low:+.4f} to {change.high:+.4f}, "
+                f"{_percent(change.probability)} of the bootstrap samples ahead, better at all with "
+                f"{_percent(change.confidence)} confidence."
+            )
+    return "\n".join([*lines, *(f"warning: {text}" for text in report.verdict.warnings)])
+
+
+def markdown(report: GateReport) -> str:
+    """The whole report for a pull request, without pictures."""
+    verdict = report.verdict
+    heading = {"improved": "improved", "not improved": "not improved"}[verdict.decision]
+    return "\n".join(
+        [
+            f"## Quality gate: {heading}",
+            "",
+            _safe(report.summary),
+            "",
+            *(f"- {_safe(reason)}" for reason in verdict.reasons),
+            "",
+            *_warnings(report),
+            *_means(report),
+            "",
+            *_images(report),
+            *_slices(report),
+            *_models(report),
+        ]
+    )
+
+
+def stopped(error: Exception) -> str:
+    """The Markdown for a gate that could not decide, or not reach what it needs."""
+    return f"## Quality gate: no verdict\n\n{_safe(str(error))}\n"
+
+
+def _warnings(report: GateReport) -> Iterator[str]:
+    if report.verdict.warnings:
+        yield from ("**Warnings**", "", *(f"- {_safe(text)}" for text in report.verdict.warnings), "")
+
+
+def _means(report: GateReport) -> Iterator[str]:
+    yield "| mean over the test images | champion | challenger | difference | 95 % interval | ahead | detectable |"
+    yield "|---|---:|---:|---:|---:|---:|---:|"
+    for name, change in (("Dice", report.dice), ("IoU", report.iou)):
+        yield f"| {name} | {_change(change)} | {_optional(change.detectable)} |"
+    yield ""
+    yield (
+        f"{report.verdict.test_images} test images, masks compared on a grid of {report.grid} x {report.grid}. "
+        "*Ahead*: share of bootstrap samples of the images in which the challenger leads. *Detectable*: the smallest "
+        "improvement that so many images show in 8 of 10 comparisons, at the gate's confidence or 95 %."
+    )
+
+
+def _change(change: Change) -> str:
+    interval = "" if change.low is None or change.high is None else f"{change.low:+.4f} to {change.high:+.4f}"
+    return (
+        f"{change.champion:.4f} | {change.challenger:.4f} | {change.difference:+.4f} | {interval} | "
+        f"{_percent(change.probability)}"
+    )
+
+
+def _images(report: GateReport) -> Iterator[str]:
+    if report.champion is None:
+        yield from _image_table("Lowest scores", report.images[:SHOWN])
+        return
+    lost = [image for image in report.images if (image.difference or 0.0) < 0]
+    gained = [image for image in reversed(report.images) if (image.difference or 0.0) > 0]
+    same = len(report.images) - len(lost) - len(gained)
+    yield f"{len(gained)} images got better, {len(lost)} got worse, {same} stayed equal."
+    yield ""
+    yield from _image_table("Lost most", lost[:SHOWN])
+    yield from _image_table("Gained most", gained[:SHOWN])
+
+
+def _image_table(title: str, images: Sequence[ImageChange]) -> Iterator[str]:
+    if not images:
+        return
+    yield f"| {title.lower()} (Dice) | champion | challenger | difference |"
+    yield "|---|---:|---:|---:|"
+    for image in images:
+        before = _optional(image.champion.dice if image.champion else None)
+        change = "" if image.difference is None else f"{image.difference:+.4f}"
+        yield f"| {_safe(image.stem)} | {before} | {image.challenger.dice:.4f} | {change} |"
+    yield ""
+
+
+def _slices(report: GateReport) -> Iterator[str]:
+    if not report.slices:
+        return
+    yield "| slice (Dice) | images | champion | challenger | difference | 95 % interval | ahead |"
+    yield "|---|---:|---:|---:|---:|---:|---:|"
+    for part in report.slices:
+        yield f"| {part.range} | {part.images} | {_change(part.dice)} |"
+    yield ""
+
+
+def _models(report: GateReport) -> Iterator[str]:
+    yield "| model | run | version | input | Dice stored by its run | Dice now, same images | Dice now, all |"
+    yield "|---|---|---:|---:|---:|---:|---:|"
+    for name, facts in (("champion", report.champion), ("challenger", report.challenger)):
+        if facts:
+            means = (facts.stored, facts.rescored, facts.scored)
+            figures = " | ".join(_optional(mean.dice if mean else None) for mean in means)
+            version = "" if facts.version is None else str(facts.version)
+            yield f"| {name} | {_safe(facts.run_name)} | {version} | {facts.input_size} | {figures} |"
+    yield ""
+    yield (
+        f"Test version `{report.verdict.test_version[:12]}`, decided at {report.verdict.decided_at}, mode "
+        f"{report.verdict.mode}. The verdict rests on the scores of now; stored ones are for comparison only."
+    )
+    yield ""
+
+
+def _optional(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f} %"
+
+
+def _safe(text: str) -> str:
+    """File names are a user's: nothing in them may become a table cell, a tag, a link or a mention."""
+    escaped = "".join(f"\\{sign}" if sign in "\\`*_[]|#" else sign for sign in text)
+    for sign, entity in (("<", "&lt;"), (">", "&gt;"), ("@", "&#64;"), ("://", "&#58;//")):
+        escaped = escaped.replace(sign, entity)
+    return " ".join(escaped.split())

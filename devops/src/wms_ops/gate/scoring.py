@@ -1,0 +1,122 @@
+"""Scores models on photos by ONNX Runtime, with the arithmetic of wms.training.evaluation but without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wms.config import DataConfig
+from wms.data.images import MASK_THRESHOLD, resize_mask
+from wms.data.pairs import Pair, read_pair
+from wms.data.versions import DataItem
+from wms.errors import WmsError
+from wms.inference.predictor import Predictor
+from wms.registry.gate import refusal
+from wms.registry.gate_types import Score, ScoredImage
+
+Mask = NDArray[np.bool_]
+_AHEAD: Final = 2  # photos decoded while others are scored
+
+
+def dice_and_iou(predicted: Mask, truth: Mask) -> tuple[float, float]:
+    """Dice and IoU of two masks (H, W); both empty counts as 1, as in wms.metrics."""
+    overlap = int((predicted & truth).sum())
+    total = int(predicted.sum()) + int(truth.sum())
+    return (2 * overlap / total, overlap / (total - overlap)) if total else (1.0, 1.0)
+
+
+def enlarge(logits: NDArray[np.float32], grid: int) -> NDArray[np.float32]:
+    """Bilinear resizing (S, S) -> (grid, grid) float32, as torch's interpolate with align_corners=False."""
+    return _along_rows(_along_rows(logits, grid).T, grid).T
+
+
+def predicted_mask(predictor: Predictor, photo: NDArray[np.uint8], grid: int) -> Mask:
+    """What a model marks on a photo (H, W, 3): (grid, grid) bool. Raises CannotDecideError for NaN."""
+    logits = predictor.mean_logits(photo)
+    if not np.isfinite(logits).all():
+        raise refusal(
+            f"{predictor.path.parent.name} computes values that aren't numbers (NaN); train that model again."
+        )
+    # As training compares: strictly above the threshold, in float32.
+    values = enlarge(logits, grid)
+    return np.asarray(1 / (1 + np.exp(-np.clip(values, -80, 80))) > np.float32(predictor.threshold))
+
+
+def true_mask(mask: NDArray[np.uint8], grid: int) -> Mask:
+    """A mask (H, W) of 0 and 255 on the grid: (grid, grid) bool."""
+    return resize_mask(mask, grid) > MASK_THRESHOLD
+
+
+def score_images(
+    files: Mapping[DataItem, Pair],
+    challenger: Predictor,
+    champion: Predictor | None,
+    *,
+    data: DataConfig,
+    grid: int,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> tuple[ScoredImage, ...]:
+    """Score both models on every test pair; each photo is decoded once.
+
+    `on_progress` gets (done, total). Raises CannotDecideError for a photo that can't be decoded, and for NaN.
+    """
+    items = list(files)
+    found: list[ScoredImage] = []
+    with ThreadPoolExecutor(1) as reader:
+        waiting = [reader.submit(_read, files[item], data) for item in items[:_AHEAD]]
+        for index, item in enumerate(items):
+            photo, mask = waiting.pop(0).result()
+            waiting += [
+                reader.submit(_read, files[later], data) for later in items[index + _AHEAD : index + _AHEAD + 1]
+            ]
+            found.append(_scored(item, photo, mask, challenger=challenger, champion=champion, grid=grid))
+            on_progress(index + 1, len(items))
+    return tuple(found)
+
+
+def _scored(
+    item: DataItem,
+    photo: NDArray[np.uint8],
+    mask: NDArray[np.uint8],
+    *,
+    challenger: Predictor,
+    champion: Predictor | None,
+    grid: int,
+) -> ScoredImage:
+    truth = true_mask(mask, grid)
+
+    def score(predictor: Predictor) -> Score:
+        marked = predicted_mask(predictor, photo, grid)
+        return Score(*dice_and_iou(marked, truth), float(marked.mean()))
+
+    height, width = mask.shape
+    return ScoredImage(
+        stem=item.stem,
+        image_sha256=item.image_sha256,
+        width=width,
+        height=height,
+        coverage=float(truth.mean()),
+        challenger=score(challenger),
+        champion=score(champion) if champion else None,
+    )
+
+
+def _read(pair: Pair, data: DataConfig) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    try:
+        return read_pair(pair, data)
+    except WmsError as error:
+        raise refusal(f"a test image can't be read. {error}") from error
+
+
+def _along_rows(values: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """Resize the first axis: the output's pixel centres, clamped to the input's, between their two neighbours."""
+    count = len(values)
+    centres = np.maximum((np.arange(size, dtype=np.float32) + 0.5) * np.float32(count / size) - 0.5, 0)
+    below = np.minimum(centres.astype(np.int64), count - 1)
+    above = np.minimum(below + 1, count - 1)
+    share = (centres - below).astype(np.float32)[:, None]
+    return np.asarray(values[below] * (1 - share) + values[above] * share, dtype=np.float32)

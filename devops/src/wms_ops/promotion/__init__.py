@@ -1,0 +1,1 @@
+"""Production by command: promote, roll back, repair; what model-metadata.json says; what has to be beaten."""

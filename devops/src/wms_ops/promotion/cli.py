@@ -1,0 +1,171 @@
+"""promote-model.py, update-model-metadata.py and get-baseline-metrics.py."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from wms.errors import INTERRUPTED, ModelNotFoundError, UsageError
+from wms.paths import ROOT
+from wms.registry import promotion
+from wms.registry.ledger import FOLDER, Ledger
+from wms.registry.lineage import FILES
+from wms.registry.metadata import METADATA, baseline_json, write_metadata
+from wms.registry.mlflow_store import URI, ModelRegistry
+from wms.registry.plan import Proposal
+from wms.registry.promotion import Desk, Outcome
+from wms.registry.types import MODEL
+from wms_ops.store.config import read_remote
+from wms_ops.store.remote import S3Remote
+from wms_ops.sync.sources import publish_model
+
+
+def promote_main(argv: Sequence[str] | None = None) -> int:
+    """Promote a run or a version, roll back, or repair; 0 also where it was done before. Raises WmsError."""
+    parser = argparse.ArgumentParser(prog="promote-model.py", description="Change which model is Production.")
+    parser.add_argument("run", nargs="?", metavar="RUN", help="a run's id, or its name such as run_20261121_103000_...")
+    parser.add_argument("--version", type=int, metavar="N", help="a registered version instead of a run")
+    parser.add_argument("--rollback", action="store_true", help="go back to the Production before, or to --version N")
+    parser.add_argument("--repair", action="store_true", help="put aliases, tags and files back as the ledger says")
+    parser.add_argument("--force", metavar="REASON", help="promote without the gate; the reason goes on record")
+    parser.add_argument("--reason", default="", metavar="TEXT", help="why it is rolled back, for the ledger")
+    parser.add_argument("--yes", action="store_true", help="don't ask")
+    parser.add_argument("--publish", action="store_true", help="first copy the files to the DVC remote, for sync_model")
+    _add_files(parser)
+    arguments = parser.parse_args(argv)
+    _refuse_nonsense(arguments)
+    uri = ModelRegistry.from_environment().uri
+    desk = Desk(uri, Ledger(arguments.ledger), arguments.metadata, arguments.model)
+    if arguments.repair:
+        done = promotion.repair(desk)
+        print(done.text if done else "Nothing was ever promoted here, so there is nothing to repair.")
+        return 0
+    proposal = _propose(desk, arguments)
+    if isinstance(proposal, Proposal):
+        print(proposal.text)
+        if not arguments.yes and not _confirmed():
+            print("Nothing was changed.")
+            return INTERRUPTED
+        if arguments.publish:
+            publish_run(desk.registry, proposal.facts.run_id)  # before it is Production, so that it can be fetched then
+        proposal = promotion.execute(desk, proposal, who=who(), github_run=github_run(os.environ))
+    elif arguments.publish:
+        publish_run(desk.registry, proposal.entry.run_id)
+    _tell(proposal)
+    return 0
+
+
+def publish_run(registry: ModelRegistry, run_id: str) -> None:
+    """Copy a run's model to the store of this clone's DVC remote; what is there already isn't sent again.
+
+    Raises ModelDamagedError for files that don't belong together, and the errors of the store.
+    """
+    store = S3Remote(read_remote(ROOT, environ=os.environ))
+    sent = publish_model(store, {name: registry.read_artifact(run_id, f"model/{name}") for name in FILES})
+    print(f"{store.config.url} {'has got' if sent else 'has'} the model's files.")
+
+
+def metadata_main(argv: Sequence[str] | None = None) -> int:
+    """Write model-metadata.json from the ledger, brought up to date from the registry where one is named."""
+    parser = argparse.ArgumentParser(
+        prog="update-model-metadata.py", description="Write model-metadata.json for the model that is Production."
+    )
+    _add_files(parser)
+    arguments = parser.parse_args(argv)
+    ledger = Ledger(arguments.ledger)
+    if uri := os.environ.get(URI):
+        head = Desk(uri, ledger, arguments.metadata, arguments.model).settle().chain.head
+    else:
+        head = ledger.current()
+        if head is not None:
+            write_metadata(head, arguments.metadata)
+    if head is None:
+        raise ModelNotFoundError("Nothing was ever promoted, so there is nothing to write; use promote-model.py first.")
+    print(f"{arguments.metadata} describes version {head.to_version} (run {head.run_id}).")
+    return 0
+
+
+def baseline_main(argv: Sequence[str] | None = None) -> int:
+    """Print Production's version, run, Dice and IoU as JSON; zeros and a note where nothing is Production."""
+    parser = argparse.ArgumentParser(
+        prog="get-baseline-metrics.py", description="Print Production's Dice and IoU as one line of JSON."
+    )
+    _add_ledger(parser)
+    arguments = parser.parse_args(argv)
+    print(baseline_json(os.environ.get(URI) or None, Ledger(arguments.ledger), arguments.model))
+    return 0
+
+
+def who() -> str:
+    """The person who acts: on GitHub its login, else Git's user name, else the system's."""
+    if actor := os.environ.get("GITHUB_ACTOR"):
+        return actor
+    command = ["git", "-C", str(ROOT), "config", "user.name"]
+    try:
+        name = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30).stdout.strip()
+        return name or getpass.getuser()
+    except (OSError, KeyError, subprocess.SubprocessError):  # no git, or a user without a name
+        return "unknown"
+
+
+def github_run(variables: Mapping[str, str]) -> str:
+    """The address of the GitHub Actions run that this is part of; empty elsewhere."""
+    parts = [variables.get(f"GITHUB_{name}", "") for name in ("SERVER_URL", "REPOSITORY", "RUN_ID")]
+    return "{}/{}/actions/runs/{}".format(*parts) if all(parts) else ""
+
+
+def _add_ledger(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ledger", type=Path, default=FOLDER, metavar="DIR", help="where the ledger lies")
+    parser.add_argument("--model", default=MODEL, metavar="NAME", help="registered model (default %(default)s)")
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    _add_ledger(parser)
+    parser.add_argument("--metadata", type=Path, default=METADATA, metavar="FILE", help="model-metadata.json")
+
+
+def _refuse_nonsense(arguments: argparse.Namespace) -> None:
+    named = (arguments.run is not None) + (arguments.version is not None)
+    if arguments.repair:
+        if named or arguments.rollback:
+            raise UsageError("--repair stands alone.")
+    elif arguments.rollback:
+        if arguments.run is not None or arguments.force is not None:
+            raise UsageError("--rollback goes with --version N or alone, and with --reason TEXT.")
+    elif named != 1:
+        raise UsageError("Give a run or --version N; `promote-model.py --help` shows all there is.")
+    elif arguments.force is not None and not arguments.force.strip():
+        raise UsageError("--force needs a reason, which goes on record.")
+
+
+def _propose(desk: Desk, arguments: argparse.Namespace) -> Proposal | Outcome:
+    if arguments.rollback:
+        return promotion.propose_rollback(desk, arguments.version, reason=arguments.reason)
+    if arguments.run is not None:
+        run_id = desk.registry.find_run(arguments.run).run_id
+    else:
+        found = [one for one in desk.registry.versions() if one.version == arguments.version]
+        if not found:
+            raise ModelNotFoundError(f"The registry at {desk.registry.server} has no version {arguments.version}.")
+        run_id = found[0].run_id
+    return promotion.propose(desk, run_id, force=arguments.force)
+
+
+def _confirmed() -> bool:
+    if not sys.stdin.isatty():
+        raise UsageError("There is no terminal to ask for a confirmation; add --yes.")
+    return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _tell(outcome: Outcome) -> None:
+    print(outcome.text)
+    if target := os.environ.get("GITHUB_OUTPUT"):
+        entry = outcome.entry
+        named = {"version": entry.to_version, "run_id": entry.run_id, "changed": str(outcome.changed).lower()}
+        with Path(target).open("a", encoding="utf-8") as stream:
+            stream.writelines(f"{name}={value}\n" for name, value in named.items())

@@ -1,0 +1,143 @@
+"""MLflow on an instance that may sleep: wake it, wait until it answers, and stop it again."""
+
+from __future__ import annotations
+
+import json
+import select
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from wms.errors import ModelNotFoundError, RegistryUnreachableError
+from wms.registry.ledger import LedgerEntry
+from wms.registry.mlflow_calls import without_credentials
+from wms.registry.mlflow_store import ModelRegistry
+from wms_ops.cloud.protocol import Cloud, CloudState
+from wms_ops.sync.sources import MlflowSource
+
+ANSWER_S: Final = 30.0
+_PAUSE_S: Final = 1.0
+_REPORT_S: Final = 10.0
+_PROBE: Final = "/api/2.0/mlflow/experiments/search"
+
+Show = Callable[[str], None]
+
+
+@dataclass
+class SleepingSource:
+    """MLflow behind a cloud: the last source, because it takes minutes and money.
+
+    `ask` gets a question and answers whether to stop the instance; `keep` is --no-stop. An instance that ran
+    before we came is somebody's, so it is left alone.
+    """
+
+    cloud: Cloud | None
+    show: Show
+    ask: Callable[[str], bool]
+    limit_s: float = 600.0
+    keep: bool = False
+    _ours: bool = field(default=False, init=False)
+
+    @property
+    def name(self) -> str:
+        return "MLflow on the instance"
+
+    @property
+    def costs(self) -> bool:
+        return True
+
+    def fetch(self, entry: LedgerEntry) -> Mapping[str, bytes]:
+        """Start the instance if it doesn't run, wait for MLflow, and read the run's artifacts.
+
+        Raises ModelNotFoundError without a cloud or where the run has no such files, RegistryUnreachableError if
+        MLflow doesn't answer in `limit_s` seconds, and the cloud's own errors.
+        """
+        if self.cloud is None:
+            raise ModelNotFoundError("No cloud is configured, so there is no instance to start.")
+        state = self.cloud.status()
+        if state is not CloudState.RUNNING:
+            self.show(f"The instance is {state}; starting it.")
+            self._ours = state in (CloudState.ABSENT, CloudState.STOPPING)
+        endpoints = self.cloud.up()
+        wait_for_mlflow(endpoints.mlflow, self.limit_s, self.show)
+        return MlflowSource(ModelRegistry(endpoints.mlflow)).fetch(entry)
+
+    def close(self) -> None:
+        """Stop what `fetch` started, unless somebody says no; call it whatever happened."""
+        if self.cloud is None or not self._ours:
+            return
+        if self.keep or not self.ask("Stop the instance now? It costs money while it runs. [Y/n] "):
+            self.show("The instance keeps running; stop it with devops/scripts/stop-cloud.sh.")
+            return
+        self.show("Stopping the instance.")
+        self.cloud.down()
+        self._ours = False
+
+
+def wait_for_mlflow(uri: str, limit_s: float, show: Show) -> None:
+    """Return once MLflow at `uri` answers a call of its API; its /health answers sooner and means less.
+
+    Says every few seconds how long it has waited. Raises RegistryUnreachableError after `limit_s` seconds.
+    """
+    started = told = time.monotonic()
+    while True:
+        reason = _probe(uri)
+        if reason is None:
+            return
+        waited = time.monotonic() - started
+        if waited >= limit_s:
+            raise RegistryUnreachableError(
+                f"MLflow at {without_credentials(uri)} didn't answer within {limit_s:.0f} s ({reason}); look at the "
+                "instance, or give it longer with --limit."
+            )
+        if time.monotonic() - told >= _REPORT_S or told == started:
+            show(f"Waiting for MLflow: {waited:.0f} of at most {limit_s:.0f} s ({reason}).")
+            told = time.monotonic()
+        time.sleep(min(_PAUSE_S, limit_s - waited))
+
+
+def ask_to_stop(question: str, seconds: float = ANSWER_S) -> bool:
+    """Ask on the terminal; True unless somebody answers no. Without a terminal, or without an answer in time, True."""
+    if not sys.stdin.isatty():
+        return True
+    print(f"{question}({seconds:.0f} s, then yes) ", end="", flush=True)
+    return not _answer(seconds).strip().lower().startswith("n")
+
+
+def _answer(seconds: float) -> str:
+    if sys.platform != "win32":
+        ready, _, _ = select.select([sys.stdin], [], [], seconds)
+        if ready:
+            return sys.stdin.readline()
+    else:  # there select() knows sockets only
+        lines: list[str] = []
+        reader = threading.Thread(target=lambda: lines.append(sys.stdin.readline()), daemon=True)
+        reader.start()
+        reader.join(seconds)
+        if lines:
+            return lines[0]
+    print()
+    return ""
+
+
+def _probe(uri: str) -> str | None:
+    """None if MLflow answers, else why it doesn't."""
+    request = urllib.request.Request(  # noqa: S310 (the cloud's own address)
+        f"{uri.rstrip('/')}{_PROBE}",
+        data=json.dumps({"max_results": 1}).encode(),
+        headers={"Content-Type": "application/json"},
+        method="POST",
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10):  # noqa: S310
+            return None
+    except urllib.error.HTTPError as error:
+        # 401 and 403 come from a server that is up; what it wants is said by the calls that follow.
+        return None if error.code in (401, 403) else f"HTTP {error.code}"
+    except (OSError, ValueError) as error:
+        return str(getattr(error, "reason", error)) or type(error).__name__

@@ -1,0 +1,152 @@
+"""Two tiny trainings on a real MLflow server, and runs made from them that something is wrong with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from servers import MlflowServer
+from small import environment, only_run, photos, train_command, write_recipe
+
+from wms.data.versions import DataItem, manifest_text
+from wms.errors import run_main
+from wms.registry.mlflow_store import ModelRegistry
+from wms.registry.types import PRODUCTION
+from wms_ops.gate.cli import main
+
+Edit = Callable[[Path], object]
+Change = Callable[[list[DataItem]], list[DataItem]]
+
+WEAK = {"training": {"stages": [{"size": 48, "epochs": 8}], "evaluate_every": 4}, "evaluation": {"threshold": 0.2}}
+GOOD = {"training": {"stages": [{"size": 48, "epochs": 40}], "evaluate_every": 10}}
+PLAIN = {"rotation": 0.0, "colour": 0.0, "tint": 0.0}
+
+
+@dataclass
+class GateRuns:
+    """A server, a data set, and a weak and a good run that were trained on it."""
+
+    folder: Path
+    server: MlflowServer
+    weak: str = ""
+    good: str = ""
+
+    def __post_init__(self) -> None:
+        self.registry = ModelRegistry(self.server.uri)
+        photos(self.folder, 40)
+
+    def train(self) -> None:
+        """Both trainings, one beside the other."""
+        begun = []
+        for name, sections in (("weak", WEAK), ("good", GOOD)):
+            place = self.folder / name
+            place.mkdir()
+            for shared in ("photos", "splits.jsonl"):
+                (place / shared).symlink_to(self.folder / shared)
+            write_recipe(place, model={"channels": [6, 8, 12, 16, 24]}, augmentation=PLAIN, **sections)
+            if not begun:  # the first one decides the splits, the second one meets them
+                self._start(place, "--quiet", begun)
+                while not (self.folder / "splits.jsonl").exists() and begun[0].poll() is None:
+                    time.sleep(0.1)  # a poll's pause
+            else:
+                self._start(place, "--quiet", begun)
+        for process in begun:
+            output, errors = process.communicate(timeout=240)
+            assert process.returncode == 0, output + errors
+        self.weak, self.good = (
+            self.registry.find_run(only_run(self.folder / name / "runs").name).run_id for name in ("weak", "good")
+        )
+
+    def _start(self, place: Path, option: str, begun: list[subprocess.Popen[str]]) -> None:
+        variables = environment(MLFLOW_TRACKING_URI=self.server.uri)
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        begun.append(subprocess.Popen(train_command(place, option), env=variables, **pipes))
+
+    def produce(self, run_id: str | None) -> int | None:
+        """Make a run's model Production, or nothing; returns its version."""
+        if run_id is None:
+            self.registry.delete_alias(PRODUCTION)
+            return None
+        version = self.registry.register(run_id).version
+        self.registry.set_alias(PRODUCTION, version)
+        return version
+
+    def artifacts(self, name: str = "good") -> Path:
+        return only_run(self.folder / name / "runs") / "artifacts"
+
+    def items(self) -> list[DataItem]:
+        lines = (self.artifacts() / "data.jsonl").read_text(encoding="utf-8").splitlines()
+        return [DataItem(**json.loads(line)) for line in lines]
+
+    def variant(
+        self, name: str, *, edit: Edit = lambda _: None, data: Change | None = None, status: str = "FINISHED"
+    ) -> str:
+        """A run with the good one's model: `edit` changes its files, `data` the images it says it saw."""
+        from mlflow import MlflowClient
+
+        source = self.folder / "variants" / name
+        shutil.copytree(self.artifacts() / "model", source / "model")
+        items = self.items() if data is None else data(self.items())
+        text = manifest_text(items)
+        version = hashlib.sha256(text.encode()).hexdigest()
+        (source / "data.jsonl").write_text(text, encoding="utf-8")
+        change_card(source, data_version=version)
+        edit(source)
+        client = MlflowClient(self.server.uri)
+        experiment = client.get_experiment_by_name("water-meter-segmentation").experiment_id
+        run_id = str(client.create_run(experiment, run_name=name, tags={"data_version": version}).info.run_id)
+        client.log_artifacts(run_id, str(source))
+        if status != "RUNNING":
+            client.set_terminated(run_id, status)
+        return run_id
+
+    def gate(self, run: str, *more: str | Path, recipe: str = "small.yaml") -> int:
+        """The exit code of quality-gate.py in this process."""
+        return run_main(main, self.command(run, *more, recipe=recipe))
+
+    def command(self, run: str, *more: str | Path, recipe: str = "small.yaml") -> Sequence[str]:
+        options = {
+            "--run": run,
+            "--config": self.folder / "good" / recipe,
+            "--data": self.folder / "photos",
+            "--splits": self.folder / "splits.jsonl",
+            "--ledger": self.folder / "ledger",
+        }
+        given = [str(option) for option in more]
+        return [*(str(part) for pair in options.items() if pair[0] not in given for part in pair), *given]
+
+    def recipe_with(self, **gate: object) -> str:
+        """The recipe's name with these settings of the gate."""
+        path = self.folder / "good" / f"gate_{'_'.join(map(str, gate.values()))}.yaml"
+        plain = (self.folder / "good" / "small.yaml").read_text(encoding="utf-8")
+        path.write_text(f"{plain}\ngate: {json.dumps(gate)}\n", encoding="utf-8")
+        return path.name
+
+
+def change_card(folder: Path, **values: object) -> None:
+    """Change the card of the model below `folder`; None takes a key away."""
+    path = folder / "model" / "production.json"
+    card = json.loads(path.read_text(encoding="utf-8")) | values
+    path.write_text(json.dumps({key: value for key, value in card.items() if value is not None}), encoding="utf-8")
+
+
+def change_network(folder: Path, value: float) -> None:
+    """Set the last bias of the network and write its hash on the card: a sound file with a strange model."""
+    import onnx
+    from onnx import numpy_helper
+
+    path = folder / "model" / "production.onnx"
+    graph = onnx.load(str(path))
+    last = graph.graph.node[-1]
+    (bias,) = [tensor for tensor in graph.graph.initializer if tensor.name == last.input[2]]
+    bias.CopyFrom(numpy_helper.from_array(np.full(tuple(bias.dims), value, dtype=np.float32), bias.name))
+    path.write_bytes(graph.SerializeToString())
+    change_card(folder, onnx_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
