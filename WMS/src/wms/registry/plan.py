@@ -113,7 +113,7 @@ def _accepted(facts: Facts, verdict: Verdict | None, standing: Standing) -> Verd
     if (verdict.run_id, verdict.weights_sha256) != (facts.run_id, facts.weights_sha256):
         raise CannotDecideError(f"The verdict in run {facts.run_id} is about another model; {again}.")
     if verdict.decision != "improved" and verdict.mode != "off":
-        why = "; ".join(verdict.reasons).rstrip(".") or "its scores aren't better than Production's"
+        why = " ".join(verdict.reasons).rstrip(".") or "its scores aren't better than Production's"
         raise NotImprovedError(f"The gate didn't let run {facts.run_id} pass: {why}.")
     if verdict.champion_version != standing.production:
         compared = "no model" if verdict.champion_version is None else f"version {verdict.champion_version}"
