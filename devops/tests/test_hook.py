@@ -47,6 +47,30 @@ def test_pushing_the_same_again_does_nothing(shop: Workshop) -> None:
     assert "in the data set already" in said(after)
 
 
+@pytest.mark.parametrize("merged", [False, True], ids=["on its branch", "in main"])
+def test_what_is_published_already_is_there_before_it_says_so(shop: Workshop, merged: bool) -> None:
+    """Its user may throw the photos away after that: a file that the remote lost is brought back first."""
+    clone = shop.clone()
+    shop.photos(clone)
+    shop.commit(clone)
+    shop.push(clone)
+    (branch,) = shop.data_branches()
+    # A commit on top, as a workflow makes it: the branch is recognised by what it holds.
+    keeper = shop.clone("keeper2")
+    shop.run("git", "checkout", "--quiet", branch, where=keeper)
+    shop.write(keeper, "note.txt", "x")
+    shop.commit(keeper, "A note")
+    assert shop.push(keeper, "origin", branch).returncode == 0
+    if merged:
+        shop.merge(branch)
+    md5 = next(iter(shop.version(branch).images.files.values()))
+    shop.s3.client().delete_object(Bucket=shop.config.bucket, Key=shop.config.key(md5))
+    done = shop.push(clone, "--force", "origin", "main")
+    assert "already" in said(done)
+    assert shop.data_branches() == [branch]
+    shop.assert_complete()
+
+
 def test_the_command_it_names_brings_main_back_in_step(shop: Workshop) -> None:
     clone = shop.clone()
     shop.photos(clone)

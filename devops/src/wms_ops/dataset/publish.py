@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from wms.data.manifest import DataSet
 from wms.errors import DataQualityError
 from wms_ops.dataset.inbox import InboxFile, export, inbox_files, pair_up
 from wms_ops.dataset.layout import DATA_BRANCHES, INBOX, MAIN, SPLITS
-from wms_ops.dataset.plan import MergePlan, NewFile, plan_merge, refuse_conflicts
+from wms_ops.dataset.plan import MergePlan, NewFile, NewPair, plan_merge, refuse_conflicts
 from wms_ops.dataset.scratch import Scratch, scratch_clone
 from wms_ops.dataset.versions import commit_version, dvc_config_at, file_at, version_at
 from wms_ops.errors import GitError, MissingBlobError, PushRefusedError
@@ -96,11 +96,14 @@ def publish(git: Git, commit: str, url: str, *, replace: bool = False, watch: Wa
         watch.step("plan")
         plan = plan_merge(version_at(scratch.git, base, store), pairs, replace=replace)
         refuse_conflicts(plan.conflicts)
-        if not plan.added and not plan.replaced:
-            return Publication(plan, None, base=base, where=store.config.url)
         source = _source(git, commit)
-        if branch := _published(scratch, source):
-            return Publication(plan, branch, repeated=True, base=base, where=store.config.url)
+        nothing_new = not plan.added and not plan.replaced
+        branch, holding = (None, plan.base) if nothing_new else _published(scratch, source, pairs, store)
+        if nothing_new or branch:
+            # Who reads that nothing is left to do may remove the only other copy: the files must be there.
+            _upload(store, scratch.folder / "photos", new, holding, watch)
+            verify(store, holding)
+            return Publication(plan, branch, repeated=bool(branch), base=base, where=store.config.url)
         watch.step("check")
         report = _check(scratch, base)
         upload = _upload(store, scratch.folder / "photos", new, plan.result, watch)
@@ -187,13 +190,21 @@ def _source(git: Git, commit: str) -> str:
     return git("rev-parse", f"{commit}:{INBOX}")
 
 
-def _published(scratch: Scratch, source: str) -> str | None:
-    """The data branch that was made from the same inbox."""
+def _published(scratch: Scratch, source: str, pairs: Sequence[NewPair], store: S3Remote) -> tuple[str | None, DataSet]:
+    """The data branch that holds all of these pairs, and its version; (None, an empty one) if there is none.
+
+    A branch that was made from another inbox isn't looked into, so that many open branches cost nothing. One whose
+    tip doesn't say is: somebody has committed on top of it.
+    """
     for branch, commit in scratch.data_branches.items():
-        told = scratch.git("log", "-1", f"--format=%(trailers:key={SOURCE},valueonly)", commit)
-        if source in told.split():
-            return branch
-    return None
+        told = scratch.git("log", "-1", f"--format=%(trailers:key={SOURCE},valueonly)", commit).split()
+        if (told and source not in told) or inbox_files(scratch.git, commit):
+            continue
+        version = version_at(scratch.git, commit, store)
+        there = plan_merge(version, pairs)
+        if not there.added and not there.conflicts:
+            return branch, version
+    return None, DataSet()
 
 
 def _push(scratch: Scratch, plan: MergePlan, base: str, source: str, commit: str) -> str:
