@@ -152,14 +152,21 @@ class Gateway:
 
 
 @contextlib.contextmanager
+def serving(server: ThreadingHTTPServer) -> Iterator[None]:
+    """Let a server answer from a thread of its own during the `with` block."""
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(10)
+
+
+@contextlib.contextmanager
 def gateway(target_port: int) -> Iterator[Gateway]:
     """A running gateway in front of a port on loopback."""
     front = Gateway(target_port)
-    thread = threading.Thread(target=front.server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(front.server):
         yield front
-    finally:
-        front.server.shutdown()
-        front.server.server_close()
-        thread.join(10)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from registry_workshop import Shop
-from servers import Gateway, free_port, gateway
+from servers import Gateway, free_port, gateway, serving
 
 from wms.errors import (
     ModelNotFoundError,
@@ -123,14 +123,8 @@ class CuttingGateway(Gateway):
 @contextlib.contextmanager
 def cutting_gateway(port: int) -> Iterator[CuttingGateway]:
     front = CuttingGateway(port)
-    thread = threading.Thread(target=front.server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(front.server):
         yield front
-    finally:
-        front.server.shutdown()
-        front.server.server_close()
-        thread.join(10)
 
 
 @contextlib.contextmanager
