@@ -81,3 +81,39 @@ class ShrinkError(WmsError):
     """A plan that would lose entries of the data set."""
 
     exit_code = 83
+
+
+class CloudError(WmsError):
+    """A cloud that can't be started, used or stopped: a server that doesn't answer, a program that isn't there."""
+
+    exit_code = 84
+
+
+class BusyError(WmsError):
+    """Another process is at it: a second pipeline, a second demo in the same folder."""
+
+    exit_code = 85
+
+
+class BudgetError(WmsError):
+    """A run that would pass the budget."""
+
+    exit_code = 86
+
+
+class SmokeError(WmsError):
+    """A deployed version that doesn't answer as it should; the version before is back."""
+
+    exit_code = 87
+
+
+class PullRequestError(WmsError):
+    """A pull request that can't be opened, changed or merged."""
+
+    exit_code = 88
+
+
+class PipelineError(WmsError):
+    """A pipeline's own records that are damaged, or a step without what the steps before it should have left."""
+
+    exit_code = 89
