@@ -1,0 +1,110 @@
+"""The routes: each checks, calls one function and maps its refusal to an answer."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+
+from wms.serving.access_log import AccessLog
+from wms.serving.answers import Failure, Health, Mask, Unhealthy, Version, as_json, as_png, package_version, version_of
+from wms.serving.model import NoModel
+from wms.serving.refusals import Refusal
+from wms.serving.service import Service
+from wms.serving.upload import FIELD
+
+_PAGE: Final = f"""<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>Water meter segmentation</title>
+<h1>Water meter segmentation</h1>
+<p>Send a photo of a water meter; the answer is the mask of its reading strip.</p>
+<form action="predict" method="post" enctype="multipart/form-data">
+<input type="file" name="{FIELD}" accept="image/*" required> <button>Find the strip</button>
+</form>
+<p><a href="version">Version</a>, <a href="health">health</a>, <a href="metrics">metrics</a>,
+<a href="openapi.json">description of the API</a>.</p>
+"""
+
+_PHOTO: Final = {"type": "object", "required": [FIELD], "properties": {FIELD: {"type": "string", "format": "binary"}}}
+_UPLOAD: Final[dict[str, Any]] = {
+    "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _PHOTO}}}
+}
+_REFUSED: Final[dict[int | str, dict[str, Any]]] = {
+    status: {"model": Failure} for status in (400, 408, 413, 415, 422, 503)
+}
+_MASK: Final = {"model": Mask, "content": {"image/png": {}}, "description": "The mask."}
+
+
+def create_app(service: Service) -> FastAPI:
+    """The application that serves `service`; several of them may live in one process."""
+    app = FastAPI(title="Water meter segmentation", version=package_version())
+    _add_pages(app, service)
+    _add_prediction(app, service)
+    _add_refusals(app, service)
+    paths = {str(getattr(route, "path", "")) for route in app.routes}
+    app.add_middleware(AccessLog, paths=paths, version=service.metrics.version)
+    return app
+
+
+def _add_pages(app: FastAPI, service: Service) -> None:
+    @app.get("/", include_in_schema=False)
+    async def page() -> HTMLResponse:
+        return HTMLResponse(_PAGE)
+
+    @app.get("/health", response_model=Health, responses={503: {"model": Unhealthy}})
+    async def health() -> Response:
+        """Whether masks can be had: 200, or 503 with the reason."""
+        model = service.model
+        if isinstance(model, NoModel):
+            return JSONResponse(Unhealthy(reason=model.why).model_dump(), status_code=503)
+        return JSONResponse(Health(version=model.version, weights_sha256=model.entry.weights_sha256).model_dump())
+
+    @app.get("/version", responses={503: {"model": Failure}})
+    async def version() -> Version:
+        """Which model is served and where it comes from."""
+        return version_of(service.require_model(), service)
+
+    @app.get("/metrics", response_class=Response)
+    async def metrics() -> Response:
+        """Counts and times for Prometheus."""
+        return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _add_prediction(app: FastAPI, service: Service) -> None:
+    # The photo isn't a parameter: FastAPI would receive all of it before anybody could refuse it.
+    @app.post("/predict", openapi_extra=_UPLOAD, response_model=None, responses={**_REFUSED, 200: _MASK})
+    async def predict(request: Request, format: Literal["png", "json"] = "png") -> Response | Mask:
+        """The mask of a photo's reading strip, in the upright photo's own size: a PNG, or JSON that holds it."""
+        prediction = await service.predict(request)
+        return as_png(prediction) if format == "png" else as_json(prediction)
+
+
+def _add_refusals(app: FastAPI, service: Service) -> None:
+    @app.exception_handler(Refusal)
+    async def refused(_: Request, refusal: Refusal) -> Response:
+        return _failure(refusal)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]  # only /predict takes a parameter
+        service.metrics.failed("bad_request")
+        return _failure(Refusal("bad_request", f"{first['loc'][-1]}: {first['msg']}."))
+
+    @app.exception_handler(HTTPException)
+    async def unrouted(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 405:
+            allowed = dict(error.headers or {})
+            return _failure(Refusal("wrong_method", f"{request.method} isn't what this page is asked by.", allowed))
+        return _failure(Refusal("not_found", "Nothing is here; GET / lists the pages."))
+
+    @app.exception_handler(Exception)
+    async def failed(_: Request, __: Exception) -> Response:
+        return _failure(Refusal("internal", "The service made a mistake; its log says which."))
+
+
+def _failure(refusal: Refusal) -> Response:
+    content = Failure(error=refusal.text, reason=refusal.reason).model_dump()
+    return JSONResponse(content, status_code=refusal.status, headers=refusal.headers)

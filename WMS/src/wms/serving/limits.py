@@ -1,0 +1,63 @@
+"""How much the service takes on, and the line in which photos wait for their turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, TypeVar
+
+import anyio.to_thread
+from anyio import CapacityLimiter
+
+from wms.data.images import DEFAULT_MEGAPIXELS
+from wms.serving.refusals import Refusal
+
+RETRY_AFTER_S: Final = 2
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one process accepts: bytes and megapixels of a photo, seconds for its upload, photos at a time.
+
+    `at_once` are predicted at the same time, `waiting` more may wait. A prediction needs about 20 bytes of memory
+    for each pixel of the photo.
+    """
+
+    upload_bytes: int = 25 * 2**20
+    upload_seconds: float = 60.0
+    megapixels: float = DEFAULT_MEGAPIXELS
+    at_once: int = 2
+    waiting: int = 16
+
+
+class Line:
+    """Lets `at_once` pieces of work run in threads, `waiting` more wait in order, and turns others away.
+
+    Use it within one event loop.
+    """
+
+    def __init__(self, at_once: int, waiting: int) -> None:
+        self._at_once, self._most = at_once, at_once + waiting
+        self._inside = 0
+
+    @cached_property
+    def _limiter(self) -> CapacityLimiter:
+        return CapacityLimiter(self._at_once)
+
+    def check(self) -> None:
+        """Raise Refusal "busy" if there is no room now."""
+        if self._inside >= self._most:
+            text = f"{self._inside} photos are being predicted or wait already; try again in {RETRY_AFTER_S} seconds."
+            raise Refusal("busy", text, {"Retry-After": str(RETRY_AFTER_S)})
+
+    async def run(self, work: Callable[[], Result]) -> Result:
+        """Wait for a turn and return what `work` returns in a thread. Raises Refusal "busy" instead of waiting."""
+        self.check()
+        self._inside += 1
+        try:
+            return await anyio.to_thread.run_sync(work, limiter=self._limiter)
+        finally:
+            self._inside -= 1

@@ -1,0 +1,42 @@
+"""From an uploaded file to a mask: the work of one request, done in a thread."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from wms.data.images import decode_image
+from wms.inference.predictor import Predictor
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Marked:
+    """The strip on one photo.
+
+    `png` is the mask: mode L, every pixel 0 or 255, `width` x `height` pixels as the upright photo. `share` is the
+    strip's part of all pixels. `box` is left, top, right, bottom in pixels, the latter two exclusive; None
+    without any strip.
+    """
+
+    png: bytes
+    width: int
+    height: int
+    share: float
+    box: Box | None
+
+
+def mark(predictor: Predictor, content: bytes, *, max_megapixels: float) -> Marked:
+    """Find the strip on the photo that these bytes of a file hold; the same pixels as predicts.py writes.
+
+    Raises TruncatedImageError, NotAnImageError or ImageTooLargeError.
+    """
+    mask = predictor.predict(decode_image(content, "The photo", max_megapixels=max_megapixels))
+    picture = Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0)))
+    stream = io.BytesIO()
+    picture.save(stream, format="PNG")
+    return Marked(stream.getvalue(), *picture.size, share=float(mask.mean()), box=picture.getbbox())

@@ -1,0 +1,106 @@
+"""The one model that this process serves: loaded, confirmed by the ledger of promotions, tried once."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from wms.data.images import decode_image
+from wms.errors import LineageError, ModelDamagedError, WmsError
+from wms.inference.predictor import ONNX, Predictor
+from wms.registry.ledger import Ledger, LedgerEntry
+
+_WARM_UP_SIDES: Final = (320, 240)
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model that may be served, and the ledger's newest entry about it.
+
+    `is_production` says whether the ledger's newest entry names this version, as of the start.
+    """
+
+    predictor: Predictor
+    entry: LedgerEntry
+    is_production: bool
+
+    @property
+    def version(self) -> int:
+        """Its number in the registry."""
+        return self.entry.to_version
+
+
+@dataclass(frozen=True)
+class NoModel:
+    """That there is nothing to serve; `why` is a sentence."""
+
+    why: str
+
+
+def load_model(folder: Path, ledger: Path, *, threads: int | None = None) -> ServedModel | NoModel:
+    """The model in `folder` if it is whole, is promoted according to the ledger in `ledger`, and predicts.
+
+    `threads` limits ONNX Runtime for one prediction. Everything else gives the reason, so that the process can
+    run and be asked for it. Raises ValueError for fewer than 1 thread.
+    """
+    try:
+        predictor = Predictor(folder, threads=threads)
+        entries = Ledger(ledger).entries()
+        entry = confirm(predictor.weights_sha256, predictor.onnx_sha256, entries, ledger)
+        warm_up(predictor)
+    except WmsError as error:
+        return NoModel(str(error))
+    return ServedModel(predictor, entry, entries[-1].to_version == entry.to_version)
+
+
+def confirm(weights_sha256: str, onnx_sha256: str, entries: Sequence[LedgerEntry], ledger: Path) -> LedgerEntry:
+    """The ledger's newest entry about exactly these files.
+
+    Raises LineageError where there is none; `ledger` is what the sentence calls the place.
+    """
+    same = [entry for entry in entries if entry.weights_sha256 == weights_sha256]
+    for entry in reversed(same):
+        if entry.onnx_sha256 == onnx_sha256:
+            return entry
+    if same:
+        raise LineageError(
+            f"{ONNX} has the SHA-256 {onnx_sha256[:12]}..., but version {same[-1].to_version} was promoted with "
+            f"{same[-1].onnx_sha256[:12]}..., says the ledger in {ledger}; bring the promoted files back with "
+            "`python WMS/scripts/sync_model.py --force`."
+        )
+    raise LineageError(
+        f"The ledger in {ledger} has no entry about the weights {weights_sha256[:12]}... among its {len(entries)}; "
+        "promote this model first, or bring the promoted one with `python WMS/scripts/sync_model.py`."
+    )
+
+
+def warm_up(predictor: Predictor) -> None:
+    """Predict one made-up photo, so that the first real one isn't slower and a broken model is found now.
+
+    Raises ModelDamagedError when that fails or gives no numbers.
+    """
+    pixels = np.random.default_rng(0).integers(0, 256, (*_WARM_UP_SIDES, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format="JPEG")
+    try:
+        found = predictor.probabilities(decode_image(stream.getvalue(), "the first photo"))
+    except Exception as error:  # ONNX Runtime's own classes have no common base
+        raise ModelDamagedError(f"{predictor.path} fails at its first prediction ({_brief(error)}).") from error
+    if not np.isfinite(found).all():
+        raise ModelDamagedError(f"{predictor.path} computes no numbers (NaN); train and promote a model again.")
+
+
+def now() -> str:
+    """The time as UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

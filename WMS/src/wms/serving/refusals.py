@@ -1,0 +1,52 @@
+"""Why a request gets no mask: a short reason for programs, its HTTP status, and a sentence for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from wms.errors import ImageTooLargeError, NotAnImageError, TruncatedImageError, WmsError
+
+REASONS: Final[Mapping[str, int]] = {
+    "no_file": 400,
+    "bad_form": 400,
+    "disconnected": 400,
+    "not_found": 404,
+    "wrong_method": 405,
+    "slow": 408,
+    "too_large": 413,
+    "too_many_pixels": 413,
+    "not_an_image": 415,
+    "bad_request": 422,
+    "damaged": 422,
+    "empty": 422,
+    "internal": 500,
+    "busy": 503,
+    "no_model": 503,
+    "no_space": 503,
+}
+"""Every reason and its status; the reasons are also values of a metric's label, so there are no others."""
+
+_OF_PHOTOS: Final[Mapping[type[WmsError], str]] = {
+    TruncatedImageError: "damaged",
+    NotAnImageError: "not_an_image",
+    ImageTooLargeError: "too_many_pixels",
+}
+
+
+class Refusal(Exception):
+    """A request that isn't answered as wished. It ends a request, never the process, so it has no exit code."""
+
+    def __init__(self, reason: str, text: str, headers: Mapping[str, str] | None = None) -> None:
+        """`reason` is a key of REASONS, `text` a whole sentence, `headers` join the answer's."""
+        super().__init__(text)
+        self.reason, self.text, self.status = reason, text, REASONS[reason]
+        self.headers = dict(headers or {})
+
+
+def refusal_of(error: WmsError, max_megapixels: float) -> Refusal:
+    """The refusal for a photo that couldn't be decoded, with the error's own sentence where it helps a client."""
+    reason = _OF_PHOTOS.get(type(error), "internal")
+    if reason == "too_many_pixels":  # the error's own advice is for whoever writes recipes
+        return Refusal(reason, f"The photo has more than {max_megapixels:g} megapixels; scale it down.")
+    return Refusal(reason, str(error))

@@ -1,0 +1,77 @@
+"""What the routes call: one model, its limits and its counts."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.requests import Request
+
+from wms.errors import WmsError
+from wms.serving.limits import Limits, Line
+from wms.serving.marking import Marked, mark
+from wms.serving.metrics import Metrics
+from wms.serving.model import NoModel, ServedModel, load_model, now
+from wms.serving.refusals import Refusal, refusal_of
+from wms.serving.upload import received
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A photo's mask, the model that made it, and the seconds from the photo's last byte to the mask."""
+
+    model: ServedModel
+    marked: Marked
+    seconds: float
+
+
+class Service:
+    """Serves `model`, or says why there is none, for as long as the process lives."""
+
+    def __init__(self, model: ServedModel | NoModel, limits: Limits | None = None) -> None:
+        self.model = model
+        self.limits = limits or Limits()
+        self.metrics = Metrics(model.version if isinstance(model, ServedModel) else None)
+        self.started_at = now()
+        self._line = Line(self.limits.at_once, self.limits.waiting)
+
+    @classmethod
+    def load(cls, folder: Path, ledger: Path, *, threads: int | None = None, limits: Limits | None = None) -> Service:
+        """A service for the model in `folder`, with the reason in its place if that can't be served."""
+        return cls(load_model(folder, ledger, threads=threads), limits)
+
+    def require_model(self) -> ServedModel:
+        """The model; raises Refusal "no_model"."""
+        if isinstance(self.model, NoModel):
+            raise Refusal("no_model", self.model.why)
+        return self.model
+
+    async def predict(self, request: Request) -> Prediction:
+        """Receive a request's photo and find the strip on it. Raises Refusal; every outcome is counted."""
+        try:
+            prediction = await self._predict(request)
+        except Refusal as refusal:
+            self.metrics.failed(refusal.reason)
+            raise
+        except Exception:
+            self.metrics.failed("internal")
+            raise
+        self.metrics.done(prediction.seconds)
+        return prediction
+
+    async def _predict(self, request: Request) -> Prediction:
+        model = self.require_model()
+        self._line.check()  # before the photo is received, which would be for nothing
+        async with received(request, self.limits) as photo:
+            started = time.perf_counter()
+
+            def work() -> Marked:
+                # Read here, so that only as many photos as are predicted at once lie in memory.
+                return mark(model.predictor, photo.file.read(), max_megapixels=self.limits.megapixels)
+
+            try:
+                marked = await self._line.run(work)
+            except WmsError as error:
+                raise refusal_of(error, self.limits.megapixels) from error
+            return Prediction(model, marked, time.perf_counter() - started)

@@ -1,0 +1,87 @@
+"""Receives the photo of a request, and stops receiving as soon as it is too much."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+
+from wms.serving.limits import Limits
+from wms.serving.refusals import Refusal
+
+FIELD: Final = "file"
+_MOST_FIELDS: Final = 8
+_FRAME_BYTES: Final = 16 * 1024
+"""Room for what a form has around the photo: boundaries, headers, small fields."""
+
+_HOW: Final = f"send it as the multipart form field `{FIELD}`, such as `curl -F {FIELD}=@meter.jpg ADDRESS/predict`"
+
+
+@asynccontextmanager
+async def received(request: Request, limits: Limits) -> AsyncIterator[UploadFile]:
+    """The request's photo, as a file that is on disk beyond 1 MiB and gone after the `async with`.
+
+    Raises Refusal: "no_file", "bad_form", "empty", "too_large", "slow", "disconnected", "no_space".
+    """
+    form = await _form(request, limits)
+    try:
+        yield _photo(form, limits.upload_bytes)
+    finally:
+        await form.close()
+
+
+async def _form(request: Request, limits: Limits) -> FormData:
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        raise Refusal("no_file", f"The request holds no photo; {_HOW}.")
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > limits.upload_bytes + _FRAME_BYTES:
+        raise _too_large(limits.upload_bytes)
+    parser = MultiPartParser(
+        request.headers,
+        _no_more_than(request.stream(), limits.upload_bytes),
+        max_files=1,
+        max_fields=_MOST_FIELDS,
+        max_part_size=_FRAME_BYTES,
+    )
+    try:
+        async with asyncio.timeout(limits.upload_seconds):
+            return await parser.parse()
+    except MultiPartException as error:
+        raise Refusal("bad_form", f"The form can't be read ({error.message.rstrip('.')}); {_HOW}.") from error
+    except TimeoutError as error:
+        text = f"The photo didn't arrive within {limits.upload_seconds:g} seconds; send a smaller one."
+        raise Refusal("slow", text, {"Connection": "close"}) from error
+    except ClientDisconnect as error:
+        raise Refusal("disconnected", "The connection broke before the photo had arrived.") from error
+    except OSError as error:  # also from the temporary file
+        text = f"The service can't keep the photo while it works on it ({error.strerror}); try again later."
+        raise Refusal("no_space", text) from error
+
+
+async def _no_more_than(stream: AsyncGenerator[bytes, None], upload_bytes: int) -> AsyncGenerator[bytes, None]:
+    seen = 0
+    async for chunk in stream:
+        seen += len(chunk)
+        if seen > upload_bytes + _FRAME_BYTES:
+            raise _too_large(upload_bytes)
+        yield chunk
+
+
+def _photo(form: FormData, upload_bytes: int) -> UploadFile:
+    photo = form.get(FIELD)
+    if not isinstance(photo, UploadFile):
+        raise Refusal("no_file", f"The form holds no photo; {_HOW}.")
+    if not photo.size:
+        raise Refusal("empty", "The photo is empty (0 bytes); copy it again from the camera.")
+    if photo.size > upload_bytes:
+        raise _too_large(upload_bytes)
+    return photo
+
+
+def _too_large(upload_bytes: int) -> Refusal:
+    return Refusal("too_large", f"The photo is larger than {upload_bytes / 2**20:g} MiB; send a smaller one.")
