@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from wms.config import RunConfig, load_config
 from wms.errors import CannotDecideError, NotImprovedError, UsageError, WmsError
 from wms.files import write_atomic
 from wms.paths import ROOT, from_root
-from wms.registry.gate import judge
-from wms.registry.gate_types import GateReport
 from wms.registry.ledger import FOLDER
 from wms.registry.mlflow_store import ModelRegistry
-from wms.registry.types import VERDICT_FILE
-from wms_ops.gate.evidence import gather
+from wms_ops.console import counting
+from wms_ops.gate.decide import decide
 from wms_ops.gate.page import render
 from wms_ops.gate.report import markdown, stopped, terminal
-
-REPORT_FILE = "gate/report.json"
-"""Where a run keeps its newest GateReport, among its artifacts."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,19 +37,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace, config: RunConfig) -> int:
     registry = ModelRegistry.from_environment()
     try:
-        with _progress() as on_progress:
-            gathered = gather(registry, arguments.run, config, ledger=arguments.ledger, on_progress=on_progress)
-        decided_at = datetime.now(UTC).isoformat(timespec="seconds")
-        report = judge(gathered.evidence, config.gate, decided_at=decided_at)
+        with counting("Scoring test images") as on_progress:
+            report, gathered = decide(registry, arguments.run, config, ledger=arguments.ledger, on_progress=on_progress)
     except CannotDecideError as error:
-        _remember_refusal(registry, arguments.run, error)
         if config.gate.mode != "dry-run":
             raise
         print(f"dry run: the gate would refuse with {error.exit_code}. {error}", file=sys.stderr)
         if arguments.report:
             write_atomic(arguments.report, stopped(error))
         return 0
-    keep(registry, report)
     if arguments.report:
         write_atomic(arguments.report, markdown(report))
     if arguments.html:
@@ -71,36 +57,6 @@ def _run(arguments: argparse.Namespace, config: RunConfig) -> int:
     if not report.passes:
         raise NotImprovedError(f"{report.summary} {report.verdict.reasons[0]}")
     return 0
-
-
-def keep(registry: ModelRegistry, report: GateReport) -> None:
-    """Store verdict and report in the challenger's run, and its gist as tags. Safe to repeat."""
-    verdict = report.verdict
-    registry.write_artifact(verdict.run_id, REPORT_FILE, report.model_dump_json(indent=2).encode())
-    registry.write_artifact(verdict.run_id, VERDICT_FILE, verdict.model_dump_json(indent=2).encode())
-    values = {
-        "decision": verdict.decision,
-        "mode": verdict.mode,
-        "champion_version": "none" if verdict.champion_version is None else str(verdict.champion_version),
-        "challenger_dice": f"{verdict.challenger.dice:.6f}",
-        "challenger_iou": f"{verdict.challenger.iou:.6f}",
-        "champion_dice": f"{verdict.champion.dice:.6f}",
-        "champion_iou": f"{verdict.champion.iou:.6f}",
-        "test_images": str(verdict.test_images),
-        "test_version": verdict.test_version,
-        "probability": "none" if verdict.probability is None else f"{verdict.probability:.4f}",
-        "decided_at": verdict.decided_at,
-        "reason": verdict.reasons[0],
-    }
-    registry.set_run_tags(verdict.run_id, {f"gate.{name}": value for name, value in values.items()})
-
-
-def _remember_refusal(registry: ModelRegistry, run: str, error: CannotDecideError) -> None:
-    """Note in the run that its newest comparison was refused: an earlier verdict may still lie beside it."""
-    run_id = registry.find_run(run).run_id
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    tags = {"gate.decision": "cannot decide", "gate.reason": str(error)[:4000], "gate.decided_at": now}
-    registry.set_run_tags(run_id, tags)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -136,12 +92,3 @@ def _config(arguments: argparse.Namespace) -> RunConfig:
         data__splits_file=str(arguments.splits or from_root(config.data.splits_file)),
         data__cache_folder=str(from_root(config.data.cache_folder)),
     )
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error that takes (done, total); none where that is no terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("Scoring test images", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

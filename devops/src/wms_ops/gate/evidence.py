@@ -131,7 +131,7 @@ def _champion(registry: ModelRegistry, version: ModelVersion, threads: int | Non
         run = registry.run(version.run_id)
     except ModelNotFoundError as error:
         raise refusal(
-            f"the run {version.run_id} of the Production model, version {version.version}, is "
-            "gone; restore it in MLflow, or promote with `promote-model.py --force REASON`."
+            f"the run {version.run_id} of the Production model, version {version.version}, is gone; bring it back "
+            f"with `mlflow runs restore --run-id {version.run_id}`, or promote with `promote-model.py --force REASON`."
         ) from error
     return fetch(registry, run, version.version, threads=threads)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from wms.registry.gate_types import Change, GateReport, ImageChange
+from wms_ops.report.text import safe
 
 SHOWN: Final = 5
 """Images that lost most and that gained most, in the tables."""
@@ -32,9 +33,9 @@ def markdown(report: GateReport) -> str:
         [
             f"## Quality gate: {heading}",
             "",
-            _safe(report.summary),
+            safe(report.summary),
             "",
-            *(f"- {_safe(reason)}" for reason in verdict.reasons),
+            *(f"- {safe(reason)}" for reason in verdict.reasons),
             "",
             *_warnings(report),
             *_means(report),
@@ -48,12 +49,12 @@ def markdown(report: GateReport) -> str:
 
 def stopped(error: Exception) -> str:
     """The Markdown for a gate that could not decide, or not reach what it needs."""
-    return f"## Quality gate: no verdict\n\n{_safe(str(error))}\n"
+    return f"## Quality gate: no verdict\n\n{safe(str(error))}\n"
 
 
 def _warnings(report: GateReport) -> Iterator[str]:
     if report.verdict.warnings:
-        yield from ("**Warnings**", "", *(f"- {_safe(text)}" for text in report.verdict.warnings), "")
+        yield from ("**Warnings**", "", *(f"- {safe(text)}" for text in report.verdict.warnings), "")
 
 
 def _means(report: GateReport) -> Iterator[str]:
@@ -98,7 +99,7 @@ def _image_table(title: str, images: Sequence[ImageChange]) -> Iterator[str]:
     for image in images:
         before = _optional(image.champion.dice if image.champion else None)
         change = "" if image.difference is None else f"{image.difference:+.4f}"
-        yield f"| {_safe(image.stem)} | {before} | {image.challenger.dice:.4f} | {change} |"
+        yield f"| {safe(image.stem)} | {before} | {image.challenger.dice:.4f} | {change} |"
     yield ""
 
 
@@ -120,7 +121,7 @@ def _models(report: GateReport) -> Iterator[str]:
             means = (facts.stored, facts.rescored, facts.scored)
             figures = " | ".join(_optional(mean.dice if mean else None) for mean in means)
             version = "" if facts.version is None else str(facts.version)
-            yield f"| {name} | {_safe(facts.run_name)} | {version} | {facts.input_size} | {figures} |"
+            yield f"| {name} | {safe(facts.run_name)} | {version} | {facts.input_size} | {figures} |"
     yield ""
     yield (
         f"Test version `{report.verdict.test_version[:12]}`, decided at {report.verdict.decided_at}, mode "
@@ -135,11 +136,3 @@ def _optional(value: float | None) -> str:
 
 def _percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.1f} %"
-
-
-def _safe(text: str) -> str:
-    """File names are a user's: nothing in them may become a table cell, a tag, a link or a mention."""
-    escaped = "".join(f"\\{sign}" if sign in "\\`*_[]|#" else sign for sign in text)
-    for sign, entity in (("<", "&lt;"), (">", "&gt;"), ("@", "&#64;"), ("://", "&#58;//")):
-        escaped = escaped.replace(sign, entity)
-    return " ".join(escaped.split())

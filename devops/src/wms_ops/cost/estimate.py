@@ -1,0 +1,193 @@
+"""What a run will cost, what it has cost, and what an instance that is always on would have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from wms.config import RunConfig
+from wms.errors import UsageError
+from wms_ops.cost.prices import BASELINE, DISK_GB, VCPUS, Rates, price_table
+from wms_ops.errors import BudgetError
+from wms_ops.pipeline.record import STEPS, RunRecord
+
+HOURS_A_MONTH: Final = 730.0
+"""AWS's own month: 365 x 24 / 12."""
+
+MINIMUM_S: Final = 60.0
+"""The least that AWS bills of an instance or a disk; after that each second."""
+
+START_S: Final = 240.0
+"""What the cloud adds to a run: launch, boot, programs, first answer of MLflow, and the end. Not measured yet: an
+assumption, on the careful side, until the loop has run on an instance."""
+
+LOOP_S: Final = 60.0
+"""What the loop takes beside training: the limit that its own benchmark is held to."""
+
+PIXELS_PER_S: Final = 680_000
+"""Photos x epochs x size^2 a second, counted over all photos of a data set, validations and their share included.
+
+Measured on two cores beside other work: 360 photos by the recipe of record took 1974 s, 360 x 3,733,504 pixels. A
+t3.large was never measured; its two vCPUs are the two threads of one core, so it may well be slower."""
+
+USUAL_CHANNELS: Final = (16, 32, 64, 128, 256)
+RUNS_A_MONTH: Final = 20
+"""One push a working day, for comparisons with an instance that is always on."""
+
+BUDGET: Final = "WMS_BUDGET_USD"
+DEFAULT_BUDGET_USD: Final = 1.0
+ON_THE_CLOCK: Final = STEPS[STEPS.index("up") :]
+"""The steps during which the instance runs."""
+
+BUSY: Final = ("train", "gate")
+"""The steps that compute on all cores."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What `seconds` of an instance cost, in US dollars, part by part; `surplus` is for work above its baseline."""
+
+    seconds: float
+    instance: float
+    surplus: float
+    disk: float
+    address: float
+
+    @property
+    def total(self) -> float:
+        """All parts together."""
+        return self.instance + self.surplus + self.disk + self.address
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.seconds + other.seconds,
+            self.instance + other.instance,
+            self.surplus + other.surplus,
+            self.disk + other.disk,
+            self.address + other.address,
+        )
+
+
+@dataclass(frozen=True)
+class Month:
+    """A month of `runs` instances that come and go, beside one that is always on, in US dollars.
+
+    `storage` is what the data set in S3 costs; it is in both sums.
+    """
+
+    runs: int
+    as_needed: float
+    always_on: float
+    storage: float
+
+    @property
+    def saved(self) -> float:
+        """US dollars that coming and going saves."""
+        return self.always_on - self.as_needed
+
+
+def cost_of(
+    seconds: float,
+    rates: Rates | None = None,
+    *,
+    spot: bool = False,
+    busy_seconds: float | None = None,
+    disk_gb: float = DISK_GB,
+    minimum_s: float = MINIMUM_S,
+) -> Cost:
+    """What an instance of record costs that runs for `seconds`, by default at us-east-1's prices on demand.
+
+    Billing is per second, with AWS's minimum; a part of a run, such as one step, has `minimum_s` 0. All vCPUs compute
+    for `busy_seconds`, without it all the time: the upper bound. Raises ValueError for negative seconds.
+    """
+    if seconds < 0 or not math.isfinite(seconds):
+        raise ValueError(f"An instance can't run for {seconds} seconds.")
+    rates = rates or price_table().rates()
+    billed = max(seconds, minimum_s)
+    hours = billed / 3600
+    busy_hours = min(seconds, seconds if busy_seconds is None else busy_seconds) / 3600
+    # Credits are earned all the time and charged for at the instance's end, where it lived for less than a day.
+    surplus_hours = max(0.0, VCPUS * (busy_hours - BASELINE * hours))
+    return Cost(
+        seconds=billed,
+        instance=hours * (rates.spot_hour if spot else rates.on_demand_hour),
+        surplus=surplus_hours * rates.surplus_vcpu_hour,
+        disk=hours * disk_gb * rates.disk_gb_month / HOURS_A_MONTH,
+        address=hours * rates.address_hour,
+    )
+
+
+def cost_of_run(record: RunRecord, rates: Rates | None = None, *, start_s: float = START_S) -> Cost | None:
+    """What a run's steps cost from `up` to `down`, as far as they went; None if it never came to an instance.
+
+    For a run on this machine it's what the same would have cost in the cloud, with `start_s` added for the
+    instance's start; a run that had an instance has its start among its steps, so pass 0.
+    """
+    if not record.step("up").seconds:
+        return None
+    seconds = sum(record.step(name).seconds for name in ON_THE_CLOCK)
+    busy = sum(record.step(name).seconds for name in BUSY)
+    return cost_of(seconds + start_s, rates, busy_seconds=busy)
+
+
+def month_of(run: Cost, *, runs: int = RUNS_A_MONTH, stored_gb: float = 0.0, rates: Rates | None = None) -> Month:
+    """A month with `runs` such runs beside an always-on instance, each with `stored_gb` in S3.
+
+    The always-on instance pays nothing for surplus: idle, it saves credits enough for such runs. Raises ValueError
+    for negative numbers.
+    """
+    if runs < 0 or stored_gb < 0:
+        raise ValueError("A month can't have less than no runs or no data.")
+    rates = rates or price_table().rates()
+    storage = stored_gb * rates.storage_gb_month
+    idle = cost_of(HOURS_A_MONTH * 3600, rates, busy_seconds=0).total
+    return Month(runs, runs * run.total + storage, idle + storage, storage)
+
+
+def estimate_minutes(photos: int, config: RunConfig) -> float:
+    """Minutes that the instance of record needs to train on `photos` pairs by a recipe, its start and end included.
+
+    Early stopping isn't counted on, a wider network than the usual one is, a narrower one isn't: the estimate is
+    for a budget. Raises ValueError for a negative number of photos.
+    """
+    if photos < 0:
+        raise ValueError(f"A data set can't have {photos} photos.")
+    pixels = sum(stage.epochs * stage.size**2 for stage in config.training.stages)
+    width = max(1.0, _work(config.model.channels) / _work(USUAL_CHANNELS))
+    return (START_S + LOOP_S + photos * pixels * width / PIXELS_PER_S) / 60
+
+
+def read_budget(environ: Mapping[str, str]) -> float:
+    """US dollars that a run may cost: WMS_BUDGET_USD, or 1.00. Raises UsageError for what is no number of dollars."""
+    text = environ.get(BUDGET, "").strip()
+    if not text:
+        return DEFAULT_BUDGET_USD
+    try:
+        budget = float(text)
+    except ValueError:
+        budget = -1.0
+    if not 0 <= budget < math.inf:
+        raise UsageError(f"{BUDGET} is {text!r}; give a number of US dollars for each run, such as 1.50.")
+    return budget
+
+
+def check_budget(estimated: Cost, budget: float) -> None:
+    """Let a run pass that costs no more than `budget` US dollars. Raises BudgetError."""
+    if estimated.total > budget:
+        raise BudgetError(
+            f"This run would cost about {dollars(estimated.total)} ({estimated.seconds / 60:.0f} minutes of an "
+            f"instance), more than the {dollars(budget)} that {BUDGET} allows for one run; train with a shorter "
+            f"recipe, or allow more, for example {BUDGET}={math.ceil(10 * estimated.total) / 10:.2f}."
+        )
+
+
+def dollars(value: float) -> str:
+    """An amount for people: cents from one US dollar on, below that tenths of a cent."""
+    return f"{value:,.2f} USD" if abs(value) >= 1 else f"{value:.3f} USD"
+
+
+def _work(channels: tuple[int, ...]) -> float:
+    """A U-Net's work grows with the square of its channels; each level has a quarter of the pixels above it."""
+    return sum(width * width / (1 << 2 * level) for level, width in enumerate(channels))

@@ -1,0 +1,77 @@
+"""Pictures of a test photo with the outlines of truth, champion and challenger."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from wms.config import RunConfig
+from wms.data.pairs import read_pair
+from wms.inference.overlay import Colour, Pixels, draw_outline
+from wms.registry.gate_types import ImageChange
+from wms_ops.gate.evidence import Gathered
+from wms_ops.gate.scoring import Mask, predicted_mask, true_mask
+
+TRUTH: Final[Colour] = (255, 255, 255)
+CHAMPION: Final[Colour] = (255, 145, 0)
+CHALLENGER: Final[Colour] = (0, 190, 255)
+SIDE: Final = 460
+"""Pixels of a picture's longer side."""
+
+_MARGIN: Final = 0.35  # of the marked area's size, around a detail
+
+
+def draw_case(image: ImageChange, gathered: Gathered, config: RunConfig) -> list[tuple[str, Pixels]]:
+    """The photo with all outlines, and for each model a detail with its own beside the truth's, as label and pixels.
+
+    The photo is decoded and predicted again. Pixels are (H, W, 3) uint8. Raises the errors of `read_pair`.
+    """
+    (pair,) = (pair for item, pair in gathered.files.items() if item.image_sha256 == image.image_sha256)
+    photo, mask = read_pair(pair, config.data)
+    grid = config.evaluation.grid
+    models = [("Champion", CHAMPION, gathered.champion), ("Challenger", CHALLENGER, gathered.challenger)]
+    marked = [
+        (name, colour, predicted_mask(model.predictor, photo, grid))
+        for name, colour, model in models
+        if model is not None
+    ]
+    truth = true_mask(mask, grid)
+    everything = [("Truth", TRUTH, truth), *marked]
+    box = _around(np.logical_or.reduce([area for _, _, area in everything]))
+    details = [
+        (f"{name} beside the truth", _draw(photo, [("Truth", TRUTH, truth), (name, colour, area)], box))
+        for name, colour, area in marked
+    ]
+    return [("The whole photo", _draw(photo, everything, (0, 0, 1, 1))), *details]
+
+
+def _around(area: Mask) -> tuple[float, float, float, float]:
+    """Top, left, bottom and right of a mask with a margin, as shares of the photo; all of it if nothing is marked."""
+    if not area.any():
+        return 0.0, 0.0, 1.0, 1.0
+    size = len(area)
+    rows, columns = np.flatnonzero(area.any(axis=1)), np.flatnonzero(area.any(axis=0))
+    margin = _MARGIN * max(float(np.ptp(rows)), float(np.ptp(columns)), size / 20)
+    top, left = (max(0.0, float(ends[0] - margin) / size) for ends in (rows, columns))
+    bottom, right = (min(1.0, float(ends[-1] + 1 + margin) / size) for ends in (rows, columns))
+    return top, left, bottom, right
+
+
+def _draw(photo: Pixels, areas: list[tuple[str, Colour, Mask]], box: tuple[float, float, float, float]) -> Pixels:
+    """The photo's part `box` with each area's outline."""
+    height, width = photo.shape[:2]
+    top, left, bottom, right = box
+    rows = slice(int(top * height), max(int(top * height) + 1, round(bottom * height)))
+    columns = slice(int(left * width), max(int(left * width) + 1, round(right * width)))
+    part = Image.fromarray(np.ascontiguousarray(photo[rows, columns]))
+    scale = SIDE / max(part.size)
+    size = (max(1, round(part.width * scale)), max(1, round(part.height * scale)))
+    drawn: Pixels = np.asarray(part.resize(size, Image.Resampling.BILINEAR))
+    for _, colour, area in areas:
+        whole = Image.fromarray(area.astype(np.uint8) * 255)
+        edges = (left * whole.width, top * whole.height, right * whole.width, bottom * whole.height)
+        shown = np.asarray(whole.resize(size, Image.Resampling.BILINEAR, box=edges)) > 127
+        drawn = draw_outline(drawn, shown, colour, width=2)
+    return drawn

@@ -1,0 +1,187 @@
+"""The pull request of a run as GitHub's Markdown. Pure; every text of a user is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Final
+
+from wms_ops.cost.estimate import START_S, Cost, cost_of_run, dollars, month_of
+from wms_ops.cost.prices import DISK_GB, INSTANCE, REGION, price_table
+from wms_ops.pipeline.record import RunRecord, StepRecord, StepState
+from wms_ops.report.figures import DESCRIPTIONS
+from wms_ops.report.text import code, image, link, plain, safe
+from wms_ops.report.verdict import advice, headline, pull_title
+
+__all__ = ["pull_body", "pull_title"]
+
+PICTURES: Final = (".png", ".jpg", ".jpeg")
+LONGEST_PART: Final = 20_000
+"""Signs of the gate's report and of the data card: GitHub takes 65,536 in all."""
+
+_LONGEST_TEXT: Final = 300
+_STATES: Final = {
+    StepState.WAITING: "to come",
+    StepState.RUNNING: "at work",
+    StepState.DONE: "done",
+    StepState.SKIPPED: "skipped",
+    StepState.FAILED: "**failed**",
+}
+
+
+def pull_body(
+    record: RunRecord,
+    *,
+    gate_markdown: str,
+    card_markdown: str = "",
+    pictures: Sequence[str] = (),
+    cost: Cost | None = None,
+    links: Sequence[tuple[str, str]] = (),
+    start_s: float = START_S,
+) -> str:
+    """The pull request's text: the verdict first, then what it rests on, then how the run went and what it cost.
+
+    `gate_markdown` and `card_markdown` are Markdown already, from wms_ops.gate.report and wms.data.card_page.
+    `pictures` are names of files beside the text; what isn't a picture among them becomes a link. `cost` is by
+    default what the record's steps cost in the cloud, with `start_s` seconds for an instance's start; pass 0 where
+    the record's `up` has started one. `links` are label and address, for example of the workflow's run.
+    """
+    price = cost_of_run(record, start_s=start_s) if cost is None else cost
+    parts = [
+        [headline(record)],
+        _next(record),
+        _photos(record.outputs),
+        _models(record.outputs),
+        _pictures(pictures),
+        _folded("The gate's report", gate_markdown),
+        _folded("The data set", card_markdown),
+        _steps(record),
+        _cost(record, price, start_s),
+        _links(record, pictures, links),
+    ]
+    return "\n\n".join(text for part in parts if (text := "\n".join(part).strip())) + "\n"
+
+
+def _next(record: RunRecord) -> Iterator[str]:
+    if lines := advice(record):
+        yield "### What to do next"
+        yield ""
+        yield from (f"{number}. {line}" for number, line in enumerate(lines, start=1))
+
+
+def _photos(values: Mapping[str, str]) -> Iterator[str]:
+    if "photos_total" in values:
+        yield "| photos in the data set before | new | in all |"
+        yield "|---:|---:|---:|"
+        yield f"| {' | '.join(safe(values.get(f'photos_{name}', '')) for name in ('before', 'new', 'total'))} |"
+
+
+def _models(values: Mapping[str, str]) -> Iterator[str]:
+    scores = {name: _number(values.get(name)) for name in _SCORES}
+    dice, iou = scores["challenger_dice"], scores["challenger_iou"]
+    if dice is None or iou is None:
+        return
+    champion = values.get("champion_version", "")
+    yield "| mean over the same test photos | Dice | IoU |"
+    yield "|---|---:|---:|"
+    if champion:
+        before = " | ".join(_optional(scores[name]) for name in ("champion_dice", "champion_iou"))
+        yield f"| champion, version {safe(champion)} | {before} |"
+    yield f"| challenger, {safe(values.get('run', 'the new model'))} | {dice:.4f} | {iou:.4f} |"
+    dice_before, iou_before = scores["champion_dice"], scores["champion_iou"]
+    if champion and dice_before is not None and iou_before is not None:
+        yield f"| difference | {dice - dice_before:+.4f} | {iou - iou_before:+.4f} |"
+
+
+_SCORES: Final = ("champion_dice", "champion_iou", "challenger_dice", "challenger_iou")
+
+
+def _pictures(names: Sequence[str]) -> Iterator[str]:
+    described = [(name, DESCRIPTIONS.get(PurePosixPath(name).name)) for name in names if _is_picture(name)]
+    known = list(DESCRIPTIONS.values())
+    for name, description in sorted(described, key=lambda one: known.index(one[1]) if one[1] else len(known)):
+        yield image(name, description or f"Picture {name}")
+        yield ""
+
+
+def _folded(title: str, markdown: str) -> Iterator[str]:
+    if markdown.strip():
+        yield from (f"<details><summary>{title}</summary>", "", _shortened(markdown.strip()), "", "</details>")
+
+
+def _shortened(markdown: str) -> str:
+    if len(markdown) <= LONGEST_PART:
+        return markdown
+    whole_lines = markdown[:LONGEST_PART].rpartition("\n")[0]
+    return f"{whole_lines}\n\nThe rest is too long for a pull request; the gate's page has all of it."
+
+
+def _steps(record: RunRecord) -> Iterator[str]:
+    yield "| step | | seconds | what happened |"
+    yield "|---|---|---:|---|"
+    yield from (_row(step) for step in record.steps)
+    yield f"| all | {safe(str(record.outcome))} | {record.seconds:.1f} | |"
+
+
+def _row(step: StepRecord) -> str:
+    seconds = f"{step.seconds:.1f}" if step.seconds else ""
+    text = plain(step.text)
+    text = text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]} ..."
+    return f"| {safe(step.name)} | {_STATES[step.state]} | {seconds} | {safe(text)} |"
+
+
+def _cost(record: RunRecord, cost: Cost | None, start_s: float) -> Iterator[str]:
+    if cost is None:
+        yield "The run never came to an instance, so it cost nothing."
+        return
+    month = month_of(cost)
+    yield f"| cost in the cloud, {cost.seconds / 60:.1f} minutes | USD |"
+    yield "|---|---:|"
+    yield f"| {INSTANCE} on demand | {cost.instance:.4f} |"
+    yield f"| its work above the baseline | {cost.surplus:.4f} |"
+    yield f"| {DISK_GB:.0f} GB disk, public address | {cost.disk + cost.address:.4f} |"
+    yield f"| **total** | **{cost.total:.4f}** |"
+    yield ""
+    included = f", {start_s / 60:.0f} minutes for an instance's start included" if start_s else ""
+    yield (
+        f"Prices of {price_table().as_of:%Y-%m-%d} in {REGION}{included}. {month.runs} such runs a month cost "
+        f"{dollars(month.as_needed)}, an instance that is always on {dollars(month.always_on)}."
+    )
+    if estimated := _number(record.outputs.get("estimated_usd")):
+        yield f"The estimate before the start was {dollars(estimated)}."
+
+
+def _links(record: RunRecord, pictures: Sequence[str], links: Sequence[tuple[str, str]]) -> Iterator[str]:
+    values = record.outputs
+    yield "Links and names:"
+    yield ""
+    yield f"- data branch {code(record.branch)}{_named(', commit ', values.get('commit', '')[:12])}"
+    if "run_id" in values:
+        yield f"- run {code(values.get('run', ''))}, in MLflow {code(values['run_id'])}"
+    yield from (f"- {link(_PAGES.get(name, name), name)}" for name in pictures if not _is_picture(name))
+    yield from (f"- {link(label, target)}" for label, target in links)
+    if "run_id" in values and "mlflow_uri" in values:
+        address = f"{values['mlflow_uri'].rstrip('/')}/#/runs/{values['run_id']}"
+        yield f"- {link('the run in MLflow', address)}, as long as the instance is up"
+
+
+_PAGES: Final = {"gate.html": "the gate's page, with the photos that changed most"}
+
+
+def _named(prefix: str, value: str) -> str:
+    return f"{prefix}{code(value)}" if value else ""
+
+
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith(PICTURES)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None
+
+
+def _optional(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

@@ -1,0 +1,112 @@
+"""What the page of a story tells of: frozen values, which the caller fills in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from wms.registry.types import Means
+from wms_ops.pipeline.record import RunRecord
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG or JPEG file's bytes with its name; `caption` is a sentence or a few words."""
+
+    name: str
+    content: bytes
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that somebody did in an act: begun at `started_at` (UTC, ISO 8601), `seconds` long."""
+
+    name: str
+    started_at: str
+    seconds: float
+    text: str = ""
+    failed: bool = False
+
+
+@dataclass(frozen=True)
+class Act:
+    """A part of the story, begun at `started_at` (UTC, ISO 8601), `seconds` long.
+
+    `record` is the run that it is about; an act without one may have `events`. `verdict` is "promoted", "blocked" or
+    "". `before` and `after` are the scores of champion and challenger, by default the record's. `text` is sentences,
+    with code between backticks. `links` are label and target, a relative path or an http address; `output` is what a
+    terminal showed.
+    """
+
+    title: str
+    text: str
+    started_at: str
+    seconds: float
+    record: RunRecord | None = None
+    events: tuple[Event, ...] = ()
+    verdict: str = ""
+    before: Means | None = None
+    after: Means | None = None
+    pictures: tuple[Picture, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    output: str = ""
+
+
+@dataclass(frozen=True)
+class Story:
+    """Acts in their order, with facts (label and value, such as ("Peak memory", "3.1 GiB")) and links for all."""
+
+    title: str
+    intro: str
+    acts: tuple[Act, ...]
+    facts: tuple[tuple[str, str], ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+
+
+def verdict_of(act: Act) -> str:
+    """An act's verdict in a word: its own, else its record's outcome; "" where it's about no run."""
+    if act.verdict or act.record is None:
+        return act.verdict
+    outcome = str(act.record.outcome)
+    return {"merged": "promoted"}.get(outcome, outcome)
+
+
+def scores_before(act: Act) -> Means | None:
+    """The champion's scores; None in a first training, and where there are none."""
+    if act.before is not None or act.record is None or not act.record.outputs.get("champion_version"):
+        return act.before
+    return _means(act.record, "champion")
+
+
+def scores_after(act: Act) -> Means | None:
+    """The challenger's scores, None where there are none."""
+    if act.after is not None or act.record is None:
+        return act.after
+    return _means(act.record, "challenger")
+
+
+def _means(record: RunRecord, side: str) -> Means | None:
+    values = record.outputs
+    try:
+        return Means(dice=float(values[f"{side}_dice"]), iou=float(values[f"{side}_iou"]))
+    except (KeyError, ValueError):
+        return None
+
+
+def timed(act: Act) -> Iterator[tuple[str, float]]:
+    """Beginning and seconds of the act, of its run's steps and of its events."""
+    yield act.started_at, act.seconds
+    if act.record is not None:
+        yield from ((step.started_at, step.seconds) for step in act.record.steps if step.started_at)
+    yield from ((event.started_at, event.seconds) for event in act.events)
+
+
+def time_of(text: str) -> datetime:
+    """A time of the story, UTC where it names no zone. Raises ValueError unless it's ISO 8601."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} isn't a time such as 2026-11-21T12:00:00+00:00.") from error
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -1,0 +1,39 @@
+"""A story of several runs as one HTML page that needs no network: a timeline to scale, and a card for each act."""
+
+from __future__ import annotations
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from wms_ops.cost.estimate import dollars
+from wms_ops.report import timeline_axis, timeline_cards
+from wms_ops.report.story import Act, Event, Picture, Story
+from wms_ops.report.text import may_link
+
+__all__ = ["Act", "Event", "Picture", "Story", "render_story"]
+
+
+def render_story(story: Story) -> str:
+    """The page, UTF-8: every text escaped, every picture inside it, nothing loaded, no script.
+
+    Raises ValueError for a time that isn't ISO 8601 and for a picture that is neither PNG nor JPEG.
+    """
+    # autoescape=True, since select_autoescape() would leave a name that ends in .j2 unescaped
+    environment = Environment(
+        loader=PackageLoader("wms_ops.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["prose"] = timeline_cards.prose
+    environment.filters["duration"] = timeline_cards.duration
+    environment.filters["dollars"] = dollars
+    environment.tests["linkable"] = may_link
+    axis = timeline_axis.axis_of(story.acts)
+    rows = [timeline_axis.row_of(act, axis) for act in story.acts]
+    return environment.get_template("timeline.html.j2").render(
+        story=story,
+        axis=axis,
+        rows=rows,
+        legend=timeline_axis.legend_of(rows),
+        curve=timeline_axis.curve_of(story.acts, axis),
+        cards=[timeline_cards.card_of(act) for act in story.acts],
+        bill=timeline_cards.bill_of(story.acts),
+        facts=timeline_cards.facts_of(story),
+    )

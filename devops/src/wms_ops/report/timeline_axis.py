@@ -1,0 +1,179 @@
+"""Where everything of a story lies on its time axis. Pure; places and widths are in % of the axis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from wms_ops.pipeline.record import StepRecord, StepState
+from wms_ops.report.story import Act, scores_after, time_of, timed, verdict_of
+
+_TICKS_S: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
+_MOST_TICKS: Final = 8
+_KINDS: Final = {
+    "done": "a step, done",
+    "train": "training",
+    "blocked": "the gate says no",
+    "failed": "failed",
+    "running": "at work",
+    "person": "done by hand",
+}
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The story's time: its beginning, its length in seconds, and (seconds, share of the width in %) of the ticks."""
+
+    start: datetime
+    seconds: float
+    ticks: tuple[tuple[float, float], ...]
+
+    def place(self, at: datetime) -> float:
+        """Where a time lies, in % of the width."""
+        return max(0.0, min(100.0, 100 * (at - self.start).total_seconds() / self.seconds))
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One step or event on the axis, `left` and `width` in %; `kind` is its colour's name."""
+
+    name: str
+    kind: str
+    left: float
+    width: float
+    seconds: float
+    begins_s: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One act on the axis: its whole time, and bars within it."""
+
+    act: Act
+    left: float
+    width: float
+    begins_s: float
+    bars: tuple[Bar, ...]
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Point:
+    """A model's Dice at a time, both in %: `y` from the top of the chart."""
+
+    x: float
+    y: float
+    dice: float
+    label: str
+    promoted: bool
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Production's Dice over time: the points, and a path in a field of 100 x 100 between the promoted ones."""
+
+    points: tuple[Point, ...]
+    path: str
+    lowest: float
+
+
+def axis_of(acts: Sequence[Act]) -> Axis:
+    """The axis that holds all acts and their steps. Raises ValueError for a time that isn't ISO 8601."""
+    spans = [(time_of(at), seconds) for act in acts for at, seconds in timed(act)] or [
+        (datetime(2000, 1, 1, tzinfo=UTC), 0)
+    ]
+    start = min(at for at, _ in spans)
+    seconds = max(1.0, *((at - start).total_seconds() + length for at, length in spans))
+    gap = next((tick for tick in _TICKS_S if seconds / tick <= _MOST_TICKS), _TICKS_S[-1])
+    ticks = tuple((float(at), 100 * at / seconds) for at in range(0, int(seconds) + 1, gap))
+    return Axis(start, seconds, ticks)
+
+
+def row_of(act: Act, axis: Axis) -> Row:
+    """An act's place on the axis; without steps and events its one bar is the act itself."""
+    begins = _seconds_after(axis.start, act.started_at)
+    left = axis.place(time_of(act.started_at))
+    bars = tuple(_bars(act, axis))
+    if not bars:
+        whole = ("blocked" if act.verdict == "blocked" else "person") if act.record is None else "running"
+        bars = (Bar(act.title, whole, left, _width(act.seconds, axis), act.seconds, begins, ""),)
+    return Row(act, left, _width(act.seconds, axis), begins, bars, verdict_of(act))
+
+
+def legend_of(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """The colours that occur, each with its meaning."""
+    used = {bar.kind for row in rows for bar in row.bars}
+    return [(kind, words) for kind, words in _KINDS.items() if kind in used]
+
+
+def curve_of(acts: Sequence[Act], axis: Axis) -> Curve | None:
+    """The models' Dice over time; None where fewer than two runs have one."""
+    found = []
+    for act in acts:
+        after = scores_after(act)
+        if after is not None and verdict_of(act) in ("promoted", "blocked"):
+            found.append((axis.place(_decided(act)), after.dice, act))
+    if len(found) < 2:
+        return None
+    lowest = max(0.0, min(dice for _, dice, _ in found) - 0.1)
+    points = tuple(
+        Point(x, 100 * (1 - dice) / (1 - lowest), dice, _model_name(act), verdict_of(act) == "promoted")
+        for x, dice, act in found
+    )
+    production = [point for point in points if point.promoted]
+    steps = [f"{'M' if index == 0 else 'H'}{_xy(point, index)}" for index, point in enumerate(production)]
+    return Curve(points, " ".join([*steps, "H100"]) if steps else "", lowest)
+
+
+def _bars(act: Act, axis: Axis) -> Iterator[Bar]:
+    if act.record is not None:
+        for step in act.record.steps:
+            if step.started_at:
+                yield _bar(axis, step.name, kind_of(step), (step.started_at, step.seconds), step.text)
+    for event in act.events:
+        kind = "failed" if event.failed else "person"
+        yield _bar(axis, event.name, kind, (event.started_at, event.seconds), event.text)
+
+
+def _bar(axis: Axis, name: str, kind: str, span: tuple[str, float], text: str) -> Bar:
+    started_at, seconds = span
+    begins = _seconds_after(axis.start, started_at)
+    return Bar(name, kind, axis.place(time_of(started_at)), _width(seconds, axis), seconds, begins, text)
+
+
+def kind_of(step: StepRecord) -> str:
+    """A step's colour: its state, but training and the gate's no have their own."""
+    if step.state is not StepState.DONE:
+        return str(step.state)
+    if step.name == "gate" and step.exit_code:
+        return "blocked"
+    return "train" if step.name == "train" else "done"
+
+
+def _decided(act: Act) -> datetime:
+    """When the verdict came about: at the end of the step that carried it out."""
+    wanted = "promote" if verdict_of(act) == "promoted" else "gate"
+    at, seconds = act.started_at, act.seconds
+    if act.record is not None and act.record.step(wanted).started_at:
+        at, seconds = act.record.step(wanted).started_at, act.record.step(wanted).seconds
+    return time_of(at) + timedelta(seconds=seconds)
+
+
+def _model_name(act: Act) -> str:
+    version = act.record.outputs.get("version", "") if act.record else ""
+    return f"version {version}" if version else verdict_of(act)
+
+
+def _xy(point: Point, index: int) -> str:
+    return f"{point.x:.2f} {point.y:.2f}" if index == 0 else f"{point.x:.2f} V{point.y:.2f}"
+
+
+def _seconds_after(start: datetime, text: str) -> float:
+    return (time_of(text) - start).total_seconds()
+
+
+def _width(seconds: float, axis: Axis) -> float:
+    return min(100.0, 100 * seconds / axis.seconds)

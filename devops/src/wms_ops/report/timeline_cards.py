@@ -1,0 +1,170 @@
+"""What an act's card, the tiles on top and the bill of a story show. Pure."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from markupsafe import Markup, escape
+from PIL import Image
+
+from wms_ops.cost.estimate import START_S, Cost, Month, cost_of_run, dollars, month_of
+from wms_ops.cost.prices import DISK_GB, INSTANCE, REGION, PriceTable, price_table
+from wms_ops.pipeline.record import StepRecord
+from wms_ops.report.figures import DESCRIPTIONS
+from wms_ops.report.story import Act, Picture, Story, scores_after, scores_before, verdict_of
+from wms_ops.report.timeline_axis import kind_of
+
+LONGEST_OUTPUT: Final = 60_000
+"""Signs of a terminal's text that a card shows."""
+
+WIDE: Final = 1.9
+"""From this width, in heights, on a picture is wide."""
+
+_CONTROL: Final = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])|[\x00-\x08\x0b-\x1f\x7f]"
+)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture as a data URI, with its size in pixels and the text for people who don't see it."""
+
+    uri: str
+    width: int
+    height: int
+    alt: str
+    caption: str
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether it goes below the text instead of beside it."""
+        return self.width > WIDE * self.height
+
+
+@dataclass(frozen=True)
+class Card:
+    """What an act's card shows beside the act itself."""
+
+    act: Act
+    verdict: str
+    scores: tuple[tuple[str, float | None, float], ...]
+    photos: tuple[str, str, str] | None
+    reason: str
+    steps: tuple[tuple[StepRecord, str], ...]
+    wide: tuple[Shown, ...]
+    tall: tuple[Shown, ...]
+    output: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What the runs would have cost in the cloud: for each act with a run, and together."""
+
+    lines: tuple[tuple[str, Cost], ...]
+    total: Cost
+    month: Month
+    table: PriceTable
+    start_minutes: float = START_S / 60
+    instance: str = INSTANCE
+    region: str = REGION
+    disk_gb: float = DISK_GB
+
+
+def card_of(act: Act) -> Card:
+    """An act's card. Raises ValueError for a picture that is neither PNG nor JPEG."""
+    before, after = scores_before(act), scores_after(act)
+    scores: tuple[tuple[str, float | None, float], ...] = ()
+    if after is not None:
+        scores = (
+            ("Dice", before.dice if before else None, after.dice),
+            ("IoU", before.iou if before else None, after.iou),
+        )
+    values = act.record.outputs if act.record else {}
+    shown = [_shown(picture) for picture in act.pictures]
+    known = tuple(values.get(f"photos_{name}", "") for name in ("before", "new", "total"))
+    return Card(
+        act=act,
+        verdict=verdict_of(act),
+        scores=scores,
+        photos=known if len(known) == 3 and all(known) else None,
+        reason=act.record.reason if act.record else "",
+        steps=tuple((step, kind_of(step)) for step in act.record.steps) if act.record else (),
+        wide=tuple(picture for picture in shown if picture.is_wide),
+        tall=tuple(picture for picture in shown if not picture.is_wide),
+        output=tuple(terminal_lines(act.output)),
+    )
+
+
+def bill_of(acts: Sequence[Act]) -> Bill | None:
+    """What the same runs would have cost in the cloud; None where no run came to an instance."""
+    lines = [(act.title, cost) for act in acts if act.record and (cost := cost_of_run(act.record)) is not None]
+    if not lines:
+        return None
+    total = lines[0][1]
+    for _, cost in lines[1:]:
+        total += cost
+    dearest = max((cost for _, cost in lines), key=lambda cost: cost.total)
+    return Bill(tuple(lines), total, month_of(dearest), price_table())
+
+
+def facts_of(story: Story) -> list[tuple[str, str]]:
+    """The tiles on top: how the runs ended, the story's own facts, and the cost in the cloud."""
+    verdicts = [verdict for act in story.acts if (verdict := verdict_of(act))]
+    counted = [f"{verdicts.count(word)} {word}" for word in ("promoted", "blocked", "failed") if word in verdicts]
+    facts = [("Outcomes", ", ".join(counted))] if counted else []
+    facts += story.facts
+    if (bill := bill_of(story.acts)) is not None:
+        facts.append(("The same in the cloud", dollars(bill.total.total)))
+        facts.append(("An instance always on", f"{dollars(bill.month.always_on)} a month"))
+    return facts
+
+
+def duration(seconds: float) -> str:
+    """A time for people: 8.4 s, 54 s, 3 min, 3:07 min, 1:05 h."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600 and whole % 60 == 0:
+        return f"{whole // 60} min"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02} min"
+    return f"{whole // 3600}:{whole % 3600 // 60:02} h"
+
+
+def prose(text: str) -> Markup:
+    """Sentences with code between backticks, as HTML; an odd backtick stays what it is."""
+    pieces = text.split("`")
+    if len(pieces) % 2 == 0:
+        return escape(text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(piece) if index % 2 else escape(piece) for index, piece in enumerate(pieces)
+    )
+
+
+def terminal_lines(text: str) -> Iterator[str]:
+    """Lines as a terminal would show them in the end: no colours, and of an overwritten line the last state."""
+    shown = text if len(text) <= LONGEST_OUTPUT else f"(earlier lines are left out)\n{text[-LONGEST_OUTPUT:]}"
+    for line in shown.rstrip().split("\n") if shown.strip() else ():
+        kept = [part for part in line.rstrip("\r").split("\r") if part]
+        if kept or not line:
+            yield _CONTROL.sub("", kept[-1] if kept else "")
+
+
+def _shown(picture: Picture) -> Shown:
+    try:
+        with Image.open(io.BytesIO(picture.content)) as image:
+            kind, (width, height) = image.format, image.size
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"{picture.name} isn't a picture.") from error
+    if kind not in ("PNG", "JPEG"):
+        raise ValueError(f"{picture.name} is {kind}; a page takes PNG and JPEG.")
+    uri = f"data:image/{kind.lower()};base64,{base64.b64encode(picture.content).decode()}"
+    alt = DESCRIPTIONS.get(picture.name) or picture.caption or picture.name
+    return Shown(uri, width, height, alt, picture.caption)

@@ -1,0 +1,168 @@
+"""A run's verdict in words: one sentence, a title, and what to do next. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+from wms.errors import DataQualityError
+from wms_ops.pipeline.plan import failed_step, nothing_new
+from wms_ops.pipeline.record import RunRecord, StepState
+from wms_ops.report.text import code, plain, safe
+
+LONGEST: Final = 600
+"""Signs of an error's text that a sentence quotes."""
+
+
+class Verdict(StrEnum):
+    """What came out of a run, for its reader; `promoted` only if the model also was deployed and put on record."""
+
+    PROMOTED = "promoted"
+    BLOCKED = "blocked"
+    FAILED = "failed"
+    NOTHING = "nothing to do"
+    RUNNING = "running"
+
+
+def verdict_of(record: RunRecord) -> Verdict:
+    """The verdict as far as the run went; `blocked` is the gate's no, `failed` that a step couldn't be done."""
+    if failed_step(record) is not None:
+        return Verdict.FAILED
+    if nothing_new(record):
+        return Verdict.NOTHING
+    values = record.outputs
+    if "decision" in values and not _passes(values):
+        return Verdict.BLOCKED
+    if record.step("metadata").state is StepState.DONE and _passes(values):
+        return Verdict.PROMOTED
+    return Verdict.RUNNING
+
+
+def headline(record: RunRecord) -> str:
+    """The verdict as one sentence of Markdown, with the scores it rests on."""
+    values = record.outputs
+    match verdict_of(record):
+        case Verdict.PROMOTED:
+            text = _promotion(values)
+        case Verdict.BLOCKED if values["decision"] == "not improved":
+            champion = values.get("champion_version") or "none"
+            text = f"**Blocked:** the new model isn't better than version {safe(champion)}: {_scores(values)}."
+        case Verdict.BLOCKED:
+            text = f"**Blocked:** the gate can't decide. {_quoted(values.get('gate_reason', ''))}"
+        case Verdict.FAILED:
+            text = _failure(record)
+        case Verdict.NOTHING:
+            text = "**Nothing to do:** main has all of this data already."
+        case _:
+            now = next((step.name for step in record.steps if step.state is StepState.RUNNING), "none")
+            text = f"**Not over yet:** the step at work is {now}."
+    return text
+
+
+def pull_title(record: RunRecord) -> str:
+    """The pull request's title, plain text on one line; with a merge it becomes the title of main's commit."""
+    values = record.outputs
+    photos = _photos(values.get("photos_new", ""))
+    match verdict_of(record):
+        case Verdict.PROMOTED if values.get("champion_version"):
+            title = f"Version {values['version']}: {photos}, Dice {_change(values, 'dice')}"
+        case Verdict.PROMOTED:
+            title = f"Version {values['version']}, the first: {photos}, Dice {_score(values, 'challenger_dice')}"
+        case Verdict.BLOCKED if values["decision"] == "not improved":
+            title = f"Blocked: {photos}, Dice {_change(values, 'dice')}"
+        case Verdict.BLOCKED:
+            title = f"Blocked: {photos}, the gate can't decide"
+        case Verdict.FAILED:
+            failed = failed_step(record)
+            title = f"Blocked: {photos}, the step {failed.name if failed else 'unknown'} failed"
+        case Verdict.NOTHING:
+            title = "Nothing new for the data set"
+        case _:
+            title = f"{photos[:1].upper()}{photos[1:]}: the run isn't over yet"
+    return plain(title)
+
+
+def advice(record: RunRecord) -> tuple[str, ...]:
+    """What to do next after a run that doesn't merge, as lines of Markdown; none where it merges."""
+    verdict = verdict_of(record)
+    if verdict is Verdict.BLOCKED and record.outputs["decision"] == "not improved":
+        return (
+            "Look at the test photos that lost most, in the pictures here and on the gate's page, and then at the new "
+            "masks: do they mark the strip of their own photo, and nothing else?",
+            "Mend or leave out the wrong pairs in `WMS/data/training`, commit, and `git push origin main` again: that "
+            "makes a new data branch and a new pull request.",
+            "Close this one and delete its branch. Main and Production are as they were.",
+        )
+    if verdict is Verdict.BLOCKED:
+        return (
+            "The sentence above says what stands in the way and how to mend it. Main and Production are as they were.",
+            f"Then ask the gate again: {_again(record)}.",
+        )
+    if verdict is not Verdict.FAILED:
+        return ()
+    failed = failed_step(record)
+    if failed is not None and failed.exit_code == DataQualityError.exit_code:
+        return (
+            "Mend or leave out the files named above in `WMS/data/training`, check them with "
+            "`python devops/scripts/data-qa.py WMS/data/training`, commit, and `git push origin main` again.",
+            "Close this one and delete its branch. Main and Production are as they were.",
+        )
+    return (
+        "The sentence above says what went wrong. Mend that.",
+        f"Then run the loop again: the workflow, or {_again(record)}. It goes on where it stopped.",
+    )
+
+
+def _again(record: RunRecord) -> str:
+    return code(f"python -m wms_ops.pipeline run --branch {record.branch}")
+
+
+def _promotion(values: Mapping[str, str]) -> str:
+    version = f"**Promoted:** version {safe(values['version'])} is Production"
+    if not values.get("champion_version"):
+        return f"{version}, the first one: {_scores(values)}."
+    although = "" if values["decision"] == "improved" else ", although the gate found it not improved"
+    return f"{version}{although}: {_scores(values)}."
+
+
+def _failure(record: RunRecord) -> str:
+    failed = failed_step(record)
+    if failed is None:
+        return "**Failed.**"
+    if failed.exit_code == DataQualityError.exit_code:
+        return f"**Blocked:** the data check refuses the photos. {_quoted(failed.text)}"
+    passed = "the new model passed the gate, but " if failed.name in ("promote", "smoke-deploy", "metadata") else ""
+    return f"**Blocked:** {passed}the step {failed.name} failed. {_quoted(failed.text)}"
+
+
+def _scores(values: Mapping[str, str]) -> str:
+    if not values.get("champion_version"):
+        return f"Dice {_score(values, 'challenger_dice')}, IoU {_score(values, 'challenger_iou')}"
+    return f"Dice {_change(values, 'dice')}, IoU {_change(values, 'iou')}"
+
+
+def _change(values: Mapping[str, str], metric: str) -> str:
+    return f"{_score(values, f'champion_{metric}')} → {_score(values, f'challenger_{metric}')}"
+
+
+def _score(values: Mapping[str, str], name: str) -> str:
+    try:
+        return f"{float(values[name]):.4f}"
+    except (KeyError, ValueError):
+        return "unknown"
+
+
+def _photos(count: str) -> str:
+    if not count:
+        return "photos"
+    return "1 new photo" if count == "1" else f"{plain(count)} new photos"
+
+
+def _passes(values: Mapping[str, str]) -> bool:
+    return values.get("passes", str(values.get("decision") == "improved").lower()) == "true"
+
+
+def _quoted(text: str) -> str:
+    words = plain(text)
+    return safe(words if len(words) <= LONGEST else f"{words[:LONGEST]} ...")
