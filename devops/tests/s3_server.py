@@ -1,44 +1,27 @@
-"""A real S3 server (SeaweedFS) on loopback for tests, and the rule for tools that a laptop may lack."""
+"""A real S3 server (SeaweedFS) on loopback for tests."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import shutil
-import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import boto3
 import psutil
-import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from servers import free_port
+from servers import require_tool
+
+from wms_ops.cloud import seaweed
+from wms_ops.cloud.seaweed import Identity, remove_sockets
 
 START_TIMEOUT_S = 120.0  # it takes 3 s to start, far more on a machine that is busy
-PORTS = ("s3.port", "s3.port.grpc", "master.port", "master.port.grpc")
-PORTS += ("volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc")
 KEY, SECRET = "key-for-tests", "secret-for-tests"
 READER_KEY, READER_SECRET = "reader-for-tests", "secret-of-the-reader"
-
-
-def require_tool(name: str) -> Path:
-    """The program `name`, installed beside Python or on PATH.
-
-    Without it the test is skipped, on a laptop; where WMS_REQUIRE_TOOLS is set it fails.
-    """
-    beside = Path(sys.executable).parent / name
-    found = str(beside) if beside.is_file() else shutil.which(name)
-    if found is not None:
-        return Path(found)
-    if os.environ.get("WMS_REQUIRE_TOOLS"):
-        pytest.fail(f"{name} isn't installed, and WMS_REQUIRE_TOOLS is set")
-    pytest.skip(f"{name} isn't installed")
+IDENTITIES = (Identity("owner", KEY, SECRET), Identity("reader", READER_KEY, READER_SECRET, ("Read", "List")))
 
 
 class S3Server:
@@ -53,7 +36,7 @@ class S3Server:
         self.reader_key, self.reader_secret = READER_KEY, READER_SECRET
         self.process: psutil.Popen | None = None
         self._was_up = False
-        self._draw_ports()
+        self.ports = seaweed.draw()
 
     def __enter__(self) -> Self:
         try:
@@ -70,7 +53,7 @@ class S3Server:
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.ports['s3.port']}"
+        return f"http://127.0.0.1:{self.ports[seaweed.DOOR]}"
 
     @property
     def log(self) -> Path:
@@ -119,7 +102,7 @@ class S3Server:
                 return
             self.kill()
             if not self._was_up:  # another process may have taken a port in the meantime
-                self._draw_ports()
+                self.ports = seaweed.draw()
         raise RuntimeError(f"The S3 server didn't start:\n{self.log.read_text(errors='replace')[-4000:]}")
 
     def create_bucket(self, name: str) -> None:
@@ -139,28 +122,10 @@ class S3Server:
 
     stop = kill
 
-    def _draw_ports(self) -> None:
-        drawn: set[int] = set()
-        while len(drawn) < len(PORTS):
-            drawn.add(free_port())
-        self.ports = dict(zip(PORTS, sorted(drawn), strict=True))
-
     def _launch(self, weed: Path) -> None:
-        data = self.folder / "data"
-        data.mkdir(parents=True, exist_ok=True)
+        seaweed.configure(self.folder, IDENTITIES)
         (self.folder / "empty").touch()
-        (self.folder / "s3.json").write_text(json.dumps({"identities": _identities()}))
-        # One volume for each bucket instead of seven, else three buckets use all of them up.
-        (self.folder / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")
-        command = [
-            *_dying_with_us(),
-            *(str(weed), "server", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
-            *("-s3", "-s3.config=s3.json", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false"),
-            *("-master.volumeSizeLimitMB=256", "-master.telemetry=false", "-volume.max=100"),
-            # A single master waits that long for other voters before it goes on after a restart; by default 10 s.
-            "-master.electionTimeout=1s",
-            *(f"-{name}={port}" for name, port in self.ports.items()),
-        ]
+        command = [*_dying_with_us(), *seaweed.command(weed, self.ports)]
         with self.log.open("ab") as log:
             self.process = psutil.Popen(command, stdout=log, stderr=log, cwd=self.folder, start_new_session=True)
 
@@ -176,25 +141,6 @@ class S3Server:
                 return True
             time.sleep(0.1)
         return False
-
-
-def remove_sockets(ports: Iterable[int]) -> None:
-    """Remove what a killed server leaves in /tmp, where it puts its sockets whatever TMPDIR says."""
-    for port in ports:
-        for left_over in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108
-            left_over.unlink(missing_ok=True)
-
-
-def _identities() -> list[dict[str, Any]]:
-    everything = ["Admin", "Read", "Write", "List", "Tagging"]
-    return [
-        {"name": "owner", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": everything},
-        {
-            "name": "reader",
-            "credentials": [{"accessKey": READER_KEY, "secretKey": READER_SECRET}],
-            "actions": ["Read", "List"],
-        },
-    ]
 
 
 def _dying_with_us() -> list[str]:
