@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo install test lint repro bench-train bench-data lock clean
+.PHONY: help demo demo-real loop install test lint repro bench-train bench-data bench-loop lock clean
 
 UV_VERSION := 0.13.8
 PY := .venv/bin/python
@@ -16,11 +16,14 @@ BACKEND := install --exact -r requirements.in -c requirements.txt --torch-backen
 help: ## List what make can do here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
 	@echo
-	@echo 'ARGS="..." hands arguments on to demo, test, repro, bench-train and bench-data.'
+	@echo 'ARGS="..." hands arguments on to demo, demo-real, loop, test, repro and the benchmarks.'
 	@echo 'TORCH_BACKEND=cpu installs the smaller CPU builds of PyTorch from its own index.'
 
-demo: .venv/.installed ## Train on synthetic meters and look at the masks
-	$(PY) -m wms.demo $(ARGS)
+demo: .venv/.installed ## The whole loop on this machine with synthetic meters: push, train, decide, serve
+	$(PY) -m wms_ops.demo $(ARGS)
+
+demo-real: .venv/.installed ## The same with real photos (WMS_REAL_DATA names them)
+	$(PY) -m wms_ops.demo --real $(ARGS)
 
 install: .venv/.installed ## Set up .venv and nothing else
 
@@ -33,6 +36,9 @@ lint: .venv/.installed ## Run the linters, the type checker and the dependency r
 	$(PY) -m mypy
 	.venv/bin/lint-imports
 
+loop: .venv/.installed ## Bring the newest data branch through the loop on this machine (docs/loop.md)
+	$(PY) -m wms_ops.pipeline run $(ARGS)
+
 repro: .venv/.installed ## Prepare, train and evaluate what changed since the last time, by `dvc repro`
 	PATH="$(CURDIR)/.venv/bin:$$PATH" dvc repro $(ARGS)
 
@@ -41,6 +47,9 @@ bench-train: .venv/.installed ## Measure quality and speed of training (WMS_REAL
 
 bench-data: .venv/.installed ## Measure what a push costs as the data set grows, and the data check
 	PYTHONPATH=WMS/tests:devops/tests $(PY) devops/tests/bench_data.py $(ARGS)
+
+bench-loop: .venv/.installed ## Measure the loop without training, its memory, and kill it at each step
+	PYTHONPATH=WMS/tests:devops/tests $(PY) devops/tests/bench_loop.py $(ARGS)
 
 lock: $(UV_STAMP) ## Write requirements.txt anew from requirements.in
 	$(UV) pip compile requirements.in --output-file requirements.txt --python-version 3.11 --universal \

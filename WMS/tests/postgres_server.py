@@ -7,29 +7,22 @@ import importlib.util
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-import pytest
-from servers import START_TIMEOUT_S, MlflowServer, free_port
+from servers import START_TIMEOUT_S, MlflowServer, cannot_test, free_port, mlflow_server, require_tool
 
 OWNER = "postgres"  # the account that Debian's package makes; the server refuses to run as root
 
 
 def _program(name: str) -> str:
-    """A program of PostgreSQL; without it the test is skipped, where WMS_REQUIRE_TOOLS is set it fails."""
-    beside = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
-    found = shutil.which(name) or (str(beside[-1]) if beside else None)
-    if found is None or importlib.util.find_spec("psycopg2") is None:
-        missing = name if found is None else "psycopg2"
-        if os.environ.get("WMS_REQUIRE_TOOLS"):
-            pytest.fail(f"{missing} isn't installed, and WMS_REQUIRE_TOOLS is set")
-        pytest.skip(f"{missing} isn't installed")
-    return found
+    """A program of PostgreSQL, which Debian keeps away from PATH."""
+    if importlib.util.find_spec("psycopg2") is None:
+        cannot_test("psycopg2 isn't installed")
+    return str(require_tool(name, *sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)))
 
 
 def _as_owner() -> list[str]:
@@ -87,28 +80,6 @@ class PostgresServer:
             self.process = None
 
 
-class MlflowOnPostgres(MlflowServer):
-    """An MLflow server over PostgreSQL."""
-
-    def __init__(self, folder: Path, backend: str) -> None:
-        super().__init__(folder)
-        self.backend = backend
-
-    def start(self) -> None:
-        """Start the server and return once an API call is answered."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
-        command += ["--workers", "1", "--backend-store-uri", self.backend]
-        command += ["--artifacts-destination", str(self.folder / "artifacts")]
-        quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
-        environ = {**os.environ, **quiet, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        with self.log.open("ab") as log:
-            self.process = psutil.Popen(
-                command, stdout=log, stderr=log, cwd=self.folder, env=environ, start_new_session=True
-            )
-        self._wait()
-
-
 @contextlib.contextmanager
 def mlflow_on_postgres(folder: Path) -> Iterator[MlflowServer]:
     """A running MLflow server over a running PostgreSQL server; neither process nor folder is left at the end."""
@@ -118,12 +89,8 @@ def mlflow_on_postgres(folder: Path) -> Iterator[MlflowServer]:
     database = PostgresServer(home)
     try:
         database.start()
-        server = MlflowOnPostgres(folder, f"postgresql+psycopg2://{database.address}")
-        try:
-            server.start()
+        with mlflow_server(folder, backend=f"postgresql+psycopg2://{database.address}") as server:
             yield server
-        finally:
-            server.kill()
     finally:
         database.kill()
         shutil.rmtree(home, ignore_errors=True)

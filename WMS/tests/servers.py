@@ -1,10 +1,11 @@
-"""Real servers on loopback for tests, and a gateway that misbehaves on demand."""
+"""Real servers on loopback for tests, a gateway that misbehaves on demand, and the rule for missing tools."""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
 import os
+import shutil
 import socket
 import sys
 import threading
@@ -14,10 +15,29 @@ import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
+import pytest
 
 START_TIMEOUT_S = 120.0  # An MLflow server takes about 10 s to start, far more on a machine that is busy.
+
+
+def cannot_test(reason: str) -> NoReturn:
+    """Skip the test, as a laptop may lack much; where WMS_REQUIRE_TOOLS is set, fail it."""
+    if os.environ.get("WMS_REQUIRE_TOOLS"):
+        pytest.fail(f"{reason}, and WMS_REQUIRE_TOOLS is set")
+    pytest.skip(reason)
+
+
+def require_tool(name: str, *places: Path) -> Path:
+    """The program `name`, beside Python, on PATH or one of `places`; without it the test can't run."""
+    beside = Path(sys.executable).parent / name
+    on_path = shutil.which(name)
+    for found in (beside, *([Path(on_path)] if on_path else []), *places):
+        if found.is_file():
+            return found
+    cannot_test(f"{name} isn't installed")
 
 
 def free_port() -> int:
@@ -28,10 +48,14 @@ def free_port() -> int:
 
 
 class MlflowServer:
-    """An MLflow server over SQLite in `folder`; `start` after `kill` goes on with the same data and port."""
+    """An MLflow server over SQLite in `folder`, or over another `backend` that SQLAlchemy knows.
 
-    def __init__(self, folder: Path, port: int | None = None) -> None:
+    `start` after `kill` goes on with the same data and port.
+    """
+
+    def __init__(self, folder: Path, port: int | None = None, backend: str | None = None) -> None:
         self.folder = folder
+        self.backend = backend or f"sqlite:///{folder / 'mlflow.db'}"
         self.port = port or free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         self.process: psutil.Popen | None = None
@@ -42,7 +66,7 @@ class MlflowServer:
         command = [
             *(sys.executable, "-m", "mlflow", "server"),
             *("--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"),
-            *("--backend-store-uri", f"sqlite:///{self.folder / 'mlflow.db'}"),
+            *("--backend-store-uri", self.backend),
             *("--artifacts-destination", str(self.folder / "artifacts")),
         ]
         quiet = {
@@ -91,9 +115,9 @@ class MlflowServer:
 
 
 @contextlib.contextmanager
-def mlflow_server(folder: Path, port: int | None = None) -> Iterator[MlflowServer]:
+def mlflow_server(folder: Path, port: int | None = None, backend: str | None = None) -> Iterator[MlflowServer]:
     """A running MLflow server with `.uri`, `.kill()` and `.start()`; no process of it is left at the end."""
-    server = MlflowServer(folder, port)
+    server = MlflowServer(folder, port, backend)
     try:
         server.start()
         yield server

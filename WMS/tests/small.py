@@ -8,12 +8,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from wms.config import RunConfig, parse_config
 from wms.data.synthetic import write_dataset
+
+if TYPE_CHECKING:
+    from wms.model import UNet
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = ROOT / "WMS" / "src" / "train.py"
@@ -54,6 +57,23 @@ def photos(folder: Path, count: int = 24) -> Path:
     """`count` synthetic meters, 96 pixels, in folder/photos."""
     write_dataset(folder / "photos", count, seed=5, size=96)
     return folder / "photos"
+
+
+def random_network(channels: tuple[int, ...], seed: int = 0) -> UNet:
+    """A U-Net with seeded weights, in training mode; its batch normalisation has seen a batch that fits them."""
+    import torch
+
+    from wms.model import UNet
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = UNet(channels).train()
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = 1.0  # else the statistics barely move from their start, and all units may be dead
+        with torch.no_grad():
+            model(torch.rand(4, 3, 64, 64))
+    return model
 
 
 def write_recipe(folder: Path, **sections: Any) -> Path:

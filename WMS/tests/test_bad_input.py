@@ -1,12 +1,12 @@
 """Each mistake: one sentence, its own exit code, nothing half-written."""
 
 import json
-import os
 import shutil
 import subprocess
 
 import pytest
 from PIL import Image
+from servers import cannot_test
 from small import photos, recipe, train, write_recipe
 
 from wms import errors
@@ -125,9 +125,7 @@ def small_disk(folder):
     runs.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "wms-test", str(runs)]
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
-        if os.environ.get("WMS_REQUIRE_TOOLS"):
-            pytest.fail("no small file system can be mounted here, and WMS_REQUIRE_TOOLS is set")
-        pytest.skip("mounting a small file system takes root")
+        cannot_test("no small file system can be mounted here, which takes root")
     yield runs
     subprocess.run(["umount", "-l", str(runs)], check=True)
 

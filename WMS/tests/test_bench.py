@@ -1,25 +1,24 @@
-"""The two commands that a newcomer and an engineer start, at a small scale."""
+"""The benchmark of training at a small scale, and the picture of predictions."""
 
 import json
 
 import pytest
-import yaml
-from small import config_in, photos, recipe
+from PIL import Image
+from small import config_in, photos
 
-from wms import bench, demo
+from wms import bench
 from wms.errors import DataNotFoundError, UsageError
+from wms.inference.contact_sheet import contact_sheet
 
 
-def test_demo_learns_and_draws_on_unseen_photos(tmp_path, capsys):
-    values = recipe()
-    (tmp_path / "small.yaml").write_text(yaml.safe_dump(values))
-    arguments = ["--folder", str(tmp_path / "demo"), "--photos", "12", "--config", str(tmp_path / "small.yaml")]
-    assert demo.main(arguments) == 0
-    assert (tmp_path / "demo" / "unseen.png").stat().st_size > 1000
-    assert len(list((tmp_path / "demo" / "masks").glob("*_overlay.jpg"))) == demo.UNSEEN
-    assert "Test Dice" in capsys.readouterr().out
-    assert demo.main(arguments) == 0, "a second demo beside the first's files"
-    assert len(list((tmp_path / "demo" / "runs").glob("run_*"))) == 2
+def test_a_contact_sheet_holds_every_picture(tmp_path):
+    pictures = []
+    for number, size in enumerate([(400, 100), (50, 300), (320, 320), (10, 10)]):
+        pictures.append(tmp_path / f"{number}.png")
+        Image.new("RGB", size, (0, 60 * number, 0)).save(pictures[-1])
+    with Image.open(contact_sheet(pictures, tmp_path / "made" / "sheet.png")) as sheet:
+        assert sheet.size == (960, 640)
+        assert {(0, 60 * number, 0) for number in range(4)} <= {colour for _, colour in sheet.getcolors()}
 
 
 def test_bench_needs_photos_and_known_recipes(monkeypatch, tmp_path):

@@ -17,6 +17,7 @@ import pytest
 import yaml
 from small import ROOT, config_in, environment, only_run, photos, recipe
 
+from wms.config import parse_config
 from wms.data.synthetic import draw_meter
 from wms.errors import DataNotFoundError, ModelDamagedError, ModelNotFoundError, ResumeMismatchError
 from wms.files import sha256_file
@@ -25,14 +26,14 @@ from wms.training import candidate, dvc_stages
 DVC = Path(sys.executable).with_name("dvc.exe" if os.name == "nt" else "dvc")
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 NAMES = PIPELINE["vars"][0]
-STAGES = PIPELINE["stages"]
+UNSAID = {"seed": 0, "loss": {}, "schedule": {}}  # what the small recipe leaves out and dvc.yaml names
 RUNS_SMALL = {"training": {"stages": [{"size": 32, "epochs": 2}], "batch_size": 4}}
 
-# Modules that the training loop imports and that change no weight: what they do shows in prepared.json or nowhere.
-DECIDE_NOTHING = {
-    "config", "data", "data.hashes", "data.pairs", "data.splits", "data.looks", "data.versions", "errors", "files",
-    "inference", "training", "training.checkpoint", "training.memory", "training.prepare", "training.tracker",
-}  # fmt: skip
+DECIDES_NOTHING = {
+    "name": "other",
+    "gate": {"mode": "dry-run", "min_improvement": 0.01, "min_confidence": 0.95, "slices": ["coverage"]},
+    "tracking": {"experiment": "other"},
+}
 
 
 class Repository:
@@ -55,7 +56,7 @@ class Repository:
         """The recipe of record's place, filled with a small one."""
         path = self.root / NAMES["recipe"]
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(yaml.safe_dump(recipe(**sections)), encoding="utf-8")
+        path.write_text(yaml.safe_dump(recipe(**{**UNSAID, **sections})), encoding="utf-8")
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         variables = {"DVC_GLOBAL_CONFIG_DIR": "global", "DVC_SYSTEM_CONFIG_DIR": "system", "DVC_SITE_CACHE_DIR": "site"}
@@ -103,7 +104,13 @@ def test_repro_runs_what_changed_and_moves_no_split(tmp_path: Path) -> None:
     assert [row["dice"] for row in scores] == sorted(row["dice"] for row in scores)
     assert "final_test_dice" in repository.dvc("metrics", "show")
 
+    lock = (tmp_path / "dvc.lock").read_bytes()
     assert repository.repro() == set()
+    repository.write_recipe(**RUNS_SMALL, **DECIDES_NOTHING)
+    with (tmp_path / "WMS/src/wms/config_gate.py").open("a") as stream:
+        stream.write("# another rule\n")
+    assert repository.repro() == set(), "the gate's settings and its code train nothing"
+    assert (tmp_path / "dvc.lock").read_bytes() == lock
 
     repository.write_recipe(**RUNS_SMALL, optimiser={"learning_rate": 0.02})
     assert repository.repro() == {"train", "evaluate"}
@@ -133,31 +140,15 @@ def test_a_lost_pair_stops_the_repro(tmp_path: Path) -> None:
     dvc_stages.refuse_lost_files(repository.data)
 
 
-def test_every_output_is_uncached_and_the_split_record_persists() -> None:
-    """`dvc pull` fails while the remote lacks a cached output; DVC deletes what doesn't persist."""
-    outputs = {
-        name: settings
-        for stage in STAGES.values()
-        for kind in ("outs", "metrics", "plots")
-        for entry in stage.get(kind, [])
-        for name, settings in entry.items()
-    }
-    assert {name for name, settings in outputs.items() if settings.get("cache") is not False} == set()
-    assert {name for name, settings in outputs.items() if settings.get("persist")} == {"${splits}"}
-
-
-def test_dvc_yaml_names_the_code_that_decides_the_weights() -> None:
-    package = "WMS/src/wms/"
-    named = {dep.removeprefix(package) for dep in STAGES["train"]["deps"] if dep.startswith(package)}
-    assert named == set(candidate.CODE)
-    code = (
-        "import sys, wms.training.loop, wms.training.evaluation, wms.training.prepare; "
-        "print(*(m.removeprefix('wms.') for m in sys.modules if m.startswith('wms.')))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], env=environment(PYTHONPATH=str(ROOT / "WMS/src")),
-                          capture_output=True, text=True, check=True)  # fmt: skip
-    unnamed = {f"{name.replace('.', '/')}.py" for name in set(done.stdout.split()) - DECIDE_NOTHING} - named
-    assert not unnamed, "add them to CODE and dvc.yaml, or to DECIDE_NOTHING"
+def test_a_recipe_without_a_section_that_decides_is_refused_before_training(tmp_path: Path) -> None:
+    repository = Repository(tmp_path)
+    values = yaml.safe_load((tmp_path / NAMES["recipe"]).read_text(encoding="utf-8"))
+    del values["schedule"]
+    (tmp_path / NAMES["recipe"]).write_text(yaml.safe_dump(values), encoding="utf-8")
+    done = repository.run(str(DVC), "repro")
+    assert done.returncode != 0
+    assert f"Parameters 'schedule' are missing from '{NAMES['recipe']}'" in done.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +213,7 @@ def test_a_killed_stage_continues_its_run(begun: tuple[list[str], Path], capsys:
 
 
 def identity(folder: Path) -> str:
-    config = candidate.parse_config(json.loads((folder / "candidate" / "config.json").read_text()), "test")
+    config = parse_config(json.loads((folder / "candidate" / "config.json").read_text()), "test")
     version = json.loads((folder / "prepared.json").read_text())["data_version"]
     return candidate.identify(config, version)
 

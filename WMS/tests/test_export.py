@@ -12,6 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from small import random_network
 from torch import Tensor
 
 from wms.errors import ModelDamagedError, ModelNotFoundError, UnwritableError
@@ -27,16 +28,7 @@ NAMES = {"production.pth", "production.onnx", "production.json"}
 
 
 def weights(channels: tuple[int, ...] = SMALL, seed: int = 0) -> dict[str, Tensor]:
-    """Seeded weights whose batch normalisation has moved away from its initial values."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = UNet(channels).train()
-        for module in model.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.momentum = 1.0  # statistics that fit the weights: otherwise all units may be dead
-        with torch.no_grad():
-            model(torch.rand(4, 3, 64, 64))
-    return model.state_dict()
+    return random_network(channels, seed).state_dict()
 
 
 def exported(folder: Path, channels: tuple[int, ...] = SMALL, seed: int = 0, size: int = 32) -> ExportedModel:

@@ -34,6 +34,7 @@ LIGHT_MODULES = (
     "wms_ops.store.remote",
     "wms_ops.sync.cli",
     "wms.training.tracker",
+    "wms.serving.app",
 )
 
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from small import random_network
 from torch import Tensor
 from torch.nn import functional
 
@@ -39,15 +40,9 @@ ENTRY_POINT = Path(cli.__file__).parents[2] / "predicts.py"
 
 
 def network() -> UNet:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = UNet(CHANNELS).train()
-        for module in model.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.momentum = 1.0  # statistics that fit the weights: otherwise all units may be dead
-        with torch.no_grad():
-            model(torch.rand(4, 3, 64, 64))
-            model.head.weight *= 5  # so that probabilities differ visibly
+    model = random_network(CHANNELS)
+    with torch.no_grad():
+        model.head.weight *= 5  # so that probabilities differ visibly
     return model.eval()
 
 

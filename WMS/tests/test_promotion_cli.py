@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import pytest
 from registry_workshop import Shop
 from servers import free_port
 
-from wms.errors import INTERRUPTED, run_main
+from wms.errors import run_main
 from wms_ops.promotion import cli
 
 pytest_plugins = ["registry_fixtures"]
@@ -103,24 +102,6 @@ def test_files_of_a_fresh_clone_are_written_from_the_registry(commands: Commands
         path.unlink()
     assert commands.metadata()[0] == 0
     assert shop.snapshot() == before
-
-
-def test_somebody_is_asked(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_id = commands.shop.run(0.8)
-
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    code, text = commands.promote(run_id)
-    assert (code, "add --yes" in text) == (2, True)
-    monkeypatch.setattr(sys, "stdin", Terminal("no\n"))
-    code, text = commands.promote(run_id)
-    assert (code, "Nothing was changed." in text) == (INTERRUPTED, True)
-    assert commands.shop.registry.versions() == ()
-    monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
-    code, text = commands.promote(run_id)
-    assert (code, "is Production" in text) == (0, True)
 
 
 def test_refused_by_the_gate_and_forced(commands: Commands) -> None:

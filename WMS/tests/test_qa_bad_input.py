@@ -10,20 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
-from qa_data import COUNT, checked, codes, copy, first, make, problem, save, second_image
+from qa_data import COUNT, checked, codes, first, problem, save, second_image
 
 from wms.config import DataConfig
 from wms.data.looks import perceptual_hash
 
-
-@pytest.fixture(scope="module")
-def good(tmp_path_factory) -> Path:
-    return make(tmp_path_factory.mktemp("good") / "photos")
-
-
-@pytest.fixture
-def folder(good, tmp_path) -> Path:
-    return copy(good, tmp_path / "photos")
+pytest_plugins = ["qa_fixtures"]
 
 
 def test_good_data_passes_without_a_warning(folder):

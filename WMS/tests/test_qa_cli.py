@@ -11,9 +11,8 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
-import pytest
 from PIL import Image
-from qa_data import COUNT, copy, first, make
+from qa_data import COUNT, first
 from small import ROOT, environment
 
 from wms.data.looks import perceptual_hash
@@ -22,18 +21,9 @@ from wms.data.synthetic import write_dataset
 from wms.errors import DataQualityError, SplitError, UsageError
 from wms.files import sha256_file
 
+pytest_plugins = ["qa_fixtures"]
 SCRIPT = ROOT / "devops" / "scripts" / "data-qa.py"
 DOCUMENT = ROOT / "docs" / "data-qa.md"
-
-
-@pytest.fixture(scope="module")
-def good(tmp_path_factory) -> Path:
-    return make(tmp_path_factory.mktemp("good") / "photos")
-
-
-@pytest.fixture
-def folder(good, tmp_path) -> Path:
-    return copy(good, tmp_path / "photos")
 
 
 def run(folder: Path, *more: object) -> subprocess.CompletedProcess[str]:

@@ -7,19 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from qa_data import COUNT, checked, codes, copy, first, make, second_image
+from qa_data import COUNT, checked, codes, first, second_image
 
-
-@pytest.fixture(scope="module")
-def good(tmp_path_factory) -> Path:
-    return make(tmp_path_factory.mktemp("good") / "photos")
-
-
-@pytest.fixture
-def folder(good, tmp_path) -> Path:
-    return copy(good, tmp_path / "photos")
-
-
+pytest_plugins = ["qa_fixtures"]
 UNSAFE = [
     "new\nline", "tab\tin", "bell\x07", "CON", "aux.b", "com1", "a:b", "a?b", "-rf", ".hidden", "e\u0301",
     "right\u202eleft", "del\x7f"

@@ -52,27 +52,7 @@ def test_cosine_counts_compute_not_steps(tmp_path):
 
 def test_plateau_matches_pytorch(tmp_path):
     config = config_in(tmp_path, schedule={"kind": "plateau", "factor": 0.5, "patience": 2, "minimum": 1e-3})
-    losses = [
-        1.0,
-        0.9,
-        0.95,
-        0.9,
-        0.91,
-        0.92,
-        0.8,
-        0.8,
-        0.8,
-        0.8,
-        0.8,
-        0.8,
-        0.8,
-        0.8,
-        0.8,
-        0.8,
-        0.8,
-        0.8,
-        0.8,
-    ]
+    losses = [1.0, 0.9, 0.95, 0.9, 0.91, 0.92, *[0.8] * 13]
     parameter = torch.nn.Parameter(torch.zeros(1))
     optimiser = torch.optim.SGD([parameter], lr=0.01)
     reference = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.5, patience=2, min_lr=1e-3)

@@ -19,7 +19,7 @@ from small import environment, only_run, photos, train_command, write_recipe
 from wms.data.versions import DataItem, manifest_text
 from wms.errors import run_main
 from wms.registry.mlflow_store import ModelRegistry
-from wms.registry.types import PRODUCTION
+from wms.registry.types import PRODUCTION, VERDICT_FILE, Verdict
 from wms_ops.gate.cli import main
 
 Edit = Callable[[Path], object]
@@ -60,7 +60,7 @@ class GateRuns:
                 self._start(place, "--quiet", begun)
         for process in begun:
             output, errors = process.communicate(timeout=240)
-            assert process.returncode == 0, output + errors
+            assert process.returncode == 0, f"{process.returncode}: {output}{errors}"
         self.weak, self.good = (
             self.registry.find_run(only_run(self.folder / name / "runs").name).run_id for name in ("weak", "good")
         )
@@ -123,12 +123,23 @@ class GateRuns:
         given = [str(option) for option in more]
         return [*(str(part) for pair in options.items() if pair[0] not in given for part in pair), *given]
 
+    def verdict(self, run_id: str) -> Verdict:
+        """What the gate left in a run."""
+        return Verdict.model_validate_json(self.registry.read_artifact(run_id, VERDICT_FILE))
+
     def recipe_with(self, **gate: object) -> str:
         """The recipe's name with these settings of the gate."""
         path = self.folder / "good" / f"gate_{'_'.join(map(str, gate.values()))}.yaml"
         plain = (self.folder / "good" / "small.yaml").read_text(encoding="utf-8")
         path.write_text(f"{plain}\ngate: {json.dumps(gate)}\n", encoding="utf-8")
         return path.name
+
+
+def one_sentence(text: str) -> str:
+    """What the gate says in the end: one line, no traceback."""
+    assert "Traceback" not in text
+    (line,) = [line for line in text.splitlines() if line.startswith("error: ")]
+    return line
 
 
 def change_card(folder: Path, **values: object) -> None:

@@ -7,52 +7,25 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from gate_runs import GateRuns, change_card, change_network
-from servers import free_port, gateway, mlflow_server
+from gate_runs import GateRuns, change_card, change_network, one_sentence
+from servers import free_port, gateway
 
 from wms.data.versions import DataItem
 from wms.registry.gate_types import GateReport
 from wms.registry.ledger import Ledger, Record
-from wms.registry.types import VERDICT_FILE, Means, Verdict
+from wms.registry.types import Means
 
+pytest_plugins = ["gate_fixtures"]
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "quality-gate.py"
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GateRuns]:
-    folder = tmp_path_factory.mktemp("gate")
-    with mlflow_server(folder / "server") as server:
-        found = GateRuns(folder, server)
-        found.train()
-        yield found
-
-
-@pytest.fixture(autouse=True)
-def here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WMS_MLFLOW_TIMEOUT", "30")
-    if "runs" in request.fixturenames:
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", request.getfixturevalue("runs").server.uri)
 
 
 def report_of(text: str) -> GateReport:
     return GateReport.model_validate_json(text)
-
-
-def verdict_of(runs: GateRuns, run_id: str) -> Verdict:
-    return Verdict.model_validate_json(runs.registry.read_artifact(run_id, VERDICT_FILE))
-
-
-def one_sentence(text: str) -> str:
-    """What the gate says in the end: one line, no traceback."""
-    assert "Traceback" not in text
-    (line,) = [line for line in text.splitlines() if line.startswith("error: ")]
-    return line
 
 
 def test_the_first_training_passes_with_the_scores_of_training(
@@ -90,7 +63,7 @@ def test_a_better_run_passes_and_the_verdict_is_kept(runs: GateRuns, tmp_path: P
     assert report.champion.run_id == runs.weak
     assert verdict.champion.dice < verdict.challenger.dice
     assert any("too small to tell" in text for text in verdict.warnings)
-    assert verdict_of(runs, runs.good) == verdict
+    assert runs.verdict(runs.good) == verdict
     card = json.loads((runs.artifacts() / "model" / "production.json").read_text())
     assert verdict.weights_sha256 == card["weights_sha256"]
     tags = runs.registry.run(runs.good).tags
@@ -112,7 +85,7 @@ def test_a_worse_run_and_the_same_run_are_not_improved(
     assert runs.gate(runs.weak, "--report", tmp_path / "r.md") == 90
     assert "does not improve on version" in one_sentence(capsys.readouterr().err)
     assert (tmp_path / "r.md").read_text().startswith("## Quality gate: not improved")
-    assert verdict_of(runs, runs.weak).decision == "not improved"
+    assert runs.verdict(runs.weak).decision == "not improved"
     assert runs.gate(runs.good) == 90
     assert "exactly the weights of the Production model" in capsys.readouterr().out
 
@@ -121,10 +94,10 @@ def test_dry_run_and_off_let_it_pass(runs: GateRuns, capsys: pytest.CaptureFixtu
     runs.produce(runs.good)
     assert runs.gate(runs.weak, recipe=runs.recipe_with(mode="dry-run")) == 0
     assert "it would fail" in capsys.readouterr().out
-    assert verdict_of(runs, runs.weak).mode == "dry-run"
+    assert runs.verdict(runs.weak).mode == "dry-run"
     assert runs.gate(runs.weak, recipe=runs.recipe_with(mode="off")) == 0
     assert "THE GATE IS OFF" in capsys.readouterr().out
-    verdict = verdict_of(runs, runs.weak)
+    verdict = runs.verdict(runs.weak)
     assert (verdict.mode, verdict.decision) == ("off", "not improved")
 
 

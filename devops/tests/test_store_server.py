@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 import s3_server
-from s3_server import S3Server, remove_sockets, require_tool
+from s3_server import S3Server, remove_sockets
+from servers import require_tool
 
 HOLD = """
 import sys, time

@@ -286,3 +286,23 @@ def test_what_a_promotion_publishes_is_brought_from_the_store_without_mlflow(
     assert sha256_file(scene.models / "production.pth") == entry.weights_sha256
     assert set(entry.files) == {"production.json", "data.jsonl", "config.json", "test_scores.json"}
     assert sha256_file(scene.models / "production.json") == entry.files["production.json"]
+
+
+def test_what_a_promotion_publishes_as_a_release_is_brought_by_gh_without_mlflow(
+    scene: Scene,
+    entry: LedgerEntry,
+    nothing_at_github: FakeGitHub,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", scene.server.uri)
+    files = ["--ledger", str(scene.models), "--metadata", str(scene.clone / "model-metadata.json")]
+    for words in ("A release on GitHub has got the model's files", "A release on GitHub has the model's files"):
+        assert promote_main([entry.run_id, "--yes", "--publish-release", *files]) == 0
+        assert words in capsys.readouterr().out
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    for name in FILES:
+        (scene.models / name).unlink(missing_ok=True)
+    assert run_main(main_github, scene.where) == 0
+    assert "from the releases on GitHub" in capsys.readouterr().out
+    assert sha256_file(scene.models / "production.pth") == entry.weights_sha256

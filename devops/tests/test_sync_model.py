@@ -24,7 +24,8 @@ from wms_ops.store import client
 from wms_ops.store.config import RemoteConfig
 from wms_ops.store.remote import S3Remote
 from wms_ops.sync.cli import main_aws, main_github
-from wms_ops.sync.sources import key_of, publish_model, release_tag
+from wms_ops.sync.publish import publish_model
+from wms_ops.sync.sources import key_of, release_tag
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "WMS" / "scripts"
 

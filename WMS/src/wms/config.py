@@ -23,13 +23,13 @@ from pydantic import (
     model_validator,
 )
 
+from wms.config_gate import GateConfig
 from wms.config_sections import (
     STRIDE,
     UNHASHED,
     AugmentationConfig,
     DataConfig,
     EvaluationConfig,
-    GateConfig,
     LossConfig,
     ModelConfig,
     OptimiserConfig,

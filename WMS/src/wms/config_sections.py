@@ -223,32 +223,3 @@ class TrackingConfig(Section):
     """Where metrics go beside the run folder."""
 
     experiment: str = Field(default="water-meter-segmentation", min_length=1)
-
-
-class GateConfig(Section):
-    """When a challenger replaces the Production model: the rule of record, and what a team may add to it."""
-
-    mode: Literal["enforce", "dry-run", "off"] = Field(
-        default="enforce", description="dry-run only tells what it would decide; off lets everything pass, loudly."
-    )
-    min_improvement: float = Field(
-        default=0.0, ge=0, lt=1, description="Mean Dice and mean IoU must both rise by more than this."
-    )
-    min_confidence: float = Field(
-        default=0.0,
-        ge=0,
-        lt=1,
-        description="0 is the rule of record; with 0.95 a challenger equal to the champion passes about 1 time in 20.",
-    )
-    max_regression_per_image: float = Field(
-        default=1.0, ge=0, le=1, description="Largest loss of Dice that one test image may show; 1 is off."
-    )
-    slices: tuple[Literal["resolution", "coverage"], ...] = Field(
-        default=(), description="Also compare within thirds of the test images, by megapixels or the strip's share."
-    )
-
-    @field_validator("mode", mode="before")
-    @classmethod
-    def _off_is_a_word(cls, value: Any) -> Any:
-        """YAML reads a bare `off` as false."""
-        return "off" if value is False else value

@@ -94,7 +94,7 @@ def cut_torn_tail(path: Path) -> int:
             start = _last_line_start(path)
             stream.seek(start)
             last = stream.read()
-            if not last or (last.endswith(b"\n") and _is_json(last)):
+            if not last or (last.endswith(b"\n") and is_json(last)):
                 return 0
             stream.truncate(start)
             os.fsync(stream.fileno())
@@ -172,11 +172,12 @@ def canonical_json(obj: object) -> str:
 
 
 @contextlib.contextmanager
-def exclusive_lock(path: Path) -> Iterator[None]:
+def exclusive_lock(path: Path, *, wait: bool = True) -> Iterator[None]:
     """Hold the lock file `path` during the `with` block; other processes and threads wait for it.
 
-    The operating system drops the lock of a killed process. The lock file itself stays: deleting it would
-    let two processes lock two different files of one name. Raises DiskFullError or UnwritableError.
+    Without `wait`, BlockingIOError is raised where somebody else holds it. The operating system drops the lock of a
+    killed process. The lock file itself stays: deleting it would let two processes lock two different files of one
+    name. Raises DiskFullError or UnwritableError.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -184,21 +185,24 @@ def exclusive_lock(path: Path) -> Iterator[None]:
     except OSError as error:
         raise from_os_error(error, path) from error
     try:
-        _lock(descriptor)
+        _lock(descriptor, wait)
         yield
     finally:
         os.close(descriptor)  # closing also releases the lock
 
 
-def _lock(descriptor: int) -> None:
+def _lock(descriptor: int, wait: bool) -> None:
     if sys.platform == "win32":
         while True:
-            # LK_LOCK gives up after ten tries of one second each.
-            with contextlib.suppress(OSError):
-                msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
+            try:
+                # LK_LOCK gives up after ten tries of one second each.
+                msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
                 return
+            except OSError as error:
+                if not wait:
+                    raise BlockingIOError(str(error)) from error
     else:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
 
 
 def _last_line_start(path: Path) -> int:
@@ -215,7 +219,8 @@ def _last_line_start(path: Path) -> int:
     return 0
 
 
-def _is_json(line: bytes) -> bool:
+def is_json(line: bytes) -> bool:
+    """Whether a line is one whole JSON value."""
     try:
         json.loads(line)
     except ValueError:

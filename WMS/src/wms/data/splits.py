@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wms.errors import SplitError
-from wms.files import append_lines, cut_torn_tail, exclusive_lock
+from wms.files import append_lines, cut_torn_tail, exclusive_lock, is_json
 
 Split = Literal["train", "val", "test", "excluded"]
 
@@ -207,21 +207,13 @@ def _whole_lines(path: Path) -> list[bytes]:
         return []
     except OSError as error:
         raise SplitError(f"Can't read the split record {path}: {error.strerror}.") from error
-    return lines[:-1] if lines and not _is_json(lines[-1]) else lines
+    return lines[:-1] if lines and not is_json(lines[-1]) else lines
 
 
 def _lacks_newline(path: Path) -> bool:
     """Whether the last line is a whole record without its newline, as an editor or a merge may leave it."""
     content = path.read_bytes() if path.exists() else b""
-    return not content.endswith(b"\n") and _is_json(content[content.rfind(b"\n") + 1 :])
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True
+    return not content.endswith(b"\n") and is_json(content[content.rfind(b"\n") + 1 :])
 
 
 def _parse(line: bytes, where: str) -> Assignment:

@@ -263,8 +263,9 @@ def draw_bar_code(rng: np.random.Generator, pen: ImageDraw.ImageDraw, box: Box) 
     pen.rectangle(box, fill=WHITE)
     edges = np.cumsum(rng.uniform(0.4, 2.0, 44))
     xs = box[0] + (box[2] - box[0]) * (0.03 + 0.94 * edges / edges[-1])
+    top = box[1] + 1
     for start, end in zip(xs[0::2].tolist(), xs[1::2].tolist(), strict=True):
-        pen.rectangle((start, box[1] + 1, max(start, end - 1), box[3] - 1), fill=BLACK)
+        pen.rectangle((start, top, max(start, end - 1), max(top, box[3] - 1)), fill=BLACK)
 
 
 def _draw_label(face: _Face) -> None:

@@ -187,10 +187,10 @@ def _summary(verdict: Verdict) -> str:
     """The verdict in one sentence."""
     did = "would" if verdict.mode == "dry-run" else "does"
     passes = verdict.decision == "improved"
-    what = f"The challenger {'improves on' if passes else 'does not improve on'}"
-    whom = "nothing: there was no Production model" if verdict.champion_version is None else "Production"
-    if verdict.champion_version is not None:
-        whom = f"version {verdict.champion_version}"
+    if verdict.champion_version is None:
+        what = "There is no Production model yet" + (", so any model passes" if passes else "")
+    else:
+        what = f"The challenger {'improves' if passes else 'does not improve'} on version {verdict.champion_version}"
     figures = (
         f"Dice {verdict.champion.dice:.4f} -> {verdict.challenger.dice:.4f}, "
         f"IoU {verdict.champion.iou:.4f} -> {verdict.challenger.iou:.4f} on {verdict.test_images} test images"
@@ -200,4 +200,4 @@ def _summary(verdict: Verdict) -> str:
         "off": " (the gate is off)",
         "dry-run": f" (dry run: it {did} {'pass' if passes else 'fail'})",
     }
-    return f"{what} {whom}: {figures}{end[verdict.mode]}."
+    return f"{what}: {figures}{end[verdict.mode]}."

@@ -20,6 +20,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay
 from tenacity.wait import wait_exponential, wait_random
 
 from wms.errors import ModelNotFoundError, RegistryError, RegistryUnreachableError, UsageError, WmsError
+from wms.interrupt import hear_ctrl_c
 
 T = TypeVar("T")
 TIMEOUT = "WMS_MLFLOW_TIMEOUT"
@@ -78,8 +79,11 @@ def call(server: str, what: str, work: Callable[[], T], progress: Callable[[], i
         except Exception as error:
             raise translate(server, what, error) from error
 
-    with _settings(limit):
-        return retrying(attempt)
+    try:
+        with _settings(limit):
+            return retrying(attempt)
+    finally:
+        hear_ctrl_c()  # the first call imports MLflow
 
 
 def translate(server: str, what: str, error: Exception) -> Exception:

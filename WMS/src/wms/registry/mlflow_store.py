@@ -10,8 +10,6 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -19,38 +17,15 @@ from typing import Any, TypeVar
 from wms.errors import ModelNotFoundError, UsageError
 from wms.files import write_atomic
 from wms.registry.mlflow_calls import call, shown
+from wms.registry.mlflow_values import ModelVersion, RunInfo, run_of, version_of
 from wms.registry.types import MODEL
+
+__all__ = ["URI", "ModelRegistry", "ModelVersion", "RunInfo"]
 
 T = TypeVar("T")
 URI = "MLFLOW_TRACKING_URI"
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _PAGE = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class ModelVersion:
-    """A registered version; `created_at` is UTC, ISO 8601."""
-
-    version: int
-    run_id: str
-    aliases: tuple[str, ...]
-    tags: dict[str, str]
-    created_at: str
-    status: str
-
-
-@dataclass(frozen=True, slots=True)
-class RunInfo:
-    """A training run; `status` is MLflow's, such as FINISHED; `ended_at` is UTC, ISO 8601, None while it runs."""
-
-    run_id: str
-    name: str
-    status: str
-    tags: dict[str, str]
-    params: dict[str, str]
-    metrics: dict[str, float]
-    ended_at: str | None = None
-    artifact_uri: str = field(default="", repr=False)
 
 
 class ModelRegistry:
@@ -74,7 +49,7 @@ class ModelRegistry:
 
         def work() -> tuple[ModelVersion, ...]:
             names = self._aliases() if aliases else {}  # a search doesn't answer with them
-            return tuple(sorted((_version(v, names) for v in self._search()), key=lambda v: v.version))
+            return tuple(sorted((version_of(v, names) for v in self._search()), key=lambda v: v.version))
 
         return self._call("reading the versions", work)
 
@@ -84,13 +59,21 @@ class ModelRegistry:
         def work() -> ModelVersion | None:
             # Not by alias: a missing one is answered like an invalid request.
             names = self._aliases()
-            return _version(self._client.get_model_version(self.model, names[name]), names) if name in names else None
+            return version_of(self._client.get_model_version(self.model, names[name]), names) if name in names else None
 
         return self._call(f"reading the alias {name}", work)
 
     def run(self, run_id: str) -> RunInfo:
-        """A run by its id; raises ModelNotFoundError."""
-        return self._call(f"reading run {run_id}", lambda: self._run(run_id))
+        """A run by its id; raises ModelNotFoundError, also for one that was deleted and can still be restored."""
+
+        def work() -> RunInfo:
+            found = self._client.get_run(run_id)
+            if found.info.lifecycle_stage == "deleted":  # MLflow still answers, but takes no tag
+                restore = f"`mlflow runs restore --run-id {run_id}`"
+                raise ModelNotFoundError(f"Run {run_id} at {self.server} was deleted; bring it back with {restore}.")
+            return run_of(found)
+
+        return self._call(f"reading run {run_id}", work)
 
     def find_run(self, name_or_id: str) -> RunInfo:
         """A run by its id or by its name, such as run_20261121_103000_0a1b2c3d.
@@ -99,13 +82,20 @@ class ModelRegistry:
         """
         if _RUN_ID.fullmatch(name_or_id):
             return self.run(name_or_id)
-        found = [] if re.search(r"['\"`\\]", name_or_id) else self._call("looking for a run", self._named(name_or_id))
+        odd = re.search(r"['\"`\\]", name_or_id)  # no run's name, and no part of a query either
+        words = f"attributes.run_name = '{name_or_id}'"
+        found = [] if odd else self._call("looking for a run", self._runs(words))
         if not found:
             raise ModelNotFoundError(f"No run named {name_or_id!r} at {self.server}; was it logged to this server?")
         if len(found) > 1:
             ids = ", ".join(run.run_id for run in found)
             raise UsageError(f"{len(found)} runs at {self.server} are named {name_or_id}; give one's id: {ids}.")
         return found[0]
+
+    def newest_runs(self, most: int) -> list[RunInfo]:
+        """The newest `most` finished runs that have a test Dice, newest first."""
+        words = "attributes.status = 'FINISHED' and metrics.final_test_dice >= 0"
+        return self._call("reading the newest runs", self._runs(words, most))
 
     def read_artifact(self, run_id: str, path: str) -> bytes:
         """The bytes of a run's artifact; raises ModelNotFoundError where it is absent."""
@@ -152,14 +142,14 @@ class ModelRegistry:
 
         def work() -> ModelVersion:
             if not (known := self._search(run_id)):
-                return _version(self._create(run_id, tags or {}), {})
-            return _version(min(known, key=lambda v: int(v.version)), self._aliases())
+                return version_of(self._create(run_id, tags or {}), {})
+            return version_of(min(known, key=lambda v: int(v.version)), self._aliases())
 
         return self._call("registering a version", work)
 
     def add_version(self, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
         """A new version with `tags`, which appear together with it; more than one if an answer was lost."""
-        return self._call("adding a version", lambda: _version(self._create(run_id, tags), {}))
+        return self._call("adding a version", lambda: version_of(self._create(run_id, tags), {}))
 
     def set_version_tags(self, version: int, tags: Mapping[str, str]) -> None:
         """Set tags of a version."""
@@ -235,12 +225,12 @@ class ModelRegistry:
         return create()
 
     def _run(self, run_id: str) -> RunInfo:
-        return _run_info(self._client.get_run(run_id))
+        return run_of(self._client.get_run(run_id))
 
-    def _named(self, name: str) -> Callable[[], list[RunInfo]]:
+    def _runs(self, words: str, most: int = _PAGE) -> Callable[[], list[RunInfo]]:
         def work() -> list[RunInfo]:
             where = [experiment.experiment_id for experiment in self._client.search_experiments(max_results=_PAGE)]
-            return [_run_info(run) for run in self._client.search_runs(where, f"attributes.run_name = '{name}'")]
+            return [run_of(run) for run in self._client.search_runs(where, words, max_results=most)]
 
         return work
 
@@ -257,30 +247,6 @@ class ModelRegistry:
         folder = PurePosixPath(path).parent.as_posix()
         infos = self._artifacts(run_id).list_artifacts(None if folder == "." else folder)
         return {info.path: info.file_size or 0 for info in infos if not info.is_dir}
-
-
-def _version(found: Any, aliases: Mapping[str, str]) -> ModelVersion:
-    mine = tuple(sorted(name for name, version in aliases.items() if str(version) == str(found.version)))
-    created = _iso(found.creation_timestamp)
-    return ModelVersion(int(found.version), str(found.run_id), mine, dict(found.tags), created, str(found.status))
-
-
-def _run_info(run: Any) -> RunInfo:
-    info, data = run.info, run.data
-    return RunInfo(
-        run_id=str(info.run_id),
-        name=str(info.run_name),
-        status=str(info.status),
-        tags=dict(data.tags),
-        params=dict(data.params),
-        metrics=dict(data.metrics),
-        ended_at=_iso(info.end_time) if info.end_time else None,
-        artifact_uri=str(info.artifact_uri).rstrip("/"),
-    )
-
-
-def _iso(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
 
 
 def _bytes_in(folder: Path) -> int:

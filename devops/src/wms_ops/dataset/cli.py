@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from wms.errors import WmsError
 from wms.files import write_atomic
+from wms_ops.console import counting
 from wms_ops.dataset import branches
 from wms_ops.dataset.inbox import inbox_files
-from wms_ops.dataset.layout import DATA_BRANCHES, MAIN
+from wms_ops.dataset.layout import DATA_BRANCHES, DATA_SET, MAIN
 from wms_ops.dataset.plan import refuse_shrinking
 from wms_ops.dataset.publish import Watch, delete_branch, open_store, publish, verify
 from wms_ops.dataset.versions import dvc_config_at, pointers_at, removes_on_purpose, version_at
 from wms_ops.git import Git
+from wms_ops.github.outputs import add_summary, put_outputs
 
 Named = dict[str, str | int]
 
@@ -27,15 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     git = Git(Path(here("rev-parse", "--show-toplevel")))
     run: Callable[[Git, argparse.Namespace], Named] = arguments.run
     named = run(git, arguments)
-    _append("GITHUB_OUTPUT", "".join(f"{name}={value}\n" for name, value in named.items()))
+    put_outputs(named)
     return 0
-
-
-def _append(variable: str, text: str) -> None:
-    """Append to the file that a workflow names by an environment variable, if there is one."""
-    if target := os.environ.get(variable):
-        with Path(target).open("a", encoding="utf-8") as stream:
-            stream.write(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -62,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     command("resolve", _resolve, "Settle the .dvc files of a merge that git stopped.")
     removing = command("remove", _remove, "Remove photos from the data set, on a branch of its own.")
     removing.add_argument("names", nargs="+", metavar="NAME", help="names without extension")
+    fetching = command("fetch", _fetch, "Bring the data set of the checked-out commit here: only what isn't there yet.")
+    fetching.add_argument("--folder", type=Path, default=Path(DATA_SET), help="where to (default %(default)s)")
     checking = command("verify", _verify, "Check that the remote holds every file of a commit's data set.")
     checking.add_argument("commit", nargs="?", default="HEAD")
     checking.add_argument("--base", help="a branch such as origin/main: what it held when this one began must be there")
@@ -88,7 +84,7 @@ def _merge(git: Git, arguments: argparse.Namespace) -> Named:
     if done.card and arguments.card:
         write_atomic(arguments.card, done.card.markdown.read_bytes())
     if done.card and arguments.summary:
-        _append("GITHUB_STEP_SUMMARY", done.card.markdown.read_text(encoding="utf-8"))
+        add_summary(done.card.markdown.read_text(encoding="utf-8"))
     if arguments.delete_branch:
         delete_branch(git, url, arguments.delete_branch, commit)
         print(f"Branch {arguments.delete_branch} is deleted: its photos are in the data set's store.")
@@ -131,6 +127,16 @@ def _remove(git: Git, arguments: argparse.Namespace) -> Named:
     branch, before, after = branches.remove(git, _url(git, arguments.remote), arguments.names)
     print(f"Branch {branch} is pushed: {before} photos before, {after} after. Their files stay in the remote.")
     return {"branch": branch, "existing": before, "total": after}
+
+
+def _fetch(git: Git, arguments: argparse.Namespace) -> Named:
+    from wms_ops.dataset.fetch import bring
+
+    store = open_store(dvc_config_at(git, "HEAD"), git)
+    with counting("Fetching files") as on_progress:
+        done = bring(store, version_at(git, "HEAD", store), git.folder / arguments.folder, on_progress)
+    print(f"Fetched {done.downloaded} files; {done.there} were there, {done.removed} others were removed.")
+    return {"downloaded": done.downloaded, "there": done.there}
 
 
 def _verify(git: Git, arguments: argparse.Namespace) -> Named:

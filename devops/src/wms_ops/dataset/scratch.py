@@ -68,11 +68,13 @@ def _clone(git: Git, url: str, folder: Path, depth: int | None) -> Scratch:
     clone = Git(folder / "clone.git", _settings(git))
     Git(folder)("init", "--quiet", "--bare", str(clone.folder))
     objects = git("rev-parse", "--path-format=absolute", "--git-path", "objects")
+    # A shallow clone's commits lack their parents, and git would take them for whole ones.
+    whole = depth is not None or git("rev-parse", "--is-shallow-repository") == "false"
     try:
         alternates = clone.folder / "objects" / "info" / "alternates"
         # Git reads a quoted line as a C string: a path may hold anything.
         quoted = objects.replace("\\", "\\\\").replace('"', '\\"')
-        alternates.write_text(f'"{quoted}"\n', encoding="utf-8", errors="surrogateescape")
+        alternates.write_text(f'"{quoted}"\n' if whole else "", encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise from_os_error(error, folder) from error
     refs = [f"+refs/heads/{name}:refs/there/{name}" for name in (MAIN, f"{DATA_BRANCHES}*")]

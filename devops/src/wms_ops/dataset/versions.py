@@ -90,14 +90,14 @@ def commit_version(git: Git, version: DataSet, parents: Sequence[str], message: 
         index.unlink(missing_ok=True)
     arguments = [part for parent in parents for part in ("-p", parent)]
     return (
-        git.raw(*("commit-tree", written, *arguments, "-F", "-"), data=message.encode(), environ=_identity(git))
+        git.raw(*("commit-tree", written, *arguments, "-F", "-"), data=message.encode(), environ=identity(git))
         .decode()
         .strip()
     )
 
 
-def _identity(git: Git) -> dict[str, str]:
-    """A name for commits where the user has none yet, as on a runner."""
+def identity(git: Git) -> dict[str, str]:
+    """Variables that name who commits, where the user has set no name yet, as on a runner."""
     if git.config("user.email") or "GIT_AUTHOR_EMAIL" in os.environ:
         return {}
     names = {"NAME": "wms data", "EMAIL": "wms-data@users.noreply.github.com"}

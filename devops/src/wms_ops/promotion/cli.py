@@ -6,8 +6,7 @@ import argparse
 import getpass
 import os
 import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from wms.errors import INTERRUPTED, ModelNotFoundError, UsageError
@@ -20,9 +19,12 @@ from wms.registry.mlflow_store import URI, ModelRegistry
 from wms.registry.plan import Proposal
 from wms.registry.promotion import Desk, Outcome
 from wms.registry.types import MODEL
+from wms_ops.github.gh import GitHub
+from wms_ops.github.outputs import github_run, put_outputs
+from wms_ops.question import ask
 from wms_ops.store.config import read_remote
 from wms_ops.store.remote import S3Remote
-from wms_ops.sync.sources import publish_model
+from wms_ops.sync.publish import publish_model, publish_release
 
 
 def promote_main(argv: Sequence[str] | None = None) -> int:
@@ -35,7 +37,8 @@ def promote_main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--force", metavar="REASON", help="promote without the gate; the reason goes on record")
     parser.add_argument("--reason", default="", metavar="TEXT", help="why it is rolled back, for the ledger")
     parser.add_argument("--yes", action="store_true", help="don't ask")
-    parser.add_argument("--publish", action="store_true", help="first copy the files to the DVC remote, for sync_model")
+    parser.add_argument("--publish", action="store_true", help="first copy the files to S3, for sync_model_aws.py")
+    parser.add_argument("--publish-release", action="store_true", help="and to a GitHub release, for sync_model.py")
     _add_files(parser)
     arguments = parser.parse_args(argv)
     _refuse_nonsense(arguments)
@@ -48,26 +51,15 @@ def promote_main(argv: Sequence[str] | None = None) -> int:
     proposal = _propose(desk, arguments)
     if isinstance(proposal, Proposal):
         print(proposal.text)
-        if not arguments.yes and not _confirmed():
+        if not arguments.yes and ask("Go on? [y/N] ", "add --yes").lower() not in ("y", "yes"):
             print("Nothing was changed.")
             return INTERRUPTED
-        if arguments.publish:
-            publish_run(desk.registry, proposal.facts.run_id)  # before it is Production, so that it can be fetched then
-        proposal = promotion.execute(desk, proposal, who=who(), github_run=github_run(os.environ))
-    elif arguments.publish:
-        publish_run(desk.registry, proposal.entry.run_id)
+        _publish(desk.registry, proposal.facts.run_id, arguments)  # before it's Production: it can be fetched then
+        proposal = promotion.execute(desk, proposal, who=who(), github_run=github_run())
+    else:
+        _publish(desk.registry, proposal.entry.run_id, arguments)
     _tell(proposal)
     return 0
-
-
-def publish_run(registry: ModelRegistry, run_id: str) -> None:
-    """Copy a run's model to the store of this clone's DVC remote; what is there already isn't sent again.
-
-    Raises ModelDamagedError for files that don't belong together, and the errors of the store.
-    """
-    store = S3Remote(read_remote(ROOT, environ=os.environ))
-    sent = publish_model(store, {name: registry.read_artifact(run_id, f"model/{name}") for name in FILES})
-    print(f"{store.config.url} {'has got' if sent else 'has'} the model's files.")
 
 
 def metadata_main(argv: Sequence[str] | None = None) -> int:
@@ -113,10 +105,18 @@ def who() -> str:
         return "unknown"
 
 
-def github_run(variables: Mapping[str, str]) -> str:
-    """The address of the GitHub Actions run that this is part of; empty elsewhere."""
-    parts = [variables.get(f"GITHUB_{name}", "") for name in ("SERVER_URL", "REPOSITORY", "RUN_ID")]
-    return "{}/{}/actions/runs/{}".format(*parts) if all(parts) else ""
+def _publish(registry: ModelRegistry, run_id: str, arguments: argparse.Namespace) -> None:
+    """Copy a run's model to where it was asked for; what is there already isn't sent again."""
+    if not arguments.publish and not arguments.publish_release:
+        return
+    files = {name: registry.read_artifact(run_id, f"model/{name}") for name in FILES}
+    if arguments.publish:
+        store = S3Remote(read_remote(ROOT, environ=os.environ))
+        sent = publish_model(store, files)
+        print(f"{store.config.url} {'has got' if sent else 'has'} the model's files.")
+    if arguments.publish_release:
+        sent = publish_release(GitHub(ROOT), files)
+        print(f"A release on GitHub {'has got' if sent else 'has'} the model's files.")
 
 
 def _add_ledger(parser: argparse.ArgumentParser) -> None:
@@ -156,16 +156,7 @@ def _propose(desk: Desk, arguments: argparse.Namespace) -> Proposal | Outcome:
     return promotion.propose(desk, run_id, force=arguments.force)
 
 
-def _confirmed() -> bool:
-    if not sys.stdin.isatty():
-        raise UsageError("There is no terminal to ask for a confirmation; add --yes.")
-    return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
-
-
 def _tell(outcome: Outcome) -> None:
     print(outcome.text)
-    if target := os.environ.get("GITHUB_OUTPUT"):
-        entry = outcome.entry
-        named = {"version": entry.to_version, "run_id": entry.run_id, "changed": str(outcome.changed).lower()}
-        with Path(target).open("a", encoding="utf-8") as stream:
-            stream.writelines(f"{name}={value}\n" for name, value in named.items())
+    entry = outcome.entry
+    put_outputs({"version": entry.to_version, "run_id": entry.run_id, "changed": outcome.changed})

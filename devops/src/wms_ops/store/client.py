@@ -62,17 +62,26 @@ class TrafficCounter:
             self._traffic = Traffic(now.requests + requests, now.bytes_up + up, now.bytes_down + down)
 
 
-def make_client(config: RemoteConfig, environ: Mapping[str, str], connections: int) -> Any:
+def make_client(
+    config: RemoteConfig,
+    environ: Mapping[str, str],
+    connections: int,
+    *,
+    attempts: int = ATTEMPTS,
+    proxies: Mapping[str, str] | None = None,
+) -> Any:
     """A thread-safe client for `connections` requests at a time; opens no connection by itself.
 
-    Raises botocore's errors, to be mapped by `store_errors`.
+    `proxies` replaces those that the process's environment names. Raises botocore's errors, to be mapped by
+    `store_errors`.
     """
     from botocore.config import Config
 
     settings: dict[str, Any] = {
         "connect_timeout": CONNECT_TIMEOUT_S,
         "read_timeout": READ_TIMEOUT_S,
-        "retries": {"mode": "standard", "total_max_attempts": ATTEMPTS},
+        "retries": {"mode": "standard", "total_max_attempts": attempts},
+        "proxies": proxies,
         "max_pool_connections": connections,
         # Other stores refuse the checksums that newer SDKs add; Content-MD5 is sent instead.
         "request_checksum_calculation": "when_required",

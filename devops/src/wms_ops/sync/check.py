@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
+import re
 from collections.abc import Sequence
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
+from typing import Final
 
 from wms.errors import ModelNotFoundError, UsageError
 from wms.files import write_atomic
 from wms.paths import ROOT
 from wms.registry.compare_page import compare, render_page, render_table
-from wms.registry.history import stage_in_registry, stage_of
 from wms.registry.ledger import FOLDER, Ledger, LedgerEntry
 from wms.registry.lineage import METADATA, find_entries, iter_table, require_whole
 from wms.registry.lineage_links import check_lineage
 from wms.registry.mlflow_store import URI, ModelRegistry
+from wms.registry.types import MODEL
 from wms_ops.promotion.cli import promote_main
+from wms_ops.question import ask
 from wms_ops.sync.compare import draw_panels, find_version
 from wms_ops.sync.evidence import collect
+from wms_ops.sync.listing import print_versions
+
+_NAME: Final = re.compile(r"\w[\w.-]*")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     errors of MLflow and of a promotion.
     """
     options = _parser().parse_args(argv)
-    registry = ModelRegistry(uri) if (uri := os.environ.get(URI)) else None
+    if options.promote:  # which needs a server: say so before anything is asked
+        ModelRegistry.from_environment()
+    registry = ModelRegistry(uri, model=options.model) if (uri := os.environ.get(URI)) else None
     if options.lineage:
         _lineage(options, registry)
     elif options.find:
@@ -40,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     elif options.compare:
         _compare(options, registry)
     else:
-        _list(options.models, registry)
+        print_versions(Ledger(options.models).entries(), registry)
         if options.promote:
             return _promote(options)
     return 0
@@ -90,54 +94,19 @@ def _compare(options: argparse.Namespace, registry: ModelRegistry | None) -> Non
         print(table, end="")
 
 
-def _list(models: Path, registry: ModelRegistry | None) -> None:
-    """Versions, newest last: the registry's, or those in the ledger."""
-    table = Table("version", "stage", "aliases", "run", "Dice", "IoU", "verdict", "since")
-    entries = Ledger(models).entries()
-    newest = {entry.to_version: entry for entry in entries}
-    if registry:
-        for version in registry.versions():
-            table.add_row(
-                str(version.version),
-                stage_in_registry(version),
-                ", ".join(version.aliases),
-                version.run_id,
-                *_scores(newest.get(version.version)),
-                version.created_at,
-            )
-    else:
-        for number in sorted(newest):
-            entry = newest[number]
-            table.add_row(str(number), stage_of(number, entries), "-", entry.run_id, *_scores(entry), entry.at)
-    source = f"MLflow at {registry.server}" if registry else "the ledger (MLFLOW_TRACKING_URI isn't set)"
-    if not table.row_count:
-        print(f"No version yet, by {source}.")
-        return
-    table.caption = f"From {source}."
-    console = Console(markup=False, highlight=False)
-    if not console.is_terminal:
-        console.width = 180
-    console.print(table)
-
-
-def _scores(entry: LedgerEntry | None) -> tuple[str, str, str]:
-    if entry is None:
-        return "-", "-", ""
-    return f"{entry.metrics.dice:.4f}", f"{entry.metrics.iou:.4f}", entry.verdict
-
-
 def _promote(options: argparse.Namespace) -> int:
-    """Ask for a version, then hand over to the promotion, which says what would change and asks again."""
-    if not sys.stdin.isatty():
-        raise UsageError("--promote asks on a terminal; elsewhere use devops/scripts/promote-model.py.")
-    answer = input("Which version should become Production? (none: Enter) ").strip().removeprefix("v")
+    """Ask what to promote, then hand over to the promotion, which says what would change and asks again."""
+    question = "Which version or run should become Production? (none: Enter) "
+    answer = ask(question, "use devops/scripts/promote-model.py")
     if not answer:
         print("Nothing was changed.")
         return 0
-    if not answer.isdecimal():
-        raise UsageError(f"{answer!r} isn't a version; give one of the numbers in the table.")
-    where = ["--ledger", str(options.models), "--metadata", str(options.repo / METADATA)]
-    return promote_main(["--version", answer, *where])
+    if not _NAME.fullmatch(answer):
+        raise UsageError(f"{answer!r} is neither a version nor a run; give one that stands in the tables.")
+    number = answer.removeprefix("v")
+    chosen = ["--version", number] if number.isdecimal() else [answer]
+    where = ["--ledger", str(options.models), "--metadata", str(options.repo / METADATA), "--model", options.model]
+    return promote_main([*chosen, *where])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -152,13 +121,14 @@ def _parser() -> argparse.ArgumentParser:
         "--find", metavar="TEXT", help="models by version, or by digits of a commit, config, data or run"
     )
     action.add_argument("--compare", nargs=2, metavar=("A", "B"), help="two versions, runs or run folders")
-    action.add_argument("--promote", action="store_true", help="choose a version to become Production")
+    action.add_argument("--promote", action="store_true", help="choose a version or run to become Production")
     parser.add_argument("--html", type=Path, metavar="FILE", help="with --compare: write a page with pictures")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="with --compare: write the pull request's table")
     parser.add_argument(
         "--data", type=Path, metavar="DIR", default=ROOT / "WMS/data/dataset", help="photos and masks for the pictures"
     )
     parser.add_argument("--models", type=Path, default=FOLDER, metavar="DIR", help="model and ledger")
+    parser.add_argument("--model", default=MODEL, metavar="NAME", help="registered model (default %(default)s)")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs", metavar="DIR", help="where trainings are kept")
     parser.add_argument("--repo", type=Path, default=ROOT, metavar="DIR", help="the clone that has the commits")
     return parser

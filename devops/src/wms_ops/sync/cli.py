@@ -12,9 +12,9 @@ from wms.registry.ledger import FOLDER
 from wms.registry.mlflow_store import URI, ModelRegistry
 from wms_ops.cloud.protocol import Cloud
 from wms_ops.git import Git
+from wms_ops.github.gh import GitHub
 from wms_ops.store.config import read_remote
 from wms_ops.store.remote import S3Remote
-from wms_ops.sync.gh import GitHub
 from wms_ops.sync.instance import SleepingSource, ask_to_stop
 from wms_ops.sync.run import sentence, sync_model
 from wms_ops.sync.sources import MlflowSource, ModelSource, ReleaseSource, S3Source

@@ -11,7 +11,7 @@ from wms.files import write_atomic
 from wms.registry.ledger import HISTORY, Ledger, LedgerEntry
 from wms.registry.sync import newer_chain
 from wms_ops.git import Git
-from wms_ops.sync.gh import GitHub
+from wms_ops.github.gh import GitHub
 
 BRANCH = "main"
 PATH = f"WMS/models/{HISTORY}"

@@ -1,0 +1,60 @@
+"""What the registry answers with: versions and runs as frozen values, free of MLflow's own types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A registered version; `created_at` is UTC, ISO 8601."""
+
+    version: int
+    run_id: str
+    aliases: tuple[str, ...]
+    tags: dict[str, str]
+    created_at: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """A training run; `status` is MLflow's, such as FINISHED; `ended_at` is UTC, ISO 8601, None while it runs."""
+
+    run_id: str
+    name: str
+    status: str
+    tags: dict[str, str]
+    params: dict[str, str]
+    metrics: dict[str, float]
+    ended_at: str | None = None
+    artifact_uri: str = field(default="", repr=False)
+
+
+def version_of(found: Any, aliases: Mapping[str, str]) -> ModelVersion:
+    """MLflow's version as ours; `aliases` are those of all versions, by name."""
+    mine = tuple(sorted(name for name, version in aliases.items() if str(version) == str(found.version)))
+    created = _iso(found.creation_timestamp)
+    return ModelVersion(int(found.version), str(found.run_id), mine, dict(found.tags), created, str(found.status))
+
+
+def run_of(run: Any) -> RunInfo:
+    """MLflow's run as ours."""
+    info, data = run.info, run.data
+    return RunInfo(
+        run_id=str(info.run_id),
+        name=str(info.run_name),
+        status=str(info.status),
+        tags=dict(data.tags),
+        params=dict(data.params),
+        metrics=dict(data.metrics),
+        ended_at=_iso(info.end_time) if info.end_time else None,
+        artifact_uri=str(info.artifact_uri).rstrip("/"),
+    )
+
+
+def _iso(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,115 @@
+"""`python -m wms_ops.pipeline`: the loop by command, whole or step by step."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from wms.paths import ROOT
+from wms_ops.dataset.layout import DATA_BRANCHES
+from wms_ops.errors import PipelineError
+from wms_ops.git import Git
+from wms_ops.github.outputs import annotate, put_outputs
+from wms_ops.pipeline import local
+from wms_ops.pipeline.console import ConsoleTeller, summary, verdict
+from wms_ops.pipeline.driver import one_at_a_time, run_loop
+from wms_ops.pipeline.place import RECIPE
+from wms_ops.pipeline.plan import exit_code
+from wms_ops.pipeline.record import STEPS, Outcome, RunRecord
+from wms_ops.pipeline.steps import carry_out
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the loop, or one step of it, or list what was run. Raises WmsError."""
+    arguments = _parser().parse_args(argv)
+    if arguments.command == "list":
+        return _list(arguments.folder)
+    if arguments.command == "run":
+        return _run(arguments)
+    return _one(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m wms_ops.pipeline",
+        description=__doc__,
+        epilog="Exit codes: 0 merged, 90 not improved, 91 can't decide, 85 another run is at it; docs/exit-codes.md.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="all steps, for the newest data branch or the one that is named")
+    run.add_argument("--keep-up", action="store_true", help="leave MLflow and the service running at the end")
+    listing = commands.add_parser("list", help="the runs so far")
+    for name in STEPS:
+        one = commands.add_parser(name, help=f"only the step {name}, with what the steps before it left")
+        one.add_argument("--run", help="id of the run that this step belongs to; by default the branch's newest")
+    for command in commands.choices.values():
+        command.add_argument("--folder", type=Path, default=local.FOLDER, help="where the loop lives (%(default)s)")
+        if command is not listing:
+            command.add_argument("--branch", help=f"such as {DATA_BRANCHES}20261121-103000")
+            command.add_argument("--repo", type=Path, default=ROOT, help="a clone; its origin is worked with")
+            command.add_argument("--recipe", default=RECIPE, help="of the branch's commit (default %(default)s)")
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    teller = ConsoleTeller()
+    url = local.origin_of(arguments.repo)
+    branch = arguments.branch or _newest_branch(arguments.repo, url)
+    cloud = local.local_cloud(arguments.folder, teller.line)
+    cloud.storage_up()
+    make = local.place_in(arguments.folder, url, recipe=arguments.recipe, show=teller.line)
+    with local.in_cloud(cloud):
+        record = run_loop(make, local.run_store(arguments.folder), branch, teller, keep_up=arguments.keep_up)
+    teller.console.print(summary(record))
+    teller.console.print(verdict(record), markup=False)
+    if record.outcome is not Outcome.MERGED:
+        annotate("error", verdict(record))
+    return exit_code(record)
+
+
+def _one(arguments: argparse.Namespace) -> int:
+    """One step as a command: its named values go to GITHUB_OUTPUT, too, its code is the step's."""
+    store = local.run_store(arguments.folder)
+    url = local.origin_of(arguments.repo)
+    cloud = local.local_cloud(arguments.folder)
+    cloud.storage_up()
+    with one_at_a_time(store.folder), local.in_cloud(cloud):
+        record = _record(arguments, url)
+        place = local.place_in(arguments.folder, url, recipe=arguments.recipe)(record)
+        record = carry_out(place, store, record, arguments.command)
+    step = record.step(arguments.command)
+    print(step.text)
+    put_outputs(step.outputs)
+    return step.exit_code or 0
+
+
+def _record(arguments: argparse.Namespace, url: str) -> RunRecord:
+    store = local.run_store(arguments.folder)
+    if arguments.run:
+        return store.load(arguments.run)
+    branch = arguments.branch or _newest_branch(arguments.repo, url)
+    newest = store.newest(branch)
+    if newest is None or (arguments.command == STEPS[0] and newest.outcome is not Outcome.RUNNING):
+        return store.create(branch)
+    return newest
+
+
+def _newest_branch(repo: Path, url: str) -> str:
+    lines = Git(repo)("ls-remote", "--heads", url, f"refs/heads/{DATA_BRANCHES}*").splitlines()
+    names = sorted(line.split("\trefs/heads/")[1] for line in lines)
+    if not names:
+        raise PipelineError("No data branch waits over there; push photos to main first, then run the loop.")
+    return names[-1]
+
+
+def _list(folder: Path) -> int:
+    runs = local.run_store(folder).runs()
+    for record in runs:
+        print(f"{record.started_at}  {record.id}  {record.outcome}  {record.reason}")
+    with contextlib.suppress(IndexError):
+        ConsoleTeller().console.print(summary(runs[-1]))
+    if not runs:
+        print(f"The loop hasn't run in {folder} yet.")
+    return 0

@@ -1,0 +1,93 @@
+"""What happened in one run of the loop: frozen values, kept as JSON, from which reports and the driver are made."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+STEPS = (
+    "merge",
+    "validate",
+    "budget",
+    "up",
+    "train",
+    "gate",
+    "promote",
+    "smoke-deploy",
+    "metadata",
+    "report",
+    "pull-request",
+    "down",
+)
+"""The steps of the loop in their order."""
+
+
+class StepState(StrEnum):
+    """Where a step is. `skipped`: an earlier step made it pointless, which `text` says."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+class Outcome(StrEnum):
+    """How a run ended; `failed` means that no verdict was reached, or that it couldn't be carried out.
+
+    `waiting`: all is done, and the pull request merges by itself once a person has approved it.
+    """
+
+    RUNNING = "running"
+    MERGED = "merged"
+    WAITING = "waiting for a review"
+    BLOCKED = "blocked"
+    NOTHING = "nothing to do"
+    FAILED = "failed"
+
+
+class StepRecord(BaseModel):
+    """One step: `started_at` is UTC, ISO 8601; `outputs` are its named values; `text` says what happened."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    state: StepState = StepState.WAITING
+    started_at: str = ""
+    seconds: float = 0.0
+    exit_code: int | None = None
+    outputs: dict[str, str] = Field(default_factory=dict)
+    text: str = ""
+
+
+class RunRecord(BaseModel):
+    """One run of the loop for a data branch, from its start to the instance's end. Costs are in US dollars."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    branch: str
+    started_at: str
+    outcome: Outcome = Outcome.RUNNING
+    reason: str = ""
+    steps: tuple[StepRecord, ...] = tuple(StepRecord(name=name) for name in STEPS)
+
+    def step(self, name: str) -> StepRecord:
+        """The record of one step."""
+        return next(step for step in self.steps if step.name == name)
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """The named values of all steps; of two equal names the later step's."""
+        return {name: value for step in self.steps for name, value in step.outputs.items()}
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in steps."""
+        return sum(step.seconds for step in self.steps)
+
+    def with_step(self, step: StepRecord) -> RunRecord:
+        """The record with one step replaced."""
+        steps = tuple(step if one.name == step.name else one for one in self.steps)
+        return self.model_copy(update={"steps": steps})

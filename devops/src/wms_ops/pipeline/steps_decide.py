@@ -1,0 +1,106 @@
+"""The steps of the decision: is the new model better, and if so, it becomes Production."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from wms.errors import CannotDecideError, NotImprovedError
+from wms.files import write_atomic
+from wms.registry import promotion
+from wms.registry.gate_types import GateReport
+from wms.registry.lineage import FILES
+from wms.registry.plan import Proposal
+from wms.registry.promotion import Outcome
+from wms_ops.dataset.fetch import bring
+from wms_ops.dataset.versions import version_at
+from wms_ops.gate.decide import decide
+from wms_ops.gate.page import render
+from wms_ops.gate.report import markdown, stopped
+from wms_ops.github.outputs import github_run
+from wms_ops.pipeline.place import MODELS, Done, Place
+from wms_ops.promotion.cli import who
+from wms_ops.report.pictures import gate_pictures
+from wms_ops.sync.publish import publish_model
+
+PICTURES = "pictures"
+
+
+def gate(place: Place, values: Mapping[str, str]) -> Done:
+    """Compare the run with Production on the same test images; "not improved" is a result, not an error.
+
+    Writes gate.md, gate.html, gate.json and pictures/ into the run's folder. Raises RegistryUnreachableError,
+    RegistryError, ModelNotFoundError, LedgerError, SplitError and the store's errors.
+    """
+    bring_data(place, values)
+    folder, config = place.folder, place.config()
+    page, text = folder / "gate.html", folder / "gate.md"
+    outputs = {"gate_report": str(text), "gate_page": str(page)}
+    try:
+        report, gathered = decide(place.registry(), values["run_id"], config, ledger=place.workspace / MODELS)
+    except CannotDecideError as error:
+        write_atomic(text, stopped(error))
+        passes = config.gate.mode == "dry-run"
+        outputs |= {"decision": "cannot decide", "passes": _word(passes), "gate_reason": str(error)}
+        return Done(outputs, str(error), 0 if passes else CannotDecideError.exit_code)
+    write_atomic(folder / "gate.json", report.model_dump_json(indent=2))
+    write_atomic(text, markdown(report))
+    write_atomic(page, render(report, gathered, config))
+    for name, content in gate_pictures(report, gathered, config).items():
+        write_atomic(folder / PICTURES / name, content)
+    return Done(outputs | _outputs(report), report.summary, 0 if report.passes else NotImprovedError.exit_code)
+
+
+def _outputs(report: GateReport) -> dict[str, str]:
+    verdict = report.verdict
+    champion = "" if verdict.champion_version is None else str(verdict.champion_version)
+    scores = {
+        "champion_dice": verdict.champion.dice,
+        "champion_iou": verdict.champion.iou,
+        "challenger_dice": verdict.challenger.dice,
+        "challenger_iou": verdict.challenger.iou,
+    }
+    return {
+        "decision": verdict.decision,
+        "passes": _word(report.passes),
+        "gate_reason": verdict.reasons[0],
+        "champion_version": champion,
+        **{name: f"{value:.6f}" for name, value in scores.items()},
+    }
+
+
+def promote(place: Place, values: Mapping[str, str]) -> Done:
+    """Publish the model's files to the store, then make it Production; repeating it changes nothing.
+
+    Raises PromotionLostError where Production moved on since the gate, and what `promotion.propose` raises.
+    """
+    desk = place.desk()
+    before = desk.settle().production
+    proposal = promotion.propose(desk, values["run_id"])
+    if isinstance(proposal, Proposal):
+        before = proposal.from_version
+    # First the files, so that whoever reads of the new Production can fetch it.
+    publish_model(
+        place.store(), {name: desk.registry.read_artifact(values["run_id"], f"model/{name}") for name in FILES}
+    )
+    outcome = _execute(place, proposal)
+    entry = outcome.entry
+    previous = before if outcome.changed else entry.from_version
+    outputs = {"version": str(entry.to_version), "previous_version": "" if previous is None else str(previous)}
+    return Done(outputs | {"changed": _word(outcome.changed)}, outcome.text)
+
+
+def _execute(place: Place, proposal: Proposal | Outcome) -> Outcome:
+    if isinstance(proposal, Outcome):
+        return proposal
+    return promotion.execute(place.desk(), proposal, who=who(), github_run=github_run(os.environ))
+
+
+def bring_data(place: Place, values: Mapping[str, str]) -> None:
+    """The commit's photos in the workspace, for steps that run where training didn't."""
+    store = place.store()
+    bring(store, version_at(place.git, values["commit"], store), place.data)
+
+
+def _word(value: bool) -> str:
+    return str(value).lower()

@@ -1,0 +1,71 @@
+"""The loop's own clone: nobody works in it, so the loop may check out, reset and clean as it likes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from wms_ops.errors import GitError
+from wms_ops.git import Git
+from wms_ops.pipeline.place import BOT, Place
+
+RUN_TRAILER = "Loop-Run"
+"""The trailer of the loop's own commits on a data branch: the id of the run that made them."""
+
+# What a commit may hold that the loop makes; all else in the work tree is left out of it.
+_KEPT = ("runs/", ".cache/", "WMS/data/dataset/images", "WMS/data/dataset/masks")
+
+
+def clone_origin(url: str, folder: Path) -> Git:
+    """The clone in `folder`, made or brought up to date. Raises GitError."""
+    git = Git(folder, BOT)
+    if not (folder / ".git" / "HEAD").is_file():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        Git(folder.parent)("clone", "--quiet", "--no-checkout", url, str(folder))
+    git("remote", "set-url", "origin", url)
+    fetch(git)
+    return git
+
+
+def fetch(git: Git, remote: str = "origin") -> None:
+    """Bring the remote's branches; those that are gone over there go away here."""
+    git("fetch", "--quiet", "--prune", "--tags", "--force", remote, f"+refs/heads/*:refs/remotes/{remote}/*")
+
+
+def tip(git: Git, branch: str, remote: str = "origin") -> str | None:
+    """The commit of a branch over there, as it was fetched last; None where there is no such branch."""
+    name = f"refs/remotes/{remote}/{branch}"
+    return git("rev-parse", name) if git.ok("rev-parse", "--verify", "--quiet", name) else None
+
+
+def check_out(git: Git, commit: str) -> None:
+    """Make the work tree that of `commit`; runs, caches and the data set's files stay. Raises GitError."""
+    lock = git.folder / ".git" / "index.lock"
+    lock.unlink(missing_ok=True)  # of a git that was killed; this clone has one user, who holds the loop's lock
+    git("checkout", "--quiet", "--force", "--detach", commit)
+    git("clean", "--quiet", "-ffd", *(part for kept in _KEPT for part in ("-e", kept)))
+
+
+def commit_and_push(place: Place, branch: str, paths: Sequence[str], message: str, before: str) -> str:
+    """Commit `paths` on top of `before`, the branch's known tip, and push; returns the branch's new tip.
+
+    Nothing is committed where nothing changed. Killed before the push, a second call pushes. Raises GitError if the
+    branch moved on.
+    """
+    git = place.git
+    git("add", "--all", "--", *[path for path in paths if (place.workspace / path).exists()])
+    if not git.ok("diff", "--cached", "--quiet"):
+        git("commit", "--quiet", "--no-verify", "-m", message, "-m", f"{RUN_TRAILER}: {place.run_id}")
+    head, ref = git("rev-parse", "HEAD"), f"refs/heads/{branch}"
+    there = git("ls-remote", place.url, ref).split()[:1]
+    if there == [head]:
+        return head
+    if there != [before]:
+        raise GitError(f"Branch {branch} moved on while it was worked with, so nothing was pushed; run the loop again.")
+    git("push", "--quiet", "--no-verify", f"--force-with-lease={ref}:{before}", place.url, f"{head}:{ref}")
+    return head
+
+
+def made_by(git: Git, commit: str, run_id: str) -> bool:
+    """Whether this run of the loop made the commit."""
+    return run_id in git("log", "-1", f"--format=%(trailers:key={RUN_TRAILER},valueonly)", commit).split()

@@ -1,0 +1,111 @@
+"""The tables of `check_model.py`: versions with their stage and aliases, and runs that aren't a version yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from wms.registry.history import stage_in_registry, stage_of
+from wms.registry.ledger import LedgerEntry
+from wms.registry.mlflow_store import ModelRegistry, ModelVersion
+
+WAITING: Final = 10
+"""Newest runs that are looked at for the second table."""
+
+_ID: Final = "run id"
+_VERSIONS: Final = ("version", "stage", "aliases", _ID, "Dice", "IoU", "verdict", "since")
+_RUNS: Final = ("run", "Dice", "IoU", "gate", "since")
+_WRAPS: Final = ("verdict", "since", "gate")
+_WIDE: Final = 120  # columns from which on there is room for the ids of runs
+_NOT_CUT: Final = 180  # columns of a table that goes into a file or a log
+
+Row = tuple[str, ...]
+
+
+def print_versions(entries: Sequence[LedgerEntry], registry: ModelRegistry | None) -> None:
+    """Print versions, newest last: the registry's, with the runs that wait, or those in the ledger.
+
+    Raises RegistryUnreachableError or RegistryError.
+    """
+    if registry is None:
+        rows, source = from_ledger(entries), "the ledger (MLFLOW_TRACKING_URI isn't set)"
+        waiting: list[Row] = []
+    else:
+        versions = registry.versions()
+        rows, source = from_registry(versions, entries), f"MLflow at {registry.server}"
+        waiting = runs_that_wait(registry, versions)
+    if rows:
+        _print(Table(caption=f"From {source}.", pad_edge=False), _VERSIONS, rows)
+    else:
+        print(f"No version yet, by {source}.")
+    if waiting:
+        _print(Table(title="Runs that were never promoted", pad_edge=False), _RUNS, waiting)
+
+
+def from_registry(versions: Sequence[ModelVersion], entries: Sequence[LedgerEntry]) -> list[Row]:
+    """A row for each version of the registry, with what the ledger knows of it."""
+    newest = {entry.to_version: entry for entry in entries}
+    return [
+        (
+            str(version.version),
+            stage_in_registry(version),
+            ", ".join(version.aliases),
+            version.run_id,
+            *_scores(newest.get(version.version)),
+            _minute(version.created_at),
+        )
+        for version in versions
+    ]
+
+
+def from_ledger(entries: Sequence[LedgerEntry]) -> list[Row]:
+    """A row for each version that was ever Production."""
+    newest = {entry.to_version: entry for entry in entries}
+    return [
+        (str(number), stage_of(number, entries), "-", entry.run_id, *_scores(entry), _minute(entry.at))
+        for number, entry in sorted(newest.items())
+    ]
+
+
+def runs_that_wait(registry: ModelRegistry, versions: Sequence[ModelVersion]) -> list[Row]:
+    """A row for each of the newest finished runs that isn't a version, newest last."""
+    known = {version.run_id for version in versions}
+    rows = []
+    for run in reversed(registry.newest_runs(WAITING)):
+        if run.run_id not in known:
+            dice, iou = (run.metrics.get(f"final_test_{name}") for name in ("dice", "iou"))
+            verdict = run.tags.get("gate.decision", "not asked yet")
+            rows.append((run.name, _number(dice), _number(iou), verdict, _minute(run.ended_at or "")))
+    return rows
+
+
+def _scores(entry: LedgerEntry | None) -> Row:
+    if entry is None:
+        return "-", "-", ""
+    return _number(entry.metrics.dice), _number(entry.metrics.iou), entry.verdict
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _minute(at: str) -> str:
+    """A time without its seconds, UTC as everywhere."""
+    return at.replace("T", " ")[:16]
+
+
+def _print(table: Table, headings: Sequence[str], rows: Sequence[Row]) -> None:
+    console = Console(markup=False, highlight=False)
+    if not console.is_terminal:
+        console.width = _NOT_CUT
+    shown = [place for place, heading in enumerate(headings) if heading != _ID or console.width >= _WIDE]
+    for place in shown:
+        heading = headings[place]
+        least = len("2026-11-21") if heading == "since" else None
+        table.add_column(heading, no_wrap=heading not in _WRAPS, min_width=least)
+    for row in rows:
+        table.add_row(*(row[place] for place in shown))
+    console.print(table)

@@ -1,0 +1,82 @@
+"""`make bench-loop`: what the loop costs beside training, its memory, and a SIGKILL at each step. Prints only."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from loop_kills import ALL, kill_and_repeat
+from loop_shop import LoopShop
+from rich.console import Console
+from rich.table import Table
+
+from wms.errors import run_main
+from wms_ops.demo.memory import MemoryWatch
+from wms_ops.pipeline.record import STEPS, RunRecord
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="make bench-loop", description=__doc__)
+    parser.add_argument("--photos", type=int, default=25, help="pairs of each push (default %(default)s)")
+    parser.add_argument("--kill", default=",".join(ALL), help="steps to kill at, or nothing (default: all)")
+    arguments = parser.parse_args(argv)
+    console = Console(highlight=False, soft_wrap=True)
+    with tempfile.TemporaryDirectory(prefix="bench-loop-") as folder:
+        shop = LoopShop.open(Path(folder) / "shop", gate={"mode": "dry-run"}, epochs=4)
+        try:
+            with MemoryWatch(shop.cloud.processes) as memory:
+                pushes = [_push(shop, arguments.photos) for _ in range(2)]
+            console.print(_times(pushes))
+            console.print(f"Peak memory of all processes: {memory.peak / 2**30:.2f} GiB")
+            kills = [one for one in arguments.kill.split(",") if one]
+            if kills:
+                console.print(_kills(shop, kills))
+        finally:
+            shop.close()
+    return 0
+
+
+def _push(shop: LoopShop, photos: int) -> tuple[float, RunRecord]:
+    """Seconds of `git push` with its hook, and the record of the loop after it."""
+    if shop.ledger():
+        shop.shell("git", "pull", "--quiet")
+    shop.commit_photos(photos)
+    started = time.monotonic()
+    branch = shop.push()
+    seconds = time.monotonic() - started
+    shop.run(branch, expect=None)
+    return seconds, shop.record(branch)
+
+
+def _times(pushes: list[tuple[float, RunRecord]]) -> Table:
+    table = Table(title="Seconds per push", title_justify="left")
+    for heading in ("", "first push", "second push"):
+        table.add_column(heading, justify="right" if heading else "left")
+    table.add_row("git push with its hook", *(f"{seconds:.1f}" for seconds, _ in pushes))
+    for name in STEPS:
+        table.add_row(name, *(f"{record.step(name).seconds:.1f}" for _, record in pushes))
+    trained = [float(record.outputs.get("train_seconds", "0")) for _, record in pushes]
+    table.add_row("of train: the training itself", *(f"{seconds:.1f}" for seconds in trained))
+    table.add_section()
+    without = [push + record.seconds - train for (push, record), train in zip(pushes, trained, strict=True)]
+    table.add_row("all but the training", *(f"{seconds:.1f}" for seconds in without))
+    return table
+
+
+def _kills(shop: LoopShop, names: list[str]) -> Table:
+    table = Table(title="SIGKILL at each step, then run again", title_justify="left")
+    for heading in ("killed at", "was there", "second run, s", "as undisturbed"):
+        table.add_column(heading)
+    for name in names:
+        done = kill_and_repeat(shop, name)
+        table.add_row(name, "yes" if done.killed else "no", f"{done.seconds:.1f}", "; ".join(done.wrong) or "yes")
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))

@@ -1,0 +1,154 @@
+"""A whole loop for tests: a project in a bare origin, a person's clone, the local cloud, and a tiny recipe."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from small import recipe
+
+from wms.data.manifest import DataSet
+from wms.data.synthetic import shuffle_masks, write_dataset
+from wms.registry.ledger import HISTORY
+from wms_ops.cloud.local import LocalCloud
+from wms_ops.dataset.layout import INBOX, MAIN
+from wms_ops.dataset.versions import file_at, version_at
+from wms_ops.demo.house import House, build
+from wms_ops.demo.photos import put_into
+from wms_ops.demo.shell import Shell
+from wms_ops.git import Git
+from wms_ops.pipeline.local import local_cloud, run_store
+from wms_ops.pipeline.place import METADATA, MODELS
+from wms_ops.pipeline.record import RunRecord
+from wms_ops.store.config import parse_remote
+from wms_ops.store.remote import S3Remote
+
+RECIPE = "WMS/configs/tiny.yaml"
+
+
+def tiny(gate: dict[str, Any], epochs: int) -> dict[str, Any]:
+    """A recipe that learns plain drawn meters in seconds."""
+    return recipe(
+        name="tiny",
+        model={"channels": [6, 8, 12, 16, 24]},
+        augmentation={"rotation": 0.0, "colour": 0.0, "tint": 0.0},
+        training={"stages": [{"size": 48, "epochs": epochs}], "evaluate_every": min(10, epochs)},
+        gate=gate,
+    )
+
+
+@dataclass
+class LoopShop:
+    """`house` is the demo's own; `pushed` says what the newest push printed."""
+
+    house: House
+    cloud: LocalCloud
+    pushed: str = ""
+    _sets: int = field(default=0, repr=False)
+
+    @classmethod
+    def open(cls, folder: Path, *, gate: dict[str, Any] | None = None, epochs: int = 40) -> LoopShop:
+        """A project without photos whose store answers; `gate` is a section of its recipe."""
+        house = build(folder)
+        text = yaml.safe_dump(tiny(gate or {}, epochs))
+        (house.clone / RECIPE).write_text(text, encoding="utf-8")
+        cloud = local_cloud(house.loop, lambda _: None)
+        cloud.storage_up()
+        shop = cls(house, cloud)
+        shop.shell("devops/scripts/install-git-hooks.sh")
+        shop.shell("git", "add", RECIPE)
+        shop.shell("git", "commit", "--quiet", "-m", "A tiny recipe")
+        shop.shell("git", "push", "--quiet", "origin", MAIN)
+        return shop
+
+    def shell(self, *command: str | Path, **more: Any) -> str:
+        """A command in the person's clone."""
+        return Shell(self.house.clone, self.environ, lambda _: None)(*command, **more)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {**self.house.environ(), "OMP_NUM_THREADS": "1"}
+
+    def commit_photos(self, count: int, *, shuffled: bool = False) -> None:
+        """Put new synthetic pairs into the inbox and commit them."""
+        self._sets += 1
+        made = self.house.photos / str(self._sets)
+        write_dataset(made, count, seed=self._sets, size=96, difficulty=0.3)
+        if shuffled:
+            shuffle_masks(made, seed=1)
+        put_into(self.house.clone / INBOX, made, f"s{self._sets}")
+        shutil.rmtree(made)
+        self.shell("git", "add", "--all")
+        self.shell("git", "commit", "--quiet", "-m", f"{count} photos")
+
+    def push(self) -> str:
+        """`git push origin main` as it is typed; returns the data branch that the hook made."""
+        before = set(self.branches())
+        self.pushed = self.shell("git", "push", "origin", MAIN, expect=1)
+        (branch,) = set(self.branches()) - before
+        self.shell("git", "reset", "--quiet", "--hard", f"origin/{MAIN}")
+        return branch
+
+    def run(self, branch: str, expect: int | None = 0, **more: str) -> str:
+        """The loop in a process of its own, as a user starts it, with more variables."""
+        shell = Shell(self.house.clone, {**self.environ, **more}, lambda _: None)
+        return shell(*self.command("run", "--branch", branch), expect=expect)
+
+    def command(self, *arguments: str) -> list[str]:
+        """`python -m wms_ops.pipeline ARGUMENTS` for this shop."""
+        place = ["--folder", str(self.house.loop), "--repo", str(self.house.clone), "--recipe", RECIPE]
+        return [sys.executable, "-m", "wms_ops.pipeline", *arguments, *place]
+
+    def start(self, branch: str) -> subprocess.Popen[bytes]:
+        """The loop, running."""
+        log = (self.house.folder / "started.log").open("ab")
+        command = self.command("run", "--branch", branch)
+        return subprocess.Popen(command, cwd=self.house.clone, env=self.environ, stdout=log, stderr=log)
+
+    def record(self, branch: str) -> RunRecord:
+        found = run_store(self.house.loop).newest(branch)
+        assert found is not None
+        return found
+
+    @property
+    def origin(self) -> Git:
+        return Git(self.house.origin)
+
+    def branches(self) -> dict[str, str]:
+        lines = self.origin("for-each-ref", "--format=%(refname:lstrip=2) %(objectname)", "refs/heads/data")
+        return dict(line.split(" ") for line in lines.splitlines())
+
+    def main(self) -> str:
+        return self.origin("rev-parse", MAIN)
+
+    def on_main(self, path: str) -> str | None:
+        return file_at(self.origin, MAIN, path)
+
+    def ledger(self) -> list[dict[str, Any]]:
+        """The entries of main's ledger."""
+        return [json.loads(line) for line in (self.on_main(f"{MODELS}/{HISTORY}") or "").splitlines()]
+
+    def metadata(self) -> dict[str, Any] | None:
+        text = self.on_main(METADATA)
+        return json.loads(text) if text else None
+
+    def store(self) -> S3Remote:
+        config = self.on_main(".dvc/config") or ""
+        return S3Remote(parse_remote(config, environ=self.cloud.environ()), self.cloud.environ())
+
+    def data(self, commit: str = MAIN) -> DataSet:
+        return version_at(self.origin, commit, self.store())
+
+    def pull(self, number: int) -> tuple[dict[str, Any], str]:
+        """A pull request's record and its text."""
+        values = json.loads(file_at(self.origin, "pull-requests", f"{number:04d}/pull.json") or "null")
+        return values, file_at(self.origin, "pull-requests", f"{number:04d}/README.md") or ""
+
+    def close(self) -> None:
+        self.cloud.close()

@@ -1,0 +1,26 @@
+"""The loop killed at some of its steps; `make bench-loop` kills it at each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from loop_kills import kill_and_repeat
+from loop_shop import LoopShop
+from s3_server import require_tool
+
+
+@pytest.mark.timeout(600)
+def test_a_loop_that_is_killed_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+    require_tool("weed")
+    shop = LoopShop.open(tmp_path / "shop", gate={"mode": "dry-run"}, epochs=4)
+    try:
+        shop.commit_photos(25)
+        shop.run(shop.push())
+        for step in ("train", "promote", "pull-request"):
+            done = kill_and_repeat(shop, step)
+            assert done.killed, f"the loop was past {step} before it died"
+            assert not done.wrong, f"killed at {step}: {done.wrong}"
+    finally:
+        shop.close()
+    assert not list(shop.cloud.processes())
