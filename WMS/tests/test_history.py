@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from terminal import Terminal
 
 from wms.errors import run_main
 from wms.registry.history import NEWEST, QUALITY, draw_history, from_ledger, quality
@@ -16,7 +20,9 @@ from wms.registry.history_cli import main
 from wms.registry.ledger import Ledger, LedgerEntry, Record
 from wms.registry.types import Means
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "models.md"
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = ROOT / "docs" / "models.md"
+SCRIPT = ROOT / "WMS" / "scripts" / "show_metrics.py"
 
 
 def record(version: int, dice: float, before: LedgerEntry | None, action: str = "promote") -> Record:
@@ -101,3 +107,19 @@ def test_a_damaged_ledger_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[
     path = tmp_path / "production_history.jsonl"
     path.write_text(path.read_text().replace("Ada", "Eve"))
     assert run_main(main, ["--models", str(tmp_path)]) == 94
+
+
+def test_a_narrow_terminal_gets_two_tables_and_no_cell_is_cut(tmp_path: Path) -> None:
+    ledger_with(tmp_path, (1, 0.8, "promote"), (2, 0.95, "promote"))
+    command = [sys.executable, str(SCRIPT), "--models", str(tmp_path)]
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+    with Terminal(command, environ, tmp_path) as terminal:
+        assert terminal.finish() == 0
+    shown = terminal.shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert shown.count("version") == 2
+    assert "\u2026" not in shown, "nothing is cut"
+    for word in ("Production", "0.9500", "Excellent", "gate: improved", "2026-11-12 08:00", "parameters"):
+        assert word in shown
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.count("version") == 1, "a log has no width"

@@ -32,6 +32,8 @@ LIGHT_MODULES = (
     "wms.registry.promotion",
     "wms_ops.gate.cli",
     "wms_ops.store.remote",
+    "wms_ops.cloud.local",
+    "wms_ops.pipeline.plan",
     "wms_ops.sync.cli",
     "wms.training.tracker",
     "wms.serving.app",

@@ -261,10 +261,15 @@ def test_the_addresses_password_is_never_shown() -> None:
     assert registry.server == "http://example.invalid:5000/path"
 
 
-def test_without_an_address_or_with_a_wrong_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_address_or_with_a_wrong_one_or_a_wrong_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(UsageError, match="MLFLOW_TRACKING_URI isn't set"):
         ModelRegistry.from_environment()
+    for wrong in ("localhost:5000", "./mlruns", "file:///mlruns", "ftp://ann:secret@example.invalid/"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", wrong)
+        with pytest.raises(UsageError, match="give the server's address") as caught:
+            ModelRegistry.from_environment()
+        assert "secret" not in str(caught.value)
     for wrong in ("soon", "0", "-1", "nan", "inf"):
         monkeypatch.setenv("WMS_MLFLOW_TIMEOUT", wrong)
         with pytest.raises(UsageError, match="give a number of seconds"):

@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     console = Console(highlight=False, soft_wrap=True)
     with tempfile.TemporaryDirectory(prefix="bench-loop-") as folder:
-        shop = LoopShop.open(Path(folder) / "shop", gate={"mode": "dry-run"}, epochs=4)
+        shop = LoopShop.open(Path(folder) / "shop", gate={"mode": "off"}, epochs=20)
         try:
             with MemoryWatch(shop.cloud.processes) as memory:
                 pushes = [_push(shop, arguments.photos) for _ in range(2)]

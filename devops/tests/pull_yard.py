@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,10 +73,3 @@ def make_yard(folder: Path) -> Yard:
     git("commit", "--quiet", "-m", "Start")
     git("push", "--quiet", "origin", "HEAD:main")
     return yard
-
-
-def run(*command: str, where: Path) -> subprocess.CompletedProcess[str]:
-    """A process whose output is kept; its exit code isn't looked at."""
-    return subprocess.run(
-        command, cwd=where, capture_output=True, text=True, timeout=240, check=False, env=os.environ.copy()
-    )

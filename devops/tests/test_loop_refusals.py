@@ -19,7 +19,7 @@ from wms_ops.pipeline.record import Outcome, StepState
 @pytest.mark.timeout(600)
 def test_what_must_not_go_on_says_why_and_leaves_main_and_production(tmp_path: Path) -> None:
     require_tool("weed")
-    shop = LoopShop.open(tmp_path / "shop", gate={"mode": "dry-run"}, epochs=4)
+    shop = LoopShop.open(tmp_path / "shop", gate={"mode": "off"}, epochs=20)
     try:
         shop.commit_photos(25)
         branch = shop.push()

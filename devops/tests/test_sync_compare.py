@@ -131,3 +131,10 @@ def test_a_version_that_nobody_knows(
     assert "set MLFLOW_TRACKING_URI to look it up" in capsys.readouterr().err
     assert run_main(check.main, command(runs)) == 0
     assert capsys.readouterr().out.startswith("### run_after compared with run_before")
+
+
+def test_a_page_of_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for option in ("--html", "--markdown"):
+        assert run_main(check.main, [option, str(tmp_path / "page"), "--models", str(tmp_path)]) == 2
+        assert capsys.readouterr().err == "error: --html and --markdown go with --compare A B.\n"
+    assert list(tmp_path.iterdir()) == []

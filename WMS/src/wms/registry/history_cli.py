@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from wms.errors import RegistryUnreachableError
 from wms.files import write_atomic
@@ -16,6 +16,20 @@ from wms.registry.history import NEWEST, Row, draw_history, from_ledger, from_re
 from wms.registry.ledger import FOLDER, Ledger
 from wms.registry.lineage import CARD
 from wms.registry.mlflow_store import URI, ModelRegistry
+from wms.registry.tables import Column, print_table
+
+_COLUMNS: Final = (
+    Column("version", justify="right"),
+    Column("stage"),
+    Column("Dice", justify="right"),
+    Column("IoU", justify="right"),
+    Column("loss", justify="right", later=True),
+    Column("quality"),
+    Column("images", justify="right", later=True),
+    Column("parameters", justify="right", later=True),
+    Column("verdict", later=True, wraps=True, least=16),
+    Column("time"),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,25 +58,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def print_rows(rows: Sequence[Row], caption: str) -> None:
     """Print versions as a table, the newest last; one sentence where there is none."""
-    from rich.console import Console
-    from rich.table import Table
-
     if not rows:
         print("No version yet: nothing was promoted, and no registry has one.")
         return
-    table = Table(caption=caption, caption_justify="left")
-    for heading in ("version", "stage", "Dice", "IoU", "loss", "quality", "images", "parameters", "verdict", "time"):
-        numeric = heading in ("version", "Dice", "IoU", "loss", "images", "parameters")
-        table.add_column(heading, justify="right" if numeric else "left", no_wrap=heading != "verdict")
+    cells = []
     for row in rows:
         scores = [_number(value, ".4f") for value in (row.dice, row.iou, row.loss)]
         sizes = [_number(value, ",d") for value in (row.images, row.parameters)]
         when = row.at.replace("T", " ")[:16]
-        table.add_row(str(row.version), row.stage, *scores, row.quality, *sizes, row.verdict, when)
-    console = Console(markup=False, highlight=False)
-    if not console.is_terminal:
-        console.width = 160  # a log has no width; a table that is cut to 80 columns says nothing
-    console.print(table)
+        cells.append((str(row.version), row.stage, *scores, row.quality, *sizes, row.verdict, when))
+    print_table(_COLUMNS, cells, caption=caption)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -174,7 +174,7 @@ class _Chain:
         if self.seen.commit_found is None:
             raise _Unknown(self.seen.no_commit)
         if not self.seen.commit_found:
-            raise _Broken(f"the {source}'s commit {commit[:12]} isn't in this repository; run `git fetch --all`")
+            raise _Broken(f"the {source}'s commit {commit[:12]} isn't in this repository; run `git fetch --tags`")
         return f"{commit[:12]} is a commit of this repository"
 
     def registry(self) -> str:

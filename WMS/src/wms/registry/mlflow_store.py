@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from wms.errors import ModelNotFoundError, UsageError
 from wms.files import write_atomic
@@ -24,14 +25,20 @@ __all__ = ["URI", "ModelRegistry", "ModelVersion", "RunInfo"]
 
 T = TypeVar("T")
 URI = "MLFLOW_TRACKING_URI"
+_KINDS = ("http", "https", "databricks", "sqlite", "postgresql", "mysql", "mssql")
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _PAGE = 1000
 
 
 class ModelRegistry:
-    """The versions of one registered model on the MLflow server at `uri`, whose credentials are never shown."""
+    """The versions of one registered model on the MLflow server at `uri`, whose credentials are never shown.
+
+    Raises UsageError for a `uri` that is no server's or database's address, such as a folder.
+    """
 
     def __init__(self, uri: str, *, model: str = MODEL) -> None:
+        if urlsplit(uri).scheme.partition("+")[0] not in _KINDS:
+            raise UsageError(f"{URI} is {shown(uri)!r}; give the server's address, such as http://localhost:5000.")
         self.uri, self.model = uri, model
         self.server = shown(uri)
         self._clients: list[Any] = []

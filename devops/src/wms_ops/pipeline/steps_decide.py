@@ -40,15 +40,15 @@ def gate(place: Place, values: Mapping[str, str]) -> Done:
         report, gathered = decide(place.registry(), values["run_id"], config, ledger=place.workspace / MODELS)
     except CannotDecideError as error:
         write_atomic(text, stopped(error))
-        passes = config.gate.mode == "dry-run"
-        outputs |= {"decision": "cannot decide", "passes": _word(passes), "gate_reason": str(error)}
-        return Done(outputs, str(error), 0 if passes else CannotDecideError.exit_code)
+        outputs |= {"decision": "cannot decide", "passes": _word(False), "gate_reason": str(error)}
+        return Done(outputs, str(error), CannotDecideError.exit_code)
     write_atomic(folder / "gate.json", report.model_dump_json(indent=2))
     write_atomic(text, markdown(report))
     write_atomic(page, render(report, gathered, config))
     for name, content in gate_pictures(report, gathered, config).items():
         write_atomic(folder / PICTURES / name, content)
-    return Done(outputs | _outputs(report), report.summary, 0 if report.passes else NotImprovedError.exit_code)
+    outputs |= _outputs(report)
+    return Done(outputs, report.summary, 0 if outputs["passes"] == _word(True) else NotImprovedError.exit_code)
 
 
 def _outputs(report: GateReport) -> dict[str, str]:
@@ -62,7 +62,8 @@ def _outputs(report: GateReport) -> dict[str, str]:
     }
     return {
         "decision": verdict.decision,
-        "passes": _word(report.passes),
+        # A dry run tells and promotes nothing that isn't better; `off` does.
+        "passes": _word(verdict.decision == "improved" or verdict.mode == "off"),
         "gate_reason": verdict.reasons[0],
         "champion_version": champion,
         **{name: f"{value:.6f}" for name, value in scores.items()},

@@ -15,6 +15,7 @@ from wms_ops.pipeline.record import RunRecord, StepState
 from wms_ops.pipeline.steps_decide import PICTURES
 from wms_ops.pipeline.workspace import commit_and_push
 from wms_ops.report.pull_request import pull_body, pull_title
+from wms_ops.sync.upstream import model_tag
 
 BODY = "pull-request.md"
 
@@ -29,7 +30,7 @@ def metadata(place: Place, values: Mapping[str, str]) -> Done:
     paths = [f"{MODELS}/{HISTORY}", f"{MODELS}/{CURRENT}", METADATA, SPLITS]
     message = f"Promote version {values['version']} (run {values['run']})"
     commit = commit_and_push(place, values["branch"], paths, message, before=values["commit"])
-    _tag(place, f"model-v{values['version']}", commit)
+    _tag(place, model_tag(int(values["version"])), commit)
     return Done({"commit": commit}, f"Ledger and {METADATA} are on {values['branch']} ({commit[:12]}).")
 
 

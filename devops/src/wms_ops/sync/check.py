@@ -34,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     errors of MLflow and of a promotion.
     """
     options = _parser().parse_args(argv)
+    if (options.html or options.markdown) and not options.compare:
+        raise UsageError("--html and --markdown go with --compare A B.")
     if options.promote:  # which needs a server: say so before anything is asked
         ModelRegistry.from_environment()
     registry = ModelRegistry(uri, model=options.model) if (uri := os.environ.get(URI)) else None
@@ -65,7 +67,7 @@ def _find(options: argparse.Namespace) -> None:
     if not found:
         raise ModelNotFoundError(
             f"No promoted model has {options.find!r}: give a version, or at least 6 digits of a commit, config hash, "
-            "data version, run or weights."
+            "data version, run id or weights."
         )
     for entry in found:
         print(_way_back(entry))
@@ -118,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--lineage", action="store_true", help="check where the model in --models is from, by hash")
     action.add_argument(
-        "--find", metavar="TEXT", help="models by version, or by digits of a commit, config, data or run"
+        "--find", metavar="TEXT", help="models by version, or by digits of a commit, config, data, run id or weights"
     )
     action.add_argument("--compare", nargs=2, metavar=("A", "B"), help="two versions, runs or run folders")
     action.add_argument("--promote", action="store_true", help="choose a version or run to become Production")

@@ -24,6 +24,7 @@ from wms.registry.lineage import (
 )
 from wms.registry.mlflow_store import ModelRegistry, RunInfo
 from wms_ops.git import Git
+from wms_ops.sync.upstream import fetch_model_tag
 
 
 def collect(models: Path, *, repo: Path, runs: Path, registry: ModelRegistry | None) -> Evidence:
@@ -40,7 +41,7 @@ def collect(models: Path, *, repo: Path, runs: Path, registry: ModelRegistry | N
     card = _card(files)
     entry = None if trouble else _entry_of(entries, files, card)
     facts, run, no_registry = _ask(registry, entry)
-    found, no_commit = _find_commit(Git(repo), str(entry.git_commit if entry else card.get("git_commit")))
+    found, no_commit = _find_commit(Git(repo), str(entry.git_commit if entry else card.get("git_commit")), entry)
     metadata = repo / METADATA
     return Evidence(
         models=str(models),
@@ -138,11 +139,14 @@ def _origin(
     return {name: tuple(copies) for name, copies in found.items()}
 
 
-def _find_commit(git: Git, commit: str) -> tuple[bool | None, str]:
+def _find_commit(git: Git, commit: str, entry: LedgerEntry | None) -> tuple[bool | None, str]:
     """Whether the repository has the commit; None and the reason where that can't be said."""
     if not git.ok("rev-parse", "--git-dir"):
         return None, "there is no Git repository here"
-    if git.ok("cat-file", "-e", f"{commit}^{{commit}}"):
+    known = ("cat-file", "-e", f"{commit}^{{commit}}")
+    if entry is not None and not git.ok(*known):
+        fetch_model_tag(git, entry.to_version)  # a merge by squash leaves nothing else that leads to it
+    if git.ok(*known):
         return True, ""
     if git("rev-parse", "--is-shallow-repository") == "true":
         return None, "this clone is shallow; run `git fetch --unshallow`"

@@ -5,22 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from rich.console import Console
-from rich.table import Table
-
 from wms.registry.history import stage_in_registry, stage_of
 from wms.registry.ledger import LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry, ModelVersion
+from wms.registry.tables import Column, print_table
 
 WAITING: Final = 10
 """Newest runs that are looked at for the second table."""
 
-_ID: Final = "run id"
-_VERSIONS: Final = ("version", "stage", "aliases", _ID, "Dice", "IoU", "verdict", "since")
-_RUNS: Final = ("run", "Dice", "IoU", "gate", "since")
-_WRAPS: Final = ("verdict", "since", "gate")
-_WIDE: Final = 120  # columns from which on there is room for the ids of runs
-_NOT_CUT: Final = 180  # columns of a table that goes into a file or a log
+_VERSIONS: Final = (
+    Column("version", justify="right"),
+    Column("stage"),
+    Column("aliases"),
+    Column("run id", later=True),
+    Column("Dice", justify="right"),
+    Column("IoU", justify="right"),
+    Column("verdict", later=True, wraps=True, least=16),
+    Column("since"),
+)
+_RUNS: Final = (
+    Column("run"),
+    Column("Dice", justify="right"),
+    Column("IoU", justify="right"),
+    Column("gate", wraps=True),
+    Column("since"),
+)
 
 Row = tuple[str, ...]
 
@@ -38,11 +47,11 @@ def print_versions(entries: Sequence[LedgerEntry], registry: ModelRegistry | Non
         rows, source = from_registry(versions, entries), f"MLflow at {registry.server}"
         waiting = runs_that_wait(registry, versions)
     if rows:
-        _print(Table(caption=f"From {source}.", pad_edge=False), _VERSIONS, rows)
+        print_table(_VERSIONS, rows, caption=f"From {source}.")
     else:
         print(f"No version yet, by {source}.")
     if waiting:
-        _print(Table(title="Runs that were never promoted", pad_edge=False), _RUNS, waiting)
+        print_table(_RUNS, waiting, title="Runs that were never promoted")
 
 
 def from_registry(versions: Sequence[ModelVersion], entries: Sequence[LedgerEntry]) -> list[Row]:
@@ -73,11 +82,11 @@ def from_ledger(entries: Sequence[LedgerEntry]) -> list[Row]:
 def runs_that_wait(registry: ModelRegistry, versions: Sequence[ModelVersion]) -> list[Row]:
     """A row for each of the newest finished runs that isn't a version, newest last."""
     known = {version.run_id for version in versions}
-    rows = []
+    rows: list[Row] = []
     for run in reversed(registry.newest_runs(WAITING)):
         if run.run_id not in known:
             dice, iou = (run.metrics.get(f"final_test_{name}") for name in ("dice", "iou"))
-            verdict = run.tags.get("gate.decision", "not asked yet")
+            verdict = run.tags.get("gate.decision", "not asked")
             rows.append((run.name, _number(dice), _number(iou), verdict, _minute(run.ended_at or "")))
     return rows
 
@@ -95,17 +104,3 @@ def _number(value: float | None) -> str:
 def _minute(at: str) -> str:
     """A time without its seconds, UTC as everywhere."""
     return at.replace("T", " ")[:16]
-
-
-def _print(table: Table, headings: Sequence[str], rows: Sequence[Row]) -> None:
-    console = Console(markup=False, highlight=False)
-    if not console.is_terminal:
-        console.width = _NOT_CUT
-    shown = [place for place, heading in enumerate(headings) if heading != _ID or console.width >= _WIDE]
-    for place in shown:
-        heading = headings[place]
-        least = len("2026-11-21") if heading == "since" else None
-        table.add_column(heading, no_wrap=heading not in _WRAPS, min_width=least)
-    for row in rows:
-        table.add_row(*(row[place] for place in shown))
-    console.print(table)

@@ -41,6 +41,17 @@ def current_production(models: Path, git: Git, github: GitHub | None, show: Call
     return entries[-1]
 
 
+def model_tag(version: int) -> str:
+    """The tag that keeps the commits findable which a version was made from: main has them only squashed."""
+    return f"model-v{version}"
+
+
+def fetch_model_tag(git: Git, version: int) -> None:
+    """Bring a version's tag from the remote, if it has one and answers."""
+    ref = f"refs/tags/{model_tag(version)}"
+    git.attempt("fetch", "--quiet", "--no-tags", "origin", f"+{ref}:{ref}", environ=_NO_PROMPT)
+
+
 def _fetched(git: Git) -> bytes | None:
     """The ledger of the remote's branch, empty if the branch has none; None if the remote can't be asked."""
     done = git.attempt("fetch", "--quiet", "--no-tags", "origin", BRANCH, environ=_NO_PROMPT)
