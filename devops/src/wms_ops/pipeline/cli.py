@@ -16,7 +16,7 @@ from wms_ops.pipeline import local
 from wms_ops.pipeline.console import ConsoleTeller, summary, verdict
 from wms_ops.pipeline.driver import one_at_a_time, run_loop
 from wms_ops.pipeline.place import RECIPE
-from wms_ops.pipeline.plan import exit_code
+from wms_ops.pipeline.plan import LAST, ended, exit_code
 from wms_ops.pipeline.record import STEPS, Outcome, RunRecord
 from wms_ops.pipeline.steps import carry_out
 
@@ -79,6 +79,9 @@ def _one(arguments: argparse.Namespace) -> int:
         record = _record(arguments, url)
         place = local.place_in(arguments.folder, url, recipe=arguments.recipe)(record)
         record = carry_out(place, store, record, arguments.command)
+        if arguments.command == LAST:
+            record = ended(record)
+            store.save(record)
     step = record.step(arguments.command)
     print(step.text)
     put_outputs(step.outputs)
@@ -91,7 +94,8 @@ def _record(arguments: argparse.Namespace, url: str) -> RunRecord:
         return store.load(arguments.run)
     branch = arguments.branch or _newest_branch(arguments.repo, url)
     newest = store.newest(branch)
-    if newest is None or (arguments.command == STEPS[0] and newest.outcome is not Outcome.RUNNING):
+    first = arguments.command == STEPS[0]
+    if newest is None or (first and newest.outcome is not Outcome.RUNNING):
         return store.create(branch)
     return newest
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from wms.errors import WmsError
 from wms.files import exclusive_lock
+from wms.interrupt import hear_ctrl_c
 from wms_ops.errors import BusyError
 from wms_ops.pipeline.place import Place
 from wms_ops.pipeline.plan import LAST, ended, next_step, reopened, skip_pointless, undecided
@@ -96,6 +97,7 @@ def _steps(place: Place, store: RunStore, record: RunRecord, teller: Teller) -> 
 
 def _step(place: Place, store: RunStore, record: RunRecord, name: str, teller: Teller) -> RunRecord:
     """One step; its failure is noted in the record, so that the loop can tell of it and tear down."""
+    hear_ctrl_c()  # a library of an earlier step may have taken it away
     teller.begins(name, STEPS.index(name) + 1)
     with contextlib.suppress(WmsError):
         carry_out(place, store, record, name)

@@ -1,0 +1,1 @@
+"""`make demo`: the whole loop on one machine, without any account, and one page that tells what happened."""

@@ -1,0 +1,200 @@
+"""What happens in the demo, act by act; each returns what the page tells of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from wms.inference.contact_sheet import contact_sheet
+from wms.registry.ledger import CURRENT, HISTORY
+from wms_ops.cloud.local import LocalCloud
+from wms_ops.cloud.protocol import Release
+from wms_ops.dataset.layout import DATA_BRANCHES, INBOX, MAIN
+from wms_ops.demo.house import House
+from wms_ops.demo.photos import PhotoSource, put_into
+from wms_ops.demo.shell import Shell
+from wms_ops.git import Git
+from wms_ops.pipeline.console import ConsoleTeller
+from wms_ops.pipeline.driver import run_loop
+from wms_ops.pipeline.local import in_cloud, place_in, run_store
+from wms_ops.pipeline.place import METADATA, MODELS
+from wms_ops.pipeline.record import Outcome, RunRecord
+from wms_ops.report.figures import DESCRIPTIONS
+from wms_ops.report.timeline import Act, Picture
+from wms_ops.sync.instance import wait_for_mlflow
+
+_VERDICTS = {Outcome.MERGED: "promoted", Outcome.BLOCKED: "blocked"}
+
+
+@dataclass(frozen=True)
+class Cast:
+    """What every act works with; `show` gets each line for the terminal."""
+
+    house: House
+    cloud: LocalCloud
+    photos: PhotoSource
+    recipe: str
+    shell: Shell
+    teller: ConsoleTeller
+    show: Callable[[str], None]
+
+
+@dataclass
+class _Clock:
+    """Begins an act and ends it."""
+
+    started: datetime
+    clock: float
+
+    @classmethod
+    def start(cls) -> _Clock:
+        return cls(datetime.now(UTC), time.monotonic())
+
+    def act(self, title: str, text: str, **more: Any) -> Act:
+        at = self.started.isoformat(timespec="milliseconds")
+        return Act(title=title, text=text, started_at=at, seconds=time.monotonic() - self.clock, **more)
+
+
+def photos_arrive(cast: Cast, title: str, text: str, prefix: str, draw: Callable[[Path], int]) -> tuple[Act, RunRecord]:
+    """Somebody commits photos and pushes; the loop trains, decides, and merges or blocks."""
+    time_of = _Clock.start()
+    house, shell = cast.house, cast.shell
+    made = house.photos / prefix
+    count = draw(made)
+    put_into(house.clone / INBOX, made, prefix)
+    shell("git", "add", INBOX)
+    shell("git", "commit", "--quiet", "-m", f"{count} photos: {prefix}")
+    before = set(_data_branches(house))
+    shell("git", "push", "origin", MAIN, expect=1, event="git push")
+    branch = next(iter(set(_data_branches(house)) - before))
+    shell("git", "reset", "--quiet", "--keep", f"origin/{MAIN}")
+    make = place_in(house.loop, house.url, recipe=cast.recipe, show=cast.teller.line)
+    with in_cloud(cast.cloud):
+        record = run_loop(make, run_store(house.loop), branch, cast.teller)
+    if record.outcome is Outcome.MERGED:
+        shell("git", "pull", "--quiet", "--ff-only")
+    folder = run_store(house.loop).path(record.id)
+    pictures = tuple(
+        Picture(name=path.name, content=path.read_bytes(), caption=DESCRIPTIONS.get(path.name, path.stem))
+        for path in sorted((folder / "pictures").glob("*.png"))
+    )
+    output, events = shell.take()
+    act = time_of.act(
+        title,
+        text,
+        record=record,
+        events=events,
+        verdict=_VERDICTS.get(record.outcome, ""),
+        pictures=pictures,
+        links=_links(house, record),
+        output=output,
+    )
+    return act, record
+
+
+def everybody_has_it(cast: Cast) -> Act:
+    """The sync script brings Production to the laptop, and predicts.py uses it without a network."""
+    time_of = _Clock.start()
+    house, shell = cast.house, cast.shell
+    cast.photos.unseen(house.photos / "unseen")
+    shell("python", "WMS/scripts/sync_model_aws.py", event="sync")
+    shell("python", "WMS/scripts/show_metrics.py", event="metrics")
+    masks = house.folder / "masks"
+    arguments = ["--input", str(house.photos / "unseen" / "images"), "--output", str(masks), "--overlay"]
+    shell("python", "WMS/src/predicts.py", *arguments, event="predict")
+    sheet = contact_sheet(sorted(masks.glob("*_overlay.jpg")), house.folder / "unseen.png")
+    output, events = shell.take()
+    caption = "Strips that Production finds on photos that no model was trained on."
+    return time_of.act(
+        "The model is on the laptop",
+        "One command brings Production from the store, checked against the ledger; no instance is started for it. "
+        "The next one marks the strip on new photos, without any network.",
+        pictures=(Picture(name=sheet.name, content=sheet.read_bytes(), caption=caption),),
+        links=(("The masks", _relative(house, masks)),),
+        events=events,
+        output=output,
+    )
+
+
+def there_and_back(cast: Cast) -> Act:
+    """Somebody rolls Production back to the version before, and then forward again; both are served."""
+    time_of = _Clock.start()
+    house, shell, cloud = cast.house, cast.shell, cast.cloud
+    endpoints = cloud.up()
+    wait_for_mlflow(endpoints.mlflow, 600, cast.show)
+    named = dict(shell.environ)
+    newest = _current(house)
+    own = Shell(house.clone, {**named, "MLFLOW_TRACKING_URI": endpoints.mlflow}, cast.show)
+    promote = ("python", "devops/scripts/promote-model.py", "--yes")
+    own(*promote, "--rollback", "--reason", "the demo tries it", event="roll back")
+    back = _serve(cast, own)
+    own(*promote, "--rollback", "--version", str(newest), "--reason", "and back again", event="return")
+    forward = _serve(cast, own)
+    ledger = [f"{MODELS}/{HISTORY}", f"{MODELS}/{CURRENT}", METADATA]
+    own("git", "add", *ledger)
+    own("git", "commit", "--quiet", "-m", f"Roll back to version {back} and return to version {forward}")
+    own("git", "push", "--quiet", "origin", MAIN)
+    own("python", "WMS/scripts/check_model.py", "--lineage", event="lineage")
+    output, events = own.take()
+    return time_of.act(
+        "A rollback, and back",
+        f"One command makes version {back} Production again, and the service serves it; another one returns to version "
+        f"{forward}. Both stand in the ledger, hash-chained to all promotions before.",
+        events=events,
+        output=output,
+    )
+
+
+def _serve(cast: Cast, shell: Shell) -> int:
+    """Deploy what is Production now, and ask the service which version it serves."""
+    shell("python", "WMS/scripts/sync_model_aws.py")
+    models = cast.house.clone / MODELS
+    entry = json.loads((models / CURRENT).read_bytes())
+    release = Release(entry["to_version"], entry["weights_sha256"], models, models)
+    service = cast.cloud.deploy(release)
+    asked = f"curl {service}/version"
+    said = shell(sys.executable, "-c", _ASK, f"{service}/version", shown=asked, event=f"serve {release.version}")
+    return int(json.loads(said)["version"])
+
+
+_ASK = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=30).read().decode())"
+
+
+def _current(house: House) -> int:
+    return int(json.loads((house.clone / MODELS / CURRENT).read_bytes())["to_version"])
+
+
+def _data_branches(house: House) -> list[str]:
+    pattern = f"refs/heads/{DATA_BRANCHES}"
+    return Git(house.origin)("for-each-ref", "--format=%(refname:lstrip=2)", pattern).split()
+
+
+def _links(house: House, record: RunRecord) -> tuple[tuple[str, str], ...]:
+    values, folder = record.outputs, run_store(house.loop).path(record.id)
+    found = []
+    if "pull" in values:
+        number = int(values["pull"])
+        found.append((f"Pull request {number}", f"pull-requests/{number:04d}/README.md"))
+    for label, path in (
+        ("The gate's page", folder / "gate.html"),
+        ("Training's report", _training_report(house, values)),
+    ):
+        if path is not None and path.is_file():
+            found.append((label, _relative(house, path)))
+    return tuple(found)
+
+
+def _training_report(house: House, values: dict[str, str]) -> Path | None:
+    if "run" not in values:
+        return None
+    return house.loop / "workspace" / "runs" / values["run"] / "artifacts" / "report.html"
+
+
+def _relative(house: House, path: Path) -> str:
+    return path.relative_to(house.folder).as_posix()

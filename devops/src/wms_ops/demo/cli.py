@@ -1,0 +1,169 @@
+"""The command line of `make demo` and `make demo-real`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from wms.errors import DataNotFoundError
+from wms.files import write_atomic
+from wms.paths import ROOT
+from wms_ops.cost.estimate import cost_of_run, dollars
+from wms_ops.demo import acts
+from wms_ops.demo.checks import check_disk, check_git
+from wms_ops.demo.house import House, build, clear
+from wms_ops.demo.memory import MemoryWatch
+from wms_ops.demo.photos import DrawnPhotos, PhotoSource, RealPhotos
+from wms_ops.git import Git
+from wms_ops.github.local_pulls import LocalPulls
+from wms_ops.pipeline.console import ConsoleTeller, summary, verdict
+from wms_ops.pipeline.driver import one_at_a_time, stoppable, unstoppable
+from wms_ops.pipeline.local import local_cloud
+from wms_ops.pipeline.record import Outcome, RunRecord
+from wms_ops.report.timeline import Act, Story, render_story
+
+RECIPE = "WMS/configs/demo.yaml"
+FEWEST = 10
+"""Pairs of a push: fewer can't be split into training, validation and test."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Show the whole loop; returns 0 if it ended as a loop should. Raises WmsError."""
+    parser = argparse.ArgumentParser(prog="make demo", description="The whole loop on this machine, in a few minutes.")
+    parser.add_argument("--folder", type=Path, default=ROOT / "demo", help="where everything goes (%(default)s)")
+    parser.add_argument("--keep", action="store_true", help="leave MLflow and the service running at the end")
+    parser.add_argument("--real", action="store_true", help="with the photos that WMS_REAL_DATA names")
+    counts = ",".join(map(str, DrawnPhotos.counts))
+    parser.add_argument(
+        "--photos", type=_counts, metavar="A,B,C", help=f"photos drawn for each push (default {counts})"
+    )
+    parser.add_argument("--recipe", default=RECIPE, help="what is trained (default %(default)s)")
+    arguments = parser.parse_args(argv)
+    photos: PhotoSource = _real() if arguments.real else DrawnPhotos(arguments.photos or DrawnPhotos.counts)
+    check_git()
+    folder: Path = arguments.folder.absolute()
+    check_disk(folder)
+    with one_at_a_time(folder.parent / f".{folder.name}"):
+        clear(folder)
+        return _play(build(folder), photos, arguments.recipe, keep=arguments.keep)
+
+
+def _counts(text: str) -> tuple[int, int, int]:
+    """Three numbers of photos. Raises ArgumentTypeError."""
+    parts = [int(part) if part.strip().isdigit() else 0 for part in text.split(",")]
+    if len(parts) != 3 or min(parts) < FEWEST:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't three numbers from {FEWEST} on, such as 40,50,60")
+    return parts[0], parts[1], parts[2]
+
+
+def _real() -> PhotoSource:
+    root = os.environ.get("WMS_REAL_DATA")
+    if not root:
+        raise DataNotFoundError(
+            "Set WMS_REAL_DATA to a folder with base/ and new/, each with images/ and masks/; then run this again."
+        )
+    return RealPhotos(Path(root))
+
+
+def _play(house: House, photos: PhotoSource, recipe: str, *, keep: bool) -> int:
+    console = Console(highlight=False, soft_wrap=True)
+    teller = ConsoleTeller(console)
+    cloud = local_cloud(house.loop, teller.line)
+
+    def show(line: str) -> None:
+        console.print(f"    {line}", markup=False, style="dim")
+
+    started = time.monotonic()
+    told: list[Act] = []
+    with stoppable(), MemoryWatch(cloud.processes) as memory:
+        try:
+            cloud.storage_up()
+            shell = house.shell(show)
+            cast = acts.Cast(house, cloud, photos, recipe, shell, teller, show)
+            shell("devops/scripts/install-git-hooks.sh")
+            records = _story(cast, told, console)
+        finally:
+            seconds = time.monotonic() - started
+            if not keep:
+                with unstoppable(show):
+                    cloud.close()
+    LocalPulls(Git(house.clone), house.url).export(house.folder / "pull-requests")
+    page = _tell(house, photos, told, seconds, memory.peak)
+    _print(console, records, seconds, memory.peak, page)
+    if keep:
+        _addresses(console, house)
+    return 0 if [record.outcome for record in records] == [Outcome.MERGED, Outcome.MERGED, Outcome.BLOCKED] else 1
+
+
+def _story(cast: acts.Cast, told: list[Act], console: Console) -> list[RunRecord]:
+    records = []
+    pushes = (
+        ("The first photos", "first", cast.photos.first, _FIRST),
+        ("More photos", "more", cast.photos.more, _MORE),
+        ("Bad masks", "bad", cast.photos.bad, _BAD),
+    )
+    for number, (title, prefix, draw, text) in enumerate(pushes):
+        console.rule(title, align="left")
+        act, record = acts.photos_arrive(cast, title, text, prefix, draw)
+        told.append(act)
+        records.append(record)
+        if number == 1:
+            console.rule("The model is on the laptop", align="left")
+            told.append(acts.everybody_has_it(cast))
+    console.rule("A rollback, and back", align="left")
+    told.append(acts.there_and_back(cast))
+    return records
+
+
+_FIRST = (
+    "Ada commits photos and masks and types `git push`. The hook checks them, merges them into the data set in S3, "
+    "pushes a branch of pointers and stops the push to main. There is no Production model yet, so the first one passes."
+)
+_MORE = (
+    "More photos with good masks. The new model and the one in Production are scored now, on the same test images; "
+    "Dice and IoU must both improve."
+)
+_BAD = (
+    "These photos have the masks of other photos, as it happens when a folder is sorted wrongly. Each file is sound, "
+    "so the check lets them pass; the gate doesn't. Main and Production stay as they are."
+)
+
+
+def _tell(house: House, photos: PhotoSource, told: list[Act], seconds: float, peak: int) -> Path:
+    story = Story(
+        title="From a pushed photo to a served model",
+        intro=f"What `make demo` did on this machine, with {photos.name}: real pushes, real servers, no account.",
+        acts=tuple(told),
+        facts=(("Time in all", f"{seconds / 60:.1f} minutes"), ("Peak memory of all processes", _gib(peak))),
+        links=(("All pull requests", "pull-requests/README.md"),),
+    )
+    write_atomic(house.page, render_story(story))
+    return house.page
+
+
+def _print(console: Console, records: list[RunRecord], seconds: float, peak: int, page: Path) -> None:
+    console.rule("What happened", align="left")
+    for record in records:
+        console.print(summary(record))
+        console.print(verdict(record), markup=False)
+    costs = [cost.total for record in records if (cost := cost_of_run(record)) is not None]
+    console.print(f"{seconds / 60:.1f} minutes in all, at most {_gib(peak)} of memory.")
+    console.print(f"The same {len(costs)} runs on an instance in the cloud: about {dollars(sum(costs))}.")
+    console.print(f"The whole story, with pictures: {page}", markup=False)
+
+
+def _addresses(console: Console, house: House) -> None:
+    found = local_cloud(house.loop).endpoints()
+    if found is not None:
+        console.print(f"MLflow:  {found.mlflow}\nService: {found.service or 'none'}/docs", markup=False)
+    stop = f"python -m wms_ops.cloud down --all --folder {house.loop / 'cloud'}"
+    console.print(f"They run until you stop them: .venv/bin/{stop}", markup=False)
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"

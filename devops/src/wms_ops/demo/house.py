@@ -1,0 +1,153 @@
+"""The demo's folders: an origin with this project in it, a person's clone, and the loop's own place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from wms.errors import from_os_error
+from wms.files import write_atomic
+from wms.paths import ROOT
+from wms.registry.ledger import CURRENT, HISTORY
+from wms_ops.cloud.local import DVC_URL
+from wms_ops.dataset.layout import DATA_SET, DVC_CONFIG, INBOX, MAIN, SPLITS, pointer
+from wms_ops.demo.shell import Shell
+from wms_ops.errors import CloudError
+from wms_ops.git import Git
+from wms_ops.pipeline.local import local_cloud
+from wms_ops.pipeline.place import METADATA, MODELS
+
+PERSON = ("Ada", "ada@example.org")
+_MARK = ".wms-demo"
+# What a project that has been used holds and one that starts doesn't.
+_HISTORY = (SPLITS, METADATA, f"{MODELS}/{HISTORY}", f"{MODELS}/{CURRENT}", pointer("images"), pointer("masks"))
+_MADE = {".git", ".venv", ".cache", "__pycache__", "runs", ".loop", "mlruns"}
+
+
+@dataclass(frozen=True)
+class House:
+    """Everything of one demo lies in `folder`."""
+
+    folder: Path
+
+    @property
+    def origin(self) -> Path:
+        """The bare repository that stands for GitHub."""
+        return self.folder / "origin.git"
+
+    @property
+    def clone(self) -> Path:
+        """The clone of the person who labels photos."""
+        return self.folder / "clone"
+
+    @property
+    def loop(self) -> Path:
+        """The local cloud, the loop's clone, and the records of its runs."""
+        return self.folder / "loop"
+
+    @property
+    def photos(self) -> Path:
+        """Photos as they come from a camera, before anybody commits them."""
+        return self.folder / "photos"
+
+    @property
+    def page(self) -> Path:
+        """The page that tells what happened."""
+        return self.folder / "index.html"
+
+    @property
+    def url(self) -> str:
+        """The origin's address."""
+        return self.origin.resolve().as_uri()
+
+    def environ(self) -> dict[str, str]:
+        """The person's shell: this project's Python first, nothing of the user's own Git settings."""
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "WMS_", "MLFLOW_"))}
+        cloud = {name: value for name, value in local_cloud(self.loop).environ().items() if name != "WMS_CLOUD"}
+        source = os.pathsep.join(str(self.clone / part) for part in ("WMS/src", "devops/src"))
+        path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", os.defpath)])
+        return {**kept, **cloud, **quiet_git(self.folder), "PATH": path, "PYTHONPATH": source}
+
+    def shell(self, show: Callable[[str], None]) -> Shell:
+        """A shell in the clone."""
+        return Shell(self.clone, self.environ(), show)
+
+
+def quiet_git(folder: Path) -> dict[str, str]:
+    """Variables that keep a user's own Git settings (signing, templates, other hooks) out of the demo."""
+    empty = folder / "gitconfig"
+    empty.touch()
+    return {"GIT_CONFIG_GLOBAL": str(empty), "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"}
+
+
+def clear(folder: Path) -> None:
+    """Remove an earlier demo from `folder`, its processes first. Raises CloudError for a folder of something else."""
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    if not (folder / _MARK).is_file():
+        raise CloudError(f"{folder} holds other things than a demo; choose another place with --folder.")
+    house = House(folder)
+    if house.loop.exists():
+        local_cloud(house.loop, lambda _: None).close()
+    try:
+        for path in folder.iterdir():
+            if path.name == _MARK:
+                continue  # last, so that a killed removal is known as a demo's
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    except OSError as error:
+        raise from_os_error(error, folder) from error
+
+
+def build(folder: Path) -> House:
+    """A new demo in an empty folder: origin and clone with this project as it is on the disk. Raises GitError."""
+    write_atomic(folder / _MARK, "This folder belongs to `make demo`, which empties it.\n")
+    house = House(folder)
+    os.environ.update(quiet_git(folder))
+    name, email = PERSON
+    Git(folder)("init", "--quiet", "--bare", f"--initial-branch={MAIN}", str(house.origin))
+    Git(folder)("clone", "--quiet", house.url, str(house.clone))
+    git = Git(house.clone)
+    git("config", "user.name", name)
+    git("config", "user.email", email)
+    _copy_project(house.clone)
+    git("checkout", "--quiet", "-B", MAIN)
+    git("add", "--all")
+    git("commit", "--quiet", "-m", "Start with the project, without any photo")
+    git("push", "--quiet", "origin", MAIN)
+    return house
+
+
+def _copy_project(target: Path) -> None:
+    try:
+        for name in _project_files():
+            if name in _HISTORY or name.startswith((f"{INBOX}/images/", f"{INBOX}/masks/")):
+                continue
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name, follow_symlinks=False)
+        for kind in ("images", "masks"):
+            write_atomic(target / INBOX / kind / ".gitkeep", "")
+        (target / DATA_SET).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise from_os_error(error, target) from error
+    config = f"[core]\n    remote = storage\n    analytics = false\n['remote \"storage\"']\n    url = {DVC_URL}\n"
+    write_atomic(target / DVC_CONFIG, config)
+
+
+def _project_files() -> Iterator[str]:
+    """The project's own files: those that Git has or would add; without Git, all that no tool made."""
+    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, capture_output=True, check=False)
+    if listed.returncode == 0 and (ROOT / ".git").exists():
+        names = sorted({os.fsdecode(name) for name in listed.stdout.split(b"\0") if name})
+        yield from (name for name in names if (ROOT / name).is_file())
+        return
+    for path in sorted(ROOT.rglob("*")):
+        parts = path.relative_to(ROOT).parts
+        made = parts[0] == "demo" or any(part in _MADE or part.endswith((".egg-info", "_cache")) for part in parts)
+        if path.is_file() and not made:
+            yield path.relative_to(ROOT).as_posix()

@@ -1,0 +1,62 @@
+"""The loop step by step, each a command of its own, as a workflow calls them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from loop_shop import LoopShop
+from s3_server import require_tool
+
+from wms_ops.cloud.protocol import CloudState
+from wms_ops.demo.shell import Shell
+from wms_ops.pipeline.record import STEPS, Outcome
+
+
+@pytest.mark.timeout(600)
+def test_every_step_is_a_command_that_names_its_values(tmp_path: Path) -> None:
+    require_tool("weed")
+    shop = LoopShop.open(tmp_path / "shop", gate={"mode": "off"}, epochs=20)
+    try:
+        shop.commit_photos(25)
+        branch = shop.push()
+        early = step(shop, "gate", branch, tmp_path / "early", expect=89)
+        assert "The step gate needs commit" in early[0] and not early[1]
+        named: dict[str, str] = {}
+        for name in STEPS:
+            named |= step(shop, name, branch, tmp_path / name)[1]
+        assert named["photos_total"] == "25" and named["decision"] == "improved" and named["version"] == "1"
+        assert shop.main() == named["merged"]
+        record = shop.record(branch)
+        assert record.outcome is Outcome.MERGED
+        assert record.outputs == named
+        assert shop.cloud.status() is CloudState.ABSENT
+        assert "merged" in shop.shell("python", "-m", "wms_ops.pipeline", "list", "--folder", str(shop.house.loop))
+    finally:
+        shop.close()
+
+
+def step(shop: LoopShop, name: str, branch: str, output: Path, expect: int = 0) -> tuple[str, dict[str, str]]:
+    """What the command said, and the values that it wrote for the workflow."""
+    shell = Shell(shop.house.clone, {**shop.environ, "GITHUB_OUTPUT": str(output)}, lambda _: None)
+    said = shell(*shop.command(name, "--branch", branch), expect=expect)
+    return said, outputs_of(output)
+
+
+def outputs_of(path: Path) -> dict[str, str]:
+    """The values in a workflow's output file, read as the runner reads it."""
+    lines = iter(path.read_text(encoding="utf-8").splitlines() if path.exists() else ())
+    found = {}
+    for line in lines:
+        name, _, delimiter = line.partition("<<")
+        if not delimiter:
+            name, _, value_of = line.partition("=")
+            found[name] = value_of
+            continue
+        value = []
+        for part in lines:
+            if part == delimiter:
+                break
+            value.append(part)
+        found[name] = "\n".join(value)
+    return found
