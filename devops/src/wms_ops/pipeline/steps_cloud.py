@@ -91,7 +91,7 @@ def _handed_over(place: Place, run: str) -> str:
 def _on_instance(place: Place, arguments: list[str]) -> None:
     """Run the workspace's own code there. Raises PipelineError with the command's last words."""
     source = [place.workspace / part for part in ("WMS/src", "devops/src")]
-    environ: dict[str, str] = {"PYTHONUNBUFFERED": "1"}
+    environ = {"PYTHONUNBUFFERED": "1", "GITHUB_OUTPUT": ""}  # only the step itself names values
     if all(path.is_dir() for path in source):
         inherited = os.environ.get("PYTHONPATH")
         environ["PYTHONPATH"] = os.pathsep.join([*map(str, source), *([inherited] if inherited else [])])
