@@ -139,3 +139,9 @@ def in_fresh_python(code: str, folder: Path) -> str:
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def test_a_fresh_clone_names_the_local_clouds_bucket():
+    from wms_ops.cloud.local import DVC_URL
+
+    assert f"url = {DVC_URL}\n" in (HOUSE / ".dvc" / "config").read_text(encoding="utf-8")

@@ -11,11 +11,14 @@ import pytest
 from loop_shop import LoopShop
 from s3_server import require_tool
 
+from wms.registry.lineage import FILES
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.types import PRODUCTION
 from wms_ops.cloud.protocol import CloudState, Release
 from wms_ops.pipeline.place import MODELS
 from wms_ops.pipeline.record import Outcome, StepState
+from wms_ops.store.client import make_client
+from wms_ops.sync.sources import key_of
 
 
 @pytest.fixture
@@ -118,6 +121,20 @@ def deployment(shop: LoopShop) -> None:
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{service}/health", timeout=5)
     # The store outlives the instance.
+    assert shop.store().missing(shop.data().oids) == set()
+    from_the_sleeping_instance(shop, entry["weights_sha256"])
+
+
+def from_the_sleeping_instance(shop: LoopShop, weights_sha256: str) -> None:
+    """A model that only MLflow has: sync wakes the clone's own instance for it, and lets it sleep again."""
+    (shop.house.clone / ".loop").symlink_to(shop.house.loop)
+    store = shop.store()
+    client = make_client(store.config, shop.cloud.environ(), connections=1)
+    for name in FILES:
+        client.delete_object(Bucket=store.config.bucket, Key=store.config.inside(key_of(weights_sha256, name)))
+    said = shop.shell("python", "WMS/scripts/sync_model_aws.py", "--force")
+    assert "The instance is absent; starting it." in said and "from MLflow on the instance" in said
+    assert shop.cloud.status() is CloudState.ABSENT
     assert shop.store().missing(shop.data().oids) == set()
 
 

@@ -14,11 +14,12 @@ from rich.console import Console
 from rich.table import Table
 
 from wms.paths import ROOT
+from wms_ops.cloud.factory import PLACE
 from wms_ops.cloud.local import LocalCloud
 from wms_ops.cloud.room import MLFLOW, RUN, S3, SERVICE
 from wms_ops.errors import CloudError
 
-FOLDER: Final = ROOT / ".loop" / "cloud"
+FOLDER: Final = ROOT / PLACE
 _MIB: Final = 2**20
 
 

@@ -1,16 +1,20 @@
-"""Which implementation of the cloud a name means."""
+"""Which implementation of the cloud a name means, and which one a clone has."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from wms.errors import UsageError
 from wms_ops.cloud.local import LocalCloud
 from wms_ops.cloud.protocol import Cloud
+from wms_ops.cloud.room import S3
 
 NAMES: Final = ("local",)
+PLACE: Final = Path(".loop") / "cloud"
+"""Where a clone's local cloud lies."""
 
 
 def open_cloud(name: str, folder: Path, show: Callable[[str], None] = print) -> Cloud:
@@ -18,3 +22,26 @@ def open_cloud(name: str, folder: Path, show: Callable[[str], None] = print) -> 
     if name != "local":
         raise UsageError(f"There is no cloud {name!r}; choose one of: {', '.join(NAMES)}.")
     return LocalCloud(folder, show)
+
+
+def cloud_of(repo: Path, show: Callable[[str], None] = print) -> Cloud | None:
+    """The cloud that a clone has been used with, for somebody who only borrows it; None if there is none."""
+    folder = repo / PLACE
+    if not folder.is_dir():
+        return None
+    cloud = LocalCloud(folder, show)
+    return _Borrowed(folder, show, store_ran=any(one.role == S3 for one in cloud.room.find()))
+
+
+@dataclass(frozen=True)
+class _Borrowed(LocalCloud):
+    """A local cloud that is left as it was found: a store that didn't run before is stopped, too."""
+
+    store_ran: bool = False
+
+    def down(self) -> None:
+        """End MLflow, the service and all commands. Raises CloudError if anything is left."""
+        if self.store_ran:
+            super().down()
+        else:
+            self.close()

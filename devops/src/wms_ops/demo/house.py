@@ -134,6 +134,7 @@ def _copy_project(target: Path) -> None:
         (target / DATA_SET).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise from_os_error(error, target) from error
+    # A project that is in use names its own bucket.
     config = f"[core]\n    remote = storage\n    analytics = false\n['remote \"storage\"']\n    url = {DVC_URL}\n"
     write_atomic(target / DVC_CONFIG, config)
 

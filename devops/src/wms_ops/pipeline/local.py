@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from wms.paths import ROOT
+from wms_ops.cloud.factory import PLACE
 from wms_ops.cloud.local import LocalCloud
 from wms_ops.git import Git
 from wms_ops.github.local_pulls import LocalPulls
@@ -16,13 +17,13 @@ from wms_ops.pipeline.record import RunRecord
 from wms_ops.pipeline.store import RunStore
 from wms_ops.pipeline.workspace import clone_origin
 
-FOLDER = ROOT / ".loop"
+FOLDER = ROOT / PLACE.parent
 """Where the local cloud, the loop's clone and the records of runs lie."""
 
 
 def local_cloud(folder: Path, show: Callable[[str], None] = print) -> LocalCloud:
     """The local cloud of a loop's folder."""
-    return LocalCloud(folder / "cloud", show=show)
+    return LocalCloud(folder / PLACE.name, show=show)
 
 
 def run_store(folder: Path) -> RunStore:

@@ -10,6 +10,7 @@ from pathlib import Path
 from wms.paths import ROOT
 from wms.registry.ledger import FOLDER
 from wms.registry.mlflow_store import URI, ModelRegistry
+from wms_ops.cloud.factory import cloud_of
 from wms_ops.cloud.protocol import Cloud
 from wms_ops.git import Git
 from wms_ops.github.gh import GitHub
@@ -42,7 +43,8 @@ def _sync(
     entry = current_production(models, Git(options.repo), github, print)
     # An MLflow server that is named needs no instance to be started.
     answering = [MlflowSource(ModelRegistry(uri))] if (uri := os.environ.get(URI)) else []
-    sleeping = SleepingSource(cloud, print, ask_to_stop, limit_s=options.limit, keep=options.no_stop)
+    instance = cloud or cloud_of(options.repo)
+    sleeping = SleepingSource(instance, print, ask_to_stop, limit_s=options.limit, keep=options.no_stop)
     last: list[ModelSource] = [*answering] or [sleeping]
     try:
         done = sync_model(entry, models, [*sources, *last], force=options.force)
