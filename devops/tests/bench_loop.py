@@ -1,8 +1,9 @@
-"""`make bench-loop`: what the loop costs beside training, its memory, and a SIGKILL at each step. Prints only."""
+"""`make bench-loop`: what the loop costs beside training, its memory, and a signal at each step. Prints only."""
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -23,7 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="make bench-loop", description=__doc__)
     parser.add_argument("--photos", type=int, default=25, help="pairs of each push (default %(default)s)")
-    parser.add_argument("--kill", default=",".join(ALL), help="steps to kill at, or nothing (default: all)")
+    parser.add_argument("--kill", default=",".join(ALL), help="steps to SIGKILL at, or nothing (default: all)")
+    parser.add_argument("--interrupt", default="", help="steps to press Ctrl-C at (default: none)")
     arguments = parser.parse_args(argv)
     console = Console(highlight=False, soft_wrap=True)
     with tempfile.TemporaryDirectory(prefix="bench-loop-") as folder:
@@ -33,9 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 pushes = [_push(shop, arguments.photos) for _ in range(2)]
             console.print(_times(pushes))
             console.print(f"Peak memory of all processes: {memory.peak / 2**30:.2f} GiB")
-            kills = [one for one in arguments.kill.split(",") if one]
-            if kills:
-                console.print(_kills(shop, kills))
+            for names, number in ((arguments.kill, signal.SIGKILL), (arguments.interrupt, signal.SIGINT)):
+                if steps := [one for one in names.split(",") if one]:
+                    console.print(_stops(shop, steps, number))
         finally:
             shop.close()
     return 0
@@ -68,12 +70,12 @@ def _times(pushes: list[tuple[float, RunRecord]]) -> Table:
     return table
 
 
-def _kills(shop: LoopShop, names: list[str]) -> Table:
-    table = Table(title="SIGKILL at each step, then run again", title_justify="left")
-    for heading in ("killed at", "was there", "second run, s", "as undisturbed"):
+def _stops(shop: LoopShop, names: list[str], number: signal.Signals) -> Table:
+    table = Table(title=f"{number.name} at each step, then run again", title_justify="left")
+    for heading in ("stopped at", "was there", "second run, s", "as undisturbed"):
         table.add_column(heading)
     for name in names:
-        done = kill_and_repeat(shop, name)
+        done = kill_and_repeat(shop, name, number=number)
         table.add_row(name, "yes" if done.killed else "no", f"{done.seconds:.1f}", "; ".join(done.wrong) or "yes")
     return table
 

@@ -1,7 +1,8 @@
-"""SIGKILL at a step of the loop, a second run, and a look at whether all is as without the kill."""
+"""A signal at a step of the loop, a second run, and a look at whether all is as without it."""
 
 from __future__ import annotations
 
+import signal
 import time
 from dataclasses import dataclass
 
@@ -24,37 +25,45 @@ class Kill:
     wrong: tuple[str, ...]
 
 
-def kill_and_repeat(shop: LoopShop, step: str, photos: int = 6) -> Kill:
-    """Push new photos, start the loop, SIGKILL it as soon as `step` runs, start it again, and look."""
+def kill_and_repeat(shop: LoopShop, step: str, photos: int = 6, number: signal.Signals = signal.SIGKILL) -> Kill:
+    """Push new photos, start the loop, send it a signal as soon as `step` runs, start it again, and look.
+
+    After Ctrl-C the instance must be down before the loop ends.
+    """
     shop.shell("git", "pull", "--quiet")
     before = shop.ledger()
     count = len(shop.data().pairs)
     shop.commit_photos(photos)
     branch = shop.push()
-    killed = start_and_kill(shop, branch, step)
+    killed, code = start_and_stop(shop, branch, step, number)
+    wrong = []
+    # The teardown itself can't be interrupted: the loop ends as if nobody had tried.
+    ends = 0 if step == "down" else 130
+    if number is signal.SIGINT and (code != ends or shop.cloud.status() is not CloudState.ABSENT):
+        wrong.append(f"Ctrl-C left the instance {shop.cloud.status()}, exit code {code}")
     started = time.monotonic()
     said = shop.run(branch, expect=None)
     seconds = time.monotonic() - started
-    return Kill(step, killed, seconds, tuple(look(shop, branch, before, count + photos, said)))
+    return Kill(step, killed, seconds, (*wrong, *look(shop, branch, before, count + photos, said)))
 
 
-def start_and_kill(shop: LoopShop, branch: str, step: str) -> bool:
-    """Whether the loop was still at that step when it died."""
+def start_and_stop(shop: LoopShop, branch: str, step: str, number: signal.Signals) -> tuple[bool, int | None]:
+    """Whether the loop was still at that step when the signal came, and its exit code."""
     process = shop.start(branch)
     deadline = time.monotonic() + LIMIT_S
     try:
         while time.monotonic() < deadline and process.poll() is None:
             record = newest(shop, branch)
             if record is not None and record.step(step).state is StepState.RUNNING:
-                process.kill()
-                process.wait()
+                process.send_signal(number)
+                code = process.wait(LIMIT_S)
                 now = newest(shop, branch)
-                return now is not None and now.step(step).state is StepState.RUNNING
+                return now is not None and now.step(step).state is StepState.RUNNING, code
             time.sleep(0.005)  # a poll's pause
     finally:
         process.kill()
         process.wait()
-    return False
+    return False, process.returncode
 
 
 def newest(shop: LoopShop, branch: str) -> RunRecord | None:
