@@ -26,7 +26,7 @@ ENTER = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); o
 class Terminal:
     """Runs a command (its program an absolute path); `shown` is all that it wrote so far."""
 
-    def __init__(self, command: Sequence[str], environ: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, command: Sequence[str], environ: Mapping[str, str], folder: Path, *, columns: int = 160) -> None:
         self.shown = ""
         self._answered = 0
         self._master, slave = pty.openpty()
@@ -36,7 +36,8 @@ class Terminal:
                 stdin=slave,
                 stdout=slave,
                 stderr=slave,
-                env={**environ, "TERM": "dumb", "COLUMNS": "160"},
+                # Both, since rich takes a size from here only if it is whole.
+                env={**environ, "TERM": "dumb", "COLUMNS": str(columns), "LINES": "25"},
                 cwd=folder,
                 start_new_session=True,
             )

@@ -113,7 +113,7 @@ def test_a_narrow_terminal_gets_two_tables_and_no_cell_is_cut(tmp_path: Path) ->
     ledger_with(tmp_path, (1, 0.8, "promote"), (2, 0.95, "promote"))
     command = [sys.executable, str(SCRIPT), "--models", str(tmp_path)]
     environ = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
-    with Terminal(command, environ, tmp_path) as terminal:
+    with Terminal(command, environ, tmp_path, columns=80) as terminal:
         assert terminal.finish() == 0
     shown = terminal.shown
     assert max(map(len, shown.splitlines())) <= 80
