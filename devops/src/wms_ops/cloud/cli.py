@@ -74,8 +74,8 @@ def _status(cloud: LocalCloud, _: argparse.Namespace) -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"The local cloud is {cloud.status()}.")
     table = Table(box=None)
-    for heading in ("role", "process", "address", "since", "memory"):
-        table.add_column(heading, justify="right" if heading in ("process", "memory") else "left")
+    for heading in ("role", "process", "address", "since, UTC", "memory"):
+        table.add_column(heading, justify="right" if heading in ("process", "memory") else "left", no_wrap=True)
     count = 0
     for row in _rows(cloud):
         table.add_row(*row)
@@ -102,4 +102,4 @@ def _rows(cloud: LocalCloud) -> Iterator[tuple[str, str, str, str, str]]:
         with contextlib.suppress(psutil.Error):  # it ends while it's looked at
             memory = f"{one.process.memory_info().rss / _MIB:.0f} MiB"
             pid = one.process.pid
-            yield role, str(pid), addresses.get(one.role) or "", since.get(pid, ""), memory
+            yield role, str(pid), addresses.get(one.role) or "", since.get(pid, "")[11:19], memory
