@@ -18,7 +18,7 @@ from s3_server import require_tool
 
 from wms.errors import DiskFullError
 from wms_ops.demo.checks import check_disk, check_git
-from wms_ops.demo.cli import main
+from wms_ops.demo.cli import lock_folder, main
 from wms_ops.demo.house import clear
 from wms_ops.errors import BusyError, CloudError, GitError
 from wms_ops.pipeline.driver import one_at_a_time
@@ -78,6 +78,7 @@ def test_the_whole_demo_tells_its_story_and_leaves_nothing_running(folder: Path,
     assert "http://" not in page.replace("http://127.0.0.1", "") and "https://" not in page
     assert (folder / "pull-requests" / "0003" / "README.md").is_file()
     assert (folder / "unseen.png").stat().st_size > 10_000
+    assert "This isn't how the demo should end: merged, merged, merged" in said
     assert not left(folder)
 
 
@@ -125,7 +126,7 @@ def wait_for_training(folder: Path, process: subprocess.Popen[str]) -> None:
 
 
 def test_a_second_demo_in_the_same_folder_says_so(tmp_path: Path) -> None:
-    with one_at_a_time(tmp_path / ".demo"), pytest.raises(BusyError, match="Another run is at work"):
+    with one_at_a_time(lock_folder(tmp_path / "demo")), pytest.raises(BusyError, match="Another run is at work"):
         main(["--folder", str(tmp_path / "demo")])
     assert not any((tmp_path / "demo").iterdir())
 

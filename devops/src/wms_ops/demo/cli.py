@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from wms.errors import DataNotFoundError
-from wms.files import write_atomic
+from wms.files import sha256_text, write_atomic
 from wms.paths import ROOT
 from wms_ops.cost.estimate import cost_of_run, dollars
 from wms_ops.demo import acts
@@ -28,6 +28,9 @@ from wms_ops.pipeline.record import Outcome, RunRecord
 from wms_ops.report.timeline import Act, Story, render_story
 
 RECIPE = "WMS/configs/demo.yaml"
+EXPECTED = [Outcome.MERGED, Outcome.MERGED, Outcome.BLOCKED]
+"""How the three pushes end."""
+
 FEWEST = 10
 """Pairs of a push: fewer can't be split into training, validation and test."""
 
@@ -48,9 +51,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_git()
     folder: Path = arguments.folder.absolute()
     check_disk(folder)
-    with one_at_a_time(folder.parent / f".{folder.name}"):
+    with one_at_a_time(lock_folder(folder)):
         clear(folder)
         return _play(build(folder), photos, arguments.recipe, keep=arguments.keep)
+
+
+def lock_folder(folder: Path) -> Path:
+    """Where the lock of a demo in `folder` lies: neither in it, since it's emptied, nor beside it."""
+    return ROOT / ".cache" / f"demo-{sha256_text(str(folder))[:12]}"
 
 
 def _counts(text: str) -> tuple[int, int, int]:
@@ -97,7 +105,12 @@ def _play(house: House, photos: PhotoSource, recipe: str, *, keep: bool) -> int:
     _print(console, records, seconds, memory.peak, page)
     if keep:
         _addresses(console, house)
-    return 0 if [record.outcome for record in records] == [Outcome.MERGED, Outcome.MERGED, Outcome.BLOCKED] else 1
+    outcomes = [record.outcome for record in records]
+    if outcomes == EXPECTED:
+        return 0
+    told = f"{', '.join(outcomes)} instead of {', '.join(EXPECTED)}"
+    console.print(f"This isn't how the demo should end: {told}. The page says why.", markup=False)
+    return 1
 
 
 def _story(cast: acts.Cast, told: list[Act], console: Console) -> list[RunRecord]:

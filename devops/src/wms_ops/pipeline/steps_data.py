@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from wms.data.manifest import DataSet, Manifest
+from wms.data.manifest import DataSet, Manifest, stem_of
 from wms.data.qa import validate_data
 from wms.data.splits import SplitRecord
 from wms.errors import DataQualityError
@@ -95,8 +95,6 @@ def _check(place: Place, version: DataSet, stems: set[str], commit: str) -> None
 
 
 def _only(manifest: Manifest, stems: set[str]) -> Manifest:
-    from wms.data.manifest import stem_of
-
     return Manifest({name: md5 for name, md5 in manifest.files.items() if stem_of(name) in stems})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -80,7 +81,8 @@ def pull_request(place: Place, record: RunRecord) -> Done:
     try:
         merged = place.pulls.merge(pull, head=values["commit"], title=title, message=merge_message(record))
     except PullRequestError as error:
-        place.pulls.block(pull, str(error))
+        with contextlib.suppress(PullRequestError):  # a person may have closed it: what stopped the merge says more
+            place.pulls.block(pull, str(error))
         raise
     state = f"is merged into {MAIN} ({merged[:12]})" if merged else "waits for a review; it merges by itself then"
     return Done({**named, "merged": merged}, f"Pull request {pull.number} {state}.")
