@@ -13,6 +13,7 @@ from wms_ops.errors import PipelineError
 from wms_ops.pipeline.record import STEPS, Outcome, RunRecord, StepState
 
 LIMIT_S = 240.0
+TRAINING = "training"
 
 
 @dataclass(frozen=True)
@@ -54,16 +55,25 @@ def start_and_stop(shop: LoopShop, branch: str, step: str, number: signal.Signal
     try:
         while time.monotonic() < deadline and process.poll() is None:
             record = newest(shop, branch)
-            if record is not None and record.step(step).state is StepState.RUNNING:
+            if record is not None and _is_at(shop, record, branch, step):
                 process.send_signal(number)
                 code = process.wait(LIMIT_S)
                 now = newest(shop, branch)
-                return now is not None and now.step(step).state is StepState.RUNNING, code
+                name = "train" if step == TRAINING else step
+                return now is not None and now.step(name).state is StepState.RUNNING, code
             time.sleep(0.005)  # a poll's pause
     finally:
         process.kill()
         process.wait()
     return False, process.returncode
+
+
+def _is_at(shop: LoopShop, record: RunRecord, branch: str, step: str) -> bool:
+    """Whether the step runs; TRAINING is later in `train`: the splits are on the branch by then."""
+    if step != TRAINING:
+        return record.step(step).state is StepState.RUNNING
+    moved = shop.branches().get(branch) != record.outputs.get("commit")
+    return record.step("train").state is StepState.RUNNING and moved
 
 
 def newest(shop: LoopShop, branch: str) -> RunRecord | None:
@@ -101,4 +111,4 @@ def look(shop: LoopShop, branch: str, before: list[dict[str, object]], photos: i
     return wrong
 
 
-ALL = STEPS
+ALL = (*STEPS, TRAINING)

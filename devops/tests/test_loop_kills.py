@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from loop_kills import kill_and_repeat
+from loop_kills import TRAINING, kill_and_repeat
 from loop_shop import LoopShop
 from s3_server import require_tool
 
@@ -17,7 +17,7 @@ def test_a_loop_that_is_killed_ends_as_if_it_had_not_been(tmp_path: Path) -> Non
     try:
         shop.commit_photos(25)
         shop.run(shop.push())
-        for step in ("train", "promote", "pull-request"):
+        for step in (TRAINING, "promote", "pull-request"):
             done = kill_and_repeat(shop, step)
             assert done.killed, f"the loop was past {step} before it died"
             assert not done.wrong, f"killed at {step}: {done.wrong}"

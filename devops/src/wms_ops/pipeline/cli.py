@@ -74,9 +74,10 @@ def _one(arguments: argparse.Namespace) -> int:
     store = local.run_store(arguments.folder)
     url = local.origin_of(arguments.repo)
     cloud = local.local_cloud(arguments.folder)
-    cloud.storage_up()
+    with one_at_a_time(store.folder):
+        record = _record(arguments, url)  # a mistake is told before anything is started
+        cloud.storage_up()
     with one_at_a_time(store.folder), local.in_cloud(cloud):
-        record = _record(arguments, url)
         place = local.place_in(arguments.folder, url, recipe=arguments.recipe)(record)
         record = carry_out(place, store, record, arguments.command)
         if arguments.command == LAST:

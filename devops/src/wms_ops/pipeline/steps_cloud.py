@@ -15,7 +15,7 @@ from wms_ops.cost.estimate import check_budget, cost_of, estimate_minutes, read_
 from wms_ops.dataset.layout import DATA_SET, SPLITS
 from wms_ops.errors import PipelineError
 from wms_ops.pipeline.place import Done, Place
-from wms_ops.pipeline.workspace import check_out, commit_and_push
+from wms_ops.pipeline.workspace import check_out, commit_and_push, own_tip
 from wms_ops.sync.instance import wait_for_mlflow
 
 CANDIDATE = "WMS/models/candidate"
@@ -44,8 +44,9 @@ def train(place: Place, values: Mapping[str, str]) -> Done:
 
     The splits of new photos are recorded on the branch first, so that the run belongs to a commit that holds them.
     """
-    git, commit, branch = place.git, values["commit"], values["branch"]
-    check_out(git, commit)
+    branch = values["branch"]
+    commit = own_tip(place, branch, values["commit"])  # the splits may have been recorded before a kill
+    check_out(place.git, commit)
     recipe = ["--config", place.recipe, "--data", DATA_SET, "--splits", SPLITS]
     _on_instance(place, ["-m", "wms_ops.dataset", "fetch"])
     _on_instance(place, ["-m", "wms.training.dvc_stages", "prepare", *recipe, "--output", PREPARED])

@@ -66,6 +66,14 @@ def commit_and_push(place: Place, branch: str, paths: Sequence[str], message: st
     return head
 
 
+def own_tip(place: Place, branch: str, commit: str) -> str:
+    """The branch's tip if this run has pushed it since `commit`, as before a kill; else `commit`."""
+    fetch(place.git, place.remote)
+    now = tip(place.git, branch, place.remote)
+    ours = now is not None and now != commit and made_by(place.git, now, place.run_id)
+    return now if now is not None and ours and place.git.ok("merge-base", "--is-ancestor", commit, now) else commit
+
+
 def made_by(git: Git, commit: str, run_id: str) -> bool:
     """Whether this run of the loop made the commit."""
     return run_id in git("log", "-1", f"--format=%(trailers:key={RUN_TRAILER},valueonly)", commit).split()
