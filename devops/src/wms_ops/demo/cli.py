@@ -108,8 +108,8 @@ def _play(house: House, photos: PhotoSource, recipe: str, *, keep: bool) -> int:
     outcomes = [record.outcome for record in records]
     if outcomes == EXPECTED:
         return 0
-    told = f"{', '.join(outcomes)} instead of {', '.join(EXPECTED)}"
-    console.print(f"This isn't how the demo should end: {told}. The page says why.", markup=False)
+    how = f"{', '.join(outcomes)} instead of {', '.join(EXPECTED)}"
+    console.print(f"This isn't how the demo should end: {how}. The page says why.", markup=False)
     return 1
 
 
