@@ -80,3 +80,11 @@ def test_five_promotions_of_one_run_are_one(mlflow_of_session: MlflowServer, pro
     assert sum("already" not in text for _, text in answers) == 1
     assert len(shop.desk.ledger.entries()) == 1
     assert shop.snapshot()["settled"]
+
+
+def test_of_equal_entries_the_first_counts(promoters: Promoters, shop: Shop) -> None:
+    promoters(shop.job(shop.run(0.9)))
+    (entry,) = shop.desk.entries.read().entries
+    chain, counts = shop.desk.entries.add(entry)  # as another process does in the same second
+    assert chain.entries == (entry,)
+    assert not counts

@@ -9,6 +9,7 @@ Everybody who reads the versions comes to the same chain. There is no lock, so t
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,8 +18,8 @@ from wms.registry.ledger import FIRST, LedgerEntry, parse_entry
 from wms.registry.mlflow_store import ModelRegistry, ModelVersion
 
 SUFFIX = ".ledger"
-ENTRY, DONE = "entry", "done"
-"""Tags of a version of the ledger: the entry's JSON; the entry is carried out in the registry."""
+ENTRY, DONE, WRITER = "entry", "done", "writer"
+"""Tags of a version of the ledger: the entry's JSON; the entry is carried out in the registry; its writer."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,17 @@ class RegistryLedger:
         """The chain as it is now. Raises LedgerError, RegistryUnreachableError, RegistryError."""
         return resolve(self._versions.versions(aliases=False), self.where)
 
-    def add(self, entry: LedgerEntry) -> Chain:
-        """Add an entry and return the chain afterwards: it counts if it is in there, else another was quicker."""
-        self._versions.add_version(entry.run_id, {ENTRY: entry.line})
-        return self.read()
+    def add(self, entry: LedgerEntry) -> tuple[Chain, bool]:
+        """Add an entry; returns the chain afterwards and whether this call's entry counts, else another was quicker.
+
+        Two promotions of one run in the same second write equal entries, and an answer that is lost makes one call
+        write twice: so neither the entry nor its number tells whose it is.
+        """
+        writer = uuid.uuid4().hex
+        self._versions.add_version(entry.run_id, {ENTRY: entry.line, WRITER: writer})
+        versions = self._versions.versions(aliases=False)
+        chain = resolve(versions, self.where)
+        return chain, any(v.version in chain.numbers and v.tags.get(WRITER) == writer for v in versions)
 
     def mark_done(self, chain: Chain) -> None:
         """Note that the chain's newest entry is carried out."""

@@ -197,17 +197,17 @@ def execute(desk: Desk, proposal: Proposal, *, who: str, github_run: str = "") -
     standing = desk.settle(trust_alias=proposal.action == "promote")
     chain, facts = standing.chain, proposal.facts
     if standing.production != proposal.from_version:
-        return _late(standing, proposal)
+        return _late(desk, standing, proposal)
     record = _record(proposal, who, github_run)
     if proposal.version is None:
         found = desk.registry.register(facts.run_id, plan.lasting_tags(record))
         record = record.model_copy(update={"to_version": found.version})
     desk.step("registered")
     entry = link(record, chain.head)
-    chain = desk.entries.add(entry)
+    chain, counts = desk.entries.add(entry)
     desk.step("added")
-    if entry not in chain.entries:
-        return _late(Standing(chain, chain.head.to_version if chain.head else None), proposal)
+    if not counts:
+        return _late(desk, Standing(chain, chain.head.to_version if chain.head else None), proposal)
     desk.carry_out(chain)
     before = f"instead of version {entry.from_version}" if entry.from_version is not None else "the first one"
     return Outcome(True, entry, f"Version {entry.to_version} (run {facts.run_id}) is Production, {before}.")
@@ -244,10 +244,11 @@ def repair(desk: Desk) -> Outcome | None:
     return Outcome(False, head, f"Everything agrees: Production is version {head.to_version}.") if head else None
 
 
-def _late(standing: Standing, proposal: Proposal) -> Outcome:
-    """Another promotion was quicker: lost, unless it did the same."""
+def _late(desk: Desk, standing: Standing, proposal: Proposal) -> Outcome:
+    """Another promotion was quicker: lost, unless it did the same, which may still have to be carried out."""
     head = standing.chain.head
     if head is not None and head.run_id == proposal.facts.run_id:
+        desk.carry_out(standing.chain)
         return Outcome(False, head, f"Run {head.run_id} is Production already: version {head.to_version}.")
     was = "nothing" if proposal.from_version is None else f"version {proposal.from_version}"
     raise PromotionLostError(
