@@ -125,7 +125,7 @@ class S3Server:
     def _launch(self, weed: Path) -> None:
         seaweed.configure(self.folder, IDENTITIES)
         (self.folder / "empty").touch()
-        command = [*_dying_with_us(), *seaweed.command(weed, self.ports)]
+        command = [*dying_with_us(), *seaweed.command(weed, self.ports)]
         with self.log.open("ab") as log:
             self.process = psutil.Popen(command, stdout=log, stderr=log, cwd=self.folder, start_new_session=True)
 
@@ -143,7 +143,7 @@ class S3Server:
         return False
 
 
-def _dying_with_us() -> list[str]:
+def dying_with_us() -> list[str]:
     """Where Linux offers it, the server ends with the tests even if those are killed."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
