@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from wms.errors import WmsError
 from wms.files import exclusive_lock
@@ -19,6 +17,7 @@ from wms_ops.pipeline.record import STEPS, Outcome, RunRecord
 from wms_ops.pipeline.steps import carry_out
 from wms_ops.pipeline.store import RunStore
 from wms_ops.pipeline.workspace import fetch, made_by, tip
+from wms_ops.stopping import stoppable, unstoppable
 
 LOCK = ".loop.lock"
 
@@ -117,38 +116,3 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
                 f"Another run is at work in {folder}; wait for its end, or choose another folder."
             ) from error
         yield
-
-
-@contextlib.contextmanager
-def stoppable() -> Iterator[None]:
-    """Let SIGTERM stop the run as Ctrl-C does: in order, with the instance torn down."""
-
-    def stop(_number: int, _frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    with _handling(stop, signal.SIGTERM):
-        yield
-
-
-@contextlib.contextmanager
-def unstoppable(tell: Callable[[str], None]) -> Iterator[None]:
-    """Keep Ctrl-C and SIGTERM from cutting the teardown off."""
-
-    def wait(_number: int, _frame: Any) -> None:
-        tell("Everything is being stopped; this can't be interrupted.")
-
-    with _handling(wait, signal.SIGINT, signal.SIGTERM):
-        yield
-
-
-@contextlib.contextmanager
-def _handling(handler: Callable[[int, Any], None], *numbers: signal.Signals) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers
-        return
-    before = {number: signal.signal(number, handler) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)

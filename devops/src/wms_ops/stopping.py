@@ -1,0 +1,44 @@
+"""Ctrl-C and SIGTERM: what they may stop, and what they may not."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """Let SIGTERM stop the run as Ctrl-C does: in order, with the instance torn down."""
+
+    def stop(_number: int, _frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    with _handling(stop, signal.SIGTERM):
+        yield
+
+
+@contextlib.contextmanager
+def unstoppable(tell: Callable[[str], None]) -> Iterator[None]:
+    """Keep Ctrl-C and SIGTERM from cutting the teardown off."""
+
+    def wait(_number: int, _frame: Any) -> None:
+        tell("Everything is being stopped; this can't be interrupted.")
+
+    with _handling(wait, signal.SIGINT, signal.SIGTERM):
+        yield
+
+
+@contextlib.contextmanager
+def _handling(handler: Callable[[int, Any], None], *numbers: signal.Signals) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
