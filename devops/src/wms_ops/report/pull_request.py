@@ -9,6 +9,7 @@ from typing import Final
 from wms_ops.cost.bills import RunBill
 from wms_ops.cost.estimate import START_S, Cost, cost_of_run, dollars, month_of
 from wms_ops.cost.prices import DISK_GB, INSTANCE, REGION, price_table
+from wms_ops.cost.sessions import month_start
 from wms_ops.pipeline.record import RunRecord, StepRecord, StepState
 from wms_ops.report.figures import DESCRIPTIONS
 from wms_ops.report.text import code, image, link, plain, safe
@@ -162,7 +163,7 @@ def _bill(record: RunRecord, bill: RunBill) -> Iterator[str]:
     yield f"| its work above the baseline, USD | {cost.surplus:.4f} |"
     yield f"| disk, public address, USD | {cost.disk + cost.address:.4f} |"
     yield f"| **this run, USD** | **{cost.total:.4f}** |"
-    yield f"| {safe(bill.month)} so far, instances: {month.sessions}, USD | {month.cost.total:.4f} |"
+    yield f"| {month_start(bill.month):%B %Y} so far, instances: {month.sessions}, USD | {month.cost.total:.4f} |"
     if saving := bill.saving:
         hours = f"{saving.seconds / 3600:.1f} hours"
         yield f"| a {safe(saving.instance_type)} that is always on, the same {hours}, USD | {saving.always_on:.4f} |"
