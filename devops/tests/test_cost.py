@@ -1,4 +1,4 @@
-"""Prices, estimates, bills and the budget, by hand-made sums and by what was measured."""
+"""Prices and estimates, by hand-made sums and by what was measured."""
 
 from __future__ import annotations
 
@@ -13,25 +13,20 @@ from hypothesis import strategies as st
 from report_values import SECONDS, blocked, failed, merged, with_step
 
 from wms.config import load_config
-from wms.errors import UsageError, run_main
+from wms.errors import UsageError
 from wms_ops.cost import prices
 from wms_ops.cost.estimate import (
     BUSY,
-    DEFAULT_BUDGET_USD,
     LOOP_S,
     ON_THE_CLOCK,
     START_S,
-    Cost,
-    check_budget,
     cost_of,
     cost_of_run,
-    dollars,
     estimate_minutes,
+    hourly,
     month_of,
-    read_budget,
 )
-from wms_ops.cost.prices import Rates, price_table
-from wms_ops.errors import BudgetError
+from wms_ops.cost.prices import BASELINE, VCPUS, Choice, PriceTable, Rates, price_table
 from wms_ops.pipeline.record import StepState
 
 HOUSE = Path(__file__).resolve().parents[2]
@@ -88,9 +83,13 @@ def test_the_table_is_whole_dated_and_shipped() -> None:
     table = price_table()
     assert table.as_of.year >= 2026
     assert "AWS" in table.source
-    for name, rates in table.regions.items():
-        assert rates.spot_hour < rates.on_demand_hour, name
+    assert {"us-east-1", "us-west-2", "eu-west-1"} <= set(table.regions)
+    for name, region in table.regions.items():
+        assert set(region.prices) == set(table.instances), name
+        for kind, hour in region.prices.items():
+            assert hour.spot_hour < hour.on_demand_hour, (name, kind)
     assert table.rates().on_demand_hour == 0.0832
+    assert (table.rates().vcpus, table.rates().baseline) == (VCPUS, BASELINE)
     assert table.rates("eu-west-1").on_demand_hour > table.rates("us-east-1").on_demand_hour
     shipped = tomllib.loads((HOUSE / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["wms_ops"]
     assert any(fnmatch.fnmatch("cost/prices.yaml", pattern) for pattern in shipped)
@@ -100,8 +99,42 @@ def test_the_table_is_whole_dated_and_shipped() -> None:
 def test_an_unknown_region_gets_the_nearest_name() -> None:
     with pytest.raises(UsageError, match=r"doesn't have the region 'us-east1'; did you mean us-east-1\?"):
         price_table().rates("us-east1")
-    with pytest.raises(UsageError, match="it has eu-west-1, us-east-1"):
+    with pytest.raises(UsageError, match="it has eu-west-1, us-east-1, us-west-2"):
         price_table().rates("mars")
+
+
+def test_an_unknown_type_gets_the_nearest_name() -> None:
+    with pytest.raises(
+        UsageError, match=r"doesn't have the instance type 't3.larg' in us-west-2; did you mean t3\.large\?"
+    ):
+        price_table().rates("us-west-2", "t3.larg")
+    with pytest.raises(UsageError, match=r"it has c6i\.xlarge, m6i\.large"):
+        Choice(instance_type="p5").rates()
+
+
+def test_a_price_of_an_unknown_type_is_refused() -> None:
+    table = price_table().model_dump()
+    del table["instances"]["t3.large"]
+    with pytest.raises(ValueError, match="us-east-1 has prices of types that `instances` lacks"):
+        PriceTable.model_validate(table)
+
+
+@pytest.mark.parametrize("name", price_table().instances)
+def test_only_burstable_types_pay_for_work_above_a_baseline(name: str) -> None:
+    rates = price_table().rates("eu-west-1", name)
+    surplus = cost_of(3600, rates).surplus
+    assert surplus == pytest.approx(rates.vcpus * (1 - rates.baseline) * 0.05)
+    assert (surplus > 0) == name.startswith("t3.")
+    assert cost_of(3600, rates, busy_seconds=rates.baseline * 3600).surplus == pytest.approx(0)
+
+
+def test_an_hour_is_instance_disk_and_address() -> None:
+    assert hourly(RATES, disk_gb=100) == pytest.approx(0.10 + 0.01 + 0.005)
+    assert hourly(RATES, disk_gb=100, spot=True) == pytest.approx(0.04 + 0.01 + 0.005)
+    assert hourly(RATES, disk_gb=100, busy=True) == pytest.approx(0.10 + 0.01 + 0.005 + 0.07)
+    # The figures of docs/cost.md.
+    assert hourly(price_table().rates()) == pytest.approx(0.0915, abs=5e-5)
+    assert hourly(price_table().rates(), busy=True) == pytest.approx(0.1615, abs=5e-5)
 
 
 def test_a_month_of_runs_beside_an_instance_that_is_always_on() -> None:
@@ -148,41 +181,3 @@ def test_more_photos_and_wider_networks_take_longer(path: Path) -> None:
     assert estimate_minutes(400, narrow) == times[2]
     with pytest.raises(ValueError, match="can't have -1"):
         estimate_minutes(-1, config)
-
-
-@pytest.mark.parametrize(
-    ("text", "budget"), [(None, DEFAULT_BUDGET_USD), ("", DEFAULT_BUDGET_USD), (" 2.5 ", 2.5), ("0", 0.0)]
-)
-def test_the_budget_is_read(text: str | None, budget: float) -> None:
-    assert read_budget({} if text is None else {"WMS_BUDGET_USD": text}) == budget
-
-
-@pytest.mark.parametrize("text", ["a lot", "nan", "inf", "-1", "1,50", "1 USD"])
-def test_a_budget_that_is_no_number_is_a_mistake_of_usage(text: str) -> None:
-    with pytest.raises(UsageError, match=r"WMS_BUDGET_USD is .*; give a number of US dollars"):
-        read_budget({"WMS_BUDGET_USD": text})
-
-
-def test_a_run_within_the_budget_passes() -> None:
-    check_budget(Cost(60, 0.5, 0.25, 0.25, 0.0), 1.0)
-
-
-@given(total=st.floats(1e-4, 500))
-def test_a_run_over_the_budget_is_refused_and_the_advice_helps(total: float) -> None:
-    cost = Cost(1800, total, 0, 0, 0)
-    with pytest.raises(BudgetError) as caught:
-        check_budget(cost, total * 0.99)
-    text = str(caught.value)
-    assert dollars(total) in text
-    assert "30 minutes" in text
-    advised = text.rpartition("WMS_BUDGET_USD=")[2].rstrip(".")
-    check_budget(cost, read_budget({"WMS_BUDGET_USD": advised}))
-
-
-def test_the_budget_has_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
-    def main(_: object) -> int:
-        check_budget(cost_of(36_000), 0.5)
-        return 0
-
-    assert run_main(main) == 86
-    assert capsys.readouterr().err.count("\n") == 1

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from wms.config import RunConfig
-from wms.errors import UsageError
-from wms_ops.cost.prices import BASELINE, DISK_GB, VCPUS, Rates, price_table
-from wms_ops.errors import BudgetError
+from wms_ops.cost.prices import DISK_GB, Rates, price_table
 from wms_ops.pipeline.record import STEPS, RunRecord
 
 HOURS_A_MONTH: Final = 730.0
@@ -36,8 +33,6 @@ USUAL_CHANNELS: Final = (16, 32, 64, 128, 256)
 RUNS_A_MONTH: Final = 20
 """One push a working day, for comparisons with an instance that is always on."""
 
-BUDGET: Final = "WMS_BUDGET_USD"
-DEFAULT_BUDGET_USD: Final = 1.0
 ON_THE_CLOCK: Final = STEPS[STEPS.index("up") :]
 """The steps during which the instance runs."""
 
@@ -59,6 +54,10 @@ class Cost:
     def total(self) -> float:
         """All parts together."""
         return self.instance + self.surplus + self.disk + self.address
+
+    def share(self, part: float) -> Cost:
+        """A part of it, such as that of one month; `part` is between 0 and 1."""
+        return Cost(*(part * value for value in (self.seconds, self.instance, self.surplus, self.disk, self.address)))
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(
@@ -97,7 +96,7 @@ def cost_of(
     disk_gb: float = DISK_GB,
     minimum_s: float = MINIMUM_S,
 ) -> Cost:
-    """What an instance of record costs that runs for `seconds`, by default at us-east-1's prices on demand.
+    """What an instance costs that runs for `seconds`, by default the one of record at us-east-1's prices on demand.
 
     Billing is per second, with AWS's minimum; a part of a run, such as one step, has `minimum_s` 0. All vCPUs compute
     for `busy_seconds`, without it all the time: the upper bound. Raises ValueError for negative seconds.
@@ -109,7 +108,7 @@ def cost_of(
     hours = billed / 3600
     busy_hours = min(seconds, seconds if busy_seconds is None else busy_seconds) / 3600
     # Credits are earned all the time and charged for at the instance's end, where it lived for less than a day.
-    surplus_hours = max(0.0, VCPUS * (busy_hours - BASELINE * hours))
+    surplus_hours = max(0.0, rates.vcpus * (busy_hours - rates.baseline * hours))
     return Cost(
         seconds=billed,
         instance=hours * (rates.spot_hour if spot else rates.on_demand_hour),
@@ -117,6 +116,16 @@ def cost_of(
         disk=hours * disk_gb * rates.disk_gb_month / HOURS_A_MONTH,
         address=hours * rates.address_hour,
     )
+
+
+def hourly(rates: Rates, *, spot: bool = False, disk_gb: float = DISK_GB, busy: bool = False) -> float:
+    """US dollars for an hour of instance, disk and address; `busy` adds what all vCPUs at full speed cost a t3."""
+    return cost_of(3600, rates, spot=spot, disk_gb=disk_gb, busy_seconds=3600 if busy else 0).total
+
+
+def always_on(seconds: float, rates: Rates, *, disk_gb: float = DISK_GB) -> Cost:
+    """What an instance costs on demand that is never ended; idle, it saves credits enough to pay no surplus."""
+    return cost_of(seconds, rates, disk_gb=disk_gb, busy_seconds=0, minimum_s=0)
 
 
 def cost_of_run(record: RunRecord, rates: Rates | None = None, *, start_s: float = START_S) -> Cost | None:
@@ -142,7 +151,7 @@ def month_of(run: Cost, *, runs: int = RUNS_A_MONTH, stored_gb: float = 0.0, rat
         raise ValueError("A month can't have less than no runs or no data.")
     rates = rates or price_table().rates()
     storage = stored_gb * rates.storage_gb_month
-    idle = cost_of(HOURS_A_MONTH * 3600, rates, busy_seconds=0).total
+    idle = always_on(HOURS_A_MONTH * 3600, rates).total
     return Month(runs, runs * run.total + storage, idle + storage, storage)
 
 
@@ -157,30 +166,6 @@ def estimate_minutes(photos: int, config: RunConfig) -> float:
     pixels = sum(stage.epochs * stage.size**2 for stage in config.training.stages)
     width = max(1.0, _work(config.model.channels) / _work(USUAL_CHANNELS))
     return (START_S + LOOP_S + photos * pixels * width / PIXELS_PER_S) / 60
-
-
-def read_budget(environ: Mapping[str, str]) -> float:
-    """US dollars that a run may cost: WMS_BUDGET_USD, or 1.00. Raises UsageError for what is no number of dollars."""
-    text = environ.get(BUDGET, "").strip()
-    if not text:
-        return DEFAULT_BUDGET_USD
-    try:
-        budget = float(text)
-    except ValueError:
-        budget = -1.0
-    if not 0 <= budget < math.inf:
-        raise UsageError(f"{BUDGET} is {text!r}; give a number of US dollars for each run, such as 1.50.")
-    return budget
-
-
-def check_budget(estimated: Cost, budget: float) -> None:
-    """Let a run pass that costs no more than `budget` US dollars. Raises BudgetError."""
-    if estimated.total > budget:
-        raise BudgetError(
-            f"This run would cost about {dollars(estimated.total)} ({estimated.seconds / 60:.0f} minutes of an "
-            f"instance), more than the {dollars(budget)} that {BUDGET} allows for one run; train with a shorter "
-            f"recipe, or allow more, for example {BUDGET}={math.ceil(10 * estimated.total) / 10:.2f}."
-        )
 
 
 def dollars(value: float) -> str:

@@ -1,15 +1,16 @@
-"""The dated price table: what an instance of record costs in a region, shipped as prices.yaml beside this file."""
+"""The dated price table: what an instance of each type costs in a region, shipped as prices.yaml beside this file."""
 
 from __future__ import annotations
 
 import datetime
 import difflib
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
-from typing import Final
+from typing import Final, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from wms.errors import UsageError
 
@@ -32,10 +33,10 @@ class _Frozen(BaseModel):
 
 
 class Rates(_Frozen):
-    """One region's prices in US dollars: of the instance of record, its disk (gp3), its address, and S3 Standard.
+    """What one instance type costs in one region, in US dollars, with its disk (gp3), its address, and S3 Standard.
 
-    `surplus_vcpu_hour` is what a vCPU-hour above BASELINE costs a t3 in unlimited mode, its default. `spot_hour` is
-    an estimate: spot prices move.
+    `surplus_vcpu_hour` is what a vCPU-hour above `baseline` costs a t3 in unlimited mode, its default; all other types
+    have a baseline of 1. `spot_hour` is an estimate: spot prices move.
     """
 
     on_demand_hour: float = Field(gt=0)
@@ -44,6 +45,34 @@ class Rates(_Frozen):
     disk_gb_month: float = Field(ge=0)
     address_hour: float = Field(ge=0)
     storage_gb_month: float = Field(ge=0)
+    instance_type: str = INSTANCE
+    vcpus: int = Field(default=VCPUS, ge=1)
+    baseline: float = Field(default=BASELINE, ge=0, le=1)
+
+
+class InstanceType(_Frozen):
+    """What a type is, wherever it runs."""
+
+    vcpus: int = Field(ge=1)
+    memory_gib: float = Field(gt=0)
+    baseline: float = Field(gt=0, le=1)
+
+
+class Hour(_Frozen):
+    """An hour of one type in one region."""
+
+    on_demand_hour: float = Field(gt=0)
+    spot_hour: float = Field(gt=0)
+
+
+class Region(_Frozen):
+    """What a region asks: for each type, and for what every type needs."""
+
+    surplus_vcpu_hour: float = Field(ge=0)
+    disk_gb_month: float = Field(ge=0)
+    address_hour: float = Field(ge=0)
+    storage_gb_month: float = Field(ge=0)
+    prices: dict[str, Hour] = Field(min_length=1)
 
 
 class PriceTable(_Frozen):
@@ -51,15 +80,64 @@ class PriceTable(_Frozen):
 
     as_of: datetime.date
     source: str = Field(min_length=1)
-    regions: dict[str, Rates] = Field(min_length=1)
+    instances: dict[str, InstanceType] = Field(min_length=1)
+    regions: dict[str, Region] = Field(min_length=1)
 
-    def rates(self, region: str = REGION) -> Rates:
-        """The prices of a region. Raises UsageError with the nearest name for one that the table lacks."""
-        if (found := self.regions.get(region)) is not None:
-            return found
-        close = difflib.get_close_matches(region, self.regions, n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(sorted(self.regions))}."
-        raise UsageError(f"The price table of {self.as_of} doesn't have the region {region!r}; {hint}")
+    @model_validator(mode="after")
+    def _every_price_has_its_type(self) -> Self:
+        for name, region in self.regions.items():
+            if unknown := sorted(set(region.prices) - set(self.instances)):
+                raise ValueError(f"{name} has prices of types that `instances` lacks: {', '.join(unknown)}")
+        return self
+
+    def rates(self, region: str = REGION, instance_type: str = INSTANCE) -> Rates:
+        """The prices of a type in a region. Raises UsageError with the nearest name for one that the table lacks."""
+        asked = self.regions.get(region)
+        if asked is None:
+            raise UsageError(f"{self._lacks} the region {region!r}; {nearest(region, self.regions)}")
+        hour = asked.prices.get(instance_type)
+        if hour is None:
+            hint = nearest(instance_type, asked.prices)
+            raise UsageError(f"{self._lacks} the instance type {instance_type!r} in {region}; {hint}")
+        kind = self.instances[instance_type]
+        return Rates(
+            on_demand_hour=hour.on_demand_hour,
+            spot_hour=hour.spot_hour,
+            surplus_vcpu_hour=asked.surplus_vcpu_hour,
+            disk_gb_month=asked.disk_gb_month,
+            address_hour=asked.address_hour,
+            storage_gb_month=asked.storage_gb_month,
+            instance_type=instance_type,
+            vcpus=kind.vcpus,
+            baseline=kind.baseline,
+        )
+
+    @property
+    def _lacks(self) -> str:
+        return f"The price table of {self.as_of} doesn't have"
+
+
+class Choice(_Frozen):
+    """What a cloud starts: where, which type, and for how long at most, in minutes."""
+
+    region: str = REGION
+    instance_type: str = INSTANCE
+    spot: bool = False
+    disk_gb: float = Field(default=DISK_GB, gt=0)
+    minutes: int = Field(default=120, ge=1)
+
+    def rates(self) -> Rates:
+        """Its prices. Raises UsageError for a type or a region that the price table lacks."""
+        return price_table().rates(self.region, self.instance_type)
+
+    def __str__(self) -> str:
+        return f"{self.instance_type} {'spot' if self.spot else 'on demand'} in {self.region}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown name: the nearest known one, or all of them."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]}?" if close else f"it has {', '.join(sorted(known))}."
 
 
 @cache

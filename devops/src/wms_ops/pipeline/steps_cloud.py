@@ -8,10 +8,15 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from wms.errors import ModelNotFoundError
 from wms.registry.lineage import CARD
-from wms_ops.cost.estimate import check_budget, cost_of, estimate_minutes, read_budget
+from wms_ops.cost.bills import month_committed
+from wms_ops.cost.budget import check_budget, check_month, lifetime, most_of, read_budget, read_month_budget
+from wms_ops.cost.estimate import cost_of, dollars, estimate_minutes
+from wms_ops.cost.prices import Choice, price_table
+from wms_ops.cost.sessions import Billed, month_name, month_start
 from wms_ops.dataset.layout import DATA_SET, SPLITS
 from wms_ops.errors import PipelineError
 from wms_ops.pipeline.place import Done, Place
@@ -24,12 +29,32 @@ _START_LIMIT_S = 600.0
 
 
 def budget(place: Place, values: Mapping[str, str]) -> Done:
-    """Refuse a run that would cost more than WMS_BUDGET_USD, before anything is started. Raises BudgetError."""
+    """Refuse a run that would pass WMS_BUDGET_USD, or WMS_BUDGET_MONTH_USD, before anything is started.
+
+    Raises BudgetError, and UsageError for an instance type or a region that the price table lacks.
+    """
+    choice = place.cloud.choice() if isinstance(place.cloud, Billed) else Choice()
+    rates, limit = choice.rates(), read_budget(place.environ)
     minutes = estimate_minutes(int(values["photos_total"]), place.config())
-    cost = cost_of(minutes * 60)
-    check_budget(cost, read_budget(place.environ))
+    # A spot price may rise to that of on demand, so that's what the budget has to bear.
+    check_budget(cost_of(minutes * 60, rates, disk_gb=choice.disk_gb), limit)
+    _check_month(place, choice, limit)
+    cost = cost_of(minutes * 60, rates, spot=choice.spot, disk_gb=choice.disk_gb)
     outputs = {"estimated_usd": f"{cost.total:.4f}", "estimated_minutes": f"{minutes:.0f}"}
-    return Done(outputs, f"On the instance of record: about {minutes:.0f} minutes and {cost.total:.2f} USD.")
+    what = "the instance of record" if choice == Choice() else f"a {choice}"
+    return Done(outputs, f"On {what}: about {minutes:.0f} minutes and {cost.total:.2f} USD.")
+
+
+def _check_month(place: Place, choice: Choice, limit: float) -> None:
+    allowed = read_month_budget(place.environ)
+    if allowed is None or not isinstance(place.cloud, Billed):
+        return
+    now = datetime.now(UTC)
+    rates = choice.rates()
+    minutes = lifetime(choice.minutes, limit, rates, disk_gb=choice.disk_gb)
+    sessions = place.cloud.sessions(month_start(month_name(now)))
+    committed = month_committed(sessions, price_table(), now)
+    check_month(committed, most_of(minutes, rates, disk_gb=choice.disk_gb), allowed, month=f"{now:%B %Y}")
 
 
 def up(place: Place, _: Mapping[str, str]) -> Done:
@@ -67,11 +92,15 @@ def train(place: Place, values: Mapping[str, str]) -> Done:
 def down(place: Place, values: Mapping[str, str]) -> Done:
     """End the instance. Raises CloudError if something of it is left."""
     place.cloud.down()
+    billed = isinstance(place.cloud, Billed)
+    choice = place.cloud.choice() if isinstance(place.cloud, Billed) else Choice()
     seconds = float(values.get("seconds_up", "0"))
-    cost = cost_of(seconds, busy_seconds=float(values.get("seconds_busy", seconds)))
+    busy = float(values.get("seconds_busy", seconds))
+    cost = cost_of(seconds, choice.rates(), spot=choice.spot, busy_seconds=busy, disk_gb=choice.disk_gb)
     return Done(
         {"cost_usd": f"{cost.total:.4f}"},
-        f"The instance is gone; {seconds / 60:.1f} minutes of it would have cost {cost.total:.3f} USD.",
+        f"The instance is gone; {seconds / 60:.1f} minutes of it {'' if billed else 'would have '}cost "
+        f"{dollars(cost.total)}.",
     )
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
-from wms.errors import PromotionLostError
+from wms.errors import PromotionLostError, WmsError
 from wms.files import write_atomic
 from wms.registry.ledger import CURRENT, HISTORY
+from wms_ops.cost.bills import RunBill, bill_of_run
+from wms_ops.cost.prices import price_table
+from wms_ops.cost.sessions import Billed, month_name, month_start
 from wms_ops.dataset.layout import MAIN, SPLITS
 from wms_ops.errors import PipelineError, PullRequestError
 from wms_ops.pipeline.place import METADATA, MODELS, Done, Place
@@ -47,9 +51,21 @@ def _tag(place: Place, name: str, commit: str) -> None:
 def report(place: Place, record: RunRecord) -> Done:
     """Write the pull request's text from what all steps said. Raises DiskFullError, UnwritableError."""
     gate_text = _read(place.folder / "gate.md")
-    body = place.folder / BODY
-    write_atomic(body, pull_body(record, gate_markdown=gate_text, pictures=sorted(attachments(place))))
+    body, pictures = place.folder / BODY, sorted(attachments(place))
+    write_atomic(body, pull_body(record, gate_markdown=gate_text, pictures=pictures, bill=_bill(place)))
     return Done({"body": str(body)}, f"The report is {body}.")
+
+
+def _bill(place: Place) -> RunBill | None:
+    """What the run's instance has cost so far, where it's a real one; a store that is away costs only this table."""
+    if not isinstance(place.cloud, Billed):
+        return None
+    now = datetime.now(UTC)
+    try:
+        return bill_of_run(place.run_id, place.cloud.sessions(month_start(month_name(now))), price_table(), now)
+    except WmsError as error:
+        place.show(f"warning: the report lacks what the run has cost. {error}")
+        return None
 
 
 def attachments(place: Place) -> dict[str, bytes]:

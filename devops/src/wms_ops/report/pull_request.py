@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Final
 
+from wms_ops.cost.bills import RunBill
 from wms_ops.cost.estimate import START_S, Cost, cost_of_run, dollars, month_of
 from wms_ops.cost.prices import DISK_GB, INSTANCE, REGION, price_table
+from wms_ops.cost.sessions import month_start
 from wms_ops.pipeline.record import RunRecord, StepRecord, StepState
 from wms_ops.report.figures import DESCRIPTIONS
 from wms_ops.report.text import code, image, link, plain, safe
@@ -38,13 +40,15 @@ def pull_body(
     cost: Cost | None = None,
     links: Sequence[tuple[str, str]] = (),
     start_s: float = START_S,
+    bill: RunBill | None = None,
 ) -> str:
     """The pull request's text: the verdict first, then what it rests on, then how the run went and what it cost.
 
     `gate_markdown` and `card_markdown` are Markdown already, from wms_ops.gate.report and wms.data.card_page.
     `pictures` are names of files beside the text; what isn't a picture among them becomes a link. `cost` is by
     default what the record's steps cost in the cloud, with `start_s` seconds for an instance's start; pass 0 where
-    the record's `up` has started one. `links` are label and address, for example of the workflow's run.
+    the record's `up` has started one. `links` are label and address, for example of the workflow's run. `bill` is what
+    a run's own sessions have cost, where an instance was really started; it takes the place of `cost`.
     """
     price = cost_of_run(record, start_s=start_s) if cost is None else cost
     parts = [
@@ -56,7 +60,7 @@ def pull_body(
         _folded("The gate's report", gate_markdown),
         _folded("The data set", card_markdown),
         _steps(record),
-        _cost(record, price, start_s),
+        _cost(record, price, start_s) if bill is None else _bill(record, bill),
         _links(record, pictures, links),
     ]
     return "\n\n".join(text for part in parts if (text := "\n".join(part).strip())) + "\n"
@@ -147,6 +151,29 @@ def _cost(record: RunRecord, cost: Cost | None, start_s: float) -> Iterator[str]
         f"Prices of {price_table().as_of:%Y-%m-%d} in {REGION}{included}. {month.runs} such runs a month cost "
         f"{dollars(month.as_needed)}, an instance that is always on {dollars(month.always_on)}."
     )
+    yield from _estimate(record)
+
+
+def _bill(record: RunRecord, bill: RunBill) -> Iterator[str]:
+    cost, month = bill.cost, bill.month_line
+    yield f"| cost of this run: {safe(bill.kind)} | |"
+    yield "|---|---:|"
+    yield f"| minutes{' until this report' if bill.open else ''} | {cost.seconds / 60:.1f} |"
+    yield f"| instance, USD | {cost.instance:.4f} |"
+    yield f"| its work above the baseline, USD | {cost.surplus:.4f} |"
+    yield f"| disk, public address, USD | {cost.disk + cost.address:.4f} |"
+    yield f"| **this run, USD** | **{cost.total:.4f}** |"
+    yield f"| {month_start(bill.month):%B %Y} so far, instances: {month.sessions}, USD | {month.cost.total:.4f} |"
+    if saving := bill.saving:
+        hours = f"{saving.seconds / 3600:.1f} hours"
+        yield f"| a {safe(saving.instance_type)} that is always on, the same {hours}, USD | {saving.always_on:.4f} |"
+        yield f"| **saved, USD** | **{saving.saved:.4f}** |"
+    yield ""
+    yield f"List prices of {price_table().as_of:%Y-%m-%d}, by the times on record."
+    yield from _estimate(record)
+
+
+def _estimate(record: RunRecord) -> Iterator[str]:
     if estimated := _number(record.outputs.get("estimated_usd")):
         yield f"The estimate before the start was {dollars(estimated)}."
 

@@ -1,0 +1,173 @@
+"""What sessions have cost: by run, by month, by model version, and beside an instance that is always on. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from wms_ops.cost.estimate import Cost, always_on
+from wms_ops.cost.prices import PriceTable
+from wms_ops.cost.sessions import (
+    Session,
+    cost_of_session,
+    month_name,
+    month_start,
+    next_month,
+    parts_by_month,
+)
+
+NOTHING: Final = Cost(0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a bill: `sessions` counts instances; one that lived in two months is counted in both."""
+
+    sessions: int
+    cost: Cost
+
+    def __add__(self, other: Line) -> Line:
+        return Line(self.sessions + other.sessions, self.cost + other.cost)
+
+
+@dataclass(frozen=True)
+class Saving:
+    """What coming and going saves: `as_needed` and `always_on` are US dollars for the same `seconds` of the calendar.
+
+    The always-on instance is of the type that ran longest, on demand, and idles where no session was.
+    """
+
+    seconds: float
+    instance_type: str
+    as_needed: float
+    always_on: float
+
+    @property
+    def saved(self) -> float:
+        """US dollars; negative where the sessions were dearer."""
+        return self.always_on - self.as_needed
+
+
+@dataclass(frozen=True)
+class RunBill:
+    """One run's own bill with its month so far: what a reviewer of its pull request wants to know."""
+
+    kind: str
+    cost: Cost
+    month: str
+    month_line: Line
+    saving: Saving | None
+    open: bool
+
+
+def by_run(sessions: Iterable[Session], table: PriceTable, now: datetime, month: str | None = None) -> dict[str, Line]:
+    """Each run's cost, a run's sessions together; without a run it's the launch's id. Only a month's part if given."""
+    return _grouped(sessions, lambda one: one.run or one.github_run or one.launch_id, table, now, month)
+
+
+def by_version(
+    sessions: Iterable[Session], table: PriceTable, now: datetime, month: str | None = None
+) -> dict[str, Line]:
+    """What each model version has cost; "none" for sessions that registered no model."""
+    named = _grouped(sessions, lambda one: str(one.model_version or "none"), table, now, month)
+    return dict(sorted(named.items(), key=lambda item: (not item[0].isdecimal(), item[0].zfill(9))))
+
+
+def by_month(sessions: Iterable[Session], table: PriceTable, now: datetime) -> dict[str, Line]:
+    """Each UTC month's cost, the oldest first; a session over a month's end is split."""
+    lines: dict[str, Line] = {}
+    for session in sessions:
+        cost = cost_of_session(session, table, now)
+        for month, share in parts_by_month(session, now):
+            line = Line(1, cost.share(share))
+            lines[month] = lines[month] + line if month in lines else line
+    return dict(sorted(lines.items()))
+
+
+def total_of(lines: Mapping[str, Line]) -> Line:
+    """All lines together."""
+    return sum(lines.values(), Line(0, NOTHING))
+
+
+def month_so_far(sessions: Iterable[Session], table: PriceTable, now: datetime) -> float:
+    """US dollars that this month's sessions have cost until `now`."""
+    line = by_month(sessions, table, now).get(month_name(now))
+    return line.cost.total if line else 0.0
+
+
+def month_committed(sessions: Iterable[Session], table: PriceTable, now: datetime) -> float:
+    """The most that this month's sessions can cost: those that aren't over, or may be launched yet, to their deadlines.
+
+    Raises UsageError for a type or a region that the table lacks.
+    """
+    total = 0.0
+    for session in sessions:
+        running = session.ended_at is None and session.deadline > now
+        assumed = session
+        if running:
+            started = session.started or session.begun_at
+            assumed = session.changed(launched_at=started, spot=False, busy_seconds=None)
+        line = by_month([assumed], table, session.deadline if running else now).get(month_name(now))
+        total += line.cost.total if line else 0.0
+    return total
+
+
+def saving_of_month(sessions: Sequence[Session], table: PriceTable, now: datetime, month: str) -> Saving | None:
+    """A month's saving, from its beginning or the first session's, whichever is later, until its end or `now`.
+
+    None where no session of the month was launched.
+    """
+    costs = ((session, cost_in(session, table, now, month)) for session in sessions)
+    parts = [(session, cost) for session, cost in costs if cost is not None]
+    if not parts:
+        return None
+    seconds: dict[tuple[str, str, float], float] = {}
+    for session, cost in parts:
+        kind = (session.region, session.instance_type, session.disk_gb)
+        seconds[kind] = seconds.get(kind, 0.0) + cost.seconds
+    region, instance_type, disk_gb = max(seconds, key=lambda kind: seconds[kind])
+    begin = max(month_start(month), min(one.started for one in sessions if one.started is not None))
+    period = max(0.0, (min(now, next_month(month_start(month))) - begin).total_seconds())
+    idle = always_on(period, table.rates(region, instance_type), disk_gb=disk_gb)
+    return Saving(period, instance_type, sum(cost.total for _, cost in parts), idle.total)
+
+
+def bill_of_run(run: str, sessions: Sequence[Session], table: PriceTable, now: datetime) -> RunBill | None:
+    """The bill of the loop's run `run`; None where no instance was launched for it."""
+    own = [one for one in sessions if one.run == run and one.started is not None]
+    if not own:
+        return None
+    latest = max(own, key=lambda one: one.begun_at)
+    kind = f"{latest.instance_type} {'spot' if latest.spot else 'on demand'} in {latest.region}"
+    month = month_name(now)
+    return RunBill(
+        kind=kind,
+        cost=sum((cost_of_session(one, table, now) for one in own), NOTHING),
+        month=month,
+        month_line=by_month(sessions, table, now).get(month, Line(0, NOTHING)),
+        saving=saving_of_month(sessions, table, now, month),
+        open=any(one.ended_at is None and one.deadline > now for one in own),
+    )
+
+
+def cost_in(session: Session, table: PriceTable, now: datetime, month: str | None) -> Cost | None:
+    """What a session has cost in a month, in all its life without one; None if it wasn't launched, or not then."""
+    shares = [share for name, share in parts_by_month(session, now) if month in (None, name)]
+    return cost_of_session(session, table, now).share(sum(shares)) if shares else None
+
+
+def _grouped(
+    sessions: Iterable[Session],
+    key: Callable[[Session], str],
+    table: PriceTable,
+    now: datetime,
+    month: str | None,
+) -> dict[str, Line]:
+    lines: dict[str, Line] = {}
+    for session in sorted(sessions, key=lambda one: one.begun_at):
+        if (cost := cost_in(session, table, now, month)) is not None:
+            name, line = key(session), Line(1, cost)
+            lines[name] = lines[name] + line if name in lines else line
+    return lines

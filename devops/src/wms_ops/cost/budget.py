@@ -1,0 +1,124 @@
+"""The budget: it refuses what would pass it before anything starts, and says how long an instance may live at most.
+
+What counts is the most that can come: all vCPUs at full speed all the time, and on demand even for a spot instance,
+whose price may rise to that of on demand. So a budget holds without anybody watching it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+from wms.errors import UsageError
+from wms_ops.cost.estimate import Cost, cost_of, dollars
+from wms_ops.cost.prices import DISK_GB, Rates
+from wms_ops.errors import BudgetError
+
+BUDGET: Final = "WMS_BUDGET_USD"
+DEFAULT_BUDGET_USD: Final = 1.0
+MONTH_BUDGET: Final = "WMS_BUDGET_MONTH_USD"
+
+SHORTEST_MINUTES: Final = 5
+"""The least lifetime that an instance is started for: it couldn't finish anything before."""
+
+LONGEST_MINUTES: Final = 2880
+"""The longest lifetime of an instance, two days."""
+
+MARGIN_MINUTES: Final = 3
+"""What AWS bills beside the lifetime: the boot before the deadline is set, and the way down after it. An assumption."""
+
+
+def read_budget(environ: Mapping[str, str]) -> float:
+    """US dollars that a run may cost: WMS_BUDGET_USD, or 1.00. Raises UsageError for what is no number of dollars."""
+    budget = _dollars_of(environ, BUDGET, "each run, such as 1.50")
+    return DEFAULT_BUDGET_USD if budget is None else budget
+
+
+def read_month_budget(environ: Mapping[str, str]) -> float | None:
+    """US dollars that a month may cost: WMS_BUDGET_MONTH_USD; None where nothing limits it. Raises UsageError."""
+    return _dollars_of(environ, MONTH_BUDGET, "each month, such as 10.00")
+
+
+def check_budget(estimated: Cost, budget: float) -> None:
+    """Let a run pass that costs no more than `budget` US dollars. Raises BudgetError."""
+    if estimated.total > budget:
+        raise BudgetError(
+            f"This run would cost about {dollars(estimated.total)} ({estimated.seconds / 60:.0f} minutes of an "
+            f"instance), more than the {dollars(budget)} that {BUDGET} allows for one run; train with a shorter "
+            f"recipe, or allow more, for example {BUDGET}={_enough(estimated.total)}."
+        )
+
+
+def check_month(committed_usd: float, most: Cost, budget: float | None, *, month: str) -> None:
+    """Let a session begin that can't make the month cost more than `budget` US dollars; None is no limit.
+
+    `committed_usd` is what the month's sessions have cost, those that still run counted to their deadlines; `most` is
+    the new session's whole lifetime; `month` is for the sentence, such as "November 2026". Raises BudgetError.
+    """
+    together = committed_usd + most.total
+    if budget is not None and together > budget:
+        raise BudgetError(
+            f"{month} has cost {dollars(committed_usd)} so far, and this session may cost up to {dollars(most.total)} "
+            f"({most.seconds / 60:.0f} minutes): together more than the {dollars(budget)} that {MONTH_BUDGET} allows; "
+            f"wait for the next month, choose a shorter lifetime, or allow more, for example "
+            f"{MONTH_BUDGET}={_enough(together)}."
+        )
+
+
+def most_of(minutes: int, rates: Rates, *, disk_gb: float = DISK_GB) -> Cost:
+    """The most that a session with a lifetime of `minutes` can cost, on demand or spot."""
+    return cost_of((minutes + MARGIN_MINUTES) * 60, rates, disk_gb=disk_gb)
+
+
+def affordable_minutes(budget_usd: float, rates: Rates, *, disk_gb: float = DISK_GB) -> int:
+    """The longest lifetime in whole minutes with `most_of` it within the budget; 0 where there is none.
+
+    Raises ValueError for a budget that is negative or no number.
+    """
+    if not budget_usd >= 0:
+        raise ValueError(f"A budget can't be {budget_usd} US dollars.")
+    minute = cost_of(60, rates, disk_gb=disk_gb).total
+    minutes = int(min(budget_usd / minute, LONGEST_MINUTES + MARGIN_MINUTES)) - MARGIN_MINUTES
+    while minutes > 0 and most_of(minutes, rates, disk_gb=disk_gb).total > budget_usd:  # by a rounding error
+        minutes -= 1
+    return max(0, minutes)
+
+
+def lifetime(requested_minutes: int, budget_usd: float, rates: Rates, *, disk_gb: float = DISK_GB) -> int:
+    """Minutes after which an instance ends itself: those requested, or fewer where the budget buys no more.
+
+    Raises UsageError for a request outside 5 to 2880 minutes, BudgetError where the budget buys less than 5.
+    """
+    if not SHORTEST_MINUTES <= requested_minutes <= LONGEST_MINUTES:
+        raise UsageError(
+            f"An instance can't live for {requested_minutes} minutes; give {SHORTEST_MINUTES} to {LONGEST_MINUTES}, "
+            f"that is at most {LONGEST_MINUTES // 60} hours."
+        )
+    affordable = affordable_minutes(budget_usd, rates, disk_gb=disk_gb)
+    if affordable < SHORTEST_MINUTES:
+        least = most_of(SHORTEST_MINUTES, rates, disk_gb=disk_gb).total
+        raise BudgetError(
+            f"{dollars(budget_usd)} don't buy {SHORTEST_MINUTES} minutes of a {rates.instance_type}, which may cost "
+            f"{dollars(least)} with its start and its end; choose a smaller type, or allow more, for example "
+            f"{BUDGET}={_enough(least)}."
+        )
+    return min(requested_minutes, affordable)
+
+
+def _dollars_of(environ: Mapping[str, str], name: str, what: str) -> float | None:
+    text = environ.get(name, "").strip()
+    if not text:
+        return None
+    try:
+        budget = float(text)
+    except ValueError:
+        budget = -1.0
+    if not 0 <= budget < math.inf:
+        raise UsageError(f"{name} is {text!r}; give a number of US dollars for {what}.")
+    return budget
+
+
+def _enough(usd: float) -> str:
+    """The next tenth of a dollar."""
+    return f"{math.ceil(10 * usd) / 10:.2f}"

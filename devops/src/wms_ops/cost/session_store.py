@@ -1,0 +1,193 @@
+"""Sessions in S3: one object each in the state bucket, written only as long as nobody else has changed it meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
+
+from pydantic import ValidationError
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from wms_ops.cost.budget import LONGEST_MINUTES
+from wms_ops.cost.sessions import Session
+from wms_ops.errors import BucketNotFoundError, BusyError, PipelineError
+from wms_ops.store.client import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
+from wms_ops.store.config import RemoteConfig
+from wms_ops.store.trouble import code_of, store_errors
+
+FOLDER: Final = "sessions"
+_AT_ONCE: Final = 8
+_WRITERS: Final = 12
+"""Attempts to write a record that others write, too; each lost one means that another one got through."""
+
+_ABSENT: Final = frozenset({"NoSuchKey", "404"})
+_LOST: Final = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409"})
+
+
+class SessionStore(Protocol):
+    """Where sessions are kept. Every method raises the errors of wms_ops.store.trouble."""
+
+    def create(self, session: Session) -> None:
+        """Keep a new session; the same one again is no mistake. Raises BusyError for another of the same name."""
+        ...
+
+    def read(self, environment: str, launch_id: str) -> Session | None:
+        """One session, None if there is none of that name. Raises PipelineError for a damaged record."""
+        ...
+
+    def change(self, environment: str, launch_id: str, change: Callable[[Session], Session]) -> Session | None:
+        """Read it, change it and write it, again if somebody else wrote meanwhile; returns what is on record then.
+
+        None if there is none of that name. Raises PipelineError for a damaged record, BusyError if others don't stop.
+        """
+        ...
+
+    def sessions(self, environment: str | None = None, since: datetime | None = None) -> tuple[Session, ...]:
+        """The sessions of one environment or all, the oldest first; none where no store was ever made.
+
+        With `since` those that were over before may be left out. Raises PipelineError for a damaged record.
+        """
+        ...
+
+
+class S3SessionStore:
+    """Sessions in a bucket under sessions/<environment>/<launch id>.json; see `SessionStore`."""
+
+    def __init__(self, client: Any, bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._config = RemoteConfig(bucket, FOLDER, name="state")
+
+    def create(self, session: Session) -> None:
+        """See `SessionStore`."""
+        key = _key(session.environment, session.launch_id)
+        if not self._put(key, session, IfNoneMatch="*") and self._get(key) != session:  # a repeated request of ours
+            raise BusyError(f"Another launch has the name {session.launch_id}; run it again, it gets a new one.")
+
+    def read(self, environment: str, launch_id: str) -> Session | None:
+        """See `SessionStore`."""
+        return self._get(_key(environment, launch_id))
+
+    def change(self, environment: str, launch_id: str, change: Callable[[Session], Session]) -> Session | None:
+        """See `SessionStore`."""
+        key = _key(environment, launch_id)
+        again = Retrying(
+            retry=retry_if_exception_type(BusyError),
+            wait=wait_random_exponential(multiplier=0.05, max=2),
+            stop=stop_after_attempt(_WRITERS),
+            reraise=True,
+        )
+        return again(self._change_once, key, change)
+
+    def sessions(self, environment: str | None = None, since: datetime | None = None) -> tuple[Session, ...]:
+        """See `SessionStore`."""
+        folder = f"{FOLDER}/{environment}/" if environment else f"{FOLDER}/"
+        try:
+            keys = [key for key in self._keys(folder) if since is None or _may_reach(key, since)]
+        except BucketNotFoundError:
+            return ()
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            found = [session for session in pool.map(self._get, keys) if session is not None]
+        return tuple(sorted(found, key=lambda session: (session.begun_at, session.launch_id)))
+
+    def _change_once(self, key: str, change: Callable[[Session], Session]) -> Session | None:
+        tag, before = self._tagged(key)
+        if before is None:
+            return None
+        after = change(before)
+        if after != before and not self._put(key, after, IfMatch=tag):
+            raise BusyError(f"Others keep changing s3://{self._bucket}/{key}; run it again in a minute.")
+        return after
+
+    def _put(self, key: str, session: Session, **condition: str) -> bool:
+        """Whether it was written: not if the condition doesn't hold."""
+        from botocore.exceptions import ClientError
+
+        body = session.model_dump_json(indent=1).encode()
+        with store_errors(self._config):
+            try:
+                self._client.put_object(
+                    Bucket=self._bucket, Key=key, Body=body, ContentType="application/json", **condition
+                )
+            except ClientError as error:
+                if code_of(error) not in _LOST:
+                    raise
+                return False
+        return True
+
+    def _get(self, key: str) -> Session | None:
+        return self._tagged(key)[1]
+
+    def _tagged(self, key: str) -> tuple[str, Session | None]:
+        from botocore.exceptions import ClientError
+
+        with store_errors(self._config):
+            try:
+                answer = self._client.get_object(Bucket=self._bucket, Key=key)
+                body = answer["Body"].read()
+            except ClientError as error:
+                if code_of(error) not in _ABSENT:
+                    raise
+                return "", None
+        try:
+            return str(answer["ETag"]), Session.model_validate_json(body)
+        except ValidationError as error:
+            where = ".".join(str(part) for part in error.errors()[0]["loc"]) or "the whole"
+            raise PipelineError(
+                f"The record s3://{self._bucket}/{key} isn't one of a session ({where}: {error.errors()[0]['msg']}); "
+                "bring this checkout up to date, or look at the object and delete it."
+            ) from error
+
+    def _keys(self, folder: str) -> list[str]:
+        with store_errors(self._config):
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=folder)
+            keys = [str(item["Key"]) for page in pages for item in page.get("Contents", ())]
+        return [key for key in keys if key.endswith(".json")]
+
+
+def make_store(region: str) -> S3SessionStore:
+    """The sessions of the account whose credentials this process has, in a region's state bucket.
+
+    Raises the errors of wms_ops.store.trouble, such as CredentialsMissingError.
+    """
+    bucket = state_bucket(account_of(region), region)
+    with store_errors(RemoteConfig(bucket)):
+        return S3SessionStore(make_client("s3", region), bucket)
+
+
+def account_of(region: str) -> str:
+    """The account's number, asked of AWS. Raises the errors of wms_ops.store.trouble."""
+    with store_errors(RemoteConfig(state_bucket("ACCOUNT", region))):
+        return str(make_client("sts", region).get_caller_identity()["Account"])
+
+
+def state_bucket(account: str, region: str) -> str:
+    """The name of the bucket for Terraform's state, leases and sessions."""
+    return f"wms-state-{account}-{region}"
+
+
+def make_client(service: str, region: str) -> Any:
+    """A client of boto3's that doesn't wait long for a network that isn't there."""
+    from boto3.session import Session as AwsSession
+    from botocore.config import Config
+
+    config = Config(
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=READ_TIMEOUT_S,
+        retries={"mode": "standard", "total_max_attempts": 4},
+        max_pool_connections=_AT_ONCE,
+    )
+    return AwsSession().client(service, region_name=region, config=config)
+
+
+def _key(environment: str, launch_id: str) -> str:
+    return f"{FOLDER}/{environment}/{launch_id}.json"
+
+
+def _may_reach(key: str, since: datetime) -> bool:
+    """Whether a session may not have been over at `since`: launch ids begin with their day, lifetimes are limited."""
+    first = since - timedelta(minutes=LONGEST_MINUTES) - timedelta(days=1)
+    day = key.rpartition("/")[2][:8]
+    return not day.isdecimal() or day >= f"{first:%Y%m%d}"

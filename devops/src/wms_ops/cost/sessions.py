@@ -1,0 +1,199 @@
+"""An instance's life on record, from before its launch to its end: frozen values and what follows from them. Pure.
+
+A record is written before anything is launched, so that no instance exists that the bill doesn't know of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Final, Protocol, Self, runtime_checkable
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from wms_ops.cost.estimate import Cost, cost_of
+from wms_ops.cost.prices import Choice, PriceTable
+
+NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
+"""Environments and launch ids: they become parts of a key."""
+
+Moment = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+"""A time with its zone, kept in UTC."""
+
+
+class Purpose(StrEnum):
+    """What an instance was started for."""
+
+    PIPELINE = "pipeline"
+    MANUAL = "manual"
+
+
+class EndedBy(StrEnum):
+    """What ended an instance; `unknown`: it was found to be gone before its deadline."""
+
+    DOWN = "down"
+    DEADLINE = "deadline"
+    IDLE = "idle"
+    REAPER = "reaper"
+    UNKNOWN = "unknown"
+
+
+class Session(BaseModel):
+    """One instance's life. `begun_at` is before the launch, `launched_at` after it, `last_seen_at` where it answered.
+
+    `run` is the loop's run id, `github_run` the workflow's, `model_version` what the run has registered. Where it's
+    known, `busy_seconds` is how long all cores computed; without it a bill counts the whole life, the upper bound.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    launch_id: str = Field(pattern=NAME)
+    environment: str = Field(pattern=NAME)
+    region: str = Field(min_length=1)
+    instance_type: str = Field(min_length=1)
+    spot: bool = False
+    disk_gb: float = Field(gt=0)
+    owner: str = ""
+    purpose: Purpose
+    run: str = ""
+    github_run: str = ""
+    model_version: int | None = None
+    begun_at: Moment
+    deadline: Moment
+    launched_at: Moment | None = None
+    last_seen_at: Moment | None = None
+    ended_at: Moment | None = None
+    ended_by: EndedBy | None = None
+    busy_seconds: float | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.deadline <= self.begun_at:
+            raise ValueError("the deadline must lie after the beginning")
+        if (self.ended_at is None) != (self.ended_by is None):
+            raise ValueError("ended_at and ended_by come together")
+        return self
+
+    @property
+    def started(self) -> datetime | None:
+        """From when on it costs money; None if nothing shows that it was ever launched.
+
+        A process may be killed between the launch and the note of it: then what ended or saw the instance proves it.
+        """
+        if self.launched_at is not None:
+            return self.launched_at
+        proven = self.last_seen_at is not None or self.ended_by in (EndedBy.DEADLINE, EndedBy.IDLE, EndedBy.REAPER)
+        return self.begun_at if proven else None
+
+    def launched(self, at: datetime) -> Session:
+        """The same, launched; what is on record already stays."""
+        return self if self.launched_at is not None else self.changed(launched_at=at)
+
+    def seen(self, at: datetime) -> Session:
+        """The same, having answered at `at`."""
+        newer = self.last_seen_at is None or at > self.last_seen_at
+        return self.changed(last_seen_at=at) if newer and self.ended_at is None else self
+
+    def ended(self, at: datetime, by: EndedBy) -> Session:
+        """The same, ended; the first end on record stays, so that everybody may note one."""
+        return self if self.ended_at is not None else self.changed(ended_at=at, ended_by=by)
+
+    def found_gone(self, now: datetime) -> Session:
+        """The same, ended, for somebody who finds no instance of it: by its deadline if that is over."""
+        over = now >= self.deadline
+        return self.ended(self.deadline if over else now, EndedBy.DEADLINE if over else EndedBy.UNKNOWN)
+
+    def changed(self, **values: object) -> Session:
+        """The same with other values. Raises pydantic's ValidationError."""
+        return Session.model_validate({**self.model_dump(), **values})
+
+
+@runtime_checkable
+class Billed(Protocol):
+    """A cloud that costs money: what it would start, and what it has started."""
+
+    def choice(self) -> Choice:
+        """What the user has chosen to start."""
+        ...
+
+    def sessions(self, since: datetime | None = None) -> Sequence[Session]:
+        """The sessions on record, at least all that weren't over at `since`."""
+        ...
+
+
+def begin(
+    choice: Choice, *, launch_id: str, environment: str, now: datetime, purpose: Purpose, owner: str = "",
+    run: str = "", github_run: str = "",
+) -> Session:  # fmt: skip
+    """The record to be written before a launch; its deadline is the choice's lifetime after `now`."""
+    return Session(
+        launch_id=launch_id,
+        environment=environment,
+        region=choice.region,
+        instance_type=choice.instance_type,
+        spot=choice.spot,
+        disk_gb=choice.disk_gb,
+        owner=owner,
+        purpose=purpose,
+        run=run,
+        github_run=github_run,
+        begun_at=now,
+        deadline=now + timedelta(minutes=choice.minutes),
+    )
+
+
+def end_of(session: Session, now: datetime) -> datetime:
+    """When it ended, or how far it has come: without an end on record it's over at its deadline."""
+    return session.ended_at if session.ended_at is not None else min(now, session.deadline)
+
+
+def seconds_of(session: Session, now: datetime) -> float:
+    """Seconds that cost money until `now`; none if it was never launched."""
+    started = session.started
+    return 0.0 if started is None else max(0.0, (end_of(session, now) - started).total_seconds())
+
+
+def cost_of_session(session: Session, table: PriceTable, now: datetime) -> Cost:
+    """What it has cost until `now`. Raises UsageError for a type or a region that the table lacks."""
+    if session.started is None:
+        return Cost(0.0, 0.0, 0.0, 0.0, 0.0)
+    return cost_of(
+        seconds_of(session, now),
+        table.rates(session.region, session.instance_type),
+        spot=session.spot,
+        busy_seconds=session.busy_seconds,
+        disk_gb=session.disk_gb,
+    )
+
+
+def month_name(moment: datetime) -> str:
+    """The UTC month, such as 2026-11."""
+    return f"{moment.astimezone(UTC):%Y-%m}"
+
+
+def month_start(month: str) -> datetime:
+    """When 2026-11 begins, in UTC. Raises ValueError for what is no month."""
+    return datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
+
+
+def next_month(start: datetime) -> datetime:
+    """The beginning of the month after the one that begins at `start`."""
+    return (start.replace(day=1) + timedelta(days=32)).replace(day=1)
+
+
+def parts_by_month(session: Session, now: datetime) -> Iterator[tuple[str, float]]:
+    """The UTC months that it lived in, each with its share of the whole; the shares are 1 together.
+
+    A session that cost nothing has no part.
+    """
+    if session.started is None:
+        return
+    whole = seconds_of(session, now)
+    at, end = session.started, session.started + timedelta(seconds=whole)
+    if not whole:
+        yield month_name(at), 1.0
+    while at < end:
+        until = min(end, next_month(month_start(month_name(at))))
+        yield month_name(at), (until - at).total_seconds() / whole
+        at = until

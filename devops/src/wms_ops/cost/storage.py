@@ -1,0 +1,52 @@
+"""How much lies in the buckets, by CloudWatch's daily figure.
+
+One request for a bucket of any size; listing would take one for each 1,000 objects, and would miss old versions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from wms_ops.cost.session_store import state_bucket
+from wms_ops.store.config import RemoteConfig
+from wms_ops.store.trouble import store_errors
+
+GB: Final = 2**30
+"""AWS's GB of storage."""
+
+_DAYS: Final = 3
+"""The figure of a day comes up to two days later."""
+
+
+def buckets_of(environment: str, account: str, region: str) -> tuple[str, ...]:
+    """The buckets of an environment: data set, models, and the state that all environments share."""
+    own = (f"wms-{environment}-{kind}-{account}-{region}" for kind in ("dvc", "mlflow"))
+    return (*own, state_bucket(account, region))
+
+
+def stored_gb(client: Any, buckets: Iterable[str], now: datetime) -> dict[str, float]:
+    """GB in S3 Standard by bucket, old versions included, as of the newest day that CloudWatch knows.
+
+    `client` is boto3's of CloudWatch. A bucket that is new or doesn't exist has no figure and is left out. Raises the
+    errors of wms_ops.store.trouble.
+    """
+    found = {}
+    for bucket in buckets:
+        with store_errors(RemoteConfig(bucket)):
+            answer = client.get_metric_statistics(
+                Namespace="AWS/S3",
+                MetricName="BucketSizeBytes",
+                Dimensions=[
+                    {"Name": "BucketName", "Value": bucket},
+                    {"Name": "StorageType", "Value": "StandardStorage"},
+                ],
+                StartTime=now - timedelta(days=_DAYS),
+                EndTime=now,
+                Period=86_400,
+                Statistics=["Average"],
+            )
+        if points := answer["Datapoints"]:
+            found[bucket] = float(max(points, key=lambda point: point["Timestamp"])["Average"]) / GB
+    return found
