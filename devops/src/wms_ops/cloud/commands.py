@@ -41,7 +41,7 @@ def run_command(
     everything that it has started. Raises CloudError for a program that isn't there, DiskFullError, UnwritableError.
     """
     role = f"{RUN} {os.getpid()} {next(_numbers)}"
-    with _appending(log) as keep, _ended_by_sigterm():
+    with _appending(log) as keep, ended_by_sigterm():
         with begin():  # only there: it may take hours, and others may change the cloud meanwhile
             process = _start(command, folder, {**environ(), MARK: room.mark, ROLE: role})
         room.step("command spawned")
@@ -126,7 +126,7 @@ def _end(room: Room, role: str, process: subprocess.Popen[bytes]) -> None:
 
 
 @contextlib.contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
+def ended_by_sigterm() -> Iterator[None]:
     """Let SIGTERM unwind the stack, unless somebody handles it already or this isn't the main thread."""
     mine = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     if mine:

@@ -55,12 +55,12 @@ def is_alive(record: CloudRecord, role: str, found: Sequence[Found]) -> bool:
     return living(record, role, found) is not None
 
 
-def probe_mlflow(url: str) -> Callable[[], str | None]:
+def probe_mlflow(url: str, headers: Mapping[str, str] | None = None) -> Callable[[], str | None]:
     """A call of MLflow's API: its /health answers sooner and means less."""
 
     def probe() -> str | None:
         try:
-            status, _ = ask(f"{url}{_ANY_CALL}", {"max_results": 1})
+            status, _ = ask(f"{url}{_ANY_CALL}", {"max_results": 1}, headers)
         except NoAnswerError as error:
             return str(error)
         return None if status == 200 else f"HTTP {status}"

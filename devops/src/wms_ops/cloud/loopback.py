@@ -10,20 +10,21 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 _TIMEOUT_S: Final = 10.0
-_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+direct: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class NoAnswerError(Exception):
     """Nobody answered; the text says why, in a few words."""
 
 
-def ask(url: str, body: Mapping[str, Any] | None = None) -> tuple[int, Any]:
+def ask(url: str, body: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None) -> tuple[int, Any]:
     """The status and the JSON value (None if it's none) of a GET, or of a POST of `body`. Raises NoAnswerError."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})  # noqa: S310
+    kind = {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, data=data, headers={**kind, **(headers or {})})  # noqa: S310
     try:
         try:
-            with _direct.open(request, timeout=_TIMEOUT_S) as answer:
+            with direct.open(request, timeout=_TIMEOUT_S) as answer:
                 return int(answer.status), _value(answer.read())
         except urllib.error.HTTPError as error:
             with error:

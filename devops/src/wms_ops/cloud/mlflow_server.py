@@ -16,17 +16,23 @@ from pathlib import Path
 from typing import Final
 
 from wms.errors import run_main
+from wms_ops.cloud.host.config import read_password
+from wms_ops.cloud.host.guard import LAST_REQUEST, Guard
 
 DATABASE: Final = "mlflow.db"
 _PROXIED: Final = "mlflow-artifacts:/"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve on loopback until SIGTERM."""
+    """Serve until SIGTERM. Raises CloudError where a password is wanted, but can't be read."""
     parser = argparse.ArgumentParser(prog="python -m wms_ops.cloud.mlflow_server", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--artifacts", required=True, metavar="URI", help="where artifacts are kept, such as s3://B/P")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--password-parameter", metavar="NAME", help="SSM parameter with the password to ask for")
     options = parser.parse_args(argv)
+    # Read here rather than handed over: a process's arguments and variables can be seen by others.
+    password = read_password(options.password_parameter) if options.password_parameter else None
     gc.disable()  # what is imported now stays; looking through it takes half a second
     import uvicorn
     from mlflow.server import constants
@@ -46,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     initialize_backend_stores(uri, uri, _PROXIED)
     gc.enable()
-    uvicorn.run(app, host="127.0.0.1", port=options.port, log_level="info")
+    guarded = app if password is None else Guard(app, password, Path(LAST_REQUEST))
+    uvicorn.run(guarded, host=options.host, port=options.port, log_level="info")
     return 0
 
 

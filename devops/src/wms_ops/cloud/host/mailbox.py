@@ -1,0 +1,271 @@
+"""The client's side of the mailbox: ask the host for something, follow it, and bring back what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+import re
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from wms.errors import WmsError, from_os_error
+from wms.registry.ledger import CURRENT, HISTORY
+from wms.registry.lineage import FILES
+from wms_ops.cloud.commands import ended_by_sigterm
+from wms_ops.cloud.host.backup import BackupNote
+from wms_ops.cloud.host.messages import (
+    FOLDER,
+    PYTHON,
+    Alive,
+    Answer,
+    BackupRequest,
+    DeployRequest,
+    Keys,
+    Request,
+    RollBackRequest,
+    RunRequest,
+)
+from wms_ops.cloud.host.objects import Objects
+from wms_ops.cloud.host.parcel import outgoing, pack, unpack
+from wms_ops.cloud.protocol import Release
+from wms_ops.errors import CloudError
+
+Say = Callable[[str], None]
+FILES_SENT: Final = "files.tar.gz"
+MODEL, LEDGER = "model", "ledger"
+_IS_PYTHON: Final = re.compile(r"python[0-9.]*(\.exe)?", re.IGNORECASE)
+
+
+def new_job() -> str:
+    """A job's name, which sorts by time."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:8]}"
+
+
+@dataclass(frozen=True)
+class Mailbox:
+    """The mailbox of one launch. `dead_s`: after how many seconds without a sign of life the host is given up.
+
+    Every method raises CloudError, with the exit code of the host's own error where it answered with one, and the
+    errors of the store.
+    """
+
+    objects: Objects
+    launch_id: str
+    poll_s: float = 2.0
+    dead_s: float = 90.0
+    cancel_s: float = 15.0
+
+    def alive(self) -> Alive | None:
+        """The host's newest sign of life, however old; None if it has never given one."""
+        found = self.objects.get(self._keys.alive)
+        with contextlib.suppress(ValidationError):
+            return Alive.model_validate_json(found.content) if found else None
+        return None
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        folder: Path,
+        log: Path,
+        environ: Mapping[str, str] | None = None,
+        show: Say = lambda _: None,
+        job: str | None = None,
+    ) -> int:
+        """Run a command on the host in a copy of `folder`; returns its exit code.
+
+        Only what is in `environ` goes along of this machine's variables. The output is appended to `log` and shown
+        line by line; files that the command changed or made come back. Ended early here, it's ended there. With the
+        name of a `job` that was begun before, that one is followed, and nothing is started twice.
+        """
+        job = job or new_job()
+        folder = folder.absolute()
+        with tempfile.TemporaryDirectory(prefix="wms-mailbox-") as place, ended_by_sigterm():
+            parcel = Path(place, FILES_SENT)
+            if self._answer(job) is None and self.objects.facts(self._keys.request(job)) is None:
+                files = outgoing(folder)
+                pack({name: folder / name for name in files}, parcel)
+                request = RunRequest(
+                    argv=tuple(_word(word, folder, first=number == 0) for number, word in enumerate(command)),
+                    environ={name: _word(value, folder) for name, value in (environ or {}).items()},
+                    workspace=_workspace(folder),
+                    files=files,
+                )
+                self._send(job, request, parcel)
+            answer = self._follow(job, _Listener(log, show))
+            if answer.has_files:
+                self.objects.download(self._keys.of(job, "result.tar.gz"), parcel)
+                unpack(parcel, folder)
+        self._forget(job)
+        if answer.code is None:
+            raise CloudError("The host answered without an exit code; look at its log.")
+        return answer.code
+
+    def deploy(self, release: Release) -> None:
+        """Serve a release behind the instance's public port, once it's healthy; else the one before is served on."""
+        names = {f"{MODEL}/{name}": release.model / name for name in FILES}
+        names |= {f"{LEDGER}/{name}": release.ledger / name for name in (HISTORY, CURRENT)}
+        with tempfile.TemporaryDirectory(prefix="wms-mailbox-") as place:
+            parcel = Path(place, FILES_SENT)
+            pack({name: path.resolve() for name, path in names.items() if path.is_file()}, parcel)
+            self._ask(DeployRequest(version=release.version, weights_sha256=release.weights_sha256), parcel)
+
+    def roll_back(self) -> int | None:
+        """Serve what was served before the newest `deploy`; returns its version, None if nothing is served now."""
+        return self._ask(RollBackRequest()).version
+
+    def backup(self) -> BackupNote:
+        """Back up MLflow's database now."""
+        note = self._ask(BackupRequest()).backup
+        if note is None:
+            raise CloudError("The host answered without a backup; look at its log.")
+        return note
+
+    @property
+    def _keys(self) -> Keys:
+        return Keys(self.launch_id)
+
+    def _ask(self, request: Request, parcel: Path | None = None) -> Answer:
+        job = new_job()
+        self._send(job, request, parcel)
+        answer = self._follow(job, None)
+        self._forget(job)
+        return answer
+
+    def _send(self, job: str, request: Request, parcel: Path | None) -> None:
+        if parcel is not None:
+            self.objects.upload(self._keys.of(job, FILES_SENT), parcel)
+        self.objects.put_if(self._keys.request(job), request.model_dump_json().encode(), None)
+
+    def _follow(self, job: str, listener: _Listener | None) -> Answer:
+        """Wait for the answer. Whatever ends this early cancels the job."""
+        pulse = _Pulse(self.dead_s)
+        try:
+            while True:
+                answer = self._answer(job)
+                self._hear(job, listener, answer)
+                if answer is not None:
+                    return _checked(answer)
+                if pulse.is_due(self.poll_s):
+                    pulse.feel(self.alive())
+                time.sleep(self.poll_s)
+        except CloudError:
+            raise  # the host's own, or the host is dead
+        except BaseException:
+            with contextlib.suppress(WmsError):
+                self._cancel(job)
+            raise
+
+    def _hear(self, job: str, listener: _Listener | None, answer: Answer | None) -> None:
+        while listener is not None:
+            piece = self.objects.get(self._keys.piece(job, listener.pieces))
+            if piece is None:
+                if answer is not None:
+                    listener.close()
+                return
+            listener.hear(piece.content)
+
+    def _answer(self, job: str) -> Answer | None:
+        found = self.objects.get(self._keys.of(job, "answer.json"))
+        if found is None:
+            return None
+        try:
+            return Answer.model_validate_json(found.content)
+        except ValidationError as error:
+            raise CloudError("The host's answer isn't understood; its code is of another version.") from error
+
+    def _cancel(self, job: str) -> None:
+        """Tell the host, and give it a moment to end the command."""
+        self.objects.put(self._keys.of(job, "cancel"), b"")
+        deadline = time.monotonic() + self.cancel_s
+        while self._answer(job) is None and time.monotonic() < deadline:
+            time.sleep(self.poll_s)
+
+    def _forget(self, job: str) -> None:
+        """Delete what was sent and what came back: it may hold secrets."""
+        self.objects.delete(self.objects.names(self._keys.of(job)))
+
+
+class _Pulse:
+    """Whether the host lives, by whether its sign of life changes: two machines' clocks needn't agree."""
+
+    def __init__(self, dead_s: float) -> None:
+        self._dead_s = dead_s
+        self._beat: int | None = None
+        self._felt = self._looked = time.monotonic()
+
+    def is_due(self, poll_s: float) -> bool:
+        """Whether it's time to look again."""
+        return time.monotonic() - self._looked >= max(poll_s, self._dead_s / 20)
+
+    def feel(self, alive: Alive | None) -> None:
+        """Raises CloudError for a host that is dead or about to be."""
+        self._looked = time.monotonic()
+        if alive is not None and alive.beat != self._beat:
+            self._beat, self._felt = alive.beat, self._looked
+        if alive is not None and alive.phase == "stopping":
+            raise CloudError("The instance is shutting down, so it didn't finish this; start another one with `up`.")
+        silent = self._looked - self._felt
+        if silent >= self._dead_s:
+            raise CloudError(
+                f"The instance has given no sign of life for {silent:.0f} s; look at it with `status`, end it with "
+                "`down`, and run this again."
+            )
+
+
+class _Listener:
+    """Puts a command's output, which comes in pieces, into a log and shows it in whole lines."""
+
+    def __init__(self, log: Path, show: Say) -> None:
+        self._log, self._show, self._rest = log, show, b""
+        self.pieces = 0
+
+    def hear(self, piece: bytes) -> None:
+        """The next piece."""
+        self.pieces += 1
+        try:
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            with self._log.open("ab") as stream:
+                stream.write(piece)
+        except OSError as error:
+            raise from_os_error(error, self._log) from error
+        *lines, self._rest = (self._rest + piece).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        for line in lines:
+            self._show(line.decode("utf-8", "replace"))
+
+    def close(self) -> None:
+        """The last line may lack its end."""
+        if self._rest:
+            self._show(self._rest.decode("utf-8", "replace"))
+            self._rest = b""
+
+
+def _checked(answer: Answer) -> Answer:
+    if answer.error is not None:
+        error = CloudError(answer.error)
+        error.exit_code = answer.exit_code
+        raise error
+    return answer
+
+
+def _workspace(folder: Path) -> str:
+    """The name of a folder's copy on the host: the same for each command in it."""
+    return hashlib.sha256(os.fsencode(f"{platform.node()}:{folder.resolve()}")).hexdigest()[:16]
+
+
+def _word(text: str, folder: Path, *, first: bool = False) -> str:
+    """A word of a command as the host understands it: this machine's Python and folder are others there."""
+    path = Path(text)
+    if first and path.is_absolute() and _IS_PYTHON.fullmatch(path.name):
+        return PYTHON
+    return re.sub(re.escape(str(folder)) + r"(?![\w.-])", lambda _: FOLDER, text)

@@ -1,0 +1,144 @@
+"""Commands on the host: each in the copy of its client's folder, its output sent on while it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from wms.errors import WmsError
+from wms_ops.cloud.commands import run_command
+from wms_ops.cloud.environment import plain_environ
+from wms_ops.cloud.host.jobs import Job
+from wms_ops.cloud.host.messages import FOLDER, PYTHON, Answer, RunRequest
+from wms_ops.cloud.host.parcel import adopt, incoming, pack
+from wms_ops.cloud.room import Room
+from wms_ops.errors import CloudError
+
+TREE: Final = "tree"
+_LARGEST_PIECE: Final = 2**20
+
+
+@dataclass
+class Runner:
+    """Runs commands below `folder`; `environ` are the variables that lead to this host's MLflow and to AWS."""
+
+    folder: Path
+    environ: Callable[[], Mapping[str, str]] = field(repr=False)
+    poll_s: float
+    show: Callable[[str], None]
+    _locks: dict[str, threading.Lock] = field(default_factory=dict, repr=False)
+    _jobs: dict[str, Job] = field(default_factory=dict, repr=False)
+
+    def run(self, job: Job) -> Answer:
+        """Run a command; one that still runs in the same folder is ended first: its client is gone."""
+        request = job.request
+        if not isinstance(request, RunRequest):
+            raise CloudError(f"{request.kind} isn't a command.")
+        before = self._jobs.get(request.workspace)
+        if before is not None:
+            before.cancelled.set()
+        with self._locks.setdefault(request.workspace, threading.Lock()):
+            self._jobs[request.workspace] = job
+            room = Room(self.folder / request.workspace, self.show)
+            tree = room.folder / TREE
+            with job.parcel() as parcel:
+                adopt(parcel, tree, request.files)
+            log = room.folder / "command.log"
+            log.unlink(missing_ok=True)
+            with _sending(job, room, log, self.poll_s) as sender:
+                code = self._command(room, request, tree, log)
+            return Answer(
+                code=code, pieces=sender.pieces, has_files=not job.cancelled.is_set() and _send_back(job, request, tree)
+            )
+
+    def end_old_ones(self) -> None:
+        """End commands that an agent before this one has left. Raises CloudError."""
+        for folder in self.folder.iterdir() if self.folder.is_dir() else ():
+            room = Room(folder, self.show)
+            room.end(room.find())
+
+    def _command(self, room: Room, request: RunRequest, tree: Path, log: Path) -> int:
+        first, *rest = (word.replace(FOLDER, str(tree)) for word in request.argv)
+        command = [sys.executable if first == PYTHON else first, *rest]
+        return run_command(
+            room,
+            command,
+            folder=tree,
+            log=log,
+            begin=contextlib.nullcontext,
+            environ=lambda: self._variables(request, tree),
+            show=lambda _: None,
+        )
+
+    def _variables(self, request: RunRequest, tree: Path) -> dict[str, str]:
+        given = {name: value.replace(FOLDER, str(tree)) for name, value in request.environ.items()}
+        ours = {**plain_environ(), **self.environ()}
+        # The client's path names folders of its own machine, too; without the host's, nothing might be importable.
+        path = [*given.get("PYTHONPATH", "").split(os.pathsep), *ours.get("PYTHONPATH", "").split(os.pathsep)]
+        there = [one for one in path if one and Path(one).is_dir()]
+        return {**ours, **given, "PYTHONPATH": os.pathsep.join(dict.fromkeys(there))}
+
+
+def _send_back(job: Job, request: RunRequest, tree: Path) -> bool:
+    names = incoming(tree, request.files)
+    if names:
+        with tempfile.TemporaryDirectory(prefix="wms-result-") as place:
+            parcel = Path(place, "result.tar.gz")
+            pack({name: tree / name for name in names}, parcel)
+            job.objects.upload(job.keys.of(job.name, parcel.name), parcel)
+    return bool(names)
+
+
+class _Sender:
+    """Sends on what is new in a log, and ends the command once it's wanted no more."""
+
+    def __init__(self, job: Job, room: Room, log: Path) -> None:
+        self._job, self._room, self._log = job, room, log
+        self._sent = 0
+        self.pieces = 0
+
+    def turn(self) -> None:
+        """Once. What fails is tried again at the next turn."""
+        self.send()
+        if self._job.is_cancelled():
+            self._room.end(self._room.find())
+
+    def send(self) -> None:
+        """Send what is new. Raises the store's errors."""
+        while self._log.exists():
+            with self._log.open("rb") as stream:
+                stream.seek(self._sent)
+                piece = stream.read(_LARGEST_PIECE)
+            if not piece:
+                return
+            self._job.objects.put(self._job.keys.piece(self._job.name, self.pieces), piece)
+            self.pieces += 1
+            self._sent += len(piece)
+
+
+@contextlib.contextmanager
+def _sending(job: Job, room: Room, log: Path, poll_s: float) -> Iterator[_Sender]:
+    sender, done = _Sender(job, room, log), threading.Event()
+
+    def turn() -> None:
+        while not done.wait(poll_s if not job.cancelled.is_set() else 0.05):
+            try:
+                sender.turn()
+            except WmsError as error:
+                room.show(f"Job {job.name}: {error}")
+
+    thread = threading.Thread(target=turn, name=f"log of {job.name}", daemon=True)
+    thread.start()
+    try:
+        yield sender
+    finally:
+        done.set()
+        thread.join()
+    sender.send()

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Turns a fresh Amazon Linux 2023 into this project's host. The instance's user data runs it once, as root, after it
+# has written /etc/wms/host.json and unpacked the code into /opt/wms/code. WMS_PREFIX moves all paths, for tests.
+set -euo pipefail
+
+K3S_VERSION="v1.36.2+k3s1"
+PREFIX="${WMS_PREFIX:-}"
+CODE="$PREFIX/opt/wms/code"
+CONFIG="$PREFIX/etc/wms/host.json"
+STATE="$PREFIX/var/lib/wms"
+UNITS="$PREFIX/etc/systemd/system"
+BIN="$PREFIX/usr/local/bin"
+HERE="$CODE/infrastructure/bootstrap"
+
+step=packages
+report() { # STEP STATE [SENTENCE]; the steps' names are those of boot.py
+  python3 "$CODE/devops/src/wms_ops/cloud/host/boot.py" "$CONFIG" "$STATE" "$@" || echo "No report of: $*" >&2
+}
+begin() {
+  step="$1"
+  report "$step" running
+}
+trap 'code=$?; report "$step" failed "Line $LINENO of bootstrap.sh ended with $code; the log is /var/log/cloud-init-output.log."; exit "$code"' ERR
+
+unit() { # NAME: install a unit of systemd and start it
+  mkdir -p "$UNITS"
+  sed "s|@PREFIX@|$PREFIX|g" "$HERE/$1.service" >"$UNITS/$1.service"
+  systemctl daemon-reload
+  systemctl enable --now "$1.service"
+}
+
+k3s() { # each failure is an exit code: MLflow goes on without it
+  local url="https://github.com/k3s-io/k3s/releases/download/${K3S_VERSION/+/%2B}" place
+  place="$(mktemp -d)" || return
+  curl -fsSL --retry 5 --retry-all-errors -o "$place/k3s" "$url/k3s" || return
+  curl -fsSL --retry 5 --retry-all-errors -o "$place/sums" "$url/sha256sum-amd64.txt" || return
+  (cd "$place" && grep -E '^[0-9a-f]{64} [ *]k3s$' sums | sha256sum --check --strict --quiet) || return
+  mkdir -p "$BIN" && install -m 755 "$place/k3s" "$BIN/k3s" && rm -r "$place" && unit k3s
+}
+
+begin packages
+dnf install -y python3.11 python3.11-pip git make
+report packages done
+
+begin environment
+TORCH_BACKEND=cpu make -C "$CODE" install
+report environment done
+
+begin agent
+mkdir -p "$STATE"
+unit wms-host
+report agent done
+
+begin k3s
+if k3s; then
+  report k3s done
+else
+  report k3s failed "k3s $K3S_VERSION couldn't be installed; MLflow and the service work without it."
+fi
