@@ -117,3 +117,9 @@ class PipelineError(WmsError):
     """A pipeline's own records that are damaged, or a step without what the steps before it should have left."""
 
     exit_code = 89
+
+
+class QuotaError(WmsError):
+    """An AWS account that may not have as much as is asked for, or AWS without a free machine of this type."""
+
+    exit_code = 97

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from wms_ops.store.client import Traffic, TrafficCounter, make_client
+from wms_ops.store.codes import code_of
 from wms_ops.store.config import RemoteConfig
-from wms_ops.store.trouble import code_of, store_errors
+from wms_ops.store.trouble import store_errors
 
 BODY_ATTEMPTS = 3
 # A body goes out block by block, and each block must reach the socket within CONNECT_TIMEOUT_S on a new connection.

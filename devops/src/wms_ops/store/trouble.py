@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Final
 
 from wms.errors import WmsError
 from wms_ops.errors import (
@@ -17,6 +17,7 @@ from wms_ops.errors import (
     StoreConfigError,
     StoreUnreachableError,
 )
+from wms_ops.store.codes import Kind, code_of, is_expired_after_renewal, kind_of_class, kind_of_code
 from wms_ops.store.config import RemoteConfig
 
 _KEPT = "what was already transferred is kept"
@@ -32,8 +33,7 @@ def store_errors(config: RemoteConfig) -> Iterator[None]:
     except (BotoCoreError, ClientError) as error:
         raise explain(error, config) from error
     except RuntimeError as error:
-        # The SDK has no class of its own for credentials that are still too old after it renewed them.
-        if "credentials" in str(error).lower() and "expired" in str(error).lower():
+        if is_expired_after_renewal(error):
             raise _expired("", config) from error
         raise
     except ValueError as error:
@@ -46,20 +46,8 @@ def explain(error: Exception, config: RemoteConfig) -> WmsError:
     """The error to raise instead of botocore's `error`, met at the remote `config`."""
     code = code_of(error)
     if code is not None:
-        build = next((build for codes, build in _BY_CODE.items() if code in codes), _refused)
-        return build(code, config)
-    kinds = {kind.__name__ for kind in type(error).__mro__}
-    build = next((build for names, build in _BY_CLASS.items() if kinds & names), _unreachable)
-    return build(" ".join(str(error).split()).rstrip(".")[:200], config)
-
-
-def code_of(error: Exception) -> str | None:
-    """The error code in the store's answer, or its status as text; None if there was no answer."""
-    response: Any = getattr(error, "response", None)
-    if not isinstance(response, dict) or "Error" not in response:
-        return None
-    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", "")
-    return str(response["Error"].get("Code") or status)
+        return _BUILDERS[kind_of_code(code)](code, config)
+    return _BUILDERS[kind_of_class(error)](" ".join(str(error).split()).rstrip(".")[:200], config)
 
 
 def _missing(reason: str, config: RemoteConfig) -> WmsError:
@@ -144,45 +132,16 @@ def _profile(config: RemoteConfig) -> str:
 
 
 _Builder = Callable[[str, RemoteConfig], WmsError]
-# Error codes of S3 and STS. A bare status is what HEAD answers, which has no body to name a code in.
-_BY_CODE: dict[frozenset[str], _Builder] = {
-    frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"}): _expired,
-    frozenset(
-        {"InvalidAccessKeyId", "UnrecognizedClientException", "InvalidClientTokenId", "InvalidToken"}
-    ): _unknown_key,
-    frozenset({"SignatureDoesNotMatch", "AuthFailure"}): _wrong_secret,
-    frozenset({"RequestTimeTooSkewed", "RequestInTheFuture"}): _skewed,
-    frozenset({"NoSuchBucket", "404"}): _no_bucket,  # absent objects are told apart where they're asked for
-    frozenset(
-        {"AccessDenied", "AccessDeniedException", "AllAccessDisabled", "AccountProblem", "Forbidden", "403"}
-    ): _not_allowed,
-    frozenset(
-        {
-            *("InvalidBucketName", "PermanentRedirect", "AuthorizationHeaderMalformed", "301"),
-            "IllegalLocationConstraintException",
-        }
-    ): _wrong_address,
-    frozenset(
-        {
-            *("SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests"),
-            *("ServiceUnavailable", "InternalError", "RequestTimeout", "429", "500", "502", "503", "504"),
-        }
-    ): _busy,
-}
-# Classes of botocore without an answer, by name: importing them would make starting slow.
-_BY_CLASS: dict[frozenset[str], _Builder] = {
-    frozenset(
-        {
-            *("UnauthorizedSSOTokenError", "SSOTokenLoadError", "SSOError", "TokenRetrievalError"),
-            *("LoginRefreshRequired", "LoginTokenLoadError", "LoginError"),
-        }
-    ): _expired,
-    frozenset(
-        {
-            *("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "NoAuthTokenError"),
-            *("ProfileNotFound", "ConfigParseError", "ConfigNotFound", "UnknownCredentialError"),
-            *("InvalidConfigError", "InfiniteLoopConfigError", "MetadataRetrievalError"),
-        }
-    ): _missing,
-    frozenset({"ParamValidationError", "InvalidRegionError", "InvalidEndpointConfigurationError"}): _wrong_address,
+_BUILDERS: Final[dict[Kind, _Builder]] = {
+    Kind.EXPIRED: _expired,
+    Kind.MISSING: _missing,
+    Kind.UNKNOWN_KEY: _unknown_key,
+    Kind.WRONG_SECRET: _wrong_secret,
+    Kind.SKEWED: _skewed,
+    Kind.NO_BUCKET: _no_bucket,
+    Kind.NOT_ALLOWED: _not_allowed,
+    Kind.WRONG_ADDRESS: _wrong_address,
+    Kind.BUSY: _busy,
+    Kind.REFUSED: _refused,
+    Kind.UNREACHABLE: _unreachable,
 }

@@ -1,0 +1,1 @@
+"""The cloud on AWS: one instance that always dies, and whatever belongs to it."""

@@ -1,0 +1,96 @@
+"""What the error codes and exception classes of the AWS SDK mean: one kind each, for whoever words the sentence."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Final
+
+
+class Kind(enum.Enum):
+    """What is wrong, as far as the remedy differs."""
+
+    EXPIRED = enum.auto()
+    MISSING = enum.auto()
+    UNKNOWN_KEY = enum.auto()
+    WRONG_SECRET = enum.auto()
+    SKEWED = enum.auto()
+    NO_BUCKET = enum.auto()
+    NOT_ALLOWED = enum.auto()
+    WRONG_ADDRESS = enum.auto()
+    BUSY = enum.auto()
+    REFUSED = enum.auto()
+    UNREACHABLE = enum.auto()
+
+
+# Error codes of S3, STS, EC2 and IAM. A bare status is what HEAD answers, which has no body to name a code in.
+_BY_CODE: Final[dict[Kind, frozenset[str]]] = {
+    Kind.EXPIRED: frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"}),
+    Kind.UNKNOWN_KEY: frozenset(
+        {"InvalidAccessKeyId", "UnrecognizedClientException", "InvalidClientTokenId", "InvalidToken"}
+    ),
+    Kind.WRONG_SECRET: frozenset({"SignatureDoesNotMatch", "AuthFailure"}),
+    Kind.SKEWED: frozenset({"RequestTimeTooSkewed", "RequestInTheFuture"}),
+    Kind.NO_BUCKET: frozenset({"NoSuchBucket", "404"}),  # absent objects are told apart where they're asked for
+    Kind.NOT_ALLOWED: frozenset(
+        {
+            *("AccessDenied", "AccessDeniedException", "AllAccessDisabled", "AccountProblem", "Forbidden", "403"),
+            "UnauthorizedOperation",
+        }
+    ),
+    Kind.WRONG_ADDRESS: frozenset(
+        {
+            *("InvalidBucketName", "PermanentRedirect", "AuthorizationHeaderMalformed", "301"),
+            "IllegalLocationConstraintException",
+        }
+    ),
+    Kind.BUSY: frozenset(
+        {
+            *("SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests"),
+            *("ServiceUnavailable", "InternalError", "RequestTimeout", "429", "500", "502", "503", "504"),
+            *("Unavailable", "RequestThrottled", "RequestThrottledException", "TooManyRequestsException"),
+        }
+    ),
+}
+# Classes of botocore without an answer, by name: importing them would make starting slow.
+_BY_CLASS: Final[dict[Kind, frozenset[str]]] = {
+    Kind.EXPIRED: frozenset(
+        {
+            *("UnauthorizedSSOTokenError", "SSOTokenLoadError", "SSOError", "TokenRetrievalError"),
+            *("LoginRefreshRequired", "LoginTokenLoadError", "LoginError"),
+        }
+    ),
+    Kind.MISSING: frozenset(
+        {
+            *("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "NoAuthTokenError"),
+            *("ProfileNotFound", "ConfigParseError", "ConfigNotFound", "UnknownCredentialError"),
+            *("InvalidConfigError", "InfiniteLoopConfigError", "MetadataRetrievalError"),
+        }
+    ),
+    Kind.WRONG_ADDRESS: frozenset({"ParamValidationError", "InvalidRegionError", "InvalidEndpointConfigurationError"}),
+}
+
+
+def code_of(error: Exception) -> str | None:
+    """The error code in AWS's answer, or its status as text; None if there was no answer."""
+    response: Any = getattr(error, "response", None)
+    if not isinstance(response, dict) or "Error" not in response:
+        return None
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", "")
+    return str(response["Error"].get("Code") or status)
+
+
+def kind_of_code(code: str) -> Kind:
+    """What a code means; REFUSED for one that isn't known here."""
+    return next((kind for kind, codes in _BY_CODE.items() if code in codes), Kind.REFUSED)
+
+
+def kind_of_class(error: Exception) -> Kind:
+    """What an exception without an answer means, by its class; UNREACHABLE for one that isn't known here."""
+    names = {one.__name__ for one in type(error).__mro__}
+    return next((kind for kind, known in _BY_CLASS.items() if known & names), Kind.UNREACHABLE)
+
+
+def is_expired_after_renewal(error: Exception) -> bool:
+    """Whether it's the SDK's RuntimeError for credentials that are still too old after it renewed them."""
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and "credentials" in text and "expired" in text
