@@ -87,7 +87,7 @@ def explain(text: str, what: str = "run Terraform") -> WmsError:
     for pattern, build in _BY_WORDS:
         if match := pattern.search(plain):
             return build("", _short(match.group()), what)
-    first = re.search(r"Error: (.+?)(?=\n\s*\n|\Z)", plain, re.DOTALL)
+    first = re.search(r"Error: ([^\n]+)", plain)
     return CloudError(f"Can't {what}: {_short(first[1] if first else plain) or 'it says nothing'}; then run it again.")
 
 
@@ -223,13 +223,14 @@ def _regions() -> list[str]:
 def _nearest(reason: str) -> str:
     known = _regions()
     wrong = [name for name in _REGION.findall(reason) if name not in known]
-    near = difflib.get_close_matches(wrong[0], known, n=1) if wrong else []
-    return f", perhaps {near[0]}" if near else ""
+    near = difflib.get_close_matches(wrong[0], known, n=2, cutoff=0.8) if wrong else []
+    return f", perhaps {' or '.join(sorted(near))}" if near else ""
 
 
 def _plain(text: str) -> str:
-    """Without colours and the frame that Terraform draws around an error."""
-    return re.sub(r"(?m)^[│╷╵ \t]+", "", re.sub(r"\x1b\[[0-9;]*m", "", text))
+    """One line a paragraph, without colours and the frame that Terraform draws around an error."""
+    bare = re.sub(r"(?m)^[│╷╵ \t]+", "", re.sub(r"\x1b\[[0-9;]*m", "", text))
+    return "\n".join(" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", bare))
 
 
 def _short(text: str) -> str:
@@ -260,10 +261,7 @@ _BY_WORDS: Final[tuple[tuple[re.Pattern[str], _Builder], ...]] = (
     (re.compile(r"(?i)invalid aws region: ?\S+"), _elsewhere),
     (re.compile(r'S3 bucket "[^"]+" does not exist|NoSuchBucket'), _no_bucket),
     (
-        re.compile(
-            r"[^\n]*(?:no such host|connection refused|i/o timeout|request send failed|connection reset|"
-            r"network is unreachable|TLS handshake)[^\n]*"
-        ),
+        re.compile(r"(?:request send failed|dial tcp|no such host|i/o timeout|connection (?:refused|reset))[^\n]*"),
         _unreachable,
     ),
 )
