@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,3 +50,26 @@ def terraform(
         timeout=timeout_s,
         check=False,
     )
+
+
+def copied_root(name: str, folder: Path) -> Path:
+    """A copy of the root module `name` in `folder`, so that the checkout keeps no working file."""
+    root = folder / name
+    shutil.copytree(ROOTS / name, root, ignore=shutil.ignore_patterns(".terraform*", "terraform.tfvars*", "*.tfstate*"))
+    return root
+
+
+def rendered(template: Path, values: Mapping[str, object], folder: Path) -> str:
+    """What Terraform makes of a template file; needs no provider."""
+    question = f"jsonencode(templatefile({json.dumps(str(template))}, {json.dumps(values)}))\n"
+    answer = subprocess.run(
+        [str(servers.require_tool("terraform")), "console"],
+        cwd=folder,
+        env={**os.environ, **terraform_environ(folder)},
+        input=question,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return str(json.loads(json.loads(answer.stdout)))

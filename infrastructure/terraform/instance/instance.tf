@@ -1,14 +1,14 @@
 locals {
   name = "wms-${var.environment}"
 
-  tags = {
+  tags = tomap({
     "Name"            = local.name
     "wms:environment" = var.environment
     "wms:part"        = "instance"
     "wms:launch"      = var.launch_id
     "wms:deadline"    = var.deadline
     "wms:owner"       = var.owner
-  }
+  })
 
   user_data = templatefile("${path.module}/user-data.sh.tftpl", {
     lifetime_minutes = var.lifetime_minutes

@@ -1,0 +1,140 @@
+# What the persistent root plans. Needs no account: the provider is a stand-in.
+mock_provider "aws" {
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}" }
+  }
+}
+
+variables {
+  region         = "us-east-1"
+  environment    = "main"
+  dvc_bucket     = "wms-main-dvc-123456789012-us-east-1"
+  mlflow_bucket  = "wms-main-mlflow-123456789012-us-east-1"
+  ecr_repository = "wms-main"
+}
+
+run "buckets" {
+  command = plan
+
+  assert {
+    condition     = [for bucket in aws_s3_bucket.this : bucket.bucket] == [var.dvc_bucket, var.mlflow_bucket]
+    error_message = "One bucket for DVC, one for MLflow."
+  }
+
+  assert {
+    condition     = alltrue([for bucket in aws_s3_bucket.this : !bucket.force_destroy]) && !aws_ecr_repository.this.force_delete
+    error_message = "Nothing with content may be destroyed unless told."
+  }
+
+  assert {
+    condition     = alltrue([for each in aws_s3_bucket_versioning.this : each.versioning_configuration[0].status == "Enabled"]) && length(aws_s3_bucket_versioning.this) == 2
+    error_message = "Both buckets must keep versions."
+  }
+
+  assert {
+    condition     = alltrue([for each in aws_s3_bucket_server_side_encryption_configuration.this : one(one(each.rule).apply_server_side_encryption_by_default).sse_algorithm == "AES256"]) && length(aws_s3_bucket_server_side_encryption_configuration.this) == 2
+    error_message = "Both buckets must be encrypted."
+  }
+
+  assert {
+    condition     = alltrue([for each in aws_s3_bucket_public_access_block.this : each.block_public_acls && each.block_public_policy && each.ignore_public_acls && each.restrict_public_buckets]) && length(aws_s3_bucket_public_access_block.this) == 2
+    error_message = "Neither bucket may be public."
+  }
+
+  assert {
+    condition     = length(aws_s3_bucket_policy.tls_only) == 2
+    error_message = "Both buckets must refuse plain HTTP."
+  }
+
+  assert {
+    condition     = [for document in data.aws_iam_policy_document.tls_only : one(one(document.statement).condition).variable] == ["aws:SecureTransport", "aws:SecureTransport"]
+    error_message = "The policy must be about transport."
+  }
+}
+
+run "lifecycle" {
+  command = plan
+
+  variables {
+    noncurrent_days = 12
+  }
+
+  assert {
+    condition     = alltrue([for each in aws_s3_bucket_lifecycle_configuration.this : each.rule[0].noncurrent_version_expiration[0].noncurrent_days == 12 && each.rule[0].abort_incomplete_multipart_upload[0].days_after_initiation == 2])
+    error_message = "Old versions must expire and unfinished uploads be dropped."
+  }
+
+  assert {
+    condition     = length(aws_s3_bucket_lifecycle_configuration.this["dvc"].rule) == 1
+    error_message = "No current object of the data set may expire."
+  }
+
+  assert {
+    condition     = length(aws_s3_bucket_lifecycle_configuration.this["mlflow"].rule) == 3
+    error_message = "In MLflow's bucket two prefixes expire."
+  }
+
+  assert {
+    condition     = { for rule in slice(aws_s3_bucket_lifecycle_configuration.this["mlflow"].rule, 1, 3) : rule.filter[0].prefix => rule.expiration[0].days } == { "bundle/" = 30, "host/" = 7 }
+    error_message = "In MLflow's bucket bundles and jobs expire, and nothing else."
+  }
+}
+
+run "registry" {
+  command = plan
+
+  variables {
+    force_destroy = true
+  }
+
+  assert {
+    condition     = aws_ecr_repository.this.image_tag_mutability == "IMMUTABLE" && aws_ecr_repository.this.image_scanning_configuration[0].scan_on_push
+    error_message = "A tag names one image for ever, and each image is scanned."
+  }
+
+  assert {
+    condition     = length(jsondecode(aws_ecr_lifecycle_policy.this.policy).rules) == 2
+    error_message = "Old images must expire."
+  }
+
+  assert {
+    condition     = alltrue([for bucket in aws_s3_bucket.this : bucket.force_destroy]) && aws_ecr_repository.this.force_delete
+    error_message = "A cleanup must be able to destroy everything."
+  }
+}
+
+run "refuses_bad_values" {
+  command = plan
+
+  variables {
+    region          = "virginia"
+    environment     = "1main"
+    dvc_bucket      = "No_Bucket"
+    ecr_repository  = "WMS"
+    noncurrent_days = 0
+  }
+
+  expect_failures = [
+    var.region, var.environment, var.dvc_bucket, var.ecr_repository, var.noncurrent_days,
+  ]
+}
+
+run "refuses_one_bucket_for_both" {
+  command = plan
+
+  variables {
+    mlflow_bucket = "wms-main-dvc-123456789012-us-east-1"
+  }
+
+  expect_failures = [var.mlflow_bucket]
+}
+
+run "refuses_a_bad_name" {
+  command = plan
+
+  variables {
+    mlflow_bucket = "ab"
+  }
+
+  expect_failures = [var.mlflow_bucket]
+}
