@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -94,15 +94,21 @@ def prove_nothing_left(
 
     Raises CloudError with what is left, and what `aws_errors` does.
     """
-    deadline = time.monotonic() + patience_s
-    pause = 0.2
-    while left := find(ec2, iam, environment=environment, show=show):
-        if time.monotonic() >= deadline:
-            raise CloudError(f"The environment {environment} isn't gone: {_listed(left)} are left; {NEXT}.")
-        time.sleep(min(pause, max(deadline - time.monotonic(), 0)))  # AWS lists what it deleted for some seconds
-        pause = min(pause * 2, 5.0)
+    left = await_absence(lambda: find(ec2, iam, environment=environment, show=show), patience_s)
+    if left:
+        raise CloudError(f"The environment {environment} isn't gone: {_listed(left)} are left; {NEXT}.")
     counts = Counter(one.kind for one in left)
     return {kind: counts[kind] for kind in ThingKind}
+
+
+def await_absence(look: Callable[[], Sequence[Thing]], patience_s: float = PROOF_S) -> Sequence[Thing]:
+    """What `look` still finds after `patience_s` seconds: AWS goes on listing for a while what it has deleted."""
+    deadline = time.monotonic() + patience_s
+    pause = 0.2
+    while (left := look()) and time.monotonic() < deadline:
+        time.sleep(min(pause, max(deadline - time.monotonic(), 0)))
+        pause = min(pause * 2, 5.0)
+    return left
 
 
 @dataclass(frozen=True)
