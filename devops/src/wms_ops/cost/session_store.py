@@ -14,8 +14,9 @@ from wms_ops.cost.budget import LONGEST_MINUTES
 from wms_ops.cost.sessions import Session
 from wms_ops.errors import BucketNotFoundError, BusyError, PipelineError
 from wms_ops.store.client import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
+from wms_ops.store.codes import code_of
 from wms_ops.store.config import RemoteConfig
-from wms_ops.store.trouble import code_of, store_errors
+from wms_ops.store.trouble import store_errors
 
 FOLDER: Final = "sessions"
 _AT_ONCE: Final = 8

@@ -107,6 +107,13 @@ def locked_states(s3: Any, bucket: str) -> Iterator[tuple[str, str]]:
             yield state.rsplit("/", 1)[-1].removesuffix(".tfstate"), state
 
 
+def read_lock(s3: Any, bucket: str, key: str) -> Lock | None:
+    """The lock of the state `key`; None if there is none. Raises what `aws_errors` does."""
+    with aws_errors(f"look for a lock of s3://{bucket}/{key}"):
+        found = _read(s3, bucket, key + SUFFIX)
+    return found[0] if found else None
+
+
 def _read(s3: Any, bucket: str, key: str) -> tuple[Lock, datetime] | None:
     """A lock, and S3's time; None if there is none."""
     from botocore.exceptions import ClientError

@@ -1,0 +1,78 @@
+"""The code that an instance runs: one archive whose name is its hash, so the same code is uploaded once."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import subprocess
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from wms_ops.cloud.aws.trouble import aws_errors
+from wms_ops.errors import CloudError
+
+PARTS: Final = ("WMS/src", "WMS/configs", "devops/src", "infrastructure/bootstrap")
+FILES: Final = ("Makefile", "pyproject.toml", "requirements.in", "requirements.txt")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A gzipped tar; the same files give the same bytes."""
+
+    content: bytes
+
+    @property
+    def sha256(self) -> str:
+        """Of the bytes."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    @property
+    def key(self) -> str:
+        """Where it lies in MLflow's bucket."""
+        return f"bundle/{self.sha256}.tar.gz"
+
+
+def make_bundle(root: Path) -> Bundle:
+    """What an instance needs of the working tree `root`: as it is now, committed or not. Raises CloudError."""
+    paths = sorted({path for part in (*PARTS, *FILES) for path in _files(root, part)})
+    for name in FILES:
+        if not (root / name).is_file():
+            raise CloudError(f"{root / name} is missing, and the instance can't be set up without it; restore it.")
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for path in paths:
+            entry = tarfile.TarInfo(path.relative_to(root).as_posix())
+            content = path.read_bytes()
+            entry.size, entry.mode = len(content), 0o755 if path.stat().st_mode & 0o100 else 0o644
+            archive.addfile(entry, io.BytesIO(content))
+    return Bundle(gzip.compress(plain.getvalue(), mtime=0))
+
+
+def upload(s3: Any, bucket: str, bundle: Bundle) -> bool:
+    """Put the bundle there unless it is; returns whether it was sent."""
+    from botocore.exceptions import ClientError
+
+    with aws_errors(f"upload the code to s3://{bucket}"):
+        try:
+            s3.head_object(Bucket=bucket, Key=bundle.key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("404", "NoSuchKey"):
+                raise
+            s3.put_object(Bucket=bucket, Key=bundle.key, Body=bundle.content)
+            return True
+    return False
+
+
+def _files(root: Path, part: str) -> list[Path]:
+    """What Git has or would add; without Git, all but what Python makes."""
+    command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", part]
+    listed = subprocess.run(command, capture_output=True, check=False)
+    if listed.returncode == 0 and listed.stdout:
+        found = [root / name.decode() for name in listed.stdout.split(b"\0") if name]
+    else:
+        whole = root / part
+        found = [whole] if whole.is_file() else [*whole.rglob("*")]
+    return [path for path in found if path.is_file() and "__pycache__" not in path.parts]

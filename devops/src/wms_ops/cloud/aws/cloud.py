@@ -1,0 +1,236 @@
+"""The cloud at AWS: an EC2 instance with MLflow and the service, started by Terraform and ended in every case."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from wms.errors import UsageError
+from wms_ops.cloud.aws import access, password
+from wms_ops.cloud.aws.instances import Instance
+from wms_ops.cloud.aws.launch import Wish, bring_up
+from wms_ops.cloud.aws.names import MLFLOW_USER
+from wms_ops.cloud.aws.settings import read_settings
+from wms_ops.cloud.aws.site import Site
+from wms_ops.cloud.aws.state_bucket import state_bucket_exists
+from wms_ops.cloud.aws.teardown import take_down
+from wms_ops.cloud.environment import QUIET
+from wms_ops.cloud.host.mailbox import Mailbox
+from wms_ops.cloud.loopback import NoAnswerError, ask
+from wms_ops.cloud.protocol import CloudState, Endpoints, Release
+from wms_ops.cost.bills import month_committed
+from wms_ops.cost.budget import check_month, lifetime, most_of, read_budget, read_month_budget
+from wms_ops.cost.prices import Choice, price_table
+from wms_ops.cost.sessions import Purpose, Session, month_name, month_start
+from wms_ops.errors import CloudError
+from wms_ops.store.config import URL_VARIABLE
+
+WAIT: Final = "WMS_WAIT_MINUTES"
+"""How long `up` waits for somebody else's instance to end."""
+
+ADDRESS: Final = "WMS_INSTANCE_ADDRESS"
+"""Where the instance is reached instead of at its public address: 127.0.0.1 at the end of a tunnel, for example."""
+
+_ANY_CALL: Final = "/api/2.0/mlflow/experiments/search"
+_ENDING: Final = ("stopping", "stopped", "shutting-down")
+
+
+@dataclass(frozen=True)
+class AwsCloud:
+    """A `Cloud`. `lifetime` is how long an instance lives at most; `wait_s` how long `up` waits for another's."""
+
+    site: Site
+    lifetime: timedelta = timedelta(hours=4)
+    purpose: Purpose = Purpose.PIPELINE
+    run_id: str = ""
+    wait_s: float = 0.0
+    _passwords: dict[str, str] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """What sentences call it."""
+        return "aws"
+
+    def up(self) -> Endpoints:
+        """Start the instance unless this holder's runs; its addresses may not answer for some minutes.
+
+        Raises BusyError, CloudError, QuotaError, BudgetError and the errors of credentials and network.
+        """
+        # An instance that runs already was paid for by its own launch; the budget is asked before a new one.
+        wish = Wish(lambda: timedelta(minutes=self.affordable()), self.purpose, self.run_id, self.wait_s)
+        return self._addresses(bring_up(self.site, wish))
+
+    def down(self) -> None:
+        """End everything that costs, and prove it by asking AWS. Raises as `take_down` does."""
+        take_down(self.site)
+
+    def status(self) -> CloudState:
+        """RUNNING once MLflow answers, ABSENT where AWS knows no instance. Raises the errors of credentials."""
+        found = self.site.instances()
+        alive = [one for one in found if one.is_alive]
+        if not alive:
+            return CloudState.STOPPING if any(one.state in _ENDING for one in found) else CloudState.ABSENT
+        return CloudState.RUNNING if self._answers(alive[0]) else CloudState.STARTING
+
+    def endpoints(self) -> Endpoints | None:
+        """The instance's addresses; None where none runs."""
+        found = self._instance()
+        if found is None or found.address is None:
+            return None
+        return self._addresses(found, served=_serves(self.mailbox(found)))
+
+    def environ(self) -> Mapping[str, str]:
+        """Variables that lead DVC and MLflow's clients there; they hold MLflow's password, not AWS's keys.
+
+        Raises CloudError where an instance runs but its password is gone.
+        """
+        names, found = self.site.names, self._instance()
+        lasting = {URL_VARIABLE: names.dvc_url, "AWS_REGION": names.region, "AWS_DEFAULT_REGION": names.region, **QUIET}
+        if found is None or found.address is None:
+            return lasting
+        return lasting | {
+            "MLFLOW_TRACKING_URI": self._addresses(found).mlflow,
+            "MLFLOW_TRACKING_USERNAME": MLFLOW_USER,
+            "MLFLOW_TRACKING_PASSWORD": self._password(found.launch_id),
+        }
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        folder: Path,
+        log: Path,
+        environ: Mapping[str, str] | None = None,
+        show: Callable[[str], None] = lambda _: None,
+    ) -> int:
+        """Run a command on the instance with what `folder` holds; what it changes there comes back.
+
+        Raises CloudError where nothing is up, or the instance doesn't answer any more.
+        """
+        return self._open_mailbox().run(command, folder=folder, log=log, environ=dict(environ or {}), show=show)
+
+    def deploy(self, release: Release) -> str:
+        """Serve this release once it's healthy; returns its address. Raises CloudError, and the old one is kept."""
+        self._open_mailbox().deploy(release)
+        return str(self._addresses(self._need(), served=True).service)
+
+    def roll_back(self) -> int | None:
+        """Serve what was served before the newest `deploy`. Raises CloudError."""
+        return self._open_mailbox().roll_back()
+
+    def answers(self) -> bool:
+        """Whether MLflow answers a call of its API."""
+        found = self._instance()
+        return found is not None and self._answers(found)
+
+    def allow(self, who: str) -> str:
+        """Let the caller's address in; returns it. `revoke` with the same `who` takes it away."""
+        address = access.caller_address(self.site.environ)
+        for group in self._need().groups:
+            access.allow(self.site.aws.ec2, group, address, self.site.ports, who)
+        return address
+
+    def revoke(self, who: str) -> int:
+        """Take away what `who` was allowed; returns how many rules there were."""
+        return sum(
+            access.revoke(self.site.aws.ec2, group, who) for one in self.site.instances() for group in one.groups
+        )
+
+    def choice(self) -> Choice:
+        """What `up` starts, for how long at most."""
+        settings = self.site.settings
+        return Choice(
+            region=settings.region,
+            instance_type=settings.instance_type,
+            spot=settings.spot,
+            disk_gb=settings.disk_gb,
+            minutes=max(1, round(self.lifetime.total_seconds() / 60)),
+        )
+
+    def sessions(self, since: datetime | None = None) -> Sequence[Session]:
+        """This environment's sessions on record. Raises the errors of credentials and network."""
+        names = self.site.names
+        if not state_bucket_exists(self.site.aws.s3, names):
+            return ()
+        return self.site.sessions.sessions(names.environment, since)
+
+    def affordable(self) -> int:
+        """Minutes that the instance may live: those chosen, or fewer where WMS_BUDGET_USD buys no more.
+
+        Raises BudgetError where it buys next to none, or where WMS_BUDGET_MONTH_USD may be passed; UsageError.
+        """
+        choice, environ = self.choice(), self.site.environ
+        rates = choice.rates()
+        minutes = lifetime(choice.minutes, read_budget(environ), rates, disk_gb=choice.disk_gb)
+        if (allowed := read_month_budget(environ)) is not None:
+            now = self.site.now()
+            committed = month_committed(self.sessions(month_start(month_name(now))), price_table(), now)
+            check_month(committed, most_of(minutes, rates, disk_gb=choice.disk_gb), allowed, month=f"{now:%B %Y}")
+        return minutes
+
+    def mailbox(self, instance: Instance) -> Mailbox:
+        """Where an instance takes its jobs."""
+        return self.site.mailbox(instance.launch_id)
+
+    def _open_mailbox(self) -> Mailbox:
+        return self.mailbox(self._need())
+
+    def _instance(self) -> Instance | None:
+        return next((one for one in self.site.instances() if one.is_alive), None)
+
+    def _need(self) -> Instance:
+        found = self._instance()
+        if found is None:
+            raise CloudError("No instance runs at AWS; start one with devops/scripts/deploy-to-cloud.sh.")
+        return found
+
+    def _addresses(self, found: Instance, *, served: bool = False) -> Endpoints:
+        host = self.site.environ.get(ADDRESS) or found.address
+        if not host:
+            raise CloudError(
+                f"The instance {found.id} has no public address; end it with devops/scripts/stop-cloud.sh."
+            )
+        mlflow, service = (f"http://{host}:{port}" for port in self.site.ports)
+        return Endpoints(mlflow, service if served else None)
+
+    def _answers(self, found: Instance) -> bool:
+        try:
+            status, _ = ask(f"{self._addresses(found).mlflow}{_ANY_CALL}", {"max_results": 1})
+        except (NoAnswerError, CloudError):
+            return False
+        return status in (200, 401)  # it asks for its password: it is up
+
+    def _password(self, launch_id: str) -> str:
+        if launch_id not in self._passwords:
+            self._passwords[launch_id] = password.read_password(self.site.aws.ssm, self.site.names)
+        return self._passwords[launch_id]
+
+
+def _serves(mailbox: Mailbox) -> bool:
+    alive = mailbox.alive()
+    return alive is not None and alive.version is not None
+
+
+def open_aws(
+    folder: Path, show: Callable[[str], None] = print, *, environ: Mapping[str, str] | None = None
+) -> AwsCloud:
+    """The cloud of this clone's settings; nothing is asked or started. Raises ConfigError, UsageError."""
+    given = os.environ if environ is None else environ
+    settings = read_settings(environ=given)
+    return AwsCloud(
+        Site(settings, folder, given, show), timedelta(hours=settings.hours), wait_s=60 * _minutes(given.get(WAIT, ""))
+    )
+
+
+def _minutes(text: str) -> float:
+    try:
+        value = float(text or 0)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 24 * 60:
+        raise UsageError(f"{WAIT} is {text!r}; give a number of minutes, such as 30.")
+    return value

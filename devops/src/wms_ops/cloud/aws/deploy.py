@@ -1,0 +1,86 @@
+"""deploy-to-cloud: check, say the price, ask, start, wait, serve Production, print the addresses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from wms.errors import WmsError
+from wms.registry.ledger import Ledger, LedgerEntry
+from wms.registry.mlflow_store import ModelRegistry
+from wms_ops.cloud.aws import access, show
+from wms_ops.cloud.aws.boot import wait_until_up
+from wms_ops.cloud.aws.cloud import AwsCloud
+from wms_ops.cloud.aws.terraform import require_terraform
+from wms_ops.cloud.protocol import Release
+from wms_ops.errors import CloudError
+from wms_ops.question import ask
+from wms_ops.store.config import RemoteConfig
+from wms_ops.store.remote import S3Remote
+from wms_ops.sync.run import sentence, sync_model
+from wms_ops.sync.sources import MlflowSource, S3Source
+
+
+def deploy(cloud: AwsCloud, models: Path, *, is_sure: bool) -> int:
+    """Do it; returns 0, or 1 where the user said no. Raises WmsError; what was started for nothing is ended."""
+    site = cloud.site
+    site.show(f"Terraform {require_terraform(site.environ)} is installed.")
+    site.show(f"The credentials are those of account {site.names.account}, region {site.names.region}.")
+    site.show(f"The ports will be open to {access.caller_address(site.environ)} only.")
+    site.show(show.price_text(cloud, cloud.affordable()))
+    if not is_sure and ask("Start it? [y/N] ", "add --yes").lower() not in ("y", "yes"):
+        site.show("Nothing was started.")
+        return 1
+    endpoints = cloud.up()
+    found = next((one for one in site.instances() if one.is_alive), None)
+    if found is None:
+        raise CloudError("The instance has ended meanwhile; run this again.")
+    site.show("Waiting for the instance to set itself up; that takes some minutes.")
+    seconds = wait_until_up(site, found, cloud.answers)
+    site.show(f"MLflow answers, {seconds:.0f} s after the launch.")
+    service = serve_production(cloud, models)
+    for line in show.addresses(endpoints.mlflow, service):
+        site.show(line)
+    site.show("End it with devops/scripts/stop-cloud.sh.")
+    return 0
+
+
+def serve_production(cloud: AwsCloud, models: Path) -> str | None:
+    """Serve the version that the ledger says is Production; returns the address, None where there is none yet."""
+    site = cloud.site
+    entries = Ledger(models).entries()
+    if not entries:
+        site.show("No model is Production yet; the service starts with the first promotion.")
+        return None
+    entry = entries[-1]
+    try:
+        release = _release(cloud, entry, models)
+        return cloud.deploy(release)
+    except WmsError as error:
+        site.show(f"Version {entry.to_version} isn't served: {error} MLflow works without it.")
+        return None
+
+
+def _release(cloud: AwsCloud, entry: LedgerEntry, models: Path) -> Release:
+    """Production's files: those that lie here, else from the store or from MLflow on the instance."""
+    names = cloud.site.names
+    store = S3Remote(RemoteConfig(names.dvc_bucket, "dvc", region=names.region), cloud.site.environ)
+    with _led_to(cloud):
+        registry = ModelRegistry(os.environ["MLFLOW_TRACKING_URI"])
+        done = sync_model(entry, models, [S3Source(store), MlflowSource(registry)], show=cloud.site.show)
+    cloud.site.show(sentence(done, models))
+    return Release(entry.to_version, entry.weights_sha256, models, models)
+
+
+@contextmanager
+def _led_to(cloud: AwsCloud) -> Iterator[None]:
+    """This process with the cloud's variables: MLflow's client takes its password from the environment only."""
+    before = dict(os.environ)
+    os.environ.update(cloud.environ())
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

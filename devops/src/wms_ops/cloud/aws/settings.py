@@ -1,0 +1,99 @@
+"""A user's choices for the cloud: infrastructure/terraform/wms.tfvars, checked whole before anything is started.
+
+Terraform only warns of a name in such a file that it doesn't know, so a typo would quietly give another instance.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from wms.errors import ConfigError
+from wms.paths import ROOT
+
+FILE: Final = ROOT / "infrastructure" / "terraform" / "wms.tfvars"
+DEFAULT_REGION: Final = "us-east-1"
+
+
+class CloudSettings(BaseModel):
+    """What may be chosen. `hours` is the longest that an instance lives; `idle_minutes` 0 means never by idleness."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    region: str = Field(default=DEFAULT_REGION, pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
+    environment: str = Field(default="main", pattern=r"^[a-z][a-z0-9-]{0,19}$")
+    instance_type: str = Field(default="t3.large", pattern=r"^[a-z0-9-]+\.[a-z0-9-]+$")
+    disk_gb: int = Field(default=30, ge=20, le=1000)
+    spot: bool = False
+    existing_instance_profile: str | None = Field(default=None, pattern=r"^[\w+=,.@-]{1,128}$")
+    ami_id: str | None = Field(default=None, pattern=r"^ami-[0-9a-f]{8,17}$")
+    idle_minutes: int = Field(default=0, ge=0, le=1440)
+    hours: float = Field(default=4.0, ge=0.1, le=48, allow_inf_nan=False)
+    mlflow_port: int = Field(default=5000, ge=1024, le=65535)
+    service_port: int = Field(default=8000, ge=1024, le=65535)
+
+
+def read_settings(path: Path = FILE, *, environ: Mapping[str, str]) -> CloudSettings:
+    """The choices in `path`, the defaults where there is none. Raises ConfigError, naming file, line and field.
+
+    WMS_ENVIRONMENT goes before the file; a region that it doesn't name is AWS_REGION's or AWS_DEFAULT_REGION's.
+    """
+    text = _text(path)
+    values = _parse(text, path) if text.strip() else {}
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+    origins = dict.fromkeys(values, str(path))
+    if "region" not in values and region:
+        values["region"], origins["region"] = region, "AWS_REGION"
+    if environment := environ.get("WMS_ENVIRONMENT"):
+        values["environment"], origins["environment"] = environment, "WMS_ENVIRONMENT"
+    for name in values:
+        if name not in CloudSettings.model_fields:
+            close = difflib.get_close_matches(name, CloudSettings.model_fields, n=1, cutoff=0.5)
+            hint = f"did you mean {close[0]}?" if close else f"choose of: {', '.join(CloudSettings.model_fields)}."
+            raise ConfigError(f"{path}, line {_line(text, name)}: there is no setting {name!r}; {hint}")
+    try:
+        return CloudSettings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        origin = origins.get(name, str(path))
+        where = f"{path}, line {_line(text, name)}" if origin == str(path) else origin
+        raise ConfigError(f"{where}: {name} is {values.get(name)!r}: {first['msg']}; correct it.") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"Can't read {path}: {error}; restore the file.") from error
+
+
+def _parse(text: str, path: Path) -> dict[str, Any]:
+    import hcl2
+
+    try:
+        # Strings keep their quotes in some versions of the library.
+        loaded = hcl2.loads(text if text.endswith("\n") else text + "\n")
+    except Exception as error:  # the parser has many classes of its own
+        line = getattr(error, "line", None)
+        where = f"{path}, line {line}" if isinstance(line, int) and line > 0 else str(path)
+        raise ConfigError(f'{where} can\'t be read; write lines such as `instance_type = "t3.large"`.') from error
+    return {name: _plain(value) for name, value in loaded.items() if not name.startswith("__")}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str) and len(value) >= 2 and value[0] == value[-1] == '"':
+        return value[1:-1]
+    return None if value == "null" else value
+
+
+def _line(text: str, name: str) -> int:
+    found = re.search(rf"^\s*{re.escape(name)}\s*=", text, re.MULTILINE)
+    return text[: found.start()].count("\n") + 1 + found[0].count("\n", 0, len(found[0]) - 1) if found else 1
