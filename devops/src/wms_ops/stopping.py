@@ -6,28 +6,30 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
+
+_HANG_UP: Final = (signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()
 
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-    """Let SIGTERM stop the run as Ctrl-C does: in order, with the instance torn down."""
+    """Let SIGTERM and a closed terminal stop the run as Ctrl-C does: in order, with the instance torn down."""
 
     def stop(_number: int, _frame: Any) -> None:
         raise KeyboardInterrupt
 
-    with _handling(stop, signal.SIGTERM):
+    with _handling(stop, signal.SIGTERM, *_HANG_UP):
         yield
 
 
 @contextlib.contextmanager
 def unstoppable(tell: Callable[[str], None]) -> Iterator[None]:
-    """Keep Ctrl-C and SIGTERM from cutting the teardown off."""
+    """Keep Ctrl-C, SIGTERM and a closed terminal from cutting the teardown off."""
 
     def wait(_number: int, _frame: Any) -> None:
         tell("Everything is being stopped; this can't be interrupted.")
 
-    with _handling(wait, signal.SIGINT, signal.SIGTERM):
+    with _handling(wait, signal.SIGINT, signal.SIGTERM, *_HANG_UP):
         yield
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -222,8 +223,20 @@ def open_aws(
     given = os.environ if environ is None else environ
     settings = read_settings(environ=given)
     return AwsCloud(
-        Site(settings, folder, given, show), timedelta(hours=settings.hours), wait_s=60 * _minutes(given.get(WAIT, ""))
+        Site(settings, folder, given, patient(show)),
+        timedelta(hours=settings.hours),
+        wait_s=60 * _minutes(given.get(WAIT, "")),
     )
+
+
+def patient(show: Callable[[str], None]) -> Callable[[str], None]:
+    """The same, whatever becomes of who listens: a terminal that is closed must not keep a teardown from going on."""
+
+    def say(text: str) -> None:
+        with contextlib.suppress(OSError):
+            show(text)
+
+    return say
 
 
 def _minutes(text: str) -> float:

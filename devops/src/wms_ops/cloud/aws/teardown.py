@@ -18,6 +18,7 @@ from wms_ops.cloud.aws import access, password
 from wms_ops.cloud.aws.inventory import find
 from wms_ops.cloud.aws.lease import Lease
 from wms_ops.cloud.aws.locks import GRACE, break_stale_lock, read_lock
+from wms_ops.cloud.aws.objects import Shared
 from wms_ops.cloud.aws.site import INSTANCE_ROOT, Site
 from wms_ops.cloud.aws.state_bucket import state_bucket_exists
 from wms_ops.cloud.aws.sweep import prove_nothing_left, sweep
@@ -177,9 +178,9 @@ def _ended(session: Session, now: datetime, by: EndedBy) -> Session:
 
 
 def _has_state(site: Site) -> bool:
-    with aws_errors("look for Terraform's state"):
-        found = site.aws.s3.list_objects_v2(Bucket=site.names.state_bucket, Prefix=site.names.state_key(INSTANCE_ROOT))
-    return any(one["Key"] == site.names.state_key(INSTANCE_ROOT) for one in found.get("Contents", []))
+    """Whether Terraform's state names anything; where it can't be read Terraform has to say what is wrong with it."""
+    value, etag = Shared(site.aws.s3, site.names.state_bucket, site.names.state_key(INSTANCE_ROOT)).read()
+    return etag is not None and not (isinstance(value, dict) and value.get("resources") == [])
 
 
 def _reset_state(site: Site) -> None:

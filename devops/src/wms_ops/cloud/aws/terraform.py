@@ -1,7 +1,8 @@
 """Terraform, by python-terraform's command lines: one root module of this repository with its state in S3.
 
-It runs in a session of its own with its output in a file. So Ctrl-C reaches it once and through us, and a kill of this
-process doesn't cut it off: it finishes what it began, writes its state and frees its lock.
+It runs in a session of its own with its output in a file. So Ctrl-C reaches it once and through us. If this process is
+killed, Linux interrupts it: it begins nothing more, writes its state and frees its lock, and nothing is started behind
+the back of whoever tears down next.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -34,6 +36,17 @@ LONGEST_S: Final = 20 * 60.0
 LOCK_WAIT: Final = "120s"
 _TO_END_S: Final = 120.0
 _POLL_S: Final = 0.1
+_MARK: Final = "WMS_TERRAFORM_STATE"
+_STARTER: Final = "WMS_TERRAFORM_STARTER"
+_DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG
+_LEASHED: Final = f"""
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl({_DEATH_SIGNAL}, signal.SIGINT)
+if os.getppid() != int(os.environ["{_STARTER}"]):
+    sys.exit(1)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+_LEASH: Final = (sys.executable, "-S", "-c", _LEASHED) if sys.platform == "linux" else ()
 _TOLD: Final = frozenset({"apply_start", "apply_complete", "apply_progress", "apply_errored"})
 
 Show = Callable[[str], None]
@@ -83,14 +96,14 @@ class Terraform:
         return {name: one["value"] for name, one in found.items()}
 
     def end_orphan(self) -> None:
-        """End what a killed command has left running for this root and state; it frees its lock if it's let.
+        """Wait for what a killed command has left running here for this state; after two minutes it's killed, too.
 
-        The caller holds the folder's lock, so whatever runs with this folder's data is nobody's.
+        It was interrupted when its command ended. A second interrupt would make it forget what it has just made.
         """
-        found = list(self._running())
+        found = list(self._orphans())
         if found:
             self.show("Waiting for the Terraform that a killed command has left.")
-        for process in found:
+        for process in found if not _LEASH else ():
             with contextlib.suppress(psutil.Error):
                 process.send_signal(signal.SIGINT)
         _, alive = psutil.wait_procs(found, timeout=_TO_END_S)
@@ -99,15 +112,17 @@ class Terraform:
                 process.kill()
         psutil.wait_procs(alive)
 
-    def _running(self) -> Iterator[psutil.Process]:
+    def _orphans(self) -> Iterator[psutil.Process]:
         for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error, OSError):
-                if process.name() == "terraform" and process.environ().get("TF_DATA_DIR") == self._data:
+            with contextlib.suppress(psutil.Error, OSError, ValueError):
+                found = process.environ()
+                if found.get(_MARK) == self._mark and not psutil.pid_exists(int(found[_STARTER])):
                     yield process
 
     @property
-    def _data(self) -> str:
-        return str(self.work / "data")
+    def _mark(self) -> str:
+        """What every process of this state's Terraform carries, its providers too."""
+        return f"{self.environ.get('AWS_ENDPOINT_URL', '')} s3://{self.backend.bucket}/{self.backend.key}"
 
     def _with(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         path = self.work / "variables.tfvars.json"
@@ -138,7 +153,7 @@ class Terraform:
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("wb") as stream:
                 process = subprocess.Popen(
-                    command,
+                    [*_LEASH, *command],
                     cwd=self.root,
                     env=self._environ(),
                     stdin=subprocess.DEVNULL,
@@ -164,7 +179,9 @@ class Terraform:
 
     def _environ(self) -> dict[str, str]:
         ours = {
-            "TF_DATA_DIR": self._data,
+            "TF_DATA_DIR": str(self.work / "data"),
+            _MARK: self._mark,
+            _STARTER: str(os.getpid()),
             "TF_IN_AUTOMATION": "true",
             "CHECKPOINT_DISABLE": "true",
             "TF_INPUT": "0",

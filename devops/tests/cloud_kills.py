@@ -1,0 +1,164 @@
+"""Commands of the cloud at AWS that are killed, cancelled or lose their credentials at a named step; and what is left.
+
+A command runs in a process of its own. "kill" is SIGKILL to that process alone: its Terraform goes on. "cancel" is what
+GitHub does: SIGINT, after 7.5 seconds SIGKILL to the process and all that it has started. "expired": from this step on
+AWS refuses the credentials, Terraform's too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psutil
+from aws_gate import Gate
+from aws_yard import Yard
+
+from wms_ops.cloud.aws.launch import STEPS as UP_STEPS
+from wms_ops.cloud.aws.teardown import STEPS as DOWN_STEPS
+
+LAUNCHING = "launching"
+"""In the middle of Terraform's apply: the instance has just been asked for."""
+
+DESTROYING = "destroying"
+"""In the middle of Terraform's destruction."""
+
+CANCEL_S = 7.5
+LIMIT_S = 240.0
+_MID = {LAUNCHING: "aws_instance.this: Creating...", DESTROYING: "aws_vpc.this: Destroying..."}
+UP_POINTS = (*UP_STEPS[: UP_STEPS.index("applied")], LAUNCHING, *UP_STEPS[UP_STEPS.index("applied") :])
+DOWN_POINTS = (*DOWN_STEPS[: DOWN_STEPS.index("destroyed")], DESTROYING, *DOWN_STEPS[DOWN_STEPS.index("destroyed") :])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the disturbed command ended (None: it was never reached), what it left, and how long the second one took."""
+
+    verb: str
+    at: str
+    how: str
+    code: int | None
+    left: dict[str, int]
+    after: dict[str, int]
+    second_code: int
+    second_s: float
+
+    @property
+    def line(self) -> str:
+        """One line of the table."""
+        left = ", ".join(f"{count} {name}" for name, count in self.left.items()) or "nothing"
+        after = ", ".join(f"{count} {name}" for name, count in self.after.items()) or "nothing"
+        return (
+            f"{self.verb:5}{self.at:13}{self.how:9}ended with {self.code!s:5}left {left}; the teardown of another "
+            f"machine ended with {self.second_code} after {self.second_s:.1f} s: {after} left"
+        )
+
+
+def disturbed(yard: Yard, gate: Gate, verb: str, at: str, how: str) -> Outcome:
+    """Disturb `up` or `down` at a step; then a teardown job, elsewhere, with the same holder and good credentials."""
+    if verb == "down":
+        assert run(yard, "up", folder="laptop").returncode == 0
+    code = _disturb(yard, gate, verb, at, how)
+    gate.mode = ""
+    left = yard.left()
+    started = time.monotonic()
+    second = run(yard, "down", folder="runner")
+    seconds = time.monotonic() - started
+    return Outcome(verb, at, how, code, left, yard.left(), second.returncode, seconds)
+
+
+def run(yard: Yard, verb: str, folder: str) -> subprocess.CompletedProcess[str]:
+    """A command that nobody disturbs, to its end."""
+    command = [sys.executable, __file__, json.dumps({"verb": verb, "folder": str(yard.folder / folder)})]
+    return subprocess.run(command, env=_environ(yard), capture_output=True, text=True, timeout=LIMIT_S, check=False)
+
+
+def _disturb(yard: Yard, gate: Gate, verb: str, at: str, how: str) -> int | None:
+    job = {"verb": verb, "folder": str(yard.folder / "laptop"), "at": at, "how": how}
+    command = [sys.executable, __file__, json.dumps(job)]
+    environ = {**_environ(yard), **gate.environ}
+    process = subprocess.Popen(
+        command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    reached = False
+    for line in process.stdout:
+        if line.startswith("@reached"):
+            reached = True
+            break
+    if reached and how == "expired":
+        gate.mode = "expired"
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    elif reached and how == "cancel":
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(CANCEL_S)
+        except subprocess.TimeoutExpired:
+            for one in [*_started_by(yard), psutil.Process(process.pid)]:
+                if one.is_running():
+                    one.kill()
+    process.communicate(timeout=LIMIT_S)
+    return process.returncode if reached else None
+
+
+def _started_by(yard: Yard) -> Iterator[psutil.Process]:
+    """Terraform and its providers, which GitHub kills with the job."""
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("TF_DATA_DIR", "").startswith(str(yard.folder / "laptop")):
+                yield process
+        except (psutil.Error, OSError):
+            continue
+
+
+def _environ(yard: Yard) -> dict[str, str]:
+    path = os.pathsep.join([*(part for part in sys.path if part), os.environ.get("PYTHONPATH", "")])
+    return {**yard.environ, "PYTHONPATH": path}
+
+
+def main(job: dict[str, str]) -> int:
+    """The command itself, in its own process."""
+    from wms.errors import run_main
+    from wms_ops.cloud.aws.cloud import open_aws
+
+    def reach(name: str) -> None:
+        if name != job.get("at"):
+            return
+        print("@reached", flush=True)
+        if job["how"] == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif job["how"] == "cancel":
+            signal.pause()
+        else:
+            sys.stdin.readline()
+
+    def show(text: str) -> None:
+        print(text, flush=True)
+        for name, words in _MID.items():
+            if text.startswith(words[: -len("...")]) and job.get("at") == name:
+                reach(name)
+
+    cloud = open_aws(Path(job["folder"]), show, environ=os.environ)
+    cloud = replace(cloud, site=replace(cloud.site, step=reach))
+
+    def work(_: object) -> int:
+        if job["verb"] == "up":
+            cloud.up()
+        else:
+            cloud.down()
+        return 0
+
+    return run_main(work)
+
+
+if __name__ == "__main__":
+    sys.exit(main(json.loads(sys.argv[1])))
