@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import http.client
 import io
 import json
 import tarfile
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -157,8 +159,17 @@ class World:
             UserData=user_data,
             InstanceInitiatedShutdownBehavior="terminate",
         )["Instances"][0]["InstanceId"]
-        machine = self.hypervisor.machine(instance_id)
+        machine = self.hypervisor.machine(instance_id)  # it boots by now
         return Launch(machine, self.objects, environment, launch_id, *ports)
+
+    @contextlib.contextmanager
+    def prepared(self, name: str) -> Iterator[None]:
+        """Instances launched meanwhile have this file on their disks, by which the stubs know what goes wrong."""
+        self.hypervisor.before_boot = lambda machine: (machine.folder / name).touch()
+        try:
+            yield
+        finally:
+            self.hypervisor.before_boot = lambda _: None
 
     def boot(self, launch: Launch) -> dict[str, Any]:
         """The boot report's steps by name, if they are this launch's."""

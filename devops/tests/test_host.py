@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 
-import pytest
 from host_shop import EXPERIMENTS, PASSWORD, Launch, World
 from instance_shop import Machine
 
@@ -18,7 +16,7 @@ ASKED = {"max_results": 1}
 
 
 def test_boots_and_says_so_step_by_step(world: World, host: Launch) -> None:
-    world.hypervisor.wait(lambda: world.boot(host).get("k3s", {}).get("state") == "done", "k3s")
+    world.hypervisor.wait(lambda: state(world, host, "k3s") == "done", "k3s")
     steps = world.boot(host)
     assert list(steps) == list(STEPS)
     assert {one["state"] for one in steps.values()} == {"done"}
@@ -56,22 +54,25 @@ def test_the_password_is_nowhere_to_be_seen(host: Launch) -> None:
 
 
 def test_metrics_survive_the_instance(world: World) -> None:
-    first = world.until_up(world.launch())
+    """One database through four ends: by AWS, by a crash, by a power cut and by idleness. A minute is a second here."""
+    with world.prepared("wrong-k3s"):
+        first = world.until_up(world.launch())  # without k3s MLflow is there all the same
     for name in ("periodically", "at the end"):
-        assert first.ask(f"{EXPERIMENTS}/create", {"name": name})[0] == 200
+        assert create(first, name)
         if name == "periodically":
             world.hypervisor.wait(first.backups.latest, "a periodic backup", 30)
+    world.hypervisor.wait(lambda: state(world, first, "k3s") == "failed", "k3s' failure")
+    assert not (first.machine.folder / "usr/local/bin/k3s").exists()
     world.terminate(first)
     latest = first.backups.latest()
     assert latest is not None and latest.launch_id == first.launch_id
+
     second = world.until_up(world.launch(first.environment))
     assert second.experiments() == {"Default", "periodically", "at the end"}
-
-    # A power cut takes no more than what no backup has; an agent that crashes takes nothing.
-    assert second.ask(f"{EXPERIMENTS}/create", {"name": "kept"})[0] == 200
+    assert create(second, "kept")
     agent = second.machine.agent()
     assert agent is not None
-    agent.kill()
+    agent.kill()  # systemd starts another, which goes on with the database on the disk
     world.hypervisor.wait(lambda: _is_another(second.machine, agent.pid), "another agent")
     world.hypervisor.wait(lambda: _answers(second), "MLflow")
     assert "kept" in second.experiments()
@@ -80,9 +81,38 @@ def test_metrics_survive_the_instance(world: World) -> None:
     assert latest is not None and latest.key >= note.key
     second.machine.cut_power()
     world.terminate(second)
-    third = world.until_up(world.launch(first.environment))
+
+    third = world.until_up(world.launch(first.environment, idle_minutes=8))
     assert "kept" in third.experiments()
-    world.terminate(third)
+    assert create(third, "last words")
+    world.until_off(third)  # nobody touches it
+    assert "for the idle time; a last backup" in third.machine.log("wms-host")
+    latest = third.backups.latest()
+    assert latest is not None and latest.launch_id == third.launch_id
+    alive = third.mailbox.alive()
+    assert alive is not None and alive.phase == "stopping"
+
+
+def test_ends_at_its_deadline_and_when_it_never_came_up(world: World) -> None:
+    with world.prepared("no-dnf"):
+        broken = world.launch(minutes=8)
+    late = world.until_up(world.launch(lifetime=timedelta(seconds=25)))
+    assert create(late, "last words")
+    for launch in (broken, late):
+        world.until_off(launch)  # nobody touches them
+    assert "The deadline is near; a last backup" in late.machine.log("wms-host")
+    latest = late.backups.latest()
+    assert latest is not None and latest.launch_id == late.launch_id
+    assert state(world, broken, "packages") == "failed"
+    assert "bootstrap.sh ended with 1" in world.boot(broken)["packages"]["sentence"]
+
+
+def create(launch: Launch, name: str) -> bool:
+    return launch.ask(f"{EXPERIMENTS}/create", {"name": name})[0] == 200
+
+
+def state(world: World, launch: Launch, step: str) -> str:
+    return world.boot(launch).get(step, {}).get("state", "")
 
 
 def _is_another(machine: Machine, pid: int) -> bool:
@@ -95,42 +125,3 @@ def _answers(launch: Launch) -> bool:
         return launch.ask(SEARCH, ASKED)[0] == 200
     except OSError:
         return False
-
-
-def test_a_step_that_fails_is_reported(world: World, tmp_path_factory: pytest.TempPathFactory) -> None:
-    def prepare(machine: Machine) -> None:
-        (machine.folder / "wrong-k3s").touch()
-
-    world.hypervisor.before_boot = prepare
-    try:
-        launch = world.until_up(world.launch())  # without k3s MLflow is there all the same
-        world.hypervisor.wait(lambda: world.boot(launch).get("k3s", {}).get("state") == "failed", "k3s' failure")
-        assert not (launch.machine.folder / "usr/local/bin/k3s").exists()
-        world.terminate(launch)
-        world.hypervisor.before_boot = lambda machine: (machine.folder / "no-dnf").touch()
-        launch = world.launch()
-        step = world.hypervisor.wait(lambda: world.boot(launch).get("packages", {}), "a report")
-        world.hypervisor.wait(lambda: world.boot(launch)["packages"]["state"] == "failed", "the step's failure")
-        step = world.boot(launch)["packages"]
-        assert "bootstrap.sh ended with 1" in step["sentence"]
-        world.terminate(launch)
-    finally:
-        world.hypervisor.before_boot = lambda _: None
-
-
-def test_ends_by_its_own_timers(world: World) -> None:
-    """A minute is a second here. None of the instances is touched from outside."""
-    forgotten = world.launch(minutes=25)
-    idle = world.launch(idle_minutes=6)
-    late = world.launch(lifetime=timedelta(seconds=25))
-    for launch in (idle, late):
-        world.until_up(launch)
-        assert launch.ask(f"{EXPERIMENTS}/create", {"name": "last words"})[0] == 200
-    for launch in (idle, late, forgotten):
-        world.until_off(launch)
-    assert "for the idle time; a last backup" in idle.machine.log("wms-host")
-    assert "The deadline is near; a last backup" in late.machine.log("wms-host")
-    for launch in (idle, late):
-        note = launch.backups.latest()
-        assert note is not None and note.launch_id == launch.launch_id
-        assert json.loads(launch.objects.get(f"host/{launch.launch_id}/alive.json").content)["phase"] == "stopping"
