@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import urllib.error
 from datetime import timedelta
 
+from cloud_shop import fetch
 from host_shop import EXPERIMENTS, PASSWORD, Launch, World
 from instance_shop import Machine
 
@@ -42,6 +45,28 @@ def test_mlflow_asks_for_the_password_and_knows_its_own_name(host: Launch) -> No
     origin = f"http://{public}:{host.mlflow_port}"
     assert host.ask(SEARCH, ASKED, Host=public, Origin=origin)[0] == 200
     assert host.ask(SEARCH, ASKED, Host=public, Origin="http://evil.example")[0] == 403
+
+
+def test_what_counts_as_use(world: World, host: Launch) -> None:
+    def idle_s() -> float:
+        alive = host.mailbox.alive()
+        assert alive is not None
+        return alive.idle_s
+
+    world.hypervisor.wait(lambda: idle_s() > 2, "idleness")
+    own = f"host:{PASSWORD}"
+    beats = host.mailbox.alive()
+    for login in (own, "wms:wrong", None):  # the instance's own requests, and those of nobody
+        host.ask(SEARCH, ASKED, login=login)
+    host.ask("/health", login=None)
+    world.hypervisor.wait(lambda: host.mailbox.alive().beat > beats.beat + 1, "signs of life")
+    assert idle_s() > 2
+    assert host.ask(SEARCH, ASKED)[0] == 200
+    world.hypervisor.wait(lambda: idle_s() < 1, "a request to MLflow")
+    world.hypervisor.wait(lambda: idle_s() > 2, "idleness")
+    with contextlib.suppress(urllib.error.HTTPError):  # nothing may be served
+        fetch(f"http://127.0.0.1:{host.service_port}/version")
+    world.hypervisor.wait(lambda: idle_s() < 1, "a request to the service")
 
 
 def test_the_password_is_nowhere_to_be_seen(host: Launch) -> None:

@@ -49,10 +49,17 @@ bucket, region, launch, job, folder, log, *command = sys.argv[1:]
 mailbox = Mailbox(Objects.open(bucket, region), launch, poll_s=0.1)
 sys.exit(mailbox.run(command, folder=Path(folder), log=Path(log), show=lambda t: print(t, flush=True), job=job))
 """
+WAIT = """
+import os, pathlib, time
+print("pid", os.getpid(), flush=True)
+while not pathlib.Path({path!r}).exists():
+    time.sleep(0.05)
+print("end")
+"""
 SLEEP = "import os, time; print('pid', os.getpid(), flush=True); time.sleep(600)"
 
 
-def client(world: World, host: Launch, job: str, folder: Path, log: Path, code: str) -> subprocess.Popen[str]:
+def client(world: World, host: Launch, job: str, folder: Path, *, log: Path, code: str) -> subprocess.Popen[str]:
     """A process that has the host run a piece of Python."""
     environ = {**os.environ, **world.aws.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     words = [BUCKET, REGION, host.launch_id, job, str(folder), str(log), sys.executable, "-c", code]
@@ -80,7 +87,8 @@ def test_a_command_talks_returns_its_code_and_leaves_its_files(host: Launch, tmp
 
     # The next command finds what the one before has made, and the folder as it is here.
     (folder / "gone.txt").unlink()
-    check = "from pathlib import Path as P; print(P('runs/one/metrics').exists(), P('gone.txt').exists(), P('.git').is_dir())"
+    seen = "P('runs/one/metrics').exists(), P('gone.txt').exists(), P('.git').is_dir()"
+    check = f"from pathlib import Path as P; print({seen})"
     assert host.mailbox.run([sys.executable, "-c", check], folder=folder, log=log, show=said.append) == 0
     assert said[-1] == "True False True"
     with pytest.raises(CloudError, match="`no-such-program` can't be started"):
@@ -93,29 +101,28 @@ def test_a_command_talks_returns_its_code_and_leaves_its_files(host: Launch, tmp
 
 def test_ended_here_is_ended_there(world: World, host: Launch, tmp_path: Path) -> None:
     folder = repository(tmp_path / "client")
-    for number, signals in enumerate(((signal.SIGINT,), (signal.SIGTERM,))):
-        process = client(world, host, new_job(), folder, tmp_path / f"{number}.log", SLEEP)
+    for number, ending in enumerate((signal.SIGINT, signal.SIGTERM)):
+        process = client(world, host, new_job(), folder, log=tmp_path / f"{number}.log", code=SLEEP)
         assert process.stdout is not None
         pid = int(process.stdout.readline().split()[1])
         assert psutil.pid_exists(pid)
-        for one in signals:
-            process.send_signal(one)
+        process.send_signal(ending)
         process.communicate(timeout=60)
         assert process.returncode != 0
-        eventually(lambda: not psutil.pid_exists(pid))
+        eventually(lambda pid=pid: not psutil.pid_exists(pid))
 
 
 def test_a_client_that_was_killed_finds_its_job_again_and_nothing_is_doubled(
     world: World, host: Launch, tmp_path: Path
 ) -> None:
     folder, job, go = repository(tmp_path / "client"), new_job(), tmp_path / "go"
-    code = f"import os, time, pathlib; print('pid', os.getpid(), flush=True)\nwhile not pathlib.Path({str(go)!r}).exists(): time.sleep(0.05)\nprint('end')"
-    process = client(world, host, job, folder, tmp_path / "one.log", code)
+    code = WAIT.format(path=str(go))
+    process = client(world, host, job, folder, log=tmp_path / "one.log", code=code)
     assert process.stdout is not None
     first = process.stdout.readline()
     process.kill()
     process.communicate()
-    again = client(world, host, job, folder, tmp_path / "two.log", code)
+    again = client(world, host, job, folder, log=tmp_path / "two.log", code=code)
     assert again.stdout is not None and again.stdout.readline() == first
     go.touch()
     rest, _ = again.communicate(timeout=60)
@@ -123,7 +130,7 @@ def test_a_client_that_was_killed_finds_its_job_again_and_nothing_is_doubled(
     assert (tmp_path / "two.log").read_text() == f"{first}end\n"
 
     # Under another name: the command that nobody waits for gives way.
-    lost = client(world, host, new_job(), folder, tmp_path / "three.log", SLEEP)
+    lost = client(world, host, new_job(), folder, log=tmp_path / "three.log", code=SLEEP)
     assert lost.stdout is not None
     pid = int(lost.stdout.readline().split()[1])
     lost.kill()
@@ -135,7 +142,7 @@ def test_a_client_that_was_killed_finds_its_job_again_and_nothing_is_doubled(
 def test_a_dead_host_is_given_up(host: Launch, tmp_path: Path) -> None:
     folder = repository(tmp_path / "client")
     nobody = Mailbox(host.objects, "20261101-000000-abcdef", poll_s=0.05, dead_s=0.5)
-    with pytest.raises(CloudError, match="no sign of life for .* end it with `down`"):
+    with pytest.raises(CloudError, match=r"no sign of life for .* end it with `down`"):
         nobody.run(["true"], folder=folder, log=tmp_path / "log")
     sign = Alive(launch_id=nobody.launch_id, beat=5, at="2026-11-01T00:00:00+00:00", phase="running")
     host.objects.put(Keys(nobody.launch_id).alive, sign.model_dump_json().encode())  # an old one

@@ -182,7 +182,7 @@ class Agent:
             return
         say(f"{_WHY[verdict]}; a last backup, then this machine shuts down.")
         try:
-            self._backup()
+            self._backup(only_if_changed=True)
         except WmsError as error:  # stopping makes another one; what costs money ends in any case
             say(f"error: {error}")
         subprocess.run(["shutdown", "-h", "now"], check=False)
