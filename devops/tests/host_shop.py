@@ -8,6 +8,7 @@ import hashlib
 import http.client
 import io
 import json
+import re
 import tarfile
 import uuid
 from collections.abc import Iterator
@@ -30,19 +31,13 @@ BUCKET = "wms-tests-mlflow"
 PASSWORD = "a password: with ümlauts"  # noqa: S105
 EXPERIMENTS = "/api/2.0/mlflow/experiments"
 
-USER_DATA = """#!/bin/bash
-set -euo pipefail
-prefix="${{WMS_PREFIX:-}}"
-shutdown -h +{minutes}
-mkdir -p "$prefix/etc/wms" "$prefix/opt/wms/code"
-cat >"$prefix/etc/wms/host.json" <<'END'
-{config}
-END
-aws s3 cp "s3://{bucket}/{key}" "$prefix/opt/wms/bundle.tar.gz" --region {region} --only-show-errors
-echo "{sha256}  $prefix/opt/wms/bundle.tar.gz" | sha256sum --check --quiet
-tar -xzf "$prefix/opt/wms/bundle.tar.gz" -C "$prefix/opt/wms/code"
-exec bash "$prefix/opt/wms/code/infrastructure/bootstrap/bootstrap.sh"
-"""
+TEMPLATE = HOUSE / "infrastructure" / "terraform" / "instance" / "user-data.sh.tftpl"
+
+
+def user_data(**values: object) -> str:
+    """The instance's first script as Terraform's templatefile() makes it."""
+    parts = TEMPLATE.read_text(encoding="utf-8").split("$${")
+    return "${".join(re.sub(r"\$\{(\w+)\}", lambda found: str(values[found[1]]), part) for part in parts)
 
 
 def bundle() -> bytes:
@@ -149,14 +144,18 @@ class World:
         self.aws.client("ssm").put_parameter(
             Name=f"/wms/{environment}/mlflow-password", Value=PASSWORD, Type="SecureString", Overwrite=True
         )
-        user_data = USER_DATA.format(
-            minutes=minutes, config=json.dumps(config), bucket=BUCKET, key=self.key, region=REGION, sha256=self.sha256
+        script = user_data(
+            lifetime_minutes=minutes,
+            region=REGION,
+            host_json=json.dumps(config),
+            bundle_uri=f"s3://{BUCKET}/{self.key}",
+            bundle_sha256=self.sha256,
         )
         instance_id = self.aws.client("ec2").run_instances(
             ImageId="ami-12c6146b",
             MinCount=1,
             MaxCount=1,
-            UserData=user_data,
+            UserData=script,
             InstanceInitiatedShutdownBehavior="terminate",
         )["Instances"][0]["InstanceId"]
         machine = self.hypervisor.machine(instance_id)  # it boots by now

@@ -46,8 +46,9 @@ def option(name):
 words = sys.argv[1:]
 config = Config(s3={"addressing_style": "path"})
 if words[:2] == ["s3", "cp"]:
-    bucket, _, key = words[2].removeprefix("s3://").partition("/")
-    boto3.client("s3", config=config).download_file(bucket, key, words[3])
+    at = next(number for number, word in enumerate(words) if word.startswith("s3://"))
+    bucket, _, key = words[at].removeprefix("s3://").partition("/")
+    boto3.client("s3", config=config, region_name=option("--region")).download_file(bucket, key, words[at + 1])
 elif words[:2] == ["ssm", "put-parameter"] and "--overwrite" in words:
     boto3.client("ssm", region_name=option("--region")).put_parameter(
         Name=option("--name"), Value=option("--value"), Type=option("--type"), Overwrite=True)
