@@ -2,6 +2,7 @@
 # Turns a fresh Amazon Linux 2023 into this project's host. The instance's user data runs it once, as root, after it
 # has written /etc/wms/host.json and unpacked the code into /opt/wms/code. WMS_PREFIX moves all paths, for tests.
 set -euo pipefail
+export HOME="${HOME:-/root}" # cloud-init sets none, and uv needs one
 
 K3S_VERSION="v1.36.2+k3s1"
 PREFIX="${WMS_PREFIX:-}"
@@ -20,7 +21,13 @@ begin() {
   step="$1"
   report "$step" running
 }
-trap 'code=$?; report "$step" failed "Line $LINENO of bootstrap.sh ended with $code; the log is /var/log/cloud-init-output.log."; exit "$code"' ERR
+finish() { # whatever ends this script early is reported; nothing is after the last step
+  local code=$?
+  if ((code)); then
+    report "$step" failed "bootstrap.sh ended with $code here; see /var/log/cloud-init-output.log on the instance."
+  fi
+}
+trap finish EXIT
 
 unit() { # NAME: install a unit of systemd and start it
   mkdir -p "$UNITS"
@@ -40,20 +47,20 @@ k3s() { # each failure is an exit code: MLflow goes on without it
 
 begin packages
 dnf install -y python3.11 python3.11-pip git make
-report packages done
+report packages "done"
 
 begin environment
 TORCH_BACKEND=cpu make -C "$CODE" install
-report environment done
+report environment "done"
 
 begin agent
 mkdir -p "$STATE"
 unit wms-host
-report agent done
+report agent "done"
 
 begin k3s
 if k3s; then
-  report k3s done
+  report k3s "done"
 else
   report k3s failed "k3s $K3S_VERSION couldn't be installed; MLflow and the service work without it."
 fi

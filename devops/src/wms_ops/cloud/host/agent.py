@@ -21,7 +21,7 @@ from typing import Final, Literal
 from wms.errors import WmsError
 from wms_ops.cloud.environment import QUIET
 from wms_ops.cloud.host import boot, mlflow
-from wms_ops.cloud.host.backup import Backups, OvertakenError
+from wms_ops.cloud.host.backup import BackupNote, Backups, OvertakenError
 from wms_ops.cloud.host.config import OWN_USER, HostConfig, Pace, public_address, read_password
 from wms_ops.cloud.host.guard import LAST_REQUEST
 from wms_ops.cloud.host.jobs import Job, Jobs
@@ -162,14 +162,16 @@ class Agent:
     def _backup_if_due(self) -> None:
         if time.monotonic() - self._backed_up >= self.pace.backup_s:
             self._backed_up = time.monotonic()
-            if self.backups.changed():
-                self._backup()
+            self._backup(only_if_changed=True)
 
-    def _backup(self) -> None:
+    def _backup(self, *, only_if_changed: bool = False) -> BackupNote | None:
         with self._lock:
+            if only_if_changed and not (self.backups.database.exists() and self.backups.changed()):
+                return None
             note = self.backups.save()
         self._backup_at, self._backed_up = note.at, time.monotonic()
         say(f"MLflow's database is backed up: {note.key}, {note.size} bytes.")
+        return note
 
     def _end_if_due(self) -> None:
         limits = Limits(self.config.deadline_s, self.pace.margin_s, self.config.idle_minutes * self.pace.minute_s)
@@ -180,7 +182,7 @@ class Agent:
             return
         say(f"{_WHY[verdict]}; a last backup, then this machine shuts down.")
         try:
-            self._backup()
+            self._backup(only_if_changed=True)
         except WmsError as error:  # stopping makes another one; what costs money ends in any case
             say(f"error: {error}")
         subprocess.run(["shutdown", "-h", "now"], check=False)
@@ -206,11 +208,10 @@ class Agent:
         self.room.end(self.room.find())
 
     def _last_backup(self) -> None:
-        if self.backups.database.exists() and self.backups.changed():
-            try:
-                self._backup()
-            except OvertakenError as error:
-                say(str(error))
+        try:
+            self._backup(only_if_changed=True)
+        except OvertakenError as error:
+            say(str(error))
 
     def _beats(self) -> None:
         while True:
@@ -250,5 +251,4 @@ class Agent:
         return Answer(version=self.service.roll_back())
 
     def _save(self, _: Job) -> Answer:
-        with self._lock:
-            return Answer(backup=self.backups.save())
+        return Answer(backup=self._backup())

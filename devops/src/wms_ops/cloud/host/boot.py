@@ -7,6 +7,7 @@ Python 3.9 and nothing installed: it imports the standard library only.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import subprocess
@@ -43,15 +44,17 @@ def report(config: Path, folder: Path, step: str, state: str, sentence: str = ""
         raise ValueError(f"{step} {state}: use one of {', '.join(STEPS)} and one of {', '.join(STATES)}.")
     host = json.loads(config.read_text(encoding="utf-8"))
     launch_id = host["launch_id"]
-    known = _known(folder / REPORT, launch_id)
-    at = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
-    known[step] = {"step": step, "state": state, "at": at, "sentence": sentence[:_LONGEST]}
-    text = json.dumps({"launch_id": launch_id, "steps": [known[name] for name in STEPS if name in known]})
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{REPORT}.{os.getpid()}"
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(folder / REPORT)
-    return _put(parameter(host["environment"]), text, host["region"])
+    with (folder / f"{REPORT}.lock").open("w") as lock:  # the bootstrap script and the agent report side by side
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = _known(folder / REPORT, launch_id)
+        at = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
+        known[step] = {"step": step, "state": state, "at": at, "sentence": sentence[:_LONGEST]}
+        text = json.dumps({"launch_id": launch_id, "steps": [known[name] for name in STEPS if name in known]})
+        temporary = folder / f".{REPORT}.{os.getpid()}"
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(folder / REPORT)
+        return _put(parameter(host["environment"]), text, host["region"])
 
 
 def _known(path: Path, launch_id: str) -> dict[str, dict[str, str]]:

@@ -57,7 +57,6 @@ class Jobs:
     handlers: Mapping[str, Handler]
     show: Callable[[str], None] = print
     _running: dict[str, tuple[Job, threading.Thread]] = field(default_factory=dict, repr=False)
-    _unreadable: set[str] = field(default_factory=set, repr=False)
 
     @property
     def count(self) -> int:
@@ -67,7 +66,9 @@ class Jobs:
     def give_up_old_ones(self) -> None:
         """Answer those that an agent before this one had begun: they ended with it. Raises the store's errors."""
         for name in self._waiting():
-            if self.objects.facts(self._keys.of(name, "taken")) is not None:
+            if self.objects.facts(self._keys.of(name, "answer.json")) is not None:
+                self.objects.delete([self._keys.request(name)])
+            elif self.objects.facts(self._keys.of(name, "taken")) is not None:
                 self._finish(name, Answer(error="The host's agent was started anew meanwhile; run this again."))
 
     def take(self) -> None:
@@ -122,5 +123,5 @@ class Jobs:
 
     def _finish(self, name: str, answer: Answer) -> None:
         self.objects.put(self._keys.of(name, "answer.json"), answer.model_dump_json().encode())
-        self.objects.delete([self._keys.request(name)])
+        self.objects.delete([self._keys.request(name), self._keys.of(name, FILES_SENT)])
         self.show(f"Job {name} is answered.")

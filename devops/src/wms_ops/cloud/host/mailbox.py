@@ -192,7 +192,8 @@ class Mailbox:
             time.sleep(self.poll_s)
 
     def _forget(self, job: str) -> None:
-        """Delete what was sent and what came back: it may hold secrets."""
+        """Delete what was sent and what came back, the request first: without the rest it would be new."""
+        self.objects.delete([self._keys.request(job)])
         self.objects.delete(self.objects.names(self._keys.of(job)))
 
 

@@ -52,44 +52,37 @@ class Relay:
         self._thread.join(_START_S)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        there: asyncio.StreamWriter | None = None
+        with contextlib.suppress(OSError):  # one side is gone: so is the other
             first = await reader.read(_BLOCK)
-            if not first:
-                return await _close(writer)
-            self.last_used = time.time()
-            port = self._target()
-            try:
-                if port is None:
-                    raise ConnectionRefusedError
-                there_reader, there_writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                writer.write(_NOBODY)
-                return await _close(writer)
-            there_writer.write(first)
-            await asyncio.gather(
-                self._pump(reader, there_writer, from_client=True), self._pump(there_reader, writer, from_client=False)
-            )
-        return await _close(writer)
+            if first:
+                self.last_used = time.time()
+                answers, there = await self._reach()
+                there.write(first)
+                coming = asyncio.ensure_future(self._hand_on(reader, there))
+                try:
+                    while block := await answers.read(_BLOCK):
+                        writer.write(block)
+                        await writer.drain()
+                finally:
+                    coming.cancel()
+        if there is None and not reader.at_eof():
+            writer.write(_NOBODY)
+        for one in (there, writer):
+            if one is not None:
+                one.close()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, from_client: bool) -> None:
-        try:
+    async def _reach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        port = self._target()
+        if port is None:
+            raise ConnectionRefusedError
+        return await asyncio.open_connection("127.0.0.1", port)
+
+    async def _hand_on(self, reader: asyncio.StreamReader, there: asyncio.StreamWriter) -> None:
+        """What the client sends, to its end."""
+        with contextlib.suppress(OSError):
             while block := await reader.read(_BLOCK):
-                if from_client:
-                    self.last_used = time.time()
-                writer.write(block)
-                await writer.drain()
-        except OSError:
-            pass  # one side is gone: so is the other
-        finally:
-            await _close(writer) if not from_client else _end_writing(writer)
-
-
-def _end_writing(writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        writer.write_eof()
-
-
-async def _close(writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        writer.close()
-        await writer.wait_closed()
+                self.last_used = time.time()
+                there.write(block)
+                await there.drain()
+            there.close()  # nobody waits for an answer any more
