@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aws_server import AwsServer
+import boto3
+from aws_server import ACCOUNT, REGION, AwsServer
 
 LAUNCH = "20261125-153000-ab12cd"
 DEADLINE = "2026-11-25T18:00:00+00:00"
-KINDS = 13
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,26 @@ class Litter:
     root_volume: str
     primary_interface: str
     role: str
+
+
+@dataclass(frozen=True)
+class Clients:
+    """What a sweep wants."""
+
+    ec2: Any
+    iam: Any
+
+
+def clients_of(aws: AwsServer) -> Clients:
+    """Clients of a server, made once: that takes longer than their requests."""
+    return _clients(aws.endpoint)
+
+
+@functools.cache
+def _clients(endpoint: str) -> Clients:
+    keys = {"aws_access_key_id": "AKIAIOSFODNN7EXAMPLE", "aws_secret_access_key": "x", "region_name": REGION}
+    ec2, iam = (boto3.client(name, endpoint_url=endpoint, **keys) for name in ("ec2", "iam"))
+    return Clients(ec2, iam)
 
 
 def tags_of(environment: str, deadline: str = DEADLINE, launch: str = LAUNCH) -> list[dict[str, str]]:
@@ -55,7 +77,8 @@ def specification(kind: str, tags: list[dict[str, str]]) -> list[Any]:
 
 def make(aws: AwsServer, name: str, tags: list[dict[str, str]]) -> Litter:
     """A VPC with an instance and all that belongs to it, each with these tags; names begin with `name`."""
-    ec2, iam = aws.client("ec2"), aws.client("iam")
+    clients = clients_of(aws)
+    ec2, iam = clients.ec2, clients.iam
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16", TagSpecifications=specification("vpc", tags))["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(
         VpcId=vpc, CidrBlock="10.0.1.0/24", TagSpecifications=specification("subnet", tags)
@@ -120,15 +143,17 @@ def _identity(iam: Any, name: str, tags: list[dict[str, str]]) -> None:
     trust = {"Version": "2012-10-17", "Statement": [anyone]}
     iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(trust), Tags=tags)
     iam.put_role_policy(RoleName=role, PolicyName="inline", PolicyDocument=json.dumps(trust))
-    policy = iam.create_policy(PolicyName=f"{name}-kept", PolicyDocument=json.dumps(trust))["Policy"]["Arn"]
-    iam.attach_role_policy(RoleName=role, PolicyArn=policy)
+    with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):
+        iam.create_policy(PolicyName="an-administrators", PolicyDocument=json.dumps(trust))
+    iam.attach_role_policy(RoleName=role, PolicyArn=f"arn:aws:iam::{ACCOUNT}:policy/an-administrators")
     iam.create_instance_profile(InstanceProfileName=role, Tags=tags)
     iam.add_role_to_instance_profile(InstanceProfileName=role, RoleName=role)
 
 
 def snapshot(aws: AwsServer) -> dict[str, Any]:
     """Everything of the kinds that a sweep deletes, with tags and states, whoever it belongs to."""
-    ec2, iam = aws.client("ec2"), aws.client("iam")
+    clients = clients_of(aws)
+    ec2, iam = clients.ec2, clients.iam
     found: dict[str, Any] = {
         plural: sorted(getattr(ec2, call)()[plural], key=lambda one: str(one.get(key)))
         for call, plural, key in (

@@ -39,3 +39,21 @@ def test_a_workflow_is_thin_and_has_few_rights(path: Path) -> None:
             assert len(step["run"].strip().splitlines()) <= 5
             assert "${{" not in step["run"]
             assert "<<" not in step["run"]
+
+
+def test_the_reaper_runs_by_itself_is_never_cut_off_and_needs_no_account() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "reaper.yml").read_text(encoding="utf-8"))
+    triggers = workflow[True]  # YAML's `on`
+    minutes = [one["cron"].split()[0] for one in triggers["schedule"]]
+    assert all("0" not in one.split(",") and "*" not in one for one in minutes)
+    assert "dry-run" in triggers["workflow_dispatch"]["inputs"]
+    assert workflow["concurrency"] == {"group": "reaper", "cancel-in-progress": False}
+    (job,) = workflow["jobs"].values()
+    assert job["permissions"] == {"contents": "read", "id-token": "write"}
+    assert not [name for name in job["env"] if "KEY" in name], "keys are for the step that needs them"
+    told, *others = job["steps"]
+    assert told["if"] == "env.CONFIGURED == ''"
+    assert told["run"].startswith('echo "::notice::')
+    guards = {"env.CONFIGURED != ''", "env.CONFIGURED == 'keys'", "vars.AWS_ROLE_ARN != ''"}
+    assert {step["if"] for step in others} == guards
+    assert sum("wms_ops.cloud.aws.reap" in step.get("run", "") for step in others) == 2  # with a role, or with keys

@@ -21,7 +21,6 @@ NAME_PREFIX: Final = "wms-"
 """IAM can't be asked for tags: roles and profiles are sought by the beginning of their names, then by their tags."""
 
 _OURS: Final = "wms:"
-_LIVING: Final = ["pending", "running", "shutting-down", "stopping", "stopped"]
 _OPEN: Final = ["open", "active", "disabled"]
 
 Raw = Mapping[str, Any]
@@ -81,7 +80,7 @@ def find(
         instances = _instances(ec2, _tagged(environment))
         found = [
             *_things(ThingKind.VPC, "VpcId", vpcs),
-            *_things(ThingKind.INSTANCE, "InstanceId", instances, "LaunchTime"),
+            *_things(ThingKind.INSTANCE, "InstanceId", filter(_exists, instances), "LaunchTime"),
             *_spot_requests(ec2, environment),
             *_things(ThingKind.ADDRESS, "AllocationId", _addresses(ec2, environment)),
             *_things(ThingKind.VOLUME, "VolumeId", _ask(ec2, "describe_volumes", "Volumes", _tagged(environment))),
@@ -125,8 +124,8 @@ def _thing(
 
 
 def _instances(ec2: Any, filters: list[Raw]) -> list[Raw]:
-    states = {"Name": "instance-state-name", "Values": _LIVING}
-    groups = _ask(ec2, "describe_instances", "Reservations", [*filters, states])
+    """Also terminated ones, which AWS lists for an hour: what hasn't left them yet is still theirs."""
+    groups = _ask(ec2, "describe_instances", "Reservations", filters)
     return [one for group in groups for one in group["Instances"]]
 
 
@@ -235,6 +234,10 @@ def _is_ours(tags: Mapping[str, str], environment: str | None) -> bool:
     if tags.get(PART_TAG) != INSTANCE_PART or not tags.get(ENVIRONMENT_TAG):
         return False
     return environment is None or tags[ENVIRONMENT_TAG] == environment
+
+
+def _exists(instance: Raw) -> bool:
+    return bool(instance["State"]["Name"] != "terminated")
 
 
 def _any(_: Raw) -> bool:

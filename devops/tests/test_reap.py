@@ -1,0 +1,335 @@
+"""The reaper takes what is past its deadline and nothing else; locks are broken where their holder is gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aws_faults import Faults
+from aws_litter import clients_of, make, snapshot, tagged, tags_of
+from aws_server import ACCOUNT, REGION, AwsServer
+from servers import require_tool
+
+from wms.errors import run_main
+from wms_ops.cloud.aws.inventory import Thing, ThingKind, find
+from wms_ops.cloud.aws.lease import Desk
+from wms_ops.cloud.aws.locks import Lock, break_stale_lock, is_stale, locked_states
+from wms_ops.cloud.aws.names import Names
+from wms_ops.cloud.aws.objects import Shared
+from wms_ops.cloud.aws.reap import main, orphans, overdue, reap
+from wms_ops.errors import CloudError, CredentialsExpiredError
+
+pytest_plugins = ["aws_fixtures"]
+
+NOW = datetime(2026, 11, 25, 18, 30, tzinfo=UTC)
+EARLIER = NOW - timedelta(minutes=30)
+LATER = NOW + timedelta(minutes=30)
+STATE = "instance/main.tfstate"
+BUCKET = Names("main", ACCOUNT, REGION).state_bucket
+
+
+def thing(kind: ThingKind = ThingKind.INSTANCE, environment: str = "main", **values: Any) -> Thing:
+    values = {"deadline": EARLIER, "created": NOW - timedelta(hours=3), **values}
+    return Thing(kind, f"{kind}-{environment}", environment, **values)
+
+
+def gone(things: list[Thing]) -> dict[Thing, str]:
+    return {one.thing: one.reason for one in overdue(things, NOW)}
+
+
+# -- the decisions
+
+
+def test_what_is_past_its_deadline_and_the_grace() -> None:
+    assert gone([thing()]) == {thing(): "past its deadline by 30 min"}
+    assert not gone([thing(deadline=LATER)])
+    assert not gone([thing(deadline=NOW - timedelta(minutes=10))]), "the machine ends itself then"
+    assert gone([thing(deadline=NOW - timedelta(minutes=10, seconds=1))])
+
+
+def test_without_a_readable_deadline_a_day_is_enough() -> None:
+    assert not gone([thing(deadline=None, created=NOW - timedelta(hours=24))])
+    old = thing(deadline=None, created=NOW - timedelta(hours=25))
+    assert gone([old]) == {old: "without a readable deadline, and 25 h old"}
+    assert not gone([thing(deadline=None, created=None)])
+
+
+def test_a_network_that_a_living_instance_uses_stays() -> None:
+    network, volume = thing(ThingKind.VPC), thing(ThingKind.VOLUME)
+    alive = thing(deadline=LATER)
+    assert set(gone([network, volume, alive])) == {volume}
+    assert set(gone([network, volume, thing()])) == {network, volume, thing()}
+    elsewhere = thing(deadline=LATER, environment="other")
+    assert set(gone([network, volume, elsewhere])) == {network, volume}
+
+
+def test_orphans_are_over_an_hour_old_and_have_no_instance() -> None:
+    network = thing(ThingKind.VPC, deadline=LATER)
+    young = thing(ThingKind.SUBNET, deadline=LATER, created=NOW - timedelta(minutes=59))
+    assert [one.thing for one in orphans([network], NOW)] == [network]
+    assert not orphans([network, young], NOW), "Terraform is making them"
+    for kind in (ThingKind.INSTANCE, ThingKind.SPOT):
+        assert not orphans([network, thing(kind, deadline=LATER)], NOW)
+    assert orphans([network, thing(environment="other")], NOW)
+    assert orphans([thing(ThingKind.VPC, deadline=None, created=None)], NOW)
+
+
+@pytest.mark.parametrize(
+    ("age", "is_held", "stale"),
+    [
+        (timedelta(seconds=119), False, False),
+        (timedelta(minutes=2), False, True),
+        (timedelta(minutes=2), True, False),
+        (timedelta(minutes=30), True, False),
+        (timedelta(minutes=31), True, True),
+    ],
+)
+def test_which_locks_are_stale(age: timedelta, is_held: bool, stale: bool) -> None:
+    assert is_stale(Lock(key="k", etag="e", since=NOW - age), NOW, is_held) is stale
+
+
+# -- against AWS
+
+
+def reaped(aws: AwsServer, *, held: tuple[str, ...] = (), **options: Any) -> dict[str, str]:
+    options = {"environment": None, "now": NOW, "show": lambda _: None, **options}
+    found = reap(clients_of(aws), is_held=lambda one: one in held, **options)
+    return {one.thing.id: one.reason for one in found}
+
+
+def left(aws: AwsServer) -> set[str]:
+    return {one.environment for one in find(clients_of(aws).ec2, clients_of(aws).iam, environment=None)}
+
+
+def test_of_all_environments_the_overdue_ones_go(aws: AwsServer) -> None:
+    make(aws, "theirs", [])
+    make(aws, "wms-store", tagged({"wms:environment": "main", "wms:part": "store"}))
+    make(aws, "wms-late", tags_of("late", LATER.isoformat()))
+    before = snapshot(aws)
+    make(aws, "wms-main", tags_of("main"))
+    make(aws, "wms-other", tags_of("other", EARLIER.isoformat()))
+    assert left(aws) == {"late", "main", "other"}
+    dry = reaped(aws, dry_run=True)
+    assert left(aws) == {"late", "main", "other"}
+    assert reaped(aws) == dry
+    assert snapshot(aws) == before
+    assert reaped(aws) == {}
+
+
+def test_only_one_environment(aws: AwsServer) -> None:
+    make(aws, "wms-main", tags_of("main"))
+    make(aws, "wms-other", tags_of("other"))
+    reaped(aws, environment="other")
+    assert left(aws) == {"main"}
+
+
+def test_while_somebody_is_at_work_only_what_costs_goes(aws: AwsServer) -> None:
+    litter = make(aws, "wms-main", tags_of("main"))
+    gone = reaped(aws, held=("main",))
+    assert {litter.instance, litter.volume, litter.address} <= set(gone)
+    assert litter.vpc not in gone
+    assert left(aws) == {"main"}
+    assert litter.vpc in reaped(aws)
+    assert left(aws) == set()
+
+
+def test_a_network_without_its_instance_goes_within_its_deadline(aws: AwsServer) -> None:
+    litter = make(aws, "wms-main", tags_of("main", (NOW + timedelta(hours=9)).isoformat()))
+    assert reaped(aws) == {}
+    clients_of(aws).ec2.terminate_instances(InstanceIds=[litter.instance])
+    late = datetime.now(UTC) + timedelta(hours=2)  # moto dates what it makes by the real clock
+    late = max(late, NOW)
+    assert reaped(aws, held=("main",), now=late) == {}
+    assert set(reaped(aws, now=late).values()) == {"no instance belongs to it"} or late > NOW + timedelta(hours=9)
+    assert left(aws) == set()
+
+
+def test_one_environment_that_fails_keeps_no_other_from_going(aws: AwsServer) -> None:
+    litter = make(aws, "wms-main", tags_of("main"))
+    make(aws, "wms-other", tags_of("other"))
+    refusal = Faults(aws, lambda number, name: name == "DeleteLaunchTemplate" and number < 40, "UnauthorizedOperation")
+    with pytest.raises(CloudError, match="launch template lt-"):
+        reap(refusal.clients, environment=None, is_held=lambda _: False, show=lambda _: None, now=NOW)
+    assert left(aws) == {"main"}
+    assert {one.kind for one in find(refusal.clients.ec2, refusal.clients.iam, environment="main")} == {
+        ThingKind.TEMPLATE
+    }
+    assert litter.vpc
+
+
+def test_expired_in_the_middle_and_again(aws: AwsServer) -> None:
+    make(aws, "wms-main", tags_of("main"))
+    expired = Faults(aws, lambda number, _: number >= 35, "RequestExpired")
+    with pytest.raises(CredentialsExpiredError):
+        reap(expired.clients, environment=None, is_held=lambda _: False, show=lambda _: None, now=NOW)
+    reaped(aws)
+    assert left(aws) == set()
+
+
+# -- the command
+
+
+def test_the_command_reports_what_is_gone(
+    aws: AwsServer, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
+    assert run_main(main, []) == 0
+    assert "Nothing in us-east-1 is past its deadline." in capsys.readouterr().out
+    litter = make(aws, "wms-main", tags_of("main", "2020-01-01T00:00:00+00:00"))
+    assert run_main(main, ["--all", "--dry-run"]) == 0
+    assert "would go: 15" in capsys.readouterr().out
+    assert left(aws) == {"main"}
+    assert run_main(main, ["--environment", "other"]) == 0
+    assert left(aws) == {"main"}
+    capsys.readouterr()
+    assert run_main(main, ["--environment", "main"]) == 0
+    said = capsys.readouterr().out
+    assert "gone: 15" in said
+    assert all(part in said for part in (litter.instance, litter.vpc, "ana@laptop", "past its deadline by"))
+    assert f"| {litter.instance} |" in (tmp_path / "summary").read_text()
+    assert left(aws) == set()
+
+
+def test_a_users_mistakes(aws: AwsServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run_main(main, ["--environment", "Main!"]) == 2
+    assert "small letters" in capsys.readouterr().err
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name)
+    assert run_main(main, []) == 70
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+# -- locks
+
+
+def lock_of(aws: AwsServer, key: str = STATE, **values: str) -> None:
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket=BUCKET)
+    content = {"ID": "1-2", "Operation": "OperationTypeApply", "Who": "ana@laptop", "Created": "x", **values}
+    s3.put_object(Bucket=BUCKET, Key=f"{key}.tflock", Body=json.dumps(content))
+
+
+def locks(aws: AwsServer) -> list[tuple[str, str]]:
+    return list(locked_states(aws.client("s3"), BUCKET))
+
+
+def broken(aws: AwsServer, *, after: timedelta = timedelta(minutes=5), is_held: bool = False, **options: Any) -> Any:
+    now = datetime.now(UTC) + after
+    return break_stale_lock(aws.client("s3"), BUCKET, STATE, is_held=is_held, now=now, **options)
+
+
+def test_a_stale_lock_is_broken_and_its_holder_named(aws: AwsServer) -> None:
+    assert locks(aws) == []
+    assert broken(aws) is None
+    lock_of(aws)
+    lock_of(aws, "persistent/other.tfstate")
+    assert locks(aws) == [("main", STATE), ("other", "persistent/other.tfstate")]
+    said: list[str] = []
+    assert broken(aws, is_held=True, show=said.append) is None
+    assert broken(aws, after=timedelta(minutes=1), show=said.append) is None
+    assert broken(aws, dry_run=True, show=said.append).who == "ana@laptop"
+    assert len(locks(aws)) == 2
+    assert broken(aws, show=said.append).id == "1-2"
+    assert [text.split(":")[0] for text in said[:3]] == ["Terraform is at work", "Terraform is at work", "Stale"]
+    assert "held by ana@laptop for apply since 20" in said[3]
+    assert locks(aws) == [("other", "persistent/other.tfstate")]
+
+
+def test_a_lock_that_nobody_can_read_is_one_all_the_same(aws: AwsServer) -> None:
+    lock_of(aws)
+    aws.client("s3").put_object(Bucket=BUCKET, Key=f"{STATE}.tflock", Body=b"{")
+    assert broken(aws, after=timedelta(minutes=1)) is None
+    assert broken(aws) is not None
+    assert locks(aws) == []
+
+
+def test_a_lock_that_was_taken_in_between_is_never_broken(aws: AwsServer) -> None:
+    """The condition is S3's: whatever happens between the last look and the deletion, another lock stays."""
+    lock_of(aws)
+    s3, said = aws.client("s3"), []
+
+    def another(**_: Any) -> None:
+        lock_of(aws, ID="3-4", Who="ben@laptop")
+
+    s3.meta.events.register("before-call.s3.DeleteObject", another)
+    now = datetime.now(UTC) + timedelta(minutes=5)
+    assert break_stale_lock(s3, BUCKET, STATE, is_held=False, now=now, show=said.append) is None
+    assert "it has changed" in said[0]
+    assert locks(aws) == [("main", STATE)]
+
+
+CONFIGURATION = """
+terraform {
+  backend "s3" {
+    bucket                      = "BUCKET"
+    key                         = "instance/main.tfstate"
+    region                      = "us-east-1"
+    use_lockfile                = true
+    use_path_style              = true
+    skip_credentials_validation = true
+    skip_requesting_account_id  = true
+  }
+}
+resource "terraform_data" "slow" {
+  provisioner "local-exec" {
+    command = "cat fifo"
+  }
+}
+"""
+
+
+@contextmanager
+def terraform_at_work(aws: AwsServer, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """An `apply` that holds the lock until somebody writes into `fifo`."""
+    aws.client("s3").create_bucket(Bucket=BUCKET)
+    (folder / "main.tf").write_text(CONFIGURATION.replace("BUCKET", BUCKET))
+    os.mkfifo(folder / "fifo")
+    environ = {**os.environ, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
+    environ["TF_CLI_CONFIG_FILE"] = str(folder / "none")
+    subprocess.run(
+        ["terraform", "init", "-input=false"], cwd=folder, env=environ, check=True, timeout=120, capture_output=True
+    )
+    command = ["terraform", "apply", "-auto-approve", "-input=false"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environ, stdout=log, stderr=log, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 60
+        while b"local-exec" not in (folder / "log").read_bytes():
+            assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()
+            time.sleep(0.05)  # a poll's pause
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, 9)
+        process.wait(timeout=30)
+
+
+def test_terraforms_own_lock(aws: AwsServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Held by a real Terraform it stays, as long as the lease beats; after a SIGKILL it's broken."""
+    require_tool("terraform")
+    names = Names("main", ACCOUNT, REGION)
+    desk = Desk(Shared(aws.client("s3"), BUCKET, names.lease_key))
+    with terraform_at_work(aws, tmp_path) as process:
+        assert locks(aws) == [("main", STATE)]
+        desk.take("ana@laptop", datetime.now(UTC) + timedelta(hours=1))
+        assert broken(aws, is_held=desk.is_beating()) is None
+        assert run_main(main, []) == 0
+        assert "Terraform is at work: the lock instance/main.tfstate.tflock" in capsys.readouterr().out
+        assert locks(aws) == [("main", STATE)]
+        os.killpg(process.pid, 9)
+        process.wait(timeout=30)
+    assert locks(aws) == [("main", STATE)], "a killed Terraform leaves its state locked"
+    later = Desk(desk.shared, now=lambda: datetime.now(UTC) + timedelta(minutes=5))
+    assert not later.is_beating()
+    lock = broken(aws, is_held=later.is_beating())
+    assert lock.operation == "OperationTypeApply"
+    assert "@" in lock.who
+    assert locks(aws) == []
