@@ -63,7 +63,7 @@ def test_the_address_that_is_given() -> None:
     assert caller_address({VARIABLE: f" {ANA}\n"}) == ANA
 
 
-@pytest.mark.parametrize("text", ["0.0.0.0", "10.0.0.0/8", "203.0.113.7/32", "laptop", "2001:db8::1", "1.2.3"])
+@pytest.mark.parametrize("text", ["0.0.0.0", "10.0.0.0/8", "203.0.113.7/32", "laptop", "2001:db8::1", "1.2.3"])  # noqa: S104
 def test_an_address_that_opens_too_much_or_is_none(text: str) -> None:
     with pytest.raises(CloudError, match=rf"^{VARIABLE} gives .*; set {VARIABLE} to yours\.$"):
         caller_address({VARIABLE: text})
@@ -110,7 +110,7 @@ def test_the_address_that_aws_sees(teller: Teller) -> None:
     ("said", "words"),
     [
         (answer("<html>Log in to the hotel's network first</html>"), 'gives "<html>'),
-        (answer("0.0.0.0"), "would open the ports to the world"),
+        (answer("0.0.0.0"), "would open the ports to the world"),  # noqa: S104
         (answer(""), "gives ''"),
         (b"HTTP/1.0 503 Busy\r\nContent-Length: 0\r\n\r\n", "can't be found"),
         (b"SSH-2.0-OpenSSH\r\n", "can't be found"),

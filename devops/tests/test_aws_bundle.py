@@ -74,8 +74,10 @@ def any_clone(request: pytest.FixtureRequest, clone: Path, monkeypatch: pytest.M
 def test_what_is_in_it(any_clone: Path) -> None:
     bundle = make_bundle(any_clone)
     assert sorted(names(bundle)) == sorted(
-        ["WMS/src/wms/a.py", "WMS/configs/base.yaml", "devops/src/wms_ops/ü b.py", *FILES]
-        + ["infrastructure/bootstrap/bootstrap.sh"]
+        [
+            *("WMS/src/wms/a.py", "WMS/configs/base.yaml", "devops/src/wms_ops/ü b.py"),
+            *("infrastructure/bootstrap/bootstrap.sh", *FILES),
+        ]
     )
     assert SECRET.encode() not in bundle.content
 

@@ -52,7 +52,7 @@ def deploy(cloud: AwsCloud, models: Path, *, is_sure: bool) -> int:
 
 @contextmanager
 def _ended_if_stopped(cloud: AwsCloud, *, is_new: bool) -> Iterator[None]:
-    """End a new instance that nobody waits for any more. One that failed is left to be looked at, until its deadline."""
+    """End a new instance that nobody waits for any more. A failed one stays, to be looked at."""
     try:
         with stoppable():
             yield
