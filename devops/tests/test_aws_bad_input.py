@@ -1,4 +1,4 @@
-"""What a user meets who lacks something or makes a mistake: one sentence, the command to run next, nothing left."""
+"""What a user meets who lacks something or makes a mistake: one sentence, what to run next, nothing left."""
 
 from __future__ import annotations
 

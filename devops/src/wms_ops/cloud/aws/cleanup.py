@@ -52,12 +52,11 @@ def _forget(s3: Any, names: Names) -> None:
     from botocore.exceptions import ClientError
 
     bucket = names.state_bucket
-    own = (f"/{names.environment}.", f"/{names.environment}/")
     with aws_errors(f"empty the bucket {bucket}"):
         left = False
         for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
             found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
-            mine = [one for one in found if any(part in one["Key"] for part in own)]
+            mine = [one for one in found if _environment_of(one["Key"]) == names.environment]
             left = left or len(mine) < len(found)
             for start in range(0, len(mine), _AT_ONCE):
                 keys = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in mine[start : start + _AT_ONCE]]
@@ -68,3 +67,9 @@ def _forget(s3: Any, names: Names) -> None:
             except ClientError as error:
                 if error.response["Error"]["Code"] not in ("NoSuchBucket", "BucketNotEmpty"):
                     raise
+
+
+def _environment_of(key: str) -> str:
+    """Whose an object is: instance/NAME.tfstate, lease/NAME.json, sessions/NAME/LAUNCH.json."""
+    _, _, rest = key.partition("/")
+    return rest.partition("/")[0].partition(".")[0]
