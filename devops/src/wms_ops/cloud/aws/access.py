@@ -6,8 +6,9 @@ goes while the instance stays.
 
 from __future__ import annotations
 
+import http.client
 import ipaddress
-import urllib.error
+import re
 import urllib.request
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -28,8 +29,8 @@ def caller_address(environ: Mapping[str, str]) -> str:
         try:
             with urllib.request.urlopen(_ASK, timeout=10) as answer:
                 text = answer.read(64).decode("ascii", "replace").strip()
-        except (OSError, urllib.error.URLError) as error:
-            reason = getattr(error, "reason", error)
+        except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
+            reason = " ".join(str(getattr(error, "reason", error)).split()) or type(error).__name__
             raise CloudError(
                 f"This machine's public address can't be found ({reason}); check the network, or set {VARIABLE}, "
                 "for example to 203.0.113.7."
@@ -76,4 +77,4 @@ def _rule(address: str, port: int, who: str) -> dict[str, Any]:
 
 def _text(who: str) -> str:
     """What a rule's description may hold."""
-    return "".join(letter if letter.isalnum() or letter in " ._-:/()#,@[]+=&;{}!$*" else "-" for letter in who)[:250]
+    return re.sub(r"[^A-Za-z0-9 ._:/()#,@\[\]+=&;{}!$*-]", "-", who)[:250]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import os
 import subprocess
 import tarfile
 from dataclasses import dataclass
@@ -69,10 +70,18 @@ def upload(s3: Any, bucket: str, bundle: Bundle) -> bool:
 def _files(root: Path, part: str) -> list[Path]:
     """What Git has or would add; without Git, all but what Python makes."""
     command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", part]
-    listed = subprocess.run(command, capture_output=True, check=False)
-    if listed.returncode == 0 and listed.stdout:
-        found = [root / name.decode() for name in listed.stdout.split(b"\0") if name]
+    try:
+        listed = subprocess.run(command, capture_output=True, check=False).stdout
+    except OSError:  # there is no Git
+        listed = b""
+    if listed:
+        found = [root / os.fsdecode(name) for name in listed.split(b"\0") if name]
     else:
         whole = root / part
         found = [whole] if whole.is_file() else [*whole.rglob("*")]
-    return [path for path in found if path.is_file() and "__pycache__" not in path.parts]
+    return [path for path in found if path.is_file() and not any(map(_is_made, path.relative_to(root).parts))]
+
+
+def _is_made(name: str) -> bool:
+    """Whether tools make it: it belongs to this machine only."""
+    return name == "__pycache__" or name.endswith(".egg-info")

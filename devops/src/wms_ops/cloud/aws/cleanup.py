@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
 from wms_ops.cloud.aws.cloud import AwsCloud
 from wms_ops.cloud.aws.names import Names
+from wms_ops.cloud.aws.site import STORE_ROOT
 from wms_ops.cloud.aws.state_bucket import state_bucket_exists
 from wms_ops.cloud.aws.store_root import destroy_store
-from wms_ops.cloud.aws.teardown import take_down
+from wms_ops.cloud.aws.teardown import clear_lock, take_down
+from wms_ops.cloud.aws.terraform import require_terraform
 from wms_ops.cloud.aws.trouble import aws_errors
 
-_AT_ONCE = 1000
+_AT_ONCE: Final = 1000
+_LONGEST: Final = timedelta(minutes=30)
 
 
 def warning(cloud: AwsCloud) -> str:
@@ -25,13 +29,22 @@ def warning(cloud: AwsCloud) -> str:
 
 
 def clean_up(cloud: AwsCloud) -> None:
-    """Delete it all. Run again it goes on. Raises what `take_down` and Terraform do."""
+    """Delete it all. Run again it goes on. Raises what `take_down` and Terraform do.
+
+    Terraform is asked for first, since without it only half would be deleted.
+    """
     site = cloud.site
+    require_terraform(site.environ)
     take_down(site, force=True)
     if not state_bucket_exists(site.aws.s3, site.names):
         return
-    destroy_store(site)
-    _forget(site.aws.s3, site.names)
+    with site.locked():
+        # Held, so that nobody starts an instance on buckets that are about to go.
+        site.desk.take(site.holder, site.now() + _LONGEST, show=site.show)
+        with site.desk.beating(site.holder):
+            clear_lock(site, STORE_ROOT)
+            destroy_store(site)
+            _forget(site.aws.s3, site.names)
 
 
 def _forget(s3: Any, names: Names) -> None:
@@ -39,12 +52,11 @@ def _forget(s3: Any, names: Names) -> None:
     from botocore.exceptions import ClientError
 
     bucket = names.state_bucket
-    own = (f"/{names.environment}.", f"/{names.environment}/")
     with aws_errors(f"empty the bucket {bucket}"):
         left = False
         for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
             found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
-            mine = [one for one in found if any(part in one["Key"] for part in own)]
+            mine = [one for one in found if _environment_of(one["Key"]) == names.environment]
             left = left or len(mine) < len(found)
             for start in range(0, len(mine), _AT_ONCE):
                 keys = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in mine[start : start + _AT_ONCE]]
@@ -55,3 +67,9 @@ def _forget(s3: Any, names: Names) -> None:
             except ClientError as error:
                 if error.response["Error"]["Code"] not in ("NoSuchBucket", "BucketNotEmpty"):
                     raise
+
+
+def _environment_of(key: str) -> str:
+    """Whose an object is: instance/NAME.tfstate, lease/NAME.json, sessions/NAME/LAUNCH.json."""
+    _, _, rest = key.partition("/")
+    return rest.partition("/")[0].partition(".")[0]

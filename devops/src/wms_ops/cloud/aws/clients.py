@@ -13,6 +13,9 @@ from wms_ops.cloud.aws.trouble import aws_errors
 ATTEMPTS: Final = 8
 """For each request; botocore waits longer after each that is throttled, 20 s at the most."""
 
+FIRST_ATTEMPTS: Final = 4
+"""For the very first question: without a network nobody should wait a minute to be told so."""
+
 
 @dataclass(frozen=True)
 class Aws:
@@ -27,7 +30,8 @@ class Aws:
         if service not in made:
             from botocore.config import Config
 
-            retries = {"mode": "standard", "total_max_attempts": ATTEMPTS}
+            attempts = FIRST_ATTEMPTS if service == "sts" else ATTEMPTS
+            retries = {"mode": "standard", "total_max_attempts": attempts}
             config = Config(connect_timeout=5, read_timeout=30, retries=retries, user_agent_extra="wms")
             with aws_errors("make a client"):
                 made[service] = self._session.client(service, region_name=self.region, config=config)

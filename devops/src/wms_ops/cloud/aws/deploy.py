@@ -17,6 +17,7 @@ from wms_ops.cloud.aws.terraform import require_terraform
 from wms_ops.cloud.protocol import Release
 from wms_ops.errors import CloudError
 from wms_ops.question import ask
+from wms_ops.stopping import stoppable
 from wms_ops.store.config import RemoteConfig
 from wms_ops.store.remote import S3Remote
 from wms_ops.sync.run import sentence, sync_model
@@ -33,18 +34,33 @@ def deploy(cloud: AwsCloud, models: Path, *, is_sure: bool) -> int:
     if not is_sure and ask("Start it? [y/N] ", "add --yes").lower() not in ("y", "yes"):
         site.show("Nothing was started.")
         return 1
+    before = {one.id for one in site.instances()}
     endpoints = cloud.up()
     found = next((one for one in site.instances() if one.is_alive), None)
     if found is None:
         raise CloudError("The instance has ended meanwhile; run this again.")
     site.show("Waiting for the instance to set itself up; that takes some minutes.")
-    seconds = wait_until_up(site, found, cloud.answers)
+    with _ended_if_stopped(cloud, is_new=found.id not in before):
+        seconds = wait_until_up(site, found, cloud.answers)
     site.show(f"MLflow answers, {seconds:.0f} s after the launch.")
     service = serve_production(cloud, models)
     for line in show.addresses(endpoints.mlflow, service):
         site.show(line)
     site.show("End it with devops/scripts/stop-cloud.sh.")
     return 0
+
+
+@contextmanager
+def _ended_if_stopped(cloud: AwsCloud, *, is_new: bool) -> Iterator[None]:
+    """End a new instance that nobody waits for any more. A failed one stays, to be looked at."""
+    try:
+        with stoppable():
+            yield
+    except KeyboardInterrupt:
+        if is_new:
+            cloud.site.show("Stopped before MLflow answered; ending the instance.")
+            cloud.down()
+        raise
 
 
 def serve_production(cloud: AwsCloud, models: Path) -> str | None:

@@ -45,10 +45,10 @@ def read_settings(path: Path = FILE, *, environ: Mapping[str, str]) -> CloudSett
     """
     text = _text(path)
     values = _parse(text, path) if text.strip() else {}
-    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
     origins = dict.fromkeys(values, str(path))
-    if "region" not in values and region:
-        values["region"], origins["region"] = region, "AWS_REGION"
+    variable = next((name for name in ("AWS_REGION", "AWS_DEFAULT_REGION") if environ.get(name)), None)
+    if "region" not in values and variable:
+        values["region"], origins["region"] = environ[variable], variable
     if environment := environ.get("WMS_ENVIRONMENT"):
         values["environment"], origins["environment"] = environment, "WMS_ENVIRONMENT"
     for name in values:
@@ -57,18 +57,25 @@ def read_settings(path: Path = FILE, *, environ: Mapping[str, str]) -> CloudSett
             hint = f"did you mean {close[0]}?" if close else f"choose of: {', '.join(CloudSettings.model_fields)}."
             raise ConfigError(f"{path}, line {_line(text, name)}: there is no setting {name!r}; {hint}")
     try:
-        return CloudSettings.model_validate(values)
+        settings = CloudSettings.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
         origin = origins.get(name, str(path))
         where = f"{path}, line {_line(text, name)}" if origin == str(path) else origin
         raise ConfigError(f"{where}: {name} is {values.get(name)!r}: {first['msg']}; correct it.") from error
+    if settings.mlflow_port == settings.service_port:
+        name = "mlflow_port" if "mlflow_port" in values else "service_port"
+        raise ConfigError(
+            f"{path}, line {_line(text, name)}: MLflow and the service can't both have the port "
+            f"{settings.mlflow_port}; change {name}."
+        )
+    return settings
 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # Windows writes a mark before the text
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:

@@ -216,11 +216,11 @@ def require_terraform(environ: Mapping[str, str]) -> str:
     program = find_terraform(environ)
     command = [program, "version", "-json"]
     quiet = {**environ, "CHECKPOINT_DISABLE": "true"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=quiet, timeout=60)
     try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=quiet, timeout=60)
         version = str(json.loads(done.stdout)["terraform_version"])
         numbers = tuple(int(part) for part in version.split("-", maxsplit=1)[0].split("."))
-    except (ValueError, KeyError) as error:
+    except (OSError, subprocess.SubprocessError, ValueError, LookupError, TypeError) as error:
         raise CloudError(f"{program} doesn't say its version; install Terraform {_dotted(OLDEST)} or newer.") from error
     if numbers < OLDEST:
         raise CloudError(f"Terraform {version} is too old; install version {_dotted(OLDEST)} or newer.")

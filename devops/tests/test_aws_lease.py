@@ -1,0 +1,232 @@
+"""The lease: of two that come at once one has it, and it never stays with somebody who is gone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from aws_server import AwsServer
+
+from wms_ops.cloud.aws import lease as module
+from wms_ops.cloud.aws.lease import GRACE, SILENT, Desk, Lease
+from wms_ops.cloud.aws.objects import Shared
+from wms_ops.errors import BusyError
+
+pytest_plugins = ["aws_fixtures"]
+
+BUCKET, KEY = "wms-state", "lease/main.json"
+START = datetime(2026, 11, 25, 15, 30, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+ANA, GITHUB = "ana@laptop", "github/team/meters/123456"
+
+
+@dataclass
+class Office:
+    """Desks as different machines have them: clients of their own, one clock and one instance, or none."""
+
+    aws: AwsServer
+    now: datetime = START
+    exists: bool = True
+    told: list[str] = field(default_factory=list)
+
+    def desk(self) -> Desk:
+        return Desk(Shared(self.aws.client("s3"), BUCKET, KEY), lambda: self.exists, lambda: self.now)
+
+    def pass_(self, time_: timedelta) -> None:
+        self.now += time_
+
+
+@pytest.fixture
+def office(aws: AwsServer) -> Office:
+    aws.client("s3").create_bucket(Bucket=BUCKET)
+    return Office(aws)
+
+
+def eventually(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_of_many_that_come_at_once_one_has_it(office: Office) -> None:
+    desks = {f"holder-{number}": office.desk() for number in range(6)}
+    together = threading.Barrier(len(desks))
+
+    def take(holder: str) -> str | None:
+        together.wait(30)
+        try:
+            return desks[holder].take(holder, START + HOUR).holder
+        except BusyError:
+            return None
+
+    with ThreadPoolExecutor(len(desks)) as pool:
+        winners = [one for one in pool.map(take, desks) if one]
+    assert len(winners) == 1
+    found = office.desk().read()
+    assert found is not None and found.holder == winners[0]
+
+
+def test_its_holder_goes_on_and_nothing_of_it_is_lost(office: Office) -> None:
+    office.desk().take(ANA, START + 4 * HOUR)
+    office.desk().amend(ANA, launch_id="20261125-153000-ab12cd")
+    office.pass_(HOUR)
+    again = office.desk().take(ANA, office.now + timedelta(minutes=30))  # what `down` asks for is shorter
+    assert again == Lease(
+        holder=ANA,
+        launch_id="20261125-153000-ab12cd",
+        taken_at=START,
+        heartbeat_at=office.now,
+        until=START + 4 * HOUR,
+    )
+
+
+def test_another_is_told_who_has_it_until_when_and_what_to_run(office: Office) -> None:
+    office.desk().take(ANA, START + HOUR)
+    with pytest.raises(BusyError) as caught:
+        office.desk().take(GITHUB, START + HOUR)
+    assert str(caught.value) == (
+        "The instance is in use by ana@laptop since 15:30 UTC, until 16:30 at the latest; run this again then, or run "
+        "devops/scripts/stop-cloud.sh."
+    )
+    assert not caught.value.__cause__
+
+
+@pytest.mark.parametrize("freed", ["released", "silent and nothing runs", "over"])
+def test_another_waits_and_has_it_once_it_is_free(office: Office, freed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "POLL_S", 0.02)
+    office.desk().take(ANA, START + HOUR)
+    office.desk().amend(ANA, launch_id="one")
+    told = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(office.desk().take, GITHUB, START + HOUR, wait_s=60, show=lambda _: told.set())
+        assert told.wait(30) and not waiting.done()
+        if freed == "released":
+            office.desk().release(ANA)
+        elif freed == "over":
+            office.pass_(HOUR + GRACE + timedelta(seconds=1))
+        else:
+            office.exists = False
+            office.pass_(SILENT - timedelta(seconds=1))  # it may be about to launch one
+            with pytest.raises(BusyError):
+                office.desk().take("a third", START + HOUR)
+            office.pass_(timedelta(seconds=2))
+        found = waiting.result(30)
+    assert found.holder == GITHUB and found.taken_at == office.now
+    assert found.launch_id == ("" if freed == "released" else "one")  # whoever takes over has to end that one
+
+
+def test_a_silent_holder_keeps_it_while_its_instance_runs(office: Office) -> None:
+    office.desk().take(ANA, START + HOUR)
+    office.pass_(timedelta(minutes=50))
+    with pytest.raises(BusyError):
+        office.desk().take(GITHUB, office.now + HOUR)
+    office.pass_(timedelta(minutes=19))  # past the deadline, but the instance may be on its way out
+    with pytest.raises(BusyError):
+        office.desk().take(GITHUB, office.now + HOUR)
+    assert office.desk().is_held() and not office.desk().is_beating()
+
+
+def test_a_holder_at_work_is_never_over(office: Office) -> None:
+    """A teardown after the deadline may take long; who beats is at work."""
+    office.desk().take(ANA, START + HOUR)
+    office.exists = False
+    office.pass_(5 * HOUR)
+    office.desk().amend(ANA)
+    assert office.desk().is_held() and office.desk().is_beating()
+    with pytest.raises(BusyError):
+        office.desk().take(GITHUB, office.now + HOUR)
+
+
+def test_waiting_ends_in_time(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "POLL_S", 60.0)
+    office.desk().take(ANA, START + HOUR)
+    started = time.monotonic()
+    with pytest.raises(BusyError, match="in use by ana@laptop"):
+        office.desk().take(GITHUB, START + HOUR, wait_s=0.3, show=office.told.append)
+    assert 0.3 <= time.monotonic() - started < 30
+    assert len(office.told) == 1 and "waiting for it" in office.told[0]
+
+
+def test_force_takes_it_and_whoever_had_it_notices(office: Office) -> None:
+    office.desk().take(ANA, START + HOUR)
+    office.desk().amend(ANA, launch_id="one")
+    taken = office.desk().take(GITHUB, START + HOUR, force=True)
+    assert (taken.holder, taken.launch_id) == (GITHUB, "one")
+    with pytest.raises(BusyError, match=f"taken from {ANA}: {GITHUB} has it now; run this again"):
+        office.desk().amend(ANA, launch_id="two")
+    with pytest.raises(BusyError), office.desk().beating(ANA):
+        pytest.fail("work without the lease")
+    office.desk().release(ANA)  # lets go of nothing
+    assert office.desk().read() == taken
+
+
+def test_nobody_has_it(office: Office) -> None:
+    assert office.desk().read() is None
+    assert not office.desk().is_held() and not office.desk().is_beating()
+    with pytest.raises(BusyError, match="nobody has it now"):
+        office.desk().amend(ANA)
+    office.desk().release(ANA)
+    assert office.desk().read() is None
+
+
+def test_released_and_taken_again_it_is_a_new_one(office: Office) -> None:
+    office.desk().take(ANA, START + HOUR)
+    office.desk().amend(ANA, launch_id="one")
+    office.desk().release(ANA)
+    assert not office.desk().is_held()
+    office.pass_(timedelta(minutes=1))
+    found = office.desk().take(ANA, office.now + HOUR)
+    assert (found.launch_id, found.taken_at, found.until) == ("", office.now, office.now + HOUR)
+
+
+def test_the_heartbeat_goes_on_behind_the_work_and_ends_with_it(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BEAT_S", 0.02)
+    desk = office.desk()
+    desk.take(ANA, START + HOUR)
+    with desk.beating(ANA):
+        for _ in range(3):
+            office.pass_(timedelta(minutes=5))
+            eventually(desk.is_beating)
+        office.desk().take(GITHUB, START + HOUR, force=True)  # a lost lease doesn't break the thread
+    assert not [one for one in threading.enumerate() if one.name == "lease"]
+    found = desk.read()
+    assert found is not None and found.holder == GITHUB
+
+
+def test_the_heartbeat_ends_when_the_work_fails(office: Office) -> None:
+    desk = office.desk()
+    desk.take(ANA, START + HOUR)
+    with pytest.raises(ZeroDivisionError), desk.beating(ANA):
+        raise ZeroDivisionError
+    assert not [one for one in threading.enumerate() if one.name == "lease"]
+
+
+@pytest.mark.parametrize("content", [b"{", b"", b"[]", b'"x"', b'{"holder": 1}', b"\xff"])
+def test_a_damaged_lease_is_written_anew(office: Office, content: bytes) -> None:
+    office.aws.client("s3").put_object(Bucket=BUCKET, Key=KEY, Body=content)
+    assert office.desk().read() is None
+    assert office.desk().take(ANA, START + HOUR).holder == ANA
+    with pytest.raises(BusyError):
+        office.desk().take(GITHUB, START + HOUR)
+
+
+def test_what_was_changed_meanwhile_is_not_overwritten(office: Office) -> None:
+    shared = Shared(office.aws.client("s3"), BUCKET, "x.json")
+    assert shared.read() == (None, None)
+    first = shared.replace({"a": 1}, None)
+    assert first and shared.replace({"a": 2}, None) is None
+    second = shared.replace({"a": 3}, first)
+    assert second and shared.replace({"a": 4}, first) is None
+    assert shared.read() == ({"a": 3}, second)
+    shared.remove()
+    shared.remove()
+    assert shared.replace({"a": 5}, second) is None  # it's gone
