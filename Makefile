@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real loop install test lint repro bench-train bench-data bench-loop lock clean
+.PHONY: help demo demo-real loop install test lint repro bench-train bench-data bench-loop bench-cloud lock clean
 
 UV_VERSION := 0.13.8
 PY := .venv/bin/python
@@ -50,6 +50,9 @@ bench-data: .venv/.installed ## Measure what a push costs as the data set grows,
 
 bench-loop: .venv/.installed ## Measure the loop without training, its memory, and kill it at each step
 	PYTHONPATH=WMS/tests:devops/tests $(PY) devops/tests/bench_loop.py $(ARGS)
+
+bench-cloud: .venv/.installed ## Measure start and end of an instance at an AWS on loopback (needs terraform), or kill them
+	PYTHONPATH=WMS/tests:devops/tests $(PY) devops/tests/bench_cloud.py $(ARGS)
 
 lock: $(UV_STAMP) ## Write requirements.txt anew from requirements.in
 	$(UV) pip compile requirements.in --output-file requirements.txt --python-version 3.11 --universal \

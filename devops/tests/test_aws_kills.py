@@ -1,0 +1,56 @@
+"""The cloud at AWS, disturbed where it hurts most; `make bench-cloud ARGS=--kills` disturbs it at every step.
+
+The real Terraform with its real provider, moto as AWS; whoever tears down is another machine with the same holder.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from aws_gate import Gate
+from aws_server import AwsServer
+from aws_yard import Yard
+from cloud_kills import DESTROYING, LAUNCHING, disturbed, run
+
+pytest_plugins = ["aws_fixtures"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "at", "how"),
+    [
+        ("up", "session", "kill"),
+        ("up", LAUNCHING, "kill"),
+        ("up", LAUNCHING, "cancel"),
+        ("up", "applied", "expired"),
+        ("down", "terminated", "kill"),
+        ("down", DESTROYING, "cancel"),
+    ],
+)
+def test_whatever_stops_it_the_next_teardown_leaves_nothing(  # noqa: PLR0917
+    verb: str, at: str, how: str, aws: AwsServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    yard = Yard(aws, tmp_path)
+    with Gate(aws) as gate:
+        outcome = disturbed(yard, gate, verb, at, how)
+    with capsys.disabled():
+        print(f"\n{outcome.line}")
+    assert outcome.code is not None, "the step was never reached"
+    assert outcome.second_code == 0
+    assert outcome.after == {}
+
+
+def test_up_twice_is_one_instance_and_another_holder_has_to_wait(aws: AwsServer, tmp_path: Path) -> None:
+    yard = Yard(aws, tmp_path)
+    assert run(yard, "up", "laptop").returncode == 0
+    assert run(yard, "up", "laptop").returncode == 0
+    assert yard.left()["instances"] == 1
+    other = Yard(aws, tmp_path, more={"WMS_HOLDER": "ben@desk"})
+    for verb in ("up", "down"):
+        refused = run(other, verb, "desk")
+        assert refused.returncode == 85
+        assert "ana@laptop uses the instance since" in refused.stderr
+    assert yard.left()["instances"] == 1, "nothing is destroyed under the first one's feet"
+    assert run(yard, "down", "laptop").returncode == 0
+    assert yard.left() == {}
+    assert run(yard, "down", "laptop").returncode == 0, "a second teardown finds nothing to do"
