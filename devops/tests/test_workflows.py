@@ -57,3 +57,17 @@ def test_the_reaper_runs_by_itself_is_never_cut_off_and_needs_no_account() -> No
     guards = {"env.CONFIGURED != ''", "env.CONFIGURED == 'keys'", "vars.AWS_ROLE_ARN != ''"}
     assert {step["if"] for step in others} == guards
     assert sum("wms_ops.cloud.aws.reap" in step.get("run", "") for step in others) == 2  # with a role, or with keys
+
+
+def test_the_clouds_teardown_runs_in_every_case_and_needs_nothing_that_may_be_missing() -> None:
+    text = (ROOT / ".github" / "workflows" / "cloud.yml").read_text(encoding="utf-8")
+    workflow = yaml.safe_load(text)
+    assert workflow["concurrency"]["cancel-in-progress"] is False
+    jobs = workflow["jobs"]
+    down = jobs.pop("down")
+    assert down["if"] == "always()"
+    assert set(down["needs"]) == set(jobs), "whatever may start something is waited for"
+    assert down["permissions"]["id-token"] == "write", "its own login: the first job's session may be over"
+    assert "needs." not in text, "no output of another job is needed"
+    assert down["steps"][-1]["run"].endswith("-m wms_ops.cloud.aws down")
+    assert all("if" not in step for step in down["steps"])
