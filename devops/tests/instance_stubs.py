@@ -17,7 +17,7 @@ DNF = f'{_SHELL}echo "dnf $*"\n[[ ! -e "$WMS_PREFIX/no-dnf" ]] || {{ echo "No mi
 MAKE = f"""{_SHELL}echo "make $*, TORCH_BACKEND=$TORCH_BACKEND"
 [[ "$1" == -C && "$3" == install && "$TORCH_BACKEND" == cpu ]]
 mkdir -p "$2/.venv/bin"
-printf '#!/bin/bash\\nexport PYTHONPATH=%q\\nexec %q "$@"\\n' "$2/WMS/src:$2/devops/src" PYTHON >"$2/.venv/bin/python"
+printf '#!/bin/bash\\nexport PYTHONPATH=%q\\nexec %q "$@"\\n' "$2/WMS/src:$2/devops/src" @PYTHON@ >"$2/.venv/bin/python"
 chmod +x "$2/.venv/bin/python"
 """
 
@@ -130,7 +130,7 @@ def write_stubs(folder: Path) -> None:
     """Put all stand-ins into a folder, which is to be first on PATH."""
     folder.mkdir(parents=True)
     python = shlex.quote(sys.executable)
-    shell = {"dnf": DNF, "make": MAKE.replace("PYTHON", python), "curl": CURL}
+    shell = {"dnf": DNF, "make": MAKE.replace("@PYTHON@", python), "curl": CURL}
     shell["python3"] = f'{_SHELL}exec {python} -S "$@"\n'  # the system's own has nothing installed
     for name, source in {"aws": AWS, "shutdown": SHUTDOWN, "systemctl": SYSTEMCTL}.items():
         (folder / f"{name}.py").write_text(source, encoding="utf-8")
