@@ -7,7 +7,7 @@ import torch
 from small import config_in
 
 from wms.config import LossConfig
-from wms.losses import per_image_loss
+from wms.losses import enlarge, per_image_loss
 from wms.metrics import dice_and_iou
 from wms.training.schedule import Plateau, cosine_rate, progress_at
 
@@ -38,6 +38,30 @@ def test_loss_is_a_mean_per_image_and_weighted():
 def test_loss_survives_extreme_logits_in_half_precision():
     logits = torch.tensor([6e4, -6e4], dtype=torch.float16).reshape(1, 1, 1, 2)
     assert per_image_loss(logits, torch.ones(1, 1, 1, 2), LossConfig()).isfinite().all()
+
+
+def test_enlarged_logits_tell_where_within_a_pixel_an_edge_runs():
+    """An edge at a quarter of a pixel: on the network's grid both places look alike, enlarged they don't."""
+    unsure, sure = ((torch.tensor([[[[4.0, 4.0, b, -4.0]]]])).expand(1, 1, 4, 4) for b in (-0.5, -4.0))
+    edge = torch.tensor([1.0, 1, 1, 1, 1, 0, 0, 0]).expand(1, 1, 8, 8)  # runs at 2.5 pixels of the four
+    config = LossConfig(enlarge=2)
+    assert torch.equal(unsure > 0, sure > 0)
+    losses = [per_image_loss(enlarge(x, config), edge, config).item() for x in (unsure, sure)]
+    assert losses[0] < losses[1]
+
+
+def test_logits_are_enlarged_as_scoring_enlarges_them():
+    logits = torch.randn(2, 1, 8, 8, dtype=torch.float64).requires_grad_()
+    assert torch.equal(enlarge(logits, LossConfig()), logits.float())
+    wanted = torch.nn.functional.interpolate(logits.float(), size=(24, 24), mode="bilinear", align_corners=False)
+    assert torch.allclose(enlarge(logits, LossConfig(enlarge=3)), wanted)
+    target = torch.randint(0, 2, (2, 1, 16, 16)).double()
+    double = LossConfig(enlarge=2)
+    (gradient,) = torch.autograd.grad(per_image_loss(enlarge(logits, double), target, double).sum(), logits)
+    nudge = torch.zeros_like(logits)
+    nudge[0, 0, 3, 4] = 0.05
+    ahead, behind = (per_image_loss(enlarge(logits + s * nudge, double), target, double).sum() for s in (1, -1))
+    assert ((ahead - behind) / 0.1).item() == pytest.approx(gradient[0, 0, 3, 4].item(), rel=0.01, abs=1e-4)
 
 
 def test_cosine_counts_compute_not_steps(tmp_path):

@@ -204,7 +204,8 @@ def _without_unhashed(section: BaseModel) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for name, field in type(section).model_fields.items():
         extra = field.json_schema_extra
-        if isinstance(extra, Mapping) and extra.get("hash") is False:
+        rule = extra.get("hash") if isinstance(extra, Mapping) else None
+        if rule is False or (rule == "changed" and getattr(section, name) == field.default):
             continue
         kept[name] = _plain(getattr(section, name))
     return kept
