@@ -69,9 +69,25 @@ def test_cosine_counts_compute_not_steps(tmp_path):
     # Two epochs at 32 pixels and one at 48: 1024, 1024 and 2304 of 4352.
     assert progress_at(config, 3, 0.0) == pytest.approx(2048 / 4352)
     assert progress_at(config, 3, 1.0) == pytest.approx(1.0)
-    assert cosine_rate(config, 0.05) == pytest.approx(0.005)
-    assert cosine_rate(config, 0.1) == pytest.approx(0.01)
-    assert cosine_rate(config, 1.0) == pytest.approx(1e-4)
+    assert cosine_rate(config, 1, 0.05 * 4352 / 1024) == pytest.approx(0.005)
+    assert cosine_rate(config, 1, 0.1 * 4352 / 1024) == pytest.approx(0.01)
+    assert cosine_rate(config, 3, 1.0) == pytest.approx(1e-4)
+
+
+def test_a_longer_recipe_does_what_the_shorter_does_and_begins_anew(tmp_path):
+    short = [{"size": 32, "epochs": 2}, {"size": 48, "epochs": 2}]
+    more = [{"size": 64, "epochs": 1, "restart": 0.25}, {"size": 48, "epochs": 1}]
+    one, two = (config_in(tmp_path, schedule={"warmup": 0.1}, training={"stages": s}) for s in (short, [*short, *more]))
+    for epoch in range(1, 5):
+        for share in (0.0, 0.3, 1.0):
+            assert cosine_rate(one, epoch, share) == cosine_rate(two, epoch, share)
+    assert cosine_rate(two, 4, 1.0) == pytest.approx(0, abs=1e-9)
+    work = 64**2 + 48**2
+    assert cosine_rate(two, 5, 0.0) == 0
+    assert cosine_rate(two, 5, 0.1 * work / 64**2) == pytest.approx(0.0025)
+    assert cosine_rate(two, 6, 0.0) == pytest.approx(0.0025 * (1 + math.cos(math.pi * (64**2 / work - 0.1) / 0.9)) / 2)
+    assert cosine_rate(two, 6, 1.0) == pytest.approx(0, abs=1e-9)
+    assert progress_at(two, 6, 1.0) == pytest.approx(1.0)
 
 
 def test_plateau_matches_pytorch(tmp_path):

@@ -159,6 +159,13 @@ class ResolutionStage(Section):
 
     size: int = Field(ge=STRIDE, le=4096, description="Side of the square input, pixels.")
     epochs: int = Field(ge=1)
+    restart: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        json_schema_extra=HASHED_IF_CHANGED,
+        description="A new cosine begins here, from this share of the learning rate; 0 goes on with the old one.",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -89,7 +89,10 @@ def _geometry(
 def _turn(picture: Tensor, angle: float, shift: list[float], scale: float) -> Tensor:
     """Turn (degrees), move (shares of a side) and shrink (C, S, S) about its centre."""
     pixels = [float(picture.shape[-1] * share) for share in shift]
-    return functional.affine(picture, angle, pixels, scale, [0.0, 0.0], interpolation=InterpolationMode.BILINEAR)
+    turned: Tensor = functional.affine(
+        picture, angle, pixels, scale, [0.0, 0.0], interpolation=InterpolationMode.BILINEAR
+    )
+    return turned
 
 
 def _colour(pixels: Tensor, config: AugmentationConfig, rng: np.random.Generator) -> Tensor:

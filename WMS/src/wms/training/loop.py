@@ -188,7 +188,7 @@ class Trainer:
     def _rate(self, epoch: int, share: float) -> float:
         if self.config.schedule.kind == "plateau":
             return self.plateau.rate
-        return cosine_rate(self.config, progress_at(self.config, epoch, share))
+        return cosine_rate(self.config, epoch, share)
 
     def _finish_epoch(self) -> None:
         config, at = self.config, self.at
