@@ -152,6 +152,8 @@ def test_the_hash_is_independent_of_key_order_and_of_the_way_through_a_file(tmp_
         {"tracking": {"experiment": "other"}},
         {"gate": {"mode": "off", "min_confidence": 0.95, "slices": ["coverage"]}},
         {"data": {"cache_size": 512}},
+        {"loss": {"enlarge": 1}},
+        {"training": {"stages": [{"size": 128, "epochs": 2}, {"size": 256, "epochs": 1, "restart": 0}]}},
     ],
 )
 def test_the_hash_leaves_out_where_how_fast_and_what_comes_after(sections: dict[str, Any]) -> None:
@@ -168,6 +170,8 @@ def test_the_hash_leaves_out_where_how_fast_and_what_comes_after(sections: dict[
         {"augmentation": {"horizontal_flip": 0.5}},
         {"augmentation": {"zoom": [0.9, 1.1]}},
         {"loss": {"dice": 2.0}},
+        {"loss": {"enlarge": 2}},
+        {"training": {"stages": [{"size": 128, "epochs": 2}, {"size": 256, "epochs": 1, "restart": 0.5}]}},
         {"optimiser": {"learning_rate": 0.001}},
         {"optimiser": {"name": "adam"}},
         {"schedule": {"warmup": 0.1}},

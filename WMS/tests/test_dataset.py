@@ -82,6 +82,25 @@ def test_image_and_mask_move_together(epoch):
     assert (moved.mean(0) - mask[0]).abs().max() < 0.02
 
 
+@pytest.mark.parametrize("epoch", range(12))
+def test_a_larger_mask_shows_the_same_place(epoch):
+    """Shrunk to the image's size it is the mask that comes without enlarging, but for the edges' rounding."""
+    image = torch.zeros(3, 128, 128, dtype=torch.uint8)
+    image[:, 40:70, 30:100] = 255
+    moved, small = augment(image, image[:1], 64, STRONG, generator_for(0, epoch, SHA))
+    again, large = augment(image, image[:1], 64, STRONG, generator_for(0, epoch, SHA), mask_size=128)
+    assert torch.equal(moved, again)
+    assert large.shape == (1, 128, 128)
+    shrunk = torch.nn.functional.avg_pool2d(large, 2)
+    assert (shrunk - small).abs().mean() < 0.01
+
+    def centre(mask):
+        rows = torch.arange(64.0)
+        return torch.stack([(mask.sum(2) * rows).sum(), (mask.sum(1) * rows).sum()]) / mask.sum()
+
+    assert torch.allclose(centre(shrunk), centre(small), atol=0.1)
+
+
 def test_augmented_values_stay_in_range():
     image = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
     for epoch in range(20):

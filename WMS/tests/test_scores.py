@@ -7,7 +7,7 @@ import torch
 from small import config_in
 
 from wms.config import LossConfig
-from wms.losses import per_image_loss
+from wms.losses import enlarge, per_image_loss
 from wms.metrics import dice_and_iou
 from wms.training.schedule import Plateau, cosine_rate, progress_at
 
@@ -40,14 +40,54 @@ def test_loss_survives_extreme_logits_in_half_precision():
     assert per_image_loss(logits, torch.ones(1, 1, 1, 2), LossConfig()).isfinite().all()
 
 
+def test_enlarged_logits_tell_where_within_a_pixel_an_edge_runs():
+    """An edge at a quarter of a pixel: on the network's grid both places look alike, enlarged they don't."""
+    unsure, sure = ((torch.tensor([[[[4.0, 4.0, b, -4.0]]]])).expand(1, 1, 4, 4) for b in (-0.5, -4.0))
+    edge = torch.tensor([1.0, 1, 1, 1, 1, 0, 0, 0]).expand(1, 1, 8, 8)  # runs at 2.5 pixels of the four
+    config = LossConfig(enlarge=2)
+    assert torch.equal(unsure > 0, sure > 0)
+    losses = [per_image_loss(enlarge(x, config), edge, config).item() for x in (unsure, sure)]
+    assert losses[0] < losses[1]
+
+
+def test_logits_are_enlarged_as_scoring_enlarges_them():
+    logits = torch.randn(2, 1, 8, 8, dtype=torch.float64).requires_grad_()
+    assert torch.equal(enlarge(logits, LossConfig()), logits.float())
+    wanted = torch.nn.functional.interpolate(logits.float(), size=(24, 24), mode="bilinear", align_corners=False)
+    assert torch.allclose(enlarge(logits, LossConfig(enlarge=3)), wanted)
+    target = torch.randint(0, 2, (2, 1, 16, 16)).double()
+    double = LossConfig(enlarge=2)
+    (gradient,) = torch.autograd.grad(per_image_loss(enlarge(logits, double), target, double).sum(), logits)
+    nudge = torch.zeros_like(logits)
+    nudge[0, 0, 3, 4] = 0.05
+    ahead, behind = (per_image_loss(enlarge(logits + s * nudge, double), target, double).sum() for s in (1, -1))
+    assert ((ahead - behind) / 0.1).item() == pytest.approx(gradient[0, 0, 3, 4].item(), rel=0.01, abs=1e-4)
+
+
 def test_cosine_counts_compute_not_steps(tmp_path):
     config = config_in(tmp_path, schedule={"warmup": 0.1, "minimum": 1e-4})
     # Two epochs at 32 pixels and one at 48: 1024, 1024 and 2304 of 4352.
     assert progress_at(config, 3, 0.0) == pytest.approx(2048 / 4352)
     assert progress_at(config, 3, 1.0) == pytest.approx(1.0)
-    assert cosine_rate(config, 0.05) == pytest.approx(0.005)
-    assert cosine_rate(config, 0.1) == pytest.approx(0.01)
-    assert cosine_rate(config, 1.0) == pytest.approx(1e-4)
+    assert cosine_rate(config, 1, 0.05 * 4352 / 1024) == pytest.approx(0.005)
+    assert cosine_rate(config, 1, 0.1 * 4352 / 1024) == pytest.approx(0.01)
+    assert cosine_rate(config, 3, 1.0) == pytest.approx(1e-4)
+
+
+def test_a_longer_recipe_does_what_the_shorter_does_and_begins_anew(tmp_path):
+    short = [{"size": 32, "epochs": 2}, {"size": 48, "epochs": 2}]
+    more = [{"size": 64, "epochs": 1, "restart": 0.25}, {"size": 48, "epochs": 1}]
+    one, two = (config_in(tmp_path, schedule={"warmup": 0.1}, training={"stages": s}) for s in (short, [*short, *more]))
+    for epoch in range(1, 5):
+        for share in (0.0, 0.3, 1.0):
+            assert cosine_rate(one, epoch, share) == cosine_rate(two, epoch, share)
+    assert cosine_rate(two, 4, 1.0) == pytest.approx(0, abs=1e-9)
+    work = 64**2 + 48**2
+    assert cosine_rate(two, 5, 0.0) == 0
+    assert cosine_rate(two, 5, 0.1 * work / 64**2) == pytest.approx(0.0025)
+    assert cosine_rate(two, 6, 0.0) == pytest.approx(0.0025 * (1 + math.cos(math.pi * (64**2 / work - 0.1) / 0.9)) / 2)
+    assert cosine_rate(two, 6, 1.0) == pytest.approx(0, abs=1e-9)
+    assert progress_at(two, 6, 1.0) == pytest.approx(1.0)
 
 
 def test_plateau_matches_pytorch(tmp_path):

@@ -17,6 +17,7 @@ EVERY_STEP = {"checkpoint_seconds": 0, "keep_every": 2}
 AVERAGED = {
     "training": {"ema_decay": 0.9, **EVERY_STEP},
     "schedule": {"warmup": 0.1},
+    "loss": {"enlarge": 2},
     "evaluation": {"mirror": True},
 }
 PLATEAU = {

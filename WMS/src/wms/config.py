@@ -83,6 +83,10 @@ class RunConfig(Section):
             raise ValueError("batch_size 1 at 16 pixels leaves batch normalisation a single value to average")
         if self.schedule.kind == "plateau" and self.schedule.warmup:
             raise ValueError("schedule.warmup belongs to kind cosine; remove it or change schedule.kind")
+        if self.training.stages[0].restart:
+            raise ValueError("the first stage begins the schedule, so it can't restart it; remove its restart")
+        if self.schedule.kind == "plateau" and any(stage.restart for stage in self.training.stages):
+            raise ValueError("a stage's restart belongs to kind cosine; remove it or change schedule.kind")
         if self.schedule.minimum > self.optimiser.learning_rate:
             raise ValueError("schedule.minimum is larger than optimiser.learning_rate")
         largest = max(stage.size for stage in self.training.stages)
@@ -204,7 +208,8 @@ def _without_unhashed(section: BaseModel) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for name, field in type(section).model_fields.items():
         extra = field.json_schema_extra
-        if isinstance(extra, Mapping) and extra.get("hash") is False:
+        rule = extra.get("hash") if isinstance(extra, Mapping) else None
+        if rule is False or (rule == "changed" and getattr(section, name) == field.default):
             continue
         kept[name] = _plain(getattr(section, name))
     return kept

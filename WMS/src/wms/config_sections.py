@@ -16,6 +16,8 @@ Width = Annotated[int, Field(ge=1, le=4096)]
 Probability = Field(ge=0.0, le=1.0)
 # Fields that say where or how fast, never what: they stay out of the hash.
 UNHASHED: JsonDict = {"hash": False}
+# Decisions that came later: they enter the hash once a recipe takes them, so that older recipes keep theirs.
+HASHED_IF_CHANGED: JsonDict = {"hash": "changed"}
 
 
 class Section(BaseModel):
@@ -118,6 +120,13 @@ class LossConfig(Section):
 
     bce: float = Field(default=1.0, ge=0)
     dice: float = Field(default=1.0, ge=0)
+    enlarge: int = Field(
+        default=1,
+        ge=1,
+        le=4,
+        json_schema_extra=HASHED_IF_CHANGED,
+        description="Logits are enlarged this many times and compared with a mask of that size, for finer edges.",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -150,6 +159,13 @@ class ResolutionStage(Section):
 
     size: int = Field(ge=STRIDE, le=4096, description="Side of the square input, pixels.")
     epochs: int = Field(ge=1)
+    restart: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        json_schema_extra=HASHED_IF_CHANGED,
+        description="A new cosine begins here, from this share of the learning rate; 0 goes on with the old one.",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:

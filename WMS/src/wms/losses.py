@@ -26,3 +26,15 @@ def per_image_loss(logits: Tensor, target: Tensor, config: LossConfig) -> Tensor
         total = probability.sum(dim=(1, 2, 3)) + target.sum(dim=(1, 2, 3))
         loss = loss + config.dice * (1 - (2 * overlap + 1) / (total + 1))
     return loss
+
+
+def enlarge(logits: Tensor, config: LossConfig) -> Tensor:
+    """Logits as the loss sees them: (N, 1, H, W) -> (N, 1, kH, kW) float32, k = config.enlarge, bilinear.
+
+    Scoring and serving enlarge logits in the same way. A loss on the network's own grid teaches nothing of where
+    within a pixel an edge runs, which is what a coarse grid loses; this does, at the price of one channel.
+    """
+    logits = logits.float()
+    if config.enlarge == 1:
+        return logits
+    return functional.interpolate(logits, scale_factor=config.enlarge, mode="bilinear", align_corners=False)

@@ -24,13 +24,20 @@ def generator_for(seed: int, epoch: int, image_sha256: str) -> np.random.Generat
 
 
 def augment(
-    image: Tensor, mask: Tensor, size: int, config: AugmentationConfig, rng: np.random.Generator
+    image: Tensor,
+    mask: Tensor,
+    size: int,
+    config: AugmentationConfig,
+    rng: np.random.Generator,
+    *,
+    mask_size: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Change one pair: (3, S, S) and (1, S, S) uint8 -> (3, size, size) and (1, size, size) float32 in 0..1.
+    """Change one pair: (3, S, S) and (1, S, S) uint8 -> (3, size, size) and (1, m, m) float32 in 0..1.
 
-    Geometry is drawn once and applied to both; colour, noise and blur touch the image alone.
+    m is `mask_size`, else `size`. Geometry is drawn once and applied to both; colour, noise and blur touch the
+    image alone.
     """
-    image, mask = _geometry(image, mask, size, config, rng)
+    image, mask = _geometry(image, mask, (size, mask_size or size), config, rng)
     pixels = image.float() / 255
     if rng.random() < config.colour:
         pixels = _colour(pixels, config, rng)
@@ -51,8 +58,9 @@ def plain(image: Tensor, mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def _geometry(
-    image: Tensor, mask: Tensor, size: int, config: AugmentationConfig, rng: np.random.Generator
+    image: Tensor, mask: Tensor, sizes: tuple[int, int], config: AugmentationConfig, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
+    """Both at the sizes wanted of them; lengths are shares of a side, so the two agree at any size."""
     side = image.shape[-1]
     zoom = math.exp(rng.uniform(math.log(config.zoom[0]), math.log(config.zoom[1])))
     stretch = math.exp(rng.uniform(-config.aspect, config.aspect) / 2)
@@ -61,7 +69,10 @@ def _geometry(
     height = min(side, round(side / max(zoom, 1.0) / stretch))
     top, left = int(rng.integers(0, side - height + 1)), int(rng.integers(0, side - width + 1))
     window = (top, left, height, width)
-    image, mask = (functional.resized_crop(x, *window, [size, size], antialias=True) for x in (image, mask))
+    image, mask = (
+        functional.resized_crop(x, *window, [size, size], antialias=True)
+        for x, size in zip((image, mask), sizes, strict=True)
+    )
     if rng.random() < config.horizontal_flip:
         image, mask = image.flip(-1), mask.flip(-1)
     if rng.random() < config.vertical_flip:
@@ -69,13 +80,19 @@ def _geometry(
     if rng.random() < config.transpose:
         image, mask = image.transpose(-1, -2), mask.transpose(-1, -2)
     angle = rng.uniform(-config.rotation_degrees, config.rotation_degrees)
-    shift = [float(size * rng.uniform(-config.shift, config.shift)) for _ in range(2)]
+    shift = [rng.uniform(-config.shift, config.shift) for _ in range(2)]
     if rng.random() < config.rotation:
-        image, mask = (
-            functional.affine(x, angle, shift, min(zoom, 1.0), [0.0, 0.0], interpolation=InterpolationMode.BILINEAR)
-            for x in (image, mask)
-        )
+        image, mask = (_turn(x, angle, shift, min(zoom, 1.0)) for x in (image, mask))
     return image, mask
+
+
+def _turn(picture: Tensor, angle: float, shift: list[float], scale: float) -> Tensor:
+    """Turn (degrees), move (shares of a side) and shrink (C, S, S) about its centre."""
+    pixels = [float(picture.shape[-1] * share) for share in shift]
+    turned: Tensor = functional.affine(
+        picture, angle, pixels, scale, [0.0, 0.0], interpolation=InterpolationMode.BILINEAR
+    )
+    return turned
 
 
 def _colour(pixels: Tensor, config: AugmentationConfig, rng: np.random.Generator) -> Tensor:

@@ -29,7 +29,8 @@ class Sample:
 class MeterDataset(Dataset[tuple[Tensor, Tensor]]):
     """Pairs as tensors: image (3, size, size) and mask (1, size, size), float32 in 0..1.
 
-    With `epoch` the images are augmented for it; without, they are prepared exactly as for prediction.
+    With `epoch` the images are augmented for it, and the mask is as large as the loss wants it (loss.enlarge);
+    without, they are prepared exactly as for prediction.
     """
 
     def __init__(self, samples: Sequence[Sample], config: RunConfig, *, size: int, epoch: int | None) -> None:
@@ -47,7 +48,9 @@ class MeterDataset(Dataset[tuple[Tensor, Tensor]]):
         sample = self.samples[index]
         rng = generator_for(self.config.seed, self.epoch, sample.image_sha256)
         image, mask = self._load(index, self.config.data.cache_size)
-        return augment(image, mask, self.size, self.config.augmentation, rng)
+        return augment(
+            image, mask, self.size, self.config.augmentation, rng, mask_size=self.size * self.config.loss.enlarge
+        )
 
     def _load(self, index: int, size: int) -> tuple[Tensor, Tensor]:
         sample = self.samples[index]

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from wms.config import RunConfig
 from wms.data.dataset import EpochBatches, MeterDataset, Sample
 from wms.errors import DivergedError
-from wms.losses import per_image_loss
+from wms.losses import enlarge, per_image_loss
 from wms.metrics import dice_and_iou
 from wms.model import UNet
 from wms.training.checkpoint import CheckpointStore
@@ -147,6 +147,7 @@ class Trainer:
             group["lr"] = rate
         with torch.autocast(processes.device.type, self.precision, enabled=self.precision != torch.float32):
             logits = self.wrapped(image)
+        logits = enlarge(logits, config.loss)
         losses = per_image_loss(logits, mask, config.loss)
         # DDP averages gradients over processes; this makes the average the mean over the global batch.
         self.scaler.scale(losses.sum() * (processes.world / count)).backward()  # type: ignore[no-untyped-call]
@@ -187,7 +188,7 @@ class Trainer:
     def _rate(self, epoch: int, share: float) -> float:
         if self.config.schedule.kind == "plateau":
             return self.plateau.rate
-        return cosine_rate(self.config, progress_at(self.config, epoch, share))
+        return cosine_rate(self.config, epoch, share)
 
     def _finish_epoch(self) -> None:
         config, at = self.config, self.at

@@ -1,4 +1,4 @@
-"""The learning rate: cosine over the whole compute, or halved on a plateau."""
+"""The learning rate: cosines over the compute, or halved on a plateau."""
 
 from __future__ import annotations
 
@@ -8,24 +8,39 @@ from dataclasses import dataclass
 from wms.config import RunConfig
 
 
-def cosine_rate(config: RunConfig, progress: float) -> float:
-    """Learning rate at `progress` (0..1) of the run's whole compute.
+def cosine_rate(config: RunConfig, epoch: int, share: float) -> float:
+    """Learning rate when `share` of `epoch` (1-based) is done.
 
-    Linear warm-up, then half a cosine down to the minimum: Loshchilov and Hutter, "SGDR" (2017), no restarts.
-    Compute, not steps: an image at twice the size counts four times, so that a low resolution, whose steps are
-    many and cheap, doesn't use the schedule up.
+    Linear warm-up, then half a cosine down to the minimum over the whole compute: Loshchilov and Hutter, "SGDR"
+    (2017). A stage with `restart` begins a new cosine, so that a longer recipe can do what a shorter one does and
+    then go on. Compute, not steps: an image at twice the size counts four times, so that a low resolution, whose
+    steps are many and cheap, doesn't use the schedule up.
     """
     schedule, peak = config.schedule, config.optimiser.learning_rate
+    first, last = 1, 0
+    for stage in config.training.stages:
+        if stage.restart:
+            if last >= epoch:
+                break
+            first, peak = last + 1, stage.restart * config.optimiser.learning_rate
+        last += stage.epochs
+    progress = _progress(config, epoch, share, first, last)
     if progress < schedule.warmup:
         return peak * progress / schedule.warmup
-    share = (progress - schedule.warmup) / (1 - schedule.warmup)
-    return schedule.minimum + (peak - schedule.minimum) * (1 + math.cos(math.pi * min(share, 1.0))) / 2
+    done = (progress - schedule.warmup) / (1 - schedule.warmup)
+    return schedule.minimum + (peak - schedule.minimum) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
 
 
 def progress_at(config: RunConfig, epoch: int, share: float) -> float:
     """Share of the run's compute that is done when `share` of `epoch` (1-based) is done."""
-    work = [stage.size**2 for stage in config.training.stages for _ in range(stage.epochs)]
-    return (sum(work[: epoch - 1]) + share * work[epoch - 1]) / sum(work)
+    return _progress(config, epoch, share, 1, config.training.epochs)
+
+
+def _progress(config: RunConfig, epoch: int, share: float, first: int, last: int) -> float:
+    """The same for the epochs from `first` to `last` alone."""
+    work = [stage.size**2 for stage in config.training.stages for _ in range(stage.epochs)][first - 1 : last]
+    done = epoch - first
+    return (sum(work[:done]) + share * work[done]) / sum(work)
 
 
 @dataclass
