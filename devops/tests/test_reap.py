@@ -24,7 +24,10 @@ from wms_ops.cloud.aws.lease import Desk
 from wms_ops.cloud.aws.locks import Lock, break_stale_lock, is_stale, locked_states
 from wms_ops.cloud.aws.names import Names
 from wms_ops.cloud.aws.objects import Shared
-from wms_ops.cloud.aws.reap import main, orphans, overdue, reap
+from wms_ops.cloud.aws.reap import Overdue, main, note_ends, orphans, overdue, reap
+from wms_ops.cost.prices import Choice
+from wms_ops.cost.session_store import S3SessionStore
+from wms_ops.cost.sessions import EndedBy, Purpose, begin
 from wms_ops.errors import CloudError, CredentialsExpiredError
 
 pytest_plugins = ["aws_fixtures"]
@@ -333,3 +336,21 @@ def test_terraforms_own_lock(aws: AwsServer, tmp_path: Path, capsys: pytest.Capt
     assert lock.operation == "OperationTypeApply"
     assert "@" in lock.who
     assert locks(aws) == []
+
+
+def test_the_bill_has_the_end_of_what_was_reaped(aws: AwsServer) -> None:
+    aws.client("s3").create_bucket(Bucket="wms-state")
+    store = S3SessionStore(aws.client("s3"), "wms-state")
+    begun = datetime(2026, 11, 25, 15, tzinfo=UTC)
+    session = begin(Choice(), launch_id="20261125-150000-ab12cd", environment="main", now=begun, purpose=Purpose.MANUAL)
+    store.create(session)
+    there = [
+        Overdue(Thing(ThingKind.INSTANCE, "i-1", "main", launch_id=session.launch_id), "late"),
+        Overdue(Thing(ThingKind.INSTANCE, "i-2", "main", launch_id="20261125-160000-nobody"), "late"),
+        Overdue(Thing(ThingKind.VPC, "vpc-1", "main", launch_id=session.launch_id), "late"),
+    ]
+    now = begun + timedelta(hours=3)
+    note_ends(store, there, now)
+    found = store.read("main", session.launch_id)
+    assert found is not None
+    assert (found.ended_at, found.ended_by) == (now, EndedBy.REAPER)

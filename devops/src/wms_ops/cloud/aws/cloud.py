@@ -112,7 +112,9 @@ class AwsCloud:
 
         Raises CloudError where nothing is up, or the instance doesn't answer any more.
         """
-        return self._open_mailbox().run(command, folder=folder, log=log, environ=dict(environ or {}), show=show)
+        # There MLflow is the host's own; where the data set lies only this side knows.
+        given = {URL_VARIABLE: self.site.names.dvc_url, **(environ or {})}
+        return self._open_mailbox().run(command, folder=folder, log=log, environ=given, show=show)
 
     def deploy(self, release: Release) -> str:
         """Serve this release once it's healthy; returns its address. Raises CloudError, and the old one is kept."""

@@ -25,6 +25,8 @@ from wms_ops.cloud.aws.locks import break_stale_lock, locked_states
 from wms_ops.cloud.aws.names import ENVIRONMENT, Names
 from wms_ops.cloud.aws.objects import Shared
 from wms_ops.cloud.aws.sweep import Clients, await_absence, sweep
+from wms_ops.cost.session_store import S3SessionStore, SessionStore
+from wms_ops.cost.sessions import EndedBy
 from wms_ops.errors import CloudError
 from wms_ops.github.outputs import add_summary
 
@@ -123,11 +125,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     show: Callable[[str], None] = lambda text: print(text, flush=True)  # noqa: E731
     gone = reap(aws, environment=environment, is_held=is_held, show=show, dry_run=arguments.dry_run)
     bucket = names(environment or "all").state_bucket
+    if not arguments.dry_run:
+        note_ends(S3SessionStore(aws.s3, bucket), gone, datetime.now(UTC))
     for owner, key in locked_states(aws.s3, bucket):
         if environment in (None, owner):
             break_stale_lock(aws.s3, bucket, key, is_held=is_held(owner), show=show, dry_run=arguments.dry_run)
     _report(gone, region, arguments.dry_run)
     return 0
+
+
+def note_ends(store: SessionStore, gone: Iterable[Overdue], now: datetime) -> None:
+    """Put the end of each instance that was reaped into the bill; one that nobody began is not in it."""
+    for thing in (one.thing for one in gone):
+        if thing.kind is ThingKind.INSTANCE and thing.launch_id:
+            store.change(thing.environment, thing.launch_id, lambda one: one.ended(now, EndedBy.REAPER))
 
 
 def _parser() -> argparse.ArgumentParser:
