@@ -71,7 +71,6 @@ def test_the_teardown_job_runs_in_every_case_and_needs_nothing_but_names() -> No
     assert down["if"] == "always()"
     assert starting and starting == set(down["needs"]) == set(jobs) - {"down"}
     assert "needs." not in text and "outputs" not in text, "a cancel leaves no outputs"
-    assert all("env" not in job and "secrets." not in str(job.get("env")) for job in jobs.values())
     assert "secrets.AWS_SECRET" not in str(workflow["env"]), "keys are for the step that needs them"
     for job in jobs.values():  # each has a login of its own, since a session lasts an hour
         assert job["permissions"] == {"contents": "read", "id-token": "write"}
