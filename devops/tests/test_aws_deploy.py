@@ -1,0 +1,98 @@
+"""From deploy to stop with everything but AWS itself: Terraform, user data, bootstrap, agent, MLflow, the service.
+
+moto plays AWS, and a hypervisor boots what runs there on loopback; a minute of an instance's timers takes a second.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from aws_server import AwsServer
+from aws_yard import Yard
+from cloud_shop import Models
+from instance_shop import Hypervisor
+from servers import free_port
+
+from wms_ops.cloud.aws import show
+from wms_ops.cloud.aws.cloud import AwsCloud
+from wms_ops.cloud.aws.deploy import deploy
+from wms_ops.cloud.aws.reap import reap
+from wms_ops.cloud.aws.teardown import take_down
+from wms_ops.cloud.loopback import ask
+from wms_ops.cloud.protocol import CloudState
+from wms_ops.cost.sessions import EndedBy
+
+pytest_plugins = ["aws_fixtures"]
+
+
+@pytest.fixture
+def hypervisor(aws: AwsServer, tmp_path: Path) -> Iterator[Hypervisor]:
+    with Hypervisor(aws, tmp_path / "machines", seconds_per_minute=1) as machines:
+        yield machines
+
+
+def cloud_of(yard: Yard, minutes: int) -> AwsCloud:
+    cloud = yard.cloud(WMS_INSTANCE_ADDRESS="127.0.0.1", WMS_BUDGET_USD="20")
+    ports = {"mlflow_port": free_port(), "service_port": free_port()}
+    site = replace(cloud.site, settings=cloud.site.settings.model_copy(update=ports))
+    return replace(cloud, site=site, lifetime=timedelta(minutes=minutes))
+
+
+def test_deploy_use_and_stop(aws: AwsServer, hypervisor: Hypervisor, tmp_path: Path) -> None:
+    yard = Yard(aws, tmp_path / "yard")
+    made = Models.make(tmp_path / "made")
+    models = tmp_path / "models"
+    shutil.copytree(made.two.model, models)
+    shutil.copytree(made.two.ledger, models, dirs_exist_ok=True)
+    cloud = cloud_of(yard, minutes=600)
+
+    assert deploy(cloud, models, is_sure=True) == 0
+    said = "\n".join(yard.said)
+    assert "costs about 0.09" in said and "an hour" in said
+    hypervisor.wait(lambda: "MLflow: done" in show.status_text(cloud), "the report of the start")
+    assert f"Service:  http://127.0.0.1:{cloud.site.settings.service_port}/" in said
+    assert cloud.status() is CloudState.RUNNING
+    endpoints = cloud.endpoints()
+    assert endpoints is not None and endpoints.service is not None
+    assert str(ask(f"{endpoints.service}/version")[1]["version"]) == str(made.two.version)
+    password = cloud.environ()["MLFLOW_TRACKING_PASSWORD"]
+    assert password not in said and password not in show.status_text(cloud)
+
+    heard: list[str] = []
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    script = "import os, pathlib; pathlib.Path('made').write_text('there'); print(os.environ['WORD'])"
+    command = [sys.executable, "-c", script]
+    done = cloud.run(command, folder=workspace, log=tmp_path / "log", environ={"WORD": "hello"}, show=heard.append)
+    assert (done, heard, (workspace / "made").read_text()) == (0, ["hello"], "there")
+
+    take_down(cloud.site, force=True)
+    assert yard.left() == {}
+    assert cloud.status() is CloudState.ABSENT
+    (session,) = cloud.sessions()
+    assert session.launched_at is not None and session.ended_by is EndedBy.DOWN
+    backups = aws.client("s3").list_objects_v2(Bucket=cloud.site.names.mlflow_bucket, Prefix="backup/main/")
+    assert backups["KeyCount"] >= 2, "the last backup was made before the end"
+
+
+def test_where_nobody_comes_the_machine_ends_itself_and_the_reaper_takes_the_rest(
+    aws: AwsServer, hypervisor: Hypervisor, tmp_path: Path
+) -> None:
+    yard = Yard(aws, tmp_path / "yard")
+    cloud = cloud_of(yard, minutes=45)  # of a second each: long enough for the launch
+    cloud.up()
+    hypervisor.wait(lambda: "instances" not in yard.left(), "the end of the instance at its deadline")
+    assert not {"volumes", "addresses"} & set(yard.left()), "nothing that costs is left"
+    site = cloud.site
+    later = site.now() + timedelta(hours=2)
+    reap(site.aws, environment=None, is_held=lambda _: False, show=yard.said.append, now=later)
+    assert yard.left() == {}
+    take_down(site)
+    (session,) = cloud.sessions()
+    assert session.ended_by is not None
