@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aws_server import AwsServer
-from aws_yard import Yard
+from aws_yard import CALLER, Yard
 from cloud_shop import Models
 from instance_shop import Hypervisor
 from servers import free_port
@@ -44,6 +45,10 @@ def cloud_of(yard: Yard, minutes: int) -> AwsCloud:
     return replace(cloud, site=site, lifetime=timedelta(minutes=minutes))
 
 
+def _rules_in(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    return [rule for group in answer["SecurityGroups"] for rule in group["IpPermissions"]]
+
+
 def test_deploy_use_and_stop(aws: AwsServer, hypervisor: Hypervisor, tmp_path: Path) -> None:
     yard = Yard(aws, tmp_path / "yard")
     made = Models.make(tmp_path / "made")
@@ -61,6 +66,11 @@ def test_deploy_use_and_stop(aws: AwsServer, hypervisor: Hypervisor, tmp_path: P
     endpoints = cloud.endpoints()
     assert endpoints is not None and endpoints.service is not None
     assert str(ask(f"{endpoints.service}/version")[1]["version"]) == str(made.two.version)
+    opened = aws.client("ec2").describe_security_groups(Filters=[{"Name": "tag:wms:environment", "Values": ["main"]}])
+    rules = {(rule["FromPort"], *[one["CidrIp"] for one in rule["IpRanges"]]) for rule in _rules_in(opened)}
+    assert rules == {(port, f"{CALLER}/32") for port in cloud.site.ports}
+    assert cloud.revoke(cloud.site.visitor) == 2
+    assert cloud.allow(cloud.site.visitor) == CALLER
     password = cloud.environ()["MLFLOW_TRACKING_PASSWORD"]
     assert password not in said and password not in show.status_text(cloud)
 

@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
+from wms_ops.cloud.aws.names import holder_of
+
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+ACTIONS = sorted((ROOT / ".github" / "actions").glob("*/action.yml"))
 PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}")
+STARTS = ("wms_ops.cloud.aws up", "wms_ops.cloud.aws deploy")
 
 
 def steps(workflow: dict[str, Any]) -> list[dict[str, Any]]:
@@ -33,12 +37,56 @@ def test_a_workflow_is_thin_and_has_few_rights(path: Path) -> None:
         assert "permissions" in job
         assert job["timeout-minutes"] <= 360
     for step in steps(workflow):
-        if "uses" in step:
-            assert PINNED.fullmatch(step["uses"]), step["uses"]
-        else:
-            assert len(step["run"].strip().splitlines()) <= 5
-            assert "${{" not in step["run"]
-            assert "<<" not in step["run"]
+        check_step(step)
+
+
+def check_step(step: dict[str, Any]) -> None:
+    """Pinned, or an action of this repository; otherwise a command or two without logic and without values in it."""
+    if "uses" in step:
+        own = [f"./{path.parent.relative_to(ROOT).as_posix()}" for path in ACTIONS]
+        assert step["uses"] in own or PINNED.fullmatch(step["uses"]), step["uses"]
+    else:
+        assert len(step["run"].strip().splitlines()) <= 5
+        assert "${{" not in step["run"]
+        assert not re.search(r"(?<!<)<<(?!<)", step["run"]), "no heredoc"
+
+
+@pytest.mark.parametrize("path", ACTIONS, ids=lambda path: path.parent.name)
+def test_an_action_of_our_own_is_thin(path: Path) -> None:
+    action = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for step in action["runs"]["steps"]:
+        check_step(step)
+        assert "uses" in step or step["shell"] == "bash"
+
+
+def test_the_teardown_job_runs_in_every_case_and_needs_nothing_but_names() -> None:
+    text = (ROOT / ".github" / "workflows" / "cloud.yml").read_text(encoding="utf-8")
+    workflow = yaml.safe_load(text)
+    assert set(workflow[True]) == {"workflow_dispatch", "workflow_call"}  # YAML's `on`
+    assert workflow["concurrency"]["cancel-in-progress"] is False
+    assert "WMS_ENVIRONMENT" in workflow["concurrency"]["group"]
+    jobs = workflow["jobs"]
+    starting = {name for name, job in jobs.items() if any(word in str(job["steps"]) for word in STARTS)}
+    down = jobs["down"]
+    assert down["if"] == "always()"
+    assert starting and starting == set(down["needs"]) == set(jobs) - {"down"}
+    assert "needs." not in text and "outputs" not in text, "a cancel leaves no outputs"
+    assert "secrets.AWS_SECRET" not in str(workflow["env"]), "keys are for the step that needs them"
+    for job in jobs.values():  # each has a login of its own, since a session lasts an hour
+        assert job["permissions"] == {"contents": "read", "id-token": "write"}
+        (login,) = [step for step in job["steps"] if step.get("uses") == "./.github/actions/aws"]
+        commands = [step for step in job["steps"] if "wms_ops" in step.get("run", "")]
+        assert {step["if"] for step in [login, *commands]} == {"env.CONFIGURED != ''"}, "no account: skipped"
+    told, *_, last = down["steps"]
+    assert told["if"] == "env.CONFIGURED == ''" and told["run"].startswith('echo "::notice::')
+    assert last["run"] == ".venv/bin/python -m wms_ops.cloud.aws down $FORCE"
+    assert "always()" not in str(down["steps"])
+
+
+def test_all_jobs_of_a_run_are_one_holder_also_at_a_second_attempt() -> None:
+    job = {"GITHUB_REPOSITORY": "ana/meters", "GITHUB_RUN_ID": "17", "GITHUB_JOB": "up", "GITHUB_RUN_ATTEMPT": "1"}
+    assert holder_of(job) == holder_of({**job, "GITHUB_JOB": "down", "GITHUB_RUN_ATTEMPT": "2", "HOSTNAME": "other"})
+    assert holder_of(job) != holder_of({**job, "GITHUB_RUN_ID": "18"})
 
 
 def test_the_reaper_runs_by_itself_is_never_cut_off_and_needs_no_account() -> None:
@@ -57,17 +105,3 @@ def test_the_reaper_runs_by_itself_is_never_cut_off_and_needs_no_account() -> No
     guards = {"env.CONFIGURED != ''", "env.CONFIGURED == 'keys'", "vars.AWS_ROLE_ARN != ''"}
     assert {step["if"] for step in others} == guards
     assert sum("wms_ops.cloud.aws.reap" in step.get("run", "") for step in others) == 2  # with a role, or with keys
-
-
-def test_the_clouds_teardown_runs_in_every_case_and_needs_nothing_that_may_be_missing() -> None:
-    text = (ROOT / ".github" / "workflows" / "cloud.yml").read_text(encoding="utf-8")
-    workflow = yaml.safe_load(text)
-    assert workflow["concurrency"]["cancel-in-progress"] is False
-    jobs = workflow["jobs"]
-    down = jobs.pop("down")
-    assert down["if"] == "always()"
-    assert set(down["needs"]) == set(jobs), "whatever may start something is waited for"
-    assert down["permissions"]["id-token"] == "write", "its own login: the first job's session may be over"
-    assert "needs." not in text, "no output of another job is needed"
-    assert down["steps"][-1]["run"].endswith("-m wms_ops.cloud.aws down")
-    assert all("if" not in step for step in down["steps"])

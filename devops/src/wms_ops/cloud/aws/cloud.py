@@ -133,7 +133,10 @@ class AwsCloud:
     def allow(self, who: str) -> str:
         """Let the caller's address in; returns it. `revoke` with the same `who` takes it away."""
         address = access.caller_address(self.site.environ)
-        for group in self._need().groups:
+        found = self._need()
+        if not found.groups:
+            raise CloudError(f"The instance {found.id} has no security group to open; run stop-cloud.sh, then deploy.")
+        for group in found.groups:
             access.allow(self.site.aws.ec2, group, address, self.site.ports, who)
         return address
 

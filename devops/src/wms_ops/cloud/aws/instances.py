@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -57,8 +58,15 @@ def _instance(raw: dict[str, Any]) -> Instance:
         owner=tags.get(OWNER_TAG, ""),
         deadline=_time(tags.get(DEADLINE_TAG, "")),
         launched_at=raw["LaunchTime"],
-        groups=tuple(group["GroupId"] for group in raw.get("SecurityGroups", [])),
+        groups=tuple(dict.fromkeys(group["GroupId"] for group in _groups(raw))),
     )
+
+
+def _groups(raw: dict[str, Any]) -> Iterator[dict[str, str]]:
+    """An instance's own are those of its first interface, and not each AWS repeats them."""
+    yield from raw.get("SecurityGroups", [])
+    for interface in raw.get("NetworkInterfaces", []):
+        yield from interface.get("Groups", [])
 
 
 def _time(text: str) -> datetime | None:
