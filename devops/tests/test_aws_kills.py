@@ -49,7 +49,7 @@ def test_up_twice_is_one_instance_and_another_holder_has_to_wait(aws: AwsServer,
     for verb in ("up", "down"):
         refused = run(other, verb, "desk")
         assert refused.returncode == 85
-        assert "ana@laptop uses the instance since" in refused.stderr
+        assert "in use by ana@laptop since" in refused.stderr
     assert yard.left()["instances"] == 1, "nothing is destroyed under the first one's feet"
     assert run(yard, "down", "laptop").returncode == 0
     assert yard.left() == {}

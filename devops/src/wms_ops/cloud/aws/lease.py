@@ -98,11 +98,11 @@ class Desk:
             text = (
                 f"The instance is in use by {found.holder} since {found.taken_at:%H:%M} UTC, until {found.until:%H:%M}"
             )
+            if wait_s > 0 and waited - told >= _REPORT_S:
+                show(f"{text}; waiting for it, {max(0.0, wait_s - waited):.0f} s more at the most.")
+                told = waited
             if waited >= wait_s:
                 raise BusyError(f"{text} at the latest; run this again then, or run devops/scripts/stop-cloud.sh.")
-            if waited - told >= _REPORT_S:
-                show(f"{text}; waiting for it, {wait_s - waited:.0f} s more at the most.")
-                told = waited
             time.sleep(min(POLL_S, wait_s - waited))
 
     def amend(self, holder: str, **changes: Any) -> Lease:
