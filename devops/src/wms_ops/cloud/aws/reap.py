@@ -7,6 +7,7 @@ because the deadline is on each thing. What is within its deadline is never touc
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -27,7 +28,7 @@ from wms_ops.cloud.aws.objects import Shared
 from wms_ops.cloud.aws.sweep import Clients, await_absence, sweep
 from wms_ops.cost.session_store import S3SessionStore, SessionStore
 from wms_ops.cost.sessions import EndedBy
-from wms_ops.errors import CloudError
+from wms_ops.errors import BucketNotFoundError, CloudError
 from wms_ops.github.outputs import add_summary
 
 GRACE: Final = timedelta(minutes=10)
@@ -138,7 +139,8 @@ def note_ends(store: SessionStore, gone: Iterable[Overdue], now: datetime) -> No
     """Put the end of each instance that was reaped into the bill; one that nobody began is not in it."""
     for thing in (one.thing for one in gone):
         if thing.kind is ThingKind.INSTANCE and thing.launch_id:
-            store.change(thing.environment, thing.launch_id, lambda one: one.ended(now, EndedBy.REAPER))
+            with contextlib.suppress(BucketNotFoundError):  # then there is no bill
+                store.change(thing.environment, thing.launch_id, lambda one: one.ended(now, EndedBy.REAPER))
 
 
 def _parser() -> argparse.ArgumentParser:
