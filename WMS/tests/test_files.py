@@ -6,6 +6,8 @@ import hashlib
 import json
 import multiprocessing
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -166,3 +168,19 @@ def test_lines_holding_finds_whole_lines_once() -> None:
     content = b"ab a\nbc\nca"
     assert list(lines_holding(content, "a")) == [b"ab a", b"ca"]
     assert list(lines_holding(content, "z")) == []
+
+
+def test_who_waits_for_a_lock_is_told_and_who_does_not_isnt(tmp_path: Path) -> None:
+    path, told = tmp_path / "lock", threading.Event()
+    with exclusive_lock(path, waiting=told.set):
+        assert not told.is_set()
+    with ThreadPoolExecutor(1) as pool:
+        with exclusive_lock(path):
+
+            def take() -> str:
+                with exclusive_lock(path, waiting=told.set):
+                    return "taken"
+
+            taken = pool.submit(take)
+            assert told.wait(30) and not taken.done()
+        assert taken.result(30) == "taken"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from botocore import exceptions
 from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
 
 from wms.errors import WmsError
 from wms_ops.cloud.aws.trouble import aws_errors, explain, is_gone
@@ -56,6 +57,7 @@ BY_EXCEPTION: list[tuple[Exception, type[WmsError], str]] = [
     (exceptions.EndpointConnectionError(endpoint_url="https://s3.eu-west-1.amazonaws.com/"), StoreUnreachableError, ""),
     (exceptions.EndpointConnectionError(endpoint_url="https://ec2.us-est-1.amazonaws.com/"), CloudError, "us-east-1"),
     (exceptions.ReadTimeoutError(endpoint_url="http://x"), StoreUnreachableError, "check the network"),
+    (ResponseParserError("Unable to parse response: b'<html>'"), StoreUnreachableError, "perhaps a proxy"),
     (exceptions.NoRegionError(), CloudError, "no region is set"),
     (exceptions.InvalidRegionError(region_name="us east"), CloudError, "us east"),
     (RuntimeError("Credentials were refreshed, but the refreshed credentials are still expired."), *(

@@ -112,7 +112,8 @@ def test_a_record_that_never_rests_ends_in_a_sentence(store: S3SessionStore, mon
     moments = iter(NOW + timedelta(minutes=minute) for minute in range(9))
 
     def change(it: Session) -> Session:
-        store._put(f"sessions/main/{one.launch_id}.json", it.seen(next(moments)))
+        key = f"sessions/main/{one.launch_id}.json"
+        assert store._put(key, it.seen(next(moments)), store._tagged(key)[0])
         return it.changed(model_version=4)
 
     with pytest.raises(BusyError, match="Others keep changing"):

@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -172,12 +172,12 @@ def canonical_json(obj: object) -> str:
 
 
 @contextlib.contextmanager
-def exclusive_lock(path: Path, *, wait: bool = True) -> Iterator[None]:
+def exclusive_lock(path: Path, *, wait: bool = True, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Hold the lock file `path` during the `with` block; other processes and threads wait for it.
 
-    Without `wait`, BlockingIOError is raised where somebody else holds it. The operating system drops the lock of a
-    killed process. The lock file itself stays: deleting it would let two processes lock two different files of one
-    name. Raises DiskFullError or UnwritableError.
+    Without `wait`, BlockingIOError is raised where somebody else holds it; with it, `waiting` is called then. The
+    operating system drops the lock of a killed process. The lock file itself stays: deleting it would let two
+    processes lock two different files of one name. Raises DiskFullError or UnwritableError.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -185,7 +185,13 @@ def exclusive_lock(path: Path, *, wait: bool = True) -> Iterator[None]:
     except OSError as error:
         raise from_os_error(error, path) from error
     try:
-        _lock(descriptor, wait)
+        try:
+            _lock(descriptor, wait=False)
+        except BlockingIOError:
+            if not wait:
+                raise
+            waiting()
+            _lock(descriptor, wait=True)
         yield
     finally:
         os.close(descriptor)  # closing also releases the lock

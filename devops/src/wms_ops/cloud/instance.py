@@ -25,7 +25,7 @@ from wms_ops.cloud.storage import ARTIFACTS_URL, probe_of, require_space
 from wms_ops.errors import CloudError
 
 TRIES: Final = 3
-_ANY_CALL: Final = "/api/2.0/mlflow/experiments/search"
+ANY_CALL: Final = "/api/2.0/mlflow/experiments/search"
 
 
 def s3_url(record: CloudRecord) -> str:
@@ -60,7 +60,7 @@ def probe_mlflow(url: str, headers: Mapping[str, str] | None = None) -> Callable
 
     def probe() -> str | None:
         try:
-            status, _ = ask(f"{url}{_ANY_CALL}", {"max_results": 1}, headers)
+            status, _ = ask(f"{url}{ANY_CALL}", {"max_results": 1}, headers)
         except NoAnswerError as error:
             return str(error)
         return None if status == 200 else f"HTTP {status}"

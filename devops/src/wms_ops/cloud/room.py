@@ -82,13 +82,8 @@ class Room:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """One process at a time changes a cloud; the others wait. Raises DiskFullError, UnwritableError."""
-        path = self.folder / "lock"
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(exclusive_lock(path, wait=False))
-            except BlockingIOError:
-                self.show("Another process is changing the local cloud; waiting for it.")
-                stack.enter_context(exclusive_lock(path))
+        text = "Another process is changing the local cloud; waiting for it."
+        with exclusive_lock(self.folder / "lock", waiting=lambda: self.show(text)):
             yield
 
     def find(self) -> list[Found]:

@@ -14,7 +14,7 @@ from wms_ops.cost.budget import LONGEST_MINUTES
 from wms_ops.cost.sessions import Session
 from wms_ops.errors import BucketNotFoundError, BusyError, PipelineError
 from wms_ops.store.client import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
-from wms_ops.store.codes import code_of
+from wms_ops.store.conditional import read_object, write_object_if
 from wms_ops.store.config import RemoteConfig
 from wms_ops.store.trouble import store_errors
 
@@ -22,9 +22,6 @@ FOLDER: Final = "sessions"
 _AT_ONCE: Final = 8
 _WRITERS: Final = 12
 """Attempts to write a record that others write, too; each lost one means that another one got through."""
-
-_ABSENT: Final = frozenset({"NoSuchKey", "404"})
-_LOST: Final = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409"})
 
 
 class SessionStore(Protocol):
@@ -64,7 +61,7 @@ class S3SessionStore:
     def create(self, session: Session) -> None:
         """See `SessionStore`."""
         key = _key(session.environment, session.launch_id)
-        if not self._put(key, session, IfNoneMatch="*") and self._get(key) != session:  # a repeated request of ours
+        if not self._put(key, session, None) and self._get(key) != session:  # a repeated request of ours
             raise BusyError(f"Another launch has the name {session.launch_id}; run it again, it gets a new one.")
 
     def read(self, environment: str, launch_id: str) -> Session | None:
@@ -98,42 +95,29 @@ class S3SessionStore:
         if before is None:
             return None
         after = change(before)
-        if after != before and not self._put(key, after, IfMatch=tag):
+        if after != before and not self._put(key, after, tag):
             raise BusyError(f"Others keep changing s3://{self._bucket}/{key}; run it again in a minute.")
         return after
 
-    def _put(self, key: str, session: Session, **condition: str) -> bool:
-        """Whether it was written: not if the condition doesn't hold."""
-        from botocore.exceptions import ClientError
-
+    def _put(self, key: str, session: Session, tag: str | None) -> bool:
+        """Whether it was written over the version `tag`, or where there was none (None)."""
         body = session.model_dump_json(indent=1).encode()
         with store_errors(self._config):
-            try:
-                self._client.put_object(
-                    Bucket=self._bucket, Key=key, Body=body, ContentType="application/json", **condition
-                )
-            except ClientError as error:
-                if code_of(error) not in _LOST:
-                    raise
-                return False
-        return True
+            return (
+                write_object_if(self._client, self._bucket, key, body, tag, ContentType="application/json") is not None
+            )
 
     def _get(self, key: str) -> Session | None:
         return self._tagged(key)[1]
 
     def _tagged(self, key: str) -> tuple[str, Session | None]:
-        from botocore.exceptions import ClientError
-
         with store_errors(self._config):
-            try:
-                answer = self._client.get_object(Bucket=self._bucket, Key=key)
-                body = answer["Body"].read()
-            except ClientError as error:
-                if code_of(error) not in _ABSENT:
-                    raise
-                return "", None
+            found = read_object(self._client, self._bucket, key)
+        if found is None:
+            return "", None
+        body, tag = found
         try:
-            return str(answer["ETag"]), Session.model_validate_json(body)
+            return tag, Session.model_validate_json(body)
         except ValidationError as error:
             where = ".".join(str(part) for part in error.errors()[0]["loc"]) or "the whole"
             raise PipelineError(

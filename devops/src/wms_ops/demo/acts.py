@@ -13,6 +13,7 @@ from typing import Any
 
 from wms.inference.contact_sheet import contact_sheet
 from wms.registry.ledger import CURRENT, HISTORY
+from wms_ops.cloud.environment import led_by
 from wms_ops.cloud.local import LocalCloud
 from wms_ops.cloud.protocol import Release
 from wms_ops.dataset.layout import DATA_BRANCHES, INBOX, MAIN
@@ -22,7 +23,7 @@ from wms_ops.demo.shell import Shell
 from wms_ops.git import Git
 from wms_ops.pipeline.console import ConsoleTeller
 from wms_ops.pipeline.driver import run_loop
-from wms_ops.pipeline.local import in_cloud, place_in, run_store
+from wms_ops.pipeline.local import place_in, run_store
 from wms_ops.pipeline.place import METADATA, MODELS
 from wms_ops.pipeline.record import Outcome, RunRecord
 from wms_ops.report.figures import DESCRIPTIONS
@@ -75,7 +76,7 @@ def photos_arrive(cast: Cast, title: str, text: str, prefix: str, draw: Callable
     branch = next(iter(set(_data_branches(house)) - before))
     shell("git", "reset", "--quiet", "--keep", f"origin/{MAIN}")
     make = place_in(house.loop, house.url, recipe=cast.recipe, show=cast.teller.line)
-    with in_cloud(cast.cloud):
+    with led_by(cast.cloud.environ()):
         record = run_loop(make, run_store(house.loop), branch, cast.teller)
     if record.outcome is Outcome.MERGED:
         shell("git", "pull", "--quiet", "--ff-only")

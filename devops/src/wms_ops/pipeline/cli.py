@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wms.paths import ROOT
+from wms_ops.cloud.environment import led_by
 from wms_ops.dataset.layout import DATA_BRANCHES
 from wms_ops.errors import PipelineError
 from wms_ops.git import Git
@@ -60,7 +61,7 @@ def _run(arguments: argparse.Namespace) -> int:
     cloud = local.local_cloud(arguments.folder, teller.line)
     cloud.storage_up()
     make = local.place_in(arguments.folder, url, recipe=arguments.recipe, show=teller.line)
-    with local.in_cloud(cloud):
+    with led_by(cloud.environ()):
         record = run_loop(make, local.run_store(arguments.folder), branch, teller, keep_up=arguments.keep_up)
     teller.console.print(summary(record))
     teller.console.print(verdict(record), markup=False)
@@ -77,7 +78,7 @@ def _one(arguments: argparse.Namespace) -> int:
     with one_at_a_time(store.folder):
         record = _record(arguments, url)  # a mistake is told before anything is started
         cloud.storage_up()
-    with one_at_a_time(store.folder), local.in_cloud(cloud):
+    with one_at_a_time(store.folder), led_by(cloud.environ()):
         place = local.place_in(arguments.folder, url, recipe=arguments.recipe)(record)
         record = carry_out(place, store, record, arguments.command)
         if arguments.command == LAST:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from wms.paths import ROOT
@@ -51,18 +50,6 @@ def place_in(
         )
 
     return make
-
-
-@contextmanager
-def in_cloud(cloud: LocalCloud) -> Iterator[None]:
-    """This process with the cloud's variables: for code that takes keys and endpoints from the environment."""
-    before = dict(os.environ)
-    os.environ.update(cloud.environ())
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def origin_of(repo: Path, remote: str = "origin") -> str:

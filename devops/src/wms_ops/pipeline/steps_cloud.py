@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 
 from wms.errors import ModelNotFoundError
 from wms.registry.lineage import CARD
-from wms_ops.cost.bills import month_committed
-from wms_ops.cost.budget import check_budget, check_month, lifetime, most_of, read_budget, read_month_budget
+from wms_ops.cost.allowance import allowed_minutes
+from wms_ops.cost.budget import check_budget, read_budget
 from wms_ops.cost.estimate import cost_of, dollars, estimate_minutes
-from wms_ops.cost.prices import Choice, price_table
-from wms_ops.cost.sessions import Billed, month_name, month_start
+from wms_ops.cost.prices import Choice
+from wms_ops.cost.sessions import Billed
 from wms_ops.dataset.layout import DATA_SET, SPLITS
 from wms_ops.errors import PipelineError
 from wms_ops.pipeline.place import Done, Place
@@ -38,23 +38,12 @@ def budget(place: Place, values: Mapping[str, str]) -> Done:
     minutes = estimate_minutes(int(values["photos_total"]), place.config())
     # A spot price may rise to that of on demand, so that's what the budget has to bear.
     check_budget(cost_of(minutes * 60, rates, disk_gb=choice.disk_gb), limit)
-    _check_month(place, choice, limit)
+    if isinstance(place.cloud, Billed):
+        allowed_minutes(place.cloud, place.environ, datetime.now(UTC))
     cost = cost_of(minutes * 60, rates, spot=choice.spot, disk_gb=choice.disk_gb)
     outputs = {"estimated_usd": f"{cost.total:.4f}", "estimated_minutes": f"{minutes:.0f}"}
     what = "the instance of record" if choice == Choice() else f"a {choice}"
     return Done(outputs, f"On {what}: about {minutes:.0f} minutes and {cost.total:.2f} USD.")
-
-
-def _check_month(place: Place, choice: Choice, limit: float) -> None:
-    allowed = read_month_budget(place.environ)
-    if allowed is None or not isinstance(place.cloud, Billed):
-        return
-    now = datetime.now(UTC)
-    rates = choice.rates()
-    minutes = lifetime(choice.minutes, limit, rates, disk_gb=choice.disk_gb)
-    sessions = place.cloud.sessions(month_start(month_name(now)))
-    committed = month_committed(sessions, price_table(), now)
-    check_month(committed, most_of(minutes, rates, disk_gb=choice.disk_gb), allowed, month=f"{now:%B %Y}")
 
 
 def up(place: Place, _: Mapping[str, str]) -> Done:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wms_ops.store.client import Traffic, TrafficCounter, make_client
-from wms_ops.store.codes import code_of
+from wms_ops.store.codes import ABSENT, code_of
 from wms_ops.store.config import RemoteConfig
 from wms_ops.store.trouble import store_errors
 
@@ -19,7 +19,6 @@ BODY_ATTEMPTS = 3
 # A body goes out block by block, and each block must reach the socket within CONNECT_TIMEOUT_S on a new connection.
 # The SDK's blocks of 128 KiB would need 3 Mbit/s for 16 uploads at a time; these need 0.4.
 BLOCK_BYTES = 16 * 1024
-_ABSENT = {"404", "NoSuchKey", "NotFound"}
 _BODILESS = {"400", "403"}  # what HEAD answers instead of a reason
 _WRONG_DIGEST = {"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"}
 
@@ -84,7 +83,7 @@ class Bucket:
                     answer = self._client.get_object(Bucket=self._config.bucket, Key=key)
                     return bytes(answer["Body"].read())
                 except ClientError as error:
-                    if code_of(error) not in _ABSENT:
+                    if code_of(error) not in ABSENT:
                         raise
                     return None
                 except BotoCoreError:  # the SDK repeats requests, but not a body that breaks off
@@ -101,7 +100,7 @@ class Bucket:
                 answer = self._client.head_object(Bucket=self._config.bucket, Key=key)
             except ClientError as error:
                 code = code_of(error)
-                if code not in _ABSENT | _BODILESS:
+                if code not in ABSENT | _BODILESS:
                     raise
                 # A HEAD's answer has no body to tell an absent object from an absent bucket, or why it's refused.
                 if code in _BODILESS or not self._seen:

@@ -5,6 +5,27 @@ from __future__ import annotations
 import enum
 from typing import Any, Final
 
+ABSENT: Final = frozenset({"NoSuchKey", "NotFound", "404"})
+"""There is no such object."""
+
+LOST: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
+"""A condition of the request doesn't hold: somebody else was quicker."""
+
+
+def sdk_errors() -> tuple[type[Exception], ...]:
+    """What the SDK raises for a request that failed; the last one where somebody else, such as a proxy, answered."""
+    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
+
+    return BotoCoreError, ClientError, ResponseParserError
+
+
+def reason_of(error: Exception) -> str:
+    """The SDK's words, in one line, for an error without a code."""
+    if type(error).__name__ == "ResponseParserError":  # its own words are the whole answer
+        return "what answered isn't AWS, perhaps a proxy"
+    return " ".join(str(error).split()).rstrip(".")[:200]
+
 
 class Kind(enum.Enum):
     """What is wrong, as far as the remedy differs."""

@@ -17,7 +17,15 @@ from wms_ops.errors import (
     StoreConfigError,
     StoreUnreachableError,
 )
-from wms_ops.store.codes import Kind, code_of, is_expired_after_renewal, kind_of_class, kind_of_code
+from wms_ops.store.codes import (
+    Kind,
+    code_of,
+    is_expired_after_renewal,
+    kind_of_class,
+    kind_of_code,
+    reason_of,
+    sdk_errors,
+)
 from wms_ops.store.config import RemoteConfig
 
 _KEPT = "what was already transferred is kept"
@@ -26,11 +34,9 @@ _KEPT = "what was already transferred is kept"
 @contextlib.contextmanager
 def store_errors(config: RemoteConfig) -> Iterator[None]:
     """Turn every exception of the AWS SDK inside the `with` block into one of wms_ops.errors."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
     try:
         yield
-    except (BotoCoreError, ClientError) as error:
+    except sdk_errors() as error:
         raise explain(error, config) from error
     except RuntimeError as error:
         if is_expired_after_renewal(error):
@@ -47,7 +53,7 @@ def explain(error: Exception, config: RemoteConfig) -> WmsError:
     code = code_of(error)
     if code is not None:
         return _BUILDERS[kind_of_code(code)](code, config)
-    return _BUILDERS[kind_of_class(error)](" ".join(str(error).split()).rstrip(".")[:200], config)
+    return _BUILDERS[kind_of_class(error)](reason_of(error), config)
 
 
 def _missing(reason: str, config: RemoteConfig) -> WmsError:

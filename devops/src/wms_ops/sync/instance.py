@@ -17,13 +17,13 @@ from wms.errors import ModelNotFoundError, RegistryUnreachableError
 from wms.registry.ledger import LedgerEntry
 from wms.registry.mlflow_calls import without_credentials
 from wms.registry.mlflow_store import ModelRegistry
+from wms_ops.cloud.instance import ANY_CALL
 from wms_ops.cloud.protocol import Cloud, CloudState
 from wms_ops.sync.sources import MlflowSource
 
 ANSWER_S: Final = 30.0
 _PAUSE_S: Final = 1.0
 _REPORT_S: Final = 10.0
-_PROBE: Final = "/api/2.0/mlflow/experiments/search"
 
 Show = Callable[[str], None]
 
@@ -128,7 +128,7 @@ def _answer(seconds: float) -> str:
 def _probe(uri: str) -> str | None:
     """None if MLflow answers, else why it doesn't."""
     request = urllib.request.Request(  # noqa: S310 (the cloud's own address)
-        f"{uri.rstrip('/')}{_PROBE}",
+        f"{uri.rstrip('/')}{ANY_CALL}",
         data=json.dumps({"max_results": 1}).encode(),
         headers={"Content-Type": "application/json"},
         method="POST",

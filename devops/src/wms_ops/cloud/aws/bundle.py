@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from wms_ops.cloud.aws.trouble import aws_errors
 from wms_ops.errors import CloudError
+from wms_ops.store.codes import ABSENT, code_of
 
 PARTS: Final = ("WMS/src", "WMS/configs", "devops/src", "infrastructure/bootstrap")
 FILES: Final = ("Makefile", "pyproject.toml", "requirements.in", "requirements.txt")
@@ -60,7 +61,7 @@ def upload(s3: Any, bucket: str, bundle: Bundle) -> bool:
         try:
             s3.head_object(Bucket=bucket, Key=bundle.key)
         except ClientError as error:
-            if error.response["Error"]["Code"] not in ("404", "NoSuchKey"):
+            if code_of(error) not in ABSENT:
                 raise
             s3.put_object(Bucket=bucket, Key=bundle.key, Body=bundle.content)
             return True

@@ -21,12 +21,11 @@ from wms_ops.cloud.aws.state_bucket import state_bucket_exists
 from wms_ops.cloud.aws.teardown import take_down
 from wms_ops.cloud.environment import QUIET
 from wms_ops.cloud.host.mailbox import Mailbox
-from wms_ops.cloud.loopback import NoAnswerError, ask
+from wms_ops.cloud.instance import probe_mlflow
 from wms_ops.cloud.protocol import CloudState, Endpoints, Release
-from wms_ops.cost.bills import month_committed
-from wms_ops.cost.budget import check_month, lifetime, most_of, read_budget, read_month_budget
-from wms_ops.cost.prices import Choice, price_table
-from wms_ops.cost.sessions import Purpose, Session, month_name, month_start
+from wms_ops.cost.allowance import allowed_minutes
+from wms_ops.cost.prices import Choice
+from wms_ops.cost.sessions import Purpose, Session
 from wms_ops.errors import CloudError
 from wms_ops.store.config import URL_VARIABLE
 
@@ -36,7 +35,6 @@ WAIT: Final = "WMS_WAIT_MINUTES"
 ADDRESS: Final = "WMS_INSTANCE_ADDRESS"
 """Where the instance is reached instead of at its public address: 127.0.0.1 at the end of a tunnel, for example."""
 
-_ANY_CALL: Final = "/api/2.0/mlflow/experiments/search"
 _ENDING: Final = ("stopping", "stopped", "shutting-down")
 
 
@@ -125,6 +123,14 @@ class AwsCloud:
         """Serve what was served before the newest `deploy`. Raises CloudError."""
         return self._open_mailbox().roll_back()
 
+    def running(self) -> Instance | None:
+        """The instance that this holder has and that `up` would go on with."""
+        if not state_bucket_exists(self.site.aws.s3, self.site.names):
+            return None
+        lease = self.site.desk.read()
+        is_mine = lease is not None and lease.holder == self.site.holder
+        return self.site.usable(lease.launch_id) if lease is not None and is_mine else None
+
     def answers(self) -> bool:
         """Whether MLflow answers a call of its API."""
         found = self._instance()
@@ -169,14 +175,7 @@ class AwsCloud:
 
         Raises BudgetError where it buys next to none, or where WMS_BUDGET_MONTH_USD may be passed; UsageError.
         """
-        choice, environ = self.choice(), self.site.environ
-        rates = choice.rates()
-        minutes = lifetime(choice.minutes, read_budget(environ), rates, disk_gb=choice.disk_gb)
-        if (allowed := read_month_budget(environ)) is not None:
-            now = self.site.now()
-            committed = month_committed(self.sessions(month_start(month_name(now))), price_table(), now)
-            check_month(committed, most_of(minutes, rates, disk_gb=choice.disk_gb), allowed, month=f"{now:%B %Y}")
-        return minutes
+        return allowed_minutes(self, self.site.environ, self.site.now())
 
     def mailbox(self, instance: Instance) -> Mailbox:
         """Where an instance takes its jobs."""
@@ -204,11 +203,9 @@ class AwsCloud:
         return Endpoints(mlflow, service if served else None)
 
     def _answers(self, found: Instance) -> bool:
-        try:
-            status, _ = ask(f"{self._addresses(found).mlflow}{_ANY_CALL}", {"max_results": 1})
-        except (NoAnswerError, CloudError):
-            return False
-        return status in (200, 401)  # it asks for its password: it is up
+        if not (self.site.environ.get(ADDRESS) or found.address):
+            return False  # it has no address yet
+        return probe_mlflow(self._addresses(found).mlflow)() in (None, "HTTP 401")  # it asks for its password: it's up
 
     def _password(self, launch_id: str) -> str:
         if launch_id not in self._passwords:

@@ -14,6 +14,7 @@ from wms_ops.cloud.aws import access, show
 from wms_ops.cloud.aws.boot import wait_until_up
 from wms_ops.cloud.aws.cloud import AwsCloud
 from wms_ops.cloud.aws.terraform import require_terraform
+from wms_ops.cloud.environment import led_by
 from wms_ops.cloud.protocol import Release
 from wms_ops.errors import CloudError
 from wms_ops.question import ask
@@ -27,14 +28,16 @@ from wms_ops.sync.sources import MlflowSource, S3Source
 def deploy(cloud: AwsCloud, models: Path, *, is_sure: bool) -> int:
     """Do it; returns 0, or 1 where the user said no. Raises WmsError; what was started for nothing is ended."""
     site = cloud.site
+    cloud.choice().rates()  # a type or a region without a price is told before AWS is asked for anything
     site.show(f"Terraform {require_terraform(site.environ)} is installed.")
     site.show(f"The credentials are those of account {site.names.account}, region {site.names.region}.")
     site.show(f"The ports will be open to {access.caller_address(site.environ)} only.")
-    site.show(show.price_text(cloud, cloud.affordable()))
-    if not is_sure and ask("Start it? [y/N] ", "add --yes").lower() not in ("y", "yes"):
-        site.show("Nothing was started.")
-        return 1
     before = {one.id for one in site.instances()}
+    if cloud.running() is None:  # else it was paid for by its own launch
+        site.show(show.price_text(cloud, cloud.affordable()))
+        if not is_sure and ask("Start it? [y/N] ", "add --yes").lower() not in ("y", "yes"):
+            site.show("Nothing was started.")
+            return 1
     endpoints = cloud.up()
     found = next((one for one in site.instances() if one.is_alive), None)
     if found is None:
@@ -83,20 +86,8 @@ def _release(cloud: AwsCloud, entry: LedgerEntry, models: Path) -> Release:
     """Production's files: those that lie here, else from the store or from MLflow on the instance."""
     names = cloud.site.names
     store = S3Remote(RemoteConfig(names.dvc_bucket, "dvc", region=names.region), cloud.site.environ)
-    with _led_to(cloud):
+    with led_by(cloud.environ()):
         registry = ModelRegistry(os.environ["MLFLOW_TRACKING_URI"])
         done = sync_model(entry, models, [S3Source(store), MlflowSource(registry)], show=cloud.site.show)
     cloud.site.show(sentence(done, models))
     return Release(entry.to_version, entry.weights_sha256, models, models)
-
-
-@contextmanager
-def _led_to(cloud: AwsCloud) -> Iterator[None]:
-    """This process with the cloud's variables: MLflow's client takes its password from the environment only."""
-    before = dict(os.environ)
-    os.environ.update(cloud.environ())
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

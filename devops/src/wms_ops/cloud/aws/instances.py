@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
-from wms_ops.cloud.aws.names import DEADLINE_TAG, ENVIRONMENT_TAG, INSTANCE_PART, LAUNCH_TAG, OWNER_TAG, PART_TAG
+from wms_ops.cloud.aws.names import (
+    DEADLINE_TAG,
+    ENVIRONMENT_TAG,
+    INSTANCE_PART,
+    LAUNCH_TAG,
+    OWNER_TAG,
+    PART_TAG,
+    read_time,
+)
 from wms_ops.cloud.aws.trouble import aws_errors
 
 _ALIVE: Final = ("pending", "running")
@@ -56,7 +64,7 @@ def _instance(raw: dict[str, Any]) -> Instance:
         address=raw.get("PublicIpAddress"),
         launch_id=tags.get(LAUNCH_TAG, ""),
         owner=tags.get(OWNER_TAG, ""),
-        deadline=_time(tags.get(DEADLINE_TAG, "")),
+        deadline=read_time(tags.get(DEADLINE_TAG, "")),
         launched_at=raw["LaunchTime"],
         groups=tuple(dict.fromkeys(group["GroupId"] for group in _groups(raw))),
     )
@@ -67,11 +75,3 @@ def _groups(raw: dict[str, Any]) -> Iterator[dict[str, str]]:
     yield from raw.get("SecurityGroups", [])
     for interface in raw.get("NetworkInterfaces", []):
         yield from interface.get("Groups", [])
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)

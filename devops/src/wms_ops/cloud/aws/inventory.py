@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from wms_ops.cloud.aws.names import DEADLINE_TAG, ENVIRONMENT_TAG, INSTANCE_PART, LAUNCH_TAG, OWNER_TAG, PART_TAG
+from wms_ops.cloud.aws.names import (
+    DEADLINE_TAG,
+    ENVIRONMENT_TAG,
+    INSTANCE_PART,
+    LAUNCH_TAG,
+    OWNER_TAG,
+    PART_TAG,
+    read_time,
+)
 from wms_ops.cloud.aws.trouble import aws_errors
 from wms_ops.store.codes import Kind, code_of, kind_of_code
 
@@ -118,7 +126,7 @@ def _thing(
         environment=tags.get(ENVIRONMENT_TAG, ""),
         launch_id=launch,
         owner=tags.get(OWNER_TAG, ""),
-        deadline=_time(tags.get(DEADLINE_TAG, "")),
+        deadline=read_time(tags.get(DEADLINE_TAG, "")),
         created=created or _launched(launch),
     )
 
@@ -269,14 +277,6 @@ def _has_ours(tags: Mapping[str, str]) -> bool:
 
 def _tags(raw: Raw) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in raw.get("Tags") or raw.get("TagSet") or []}
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _launched(launch_id: str) -> datetime | None:

@@ -14,7 +14,7 @@ from wms_ops.cloud.aws.bundle import Bundle, make_bundle, upload
 from wms_ops.cloud.aws.instances import Instance
 from wms_ops.cloud.aws.lease import Lease
 from wms_ops.cloud.aws.names import new_launch_id
-from wms_ops.cloud.aws.site import INSTANCE_ROOT, Site
+from wms_ops.cloud.aws.site import INSTANCE_ROOT, STORE_ROOT, Site
 from wms_ops.cloud.aws.state_bucket import ensure_state_bucket
 from wms_ops.cloud.aws.store_root import ensure_store
 from wms_ops.cloud.aws.teardown import clear_lock, tear_down, unlaunch
@@ -61,10 +61,10 @@ def _bring_up(site: Site, wish: Wish) -> Instance:
     site.check_account()
     ensure_state_bucket(site.aws.s3, site.names)
     site.step("bucket")
-    site.note_account()
     # Only for the time of the start; the instance's own deadline comes with its name.
     until = site.now() + _START
     lease = site.desk.take(site.holder, until, wait_s=wish.wait_s, show=site.show)
+    site.note_account()
     site.step("leased")
     with site.desk.beating(site.holder):
         there = site.usable(lease.launch_id)
@@ -74,20 +74,20 @@ def _bring_up(site: Site, wish: Wish) -> Instance:
             return there
         with stoppable():
             try:
-                return _launch(site, wish, address)
+                return _launch(site, wish, address, lease)
             except BaseException:
                 _undo(site)
                 raise
 
 
-def _launch(site: Site, wish: Wish, address: str) -> Instance:
+def _launch(site: Site, wish: Wish, address: str, lease: Lease) -> Instance:
     lifetime = wish.lifetime()
-    clear_lock(site, "persistent")
+    clear_lock(site, STORE_ROOT)
     ensure_store(site)
     site.step("store")
     if site.instances():
         site.show("An instance of an earlier launch is still there; ending it first.")
-    unlaunch(site)
+    unlaunch(site, lease)
     site.step("cleared")
     until = site.now() + lifetime
     launch_id = new_launch_id(site.now())

@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wms_ops.cloud.aws.trouble import aws_errors
-from wms_ops.store.codes import code_of
+from wms_ops.store.codes import ABSENT, LOST, code_of
 
 SUFFIX: Final = ".tflock"
 GRACE: Final = timedelta(minutes=2)
@@ -22,8 +22,7 @@ GRACE: Final = timedelta(minutes=2)
 LONGEST: Final = timedelta(minutes=30)
 """Terraform is never given longer, so an older lock is nobody's, whatever the lease says."""
 
-_ABSENT: Final = frozenset({"NoSuchKey", "NoSuchBucket", "404"})
-_CHANGED: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
+_ABSENT: Final = ABSENT | {"NoSuchBucket"}
 _UNCONDITIONAL: Final = frozenset({"NotImplemented", "501"})
 
 
@@ -158,7 +157,7 @@ def _delete(s3: Any, bucket: str, lock: Lock) -> bool:
         s3.delete_object(Bucket=bucket, Key=lock.key, IfMatch=lock.etag)
     except ClientError as error:
         code = code_of(error)
-        if code in _CHANGED | _ABSENT:
+        if code in LOST | _ABSENT:
             return code in _ABSENT
         if code not in _UNCONDITIONAL:
             raise

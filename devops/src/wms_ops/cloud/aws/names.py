@@ -13,7 +13,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 ENVIRONMENT_TAG: Final = "wms:environment"
@@ -81,6 +81,15 @@ class Names:
     def boot_parameter(self) -> str:
         """SSM parameter in which the instance reports its start, step by step."""
         return f"/wms/{self.environment}/boot"
+
+
+def read_time(text: str) -> datetime | None:
+    """The time that a tag holds, UTC where it names no zone; None where it can't be read."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def new_launch_id(now: datetime) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from wms_ops.cloud.aws.trouble import aws_errors
-
-LOST: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
-ABSENT: Final = frozenset({"NoSuchKey", "404", "NoSuchBucket"})
+from wms_ops.errors import BucketNotFoundError
+from wms_ops.store.conditional import read_object, write_object_if
 
 
 @dataclass(frozen=True)
@@ -22,40 +22,19 @@ class Shared:
 
     def read(self) -> tuple[Any, str | None]:
         """Its JSON value and ETag; (None, None) where there is none. Raises what `aws_errors` does."""
-        from botocore.exceptions import ClientError
-
-        with aws_errors(f"read s3://{self.bucket}/{self.key}"):
-            try:
-                answer = self.s3.get_object(Bucket=self.bucket, Key=self.key)
-            except ClientError as error:
-                if error.response["Error"]["Code"] in ABSENT:
-                    return None, None
-                raise
-            with answer["Body"] as body:
-                content = body.read()
+        found = None
+        with contextlib.suppress(BucketNotFoundError), aws_errors(f"read s3://{self.bucket}/{self.key}"):
+            found = read_object(self.s3, self.bucket, self.key)
+        if found is None:
+            return None, None
+        content, etag = found
         try:
-            return json.loads(content), str(answer["ETag"])
+            return json.loads(content), etag
         except ValueError:
-            return None, str(answer["ETag"])  # torn by nobody, since S3 keeps whole objects; written by hand
+            return None, etag  # torn by nobody, since S3 keeps whole objects; written by hand
 
     def replace(self, value: Any, etag: str | None) -> str | None:
         """Write `value` if the object still has this ETag (None: if there is none); the new ETag, None if it's late."""
-        from botocore.exceptions import ClientError
-
-        condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
         body = json.dumps(value, indent=1).encode()
         with aws_errors(f"write s3://{self.bucket}/{self.key}"):
-            try:
-                done = self.s3.put_object(
-                    Bucket=self.bucket, Key=self.key, Body=body, ContentType="application/json", **condition
-                )
-            except ClientError as error:
-                if error.response["Error"]["Code"] in LOST or (etag and error.response["Error"]["Code"] in ABSENT):
-                    return None
-                raise
-        return str(done["ETag"])
-
-    def remove(self) -> None:
-        """Delete it; nothing happens if it's gone already."""
-        with aws_errors(f"delete s3://{self.bucket}/{self.key}"):
-            self.s3.delete_object(Bucket=self.bucket, Key=self.key)
+            return write_object_if(self.s3, self.bucket, self.key, body, etag, ContentType="application/json")

@@ -34,7 +34,7 @@ PATH_STYLE: Final = "WMS_S3_PATH_STYLE"
 
 
 class Used(BaseModel):
-    """The account that this folder last started an instance in."""
+    """The account and region that this folder last started an instance in."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -121,23 +121,26 @@ class Site:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """One process at a time changes the cloud from this folder; the others wait."""
-        path = self.folder / f"{self.settings.environment}.lock"
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(exclusive_lock(path, wait=False))
-            except BlockingIOError:
-                self.show("Another command is changing the cloud from here; waiting for it.")
-                stack.enter_context(exclusive_lock(path))
+        text = "Another command is changing the cloud from here; waiting for it."
+        with exclusive_lock(self.folder / f"{self.settings.environment}.lock", waiting=lambda: self.show(text)):
             yield
 
     def check_account(self) -> None:
-        """Raise CloudError where this folder's instance was started in another account: it would be left behind."""
+        """Raise CloudError where this folder's instance was started in another account or region: it would be left."""
         used = self._used()
-        if used is not None and used.account != self.names.account:
+        if used is None:
+            return
+        if used.account != self.names.account:
             raise CloudError(
                 f"The cloud of {self.folder} was started in the account {used.account}, but these credentials belong "
                 f"to {self.names.account}; take those of {used.account} and run devops/scripts/stop-cloud.sh, or "
                 f"delete {self._used_path} if that account is gone."
+            )
+        if used.region != self.names.region:
+            raise CloudError(
+                f"The cloud of {self.folder} was started in the region {used.region}, but the settings name "
+                f"{self.names.region}; run `AWS_REGION={used.region} devops/scripts/stop-cloud.sh` with `region` taken "
+                f"out of infrastructure/terraform/wms.tfvars, or delete {self._used_path} if nothing is there any more."
             )
 
     def note_account(self) -> None:

@@ -31,7 +31,7 @@ _POLL_S: Final = 2.0
 _SILENT_S: Final = 45.0
 STEPS: Final = (
     *("leased", "closed", "backed up", "terminated", "unlocked", "destroyed", "swept", "proven"),
-    *("state reset", "forgotten", "ended", "released"),
+    *("state reset", "ended", "forgotten", "released"),
 )
 """What `Site.step` hears, in this order, each after it has happened."""
 
@@ -56,22 +56,18 @@ def tear_down(site: Site, *, force: bool = False, ended_by: EndedBy = EndedBy.DO
     lease = site.desk.take(site.holder, site.now() + timedelta(minutes=30), force=force, show=site.show)
     site.step("leased")
     with site.desk.beating(site.holder):
-        _close(site)
-        _back_up(site, lease)
-        unlaunch(site)
+        unlaunch(site, lease, ended_by)
         password.forget(site.aws.ssm, site.names)
         site.step("forgotten")
-        if lease.launch_id:
-            environment, now = site.names.environment, site.now()
-            site.sessions.change(environment, lease.launch_id, lambda one: _ended(one, now, ended_by))
-        site.step("ended")
     site.desk.release(site.holder)
     site.forget_account()
     site.step("released")
 
 
-def unlaunch(site: Site) -> None:
-    """Leave nothing of any instance of this environment, and a state that says so."""
+def unlaunch(site: Site, lease: Lease, ended_by: EndedBy = EndedBy.DOWN) -> None:
+    """Leave nothing of any instance of this environment, its last backup made, and a state and a bill that say so."""
+    _close(site)
+    _back_up(site, lease)
     _terminate(site)
     clear_lock(site, INSTANCE_ROOT)
     site.step("unlocked")
@@ -82,6 +78,10 @@ def unlaunch(site: Site) -> None:
         site.show(f"Terraform couldn't: {failure} Everything was ended without it.")
         _reset_state(site)
     site.step("state reset")
+    if lease.launch_id:
+        now = site.now()
+        site.sessions.change(site.names.environment, lease.launch_id, lambda one: _ended(one, now, ended_by))
+    site.step("ended")
 
 
 def clear_lock(site: Site, root: str) -> None:

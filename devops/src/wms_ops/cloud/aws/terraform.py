@@ -90,11 +90,6 @@ class Terraform:
         """End all that the state knows. Raises as `init` does."""
         self._run("apply", auto_approve=True, json=True, destroy=True, **self._with(variables))
 
-    def outputs(self) -> dict[str, Any]:
-        """The outputs in the state; empty where nothing was made. Raises as `init` does."""
-        found = json.loads(self._run("output", json=True) or "{}")
-        return {name: one["value"] for name, one in found.items()}
-
     def end_orphan(self) -> None:
         """Wait for what a killed command has left running here for this state; after two minutes it's killed, too.
 
@@ -129,8 +124,8 @@ class Terraform:
         write_atomic(path, json.dumps(variables, indent=1, sort_keys=True) + "\n")
         return {"input": False, "lock_timeout": LOCK_WAIT, "var_file": str(path)}
 
-    def _run(self, words: str, **options: Any) -> str:
-        """Run to the end and return its output. The options are python-terraform's."""
+    def _run(self, words: str, **options: Any) -> None:
+        """Run to the end. The options are python-terraform's."""
         program = find_terraform(self.environ)
         # Imported here: it takes a moment, and a laptop without Terraform never needs it.
         from python_terraform import IsFlagged
@@ -140,13 +135,11 @@ class Terraform:
         given = {name: IsFlagged if name in flags and value else value for name, value in options.items()}
         builder = CommandLines(working_dir=str(self.root), terraform_bin_path=program)
         command = builder.generate_cmd_string(words, **given)
-        if words != "output":
-            command.append("-no-color")
+        command.append("-no-color")
         log = self.work / "logs" / f"{words}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.getpid()}.log"
         code, text = self._watch(command, log)
         if code:
             raise _failure(words, text, log)
-        return text
 
     def _watch(self, command: list[str], log: Path) -> tuple[int, str]:
         try:

@@ -24,7 +24,15 @@ from wms_ops.errors import (
     StoreUnreachableError,
 )
 from wms_ops.github.outputs import on_actions
-from wms_ops.store.codes import Kind, code_of, is_expired_after_renewal, kind_of_class, kind_of_code
+from wms_ops.store.codes import (
+    Kind,
+    code_of,
+    is_expired_after_renewal,
+    kind_of_class,
+    kind_of_code,
+    reason_of,
+    sdk_errors,
+)
 
 _LONGEST: Final = 300
 _LAB_ENDED: Final = "voc-cancel-cred"  # the policy by which AWS Academy ends a session whose keys aren't too old yet
@@ -42,11 +50,9 @@ def aws_errors(what: str) -> Iterator[None]:
     `what` completes "Can't ...": "start the instance". Raises CredentialsMissingError, CredentialsExpiredError,
     AccessDeniedError, BucketNotFoundError, StoreUnreachableError, ClockSkewError, CloudError or QuotaError.
     """
-    from botocore.exceptions import BotoCoreError, ClientError
-
     try:
         yield
-    except (BotoCoreError, ClientError) as error:
+    except sdk_errors() as error:
         raise from_sdk(error, what) from error
     except RuntimeError as error:
         if is_expired_after_renewal(error):
@@ -62,7 +68,7 @@ def from_sdk(error: Exception, what: str) -> WmsError:
     """The error to raise instead of botocore's `error`."""
     code = code_of(error)
     if code is None:
-        reason = _short(str(error))
+        reason = _short(reason_of(error))
         kind = kind_of_class(error)
         if type(error).__name__ == "NoRegionError":
             return _elsewhere("", "no region is set", what)

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
+from wms_ops.store.codes import ABSENT, code_of
+from wms_ops.store.conditional import read_object, write_object_if
 from wms_ops.store.config import RemoteConfig
 from wms_ops.store.trouble import store_errors
 
-ANY: Final = "*"
-_ABSENT: Final = ("404", "NoSuchKey", "NotFound")
-_LOST: Final = ("412", "PreconditionFailed", "409", "ConditionalRequestConflict")
 _SHA256: Final = "sha256"
 
 
@@ -55,8 +54,8 @@ class Objects:
     def get(self, key: str) -> Found | None:
         """An object; None where there is none."""
         with self._errors():
-            answer = _unless_absent(self.client.get_object, Bucket=self.bucket, Key=key)
-            return None if answer is None else Found(answer["Body"].read(), answer["ETag"])
+            found = read_object(self.client, self.bucket, key)
+            return None if found is None else Found(*found)
 
     def facts(self, key: str) -> Facts | None:
         """What the store says of an object; None where there is none."""
@@ -71,17 +70,8 @@ class Objects:
 
     def put_if(self, key: str, content: bytes, etag: str | None) -> bool:
         """Write an object only over the version `etag`, or only where there is none; returns whether that was so."""
-        from botocore.exceptions import ClientError
-
-        condition = {"IfNoneMatch": ANY} if etag is None else {"IfMatch": etag}
         with self._errors():
-            try:
-                self.client.put_object(Bucket=self.bucket, Key=key, Body=content, **condition)
-            except ClientError as error:
-                if _code(error) in (*_LOST, *_ABSENT):
-                    return False
-                raise
-        return True
+            return write_object_if(self.client, self.bucket, key, content, etag) is not None
 
     def upload(self, key: str, path: Path, sha256: str = "") -> None:
         """Write an object from a file of any size."""
@@ -119,10 +109,6 @@ def _unless_absent(call: Callable[..., Any], **arguments: Any) -> Any:
     try:
         return call(**arguments)
     except ClientError as error:
-        if _code(error) in _ABSENT:
+        if code_of(error) in ABSENT:
             return None
         raise
-
-
-def _code(error: Any) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
