@@ -1,7 +1,4 @@
 #!/usr/bin/env bash
 # Shows the instance at AWS: its start step by step, addresses, price, who holds it. See docs/cloud.md.
 set -euo pipefail
-root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
-python="$root/.venv/bin/python"
-[[ -x "$python" ]] || python=python3
-PYTHONPATH="$root/devops/src:$root/WMS/src${PYTHONPATH:+:$PYTHONPATH}" exec "$python" -m wms_ops.cloud.aws status "$@"
+exec "$(dirname "${BASH_SOURCE[0]}")/cloud.sh" status "$@"

@@ -7,8 +7,11 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 from aws_server import AwsServer
@@ -130,3 +133,11 @@ def assert_told(done: subprocess.CompletedProcess[str], code: int, *words: str) 
     for word in words:
         assert word in done.stderr, done.stderr
     return done.stderr
+
+
+def eventually(condition: Callable[[], Any], limit_s: float = 60) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

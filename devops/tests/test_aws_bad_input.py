@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
-from aws_clone import Clone, assert_told, copy_code
-from aws_litter import make, tags_of
+from aws_clone import Clone, assert_told
 from aws_server import ACCOUNT, AwsServer
-from aws_yard import Yard
 from servers import free_port, serving
 
-pytest_plugins = ["aws_fixtures"]
+pytest_plugins = ["aws_fixtures", "aws_clone_fixtures"]
 
 STOP = "devops/scripts/stop-cloud.sh"
 SCRIPTS = {
@@ -28,29 +21,6 @@ SCRIPTS = {
     "cloud-status": (),
     "cleanup-aws": ("--account", ACCOUNT),
 }
-
-
-@pytest.fixture(scope="session")
-def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return copy_code(tmp_path_factory.mktemp("student") / "a clone")
-
-
-@pytest.fixture
-def clone(code: Path, tmp_path: Path, aws: AwsServer) -> Iterator[Clone]:
-    """One that has everything and an empty account; at the end nothing of an instance is left, and no process."""
-    clone = Clone(code, tmp_path, aws)
-    clone.terraform()
-    yield clone
-    left = Yard(aws, tmp_path).left()
-    assert left == {}
-    eventually(lambda: not clone.processes())
-
-
-def eventually(condition: Callable[[], Any], limit_s: float = 60) -> None:
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def deploy(clone: Clone) -> subprocess.CompletedProcess[str]:
@@ -261,49 +231,9 @@ def test_somebody_else_s_instance(clone: Clone, aws: AwsServer) -> None:
     assert json.loads(aws.client("s3").get_object(**key)["Body"].read())["holder"] == "ben@desk"
 
 
-# Applying: it says so with a file, and ends in order at the first interrupt, as Terraform does.
-APPLYING = """trap 'exit 1' INT
-touch "$here/applying"
-while :; do sleep 0.1; done"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_while_terraform_applies(clone: Clone, aws: AwsServer, number: signal.Signals) -> None:
-    clone.make_store()
-    (clone.bin / "touch").write_text('#!/bin/sh\n: >"$1"\n')
-    (clone.bin / "touch").chmod(0o755)
-    clone.terraform(instance=APPLYING)
-    process = clone.start("deploy-to-cloud", "--yes")
-    eventually((clone.bin / "applying").exists)
-    made = make(aws, "wms-main", tags_of("main"))  # what it has begun by then
-    process.send_signal(number)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 130, out + err
-    assert "Traceback" not in err and err.count("\n") == 1 and err.startswith("Stopped by the user")
-    assert "ending what it has begun" in out and made.instance in out
-
-
-def test_interrupted_while_the_instance_sets_itself_up(clone: Clone, aws: AwsServer) -> None:
-    """Terraform is through: the instance runs and nobody waits for it any more."""
-    clone.make_store()
-    (clone.bin / "touch").write_text('#!/bin/sh\n: >"$1"\n')
-    (clone.bin / "touch").chmod(0o755)
-    go = 'touch "$here/applying"; while [ ! -e "$here/made" ]; do sleep 0.1; done'
-    clone.terraform(instance=go)
-    process = clone.start("deploy-to-cloud", "--yes")
-    eventually((clone.bin / "applying").exists)
-    variables = json.loads((clone.folder / "terraform/main/instance/variables.tfvars.json").read_text())
-    tags = tags_of("main", deadline=variables["deadline"], launch=variables["launch_id"])
-    made = make(aws, "wms-main", tags)
-    (clone.bin / "made").touch()
-    assert process.stdout is not None
-    said = ""
-    while "Waiting for the instance" not in said:
-        line = process.stdout.readline()
-        assert line, said
-        said += line
-    assert psutil.pid_exists(process.pid)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 130, out + err
-    assert "Traceback" not in err and made.instance in out
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_clone_that_was_never_installed(clone: Clone, script: str) -> None:
+    (clone.bin / "python3").write_text("#!/bin/sh\nexit 1\n")
+    assert_told(clone.run(script, *SCRIPTS[script]), 2, "run `make install` there, then this again")
+    (clone.bin / "python3").unlink()
+    assert_told(clone.run(script, *SCRIPTS[script]), 2, "run `make install` there, then this again")

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# One command of the cloud at AWS, such as `cloud.sh allow`; the scripts beside it are its commonest ones. docs/cloud.md
+set -euo pipefail
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+python="$root/.venv/bin/python"
+[[ -x "$python" ]] || python="$(command -v python3 || true)"
+if [[ -z "$python" ]] || ! "$python" -c 'import importlib.util as u, sys; sys.exit(not (u.find_spec("boto3") and u.find_spec("pydantic")))'; then
+  echo "error: What this command needs isn't installed in $root; run \`make install\` there, then this again." >&2
+  exit 2
+fi
+PYTHONPATH="$root/devops/src:$root/WMS/src${PYTHONPATH:+:$PYTHONPATH}" exec "$python" -m wms_ops.cloud.aws "$@"

@@ -1,0 +1,62 @@
+"""Ctrl-C and SIGTERM while an instance is started: what was begun is ended."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import psutil
+import pytest
+from aws_clone import Clone, eventually
+from aws_litter import make, tags_of
+from aws_server import AwsServer
+
+pytest_plugins = ["aws_fixtures", "aws_clone_fixtures"]
+
+
+# Applying: it says so with a file, and ends in order at the first interrupt, as Terraform does.
+APPLYING = """trap 'exit 1' INT
+touch "$here/applying"
+while :; do sleep 0.1; done"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_while_terraform_applies(clone: Clone, aws: AwsServer, number: signal.Signals) -> None:
+    clone.make_store()
+    (clone.bin / "touch").write_text('#!/bin/sh\n: >"$1"\n')
+    (clone.bin / "touch").chmod(0o755)
+    clone.terraform(instance=APPLYING)
+    process = clone.start("deploy-to-cloud", "--yes")
+    eventually((clone.bin / "applying").exists)
+    made = make(aws, "wms-main", tags_of("main"))  # what it has begun by then
+    process.send_signal(number)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, out + err
+    assert "Traceback" not in err and err.count("\n") == 1 and err.startswith("Stopped by the user")
+    assert "ending what it has begun" in out and made.instance in out
+
+
+def test_interrupted_while_the_instance_sets_itself_up(clone: Clone, aws: AwsServer) -> None:
+    """Terraform is through: the instance runs and nobody waits for it any more."""
+    clone.make_store()
+    (clone.bin / "touch").write_text('#!/bin/sh\n: >"$1"\n')
+    (clone.bin / "touch").chmod(0o755)
+    go = 'touch "$here/applying"; while [ ! -e "$here/made" ]; do sleep 0.1; done'
+    clone.terraform(instance=go)
+    process = clone.start("deploy-to-cloud", "--yes")
+    eventually((clone.bin / "applying").exists)
+    variables = json.loads((clone.folder / "terraform/main/instance/variables.tfvars.json").read_text())
+    tags = tags_of("main", deadline=variables["deadline"], launch=variables["launch_id"])
+    made = make(aws, "wms-main", tags)
+    (clone.bin / "made").touch()
+    assert process.stdout is not None
+    said = ""
+    while "Waiting for the instance" not in said:
+        line = process.stdout.readline()
+        assert line, said
+        said += line
+    assert psutil.pid_exists(process.pid)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, out + err
+    assert "Traceback" not in err and made.instance in out
