@@ -5,6 +5,7 @@ The real Terraform with its real provider, moto as AWS; whoever tears down is an
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ from aws_gate import Gate
 from aws_server import AwsServer
 from aws_yard import Yard
 from cloud_kills import DESTROYING, LAUNCHING, disturbed, run
+
+from wms_ops.cloud.aws.names import DEADLINE_TAG
+from wms_ops.cost.sessions import EndedBy
 
 pytest_plugins = ["aws_fixtures"]
 
@@ -54,3 +58,19 @@ def test_up_twice_is_one_instance_and_another_holder_has_to_wait(aws: AwsServer,
     assert run(yard, "down", "laptop").returncode == 0
     assert yard.left() == {}
     assert run(yard, "down", "laptop").returncode == 0, "a second teardown finds nothing to do"
+
+
+def test_an_instance_that_is_about_to_end_is_replaced_and_both_are_in_the_bill(aws: AwsServer, tmp_path: Path) -> None:
+    yard = Yard(aws, tmp_path)
+    assert run(yard, "up", "laptop").returncode == 0
+    (first,) = yard.cloud().site.instances()
+    soon = datetime.now(UTC) + timedelta(minutes=1)
+    aws.client("ec2").create_tags(Resources=[first.id], Tags=[{"Key": DEADLINE_TAG, "Value": soon.isoformat()}])
+    assert run(yard, "up", "laptop").returncode == 0
+    (second,) = yard.cloud().site.instances()
+    assert second.id != first.id
+    assert run(yard, "down", "laptop").returncode == 0
+    assert yard.left() == {}
+    sessions = yard.cloud().sessions()
+    assert [one.launch_id for one in sessions] == [first.launch_id, second.launch_id]
+    assert [one.ended_by for one in sessions] == [EndedBy.DOWN, EndedBy.DOWN]
