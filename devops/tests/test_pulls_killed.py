@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from pull_yard import BRANCH, Yard, make_yard
 
+from wms_ops.dataset.scratch import scratch_clone
 from wms_ops.git import Git
+from wms_ops.github import shelf
 from wms_ops.github.local_pulls import LocalPulls
 from wms_ops.github.pulls import PullState
 
@@ -20,7 +22,9 @@ from wms_ops.github.pulls import PullState
 DRIVER = """
 import os, signal, sys
 from pathlib import Path
+from wms_ops.dataset.scratch import scratch_clone
 from wms_ops.git import Git
+from wms_ops.github import shelf
 from wms_ops.github.local_pulls import LocalPulls
 
 clone, url, branch, verb, wanted = sys.argv[1:6]
@@ -151,6 +155,23 @@ def test_many_at_once_lose_nothing_and_share_no_number(tmp_path: Path) -> None:
     assert [yard.tip(branch) for branch in branches] == [""] * 4
     for number in range(1, 5):
         assert Git(yard.origin).raw("show", f"pull-requests:000{number}/pictures/a.png") == bytes(range(256))
+
+
+def test_a_branch_that_is_deleted_between_the_look_and_the_fetch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    yard, _ = prepared(tmp_path / "y", "merge")
+    look = shelf.remote_tip
+
+    def look_and_delete(git: Git, url: str, branch: str) -> str | None:
+        tip = look(git, url, branch)
+        if tip is not None and branch == BRANCH:
+            Git(yard.origin)("update-ref", "-d", f"refs/heads/{BRANCH}")
+        return tip
+
+    monkeypatch.setattr(shelf, "remote_tip", look_and_delete)
+    with scratch_clone(yard.clone, yard.url) as scratch:
+        assert shelf.fetch_branch(scratch, BRANCH) is None
 
 
 def test_the_same_one_merged_by_two_at_once(tmp_path: Path) -> None:

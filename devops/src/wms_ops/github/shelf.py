@@ -151,11 +151,15 @@ def push(git: Git, url: str, branch: str, commit: str, expected: str) -> None:
 def fetch_branch(scratch: Scratch, branch: str, *options: str) -> str | None:
     """Bring a branch of the origin to refs/there, as it is now; its commit, None if there is no such branch."""
     git, ref, here = scratch.git, f"refs/heads/{branch}", f"refs/there/{branch}"
-    if remote_tip(git, scratch.url, branch) is None:  # a fetch of it would be an error
-        git("update-ref", "-d", here)
-        return None
-    git("fetch", "--quiet", "--no-tags", *options, scratch.url, f"+{ref}:{here}")
-    return git("rev-parse", here)
+    if remote_tip(git, scratch.url, branch) is not None:  # else a fetch of it would be an error
+        try:
+            git("fetch", "--quiet", "--no-tags", *options, scratch.url, f"+{ref}:{here}")
+            return git("rev-parse", here)
+        except GitError:
+            if remote_tip(git, scratch.url, branch) is not None:  # else it was deleted between the look and the fetch
+                raise
+    git("update-ref", "-d", here)
+    return None
 
 
 def remote_tip(git: Git, url: str, branch: str) -> str | None:
