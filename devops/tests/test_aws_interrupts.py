@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while an instance is started: what was begun is ended."""
+"""Ctrl-C and SIGTERM while an instance is started, at any time: what was begun is ended."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import pytest
 from aws_clone import Clone, eventually
 from aws_litter import make, tags_of
 from aws_server import AwsServer
+
+from wms_ops.cloud.aws.cloud import open_aws
+from wms_ops.cloud.aws.deploy import deploy, ended_if_stopped
 
 pytest_plugins = ["aws_fixtures", "aws_clone_fixtures"]
 
@@ -60,3 +63,35 @@ def test_interrupted_while_the_instance_sets_itself_up(clone: Clone, aws: AwsSer
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, out + err
     assert "Traceback" not in err and made.instance in out
+
+
+@pytest.mark.parametrize("word", ["Starting a", "Waiting for the instance"])
+def test_interrupted_at_a_word(clone: Clone, aws: AwsServer, word: str) -> None:
+    """Between two steps as well: there is no moment after the launch at which an interrupt leaves the instance."""
+    clone.make_store()
+    said: list[str] = []
+
+    def show(text: str) -> None:
+        said.append(text)
+        if text.startswith("Starting a"):
+            lease = cloud.site.desk.read()
+            assert lease is not None
+            make(aws, "wms-main", tags_of("main", deadline=lease.until.isoformat(), launch=lease.launch_id))
+        if text.startswith(word):
+            raise KeyboardInterrupt
+
+    cloud = open_aws(clone.folder / "terraform", show, environ=clone.environ)
+    with pytest.raises(KeyboardInterrupt):
+        deploy(cloud, clone.folder / "models", is_sure=True)
+    assert any(text.startswith("Ending i-") for text in said), said
+    assert not [one for one in cloud.site.instances() if one.is_alive]
+
+
+def test_an_instance_that_ran_before_survives_an_interrupt(aws: AwsServer, clone: Clone) -> None:
+    clone.make_store()
+    made = make(aws, "wms-main", tags_of("main"))
+    cloud = open_aws(clone.folder / "terraform", environ=clone.environ)
+    with pytest.raises(KeyboardInterrupt), ended_if_stopped(cloud):
+        raise KeyboardInterrupt
+    assert [one.id for one in cloud.site.instances() if one.is_alive] == [made.instance]
+    assert clone.run("stop-cloud", "--yes").returncode == 0

@@ -89,7 +89,9 @@ def _deploy(cloud: AwsCloud, arguments: argparse.Namespace) -> int:
 
 
 def _up(cloud: AwsCloud, arguments: argparse.Namespace) -> None:
-    print(f"MLflow: {_living(cloud, arguments.hours, Purpose.PIPELINE).up().mlflow}")
+    cloud = _living(cloud, arguments.hours, Purpose.PIPELINE)
+    with deploy.ended_if_stopped(cloud):
+        print(f"MLflow: {cloud.up().mlflow}")
 
 
 def _living(cloud: AwsCloud, hours: float | None, purpose: Purpose) -> AwsCloud:

@@ -18,7 +18,7 @@ from wms_ops.cloud.environment import led_by
 from wms_ops.cloud.protocol import Release
 from wms_ops.errors import CloudError
 from wms_ops.question import ask
-from wms_ops.stopping import stoppable
+from wms_ops.stopping import stoppable, unstoppable
 from wms_ops.store.config import RemoteConfig
 from wms_ops.store.remote import S3Remote
 from wms_ops.sync.run import sentence, sync_model
@@ -32,37 +32,42 @@ def deploy(cloud: AwsCloud, models: Path, *, is_sure: bool) -> int:
     site.show(f"Terraform {require_terraform(site.environ)} is installed.")
     site.show(f"The credentials are those of account {site.names.account}, region {site.names.region}.")
     site.show(f"The ports will be open to {access.caller_address(site.environ)} only.")
-    before = {one.id for one in site.instances()}
     if cloud.running() is None:  # else it was paid for by its own launch
         site.show(show.price_text(cloud, cloud.affordable()))
         if not is_sure and ask("Start it? [y/N] ", "add --yes").lower() not in ("y", "yes"):
             site.show("Nothing was started.")
             return 1
-    endpoints = cloud.up()
-    found = next((one for one in site.instances() if one.is_alive), None)
-    if found is None:
-        raise CloudError("The instance has ended meanwhile; run this again.")
-    site.show("Waiting for the instance to set itself up; that takes some minutes.")
-    with _ended_if_stopped(cloud, is_new=found.id not in before):
+    with ended_if_stopped(cloud):
+        endpoints = cloud.up()
+        found = next((one for one in site.instances() if one.is_alive), None)
+        if found is None:
+            raise CloudError("The instance has ended meanwhile; run this again.")
+        site.show("Waiting for the instance to set itself up; that takes some minutes.")
         seconds = wait_until_up(site, found, cloud.answers)
-    site.show(f"MLflow answers, {seconds:.0f} s after the launch.")
-    service = serve_production(cloud, models)
-    for line in show.addresses(endpoints.mlflow, service):
-        site.show(line)
-    site.show("End it with devops/scripts/stop-cloud.sh.")
+        site.show(f"MLflow answers, {seconds:.0f} s after the launch.")
+        service = serve_production(cloud, models)
+        for line in show.addresses(endpoints.mlflow, service):
+            site.show(line)
+        site.show("End it with devops/scripts/stop-cloud.sh.")
     return 0
 
 
 @contextmanager
-def _ended_if_stopped(cloud: AwsCloud, *, is_new: bool) -> Iterator[None]:
-    """End a new instance that nobody waits for any more. A failed one stays, to be looked at."""
+def ended_if_stopped(cloud: AwsCloud) -> Iterator[None]:
+    """End an instance that was started in here if Ctrl-C, SIGTERM or a closed terminal comes before the end.
+
+    One that runs already stays, and so does one that fails, to be looked at.
+    """
+    site = cloud.site
+    before = {one.id for one in site.instances()}
     try:
         with stoppable():
             yield
     except KeyboardInterrupt:
-        if is_new:
-            cloud.site.show("Stopped before MLflow answered; ending the instance.")
-            cloud.down()
+        with unstoppable(site.show):
+            if any(one.is_alive and one.id not in before for one in site.instances()):
+                site.show("Stopped before it was ready; ending the instance.")
+                cloud.down()
         raise
 
 
