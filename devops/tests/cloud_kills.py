@@ -2,11 +2,13 @@
 
 A command runs in a process of its own. "kill" is SIGKILL to that process alone: its Terraform goes on. "cancel" is what
 GitHub does: SIGINT, after 7.5 seconds SIGKILL to the process and all that it has started. "expired": from this step on
-AWS refuses the credentials, Terraform's too.
+AWS refuses the credentials, Terraform's too. "throttled": from this step on AWS refuses each third request as too many,
+which only makes the command slower.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import signal
@@ -30,6 +32,7 @@ LAUNCHING = "launching"
 DESTROYING = "destroying"
 """In the middle of Terraform's destruction."""
 
+WAYS = ("kill", "cancel", "expired", "throttled")
 CANCEL_S = 7.5
 LIMIT_S = 240.0
 _MID = {LAUNCHING: "aws_instance.this: Creating...", DESTROYING: "aws_vpc.this: Destroying..."}
@@ -51,12 +54,18 @@ class Outcome:
     second_s: float
 
     @property
+    def bad(self) -> bool:
+        """Whether it left anything, or didn't end as it should."""
+        unfinished = self.how == "throttled" and self.code != 0
+        return bool(self.after) or self.second_code != 0 or self.code is None or unfinished
+
+    @property
     def line(self) -> str:
         """One line of the table."""
         left = ", ".join(f"{count} {name}" for name, count in self.left.items()) or "nothing"
         after = ", ".join(f"{count} {name}" for name, count in self.after.items()) or "nothing"
         return (
-            f"{self.verb:5}{self.at:13}{self.how:9}ended with {self.code!s:5}left {left}; the teardown of another "
+            f"{self.verb:5}{self.at:13}{self.how:11}ended with {self.code!s:5}left {left}; the teardown of another "
             f"machine ended with {self.second_code} after {self.second_s:.1f} s: {after} left"
         )
 
@@ -66,7 +75,7 @@ def disturbed(yard: Yard, gate: Gate, verb: str, at: str, how: str) -> Outcome:
     if verb == "down":
         assert run(yard, "up", folder="laptop").returncode == 0
     code = _disturb(yard, gate, verb, at, how)
-    gate.mode = ""
+    gate.mode, gate.every = "", 1
     left = yard.left()
     started = time.monotonic()
     second = run(yard, "down", folder="runner")
@@ -77,7 +86,11 @@ def disturbed(yard: Yard, gate: Gate, verb: str, at: str, how: str) -> Outcome:
 def run(yard: Yard, verb: str, folder: str) -> subprocess.CompletedProcess[str]:
     """A command that nobody disturbs, to its end."""
     command = [sys.executable, __file__, json.dumps({"verb": verb, "folder": str(yard.folder / folder)})]
-    return subprocess.run(command, env=_environ(yard), capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    try:
+        return subprocess.run(command, env=_environ(yard), capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        said = b"\n".join(part for part in (error.stdout, error.stderr) if isinstance(part, bytes))
+        raise AssertionError(f"{verb} didn't end:\n{said.decode(errors='replace')}") from None
 
 
 def _disturb(yard: Yard, gate: Gate, verb: str, at: str, how: str) -> int | None:
@@ -94,8 +107,8 @@ def _disturb(yard: Yard, gate: Gate, verb: str, at: str, how: str) -> int | None
         if line.startswith("@reached"):
             reached = True
             break
-    if reached and how == "expired":
-        gate.mode = "expired"
+    if reached and how in ("expired", "throttled"):
+        gate.mode, gate.every = how, 1 if how == "expired" else 3
         process.stdin.write("go\n")
         process.stdin.flush()
     elif reached and how == "cancel":
@@ -147,6 +160,7 @@ def main(job: dict[str, str]) -> int:
             if text.startswith(words[: -len("...")]) and job.get("at") == name:
                 reach(name)
 
+    faulthandler.dump_traceback_later(LIMIT_S - 20, exit=False)  # where it hangs, if it does
     cloud = open_aws(Path(job["folder"]), show, environ=os.environ)
     cloud = replace(cloud, site=replace(cloud.site, step=reach))
 

@@ -23,8 +23,8 @@ from wms_ops.demo.house import House, build
 from wms_ops.demo.photos import put_into
 from wms_ops.demo.shell import Shell
 from wms_ops.git import Git
-from wms_ops.pipeline.local import local_cloud, run_store
 from wms_ops.pipeline.place import METADATA, MODELS
+from wms_ops.pipeline.places import local_cloud, run_store
 from wms_ops.pipeline.record import RunRecord
 from wms_ops.store.config import parse_remote
 from wms_ops.store.remote import S3Remote
@@ -58,16 +58,20 @@ class LoopShop:
     def open(cls, folder: Path, *, gate: dict[str, Any] | None = None, epochs: int = 40) -> LoopShop:
         """A project without photos whose store answers; `gate` is a section of its recipe."""
         house = build(folder)
-        text = yaml.safe_dump(tiny(gate or {}, epochs))
-        (house.clone / RECIPE).write_text(text, encoding="utf-8")
         cloud = local_cloud(house.loop, lambda _: None)
         cloud.storage_up()
         shop = cls(house, cloud)
-        shop.shell("devops/scripts/install-git-hooks.sh")
-        shop.shell("git", "add", RECIPE)
-        shop.shell("git", "commit", "--quiet", "-m", "A tiny recipe")
-        shop.shell("git", "push", "--quiet", "origin", MAIN)
+        shop.set_up(gate or {}, epochs)
         return shop
+
+    def set_up(self, gate: dict[str, Any], epochs: int) -> None:
+        """The hook and the recipe, pushed."""
+        text = yaml.safe_dump(tiny(gate, epochs))
+        (self.house.clone / RECIPE).write_text(text, encoding="utf-8")
+        self.shell("devops/scripts/install-git-hooks.sh")
+        self.shell("git", "add", RECIPE)
+        self.shell("git", "commit", "--quiet", "-m", "A tiny recipe")
+        self.shell("git", "push", "--quiet", "origin", MAIN)
 
     def shell(self, *command: str | Path, **more: Any) -> str:
         """A command in the person's clone."""

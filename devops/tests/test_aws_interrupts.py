@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while an instance is started, at any time: what was begun is ended."""
+"""Ctrl-C and SIGTERM while an instance is started, at any time: what was begun is ended, and nothing else."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ import pytest
 from aws_clone import Clone, eventually
 from aws_litter import make, tags_of
 from aws_server import AwsServer
+from cost_values import session
 
 from wms_ops.cloud.aws.cloud import open_aws
 from wms_ops.cloud.aws.deploy import deploy, ended_if_stopped
+from wms_ops.cloud.aws.state_bucket import ensure_state_bucket
+from wms_ops.cost.sessions import Purpose
+from wms_ops.errors import BusyError
 
 pytest_plugins = ["aws_fixtures", "aws_clone_fixtures"]
 
@@ -85,6 +89,24 @@ def test_interrupted_at_a_word(clone: Clone, aws: AwsServer, word: str) -> None:
         deploy(cloud, clone.folder / "models", is_sure=True)
     assert any(text.startswith("Ending i-") for text in said), said
     assert not [one for one in cloud.site.instances() if one.is_alive]
+
+
+def test_a_run_of_the_loop_leaves_what_its_user_started_by_hand(aws: AwsServer, clone: Clone) -> None:
+    clone.make_store()
+    cloud = open_aws(clone.folder / "terraform", environ=clone.environ)
+    site, begun = cloud.site, cloud.site.now()
+    ensure_state_bucket(site.aws.s3, site.names)
+    record = session(begun=begun, purpose=Purpose.MANUAL)
+    site.desk.take(site.holder, record.deadline)
+    site.desk.amend(site.holder, launch_id=record.launch_id)
+    site.sessions.create(record)
+    made = make(aws, "wms-main", tags_of("main", deadline=record.deadline.isoformat(), launch=record.launch_id))
+    loops = cloud.for_run("r1")
+    with pytest.raises(BusyError, match=f"{made.instance} was started by hand.*stop-cloud.sh"):
+        loops.up()
+    loops.down()
+    assert [one.id for one in site.instances() if one.is_alive] == [made.instance]
+    assert clone.run("stop-cloud", "--yes").returncode == 0
 
 
 def test_an_instance_that_ran_before_survives_an_interrupt(aws: AwsServer, clone: Clone) -> None:

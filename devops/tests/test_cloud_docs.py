@@ -43,6 +43,7 @@ def test_the_commands_for_people_are_told() -> None:
         "environ",
         "allow",
         "revoke",
+        "store",
     }
 
 

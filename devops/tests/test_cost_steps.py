@@ -15,6 +15,7 @@ from test_report_pull import rendered
 
 from wms.errors import UsageError
 from wms_ops.cloud.local import LocalCloud
+from wms_ops.cloud.protocol import CloudState
 from wms_ops.cost.bills import Line, RunBill, Saving
 from wms_ops.cost.budget import most_of
 from wms_ops.cost.estimate import Cost, cost_of
@@ -36,7 +37,7 @@ class BilledCloud:
 
     def __init__(self, choice: Choice, sessions: Sequence[Session] = (), *, broken: bool = False) -> None:
         self.chosen, self.kept, self.broken = choice, tuple(sessions), broken
-        self.downs = 0
+        self.downs, self.kept_up = 0, False
 
     def choice(self) -> Choice:
         return self.chosen
@@ -46,8 +47,14 @@ class BilledCloud:
             raise StoreUnreachableError("Amazon S3 doesn't answer.")
         return self.kept
 
+    def for_run(self, run_id: str) -> BilledCloud:
+        return self
+
+    def status(self) -> CloudState:
+        return CloudState.ABSENT if self.downs else CloudState.RUNNING
+
     def down(self) -> None:
-        self.downs += 1
+        self.downs += not self.kept_up
 
 
 def place(folder: Path, cloud: object, **environ: str) -> Place:
@@ -120,6 +127,13 @@ def test_the_end_tells_what_it_cost(tmp_path: Path) -> None:
     assert cloud.downs == 1
     assert done.outputs["cost_usd"] == "0.0843"
     assert done.text == "The instance is gone; 60.0 minutes of it cost 0.084 USD."
+
+
+def test_the_end_of_an_instance_that_stays_is_not_told(tmp_path: Path) -> None:
+    cloud = BilledCloud(Choice())
+    cloud.kept_up = True
+    done = steps_cloud.down(place(tmp_path, cloud), {"seconds_up": "0"})
+    assert done.text.startswith("The instance, which isn't the loop's own, stays;")
 
 
 def test_the_pull_request_gets_the_runs_own_bill(tmp_path: Path) -> None:

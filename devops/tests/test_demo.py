@@ -22,7 +22,7 @@ from wms_ops.demo.cli import lock_folder, main
 from wms_ops.demo.house import clear
 from wms_ops.errors import BusyError, CloudError, GitError
 from wms_ops.pipeline.driver import one_at_a_time
-from wms_ops.pipeline.local import local_cloud, run_store
+from wms_ops.pipeline.places import local_cloud, run_store
 from wms_ops.pipeline.record import Outcome, StepState
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,7 +12,7 @@ from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.types import PRODUCTION
 from wms_ops.cloud.protocol import CloudState
 from wms_ops.pipeline.driver import one_at_a_time
-from wms_ops.pipeline.local import run_store
+from wms_ops.pipeline.places import run_store
 from wms_ops.pipeline.record import Outcome, StepState
 
 

@@ -26,6 +26,7 @@ from wms.registry.lineage_links import check_lineage
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.plan import Proposal
 from wms_ops.cloud.protocol import Cloud, CloudState, Endpoints
+from wms_ops.cloud.waiting import wait_for_mlflow
 from wms_ops.git import Git
 from wms_ops.promotion.cli import promote_main
 from wms_ops.store.config import RemoteConfig
@@ -110,6 +111,12 @@ class LocalCloud:
             self.waiting = threading.Thread(target=self._open, args=(len(self.front.refused) + 2,))
             self.waiting.start()
         return Endpoints(self.front.uri)
+
+    def wait(self, limit_s: float = 900.0) -> None:
+        wait_for_mlflow(self.front.uri, limit_s, print)
+
+    def environ(self) -> dict[str, str]:
+        return {}
 
     def down(self) -> None:
         self.calls.append("down")

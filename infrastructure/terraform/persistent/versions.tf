@@ -16,6 +16,10 @@ provider "aws" {
   region            = var.region
   s3_use_path_style = var.s3_path_style
 
+  # The provider's 25 would let a command whose credentials have just expired try for more than four minutes: EC2 calls
+  # that RequestExpired, which the SDK takes for a clock that is wrong and tries again.
+  max_retries = 10
+
   default_tags {
     tags = {
       "wms:environment" = var.environment

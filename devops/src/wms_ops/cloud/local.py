@@ -19,6 +19,7 @@ from wms_ops.cloud.protocol import CloudState, Endpoints, Release
 from wms_ops.cloud.record import CloudRecord
 from wms_ops.cloud.room import MLFLOW, S3, SERVICE, Room
 from wms_ops.cloud.storage import BUCKET, DVC_URL
+from wms_ops.cloud.waiting import wait_for_mlflow
 from wms_ops.errors import CloudError
 
 __all__ = ["BUCKET", "DVC_URL", "LocalCloud"]
@@ -59,6 +60,13 @@ class LocalCloud:
             if record.phase is not CloudState.RUNNING:
                 record = self.room.write(record.model_copy(update={"phase": CloudState.RUNNING}), "running")
             return _endpoints(record, self.room.find())
+
+    def wait(self, limit_s: float = 900.0) -> None:
+        """Return once MLflow answers, as it does after `up`. Raises CloudError, RegistryUnreachableError."""
+        found = self.endpoints()
+        if found is None:
+            raise self._missing()
+        wait_for_mlflow(found.mlflow, limit_s, self.show)
 
     def status(self) -> CloudState:
         """RUNNING if MLflow answers, ABSENT if nothing of the instance lives. Raises CloudError for a damaged state."""
@@ -141,15 +149,17 @@ class LocalCloud:
         with self.room.locked():
             stop(self.room, keep)
 
+    def _missing(self) -> CloudError:
+        return CloudError(f"The local cloud isn't up; start it with `{self.room.command('up')}`.")
+
     @contextlib.contextmanager
     def _on_instance(self) -> Iterator[None]:
-        missing = CloudError(f"The local cloud isn't up; start it with `{self.room.command('up')}`.")
         if not self.room.exists:
-            raise missing
+            raise self._missing()
         with self.room.locked():
             record = self.room.read()
             if not is_alive(record, MLFLOW, self.room.find()):
-                raise missing
+                raise self._missing()
             self.room.end_strays(record)
             yield
 

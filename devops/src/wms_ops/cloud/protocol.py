@@ -63,6 +63,14 @@ class Cloud(Protocol):
         """Start the instance unless it runs, and return its addresses, which may not answer yet."""
         ...
 
+    def wait(self, limit_s: float = 900.0) -> None:
+        """Return once MLflow answers a call of its API.
+
+        Raises CloudError where nothing is up or its start fails, RegistryUnreachableError or CloudError after
+        `limit_s` seconds.
+        """
+        ...
+
     def down(self) -> None:
         """Stop the instance and wait until it costs nothing any more; nothing happens if it's absent."""
         ...

@@ -117,6 +117,10 @@ class Billed(Protocol):
         """What the user has chosen to start."""
         ...
 
+    def for_run(self, run_id: str) -> Self:
+        """The same for a run of the loop, which is named in the record of what it starts."""
+        ...
+
     def sessions(self, since: datetime | None = None) -> Sequence[Session]:
         """The sessions on record, at least all that weren't over at `since`."""
         ...

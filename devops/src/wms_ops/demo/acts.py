@@ -23,12 +23,11 @@ from wms_ops.demo.shell import Shell
 from wms_ops.git import Git
 from wms_ops.pipeline.console import ConsoleTeller
 from wms_ops.pipeline.driver import run_loop
-from wms_ops.pipeline.local import place_in, run_store
 from wms_ops.pipeline.place import METADATA, MODELS
+from wms_ops.pipeline.places import place_in, run_store
 from wms_ops.pipeline.record import Outcome, RunRecord
 from wms_ops.report.figures import DESCRIPTIONS
 from wms_ops.report.timeline import Act, Picture
-from wms_ops.sync.instance import wait_for_mlflow
 
 _VERDICTS = {Outcome.MERGED: "promoted", Outcome.BLOCKED: "blocked"}
 
@@ -75,7 +74,7 @@ def photos_arrive(cast: Cast, title: str, text: str, prefix: str, draw: Callable
     shell("git", "push", "origin", MAIN, expect=1, event="git push")
     branch = next(iter(set(_data_branches(house)) - before))
     shell("git", "reset", "--quiet", "--keep", f"origin/{MAIN}")
-    make = place_in(house.loop, house.url, recipe=cast.recipe, show=cast.teller.line)
+    make = place_in(house.loop, house.url, cast.cloud, recipe=cast.recipe, show=cast.teller.line)
     with led_by(cast.cloud.environ()):
         record = run_loop(make, run_store(house.loop), branch, cast.teller)
     if record.outcome is Outcome.MERGED:
@@ -128,7 +127,7 @@ def there_and_back(cast: Cast) -> Act:
     time_of = _Clock.start()
     house, shell, cloud = cast.house, cast.shell, cast.cloud
     endpoints = cloud.up()
-    wait_for_mlflow(endpoints.mlflow, 600, cast.show)
+    cloud.wait()
     named = dict(shell.environ)
     newest = _current(house)
     own = Shell(house.clone, {**named, "MLFLOW_TRACKING_URI": endpoints.mlflow}, cast.show)

@@ -23,7 +23,7 @@ from wms_ops.git import Git
 from wms_ops.github.local_pulls import LocalPulls
 from wms_ops.pipeline.console import ConsoleTeller, summary, verdict
 from wms_ops.pipeline.driver import one_at_a_time
-from wms_ops.pipeline.local import local_cloud
+from wms_ops.pipeline.places import local_cloud
 from wms_ops.pipeline.record import Outcome, RunRecord
 from wms_ops.report.timeline import Act, Story, render_story
 from wms_ops.stopping import stoppable, unstoppable

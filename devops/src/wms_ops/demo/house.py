@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +19,8 @@ from wms_ops.dataset.layout import DATA_SET, DVC_CONFIG, INBOX, MAIN, SPLITS, po
 from wms_ops.demo.shell import Shell
 from wms_ops.errors import CloudError
 from wms_ops.git import Git
-from wms_ops.pipeline.local import local_cloud
 from wms_ops.pipeline.place import METADATA, MODELS
+from wms_ops.pipeline.places import local_cloud
 
 PERSON = ("Ada", "ada@example.org")
 _MARK = ".wms-demo"
@@ -65,13 +65,16 @@ class House:
         """The origin's address."""
         return self.origin.resolve().as_uri()
 
-    def environ(self) -> dict[str, str]:
-        """The person's shell: this project's Python first, nothing of the user's own Git settings."""
+    def environ(self, cloud: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The person's shell: this project's Python first, nothing of the user's own Git settings.
+
+        `cloud` are the variables that lead to a cloud, by default to the local one.
+        """
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "WMS_", "MLFLOW_"))}
-        cloud = {name: value for name, value in local_cloud(self.loop).environ().items() if name != "WMS_CLOUD"}
+        led = local_cloud(self.loop).environ() if cloud is None else cloud
         source = os.pathsep.join(str(self.clone / part) for part in ("WMS/src", "devops/src"))
         path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", os.defpath)])
-        return {**kept, **cloud, **quiet_git(self.folder), "PATH": path, "PYTHONPATH": source}
+        return {**kept, **led, **quiet_git(self.folder), "PATH": path, "PYTHONPATH": source}
 
     def shell(self, show: Callable[[str], None]) -> Shell:
         """A shell in the clone."""

@@ -13,7 +13,7 @@ from wms_ops.dataset.layout import DATA_BRANCHES
 from wms_ops.errors import PipelineError
 from wms_ops.git import Git
 from wms_ops.github.outputs import annotate, put_outputs
-from wms_ops.pipeline import local
+from wms_ops.pipeline import places
 from wms_ops.pipeline.console import ConsoleTeller, summary, verdict
 from wms_ops.pipeline.driver import one_at_a_time, run_loop
 from wms_ops.pipeline.place import RECIPE
@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=f"only the step {name}, with what the steps before it left")
         one.add_argument("--run", help="id of the run that this step belongs to; by default the branch's newest")
     for command in commands.choices.values():
-        command.add_argument("--folder", type=Path, default=local.FOLDER, help="where the loop lives (%(default)s)")
+        command.add_argument("--folder", type=Path, default=places.FOLDER, help="where the loop lives (%(default)s)")
         if command is not listing:
             command.add_argument("--branch", help=f"such as {DATA_BRANCHES}20261121-103000")
             command.add_argument("--repo", type=Path, default=ROOT, help="a clone; its origin is worked with")
@@ -56,13 +56,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(arguments: argparse.Namespace) -> int:
     teller = ConsoleTeller()
-    url = local.origin_of(arguments.repo)
+    url = places.origin_of(arguments.repo)
     branch = arguments.branch or _newest_branch(arguments.repo, url)
-    cloud = local.local_cloud(arguments.folder, teller.line)
-    cloud.storage_up()
-    make = local.place_in(arguments.folder, url, recipe=arguments.recipe, show=teller.line)
+    cloud = places.loop_cloud(arguments.folder, teller.line)
+    places.open_store(cloud)
+    make = places.place_in(arguments.folder, url, cloud, recipe=arguments.recipe, show=teller.line)
     with led_by(cloud.environ()):
-        record = run_loop(make, local.run_store(arguments.folder), branch, teller, keep_up=arguments.keep_up)
+        record = run_loop(make, places.run_store(arguments.folder), branch, teller, keep_up=arguments.keep_up)
     teller.console.print(summary(record))
     teller.console.print(verdict(record), markup=False)
     if record.outcome is not Outcome.MERGED:
@@ -72,14 +72,14 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _one(arguments: argparse.Namespace) -> int:
     """One step as a command: its named values go to GITHUB_OUTPUT, too, its code is the step's."""
-    store = local.run_store(arguments.folder)
-    url = local.origin_of(arguments.repo)
-    cloud = local.local_cloud(arguments.folder)
+    store = places.run_store(arguments.folder)
+    url = places.origin_of(arguments.repo)
+    cloud = places.loop_cloud(arguments.folder)
     with one_at_a_time(store.folder):
         record = _record(arguments, url)  # a mistake is told before anything is started
-        cloud.storage_up()
+        places.open_store(cloud)
     with one_at_a_time(store.folder), led_by(cloud.environ()):
-        place = local.place_in(arguments.folder, url, recipe=arguments.recipe)(record)
+        place = places.place_in(arguments.folder, url, cloud, recipe=arguments.recipe)(record)
         record = carry_out(place, store, record, arguments.command)
         if arguments.command == LAST:
             record = ended(record)
@@ -91,7 +91,7 @@ def _one(arguments: argparse.Namespace) -> int:
 
 
 def _record(arguments: argparse.Namespace, url: str) -> RunRecord:
-    store = local.run_store(arguments.folder)
+    store = places.run_store(arguments.folder)
     if arguments.run:
         return store.load(arguments.run)
     branch = arguments.branch or _newest_branch(arguments.repo, url)
@@ -111,7 +111,7 @@ def _newest_branch(repo: Path, url: str) -> str:
 
 
 def _list(folder: Path) -> int:
-    runs = local.run_store(folder).runs()
+    runs = places.run_store(folder).runs()
     for record in runs:
         print(f"{record.started_at}  {record.id}  {record.outcome}  {record.reason}")
     with contextlib.suppress(IndexError):

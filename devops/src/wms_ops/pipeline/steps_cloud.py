@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from wms.errors import ModelNotFoundError
 from wms.registry.lineage import CARD
+from wms_ops.cloud.protocol import CloudState
 from wms_ops.cost.allowance import allowed_minutes
 from wms_ops.cost.budget import check_budget, read_budget
 from wms_ops.cost.estimate import cost_of, dollars, estimate_minutes
@@ -21,11 +22,9 @@ from wms_ops.dataset.layout import DATA_SET, SPLITS
 from wms_ops.errors import PipelineError
 from wms_ops.pipeline.place import Done, Place
 from wms_ops.pipeline.workspace import check_out, commit_and_push, own_tip
-from wms_ops.sync.instance import wait_for_mlflow
 
 CANDIDATE = "WMS/models/candidate"
 PREPARED = "WMS/data/prepared.json"
-_START_LIMIT_S = 600.0
 
 
 def budget(place: Place, values: Mapping[str, str]) -> Done:
@@ -49,7 +48,8 @@ def budget(place: Place, values: Mapping[str, str]) -> Done:
 def up(place: Place, _: Mapping[str, str]) -> Done:
     """Start the instance and wait until MLflow answers its API. Raises CloudError, RegistryUnreachableError."""
     endpoints = place.cloud.up()
-    wait_for_mlflow(endpoints.mlflow, _START_LIMIT_S, place.show)
+    place.cloud.wait()
+    os.environ.update(place.cloud.environ())  # from there MLflow's clients take its password; the caller restores it
     return Done({"mlflow_uri": endpoints.mlflow}, f"MLflow answers at {endpoints.mlflow}.")
 
 
@@ -81,15 +81,16 @@ def train(place: Place, values: Mapping[str, str]) -> Done:
 def down(place: Place, values: Mapping[str, str]) -> Done:
     """End the instance. Raises CloudError if something of it is left."""
     place.cloud.down()
+    is_gone = place.cloud.status() in (CloudState.ABSENT, CloudState.STOPPING)
     billed = isinstance(place.cloud, Billed)
     choice = place.cloud.choice() if isinstance(place.cloud, Billed) else Choice()
     seconds = float(values.get("seconds_up", "0"))
     busy = float(values.get("seconds_busy", seconds))
     cost = cost_of(seconds, choice.rates(), spot=choice.spot, busy_seconds=busy, disk_gb=choice.disk_gb)
+    what = "The instance is gone" if is_gone else "The instance, which isn't the loop's own, stays"
+    verb = "cost" if billed else "would have cost"
     return Done(
-        {"cost_usd": f"{cost.total:.4f}"},
-        f"The instance is gone; {seconds / 60:.1f} minutes of it {'' if billed else 'would have '}cost "
-        f"{dollars(cost.total)}.",
+        {"cost_usd": f"{cost.total:.4f}"}, f"{what}; {seconds / 60:.1f} minutes of it {verb} {dollars(cost.total)}."
     )
 
 

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import select
 import sys
 import threading
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from wms.errors import ModelNotFoundError, RegistryUnreachableError
+from wms.errors import ModelNotFoundError
 from wms.registry.ledger import LedgerEntry
-from wms.registry.mlflow_calls import without_credentials
 from wms.registry.mlflow_store import ModelRegistry
-from wms_ops.cloud.instance import ANY_CALL
+from wms_ops.cloud.environment import led_by
 from wms_ops.cloud.protocol import Cloud, CloudState
 from wms_ops.sync.sources import MlflowSource
 
 ANSWER_S: Final = 30.0
-_PAUSE_S: Final = 1.0
-_REPORT_S: Final = 10.0
 
 Show = Callable[[str], None]
 
@@ -54,8 +47,8 @@ class SleepingSource:
     def fetch(self, entry: LedgerEntry) -> Mapping[str, bytes]:
         """Start the instance if it doesn't run, wait for MLflow, and read the run's artifacts.
 
-        Raises ModelNotFoundError without a cloud or where the run has no such files, RegistryUnreachableError if
-        MLflow doesn't answer in `limit_s` seconds, and the cloud's own errors.
+        Raises ModelNotFoundError without a cloud or where the run has no such files, RegistryUnreachableError or
+        CloudError if MLflow doesn't answer in `limit_s` seconds, and the cloud's own errors.
         """
         if self.cloud is None:
             raise ModelNotFoundError("No cloud is configured, so there is no instance to start.")
@@ -64,8 +57,9 @@ class SleepingSource:
             self.show(f"The instance is {state}; starting it.")
             self._ours = state in (CloudState.ABSENT, CloudState.STOPPING)
         endpoints = self.cloud.up()
-        wait_for_mlflow(endpoints.mlflow, self.limit_s, self.show)
-        return MlflowSource(ModelRegistry(endpoints.mlflow)).fetch(entry)
+        self.cloud.wait(self.limit_s)
+        with led_by(self.cloud.environ()):  # it may ask for a password
+            return MlflowSource(ModelRegistry(endpoints.mlflow)).fetch(entry)
 
     def close(self) -> None:
         """Stop what `fetch` started, unless somebody says no; call it whatever happened."""
@@ -77,28 +71,6 @@ class SleepingSource:
         self.show("Stopping the instance.")
         self.cloud.down()
         self._ours = False
-
-
-def wait_for_mlflow(uri: str, limit_s: float, show: Show) -> None:
-    """Return once MLflow at `uri` answers a call of its API; its /health answers sooner and means less.
-
-    Says every few seconds how long it has waited. Raises RegistryUnreachableError after `limit_s` seconds.
-    """
-    started = told = time.monotonic()
-    while True:
-        reason = _probe(uri)
-        if reason is None:
-            return
-        waited = time.monotonic() - started
-        if waited >= limit_s:
-            raise RegistryUnreachableError(
-                f"MLflow at {without_credentials(uri)} didn't answer within {limit_s:.0f} s ({reason}); look at the "
-                "instance, or give it longer with --limit."
-            )
-        if time.monotonic() - told >= _REPORT_S or told == started:
-            show(f"Waiting for MLflow: {waited:.0f} of at most {limit_s:.0f} s ({reason}).")
-            told = time.monotonic()
-        time.sleep(min(_PAUSE_S, limit_s - waited))
 
 
 def ask_to_stop(question: str, seconds: float = ANSWER_S) -> bool:
@@ -123,21 +95,3 @@ def _answer(seconds: float) -> str:
             return lines[0]
     print()
     return ""
-
-
-def _probe(uri: str) -> str | None:
-    """None if MLflow answers, else why it doesn't."""
-    request = urllib.request.Request(  # noqa: S310 (the cloud's own address)
-        f"{uri.rstrip('/')}{ANY_CALL}",
-        data=json.dumps({"max_results": 1}).encode(),
-        headers={"Content-Type": "application/json"},
-        method="POST",
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=10):  # noqa: S310
-            return None
-    except urllib.error.HTTPError as error:
-        # 401 and 403 come from a server that is up; what it wants is said by the calls that follow.
-        return None if error.code in (401, 403) else f"HTTP {error.code}"
-    except (OSError, ValueError) as error:
-        return str(getattr(error, "reason", error)) or type(error).__name__

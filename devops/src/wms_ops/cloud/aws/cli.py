@@ -14,6 +14,7 @@ from wms.errors import UsageError
 from wms.paths import ROOT
 from wms_ops.cloud.aws import cleanup, deploy, show
 from wms_ops.cloud.aws.cloud import AwsCloud, open_aws
+from wms_ops.cloud.aws.launch import make_store
 from wms_ops.cloud.aws.teardown import take_down
 from wms_ops.cost.sessions import EndedBy, Purpose
 from wms_ops.question import ask
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     starting.add_argument("--models", type=Path, default=ROOT / "WMS" / "models", help=argparse.SUPPRESS)
     up = command("up", _up, "Start the instance for a pipeline, unless this holder has one.")
     up.add_argument("--hours", type=_hours, help="its longest life")
+    command("store", _store, "Make the buckets that outlive instances, for the data set and for models.")
     down = command("down", _down, "End the instance and prove that nothing is left; for pipelines, asks nothing.")
     down.add_argument("--force", action="store_true", help="although somebody else holds it")
     stopping = command("stop", _stop, "End the instance, whoever started it, and prove that nothing is left.")
@@ -97,6 +99,13 @@ def _up(cloud: AwsCloud, arguments: argparse.Namespace) -> None:
 def _living(cloud: AwsCloud, hours: float | None, purpose: Purpose) -> AwsCloud:
     lifetime = cloud.lifetime if hours is None else timedelta(hours=hours)
     return replace(cloud, lifetime=lifetime, purpose=purpose)
+
+
+def _store(cloud: AwsCloud, _: argparse.Namespace) -> None:
+    if not make_store(cloud.site):
+        print("The buckets are there already.")
+    url = cloud.site.names.dvc_url
+    print(f"The data set's place: {url}; name it with `dvc remote modify storage url {url}`, and commit .dvc/config.")
 
 
 def _down(cloud: AwsCloud, arguments: argparse.Namespace) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from wms.errors import UsageError
 from wms_ops.cloud.aws import access, password
+from wms_ops.cloud.aws.boot import LIMIT_S, wait_until_up
 from wms_ops.cloud.aws.instances import Instance
 from wms_ops.cloud.aws.launch import Wish, bring_up
 from wms_ops.cloud.aws.names import MLFLOW_USER
@@ -21,12 +22,12 @@ from wms_ops.cloud.aws.state_bucket import state_bucket_exists
 from wms_ops.cloud.aws.teardown import take_down
 from wms_ops.cloud.environment import QUIET
 from wms_ops.cloud.host.mailbox import Mailbox
-from wms_ops.cloud.instance import probe_mlflow
 from wms_ops.cloud.protocol import CloudState, Endpoints, Release
+from wms_ops.cloud.waiting import why_silent
 from wms_ops.cost.allowance import allowed_minutes
 from wms_ops.cost.prices import Choice
 from wms_ops.cost.sessions import Purpose, Session
-from wms_ops.errors import CloudError
+from wms_ops.errors import BusyError, CloudError
 from wms_ops.store.config import URL_VARIABLE
 
 WAIT: Final = "WMS_WAIT_MINUTES"
@@ -59,12 +60,27 @@ class AwsCloud:
 
         Raises BusyError, CloudError, QuotaError, BudgetError and the errors of credentials and network.
         """
+        if self.run_id and (one := self._by_hand()) is not None:
+            raise BusyError(
+                f"The instance {one.id} was started by hand, and a run of the loop ends the one that it has worked "
+                "on; end yours first with devops/scripts/stop-cloud.sh."
+            )
         # An instance that runs already was paid for by its own launch; the budget is asked before a new one.
         wish = Wish(lambda: timedelta(minutes=self.affordable()), self.purpose, self.run_id, self.wait_s)
         return self._addresses(bring_up(self.site, wish))
 
+    def wait(self, limit_s: float = LIMIT_S) -> None:
+        """Return once MLflow answers, telling each step of the instance's start. Raises CloudError."""
+        wait_until_up(self.site, self._need(), self.answers, limit_s=limit_s)
+
     def down(self) -> None:
-        """End everything that costs, and prove it by asking AWS. Raises as `take_down` does."""
+        """End everything that costs, and prove it by asking AWS. Raises as `take_down` does.
+
+        A run of the loop leaves the instance that its user has started by hand.
+        """
+        if self.run_id and (one := self._by_hand()) is not None:
+            self.site.show(f"The instance {one.id} was started by hand; it stays.")
+            return
         take_down(self.site)
 
     def status(self) -> CloudState:
@@ -131,6 +147,10 @@ class AwsCloud:
         is_mine = lease is not None and lease.holder == self.site.holder
         return self.site.usable(lease.launch_id) if lease is not None and is_mine else None
 
+    def for_run(self, run_id: str) -> Self:
+        """The same for a run of the loop, whose id its session on record gets."""
+        return replace(self, run_id=run_id)
+
     def answers(self) -> bool:
         """Whether MLflow answers a call of its API."""
         found = self._instance()
@@ -187,6 +207,12 @@ class AwsCloud:
     def _instance(self) -> Instance | None:
         return next((one for one in self.site.instances() if one.is_alive), None)
 
+    def _by_hand(self) -> Instance | None:
+        """The instance that this holder has by deploy-to-cloud."""
+        found = self.running()
+        record = self.site.sessions.read(self.site.names.environment, found.launch_id) if found else None
+        return found if record is not None and record.purpose is Purpose.MANUAL else None
+
     def _need(self) -> Instance:
         found = self._instance()
         if found is None:
@@ -205,7 +231,7 @@ class AwsCloud:
     def _answers(self, found: Instance) -> bool:
         if not (self.site.environ.get(ADDRESS) or found.address):
             return False  # it has no address yet
-        return probe_mlflow(self._addresses(found).mlflow)() in (None, "HTTP 401")  # it asks for its password: it's up
+        return why_silent(self._addresses(found).mlflow) is None
 
     def _password(self, launch_id: str) -> str:
         if launch_id not in self._passwords:

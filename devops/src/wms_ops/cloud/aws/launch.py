@@ -55,15 +55,33 @@ def bring_up(site: Site, wish: Wish) -> Instance:
         return _bring_up(site, wish)
 
 
-def _bring_up(site: Site, wish: Wish) -> Instance:
+def make_store(site: Site) -> bool:
+    """Make what outlives every instance, the buckets and the image repository; False where it was all there.
+
+    Raises as `bring_up` does.
+    """
+    with site.locked():
+        lease = _take(site)
+        with site.desk.beating(site.holder):
+            clear_lock(site, STORE_ROOT)
+            made = ensure_store(site)
+        if not lease.launch_id:
+            site.desk.release(site.holder)
+        return made
+
+
+def _take(site: Site, wait_s: float = 0.0) -> Lease:
+    """The lease, only for the time of the start; the instance's own deadline comes with its name."""
     require_terraform(site.environ)
-    address = access.caller_address(site.environ)
     site.check_account()
     ensure_state_bucket(site.aws.s3, site.names)
     site.step("bucket")
-    # Only for the time of the start; the instance's own deadline comes with its name.
-    until = site.now() + _START
-    lease = site.desk.take(site.holder, until, wait_s=wish.wait_s, show=site.show)
+    return site.desk.take(site.holder, site.now() + _START, wait_s=wait_s, show=site.show)
+
+
+def _bring_up(site: Site, wish: Wish) -> Instance:
+    address = access.caller_address(site.environ)
+    lease = _take(site, wish.wait_s)
     site.note_account()
     site.step("leased")
     with site.desk.beating(site.holder):

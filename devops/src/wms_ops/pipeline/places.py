@@ -1,0 +1,80 @@
+"""Where a clone's loop runs: a clone of its own, the cloud that WMS_CLOUD names, pull requests at the origin."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from wms.paths import ROOT
+from wms_ops.cloud.factory import AWS_PLACE, CHOICE, PLACE, open_cloud
+from wms_ops.cloud.local import LocalCloud
+from wms_ops.cloud.protocol import Cloud
+from wms_ops.cost.sessions import Billed
+from wms_ops.git import Git
+from wms_ops.github.gh import GitHub
+from wms_ops.github.gh_pulls import GhPulls
+from wms_ops.github.local_pulls import LocalPulls
+from wms_ops.github.pulls import PullRequests
+from wms_ops.pipeline.place import RECIPE, Place
+from wms_ops.pipeline.record import RunRecord
+from wms_ops.pipeline.store import RunStore
+from wms_ops.pipeline.workspace import clone_origin
+
+FOLDER = ROOT / PLACE.parent
+"""Where the cloud's state, the loop's clone and the records of runs lie."""
+
+
+def local_cloud(folder: Path, show: Callable[[str], None] = print) -> LocalCloud:
+    """The local cloud of a loop's folder."""
+    return LocalCloud(folder / PLACE.name, show=show)
+
+
+def loop_cloud(folder: Path, show: Callable[[str], None] = print) -> Cloud:
+    """The cloud that WMS_CLOUD names, the local one without it. Raises UsageError, ConfigError."""
+    name = os.environ.get(CHOICE, "local")
+    return local_cloud(folder, show) if name == "local" else open_cloud(name, folder / AWS_PLACE.name, show)
+
+
+def open_store(cloud: Cloud) -> None:
+    """See to it that the store answers: on this machine it's a server that has to run. Raises as `storage_up` does."""
+    if isinstance(cloud, LocalCloud):
+        cloud.storage_up()
+
+
+def run_store(folder: Path) -> RunStore:
+    """The records of a loop's folder."""
+    return RunStore(folder / "runs")
+
+
+def place_in(
+    folder: Path, url: str, cloud: Cloud, *, recipe: str = RECIPE, show: Callable[[str], None] = print
+) -> Callable[[RunRecord], Place]:
+    """Makes the place of a run whose origin is `url`. Raises GitError, CloudError."""
+
+    def make(record: RunRecord) -> Place:
+        workspace = clone_origin(url, folder / "workspace")
+        own = cloud.for_run(record.id) if isinstance(cloud, Billed) else cloud
+        return Place(
+            run_id=record.id,
+            workspace=workspace.folder,
+            folder=run_store(folder).path(record.id),
+            cloud=own,
+            pulls=pulls_of(workspace, url),
+            environ={**os.environ, **own.environ()},
+            recipe=recipe,
+            show=show,
+        )
+
+    return make
+
+
+def pulls_of(workspace: Git, url: str) -> PullRequests:
+    """Those of GitHub; of an origin that is a folder, those that lie in it as files."""
+    is_folder = url.startswith("file://") or Path(url).exists()
+    return LocalPulls(workspace, url) if is_folder else GhPulls(workspace, url, GitHub(workspace.folder))
+
+
+def origin_of(repo: Path, remote: str = "origin") -> str:
+    """The address of a clone's origin. Raises GitError."""
+    return Git(repo)("remote", "get-url", remote)
