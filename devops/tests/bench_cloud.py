@@ -14,13 +14,16 @@ from pathlib import Path
 from aws_gate import Gate
 from aws_server import AwsServer
 from aws_yard import Yard
-from cloud_kills import DOWN_POINTS, UP_POINTS, disturbed
+from cloud_kills import DOWN_POINTS, UP_POINTS, WAYS, disturbed
+
+_FIRST = (UP_POINTS[0], DOWN_POINTS[0])
+"""Throttling begins here and lasts to the end of the command, so that once for each of both is enough."""
 
 
 def main() -> int:
     """Measure, print; 1 if a teardown left anything."""
     parser = argparse.ArgumentParser(prog="make bench-cloud", description=__doc__)
-    parser.add_argument("--kills", action="store_true", help="SIGKILL, cancel and expired credentials at each step")
+    parser.add_argument("--kills", action="store_true", help="SIGKILL, cancel, expired credentials, throttling")
     parser.add_argument("--only", default="", help="with --kills: only what begins so, such as up:launching:kill")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="wms-bench-cloud-") as place, AwsServer(Path(place, "aws")) as aws:
@@ -57,16 +60,15 @@ def _phase(yard: Yard, verb: str) -> None:
 
 def _kills(yard: Yard, aws: AwsServer, only: str) -> int:
     points = [("up", at) for at in UP_POINTS] + [("down", at) for at in DOWN_POINTS]
+    table = [(verb, at, how) for verb, at in points for how in WAYS if how != "throttled" or at in _FIRST]
     bad = 0
     with Gate(aws) as gate:
-        for verb, at in points:
-            for how in ("kill", "cancel", "expired"):
-                if not f"{verb}:{at}:{how}".startswith(only):
-                    continue
-                outcome = disturbed(yard, gate, verb, at, how)
-                bad += bool(outcome.after) or outcome.second_code != 0 or outcome.code is None
+        for row in table:
+            if ":".join(row).startswith(only):
+                outcome = disturbed(yard, gate, *row)
+                bad += outcome.bad
                 print(outcome.line, flush=True)
-    print(f"{bad} of them left something." if bad else "None of them left anything.")
+    print(f"{bad} of them left something or didn't end well." if bad else "None of them left anything.")
     return bool(bad)
 
 

@@ -27,6 +27,7 @@ pytest_plugins = ["aws_fixtures"]
         ("up", LAUNCHING, "kill"),
         ("up", LAUNCHING, "cancel"),
         ("up", "applied", "expired"),
+        ("up", "bucket", "throttled"),
         ("down", "terminated", "kill"),
         ("down", DESTROYING, "cancel"),
     ],
@@ -42,6 +43,23 @@ def test_whatever_stops_it_the_next_teardown_leaves_nothing(  # noqa: PLR0917
     assert outcome.code is not None, "the step was never reached"
     assert outcome.second_code == 0
     assert outcome.after == {}
+    assert not outcome.bad, "a throttled API only makes it slower"
+
+
+@pytest.mark.parametrize("lacks", ["the program", "the registry"])
+def test_a_teardown_without_terraform_ends_everything(lacks: str, aws: AwsServer, tmp_path: Path) -> None:
+    yard = Yard(aws, tmp_path)
+    assert run(yard, "up", "laptop").returncode == 0
+    silent = tmp_path / "silent.rc"  # nothing listens on port 9
+    silent.write_text('provider_installation {\n  network_mirror {\n    url = "https://127.0.0.1:9/"\n  }\n}\n')
+    more = {"PATH": str(tmp_path)} if lacks == "the program" else {"TF_CLI_CONFIG_FILE": str(silent)}
+    ended = run(Yard(aws, tmp_path, more=more), "down", "runner")
+    assert ended.returncode == 0, ended.stderr
+    assert "Terraform couldn't" in ended.stdout
+    assert "Everything was ended without it." in ended.stdout
+    assert yard.left() == {}
+    assert run(yard, "down", "laptop").returncode == 0, "the state says, too, that nothing is there"
+    assert yard.left() == {}
 
 
 def test_up_twice_is_one_instance_and_another_holder_has_to_wait(aws: AwsServer, tmp_path: Path) -> None:

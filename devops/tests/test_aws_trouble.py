@@ -94,7 +94,14 @@ BY_TEXT: list[tuple[str, type[WmsError], str]] = [
         'attempts, 9, https response error StatusCode: 0, RequestID: , request send failed, Post "http://127.0.0.1:9/":'
         " dial tcp 127.0.0.1:9: connect: connection refused\n",
         StoreUnreachableError,
-        "check the network",
+        "AWS doesn't answer",
+    ),
+    (
+        "Error: Failed to query available provider packages\n\nCould not retrieve the list of available versions for "
+        "provider hashicorp/aws: could not connect to registry.terraform.io: dial tcp: lookup registry.terraform.io: "
+        "no such host",
+        StoreUnreachableError,
+        "Terraform's registry doesn't answer",
     ),
     (
         "Error: creating S3 Bucket (x): operation error S3: CreateBucket, https response error StatusCode: 409, api "

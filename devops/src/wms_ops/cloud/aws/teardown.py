@@ -24,7 +24,6 @@ from wms_ops.cloud.aws.state_bucket import state_bucket_exists
 from wms_ops.cloud.aws.sweep import prove_nothing_left, sweep
 from wms_ops.cloud.aws.trouble import aws_errors
 from wms_ops.cost.sessions import EndedBy, Session
-from wms_ops.errors import CloudError
 from wms_ops.stopping import unstoppable
 
 _POLL_S: Final = 2.0
@@ -143,7 +142,10 @@ def _terminate(site: Site) -> None:
 
 
 def _destroy(site: Site) -> WmsError | None:
-    """Terraform's own destruction of what its state knows; its failure, which must not keep the sweep from working."""
+    """Terraform's own destruction of what its state knows; its failure, which must not keep the sweep from working.
+
+    Whatever it is: if credentials or AWS itself are the reason, the sweep says so, too.
+    """
     from wms_ops.cloud.aws.launch import instance_variables
 
     if not _has_state(site):
@@ -153,12 +155,8 @@ def _destroy(site: Site) -> WmsError | None:
         terraform = site.terraform(INSTANCE_ROOT)
         terraform.init()
         terraform.destroy(instance_variables(site, lease, timedelta(minutes=5), None))
-    except CloudError as error:
-        return error
     except WmsError as error:
-        if error.exit_code in (30, 31):  # no space for its files here
-            return error
-        raise
+        return error
     return None
 
 

@@ -182,7 +182,10 @@ def _elsewhere(code: str, reason: str, what: str) -> WmsError:
 def _unreachable(_: str, reason: str, what: str) -> WmsError:
     if "amazonaws.com" in reason and (region := _REGION.search(reason)) and region[0] not in _regions():
         return _elsewhere("", f"there is no region {region[0]}", what)
-    return StoreUnreachableError(f"Can't {what}: AWS doesn't answer ({reason}); check the network, then run it again.")
+    silent = "Terraform's registry" if "terraform.io" in reason else "AWS"
+    return StoreUnreachableError(
+        f"Can't {what}: {silent} doesn't answer ({reason}); check the network, then run it again."
+    )
 
 
 def _busy(code: str, _: str, what: str) -> WmsError:
