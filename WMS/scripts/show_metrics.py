@@ -9,8 +9,7 @@ if importlib.util.find_spec("wms_ops") is None:
     root = Path(__file__).resolve().parents[2]
     sys.path[:0] = [str(root / "WMS" / "src"), str(root / "devops" / "src")]
 
-from wms.errors import run_main
-from wms.registry.history_cli import main
+from wms.start import run_script
 
 if __name__ == "__main__":
-    sys.exit(run_main(main))
+    sys.exit(run_script("wms.registry.history_cli:main"))

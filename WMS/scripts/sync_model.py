@@ -9,8 +9,7 @@ if importlib.util.find_spec("wms_ops") is None:
     root = Path(__file__).resolve().parents[2]
     sys.path[:0] = [str(root / "WMS" / "src"), str(root / "devops" / "src")]
 
-from wms.errors import run_main
-from wms_ops.sync.cli import main_github
+from wms.start import run_script
 
 if __name__ == "__main__":
-    sys.exit(run_main(main_github))
+    sys.exit(run_script("wms_ops.sync.cli:main_github"))

@@ -2,8 +2,7 @@
 
 import sys
 
-from wms.errors import run_main
-from wms.training.cli import main
+from wms.start import run_script
 
 if __name__ == "__main__":
-    sys.exit(run_main(main))
+    sys.exit(run_script("wms.training.cli:main"))

@@ -8,8 +8,7 @@ from pathlib import Path
 if importlib.util.find_spec("wms") is None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "WMS" / "src"))
 
-from wms.data.qa.cli import main
-from wms.errors import run_main
+from wms.start import run_script
 
 if __name__ == "__main__":
-    sys.exit(run_main(main))
+    sys.exit(run_script("wms.data.qa.cli:main"))

@@ -114,6 +114,19 @@ def send(source: Path, target: Path) -> dict[str, str]:
     return files
 
 
+def test_of_finished_runs_only_the_newest_travels(tmp_path: Path) -> None:
+    client = repository(tmp_path / "client")
+    ends = {"run_1": "2026-01-01", "run_2": None, "run_3": "2026-01-03", "run_4": "2026-01-04", "run_5": "half"}
+    for name, end in ends.items():
+        (client / "runs" / name / "checkpoints").mkdir(parents=True)
+        (client / "runs" / name / "checkpoints" / "best.pt").write_text(name)
+        text = "{" if end == "half" else json.dumps({"finished_at": end} if end else {})
+        (client / "runs" / name / "metadata.json").write_text(text)
+    (client / "runs" / "data_versions.jsonl").write_text("{}")
+    sent = {name.split("/")[1] for name in outgoing(client) if name.startswith("runs/")}
+    assert sent == {"run_2", "run_4", "run_5", "data_versions.jsonl"}
+
+
 def test_a_folder_travels_and_comes_back(tmp_path: Path) -> None:
     client, host = repository(tmp_path / "client"), tmp_path / "host" / "tree"
     host.parent.mkdir()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
 import tarfile
@@ -21,18 +23,22 @@ _NOT: Final = (
     *("WMS/data/dataset/images", "WMS/data/dataset/masks", "WMS/data/dataset/.brought.json"),
     *(".dvc/cache", ".dvc/tmp"),
 )
-MADE: Final = ("runs", "WMS/models/candidate", "WMS/models/evaluation", "WMS/data/prepared.json")
+RUNS: Final = "runs"
+MADE: Final = (RUNS, "WMS/models/candidate", "WMS/models/evaluation", "WMS/data/prepared.json")
 """What commands leave that Git ignores: it goes along, so that another instance can go on with it."""
 
 
 def outgoing(folder: Path) -> dict[str, str]:
     """Names and SHA-256s of what is sent: what Git has or would add, what commands made, and .git itself.
 
+    Of the finished runs only the newest is sent: the others are of no use there, and grow by 100 MB a training.
     Without a Git repository that's everything. Raises GitError, UnwritableError.
     """
     if (folder / GIT).exists():
         listed = Git(folder).names("ls-files", "-z", "--cached", "--others", "--exclude-standard")
-        names = {*listed, *_under(folder, MADE), *_under(folder, (GIT,))}
+        old = _old_runs(folder)
+        made = {name for name in _under(folder, MADE) if not _is_under(name, old)}
+        names = {*listed, *made, *_under(folder, (GIT,))}
     else:
         names = set(_under(folder, ("",)))
     return _hashed(folder, names)
@@ -87,6 +93,16 @@ def adopt(source: Path, folder: Path, files: Mapping[str, str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     listing.write_text("\0".join(files), encoding="utf-8")
     unpack(source, folder, keep=MADE)
+
+
+def _old_runs(folder: Path) -> list[str]:
+    """The finished training runs but the newest. One that can't be read isn't finished: it may have to go on."""
+    finished = []
+    for path in sorted((folder / RUNS).glob("run_*/metadata.json")):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            if json.loads(path.read_text(encoding="utf-8")).get("finished_at"):
+                finished.append(path.parent.relative_to(folder).as_posix())
+    return finished[:-1]
 
 
 def _make_room(folder: Path, target: Path) -> None:
