@@ -116,7 +116,7 @@ def test_no_network(clone: Clone) -> None:
     clone.more = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}
     started = time.monotonic()
     assert_told(deploy(clone), 74, "AWS doesn't answer", "check the network, then run it again")
-    assert time.monotonic() - started < 25  # nobody waits a minute to read that
+    assert time.monotonic() - started < 50  # nobody waits a minute to read that
 
 
 @pytest.mark.parametrize(
