@@ -25,7 +25,7 @@ from wms_ops.demo.shell import Shell
 from wms_ops.git import Git
 from wms_ops.pipeline.place import METADATA, MODELS
 from wms_ops.pipeline.places import local_cloud, run_store
-from wms_ops.pipeline.record import RunRecord
+from wms_ops.pipeline.record import Outcome, RunRecord, StepState
 from wms_ops.store.config import parse_remote
 from wms_ops.store.remote import S3Remote
 
@@ -100,6 +100,17 @@ class LoopShop:
         (branch,) = set(self.branches()) - before
         self.shell("git", "reset", "--quiet", "--hard", f"origin/{MAIN}")
         return branch
+
+    def first_version(self) -> RunRecord:
+        """25 photos into an empty data set, pushed and brought through the loop: merged, without a baseline."""
+        self.commit_photos(25)
+        branch = self.push()
+        assert "Existing: 0, new: 25, total: 25" in self.pushed
+        assert "Merged: version 1 is Production" in self.run(branch)
+        record = self.record(branch)
+        assert record.outcome is Outcome.MERGED
+        assert {step.state for step in record.steps} == {StepState.DONE}
+        return record
 
     def run(self, branch: str, expect: int | None = 0, **more: str) -> str:
         """The loop in a process of its own, as a user starts it, with more variables."""

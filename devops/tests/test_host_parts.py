@@ -123,8 +123,9 @@ def test_of_finished_runs_only_the_newest_travels(tmp_path: Path) -> None:
         text = "{" if end == "half" else json.dumps({"finished_at": end} if end else {})
         (client / "runs" / name / "metadata.json").write_text(text)
     (client / "runs" / "data_versions.jsonl").write_text("{}")
-    sent = {name.split("/")[1] for name in outgoing(client) if name.startswith("runs/")}
-    assert sent == {"run_2", "run_4", "run_5", "data_versions.jsonl"}
+    sent = {name.removeprefix("runs/") for name in outgoing(client) if name.startswith("runs/")}
+    whole = {f"{run}/{name}" for run in ("run_2", "run_5") for name in ("metadata.json", "checkpoints/best.pt")}
+    assert sent == {*whole, "run_4/metadata.json", "data_versions.jsonl"}
 
 
 def test_a_folder_travels_and_comes_back(tmp_path: Path) -> None:

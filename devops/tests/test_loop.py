@@ -43,18 +43,11 @@ def test_first_training_good_data_bad_data_and_a_deployment(shop: LoopShop) -> N
 
 def first(shop: LoopShop) -> None:
     """0 existing + 25 new = 25; no baseline: promoted and merged."""
-    shop.commit_photos(25)
-    branch = shop.push()
-    assert "Existing: 0, new: 25, total: 25" in shop.pushed
-    said = shop.run(branch)
-    assert "Merged: version 1 is Production" in said
-    record = shop.record(branch)
-    assert record.outcome is Outcome.MERGED
-    assert {step.state for step in record.steps} == {StepState.DONE}
+    record = shop.first_version()
     assert record.outputs["champion_version"] == ""
     assert_main(shop, photos=25, versions=[1])
     pull, text = shop.pull(1)
-    assert pull["state"] == "merged" and pull["branch"] == branch
+    assert pull["state"] == "merged" and pull["branch"] == record.branch
     assert "25" in text and "first" in text.lower()
     assert shop.branches() == {}
     assert shop.cloud.status() is CloudState.ABSENT

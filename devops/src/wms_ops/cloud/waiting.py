@@ -31,7 +31,7 @@ def wait_for_mlflow(uri: str, limit_s: float, show: Callable[[str], None]) -> No
         if waited >= limit_s:
             raise RegistryUnreachableError(
                 f"MLflow at {without_credentials(uri)} didn't answer within {limit_s:.0f} s ({reason}); look at the "
-                "instance, or give it longer with --limit."
+                "instance, or run it again."
             )
         if time.monotonic() - told >= _REPORT_S or told == started:
             show(f"Waiting for MLflow: {waited:.0f} of at most {limit_s:.0f} s ({reason}).")

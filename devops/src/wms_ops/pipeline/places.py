@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from wms_ops.pipeline.place import RECIPE, Place
 from wms_ops.pipeline.record import RunRecord
 from wms_ops.pipeline.store import RunStore
 from wms_ops.pipeline.workspace import clone_origin
+
+_HOST = re.compile(r"(?:\w+://)?(?:[^@/]+@)?([^/:]+)")
 
 FOLDER = ROOT / PLACE.parent
 """Where the cloud's state, the loop's clone and the records of runs lie."""
@@ -60,7 +63,7 @@ def place_in(
             workspace=workspace.folder,
             folder=run_store(folder).path(record.id),
             cloud=own,
-            pulls=pulls_of(workspace, url),
+            pulls=pulls_of(workspace, url, cloud),
             environ={**os.environ, **own.environ()},
             recipe=recipe,
             show=show,
@@ -69,10 +72,21 @@ def place_in(
     return make
 
 
-def pulls_of(workspace: Git, url: str) -> PullRequests:
-    """Those of GitHub; of an origin that is a folder, those that lie in it as files."""
-    is_folder = url.startswith("file://") or Path(url).exists()
-    return LocalPulls(workspace, url) if is_folder else GhPulls(workspace, url, GitHub(workspace.folder))
+def pulls_of(workspace: Git, url: str, cloud: Cloud) -> PullRequests:
+    """Those of GitHub, where the origin lies there; else, and on one machine, files on a branch of the origin.
+
+    The loop on one machine needs no account but that for a push, so it doesn't ask for `gh` either.
+    """
+    if _is_at_github(url) and not isinstance(cloud, LocalCloud):
+        return GhPulls(workspace, url, GitHub(workspace.folder))
+    return LocalPulls(workspace, url)
+
+
+def _is_at_github(url: str) -> bool:
+    """Also by SSH, with a name before the host, and at the company's own GitHub that GH_HOST names."""
+    found = _HOST.match(url)
+    host = found[1].lower() if found else ""
+    return host in ("github.com", "ssh.github.com", os.environ.get("GH_HOST", "github.com").lower())
 
 
 def origin_of(repo: Path, remote: str = "origin") -> str:

@@ -31,13 +31,13 @@ MADE: Final = (RUNS, "WMS/models/candidate", "WMS/models/evaluation", "WMS/data/
 def outgoing(folder: Path) -> dict[str, str]:
     """Names and SHA-256s of what is sent: what Git has or would add, what commands made, and .git itself.
 
-    Of the finished runs only the newest is sent: the others are of no use there, and grow by 100 MB a training.
+    Of the finished runs only the newest is sent, and without its checkpoints: nobody goes on with it.
     Without a Git repository that's everything. Raises GitError, UnwritableError.
     """
     if (folder / GIT).exists():
         listed = Git(folder).names("ls-files", "-z", "--cached", "--others", "--exclude-standard")
-        old = _old_runs(folder)
-        made = {name for name in _under(folder, MADE) if not _is_under(name, old)}
+        needless = _needless(folder)
+        made = {name for name in _under(folder, MADE) if not _is_under(name, needless)}
         names = {*listed, *made, *_under(folder, (GIT,))}
     else:
         names = set(_under(folder, ("",)))
@@ -95,14 +95,18 @@ def adopt(source: Path, folder: Path, files: Mapping[str, str]) -> None:
     unpack(source, folder, keep=MADE)
 
 
-def _old_runs(folder: Path) -> list[str]:
-    """The finished training runs but the newest. One that can't be read isn't finished: it may have to go on."""
+def _needless(folder: Path) -> list[str]:
+    """The finished training runs but the newest, and of that the checkpoints, the larger part of it.
+
+    A run that can't be read isn't finished: it may have to go on.
+    """
     finished = []
     for path in sorted((folder / RUNS).glob("run_*/metadata.json")):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             if json.loads(path.read_text(encoding="utf-8")).get("finished_at"):
-                finished.append(path.parent.relative_to(folder).as_posix())
-    return finished[:-1]
+                finished.append(path.parent)
+    needless = [*finished[:-1], *(one for run in finished[-1:] for one in run.glob("checkpoints/*.pt"))]
+    return [path.relative_to(folder).as_posix() for path in needless]
 
 
 def _make_room(folder: Path, target: Path) -> None:
