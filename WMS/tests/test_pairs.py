@@ -88,6 +88,17 @@ def test_refused(tmp_path: Path, names: list[str], kind: type[WmsError], words: 
     assert [word for word in words if word not in str(caught.value)] == []
 
 
+@pytest.mark.parametrize("pointer", ["images.dvc", "../data.dvc"])
+def test_what_dvc_keeps_is_brought_by_dvc(tmp_path: Path, pointer: str) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    with pytest.raises(DataNotFoundError, match=r"create it .* or name another data set"):
+        find_pairs(folder)
+    (folder / pointer).write_text("outs: []\n", encoding="utf-8")
+    with pytest.raises(DataNotFoundError, match="images; `dvc pull` brings it"):
+        find_pairs(folder)
+
+
 @pytest.mark.parametrize("empty", ["images", "masks"])
 def test_an_empty_folder(tmp_path: Path, empty: str) -> None:
     write(tmp_path, *(f"{folder}/a.png" for folder in {"images", "masks"} - {empty}))

@@ -63,7 +63,10 @@ def list_images(folder: Path) -> list[Path]:
 
 def _by_stem(folder: Path, what: str) -> dict[str, Path]:
     if not folder.is_dir():
-        raise DataNotFoundError(f"{what} directory not found: {folder}; create it and copy the files there.")
+        pointers = [place.with_name(f"{place.name}.dvc") for place in (folder, folder.parent)]
+        known = any(pointer.is_file() for pointer in pointers)
+        how = "`dvc pull` brings it" if known else "create it and copy the files there, or name another data set"
+        raise DataNotFoundError(f"{what} directory not found: {folder}; {how}.")
     found: dict[str, Path] = {}
     for path in list_images(folder):
         # macOS stores names decomposed; composed, the same name pairs on every system.
