@@ -126,6 +126,9 @@ def test_of_finished_runs_only_the_newest_travels(tmp_path: Path) -> None:
     sent = {name.removeprefix("runs/") for name in outgoing(client) if name.startswith("runs/")}
     whole = {f"{run}/{name}" for run in ("run_2", "run_5") for name in ("metadata.json", "checkpoints/best.pt")}
     assert sent == {*whole, "run_4/metadata.json", "data_versions.jsonl"}
+    # On the way back everything new comes but what only a run that isn't finished needs.
+    back = {name.removeprefix("runs/") for name in incoming(client, {}) if name.startswith("runs/")}
+    assert back == {*whole, *(f"{run}/metadata.json" for run in ("run_1", "run_3", "run_4")), "data_versions.jsonl"}
 
 
 def test_a_folder_travels_and_comes_back(tmp_path: Path) -> None:

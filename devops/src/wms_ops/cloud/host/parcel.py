@@ -45,8 +45,12 @@ def outgoing(folder: Path) -> dict[str, str]:
 
 
 def incoming(folder: Path, known: Mapping[str, str]) -> list[str]:
-    """Names of the files under `folder` that aren't as in `known`; Git's own and the data set's are left out."""
-    names = [name for name in _under(folder, ("",)) if PurePosixPath(name).parts[0] != GIT]
+    """Names of the files under `folder` that aren't as in `known`.
+
+    Git's own and the data set's are left out, and the checkpoints of finished runs, with which nobody goes on.
+    """
+    spent = _names(folder, _checkpoints(_finished(folder)))
+    names = [name for name in _under(folder, ("",)) if PurePosixPath(name).parts[0] != GIT and name not in spent]
     return sorted(name for name, sha256 in _hashed(folder, names).items() if known.get(name) != sha256)
 
 
@@ -95,18 +99,28 @@ def adopt(source: Path, folder: Path, files: Mapping[str, str]) -> None:
     unpack(source, folder, keep=MADE)
 
 
-def _needless(folder: Path) -> list[str]:
-    """The finished training runs but the newest, and of that the checkpoints, the larger part of it.
+def _needless(folder: Path) -> set[str]:
+    """The finished training runs but the newest, and of that the checkpoints, the larger part of it."""
+    finished = _finished(folder)
+    return _names(folder, [*finished[:-1], *_checkpoints(finished[-1:])])
 
-    A run that can't be read isn't finished: it may have to go on.
-    """
+
+def _finished(folder: Path) -> list[Path]:
+    """Folders of finished training runs, oldest first. One that can't be read may have to go on: it isn't finished."""
     finished = []
     for path in sorted((folder / RUNS).glob("run_*/metadata.json")):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             if json.loads(path.read_text(encoding="utf-8")).get("finished_at"):
                 finished.append(path.parent)
-    needless = [*finished[:-1], *(one for run in finished[-1:] for one in run.glob("checkpoints/*.pt"))]
-    return [path.relative_to(folder).as_posix() for path in needless]
+    return finished
+
+
+def _checkpoints(runs: Iterable[Path]) -> list[Path]:
+    return [checkpoint for run in runs for checkpoint in run.glob("checkpoints/*.pt")]
+
+
+def _names(folder: Path, paths: Iterable[Path]) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in paths}
 
 
 def _make_room(folder: Path, target: Path) -> None:
