@@ -89,6 +89,18 @@ class AugmentationConfig(Section):
     """Smallest and largest magnification; below 1 the photo shrinks and the border is black."""
     aspect: float = Field(default=0.0, ge=0, lt=1, description="Largest change of the aspect ratio, log scale.")
     shift: float = Field(default=0.0, ge=0, le=0.5, description="Largest shift in image sides.")
+    close_up: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        json_schema_extra=HASHED_IF_CHANGED,
+        description="Probability of a window about the strip instead of the photo: see evaluation.second_look.",
+    )
+    close_up_fill: tuple[float, float] = Field(
+        default=(0.3, 0.7),
+        json_schema_extra=HASHED_IF_CHANGED,
+        description="Smallest and largest share of such a window's side that the strip takes.",
+    )
     colour: float = Probability
     brightness: float = Field(default=0.0, ge=0, lt=1, description="Factor drawn from 1 ± this.")
     contrast: float = Field(default=0.0, ge=0, lt=1, description="Factor drawn from 1 ± this.")
@@ -112,6 +124,11 @@ class AugmentationConfig(Section):
         low, high = self.zoom
         if not 0.1 <= low <= high <= 10:
             raise ValueError(f"zoom must be [low, high] with 0.1 <= low <= high <= 10, not {list(self.zoom)}")
+        low, high = self.close_up_fill
+        if not 0.05 <= low <= high <= 1:
+            raise ValueError(
+                f"close_up_fill must be [low, high] with 0.05 <= low <= high <= 1, not {list(self.close_up_fill)}"
+            )
         return self
 
 
@@ -232,6 +249,13 @@ class EvaluationConfig(Section):
     mirror: bool = Field(
         default=False,
         description="Average the logits of a photo and its three mirror images; four times the work.",
+    )
+    second_look: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        json_schema_extra=HASHED_IF_CHANGED,
+        description="Look again at a window about the strip, of whose side it takes this share; 0 off; twice the work.",
     )
 
 

@@ -16,6 +16,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
 from wms.config import AugmentationConfig
+from wms.data.images import MASK_THRESHOLD
 
 
 def generator_for(seed: int, epoch: int, image_sha256: str) -> np.random.Generator:
@@ -69,6 +70,9 @@ def _geometry(
     height = min(side, round(side / max(zoom, 1.0) / stretch))
     top, left = int(rng.integers(0, side - height + 1)), int(rng.integers(0, side - width + 1))
     window = (top, left, height, width)
+    # Drawn only where a recipe asks for it, so that the others' pictures stay what they were.
+    if config.close_up and rng.random() < config.close_up:
+        window, zoom = _close_up(mask, config, rng, stretch) or window, 1.0
     image, mask = (
         functional.resized_crop(x, *window, [size, size], antialias=True)
         for x, size in zip((image, mask), sizes, strict=True)
@@ -84,6 +88,30 @@ def _geometry(
     if rng.random() < config.rotation:
         image, mask = (_turn(x, angle, shift, min(zoom, 1.0)) for x in (image, mask))
     return image, mask
+
+
+def _close_up(
+    mask: Tensor, config: AugmentationConfig, rng: np.random.Generator, stretch: float
+) -> tuple[int, int, int, int] | None:
+    """A window about the strip of (1, S, S) uint8, as the second look sees it: top, left, height, width in pixels.
+
+    The first look may be off, so that the window is too, by at most a fifth of the strip's length beyond its edge.
+    None where there is no strip.
+    """
+    side, strip = mask.shape[-1], mask[0] > MASK_THRESHOLD
+    spans = [torch.nonzero(strip.any(dim=axis)).flatten() for axis in (1, 0)]
+    if not len(spans[0]):
+        return None
+    length = max(int(span[-1] - span[0]) + 1 for span in spans)
+    window = length / rng.uniform(*config.close_up_fill)
+    slack = max(0.0, window / 2 - 0.3 * length)
+    sizes, starts = [], []
+    for span, wanted in zip(spans, (window / stretch, window * stretch), strict=True):
+        size = max(1, min(side, round(wanted)))
+        middle = float(span[0] + span[-1] + 1) / 2 + rng.uniform(-slack, slack)
+        sizes.append(size)
+        starts.append(min(max(0, round(middle - size / 2)), side - size))
+    return starts[0], starts[1], sizes[0], sizes[1]
 
 
 def _turn(picture: Tensor, angle: float, shift: list[float], scale: float) -> Tensor:

@@ -117,12 +117,14 @@ def image_size(path: Path) -> tuple[int, int]:
     return (height, width) if orientation in (5, 6, 7, 8) else (width, height)
 
 
-def resize_image(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Resize (H, W, 3) to (size, size, 3) with antialiasing; the aspect ratio isn't kept.
+def resize_image(
+    image: NDArray[np.uint8], size: int, *, window: tuple[float, float, float, float] | None = None
+) -> NDArray[np.uint8]:
+    """Resize (H, W, 3), or a window of it, to (size, size, 3) with antialiasing; the aspect ratio isn't kept.
 
     This is the preprocessing that training, the gate and the service share.
     """
-    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
+    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR, box=window))
 
 
 def resize_mask(mask: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -130,9 +132,11 @@ def resize_mask(mask: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(mask).resize((size, size), Image.Resampling.BOX))
 
 
-def to_input(image: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
-    """A photo as the model's input: (1, 3, size, size) float32 in 0..1."""
-    pixels = resize_image(image, size).astype(np.float32) / 255.0
+def to_input(
+    image: NDArray[np.uint8], size: int, *, window: tuple[float, float, float, float] | None = None
+) -> NDArray[np.float32]:
+    """A photo, or a `window` (left, top, right, bottom in pixels) of it, as input: (1, 3, size, size) in 0..1."""
+    pixels = resize_image(image, size, window=window).astype(np.float32) / 255.0
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
 
 

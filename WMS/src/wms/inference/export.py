@@ -62,12 +62,15 @@ def export_model(
     mirror: bool,
     about: Mapping[str, object],
     preprocessing: str = PREPROCESSING,
+    second_look: float = 0.0,
+    detail: int = 0,
 ) -> ExportedModel:
     """Verify a U-Net's ONNX form against torch, then write production.pth, .onnx and .json into `folder`.
 
     `input_size` is the side in pixels that photos are resized to, `threshold` the probability from which a
     pixel is strip, `mirror` whether predictions average over mirrored views; `about` joins the card as it is.
-    `preprocessing` names how the photos were prepared that it was trained on.
+    `preprocessing` names how the photos were prepared that it was trained on. With `second_look` predictions look
+    again at a window, of whose side the strip takes that share, cut from the photo at `detail` pixels.
     The set is moved into place with the card last: a kill leaves the old set, or one whose hashes differ from
     its card. Equal weights and settings give equal bytes. torch's random state stays untouched.
 
@@ -77,9 +80,13 @@ def export_model(
     model = _build(state_dict, channels)
     if input_size < model.stride or input_size % model.stride or not 0 < threshold < 1:
         raise ValueError(f"input_size {input_size} or threshold {threshold} is out of range")
+    if not 0 <= second_look < 1 or (second_look and detail < 1):
+        raise ValueError(f"second_look {second_look} or detail {detail} is out of range")
     weights = _weights_bytes(model)
     weights_sha256 = hashlib.sha256(weights).hexdigest()
-    settings = {"input_size": input_size, "threshold": threshold, "mirror": mirror}
+    settings: dict[str, object] = {"input_size": input_size, "threshold": threshold, "mirror": mirror}
+    if second_look:  # a model without one is written as it always was
+        settings |= {"second_look": second_look, "detail": detail}
     graph = _onnx_bytes(model, {"weights_sha256": weights_sha256, **settings})
     onnx_sha256 = hashlib.sha256(graph).hexdigest()
     difference = _verify(model, graph, input_size)
@@ -126,6 +133,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         threshold=float(about.pop("threshold", DEFAULT_THRESHOLD)),
         mirror=bool(about.pop("mirror", False)),
         preprocessing=str(about.pop("preprocessing", FIRST_PREPROCESSING if card else PREPROCESSING)),
+        second_look=float(about.pop("second_look", 0)),
+        detail=int(about.pop("detail", 0)),
         about=about,
     )
     print(f"Wrote {done.onnx}; its logits differ from torch's by at most {done.max_difference:.1e}.")

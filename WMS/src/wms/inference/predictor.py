@@ -16,9 +16,10 @@ import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
-from wms.data.images import to_input
+from wms.data.images import resize_image, to_input
 from wms.errors import ModelDamagedError, ModelNotFoundError
 from wms.files import sha256_file
+from wms.inference.second_look import Floats, Looked, find_box, window
 
 WEIGHTS: Final = "production.pth"
 ONNX: Final = "production.onnx"
@@ -32,8 +33,6 @@ PREPROCESSING: Final = "exif-rgb-bilinear-1"
 _TRAIN: Final = "run `python WMS/src/train.py` or `make demo` to train one, then name its folder with --model"
 _RESTORE: Final = "restore the folder's files together, or run `python WMS/src/train.py` again"
 
-Floats = NDArray[np.float32]
-
 # Each view undoes itself. Batches are (N, C, H, W): mirrored along width, along height, then transposed.
 _VIEWS: Final[tuple[Callable[[Floats], Floats], ...]] = (
     lambda x: x,
@@ -46,8 +45,9 @@ _VIEWS: Final[tuple[Callable[[Floats], Floats], ...]] = (
 class Predictor:
     """A loaded model. Threads may share one: ONNX Runtime's sessions allow it and nothing else changes.
 
-    `input_size` (pixels), `threshold` (probability), `mirror`, `weights_sha256` and `onnx_sha256` describe
-    the model; `card` is the content of production.json, empty without one.
+    `input_size` (pixels), `threshold` (probability), `mirror`, `second_look` (share of the window that the strip
+    takes, 0 without one), `detail` (pixels, the side of the photo that the window is cut from), `weights_sha256`
+    and `onnx_sha256` describe the model; `card` is the content of production.json, empty without one.
     """
 
     def __init__(self, folder_or_onnx: Path, *, threads: int | None = None) -> None:
@@ -72,6 +72,9 @@ class Predictor:
             self.input_size = int(metadata["wms.input_size"])
             self.threshold = float(metadata["wms.threshold"])
             self.mirror = {"true": True, "false": False}[metadata["wms.mirror"]]
+            # Only a model that was trained for it names these: `second_look` is the share of a window's side.
+            self.second_look = float(metadata.get("wms.second_look", 0))
+            self.detail = int(metadata["wms.detail"]) if self.second_look else 0
             self.weights_sha256 = str(metadata["wms.weights_sha256"])
         except (KeyError, ValueError) as error:
             raise ModelDamagedError(
@@ -92,27 +95,36 @@ class Predictor:
         found: Floats = self._session.run(["logits"], {"image": batch})[0]
         return found
 
-    def mean_logits(self, image: NDArray[np.uint8]) -> Floats:
-        """Logits before they are enlarged, averaged over the views: (H, W, 3) uint8 RGB -> (S, S) float32."""
-        views = _VIEWS if self.mirror else _VIEWS[:1]
-        batch = to_input(image, self.input_size)  # (1, 3, S, S)
-        stack = self.logits(np.concatenate([view(batch) for view in views]))
-        undone = [view(stack[i : i + 1]) for i, view in enumerate(views)]
-        mean: Floats = np.concatenate(undone).mean(axis=0, dtype=np.float32)[0]
-        return mean
+    def look(self, image: NDArray[np.uint8]) -> Looked:
+        """Everything the network says of a photo (H, W, 3) uint8 RGB, averaged over the views, not yet enlarged."""
+        first = self._mean(to_input(image, self.input_size))
+        if not self.second_look:
+            return Looked(first)
+        box = find_box(first, threshold=self.threshold, fill=self.second_look)
+        if box is None:
+            return Looked(first)
+        return Looked(first, box, self._mean(window(resize_image(image, self.detail), box, self.input_size)))
 
     def probabilities(self, image: NDArray[np.uint8]) -> Floats:
         """Each pixel's probability of being strip: (H, W, 3) uint8 RGB -> (H, W) float32 in 0..1."""
-        mean = self.mean_logits(image)  # (S, S)
+        looked = self.look(image)
         # Logits, not probabilities, are enlarged: they are smooth across the strip's edge.
         height, width = image.shape[:2]
-        enlarged = Image.fromarray(mean).resize((width, height), Image.Resampling.BILINEAR)
-        return _sigmoid(np.asarray(enlarged))
+        enlarged = Image.fromarray(looked.first).resize((width, height), Image.Resampling.BILINEAR)
+        return _sigmoid(looked.together(np.asarray(enlarged)))
 
     def predict(self, image: NDArray[np.uint8], threshold: float | None = None) -> NDArray[np.bool_]:
         """The strip: (H, W, 3) uint8 RGB -> (H, W) bool, true from `threshold` up (None: the model's)."""
         limit = self.threshold if threshold is None else threshold
         return self.probabilities(image) >= limit
+
+    def _mean(self, batch: Floats) -> Floats:
+        """Logits averaged over the views: (1, 3, S, S) -> (S, S) float32."""
+        views = _VIEWS if self.mirror else _VIEWS[:1]
+        stack = self.logits(np.concatenate([view(batch) for view in views]))
+        undone = [view(stack[i : i + 1]) for i, view in enumerate(views)]
+        mean: Floats = np.concatenate(undone).mean(axis=0, dtype=np.float32)[0]
+        return mean
 
 
 def open_session(content: bytes, name: str, *, threads: int | None = None) -> Any:

@@ -6,13 +6,16 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from wms.config import RunConfig
 from wms.data.cache import load_prepared
 from wms.data.dataset import Sample
+from wms.inference.second_look import Box, blend, find_box, window
 from wms.losses import per_image_loss
 from wms.metrics import dice_and_iou
 from wms.training.distributed import Processes
@@ -43,15 +46,47 @@ def evaluate(
     return sorted(processes.gather(scores), key=lambda score: score.stem)
 
 
+@dataclass(frozen=True)
+class Case:
+    """One pair as the network and the scoring want it.
+
+    image: (3, S, S) float32 in 0..1, prepared as for prediction; truth: (1, grid, grid) bool; detail: the photo
+    that the second look cuts its window from, (D, D, 3) uint8, None where the recipe has no second look.
+    """
+
+    image: Tensor
+    truth: Tensor
+    detail: NDArray[np.uint8] | None
+
+
 def predict_masks(
-    model: nn.Module, images: Tensor, config: RunConfig, *, device: torch.device
+    model: nn.Module, cases: Sequence[Case], config: RunConfig, *, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """(N, 3, S, S) in 0..1 -> masks (N, 1, grid, grid) bool and logits (N, 1, grid, grid), on the CPU."""
+    """Masks (N, 1, grid, grid) bool and logits (N, 1, grid, grid) of N cases of one size, on the CPU."""
+    asked = config.evaluation
+    first = _mean_logits(model, torch.stack([case.image for case in cases]), config, device)
+    logits = functional.interpolate(first, size=(asked.grid, asked.grid), mode="bilinear", align_corners=False)
+    windows: list[NDArray[np.float32]] = []
+    places: list[tuple[int, Box]] = []
+    for index, case in enumerate(cases):
+        if case.detail is None:
+            continue
+        box = find_box(first[index, 0].numpy(), threshold=asked.threshold, fill=asked.second_look)
+        if box is not None:
+            windows.append(window(case.detail, box, first.shape[-1]))
+            places.append((index, box))
+    if windows:
+        second = _mean_logits(model, torch.from_numpy(np.concatenate(windows)), config, device)
+        for (index, box), found in zip(places, second, strict=True):
+            logits[index, 0] = torch.from_numpy(blend(logits[index, 0].numpy(), found[0].numpy(), box))
+    return logits.sigmoid() > asked.threshold, logits
+
+
+def _mean_logits(model: nn.Module, images: Tensor, config: RunConfig, device: torch.device) -> Tensor:
+    """(N, 3, S, S) in 0..1 -> the recipe's logits (N, 1, S, S) float32, on the CPU."""
     images = images.to(device)
     logits: Tensor = mirrored(model, images) if config.evaluation.mirror else model(images)
-    grid = config.evaluation.grid
-    logits = functional.interpolate(logits.float(), size=(grid, grid), mode="bilinear", align_corners=False).cpu()
-    return logits.sigmoid() > config.evaluation.threshold, logits
+    return logits.float().cpu()
 
 
 def mirrored(model: nn.Module, images: Tensor) -> Tensor:
@@ -75,25 +110,26 @@ def scoring_mode(model: nn.Module) -> Iterator[None]:
         model.train(was_training)
 
 
-def load_case(sample: Sample, config: RunConfig, size: int) -> tuple[Tensor, Tensor]:
-    """Image (3, size, size) float32 in 0..1 and truth (1, grid, grid) bool, prepared as for prediction."""
-    hashes = {"image_sha256": sample.image_sha256, "mask_sha256": sample.mask_sha256}
-    prepared = torch.from_numpy(load_prepared(sample.pair, size=size, config=config.data, **hashes))
+def load_case(sample: Sample, config: RunConfig, size: int) -> Case:
+    """The pair at `size` pixels, its truth on the scoring grid, and the photo in detail if a second look wants it."""
+
+    def prepared(side: int) -> NDArray[np.uint8]:
+        hashes = {"image_sha256": sample.image_sha256, "mask_sha256": sample.mask_sha256}
+        return load_prepared(sample.pair, size=side, config=config.data, **hashes)
+
     grid = config.evaluation.grid
-    truth = (
-        prepared
-        if grid == size
-        else torch.from_numpy(load_prepared(sample.pair, size=grid, config=config.data, **hashes))
-    )
-    return prepared[:3].float() / 255, truth[3:] > 127
+    pair = prepared(size)
+    truth = torch.from_numpy(pair if grid == size else prepared(grid))[3:] > 127
+    detail = prepared(config.data.cache_size)[:3].transpose(1, 2, 0) if config.evaluation.second_look else None
+    return Case(torch.from_numpy(pair)[:3].float() / 255, truth, detail)
 
 
 def _score(
     model: nn.Module, samples: Sequence[Sample], config: RunConfig, size: int, device: torch.device
 ) -> list[CaseScore]:
-    images, truths = zip(*(load_case(sample, config, size) for sample in samples), strict=True)
-    truth = torch.stack(truths)
-    masks, logits = predict_masks(model, torch.stack(images), config, device=device)
+    cases = [load_case(sample, config, size) for sample in samples]
+    truth = torch.stack([case.truth for case in cases])
+    masks, logits = predict_masks(model, cases, config, device=device)
     dice, iou = dice_and_iou(masks, truth)
     loss = per_image_loss(logits, truth.float(), config.loss)
     rows = zip(samples, dice.tolist(), iou.tolist(), loss.tolist(), strict=True)

@@ -144,6 +144,8 @@ class TrainingRun:
             input_size=self.config.input_size,
             threshold=self.config.evaluation.threshold,
             mirror=self.config.evaluation.mirror,
+            second_look=self.config.evaluation.second_look,
+            detail=self.config.data.cache_size,
             about=about,
         )
         return folder

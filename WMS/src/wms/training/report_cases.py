@@ -39,8 +39,8 @@ def choose_cases(
 
 
 def _case(model: UNet, sample: Sample, score: CaseScore, config: RunConfig, device: torch.device) -> ImageCase:
-    image, truth = load_case(sample, config, config.input_size)
-    mask, _ = predict_masks(model, image[None], config, device=device)
+    case = load_case(sample, config, config.input_size)
+    mask, _ = predict_masks(model, [case], config, device=device)
     shown = load_prepared(
         sample.pair,
         image_sha256=sample.image_sha256,
@@ -51,7 +51,7 @@ def _case(model: UNet, sample: Sample, score: CaseScore, config: RunConfig, devi
     return ImageCase(
         stem=score.stem,
         image=shown[:3].transpose(1, 2, 0),
-        truth=truth[0].numpy(),
+        truth=case.truth[0].numpy(),
         prediction=mask[0, 0].numpy(),
         dice=score.dice,
         iou=score.iou,

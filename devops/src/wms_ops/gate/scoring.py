@@ -36,13 +36,13 @@ def enlarge(logits: NDArray[np.float32], grid: int) -> NDArray[np.float32]:
 
 def predicted_mask(predictor: Predictor, photo: NDArray[np.uint8], grid: int) -> Mask:
     """What a model marks on a photo (H, W, 3): (grid, grid) bool. Raises CannotDecideError for NaN."""
-    logits = predictor.mean_logits(photo)
-    if not np.isfinite(logits).all():
+    looked = predictor.look(photo)
+    if not all(np.isfinite(logits).all() for logits in (looked.first, looked.second) if logits is not None):
         raise refusal(
             f"{predictor.path.parent.name} computes values that aren't numbers (NaN); train that model again."
         )
     # As training compares: strictly above the threshold, in float32.
-    values = enlarge(logits, grid)
+    values = looked.together(enlarge(looked.first, grid))
     return np.asarray(1 / (1 + np.exp(-np.clip(values, -80, 80))) > np.float32(predictor.threshold))
 
 

@@ -1,0 +1,111 @@
+"""The second look: the strip once more and larger, after a first look has told where it is.
+
+The strip covers about 2 % of a photo. At the side that a network can afford it's a few pixels high, and its mask's
+edge can't be finer than they are. So the same network looks twice: at the whole photo, then at a window about what
+it found, at the same number of pixels, and inside the window both count alike: the first look knows the
+surroundings, the second one the edges. Training, the gate and serving share these functions. They know neither torch
+nor ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from wms.data.images import to_input
+
+Floats = NDArray[np.float32]
+
+SMALLEST: Final = 0.15
+"""A window is never smaller than this share of a side: closer by, a photo has no more to show."""
+
+_GAP: Final = 1 / 32
+"""Areas that lie closer to each other than twice this share of a side are one strip: a glare may cut it in two."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A window in a photo, in shares of its sides: a square once the photo is resized to one."""
+
+    left: float
+    top: float
+    side: float
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What a network said of one photo: logits (S, S) of the whole and, after a second look, those of `box`."""
+
+    first: Floats
+    box: Box | None = None
+    second: Floats | None = None
+
+    def together(self, enlarged: Floats) -> Floats:
+        """Both looks together: the second one's share is added to the first, which the caller enlarged to (H, W)."""
+        return enlarged if self.box is None or self.second is None else blend(enlarged, self.second, self.box)
+
+
+def find_box(logits: Floats, *, threshold: float, fill: float) -> Box | None:
+    """Where to look again after logits (S, S) of the whole photo; None where that is of no use.
+
+    The window is centred on the area with the most probability, and so large that this area's longer side takes
+    the share `fill` of it. None if no pixel's probability exceeds `threshold`, or the window would be the photo.
+    """
+    size = logits.shape[-1]
+    found = logits > math.log(threshold / (1 - threshold))
+    if not found.any():
+        return None
+    near = ndimage.binary_dilation(found, iterations=max(1, round(size * _GAP)))
+    labels, count = ndimage.label(near)
+    weight = np.where(found, 1 / (1 + np.exp(-np.clip(logits, -80, 80))), 0)
+    largest = 1 + int(np.argmax(ndimage.sum_labels(weight, labels, np.arange(1, count + 1))))
+    rows, columns = np.nonzero(found & (labels == largest))
+    spans = [(int(axis.min()) / size, (int(axis.max()) + 1) / size) for axis in (columns, rows)]
+    side = max(max(end - start for start, end in spans) / fill, SMALLEST)
+    if side >= 1:
+        return None
+    left, top = (min(max((start + end - side) / 2, 0.0), 1 - side) for start, end in spans)
+    return Box(left, top, side)
+
+
+def window(detail: NDArray[np.uint8], box: Box, size: int) -> Floats:
+    """What the second look sees: a photo resized to (D, D, 3) uint8 -> (1, 3, size, size) float32 in 0..1."""
+    sides = detail.shape[1], detail.shape[0]
+    return to_input(detail, size, window=_inside(box, sides))
+
+
+def blend(whole: Floats, second: Floats, box: Box) -> Floats:
+    """Logits (H, W) of the whole photo; inside `box` their mean with the second look's, (S, S), enlarged bilinearly."""
+    height, width = whole.shape
+    top, bottom = math.ceil(box.top * height), math.floor((box.top + box.side) * height)
+    left, right = math.ceil(box.left * width), math.floor((box.left + box.side) * width)
+    if bottom <= top or right <= left:
+        return whole
+    # The photo's pixels inside the window, in the second look's own: so no edge moves by a fraction of a pixel.
+    size = second.shape[-1]
+    edges = (
+        (left / width - box.left) / box.side,
+        (top / height - box.top) / box.side,
+        (right / width - box.left) / box.side,
+        (bottom / height - box.top) / box.side,
+    )
+    x0, y0, x1, y1 = (min(max(edge * size, 0.0), float(size)) for edge in edges)
+    picture = Image.fromarray(np.ascontiguousarray(second))
+    enlarged = picture.resize((right - left, bottom - top), Image.Resampling.BILINEAR, box=(x0, y0, x1, y1))
+    blended = whole.copy()
+    blended[top:bottom, left:right] += np.asarray(enlarged)
+    blended[top:bottom, left:right] /= 2
+    return blended
+
+
+def _inside(box: Box, sides: tuple[int, int]) -> tuple[float, float, float, float]:
+    """The box in pixels: left, top, right, bottom, never beyond the picture by rounding."""
+    width, height = sides
+    right, bottom = min((box.left + box.side) * width, width), min((box.top + box.side) * height, height)
+    return box.left * width, box.top * height, right, bottom
