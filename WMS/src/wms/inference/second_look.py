@@ -16,7 +16,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 from wms.data.images import to_input
 
@@ -25,8 +24,8 @@ Floats = NDArray[np.float32]
 SMALLEST: Final = 0.15
 """A window is never smaller than this share of a side: closer by, a photo has no more to show."""
 
-_GAP: Final = 1 / 32
-"""Areas that lie closer to each other than twice this share of a side are one strip: a glare may cut it in two."""
+_CELLS: Final = 32
+"""Cells along a side. Areas with at most one cell between them are one strip: a glare may cut it in two."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +60,12 @@ def find_box(logits: Floats, *, threshold: float, fill: float) -> Box | None:
     found = logits > math.log(threshold / (1 - threshold))
     if not found.any():
         return None
-    near = ndimage.binary_dilation(found, iterations=max(1, round(size * _GAP)))
-    labels, count = ndimage.label(near)
-    weight = np.where(found, 1 / (1 + np.exp(-np.clip(logits, -80, 80))), 0)
-    largest = 1 + int(np.argmax(ndimage.sum_labels(weight, labels, np.arange(1, count + 1))))
-    rows, columns = np.nonzero(found & (labels == largest))
+    rows, columns = np.nonzero(found)
+    cells = rows * _CELLS // size, columns * _CELLS // size
+    weight = np.zeros((_CELLS, _CELLS))
+    np.add.at(weight, cells, 1 / (1 + np.exp(-np.clip(logits[found], -80, 80))))
+    chosen = _heaviest(weight)[cells]
+    rows, columns = rows[chosen], columns[chosen]
     spans = [(int(axis.min()) / size, (int(axis.max()) + 1) / size) for axis in (columns, rows)]
     side = max(max(end - start for start, end in spans) / fill, SMALLEST)
     if side >= 1:
@@ -102,6 +102,23 @@ def blend(whole: Floats, second: Floats, box: Box) -> Floats:
     blended[top:bottom, left:right] += np.asarray(enlarged)
     blended[top:bottom, left:right] /= 2
     return blended
+
+
+def _heaviest(weight: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """The cells of one area, (N, N) bool, whose weights have the largest sum."""
+    best, most = np.zeros(weight.shape, dtype=bool), 0.0
+    left = {(int(row), int(column)) for row, column in np.argwhere(weight > 0)}
+    while left:
+        area, edge = np.zeros(weight.shape, dtype=bool), [left.pop()]
+        while edge:
+            row, column = edge.pop()
+            area[row, column] = True
+            near = {(row + down, column + right) for down in range(-2, 3) for right in range(-2, 3)} & left
+            left -= near
+            edge += near
+        if weight[area].sum() > most:
+            best, most = area, float(weight[area].sum())
+    return best
 
 
 def _inside(box: Box, sides: tuple[int, int]) -> tuple[float, float, float, float]:

@@ -41,6 +41,7 @@ CODE: Final = (
     "data/dataset.py",
     "data/images.py",
     "inference/export.py",
+    "inference/second_look.py",
     "losses.py",
     "metrics.py",
     "model.py",
