@@ -20,6 +20,7 @@ from wms_ops.errors import (
     CredentialsExpiredError,
     CredentialsMissingError,
     QuotaError,
+    RepeatedRequestError,
     StoreUnreachableError,
 )
 
@@ -47,6 +48,10 @@ BY_CODE: dict[str, tuple[type[WmsError], str]] = {
     "InsufficientInstanceCapacity": (QuotaError, "instance_type"),
     "OptInRequired": (CloudError, "AWS_REGION"),
     "InvalidRegion": (CloudError, "AWS_REGION"),
+    "RouteAlreadyExists": (RepeatedRequestError, "RouteAlreadyExists: No"),
+    "EntityAlreadyExists": (RepeatedRequestError, "then run it again"),
+    "InvalidPermission.NotFound": (RepeatedRequestError, "then run it again"),
+    "InvalidVpcID.NotFound": (CloudError, "then run it again"),
     "InvalidParameterValue": (CloudError, "InvalidParameterValue: No"),
 }
 BY_EXCEPTION: list[tuple[Exception, type[WmsError], str]] = [

@@ -89,6 +89,10 @@ class CloudError(WmsError):
     exit_code = 84
 
 
+class RepeatedRequestError(CloudError):
+    """A request that AWS had carried out already: the answer was lost, so Terraform's provider asked again."""
+
+
 class BusyError(WmsError):
     """Another process is at it: a second pipeline, a second demo in the same folder."""
 

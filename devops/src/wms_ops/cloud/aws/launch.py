@@ -18,9 +18,9 @@ from wms_ops.cloud.aws.site import INSTANCE_ROOT, STORE_ROOT, Site
 from wms_ops.cloud.aws.state_bucket import ensure_state_bucket
 from wms_ops.cloud.aws.store_root import ensure_store
 from wms_ops.cloud.aws.teardown import clear_lock, tear_down, unlaunch
-from wms_ops.cloud.aws.terraform import require_terraform
+from wms_ops.cloud.aws.terraform import Terraform, require_terraform
 from wms_ops.cost.sessions import Purpose, Session
-from wms_ops.errors import CloudError
+from wms_ops.errors import CloudError, RepeatedRequestError
 from wms_ops.github.outputs import github_run
 from wms_ops.stopping import stoppable, unstoppable
 
@@ -122,7 +122,7 @@ def _launch(site: Site, wish: Wish, address: str, lease: Lease) -> Instance:
     terraform.init()
     site.step("initialised")
     site.show(f"Starting a {site.settings.instance_type} in {site.names.region} until {until:%Y-%m-%d %H:%M} UTC.")
-    terraform.apply(instance_variables(site, lease, lifetime, bundle))
+    _apply(site, terraform, lease, instance_variables(site, lease, lifetime, bundle))
     site.step("applied")
     found = site.usable(launch_id)
     if found is None:
@@ -132,6 +132,20 @@ def _launch(site: Site, wish: Wish, address: str, lease: Lease) -> Instance:
     site.sessions.change(site.names.environment, launch_id, lambda one: one.launched(found.launched_at))
     site.step("launched")
     return found
+
+
+def _apply(site: Site, terraform: Terraform, lease: Lease, variables: dict[str, Any]) -> None:
+    """Make the instance; once more from nothing if AWS has made what Terraform doesn't know.
+
+    That is so where an answer of AWS's was lost. The provider asks again by itself and is told that the role or the
+    route is there already; applied again on top of it, it would be told the same.
+    """
+    try:
+        terraform.apply(variables)
+    except RepeatedRequestError as error:
+        site.show(f"{error} Ending what is there and starting once more.")
+        unlaunch(site, lease.model_copy(update={"launch_id": ""}))
+        terraform.apply(variables)
 
 
 def instance_variables(site: Site, lease: Lease, lifetime: timedelta, bundle: Bundle | None) -> dict[str, Any]:

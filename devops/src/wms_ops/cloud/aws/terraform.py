@@ -26,7 +26,7 @@ from wms.errors import from_os_error
 from wms.files import write_atomic
 from wms.paths import ROOT
 from wms_ops.cloud.aws.trouble import explain
-from wms_ops.errors import CloudError
+from wms_ops.errors import CloudError, RepeatedRequestError
 
 ROOTS: Final = ROOT / "infrastructure" / "terraform"
 OLDEST: Final = (1, 11)
@@ -248,8 +248,8 @@ def _failure(words: str, text: str, log: Path) -> Exception:
     if said:
         text = "\n\n".join(f"Error: {one}" for one in said)
     error = explain(text, f"run `terraform {words}`")
-    if type(error) is CloudError:
-        return CloudError(f"{error} Its output is in {log}.")
+    if type(error) in (CloudError, RepeatedRequestError):
+        return type(error)(f"{error} Its output is in {log}.")
     return error
 
 

@@ -21,6 +21,7 @@ from wms_ops.errors import (
     CredentialsExpiredError,
     CredentialsMissingError,
     QuotaError,
+    RepeatedRequestError,
     StoreUnreachableError,
 )
 from wms_ops.github.outputs import on_actions
@@ -40,6 +41,7 @@ _QUOTA: Final = re.compile(r"(Limit|Quota|Count)Exceeded|TooManyBuckets")
 _NO_ROOM: Final = frozenset({"InsufficientInstanceCapacity", "InsufficientCapacity", "Unsupported"})
 _NOT_HERE: Final = frozenset({"OptInRequired", "InvalidRegion", "IllegalLocationConstraintException"})
 _TAKEN: Final = frozenset({"BucketAlreadyExists"})
+_REPEATED: Final = re.compile(r"AlreadyExists|AlreadyAssociated|InvalidPermission\.(NotFound|Duplicate)")
 _REGION: Final = re.compile(r"\b(?:[a-z]+-){2,3}\d+\b")
 
 
@@ -113,6 +115,8 @@ def _from_code(code: str, message: str, what: str) -> WmsError:
         return _taken(code, message, what)
     if kind is Kind.REFUSED and (code in _NO_ROOM or _QUOTA.search(code)):
         return _too_much(code, message, what)
+    if kind is Kind.REFUSED and _REPEATED.search(code):
+        return RepeatedRequestError(str(_refused(code, message, what)))
     return _BUILDERS[kind](code, message, what)
 
 
