@@ -18,7 +18,8 @@ AVERAGED = {
     "training": {"ema_decay": 0.9, **EVERY_STEP},
     "schedule": {"warmup": 0.1},
     "loss": {"enlarge": 2},
-    "evaluation": {"mirror": True},
+    "augmentation": {"close_up": 0.5},
+    "evaluation": {"mirror": True, "second_look": 0.5},
 }
 PLATEAU = {
     "training": {**EVERY_STEP, "early_stopping": 5, "channels_last": True},

@@ -26,7 +26,7 @@ Edit = Callable[[Path], object]
 Change = Callable[[list[DataItem]], list[DataItem]]
 
 WEAK = {"training": {"stages": [{"size": 48, "epochs": 8}], "evaluate_every": 4}, "evaluation": {"threshold": 0.2}}
-GOOD = {"training": {"stages": [{"size": 48, "epochs": 40}], "evaluate_every": 10}}
+GOOD = {"training": {"stages": [{"size": 48, "epochs": 40}], "evaluate_every": 10}, "evaluation": {"second_look": 0.5}}
 PLAIN = {"rotation": 0.0, "colour": 0.0, "tint": 0.0}
 
 

@@ -199,3 +199,16 @@ def test_a_card_that_lies_about_the_tensors_is_blamed(shop: Shop) -> None:
     (shop.models / CARD).write_text(json.dumps(card, indent=2, sort_keys=True) + "\n")
     with pytest.raises(LineageError, match=r"at production\.json: production\.pth has .* parameters"):
         require_whole(check_lineage(evidence_of(shop)))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("input_size", 64), ("threshold", 0.4), ("mirror", True), ("second_look", None), ("detail", 32)]
+)
+def test_a_card_that_lies_about_a_setting_is_blamed(shop: Shop, key: str, value: float | None) -> None:
+    """None leaves the key out, as the card of a model without a second look does."""
+    card = json.loads((shop.models / CARD).read_bytes())
+    assert card.pop(key) != value
+    changed = card if value is None else {**card, key: value}
+    (shop.models / CARD).write_text(json.dumps(changed, indent=2, sort_keys=True) + "\n")
+    with pytest.raises(LineageError, match=rf"at production\.json: {key} is "):
+        require_whole(check_lineage(evidence_of(shop)))
