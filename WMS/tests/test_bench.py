@@ -37,14 +37,18 @@ def test_clock_measures_at_its_marks_and_ends_the_run(tmp_path):
     from wms.training.request import Request
 
     photos(tmp_path, 12)
-    config = config_in(tmp_path, training={"stages": [{"size": 32, "epochs": 5000}]})
-    clock = bench.Clock(config, tmp_path, limit=1.5)
+    config = config_in(tmp_path, training={"stages": [{"size": 32, "epochs": 5000}], "evaluate_every": 5000})
+    clock = bench.Clock(config, tmp_path, limit=1.5, early=[0.1, 0.2, 0.9])
     result = run_training(config, Request(runs=tmp_path / "runs", device="cpu", quiet=True, watch=clock))
     assert result is not None
     clock.write(result, tmp_path / "result.json")
     report = json.loads((tmp_path / "result.json").read_text())
     assert [round(mark["minutes"] * 60, 1) for mark in report["marks"]] == [0.5, 1.0, 1.5]
     assert report["minutes"] * 60 >= 1.5
+    seconds = [one["seconds"] for one in report["validation"]]
+    assert seconds[0] >= 0.1
+    assert seconds == sorted(seconds)
+    assert not clock.early
     assert report["test_images"] >= 2
     assert set(report["images_per_s"]) <= {"32"}
     assert report["unseen"] == {"images": 0}
