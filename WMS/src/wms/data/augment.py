@@ -95,8 +95,8 @@ def _close_up(
 ) -> tuple[int, int, int, int] | None:
     """A window about the strip of (1, S, S) uint8, as the second look sees it: top, left, height, width in pixels.
 
-    The first look may be off, so that the window is too, by at most a fifth of the strip's length beyond its edge.
-    None where there is no strip.
+    The first look may be off, so that the window is, too: by so much that it leaves out at most a fifth of the strip's
+    length. None where there is no strip.
     """
     side, strip = mask.shape[-1], mask[0] > MASK_THRESHOLD
     spans = [torch.nonzero(strip.any(dim=axis)).flatten() for axis in (1, 0)]
