@@ -49,8 +49,8 @@ BY_CODE: dict[str, tuple[type[WmsError], str]] = {
     "OptInRequired": (CloudError, "AWS_REGION"),
     "InvalidRegion": (CloudError, "AWS_REGION"),
     "RouteAlreadyExists": (RepeatedRequestError, "RouteAlreadyExists: No"),
-    "EntityAlreadyExists": (RepeatedRequestError, "then run it again"),
-    "InvalidPermission.NotFound": (RepeatedRequestError, "then run it again"),
+    "EntityAlreadyExists": (RepeatedRequestError, "an answer is lost"),
+    "InvalidPermission.NotFound": (RepeatedRequestError, "; run it again"),
     "InvalidVpcID.NotFound": (CloudError, "then run it again"),
     "InvalidParameterValue": (CloudError, "InvalidParameterValue: No"),
 }

@@ -119,10 +119,11 @@ class Clock:
         elapsed = now - self.started - self.paused
         self.ended = elapsed
         validated = trainer.validated.get("dice")
+        is_due = bool(self.early) and elapsed >= self.early[0]
+        self.early = [second for second in self.early if second > elapsed]
         if progress.message and validated is not None and "val Dice" in progress.message:
             self.validation.append({"seconds": elapsed, "dice": validated})
-        if self.early and elapsed >= self.early[0]:
-            self.early = [second for second in self.early if second > elapsed]
+        elif is_due:
             self.validation.append({"seconds": elapsed, "dice": self._score(trainer.scored, "val")["dice"]})
         if self.marks and elapsed >= self.marks[0]:
             self.curve.append({"minutes": self.marks.pop(0) / 60, **self._score(trainer.scored, "test")})

@@ -116,7 +116,7 @@ def _from_code(code: str, message: str, what: str) -> WmsError:
     if kind is Kind.REFUSED and (code in _NO_ROOM or _QUOTA.search(code)):
         return _too_much(code, message, what)
     if kind is Kind.REFUSED and _REPEATED.search(code):
-        return RepeatedRequestError(str(_refused(code, message, what)))
+        return _repeated(code, message, what)
     return _BUILDERS[kind](code, message, what)
 
 
@@ -198,6 +198,13 @@ def _busy(code: str, _: str, what: str) -> WmsError:
 
 def _refused(code: str, message: str, what: str) -> WmsError:
     return CloudError(f"Can't {what}: AWS refuses it ({code}: {message}); correct that, then run it again.")
+
+
+def _repeated(code: str, message: str, what: str) -> WmsError:
+    return RepeatedRequestError(
+        f"Can't {what}: AWS has done that already, as when an answer is lost on its way ({code}: {message}); "
+        "run it again."
+    )
 
 
 def _renewal() -> str:
