@@ -92,6 +92,8 @@ class CloudError(WmsError):
 class RepeatedRequestError(CloudError):
     """A request that AWS had carried out already: the answer was lost, so Terraform's provider asked again."""
 
+    exit_code = 98
+
 
 class BusyError(WmsError):
     """Another process is at it: a second pipeline, a second demo in the same folder."""
