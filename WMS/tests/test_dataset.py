@@ -112,6 +112,22 @@ def test_augmented_values_stay_in_range():
         assert mask.max() <= 1
 
 
+def test_some_pictures_lose_their_colours_and_the_others_stay_what_they_were():
+    image, mask = torch.zeros(3, 32, 32, dtype=torch.uint8), torch.zeros(1, 32, 32, dtype=torch.uint8)
+    image[0], image[2] = 200, 40  # strongly red
+    grey = 0
+    for epoch in range(60):
+        before, some, every = (
+            augment(image, mask, 32, AugmentationConfig(colour=1.0, grey=share), generator_for(0, epoch, "ab" * 32))[0]
+            for share in (0.0, 0.3, 1.0)
+        )
+        assert torch.equal(before, image.float() / 255)
+        assert torch.allclose(every, before.mean(dim=0).expand(3, -1, -1))
+        assert torch.equal(some, before) or torch.equal(some, every)
+        grey += int(torch.equal(some, every))
+    assert 8 <= grey <= 28  # 18 expected; fixed seeds
+
+
 def test_no_augmentation_is_the_plain_picture():
     image = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
     off = AugmentationConfig()

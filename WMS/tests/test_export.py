@@ -189,6 +189,16 @@ def test_exports_again_from_weights_alone(tmp_path: Path, capsys: pytest.Capture
     assert "differ from torch's by at most" in capsys.readouterr().out
 
 
+def test_a_rule_of_the_model_outlives_its_onnx_file(tmp_path: Path) -> None:
+    settings = {"input_size": 32, "threshold": 0.5, "mirror": False, "about": {}}
+    rules = {"second_look": 0.4, "detail": 64, "one_strip": True}
+    export_model(random_network(SMALL).state_dict(), tmp_path, channels=SMALL, **settings, **rules)
+    (tmp_path / "production.onnx").unlink()
+    assert export.main([str(tmp_path)]) == 0
+    predictor = Predictor(tmp_path)
+    assert {name: getattr(predictor, name) for name in rules} == rules
+
+
 def test_main_names_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match=r"train\.py"):
         export.main([str(tmp_path)])

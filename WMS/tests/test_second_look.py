@@ -18,7 +18,7 @@ from wms.data.augment import augment, generator_for
 from wms.data.images import resize_image, to_input
 from wms.inference.export import export_model
 from wms.inference.predictor import Predictor
-from wms.inference.second_look import SMALLEST, Box, Looked, blend, find_box, window
+from wms.inference.second_look import SMALLEST, Box, Looked, blend, find_box, one_strip, window
 from wms.training.evaluation import Case, mirrored, predict_masks, scoring_mode
 
 CHANNELS = (4, 5, 6, 7, 8)
@@ -72,6 +72,33 @@ def test_a_speck_is_not_magnified_without_end() -> None:
     assert box.side == SMALLEST
 
 
+def marked(*boxes: tuple[int, int, int, int], height: int = 90, width: int = 160) -> NDArray[np.bool_]:
+    mask = np.zeros((height, width), dtype=bool)
+    for left, top, right, bottom in boxes:
+        mask[top:bottom, left:right] = True
+    return mask
+
+
+STRIP, RED = (20, 30, 60, 40), (90, 60, 130, 80)  # 400 and 800 pixels
+
+
+@pytest.mark.parametrize(("red", "left"), [(0.9, RED), (0.4, STRIP)])
+def test_the_area_with_the_most_probability_is_the_strip(red: float, left: tuple[int, int, int, int]) -> None:
+    probability = np.where(marked(RED), red, 0.9).astype(np.float32)
+    assert np.array_equal(one_strip(marked(STRIP, RED), probability), marked(left))
+
+
+def test_a_gap_does_not_cut_a_strip_in_two() -> None:
+    glare = marked((20, 30, 40, 40), (43, 30, 63, 40))
+    assert np.array_equal(one_strip(glare | marked((100, 80, 104, 84)), np.ones((90, 160))), glare)
+
+
+@pytest.mark.parametrize("shape", [(90, 160), (1, 1), (17, 400)])
+def test_none_and_everything_stay_what_they_are(shape: tuple[int, int]) -> None:
+    for mask in (np.zeros(shape, dtype=bool), np.ones(shape, dtype=bool)):
+        assert np.array_equal(one_strip(mask, np.ones(shape)), mask)
+
+
 @st.composite
 def boxes(draw: st.DrawFn) -> Box:
     side = draw(st.floats(0.15, 0.95))
@@ -110,9 +137,10 @@ def photo(seed: int, height: int = 96, width: int = 130) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def test_training_and_prediction_look_alike(tmp_path: Path) -> None:
+@pytest.mark.parametrize("alone", [False, True])
+def test_training_and_prediction_look_alike(tmp_path: Path, alone: bool) -> None:
     """The numbers that training scores are those that the exported model gives, second look and all."""
-    changes = {"mirror": True, "second_look": 0.45, "threshold": 0.62, "grid": 64}
+    changes = {"mirror": True, "second_look": 0.45, "threshold": 0.62, "grid": 64, "one_strip": alone}
     config = config_in(tmp_path, model={"channels": CHANNELS}, evaluation=changes, data={"cache_size": 128})
     model = random_network(CHANNELS).eval()
     images = [photo(seed) for seed in range(6)]
@@ -129,16 +157,25 @@ def test_training_and_prediction_look_alike(tmp_path: Path) -> None:
         highest = [float(mirrored(model, case.image[None]).quantile(0.98)) for case in cases]
         model.head.bias += 0.49 - float(np.median(highest))  # 0.49 is the threshold's logit
     with scoring_mode(model):
-        _, logits = predict_masks(model, cases, config, device=torch.device("cpu"))
+        masks, logits = predict_masks(model, cases, config, device=torch.device("cpu"))
     shape = {"channels": CHANNELS, "input_size": 48, "threshold": 0.62, "mirror": True, "about": {}}
-    export_model(model.state_dict(), tmp_path / "model", second_look=0.45, detail=128, **shape)
+    export_model(model.state_dict(), tmp_path / "model", second_look=0.45, detail=128, one_strip=alone, **shape)
     predictor = Predictor(tmp_path / "model", threads=1)
     looks = [predictor.look(image) for image in images]
     assert sum(looked.box is not None for looked in looks) >= 2, "the test is about second looks"
-    for image, looked, expected in zip(images, looks, logits[:, 0].numpy(), strict=True):
+    left_out = 0
+    for image, looked, expected, mask in zip(images, looks, logits[:, 0].numpy(), masks[:, 0].numpy(), strict=True):
         enlarged = Image.fromarray(looked.first).resize((64, 64), Image.Resampling.BILINEAR)
         assert np.abs(looked.together(np.asarray(enlarged)) - expected).max() <= 1e-3
-        assert predictor.probabilities(image).shape == image.shape[:2]
+        probability = 1 / (1 + np.exp(-expected))
+        found = probability > 0.62
+        assert np.array_equal(mask, one_strip(found, probability) if alone else found)
+        left_out += int(found.sum() - mask.sum())
+        probabilities = predictor.probabilities(image)
+        assert probabilities.shape == image.shape[:2]
+        found = probabilities >= 0.62
+        assert np.array_equal(predictor.predict(image), one_strip(found, probabilities) if alone else found)
+    assert bool(left_out) == alone, "the photos have areas beside the strip"
     twice = next(looked for looked in looks if looked.second is not None)
     assert not np.array_equal(twice.together(np.zeros((64, 64), np.float32)), np.zeros((64, 64)))
     assert np.array_equal(Looked(twice.first).together(np.zeros((64, 64), np.float32)), np.zeros((64, 64)))
@@ -148,9 +185,9 @@ def test_a_model_without_a_second_look_is_written_as_before(tmp_path: Path) -> N
     shape = {"channels": CHANNELS, "input_size": 48, "threshold": 0.5, "mirror": True, "about": {}}
     state = random_network(CHANNELS).state_dict()
     export_model(state, tmp_path / "a", **shape)
-    export_model(state, tmp_path / "b", second_look=0.0, detail=640, **shape)
+    export_model(state, tmp_path / "b", second_look=0.0, detail=640, one_strip=False, **shape)
     assert (tmp_path / "a/production.onnx").read_bytes() == (tmp_path / "b/production.onnx").read_bytes()
-    assert "second_look" not in Predictor(tmp_path / "a").card
+    assert not {"second_look", "one_strip"} & Predictor(tmp_path / "a").card.keys()
     with pytest.raises(ValueError, match="second_look"):
         export_model(state, tmp_path / "c", second_look=0.4, **shape)
 

@@ -19,7 +19,7 @@ AVERAGED = {
     "schedule": {"warmup": 0.1},
     "loss": {"enlarge": 2},
     "augmentation": {"close_up": 0.5},
-    "evaluation": {"mirror": True, "second_look": 0.5},
+    "evaluation": {"mirror": True, "second_look": 0.5, "one_strip": True},
 }
 PLATEAU = {
     "training": {**EVERY_STEP, "early_stopping": 5, "channels_last": True},

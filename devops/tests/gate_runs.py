@@ -25,8 +25,9 @@ from wms_ops.gate.cli import main
 Edit = Callable[[Path], object]
 Change = Callable[[list[DataItem]], list[DataItem]]
 
+LOOKS = {"second_look": 0.5, "one_strip": True}
 WEAK = {"training": {"stages": [{"size": 48, "epochs": 8}], "evaluate_every": 4}, "evaluation": {"threshold": 0.2}}
-GOOD = {"training": {"stages": [{"size": 48, "epochs": 40}], "evaluate_every": 10}, "evaluation": {"second_look": 0.5}}
+GOOD = {"training": {"stages": [{"size": 48, "epochs": 40}], "evaluate_every": 10}, "evaluation": LOOKS}
 PLAIN = {"rotation": 0.0, "colour": 0.0, "tint": 0.0}
 
 

@@ -23,7 +23,7 @@ from wms_ops.git import Git
 
 def make_run(folder: Path, seed: int = 0, commit: str = "c" * 40) -> Path:
     """A finished run's folder in folder/runs, as training leaves it, with random weights of a tiny U-Net."""
-    config = config_in(folder / "data", evaluation={"second_look": 0.5})
+    config = config_in(folder / "data", evaluation={"second_look": 0.5, "one_strip": True})
     run = folder / "runs" / f"run_20261121_1030{seed:02d}_{config.hash[:8]}"
     (run / "artifacts").mkdir(parents=True)
     (run / "config.json").write_text(json.dumps(config.model_dump(mode="json"), indent=2) + "\n")
@@ -50,6 +50,7 @@ def make_run(folder: Path, seed: int = 0, commit: str = "c" * 40) -> Path:
         mirror=config.evaluation.mirror,
         second_look=config.evaluation.second_look,
         detail=config.data.cache_size,
+        one_strip=config.evaluation.one_strip,
         about=about,
     )
     return run

@@ -202,10 +202,18 @@ def test_a_card_that_lies_about_the_tensors_is_blamed(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("input_size", 64), ("threshold", 0.4), ("mirror", True), ("second_look", None), ("detail", 32)]
+    ("key", "value"),
+    [
+        ("input_size", 64),
+        ("threshold", 0.4),
+        ("mirror", True),
+        ("second_look", None),
+        ("detail", 32),
+        ("one_strip", None),
+    ],
 )
 def test_a_card_that_lies_about_a_setting_is_blamed(shop: Shop, key: str, value: float | None) -> None:
-    """None leaves the key out, as the card of a model without a second look does."""
+    """None leaves the key out, as the card of a model that was made without it does."""
     card = json.loads((shop.models / CARD).read_bytes())
     assert card.pop(key) != value
     changed = card if value is None else {**card, key: value}

@@ -106,6 +106,13 @@ class AugmentationConfig(Section):
     contrast: float = Field(default=0.0, ge=0, lt=1, description="Factor drawn from 1 ± this.")
     saturation: float = Field(default=0.0, ge=0, le=1, description="Factor drawn from 1 ± this.")
     tint: float = Field(default=0.0, ge=0, lt=1, description="Factor per channel drawn from 1 ± this.")
+    grey: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        json_schema_extra=HASHED_IF_CHANGED,
+        description="Share of those pictures that lose their colours altogether.",
+    )
     gamma: float = Field(default=0.0, ge=0, lt=1, description="Exponent drawn from 1 ± this.")
     noise: float = Probability
     noise_std: float = Field(default=0.0, ge=0, le=0.5, description="Largest standard deviation, of 1.")
@@ -256,6 +263,11 @@ class EvaluationConfig(Section):
         lt=1,
         json_schema_extra=HASHED_IF_CHANGED,
         description="Look again at a window about the strip, of whose side it takes this share; 0 off; twice the work.",
+    )
+    one_strip: bool = Field(
+        default=False,
+        json_schema_extra=HASHED_IF_CHANGED,
+        description="Of several areas only the one with the most probability is strip: right where each mask has one.",
     )
 
 

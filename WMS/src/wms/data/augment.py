@@ -124,7 +124,7 @@ def _turn(picture: Tensor, angle: float, shift: list[float], scale: float) -> Te
 
 
 def _colour(pixels: Tensor, config: AugmentationConfig, rng: np.random.Generator) -> Tensor:
-    """Brightness, contrast, saturation, tint and gamma of (3, H, W) in 0..1; the result may leave 0..1."""
+    """Brightness, contrast, saturation or none, tint and gamma of (3, H, W) in 0..1; the result may leave 0..1."""
 
     def factor(amount: float) -> float:
         return float(rng.uniform(1 - amount, 1 + amount))
@@ -133,6 +133,10 @@ def _colour(pixels: Tensor, config: AugmentationConfig, rng: np.random.Generator
     mean = pixels.mean()
     pixels = (pixels - mean) * factor(config.contrast) + mean
     grey = pixels.mean(dim=0, keepdim=True)
-    pixels = (pixels - grey) * factor(config.saturation) + grey
+    saturation = factor(config.saturation)
+    # Drawn only where a recipe asks for it, so that the others' pictures stay what they were.
+    if config.grey and rng.random() < config.grey:
+        saturation = 0.0
+    pixels = (pixels - grey) * saturation + grey
     tint = torch.tensor([factor(config.tint) for _ in range(3)], dtype=torch.float32)
     return (pixels * tint[:, None, None]).clamp(0, 1) ** factor(config.gamma)

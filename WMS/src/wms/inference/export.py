@@ -64,6 +64,7 @@ def export_model(
     preprocessing: str = PREPROCESSING,
     second_look: float = 0.0,
     detail: int = 0,
+    one_strip: bool = False,
 ) -> ExportedModel:
     """Verify a U-Net's ONNX form against torch, then write production.pth, .onnx and .json into `folder`.
 
@@ -71,6 +72,7 @@ def export_model(
     pixel is strip, `mirror` whether predictions average over mirrored views; `about` joins the card as it is.
     `preprocessing` names how the photos were prepared that it was trained on. With `second_look` predictions look
     again at a window, of whose side the strip takes that share, cut from the photo at `detail` pixels.
+    With `one_strip` of several areas only the one with the most probability is strip.
     The set is moved into place with the card last: a kill leaves the old set, or one whose hashes differ from
     its card. Equal weights and settings give equal bytes. torch's random state stays untouched.
 
@@ -87,6 +89,8 @@ def export_model(
     settings: dict[str, object] = {"input_size": input_size, "threshold": threshold, "mirror": mirror}
     if second_look:  # a model without one is written as it always was
         settings |= {"second_look": second_look, "detail": detail}
+    if one_strip:
+        settings["one_strip"] = True
     graph = _onnx_bytes(model, {"weights_sha256": weights_sha256, **settings})
     onnx_sha256 = hashlib.sha256(graph).hexdigest()
     difference = _verify(model, graph, input_size)
@@ -135,6 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         preprocessing=str(about.pop("preprocessing", FIRST_PREPROCESSING if card else PREPROCESSING)),
         second_look=float(about.pop("second_look", 0)),
         detail=int(about.pop("detail", 0)),
+        one_strip=bool(about.pop("one_strip", False)),
         about=about,
     )
     print(f"Wrote {done.onnx}; its logits differ from torch's by at most {done.max_difference:.1e}.")

@@ -19,7 +19,7 @@ from PIL import Image
 from wms.data.images import resize_image, to_input
 from wms.errors import ModelDamagedError, ModelNotFoundError
 from wms.files import sha256_file
-from wms.inference.second_look import Floats, Looked, find_box, window
+from wms.inference.second_look import Floats, Looked, Mask, find_box, one_strip, window
 
 WEIGHTS: Final = "production.pth"
 ONNX: Final = "production.onnx"
@@ -32,6 +32,8 @@ PREPROCESSING: Final = "exif-rgb-bilinear-1"
 
 _TRAIN: Final = "run `python WMS/src/train.py` or `make demo` to train one, then name its folder with --model"
 _RESTORE: Final = "restore the folder's files together, or run `python WMS/src/train.py` again"
+
+_TRUTHS: Final = {"true": True, "false": False}
 
 # Each view undoes itself. Batches are (N, C, H, W): mirrored along width, along height, then transposed.
 _VIEWS: Final[tuple[Callable[[Floats], Floats], ...]] = (
@@ -46,8 +48,9 @@ class Predictor:
     """A loaded model. Threads may share one: ONNX Runtime's sessions allow it and nothing else changes.
 
     `input_size` (pixels), `threshold` (probability), `mirror`, `second_look` (share of the window that the strip
-    takes, 0 without one), `detail` (pixels, the side of the photo that the window is cut from), `weights_sha256`
-    and `onnx_sha256` describe the model; `card` is the content of production.json, empty without one.
+    takes, 0 without one), `detail` (pixels, the side of the photo that the window is cut from), `one_strip` (whether
+    only one area is strip), `weights_sha256` and `onnx_sha256` describe the model; `card` is the content of
+    production.json, empty without one.
     """
 
     def __init__(self, folder_or_onnx: Path, *, threads: int | None = None) -> None:
@@ -71,8 +74,9 @@ class Predictor:
         try:
             self.input_size = int(metadata["wms.input_size"])
             self.threshold = float(metadata["wms.threshold"])
-            self.mirror = {"true": True, "false": False}[metadata["wms.mirror"]]
-            # Only a model that was trained for it names these: `second_look` is the share of a window's side.
+            self.mirror = _TRUTHS[metadata["wms.mirror"]]
+            # Only a model that was made for them names these: `second_look` is the share of a window's side.
+            self.one_strip = _TRUTHS[metadata.get("wms.one_strip", "false")]
             self.second_look = float(metadata.get("wms.second_look", 0))
             self.detail = int(metadata["wms.detail"]) if self.second_look else 0
             self.weights_sha256 = str(metadata["wms.weights_sha256"])
@@ -113,10 +117,14 @@ class Predictor:
         enlarged = Image.fromarray(looked.first).resize((width, height), Image.Resampling.BILINEAR)
         return _sigmoid(looked.together(np.asarray(enlarged)))
 
-    def predict(self, image: NDArray[np.uint8], threshold: float | None = None) -> NDArray[np.bool_]:
-        """The strip: (H, W, 3) uint8 RGB -> (H, W) bool, true from `threshold` up (None: the model's)."""
-        limit = self.threshold if threshold is None else threshold
-        return self.probabilities(image) >= limit
+    def predict(self, image: NDArray[np.uint8], threshold: float | None = None) -> Mask:
+        """The strip: (H, W, 3) uint8 RGB -> (H, W) bool, from `threshold` up (None: the model's)."""
+        probabilities = self.probabilities(image)
+        return self.strip(probabilities >= (self.threshold if threshold is None else threshold), probabilities)
+
+    def strip(self, found: Mask, probabilities: Floats) -> Mask:
+        """What of the pixels (H, W) above a threshold is strip by the model's rule: all, or one area of them."""
+        return one_strip(found, probabilities) if self.one_strip else found
 
     def _mean(self, batch: Floats) -> Floats:
         """Logits averaged over the views: (1, 3, S, S) -> (S, S) float32."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,8 @@ SMALLEST: Final = 0.15
 
 _CELLS: Final = 32
 """Cells along a side. Areas with at most one cell between them are one strip: a glare may cut it in two."""
+
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -60,18 +62,26 @@ def find_box(logits: Floats, *, threshold: float, fill: float) -> Box | None:
     found = logits > math.log(threshold / (1 - threshold))
     if not found.any():
         return None
-    rows, columns = np.nonzero(found)
-    cells = rows * _CELLS // size, columns * _CELLS // size
-    weight = np.zeros((_CELLS, _CELLS))
-    np.add.at(weight, cells, 1 / (1 + np.exp(-np.clip(logits[found], -80, 80))))
-    chosen = _heaviest(weight)[cells]
-    rows, columns = rows[chosen], columns[chosen]
+    rows, columns = np.nonzero(one_strip(found, 1 / (1 + np.exp(-np.clip(logits, -80, 80)))))
     spans = [(int(axis.min()) / size, (int(axis.max()) + 1) / size) for axis in (columns, rows)]
     side = max(max(end - start for start, end in spans) / fill, SMALLEST)
     if side >= 1:
         return None
     left, top = (min(max((start + end - side) / 2, 0.0), 1 - side) for start, end in spans)
     return Box(left, top, side)
+
+
+def one_strip(found: Mask, probability: NDArray[np.floating[Any]]) -> Mask:
+    """Of a mask (H, W) the area alone that has the most probability (H, W) in sum, (H, W) bool.
+
+    A meter has one reading strip; what else looks like one, such as a red field of the dial, is left out.
+    """
+    rows, columns = (np.arange(side) * _CELLS // side for side in found.shape)
+    at = np.nonzero(found)
+    cells = rows[at[0]] * _CELLS + columns[at[1]]
+    weight: NDArray[np.float64] = np.bincount(cells, probability[at], _CELLS**2).astype(np.float64)
+    kept: Mask = found & _heaviest(weight.reshape(_CELLS, _CELLS))[np.ix_(rows, columns)]
+    return kept
 
 
 def window(detail: NDArray[np.uint8], box: Box, size: int) -> Floats:
@@ -104,7 +114,7 @@ def blend(whole: Floats, second: Floats, box: Box) -> Floats:
     return blended
 
 
-def _heaviest(weight: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _heaviest(weight: NDArray[np.float64]) -> Mask:
     """The cells of one area, (N, N) bool, whose weights have the largest sum."""
     best, most = np.zeros(weight.shape, dtype=bool), 0.0
     left = {(int(row), int(column)) for row, column in np.argwhere(weight > 0)}

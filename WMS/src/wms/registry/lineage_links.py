@@ -236,7 +236,7 @@ def _check_settings(graph: bytes, card: Mapping[str, Any]) -> None:
     import onnx
 
     properties = {item.key: item.value for item in onnx.load_model_from_string(graph).metadata_props}
-    optional = [key for key in ("second_look", "detail") if key in card or f"wms.{key}" in properties]
+    optional = [key for key in ("second_look", "detail", "one_strip") if key in card or f"wms.{key}" in properties]
     for key in ("weights_sha256", "input_size", "threshold", "mirror", *optional):
         value = card.get(key)
         _same(key, value if isinstance(value, str) else json.dumps(value), properties.get(f"wms.{key}"), ONNX)

@@ -15,7 +15,7 @@ from torch.nn import functional
 from wms.config import RunConfig
 from wms.data.cache import load_prepared
 from wms.data.dataset import Sample
-from wms.inference.second_look import Box, blend, find_box, window
+from wms.inference.second_look import Box, blend, find_box, one_strip, window
 from wms.losses import per_image_loss
 from wms.metrics import dice_and_iou
 from wms.training.distributed import Processes
@@ -79,7 +79,12 @@ def predict_masks(
         second = _mean_logits(model, torch.from_numpy(np.concatenate(windows)), config, device)
         for (index, box), found in zip(places, second, strict=True):
             logits[index, 0] = torch.from_numpy(blend(logits[index, 0].numpy(), found[0].numpy(), box))
-    return logits.sigmoid() > asked.threshold, logits
+    probability = logits.sigmoid()
+    masks = probability > asked.threshold
+    if asked.one_strip:
+        for mask, certain in zip(masks[:, 0], probability[:, 0], strict=True):
+            mask.copy_(torch.from_numpy(one_strip(mask.numpy(), certain.numpy())))
+    return masks, logits
 
 
 def _mean_logits(model: nn.Module, images: Tensor, config: RunConfig, device: torch.device) -> Tensor:

@@ -146,6 +146,7 @@ class TrainingRun:
             mirror=self.config.evaluation.mirror,
             second_look=self.config.evaluation.second_look,
             detail=self.config.data.cache_size,
+            one_strip=self.config.evaluation.one_strip,
             about=about,
         )
         return folder

@@ -43,7 +43,8 @@ def predicted_mask(predictor: Predictor, photo: NDArray[np.uint8], grid: int) ->
         )
     # As training compares: strictly above the threshold, in float32.
     values = looked.together(enlarge(looked.first, grid))
-    return np.asarray(1 / (1 + np.exp(-np.clip(values, -80, 80))) > np.float32(predictor.threshold))
+    probabilities = np.asarray(1 / (1 + np.exp(-np.clip(values, -80, 80))), dtype=np.float32)
+    return predictor.strip(probabilities > np.float32(predictor.threshold), probabilities)
 
 
 def true_mask(mask: NDArray[np.uint8], grid: int) -> Mask:
