@@ -31,7 +31,8 @@ from wms.errors import (
 )
 from wms.inference import cli
 from wms.inference.export import export_model
-from wms.inference.predictor import Predictor, _sigmoid
+from wms.inference.predictor import Predictor
+from wms.inference.second_look import sigmoid
 from wms.model import UNet
 
 CHANNELS = (4, 5, 6, 7, 8)
@@ -120,7 +121,7 @@ def test_logits_are_raw_and_check_their_input(models: Path) -> None:
 
 @pytest.mark.filterwarnings("error")
 def test_sigmoid_never_overflows() -> None:
-    found = _sigmoid(np.array([-1e4, -1.0, 0.0, 1.0, 1e4], dtype=np.float32))
+    found = sigmoid(np.array([-1e4, -1.0, 0.0, 1.0, 1e4], dtype=np.float32))
     assert found.dtype == np.float32
     assert np.allclose(found, [0, 0.26894143, 0.5, 0.7310586, 1])
 

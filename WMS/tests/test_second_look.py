@@ -90,13 +90,13 @@ def test_the_area_with_the_most_probability_is_the_strip(red: float, left: tuple
 
 def test_a_gap_does_not_cut_a_strip_in_two() -> None:
     glare = marked((20, 30, 40, 40), (43, 30, 63, 40))
-    assert np.array_equal(one_strip(glare | marked((100, 80, 104, 84)), np.ones((90, 160))), glare)
+    assert np.array_equal(one_strip(glare | marked((100, 80, 104, 84)), np.ones((90, 160), np.float32)), glare)
 
 
 @pytest.mark.parametrize("shape", [(90, 160), (1, 1), (17, 400)])
 def test_none_and_everything_stay_what_they_are(shape: tuple[int, int]) -> None:
     for mask in (np.zeros(shape, dtype=bool), np.ones(shape, dtype=bool)):
-        assert np.array_equal(one_strip(mask, np.ones(shape)), mask)
+        assert np.array_equal(one_strip(mask, np.ones(shape, np.float32)), mask)
 
 
 @st.composite

@@ -19,7 +19,7 @@ from PIL import Image
 from wms.data.images import resize_image, to_input
 from wms.errors import ModelDamagedError, ModelNotFoundError
 from wms.files import sha256_file
-from wms.inference.second_look import Floats, Looked, Mask, find_box, one_strip, window
+from wms.inference.second_look import Floats, Looked, Mask, find_box, one_strip, sigmoid, window
 
 WEIGHTS: Final = "production.pth"
 ONNX: Final = "production.onnx"
@@ -115,7 +115,7 @@ class Predictor:
         # Logits, not probabilities, are enlarged: they are smooth across the strip's edge.
         height, width = image.shape[:2]
         enlarged = Image.fromarray(looked.first).resize((width, height), Image.Resampling.BILINEAR)
-        return _sigmoid(looked.together(np.asarray(enlarged)))
+        return sigmoid(looked.together(np.asarray(enlarged)))
 
     def predict(self, image: NDArray[np.uint8], threshold: float | None = None) -> Mask:
         """The strip: (H, W, 3) uint8 RGB -> (H, W) bool, from `threshold` up (None: the model's)."""
@@ -184,12 +184,3 @@ def _check_weights(path: Path, sha256: str, card: Mapping[str, Any]) -> None:
         raise ModelDamagedError(f"{path.with_suffix('.json')} names other weights than {ONNX}; {_RESTORE}.")
     if path.is_file() and sha256_file(path) != sha256:
         raise ModelDamagedError(f"{path} holds other weights than the model beside it, or is damaged; {_RESTORE}.")
-
-
-def _sigmoid(logits: Floats) -> Floats:
-    # Beyond 80 exp overflows in float32, and the result is 0 or 1 to the last digit anyway.
-    values = np.clip(logits, -80.0, 80.0).astype(np.float32)
-    np.negative(values, out=values)
-    np.exp(values, out=values)
-    values += 1.0
-    return np.reciprocal(values, out=values)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +62,7 @@ def find_box(logits: Floats, *, threshold: float, fill: float) -> Box | None:
     found = logits > math.log(threshold / (1 - threshold))
     if not found.any():
         return None
-    rows, columns = np.nonzero(one_strip(found, 1 / (1 + np.exp(-np.clip(logits, -80, 80)))))
+    rows, columns = np.nonzero(one_strip(found, sigmoid(logits)))
     spans = [(int(axis.min()) / size, (int(axis.max()) + 1) / size) for axis in (columns, rows)]
     side = max(max(end - start for start, end in spans) / fill, SMALLEST)
     if side >= 1:
@@ -71,7 +71,7 @@ def find_box(logits: Floats, *, threshold: float, fill: float) -> Box | None:
     return Box(left, top, side)
 
 
-def one_strip(found: Mask, probability: NDArray[np.floating[Any]]) -> Mask:
+def one_strip(found: Mask, probability: Floats) -> Mask:
     """Of a mask (H, W) the area alone that has the most probability (H, W) in sum, (H, W) bool.
 
     A meter has one reading strip; what else looks like one, such as a red field of the dial, is left out.
@@ -82,6 +82,16 @@ def one_strip(found: Mask, probability: NDArray[np.floating[Any]]) -> Mask:
     weight: NDArray[np.float64] = np.bincount(cells, probability[at], _CELLS**2).astype(np.float64)
     kept: Mask = found & _heaviest(weight.reshape(_CELLS, _CELLS))[np.ix_(rows, columns)]
     return kept
+
+
+def sigmoid(logits: Floats) -> Floats:
+    """Each logit's probability, float32, of the same shape."""
+    # Beyond 80 exp overflows in float32, and the result is 0 or 1 to the last digit anyway.
+    values = np.clip(logits, -80.0, 80.0).astype(np.float32)
+    np.negative(values, out=values)
+    np.exp(values, out=values)
+    values += 1.0
+    return np.reciprocal(values, out=values)
 
 
 def window(detail: NDArray[np.uint8], box: Box, size: int) -> Floats:

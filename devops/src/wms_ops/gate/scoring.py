@@ -15,6 +15,7 @@ from wms.data.pairs import Pair, read_pair
 from wms.data.versions import DataItem
 from wms.errors import WmsError
 from wms.inference.predictor import Predictor
+from wms.inference.second_look import sigmoid
 from wms.registry.gate import refusal
 from wms.registry.gate_types import Score, ScoredImage
 
@@ -43,7 +44,7 @@ def predicted_mask(predictor: Predictor, photo: NDArray[np.uint8], grid: int) ->
         )
     # As training compares: strictly above the threshold, in float32.
     values = looked.together(enlarge(looked.first, grid))
-    probabilities = np.asarray(1 / (1 + np.exp(-np.clip(values, -80, 80))), dtype=np.float32)
+    probabilities = sigmoid(values)
     return predictor.strip(probabilities > np.float32(predictor.threshold), probabilities)
 
 
