@@ -177,6 +177,32 @@ def broken(who: str) -> ScoredImage:
     return replace(image, **{who: Score(math.nan, math.nan, 0.1)})
 
 
+def without_strip(images: tuple[ScoredImage, ...], *marked: float) -> tuple[ScoredImage, ...]:
+    """The images, and as many more whose mask is empty, on which the challenger marks these shares."""
+    perfect = Score(1.0, 1.0, 0.0)
+    (one, *_) = images
+    return (
+        *images,
+        *(
+            replace(
+                one, stem=f"empty_{n}", image_sha256=f"{900 + n:064x}", coverage=0.0, challenger=mine, champion=perfect
+            )
+            for n, mine in enumerate(Score(float(not share), float(not share), share) for share in marked)
+        ),
+    )
+
+
+def test_images_without_a_strip_are_in_no_mean_and_are_told() -> None:
+    good = evidence([0.5, 0.6, 0.7], [0.52, 0.63, 0.71])
+    more = replace(good, images=without_strip(good.images, 0.0, 0.3))
+    plain, told = (judge(one, RULE, decided_at=NOW) for one in (good, more))
+    assert (told.dice, told.iou, told.images) == (plain.dice, plain.iou, plain.images)
+    assert told.verdict.test_images == 3
+    (warning,) = [text for text in told.verdict.warnings if "without a strip" in text]
+    assert warning.startswith("2 test images without a strip (empty_0 first)")
+    assert "the challenger marks something on 1 of them, the Production model on 0" in warning
+
+
 def unscored() -> ScoredImage:
     return replace(evidence([0.5], [0.5]).images[0], champion=None)
 
@@ -189,6 +215,8 @@ def unscored() -> ScoredImage:
         (lambda e: {"images": (broken("challenger"),)}, r"the challenger's score of meter_0 isn't a number \(NaN\)"),
         (lambda e: {"images": (broken("champion"),)}, r"the champion's score of meter_0 isn't a number \(NaN\)"),
         (lambda e: {"images": (blank("challenger"),)}, "the challenger run_new marks nothing"),
+        (lambda e: {"images": without_strip((blank("challenger"),), 0.1)}, "the challenger run_new marks nothing"),
+        (lambda e: {"images": without_strip(e.images, 0.0, 0.0)}, r"2 of 3 test masks are empty \(empty_0 first\)"),
         (lambda e: {"images": (blank("champion"),)}, "the Production model, version 7, marks nothing"),
         (lambda e: {"images": (unscored(),)}, "wasn't scored on every test image"),
         (lambda e: {"challenger": side("new", preprocessing="older")}, "challenger run_new was trained with .* older"),

@@ -132,13 +132,12 @@ class Clock:
             trainer.stop = True
 
     def _score(self, model: Any, split: str) -> dict[str, float]:
-        from wms.training.evaluation import evaluate
+        from wms.training.evaluation import evaluate, mean_of
 
         size = self.config.training.size_at(self.trainer.at.epoch)
         processes = self.trainer.processes
         scores = evaluate(model, self.trainer.splits[split], self.config, size=size, processes=processes)
-        count = len(scores)
-        return {"dice": sum(s.dice for s in scores) / count, "iou": sum(s.iou for s in scores) / count}
+        return {name: mean_of(scores, name) for name in ("dice", "iou")}
 
     def unseen(self) -> list[Any]:
         """Scores on the photos of `new/`, which no split holds; empty if there are none."""

@@ -131,6 +131,18 @@ class DivergedError(WmsError):
     exit_code = 36
 
 
+class EmptyMaskError(WmsError):
+    """A mask that reads as empty although it marks something, or masks of which most mark nothing."""
+
+    exit_code = 37
+
+
+class UselessModelError(WmsError):
+    """A trained model that marks nothing on any test photo."""
+
+    exit_code = 38
+
+
 class ModelNotFoundError(WmsError):
     """No model where one is needed."""
 

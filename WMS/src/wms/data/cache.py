@@ -18,7 +18,7 @@ from wms.data.images import resize_image, resize_mask
 from wms.data.pairs import Pair, read_pair
 from wms.files import write_atomic
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the preparation of an entry changes."""
 
 

@@ -19,11 +19,12 @@ from wms.data.pairs import Pair
 
 @dataclass(frozen=True)
 class Sample:
-    """One pair of a split with the hashes of both files."""
+    """One pair of a split with the hashes of both files; `has_strip` is False where its mask is known to be empty."""
 
     pair: Pair
     image_sha256: str
     mask_sha256: str
+    has_strip: bool = True
 
 
 class MeterDataset(Dataset[tuple[Tensor, Tensor]]):

@@ -9,15 +9,17 @@ from __future__ import annotations
 import io
 import struct
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from wms.errors import (
     DataNotFoundError,
+    EmptyMaskError,
     GreyMaskError,
     ImageTooLargeError,
     NotAnImageError,
@@ -40,6 +42,16 @@ MASK_THRESHOLD: Final = 127
 ORIENTATION_TAG: Final = 0x0112
 
 _GREY_LOW, _GREY_HIGH = 64, 191
+# How the stored pixels of each EXIF orientation are turned upright.
+_UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 # The first bytes of what is an image for sure; a file that begins so and can't be opened is damaged.
 _SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\x00", b"MM\x00*")
 # What Pillow's decoders raise on damaged bytes.
@@ -65,7 +77,7 @@ def read_image(path: Path, *, max_megapixels: float = DEFAULT_MEGAPIXELS) -> NDA
 
 def decode_image(content: bytes, name: str, *, max_megapixels: float = DEFAULT_MEGAPIXELS) -> NDArray[np.uint8]:
     """As `read_image`, for a file's bytes; `name` is what errors call it."""
-    return np.asarray(_decode(content, name, max_megapixels))
+    return np.asarray(_decode(content, name, max_megapixels)[0])
 
 
 def read_small(path: Path, side: int = 128, max_megapixels: float = DEFAULT_MEGAPIXELS) -> NDArray[np.uint8]:
@@ -74,7 +86,7 @@ def read_small(path: Path, side: int = 128, max_megapixels: float = DEFAULT_MEGA
     Returns the smallest whole fraction of the photo, upright RGB (height, width, 3), of which no side is
     shorter than `side` pixels; a smaller photo keeps its size. Raises the errors of `read_image`.
     """
-    image = _decode(_read_bytes(path), str(path), max_megapixels, draft_side=side)
+    image, _ = _decode(_read_bytes(path), str(path), max_megapixels, draft_side=side)
     return np.asarray(image.reduce(max(1, min(image.size) // side)))
 
 
@@ -84,16 +96,43 @@ def read_mask(
     """Decode a mask: upright, uint8, shape (height, width), every value 0 or 255.
 
     The soft edges that JPEG leaves are cut at 127. A mask in which more than `max_grey_fraction` of all
-    pixels lie between black and white (64..191) isn't a mask: GreyMaskError. Other errors as `read_image`.
+    pixels lie between black and white (64..191) isn't a mask: GreyMaskError. One that reads as empty although
+    its file marks something (values 0 and 1, a dark colour, a strip in the alpha channel): EmptyMaskError.
+    Other errors as `read_image`.
     """
-    grey = np.asarray(_decode(_read_bytes(path), str(path), max_megapixels).convert("L"))
+    grey, marks_something = decode_mask(_read_bytes(path), str(path), max_megapixels=max_megapixels)
     share = float(np.mean((grey >= _GREY_LOW) & (grey <= _GREY_HIGH)))
     if share > max_grey_fraction:
         raise GreyMaskError(
             f"{path} isn't a black-and-white mask: {share:.1%} of its pixels are grey "
             f"(at most {max_grey_fraction:.1%} may be); paint the strip white and all else black."
         )
-    return np.where(grey > MASK_THRESHOLD, np.uint8(255), np.uint8(0))
+    white = grey > MASK_THRESHOLD
+    if marks_something and not white.any():
+        raise EmptyMaskError(f"{path} {reads_as_empty(int(grey.max()))}")
+    return np.where(white, np.uint8(255), np.uint8(0))
+
+
+def decode_mask(
+    content: bytes, name: str, *, max_megapixels: float = DEFAULT_MEGAPIXELS
+) -> tuple[NDArray[np.uint8], bool]:
+    """A mask's grey values, upright, uint8 (height, width), and whether its file marks anything at all.
+
+    A file can mark what its grey values don't show: 16-bit labels of 1, a strip that only the alpha channel
+    draws, a palette whose colours are all black. Raises the errors of `read_image`.
+    """
+    rgb, is_even = _decode(content, name, max_megapixels, wants_even=True)
+    grey = np.asarray(rgb.convert("L"))
+    return grey, bool(grey.any()) or not is_even
+
+
+def reads_as_empty(peak: int) -> str:
+    """What is wrong with a mask that marks something but has no value above `peak` (0..127), and what to do."""
+    shown = f"no value is above {MASK_THRESHOLD}, the highest is {peak}" if peak else "its marks have no grey value"
+    what = f"reads as empty, but isn't: {shown}"
+    if peak == 1:
+        return f"{what}; let data-qa.py --fix write 255 for 1, or paint the strip white (255) and all else black."
+    return f"{what}; paint the strip white (255) and all else black."
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -109,12 +148,23 @@ def image_size(path: Path) -> tuple[int, int]:
         if image.format == "PNG" and _has_late_exif(content):
             upright = decode_image(content, str(path))
             return upright.shape[1], upright.shape[0]
-        try:
-            # PNG's own getexif() decodes all pixels in search of a late orientation.
-            orientation = Image.Image.getexif(image).get(ORIENTATION_TAG, 1)
-        except _DAMAGE as error:
-            raise TruncatedImageError(f"{path} is damaged: its EXIF data can't be read ({error}).") from error
-    return (height, width) if orientation in (5, 6, 7, 8) else (width, height)
+        # PNG's own getexif() decodes all pixels in search of a late orientation.
+        orientation = orientation_of(image, Image.Image.getexif)
+    return (height, width) if orientation >= 5 else (width, height)
+
+
+def orientation_of(image: Image.Image, read: Callable[[Image.Image], Image.Exif] = lambda one: one.getexif()) -> int:
+    """The EXIF orientation of an opened image, 1..8; 1 where there is none, or none that can be read.
+
+    Cameras and programs write odd EXIF data. All but the orientation is left unread, so that it stops nothing.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            value = read(image).get(ORIENTATION_TAG, 1)
+    except Exception:  # whatever Pillow makes of bytes that a stranger wrote
+        return 1
+    return next((known for known in _UPRIGHT if known == value), 1)
 
 
 def resize_image(
@@ -164,8 +214,13 @@ def _open(stream: io.BytesIO, name: str) -> Image.Image:
         raise TruncatedImageError(f"{name} is damaged: its header can't be read ({error}).") from error
 
 
-def _decode(content: bytes, name: str, max_megapixels: float, *, draft_side: int | None = None) -> Image.Image:
-    """Upright RGB; with `draft_side` a JPEG is decoded at the smallest scale with sides of at least that."""
+def _decode(
+    content: bytes, name: str, max_megapixels: float, *, draft_side: int | None = None, wants_even: bool = False
+) -> tuple[Image.Image, bool]:
+    """Upright RGB, and with `wants_even` whether nothing is drawn in the file, whatever its colours mean.
+
+    With `draft_side` a JPEG is decoded at the smallest scale with sides of at least that.
+    """
     with _open(io.BytesIO(content), name) as image:
         width, height = image.size
         if width * height > max_megapixels * 1e6:
@@ -179,11 +234,24 @@ def _decode(content: bytes, name: str, max_megapixels: float, *, draft_side: int
                 if draft_side:
                     image.draft(None, (draft_side, draft_side))
                 image.load()
-                return _to_rgb(ImageOps.exif_transpose(image))
+                return _upright(_to_rgb(image), orientation_of(image)), wants_even and _is_even(image)
         except _DAMAGE as error:
             raise TruncatedImageError(
                 f"{name} is cut off or damaged ({str(error).rstrip('.')}); copy it again from the camera."
             ) from error
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    method = _UPRIGHT.get(orientation)
+    return image if method is None else image.transpose(method)
+
+
+def _is_even(image: Image.Image) -> bool:
+    """Whether every stored pixel is the same; where a stored 0 means black: whether every one is 0."""
+    found = image.getextrema()
+    bands = found if isinstance(found[0], tuple) else (found,)
+    zero_is_black = image.mode in ("1", "L", "RGB", "I", "F") or image.mode.startswith("I;16")
+    return all(low == high and not (zero_is_black and high) for low, high in bands)
 
 
 def _has_late_exif(content: bytes) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 
 from wms.config import GateConfig
 from wms.errors import CannotDecideError
-from wms.registry.gate_parts import change_of, facts_of, lost, percent, rows_of, slices_of
+from wms.registry.gate_parts import change_of, facts_of, lost, percent, rows_of, slices_of, without_empty
 from wms.registry.gate_stats import LEVEL, compare_pairs, detectable
 from wms.registry.gate_types import Change, Evidence, GateReport, ScoredImage
 from wms.registry.gate_warnings import warnings_of
@@ -35,8 +35,9 @@ def judge(evidence: Evidence, settings: GateConfig, *, decided_at: str) -> GateR
     Raises CannotDecideError, which names the reason, where the comparison can't be trusted; with mode off only where
     the challenger itself is of no use, and what else is wrong becomes a warning.
     """
+    evidence, empty = without_empty(evidence)
     images = tuple(sorted(evidence.images, key=lambda image: image.image_sha256))
-    _refuse(_useless(evidence, images))
+    _refuse(_useless(evidence, images, empty))
     doubts = [*evidence.doubts, *_differing(evidence, images)]
     if settings.mode != "off":
         _refuse(doubts)
@@ -62,7 +63,7 @@ def judge(evidence: Evidence, settings: GateConfig, *, decided_at: str) -> GateR
         mode=settings.mode,
         probability=None if found is None else float(found.probability.min()),
         reasons=tuple(reasons) or (_why_improved(evidence, dice, iou),),
-        warnings=warnings_of(evidence, settings, images, doubts=doubts, dice=dice, slices=slices),
+        warnings=warnings_of(evidence, settings, images, doubts=doubts, dice=dice, slices=slices, empty=empty),
         decided_at=decided_at,
     )
     return GateReport(
@@ -93,8 +94,13 @@ def _refuse(doubts: Sequence[str]) -> None:
         raise refusal(*doubts)
 
 
-def _useless(evidence: Evidence, images: Sequence[ScoredImage]) -> list[str]:
+def _useless(evidence: Evidence, images: Sequence[ScoredImage], empty: Sequence[ScoredImage]) -> list[str]:
     """What makes the challenger's own scores worthless, in every mode."""
+    if len(empty) > len(images):
+        return [
+            f"{len(empty)} of {len(empty) + len(images)} test masks are empty ({empty[0].stem} first); paint the strip "
+            "white in them, or remove these photos."
+        ]
     if not images:
         return ["there is no test image; add photos until the split record holds some."]
     if len({image.image_sha256 for image in images}) < len(images):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import fsum
 from typing import Final
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from wms.config import GateConfig
 from wms.registry.gate_stats import Paired, compare_pairs
-from wms.registry.gate_types import Change, ImageChange, ModelFacts, Score, ScoredImage, Side, Slice
+from wms.registry.gate_types import Change, Evidence, ImageChange, ModelFacts, Score, ScoredImage, Side, Slice
 from wms.registry.types import Means
 
 _THIRDS: Final = 3
@@ -18,13 +19,22 @@ _THIRDS: Final = 3
 ScoreOf = Callable[[ScoredImage], Score | None]
 
 
+def without_empty(evidence: Evidence) -> tuple[Evidence, tuple[ScoredImage, ...]]:
+    """The evidence without the images whose mask is empty on the grid, and those images.
+
+    Dice and IoU measure how well a strip is found. Where there is none, finding nothing would count as perfect.
+    """
+    empty = tuple(image for image in evidence.images if not image.coverage)
+    gone = {image.image_sha256 for image in empty}
+    kept = tuple(image for image in evidence.images if image.coverage)
+    challenger = replace(evidence.challenger, own_test=evidence.challenger.own_test - gone)
+    champion = evidence.champion and replace(evidence.champion, own_test=evidence.champion.own_test - gone)
+    return replace(evidence, images=kept, challenger=challenger, champion=champion), empty
+
+
 def lost(image: ScoredImage) -> float:
     """How much Dice the challenger loses on an image; 0 without a champion."""
     return image.champion.dice - image.challenger.dice if image.champion else 0.0
-
-
-def _mean(values: Sequence[float]) -> float:
-    return fsum(values) / len(values)
 
 
 def mean(values: Sequence[float]) -> float:

@@ -27,13 +27,16 @@ def warnings_of(
     doubts: Sequence[str],
     dice: Change,
     slices: Sequence[Slice],
+    empty: Sequence[ScoredImage],
 ) -> tuple[str, ...]:
-    """All warnings, the loudest first; `doubts` are those that mode off lets pass."""
+    """All warnings, the loudest first; `doubts` are those that mode off lets pass, `empty` images aren't scored."""
     told: list[str] = []
     if settings.mode == "off":
         told.append("THE GATE IS OFF: this run passes whatever it scores. Set gate.mode back to enforce.")
         told += (f"With the gate on this would be refused: {doubt}" for doubt in doubts)
     told += evidence.notes
+    if empty:
+        told.append(_not_scored(empty))
     told += _stored("challenger", evidence.challenger, images, lambda image: image.challenger)
     if evidence.champion:
         told += _stored("Production model", evidence.champion, images, lambda image: image.champion)
@@ -71,6 +74,17 @@ def _too_small(dice: Change, count: int, confidence: float) -> Iterator[str]:
         yield f"The test set is too small to tell: {_count(count)} {shown} ({asked}); for {ENOUGH:g} {needed}."
     elif 0 < abs(dice.difference) < smallest:
         yield f"{dice.difference:+.4f} Dice may be luck: {_count(count)} show {smallest:.4f} or more ({asked})."
+
+
+def _not_scored(empty: Sequence[ScoredImage]) -> str:
+    """How many test photos have an empty mask, and on how many of them each model marks something all the same."""
+    new = sum(bool(image.challenger.marked) for image in empty)
+    old = [bool(image.champion.marked) for image in empty if image.champion]
+    beside = f", the Production model on {sum(old)}" if old else ""
+    return (
+        f"{_count(len(empty))} without a strip ({empty[0].stem} first) in no mean: the challenger marks something on "
+        f"{new} of them{beside}."
+    )
 
 
 def _count(images: int) -> str:

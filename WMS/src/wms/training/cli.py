@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wms.config import load_config
-from wms.errors import UsageError
+from wms.errors import UsageError, UselessModelError
 from wms.paths import ROOT, from_root
 
 DEFAULT_CONFIG = Path("WMS/configs/train.yaml")
@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train, and print where the model and the report are. Raises WmsError."""
+    """Train, and print where the model and the report are. Raises WmsError; UselessModelError after that."""
     arguments = build_parser().parse_args(argv)
     config = load_config(arguments.config)
     changes: dict[str, object] = {
@@ -63,5 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"Test Dice {result.test_dice:.4f}, IoU {result.test_iou:.4f}")
         print(f"Report: {result.report}")
         print(f"Model:  {result.model}")
+        if result.marks_nothing:
+            raise UselessModelError(
+                "The model marks nothing on any test photo, so it's of no use: look at the masks with data-qa.py and "
+                "at the report, train on more photos or for longer."
+            )
         print(f"Try it: python WMS/src/predicts.py --model {model} --overlay")
     return 0

@@ -15,6 +15,7 @@ from torch.nn import functional
 from wms.config import RunConfig
 from wms.data.cache import load_prepared
 from wms.data.dataset import Sample
+from wms.errors import EmptyMaskError
 from wms.inference.second_look import Box, blend, find_box, one_strip, window
 from wms.losses import per_image_loss
 from wms.metrics import dice_and_iou
@@ -25,25 +26,36 @@ _AT_ONCE = 4  # images a forward pass: bounds the memory at 512 pixels
 
 @dataclass(frozen=True)
 class CaseScore:
-    """One image's result."""
+    """One image's result; `marked` is the share of the image (0..1) that the model marks."""
 
     stem: str
     dice: float
     iou: float
     loss: float
+    marked: float
 
 
 def evaluate(
     model: nn.Module, samples: Sequence[Sample], config: RunConfig, *, size: int, processes: Processes
 ) -> list[CaseScore]:
-    """Score each image exactly once over all processes; every process gets all scores, sorted by stem."""
+    """Score each image exactly once over all processes; every process gets all scores, sorted by stem.
+
+    An image whose mask is empty on the scoring grid has no score: Dice and IoU measure how well a strip is found, and
+    finding nothing where nothing is would count as perfect. Raises EmptyMaskError if that leaves no image.
+    """
     processes.same_weights(model)
     mine = samples[processes.rank :: processes.world]
     scores: list[CaseScore] = []
     with scoring_mode(model):
         for start in range(0, len(mine), _AT_ONCE):
             scores += _score(model, mine[start : start + _AT_ONCE], config, size, processes.device)
-    return sorted(processes.gather(scores), key=lambda score: score.stem)
+    found = sorted(processes.gather(scores), key=lambda score: score.stem)
+    if not found:
+        raise EmptyMaskError(
+            f"None of {len(samples)} masks marks anything on the scoring grid of {config.evaluation.grid} pixels, so "
+            "there is nothing to score; look at the masks, or set a larger evaluation.grid."
+        )
+    return found
 
 
 @dataclass(frozen=True)
@@ -132,10 +144,25 @@ def load_case(sample: Sample, config: RunConfig, size: int) -> Case:
 def _score(
     model: nn.Module, samples: Sequence[Sample], config: RunConfig, size: int, device: torch.device
 ) -> list[CaseScore]:
-    cases = [load_case(sample, config, size) for sample in samples]
+    loaded = [(sample, load_case(sample, config, size)) for sample in samples]
+    kept = [(sample, case) for sample, case in loaded if case.truth.any()]
+    if not kept:
+        return []
+    cases = [case for _, case in kept]
     truth = torch.stack([case.truth for case in cases])
     masks, logits = predict_masks(model, cases, config, device=device)
     dice, iou = dice_and_iou(masks, truth)
     loss = per_image_loss(logits, truth.float(), config.loss)
-    rows = zip(samples, dice.tolist(), iou.tolist(), loss.tolist(), strict=True)
-    return [CaseScore(sample.pair.stem, d, i, v) for sample, d, i, v in rows]
+    marked = masks.float().mean(dim=(1, 2, 3))
+    rows = zip(kept, *(values.tolist() for values in (dice, iou, loss, marked)), strict=True)
+    return [CaseScore(sample.pair.stem, *values) for (sample, _), *values in rows]
+
+
+def mean_of(scores: Sequence[CaseScore], name: str) -> float:
+    """The mean of "dice", "iou" or "loss" over at least one image."""
+    return float(sum(getattr(score, name) for score in scores) / len(scores))
+
+
+def marks_nothing(scores: Sequence[CaseScore]) -> bool:
+    """Whether the model marks nothing on any of the images: such a model is never good."""
+    return not any(score.marked for score in scores)

@@ -26,7 +26,7 @@ from wms.metrics import dice_and_iou
 from wms.model import UNet
 from wms.training.checkpoint import CheckpointStore
 from wms.training.distributed import Processes, pick_precision
-from wms.training.evaluation import evaluate
+from wms.training.evaluation import evaluate, mean_of
 from wms.training.position import Position, Progress, copy_weights, make_optimiser
 from wms.training.schedule import Plateau, cosine_rate, progress_at
 from wms.training.tracker import ExperimentTracker
@@ -84,7 +84,8 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])
         self.plateau = Plateau(**state["plateau"])
-        self.at = Position(**state["position"])
+        # A checkpoint of an older version doesn't know how many of the pictures had a strip: all, it took for granted.
+        self.at = Position(**{"with_strip": state["position"]["images"], **state["position"]})
         self.best = dict(state["best"])
         torch.set_rng_state(state["random"]["cpu"])
         if self.processes.device.type == "cuda":
@@ -173,7 +174,9 @@ class Trainer:
                     mean.copy_(new)
 
     def _count(self, losses: Tensor, logits: Tensor, mask: Tensor) -> None:
-        dice, iou = dice_and_iou(logits > 0, mask > 0.5)
+        truth = mask > 0.5
+        strip = truth.flatten(1).any(dim=1)  # an augmented picture may hold none: it has no Dice
+        dice, iou = (values[strip] for values in dice_and_iou(logits > 0, truth))
         sums = torch.stack([losses.double().sum(), dice.sum(), iou.sum()]).tolist()
         if not math.isfinite(sums[0]):
             raise DivergedError(
@@ -184,6 +187,7 @@ class Trainer:
             old + new for old, new in zip((self.at.loss, self.at.dice, self.at.iou), sums, strict=True)
         )
         self.at.images += len(losses)
+        self.at.with_strip += int(strip.sum())
 
     def _rate(self, epoch: int, share: float) -> float:
         if self.config.schedule.kind == "plateau":
@@ -193,13 +197,13 @@ class Trainer:
     def _finish_epoch(self) -> None:
         config, at = self.config, self.at
         size, last = config.training.size_at(at.epoch), at.epoch == config.training.epochs
-        loss, dice, iou, images = self.processes.total(at.loss, at.dice, at.iou, at.images)
+        loss, dice, iou, images, with_strip = self.processes.total(at.loss, at.dice, at.iou, at.images, at.with_strip)
         rate = self._rate(at.epoch, 1.0)
         # `images` is the proof that each image was seen once an epoch, over all processes.
         trained = {
             "loss": loss / images,
-            "dice": dice / images,
-            "iou": iou / images,
+            "dice": dice / max(with_strip, 1),
+            "iou": iou / max(with_strip, 1),
             "learning_rate": rate,
             "images": images,
         }
@@ -254,12 +258,7 @@ class Trainer:
 
     def _score(self, split: str, size: int) -> dict[str, float]:
         scores = evaluate(self.scored, self.splits[split], self.config, size=size, processes=self.processes)
-        count = len(scores)
-        return {
-            "loss": sum(s.loss for s in scores) / count,
-            "dice": sum(s.dice for s in scores) / count,
-            "iou": sum(s.iou for s in scores) / count,
-        }
+        return {name: mean_of(scores, name) for name in ("loss", "dice", "iou")}
 
     def _track(self, phase: Any, metrics: Mapping[str, float]) -> None:
         if self.tracker:

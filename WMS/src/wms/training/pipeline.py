@@ -21,7 +21,7 @@ from wms.model import UNet
 from wms.training.checkpoint import CheckpointStore
 from wms.training.console import training_progress
 from wms.training.distributed import Processes, pick_precision
-from wms.training.evaluation import CaseScore, evaluate
+from wms.training.evaluation import CaseScore, evaluate, marks_nothing, mean_of
 from wms.training.loop import Trainer
 from wms.training.memory import keep_freed_memory, peak_bytes
 from wms.training.mlflow_link import hand_over, open_sync
@@ -87,6 +87,10 @@ class TrainingRun:
         write_atomic(self.run_dir / METADATA, json.dumps(metadata, indent=2) + "\n")
         counts = ", ".join(f"{len(members)} {name}" for name, members in data.splits.items())
         self.request.show(f"{self.run_dir.name}: {counts} images, data version {data.version[:8]}")
+        if empty := [s.pair.mask.name for members in data.splits.values() for s in members if not s.has_strip]:
+            self.request.show(
+                f"warning: empty masks, whose photos aren't scored: {', '.join(empty[:5])}, {len(empty)} in all"
+            )
         self.sync = open_sync(self.run_dir, self.config, metadata)
         self.tracker = ExperimentTracker(self.run_dir, self.sync)
         return data
@@ -119,7 +123,7 @@ class TrainingRun:
         scores = score_test(self.config, data, weights, self.processes)
         position = trainer.at
         if self.tracker:
-            means = {name: _mean(scores, name) for name in ("dice", "iou", "loss")}
+            means = {name: mean_of(scores, name) for name in ("dice", "iou", "loss")}
             self.tracker.log("test", means, step=position.step, epoch=position.best_epoch)
         rows = [vars(score) for score in scores]
         write_atomic(self.run_dir / "artifacts" / "test_scores.json", json.dumps(rows, indent=1) + "\n")
@@ -133,8 +137,8 @@ class TrainingRun:
             "config_hash": self.config.hash,
             "data_version": str(metadata.get("data_version")),
             "git_commit": str(metadata.get("git_commit")),
-            "final_test_dice": f"{_mean(scores, 'dice'):.6f}",
-            "final_test_iou": f"{_mean(scores, 'iou'):.6f}",
+            "final_test_dice": f"{mean_of(scores, 'dice'):.6f}",
+            "final_test_iou": f"{mean_of(scores, 'iou'):.6f}",
         }
         folder = self.run_dir / "artifacts" / "model"
         export_model(
@@ -170,8 +174,8 @@ class TrainingRun:
             metrics=read_metrics(self.run_dir),
             cases=choose_cases(self.config, data.splits["test"], weights, scores, self.processes.device),
             summary={
-                "final_test_dice": _mean(scores, "dice"),
-                "final_test_iou": _mean(scores, "iou"),
+                "final_test_dice": mean_of(scores, "dice"),
+                "final_test_iou": mean_of(scores, "iou"),
                 "best_epoch": trainer.at.best_epoch,
             },
         )
@@ -248,10 +252,16 @@ def _first(config: RunConfig, request: Request, processes: Processes) -> Trainin
     finally:
         run.close(status)
         stop_logging(handler)
-    scores = json.loads((run.run_dir / "artifacts" / "test_scores.json").read_text(encoding="utf-8"))
-    mean = {name: sum(row[name] for row in scores) / len(scores) for name in ("dice", "iou")}
     artifacts = run.run_dir / "artifacts"
-    return TrainingResult(run.run_dir, mean["dice"], mean["iou"], artifacts / "model", artifacts / "report.html")
+    scores = [CaseScore(**row) for row in json.loads((artifacts / "test_scores.json").read_text(encoding="utf-8"))]
+    return TrainingResult(
+        run.run_dir,
+        mean_of(scores, "dice"),
+        mean_of(scores, "iou"),
+        artifacts / "model",
+        artifacts / "report.html",
+        marks_nothing(scores),
+    )
 
 
 def _follow(config: RunConfig, request: Request, processes: Processes) -> None:
@@ -278,7 +288,3 @@ def score_test(
 def _check_scores(scores: list[CaseScore]) -> None:
     if not scores:
         raise ValueError("no test image was scored")
-
-
-def _mean(scores: list[CaseScore], name: str) -> float:
-    return float(sum(getattr(score, name) for score in scores) / len(scores))

@@ -28,10 +28,11 @@ class Position:
     batch: int = 0  # batches of this epoch that are done
     step: int = 0
     seconds: float = 0.0
-    loss: float = 0.0  # sums over this epoch's images
-    dice: float = 0.0
+    loss: float = 0.0  # sum over this epoch's images
+    dice: float = 0.0  # sums over those that have a strip
     iou: float = 0.0
     images: int = 0
+    with_strip: int = 0
     epoch_seconds: float = 0.0
     best_dice: float = -1.0
     best_epoch: int = 0

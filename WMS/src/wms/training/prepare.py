@@ -14,10 +14,10 @@ from wms.data.cache import load_prepared
 from wms.data.dataset import Sample
 from wms.data.hashes import hash_files
 from wms.data.looks import perceptual_hash
-from wms.data.pairs import find_pairs
+from wms.data.pairs import Pair, find_pairs
 from wms.data.splits import SplitRecord
 from wms.data.versions import DataItem, data_version
-from wms.errors import SplitError
+from wms.errors import EmptyMaskError, SplitError
 
 USED = ("train", "val", "test")
 FEWEST = 6
@@ -40,32 +40,29 @@ def load_samples(config: RunConfig, *, quiet: bool = True) -> tuple[Sample, ...]
     pairs = find_pairs(config.data.folder)
     paths = [path for pair in pairs for path in (pair.image, pair.mask)]
     hashes = hash_files(paths, config.data.cache_folder / "hashes.json")
-    samples = tuple(Sample(pair, hashes[pair.image], hashes[pair.mask]) for pair in pairs)
 
-    def decode(sample: Sample) -> None:
-        load_prepared(
-            sample.pair,
-            image_sha256=sample.image_sha256,
-            mask_sha256=sample.mask_sha256,
-            size=config.data.cache_size,
-            config=config.data,
-        )
+    def decode(pair: Pair) -> Sample:
+        shas = {"image_sha256": hashes[pair.image], "mask_sha256": hashes[pair.mask]}
+        pixels = load_prepared(pair, size=config.data.cache_size, config=config.data, **shas)
+        return Sample(pair, **shas, has_strip=bool(pixels[3].any()))
 
     with ThreadPoolExecutor() as pool:
-        done = pool.map(decode, samples)
+        done = pool.map(decode, pairs)
         hidden = quiet or not sys.stdout.isatty()
-        for _ in track(done, "Decoding photos", total=len(samples), transient=True, disable=hidden):
-            pass
-    return samples
+        return tuple(track(done, "Decoding photos", total=len(pairs), transient=True, disable=hidden))
 
 
 def split_samples(samples: Sequence[Sample], config: RunConfig) -> PreparedData:
-    """Assign every image to its split for good; records what is new. Raises SplitError."""
+    """Assign every image to its split for good; records what is new.
+
+    Raises SplitError, and EmptyMaskError where most masks, of all pairs or of a split, mark nothing.
+    """
     if len(samples) < FEWEST:
         raise SplitError(
             f"{config.data.folder} holds {len(samples)} pairs; at least {FEWEST} are needed to train, validate and "
             "test, and 25 for figures that mean something."
         )
+    refuse_mostly_empty(samples, str(config.data.folder))  # before anything is recorded
     record = SplitRecord(config.data.splits_file)
     assigned = record.update(
         {sample.image_sha256: sample.pair.image for sample in samples},
@@ -79,5 +76,17 @@ def split_samples(samples: Sequence[Sample], config: RunConfig) -> PreparedData:
                 f"The {name} split of {config.data.folder} is empty: {config.data.splits_file} puts all "
                 f"{len(samples)} images elsewhere. Add images; those recorded never move."
             )
+        refuse_mostly_empty(members, f"the {name} split of {config.data.folder}")
     items = [DataItem(s.pair.stem, s.image_sha256, s.mask_sha256, assigned[s.image_sha256]) for s in samples]
     return PreparedData(splits, items, data_version(items))
+
+
+def refuse_mostly_empty(samples: Sequence[Sample], where: str) -> None:
+    """Raise EmptyMaskError if more than half of the masks mark nothing: a model that marks nothing would do well."""
+    empty = [sample.pair.mask.name for sample in samples if not sample.has_strip]
+    if 2 * len(empty) > len(samples):
+        shown = ", ".join(empty[:3]) + (", ..." if len(empty) > 3 else "")
+        raise EmptyMaskError(
+            f"{len(empty)} of {len(samples)} masks of {where} are empty ({shown}), so nothing can be learned or "
+            "measured there. Paint the strip white (255), or remove these pairs; data-qa.py lists them."
+        )

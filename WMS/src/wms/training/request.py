@@ -12,13 +12,17 @@ from wms.training.position import Progress
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """Where the run lies and what its best weights scored on the test split."""
+    """Where the run lies and what its best weights scored on the test split.
+
+    `marks_nothing`: they mark nothing on any test photo, so that the model is of no use.
+    """
 
     run_dir: Path
     test_dice: float
     test_iou: float
     model: Path
     report: Path
+    marks_nothing: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, TypeVar
 
 from wms.config import DataConfig
+from wms.data.images import reads_as_empty
 from wms.data.qa.facts import FILE, FolderFacts, ImageFacts, MaskFacts, Unreadable
 from wms.data.qa.names import shown
 from wms.data.qa.pairing import match
@@ -61,7 +62,11 @@ def check_masks(facts: FolderFacts, config: DataConfig) -> Iterator[Problem]:
             yield _unreadable(file, known)
             continue
         yield from _values(file, known, config.max_grey_fraction)
-        if known.coverage == 0 and known.peak != 1:
+        if known.hides:
+            if known.peak != 1 and known.grey <= config.max_grey_fraction:  # else `_values` says what is wrong
+                what, _, next_step = reads_as_empty(known.peak).partition("; ")
+                yield _error("mask-reads-as-empty", file, what, next_step.rstrip("."))
+        elif known.coverage == 0:
             yield _error("mask-empty", file, "is empty: no pixel is white", "paint the strip white, or remove the pair")
         elif known.coverage > FULL:
             what = f"is full: {known.coverage:.1%} of it is white"
@@ -125,7 +130,7 @@ def _values(file: str, mask: MaskFacts, most_grey: float) -> Iterator[Problem]:
     elif mask.grey > most_grey:
         what = f"isn't a mask: {mask.grey:.1%} of its pixels are grey (64 to 191; at most {most_grey:.1%} may be)"
         yield _error("mask-grey", file, what, "paint the strip white and all else black")
-    elif mask.neither > 0:
+    elif mask.neither > 0 and not mask.hides:
         what = f"isn't strictly black and white: {mask.neither:.2%} of its pixels are neither 0 nor 255"
         yield _error("mask-not-binary", file, what, "run data-qa with --fix, which writes a binary PNG")
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Raised whenever the meaning of a fact changes; older cached facts are then not found."""
 
 FILE: Final = "<file>"
@@ -62,6 +62,13 @@ class MaskFacts:
     """Largest grey value."""
     pieces: int
     """Separate white areas, counted at 512 pixels on the long side; specks of 1 or 2 pixels don't count."""
+    marks_something: bool
+    """Whether the file marks anything, also what its grey values don't show: see `wms.data.images.decode_mask`."""
+
+    @property
+    def hides(self) -> bool:
+        """Whether the mask reads as empty although it marks something."""
+        return self.marks_something and self.coverage == 0
 
 
 @dataclass(frozen=True, slots=True)

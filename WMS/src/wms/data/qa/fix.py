@@ -21,10 +21,9 @@ import numpy as np
 from PIL import Image, ImageOps, JpegImagePlugin
 
 from wms.config import DataConfig
-from wms.data.images import FORMATS, MASK_THRESHOLD, decode_image
+from wms.data.images import FORMATS, MASK_THRESHOLD, decode_image, decode_mask
 from wms.data.qa.checks_content import files_with
 from wms.data.qa.facts import FolderFacts, ImageFacts, Listing, MaskFacts
-from wms.data.qa.reading import to_grey
 from wms.errors import from_os_error
 from wms.files import append_line, canonical_json, cut_torn_tail, read_json_lines, sha256_file, write_atomic
 
@@ -52,7 +51,8 @@ def apply_fixes(
 ) -> list[dict[str, Any]]:
     """Carry out `changes` in `folder`; returns what was changed, as it stands in fixes.json.
 
-    A file whose content isn't the checked one any more is left alone. Raises UnwritableError, DiskFullError,
+    A file whose content isn't the checked one any more is left alone, and so is one that would lose something: a mask
+    all that it marks, a photo EXIF data that can't be written again. Raises UnwritableError, DiskFullError,
     and the errors of `wms.data.images.read_image`.
     """
     if not changes:
@@ -65,6 +65,8 @@ def apply_fixes(
             continue
         make = _binary_png if change.file.startswith("masks/") else _upright
         after = make(before, str(folder / change.file), max_megapixels)
+        if after is None:
+            continue
         write_atomic(kept / change.file, before)
         entry = {**asdict(change), "sha256_before": sha256, "sha256_after": sha256_bytes(after)}
         append_line(kept / JOURNAL, canonical_json(entry))
@@ -92,6 +94,8 @@ def _mask_changes(facts: FolderFacts, config: DataConfig) -> Iterator[Change]:
     for file, mask in files_with(facts, "masks/", facts.mask_facts):
         if not isinstance(mask, MaskFacts) or (mask.peak != 1 and mask.grey > config.max_grey_fraction):
             continue
+        if mask.hides and mask.peak != 1:
+            continue  # cut at the threshold it would be empty, and what it marks would be gone
         reasons = [
             *(["0 and 1 became 0 and 255"] if mask.peak == 1 else []),
             *([f"{mask.neither:.2%} grey pixels became black or white"] if mask.neither and mask.peak != 1 else []),
@@ -175,17 +179,19 @@ def sha256_bytes(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _binary_png(content: bytes, name: str, max_megapixels: float) -> bytes:
-    """A mask as an upright PNG of 0 and 255, cut where `read_mask` cuts it."""
-    grey = to_grey(decode_image(content, name, max_megapixels=max_megapixels))
-    threshold = 0 if grey.max() == 1 else MASK_THRESHOLD
+def _binary_png(content: bytes, name: str, max_megapixels: float) -> bytes | None:
+    """A mask as an upright PNG of 0 and 255, cut where `read_mask` cuts it; None if it'd lose all that it marks."""
+    grey, marks_something = decode_mask(content, name, max_megapixels=max_megapixels)
+    white = grey > (0 if grey.max() == 1 else MASK_THRESHOLD)
+    if marks_something and not white.any():
+        return None
     stream = io.BytesIO()
-    Image.fromarray(np.where(grey > threshold, np.uint8(255), np.uint8(0))).save(stream, "PNG")
+    Image.fromarray(np.where(white, np.uint8(255), np.uint8(0))).save(stream, "PNG")
     return stream.getvalue()
 
 
-def _upright(content: bytes, name: str, max_megapixels: float) -> bytes:
-    """A photo stored as it is seen, in its own format, with its other EXIF data."""
+def _upright(content: bytes, name: str, max_megapixels: float) -> bytes | None:
+    """A photo stored as it is seen, in its own format, with its other EXIF data; None if that can't be written."""
     decode_image(content, name, max_megapixels=max_megapixels)  # raises a sentence for what can't be read
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         options: dict[str, Any] = {}
@@ -196,7 +202,10 @@ def _upright(content: bytes, name: str, max_megapixels: float) -> bytes:
         elif kind == "WEBP":
             options = {"lossless": True}
         image.load()
-        upright = ImageOps.exif_transpose(image)
+        try:
+            upright = ImageOps.exif_transpose(image)
+        except Exception:  # Pillow writes all of the EXIF data anew, odd values too
+            return None
         for key in ("exif", "icc_profile"):
             if upright.info.get(key):
                 options[key] = upright.info[key]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from wms.data.images import FORMATS, MASK_THRESHOLD, ORIENTATION_TAG, decode_image, image_size, read_small
+from wms.data.images import FORMATS, MASK_THRESHOLD, decode_mask, image_size, orientation_of, read_small
 from wms.data.looks import perceptual_hash
 from wms.data.qa import agreement
 from wms.data.qa.facts import FILE, Fact, ImageFacts, MaskFacts, PairFacts, Unreadable
@@ -113,13 +113,7 @@ def small_grey(path: Path, max_megapixels: float) -> Grey:
 
 def mask_grey(path: Path, max_megapixels: float) -> Grey:
     """A mask's own grey values (H, W), upright, not thresholded."""
-    rgb = decode_image(path.read_bytes(), str(path), max_megapixels=max_megapixels)
-    return to_grey(rgb)
-
-
-def to_grey(rgb: NDArray[np.uint8]) -> Grey:
-    """Grey values (H, W) of RGB (H, W, 3); a grey picture keeps its values exactly."""
-    return np.asarray(Image.fromarray(rgb).convert("L"))
+    return decode_mask(path.read_bytes(), str(path), max_megapixels=max_megapixels)[0]
 
 
 def count_pieces(grey: Grey) -> int:
@@ -167,7 +161,7 @@ def _read_image(path: Path, max_megapixels: float) -> tuple[Fact, Grey]:
 
 
 def _read_mask(path: Path, max_megapixels: float) -> tuple[Fact, Grey]:
-    grey = mask_grey(path, max_megapixels)
+    grey, marks_something = decode_mask(path.read_bytes(), str(path), max_megapixels=max_megapixels)
     counts = np.bincount(grey.ravel(), minlength=256)
     shares = counts / grey.size
     facts = MaskFacts(
@@ -179,16 +173,16 @@ def _read_mask(path: Path, max_megapixels: float) -> tuple[Fact, Grey]:
         coverage=float(shares[MASK_THRESHOLD + 1 :].sum()),
         peak=int(np.flatnonzero(counts)[-1]),
         pieces=count_pieces(grey),
+        marks_something=marks_something,
     )
     return facts, grey
 
 
 def _orientation(path: Path) -> int:
-    value = 1
-    # Odd EXIF data has passed the decoder already; it then says nothing about the orientation.
+    # Odd metadata has passed the decoder already.
     with contextlib.suppress(Exception), Image.open(path, formats=FORMATS) as image:
-        value = int(image.getexif().get(ORIENTATION_TAG, 1))
-    return value if 1 <= value <= 8 else 1
+        return orientation_of(image)
+    return 1
 
 
 def _guarded(read: _Reader, path: Path, sha256: str, max_megapixels: float) -> tuple[Fact, Grey | None]:
