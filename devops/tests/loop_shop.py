@@ -17,13 +17,12 @@ from wms.data.manifest import DataSet
 from wms.data.synthetic import shuffle_masks, write_dataset
 from wms.registry.ledger import HISTORY
 from wms_ops.cloud.local import LocalCloud
-from wms_ops.dataset.layout import INBOX, MAIN
+from wms_ops.dataset.layout import INBOX, MAIN, METADATA, MODELS
 from wms_ops.dataset.versions import file_at, version_at
 from wms_ops.demo.house import House, build
 from wms_ops.demo.photos import put_into
 from wms_ops.demo.shell import Shell
 from wms_ops.git import Git
-from wms_ops.pipeline.place import METADATA, MODELS
 from wms_ops.pipeline.places import local_cloud, run_store
 from wms_ops.pipeline.record import Outcome, RunRecord, StepState
 from wms_ops.store.config import parse_remote

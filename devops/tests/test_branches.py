@@ -139,6 +139,14 @@ def test_ci_merges_raw_photos_of_a_branch_without_keys_on_the_laptop(shop: Works
     no_keys = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
     assert shop.push(clone, "origin", "HEAD:data/my-photos", **no_keys).returncode == 0
     runner = shop.clone("runner")
+    shop.write(clone, "hooks/pre-push", "#!/bin/sh\n")
+    shop.commit(clone, "And something else")
+    assert shop.push(clone, "--no-verify", "origin", "HEAD:data/more-than-photos").returncode == 0
+    shop.run("git", "fetch", "--quiet", where=runner)
+    more = ("origin/data/more-than-photos", "--delete-branch", "data/more-than-photos")
+    refused = dataset(shop, "merge", *more, where=runner, check=False)
+    assert refused.returncode == 99 and "'hooks/pre-push'" in said(refused), "its other commits would be lost"
+    assert sorted(shop.data_branches()) == ["data/more-than-photos", "data/my-photos"]
     output = shop.folder / "output"
     done = shop.run(
         *("python", "-m", "wms_ops.dataset", "merge", "origin/data/my-photos"),

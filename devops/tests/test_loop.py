@@ -15,7 +15,7 @@ from wms.registry.lineage import FILES
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.types import PRODUCTION
 from wms_ops.cloud.protocol import CloudState, Release
-from wms_ops.pipeline.place import MODELS
+from wms_ops.dataset.layout import MODELS
 from wms_ops.pipeline.record import Outcome, StepState
 from wms_ops.store.client import make_client
 from wms_ops.sync.sources import key_of

@@ -59,6 +59,12 @@ class StoreConfigError(WmsError):
     exit_code = 78
 
 
+class BranchContentError(WmsError):
+    """A data branch that changes something else than data."""
+
+    exit_code = 99
+
+
 class GitError(WmsError):
     """A git command that failed."""
 

@@ -9,12 +9,13 @@ from wms.data.manifest import DataSet, pointer_text
 from wms.errors import ManifestError, WmsError
 from wms.files import write_atomic
 from wms_ops.dataset.inbox import inbox_files
-from wms_ops.dataset.layout import KINDS, MAIN, pointer
+from wms_ops.dataset.layout import MAIN, pointer
 from wms_ops.dataset.plan import join, plan_removal, refuse_conflicts
 from wms_ops.dataset.publish import open_store, push_new_branch, verify
+from wms_ops.dataset.review import refuse_foreign, rests_on
 from wms_ops.dataset.scratch import Scratch, scratch_clone
 from wms_ops.dataset.versions import REMOVED, commit_version, dvc_config_at, pointers_at, removes_on_purpose, version_at
-from wms_ops.errors import DataConflictError, GitError
+from wms_ops.errors import BranchContentError, DataConflictError, GitError
 from wms_ops.git import Git
 from wms_ops.store.remote import S3Remote
 
@@ -33,24 +34,26 @@ class Joined:
 def join_into(git: Git, url: str, branch: str, *, target: str = MAIN) -> Joined:
     """Merge `target` into a data branch over there by the union of their manifests, and push the branch.
 
-    Conflicts between .dvc files don't arise; other files merge as git merges them. Safe to repeat: a branch that
-    holds all of `target` stays as it is. Raises DataConflictError, GitError, and what the store raises.
+    Conflicts between .dvc files don't arise; all other files become those of `target`, the records of an earlier run
+    of the loop, too. Safe to repeat: a branch that holds all of `target` and no other file of its own stays as it is.
+    Raises BranchContentError for a branch that changes something else than data, DataConflictError, GitError, and
+    what the store raises.
     """
     with scratch_clone(git, url, depth=None) as scratch:
         here = scratch.git
         ours, theirs = _tip(here, target), _tip(here, branch)
+        refuse_foreign(here, ours, theirs, branch)
         store = open_store(dvc_config_at(here, ours), git)
         base = here("merge-base", ours, theirs) if here.ok("merge-base", ours, theirs) else None
         mine = version_at(here, ours, store)
-        if base == ours:
-            count = len(version_at(here, theirs, store).images.files)
-            return Joined(branch, theirs, len(mine.images.files), count, changed=False)
-        result = _join(
-            store, version_at(here, base, store) if base else DataSet(), mine, version_at(here, theirs, store)
-        )
-        tree = _merge_tree(here, theirs, ours)
+        result = version_at(here, theirs, store)
+        if rests_on(here, ours, theirs):
+            return Joined(branch, theirs, len(mine.images.files), len(result.images.files), changed=False)
+        if base != ours:
+            result = _join(store, version_at(here, base, store) if base else DataSet(), mine, result)
         message = f"Join {target} and {branch}\n\n{len(result.images.files)} photos\n"
-        commit = commit_version(here, result, [theirs, ours], message, tree=tree)
+        parents = [theirs] if base == ours else [theirs, ours]
+        commit = commit_version(here, result, parents, message, tree=ours)
         ref = f"refs/heads/{branch}"
         here("push", "--quiet", "--no-verify", f"--force-with-lease={ref}:{theirs}", url, f"{commit}:{ref}")
         return Joined(branch, commit, len(mine.images.files), len(result.images.files), changed=True)
@@ -66,7 +69,7 @@ def join_all(git: Git, url: str) -> Iterator[Joined | tuple[str, WmsError]]:
     for name in waiting:
         try:
             yield join_into(git, url, name)
-        except (DataConflictError, GitError, ManifestError) as error:
+        except (BranchContentError, DataConflictError, GitError, ManifestError) as error:
             yield name, error
 
 
@@ -134,18 +137,6 @@ def _join(store: S3Remote, ancestor: DataSet, ours: DataSet, theirs: DataSet) ->
 def _store_manifests(store: S3Remote, version: DataSet) -> None:
     store.upload({manifest.oid: manifest.content for _, manifest, _ in version})
     verify(store, version)
-
-
-def _merge_tree(git: Git, first: str, second: str) -> str:
-    """The tree of a merge in which only the two .dvc files may be in conflict. Raises GitError."""
-    done = git.attempt("merge-tree", "--write-tree", "--name-only", "-z", first, second)
-    tree, *rest = done.stdout.decode("utf-8", "surrogateescape").split("\0")
-    if done.returncode > 1 or not tree:
-        raise GitError("`git merge-tree` failed; this needs git 2.38 or newer.")
-    others = [name for name in rest[: rest.index("")] if name not in map(pointer, KINDS)] if "" in rest else []
-    if others:
-        raise GitError(f"{others[0]!r} and {len(others) - 1} more files conflict beside the data; merge by hand.")
-    return tree
 
 
 def _tip(git: Git, branch: str) -> str:

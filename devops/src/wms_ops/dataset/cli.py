@@ -14,6 +14,7 @@ from wms_ops.dataset.inbox import inbox_files
 from wms_ops.dataset.layout import DATA_BRANCHES, DATA_SET, MAIN
 from wms_ops.dataset.plan import refuse_shrinking
 from wms_ops.dataset.publish import Watch, delete_branch, open_store, publish, verify
+from wms_ops.dataset.review import refuse_foreign
 from wms_ops.dataset.versions import dvc_config_at, pointers_at, removes_on_purpose, version_at
 from wms_ops.git import Git
 from wms_ops.github.outputs import add_summary, put_outputs
@@ -74,6 +75,8 @@ def _merge(git: Git, arguments: argparse.Namespace) -> Named:
         print("The commit holds no photos; there is nothing to merge.")
         return {"branch": "", "new": 0}
     url = _url(git, arguments.remote)
+    if arguments.delete_branch:
+        refuse_foreign(git, _main_over_there(git, url), commit, arguments.delete_branch)  # else it'd be lost with it
     watch = Watch(say=lambda text: print(text, flush=True))
     done = publish(git, commit, url, replace=arguments.replace, watch=watch)
     print(done.plan.summary)
@@ -90,6 +93,11 @@ def _merge(git: Git, arguments: argparse.Namespace) -> Named:
         print(f"Branch {arguments.delete_branch} is deleted: its photos are in the data set's store.")
     counts: Named = {"existing": len(done.plan.base.images.files), "total": len(done.plan.result.images.files)}
     return {"branch": done.branch or "", "new": len(done.plan.added), "replaced": len(done.plan.replaced), **counts}
+
+
+def _main_over_there(git: Git, url: str) -> str:
+    git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", url, f"refs/heads/{MAIN}")
+    return git("ls-remote", url, f"refs/heads/{MAIN}").split()[0]
 
 
 def _join(git: Git, arguments: argparse.Namespace) -> Named:

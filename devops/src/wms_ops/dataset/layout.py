@@ -10,6 +10,8 @@ DATA_SET = "WMS/data/dataset"
 
 KINDS = ("images", "masks")
 SPLITS = "WMS/data/splits.jsonl"
+MODELS = "WMS/models"
+METADATA = "model-metadata.json"
 DVC_CONFIG = ".dvc/config"
 MAIN = "main"
 DATA_BRANCHES = "data/"

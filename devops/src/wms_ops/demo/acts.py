@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from wms.inference.contact_sheet import contact_sheet
-from wms.registry.ledger import CURRENT, HISTORY
+from wms.registry.ledger import CURRENT
 from wms_ops.cloud.environment import led_by
 from wms_ops.cloud.local import LocalCloud
 from wms_ops.cloud.protocol import Release
-from wms_ops.dataset.layout import DATA_BRANCHES, INBOX, MAIN
+from wms_ops.dataset.layout import DATA_BRANCHES, INBOX, MAIN, MODELS
+from wms_ops.dataset.review import LEDGER
 from wms_ops.demo.house import House
 from wms_ops.demo.photos import PhotoSource, put_into
 from wms_ops.demo.shell import Shell
 from wms_ops.git import Git
 from wms_ops.pipeline.console import ConsoleTeller
 from wms_ops.pipeline.driver import run_loop
-from wms_ops.pipeline.place import METADATA, MODELS
 from wms_ops.pipeline.places import place_in, run_store
 from wms_ops.pipeline.record import Outcome, RunRecord
 from wms_ops.report.figures import DESCRIPTIONS
@@ -136,8 +136,7 @@ def there_and_back(cast: Cast) -> Act:
     back = _serve(cast, own)
     own(*promote, "--rollback", "--version", str(newest), "--reason", "and back again", event="return")
     forward = _serve(cast, own)
-    ledger = [f"{MODELS}/{HISTORY}", f"{MODELS}/{CURRENT}", METADATA]
-    own("git", "add", *ledger)
+    own("git", "add", *LEDGER)
     own("git", "commit", "--quiet", "-m", f"Roll back to version {back} and return to version {forward}")
     own("git", "push", "--quiet", "origin", MAIN)
     own("python", "WMS/scripts/check_model.py", "--lineage", event="lineage")

@@ -13,19 +13,18 @@ from pathlib import Path
 from wms.errors import from_os_error
 from wms.files import write_atomic
 from wms.paths import ROOT
-from wms.registry.ledger import CURRENT, HISTORY
 from wms_ops.cloud.local import DVC_URL
-from wms_ops.dataset.layout import DATA_SET, DVC_CONFIG, INBOX, MAIN, SPLITS, pointer
+from wms_ops.dataset.layout import DATA_SET, DVC_CONFIG, INBOX, MAIN
+from wms_ops.dataset.review import POINTERS, RECORDS
 from wms_ops.demo.shell import Shell
 from wms_ops.errors import CloudError
 from wms_ops.git import Git
-from wms_ops.pipeline.place import METADATA, MODELS
 from wms_ops.pipeline.places import local_cloud
 
 PERSON = ("Ada", "ada@example.org")
 _MARK = ".wms-demo"
 # What a project that has been used holds and one that starts doesn't.
-_HISTORY = (SPLITS, METADATA, f"{MODELS}/{HISTORY}", f"{MODELS}/{CURRENT}", pointer("images"), pointer("masks"))
+_HISTORY = (*RECORDS, *POINTERS)
 _MADE = {".git", ".venv", ".cache", "__pycache__", "runs", ".loop", "mlruns"}
 
 

@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         if command is not listing:
             command.add_argument("--branch", help=f"such as {DATA_BRANCHES}20261121-103000")
             command.add_argument("--repo", type=Path, default=ROOT, help="a clone; its origin is worked with")
-            command.add_argument("--recipe", default=RECIPE, help="of the branch's commit (default %(default)s)")
+            command.add_argument("--recipe", default=RECIPE, help="as main has it (default %(default)s)")
     return parser
 
 

@@ -10,13 +10,14 @@ from typing import Protocol
 from wms.errors import WmsError
 from wms.files import exclusive_lock
 from wms.interrupt import hear_ctrl_c
+from wms_ops.dataset.review import adds_records_only
 from wms_ops.errors import BusyError
 from wms_ops.pipeline.place import Place
 from wms_ops.pipeline.plan import LAST, ended, next_step, reopened, skip_pointless, undecided
 from wms_ops.pipeline.record import STEPS, Outcome, RunRecord
 from wms_ops.pipeline.steps import carry_out
 from wms_ops.pipeline.store import RunStore
-from wms_ops.pipeline.workspace import fetch, made_by, tip
+from wms_ops.pipeline.workspace import fetch, tip
 from wms_ops.stopping import stoppable, unstoppable
 
 LOCK = ".loop.lock"
@@ -77,7 +78,8 @@ def _begin(make_place: Callable[[RunRecord], Place], store: RunStore, branch: st
         if now is None and before.outcome is Outcome.MERGED:
             return before, place  # the branch went with its merge
         known = now in {step.outputs.get("commit") for step in before.steps}
-        if now is None or known or not before.outputs.get("commit") or made_by(place.git, now, before.id):
+        left = before.outputs.get("commit")
+        if now is None or known or not left or adds_records_only(place.git, left, now):
             if before.outcome not in (Outcome.RUNNING, Outcome.FAILED) and not undecided(before):
                 return before, place
             record = reopened(before)

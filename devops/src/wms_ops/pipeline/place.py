@@ -11,7 +11,7 @@ from wms.registry.ledger import Ledger
 from wms.registry.mlflow_store import URI, ModelRegistry
 from wms.registry.promotion import Desk
 from wms_ops.cloud.protocol import Cloud
-from wms_ops.dataset.layout import DATA_SET, SPLITS
+from wms_ops.dataset.layout import DATA_SET, METADATA, MODELS, SPLITS
 from wms_ops.errors import PipelineError
 from wms_ops.git import Git
 from wms_ops.github.pulls import PullRequests
@@ -19,8 +19,6 @@ from wms_ops.store.config import read_remote
 from wms_ops.store.remote import S3Remote
 
 RECIPE = "WMS/configs/train.yaml"
-MODELS = "WMS/models"
-METADATA = "model-metadata.json"
 BOT = {"user.name": "wms loop", "user.email": "wms-loop@users.noreply.github.com"}
 
 
@@ -70,7 +68,7 @@ class Place:
         return S3Remote(read_remote(self.workspace, environ=self.environ), self.environ)
 
     def config(self) -> RunConfig:
-        """The recipe of the checked-out commit, its paths in the workspace. Raises ConfigError."""
+        """The recipe of the checked-out commit, which is main's, its paths in the workspace. Raises ConfigError."""
         config = load_config(self.workspace / self.recipe)
         return config.with_changes(
             data__folder=str(self.data),

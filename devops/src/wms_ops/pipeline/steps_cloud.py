@@ -21,7 +21,7 @@ from wms_ops.cost.sessions import Billed
 from wms_ops.dataset.layout import DATA_SET, SPLITS
 from wms_ops.errors import PipelineError
 from wms_ops.pipeline.place import Done, Place
-from wms_ops.pipeline.workspace import check_out, commit_and_push, own_tip
+from wms_ops.pipeline.workspace import check_out, commit_and_push
 
 CANDIDATE = "WMS/models/candidate"
 PREPARED = "WMS/data/prepared.json"
@@ -58,9 +58,8 @@ def train(place: Place, values: Mapping[str, str]) -> Done:
 
     The splits of new photos are recorded on the branch first, so that the run belongs to a commit that holds them.
     """
-    branch = values["branch"]
-    commit = own_tip(place, branch, values["commit"])  # the splits may have been recorded before a kill
-    check_out(place.git, commit)
+    branch, commit = values["branch"], values["commit"]
+    check_out(place, commit, branch)
     recipe = ["--config", place.recipe, "--data", DATA_SET, "--splits", SPLITS]
     _on_instance(place, ["-m", "wms_ops.dataset", "fetch"])
     _on_instance(place, ["-m", "wms.training.dvc_stages", "prepare", *recipe, "--output", PREPARED])
@@ -109,7 +108,7 @@ def _handed_over(place: Place, run: str) -> str:
 
 
 def _on_instance(place: Place, arguments: list[str]) -> None:
-    """Run the workspace's own code there. Raises PipelineError with the command's last words."""
+    """Run the workspace's own code there, which is main's. Raises PipelineError with the command's last words."""
     source = [place.workspace / part for part in ("WMS/src", "devops/src")]
     environ = {"PYTHONUNBUFFERED": "1", "GITHUB_OUTPUT": ""}  # only the step itself names values
     if all(path.is_dir() for path in source):

@@ -16,21 +16,24 @@ from wms_ops.dataset.inbox import inbox_files
 from wms_ops.dataset.layout import MAIN, SPLITS
 from wms_ops.dataset.plan import refuse_shrinking
 from wms_ops.dataset.publish import Watch, delete_branch, publish, verify
+from wms_ops.dataset.review import refuse_foreign, rests_on
 from wms_ops.dataset.versions import file_at, pointers_at, removes_on_purpose, version_at
 from wms_ops.errors import PipelineError
 from wms_ops.pipeline.place import Done, Place
-from wms_ops.pipeline.workspace import check_out, fetch, tip
+from wms_ops.pipeline.workspace import check_out, fetch, main_tip, tip
 
 
 def merge(place: Place, values: Mapping[str, str]) -> Done:
-    """Settle which commit is trained on: photos become pointers, and main's photos are joined in.
+    """Settle which commit is trained on: photos become pointers, and main's photos and files are joined in.
 
-    Raises what `publish` and `join_into` raise, PipelineError for a branch that isn't there.
+    Raises BranchContentError for a branch that changes something else than data, what `publish` and `join_into` raise,
+    PipelineError for a branch that isn't there.
     """
     branch = values["branch"]
     git = place.git
     fetch(git, place.remote)
     commit = _tip(place, branch)
+    refuse_foreign(git, main_tip(place), commit, branch)
     text = f"{branch} holds pointers only."
     if inbox_files(git, commit):
         done = publish(git, commit, place.url, watch=Watch(say=place.show))
@@ -43,12 +46,12 @@ def merge(place: Place, values: Mapping[str, str]) -> Done:
         commit = _tip(place, branch)
     elif not pointers_at(git, commit):
         raise PipelineError(f"{branch} holds neither photos nor a data set; there is nothing to train on.")
-    elif not git.ok("merge-base", "--is-ancestor", _tip(place, MAIN), commit):
+    if not rests_on(git, main_tip(place), commit):
         joined = join_into(git, place.url, branch)
         text = f"Main's photos are joined into {branch}: {joined.after} in all."
         fetch(git, place.remote)
-        commit = _tip(place, branch)
-    check_out(git, commit)
+        commit = joined.commit
+    check_out(place, commit, branch)
     return Done({"branch": branch, "commit": commit}, text)
 
 

@@ -13,12 +13,13 @@ from wms.registry.lineage import FILES
 from wms.registry.plan import Proposal
 from wms.registry.promotion import Outcome
 from wms_ops.dataset.fetch import bring
+from wms_ops.dataset.layout import MODELS
 from wms_ops.dataset.versions import version_at
 from wms_ops.gate.decide import decide
 from wms_ops.gate.page import render
 from wms_ops.gate.report import markdown, stopped
 from wms_ops.github.outputs import github_run
-from wms_ops.pipeline.place import MODELS, Done, Place
+from wms_ops.pipeline.place import Done, Place
 from wms_ops.promotion.cli import who
 from wms_ops.report.pictures import gate_pictures
 from wms_ops.sync.publish import publish_model

@@ -25,9 +25,10 @@ from wms.registry.ledger import Ledger, LedgerEntry
 from wms.registry.lineage import FILES
 from wms.registry.plan import Proposal
 from wms_ops.cloud.protocol import Release
+from wms_ops.dataset.layout import MODELS
 from wms_ops.errors import PipelineError, SmokeError
 from wms_ops.gate.scoring import dice_and_iou
-from wms_ops.pipeline.place import MODELS, Done, Place
+from wms_ops.pipeline.place import Done, Place
 from wms_ops.pipeline.steps_decide import bring_data
 from wms_ops.promotion.cli import who
 

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from wms.errors import PromotionLostError, WmsError
 from wms.files import write_atomic
-from wms.registry.ledger import CURRENT, HISTORY
 from wms_ops.cost.bills import RunBill, bill_of_run
 from wms_ops.cost.prices import price_table
 from wms_ops.cost.sessions import Billed, month_name, month_start
-from wms_ops.dataset.layout import MAIN, SPLITS
-from wms_ops.errors import PipelineError, PullRequestError
-from wms_ops.pipeline.place import METADATA, MODELS, Done, Place
+from wms_ops.dataset.layout import MAIN, METADATA
+from wms_ops.dataset.review import RECORDS, refuse_foreign
+from wms_ops.errors import BranchContentError, PipelineError, PullRequestError
+from wms_ops.pipeline.place import Done, Place
 from wms_ops.pipeline.record import RunRecord, StepState
 from wms_ops.pipeline.steps_decide import PICTURES
-from wms_ops.pipeline.workspace import commit_and_push
+from wms_ops.pipeline.workspace import check_out, commit_and_push, fetch, main_tip
 from wms_ops.report.pull_request import pull_body, pull_title
 from wms_ops.sync.upstream import model_tag
 
@@ -27,14 +27,14 @@ BODY = "pull-request.md"
 
 def metadata(place: Place, values: Mapping[str, str]) -> Done:
     """Bring ledger and model-metadata.json onto the data branch. Raises GitError if the branch moved on."""
+    check_out(place, values["commit"], values["branch"])
     head = place.desk().settle().chain.head  # writes what this checkout lacks
     if head is None or head.run_id != values["run_id"]:
         raise PromotionLostError(
             f"Production isn't version {values['version']} any more, so nothing was put on record; run the loop again."
         )
-    paths = [f"{MODELS}/{HISTORY}", f"{MODELS}/{CURRENT}", METADATA, SPLITS]
     message = f"Promote version {values['version']} (run {values['run']})"
-    commit = commit_and_push(place, values["branch"], paths, message, before=values["commit"])
+    commit = commit_and_push(place, values["branch"], RECORDS, message, before=values["commit"])
     _tag(place, model_tag(int(values["version"])), commit)
     return Done({"commit": commit}, f"Ledger and {METADATA} are on {values['branch']} ({commit[:12]}).")
 
@@ -79,7 +79,7 @@ def attachments(place: Place) -> dict[str, bytes]:
 def pull_request(place: Place, record: RunRecord) -> Done:
     """Open the pull request; merge it if the model was promoted and deployed, else block it with the reason.
 
-    Raises PullRequestError.
+    Raises PullRequestError, and BranchContentError for a branch that changes something else than data.
     """
     values = record.outputs
     if "body" not in values:
@@ -95,8 +95,10 @@ def pull_request(place: Place, record: RunRecord) -> Done:
         place.pulls.block(pull, reason)
         return Done({**named, "merged": ""}, f"Pull request {pull.number} is blocked: {reason}")
     try:
+        fetch(place.git, place.remote)
+        refuse_foreign(place.git, main_tip(place), values["commit"], branch)
         merged = place.pulls.merge(pull, head=values["commit"], title=title, message=merge_message(record))
-    except PullRequestError as error:
+    except (BranchContentError, PullRequestError) as error:
         with contextlib.suppress(PullRequestError):  # a person may have closed it: what stopped the merge says more
             place.pulls.block(pull, str(error))
         raise

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from wms_ops.errors import GitError
+from wms_ops.dataset.layout import MAIN
+from wms_ops.dataset.review import adds_records_only, refuse_foreign
+from wms_ops.errors import GitError, PipelineError
 from wms_ops.git import Git
 from wms_ops.pipeline.place import BOT, Place
 
@@ -38,8 +40,14 @@ def tip(git: Git, branch: str, remote: str = "origin") -> str | None:
     return git("rev-parse", name) if git.ok("rev-parse", "--verify", "--quiet", name) else None
 
 
-def check_out(git: Git, commit: str) -> None:
-    """Make the work tree that of `commit`; runs, caches and the data set's files stay. Raises GitError."""
+def check_out(place: Place, commit: str, branch: str) -> None:
+    """Make the work tree that of `commit`; runs, caches and the data set's files stay.
+
+    The workspace's code runs with the account's keys, so what differs from main in more than data isn't checked out:
+    BranchContentError. Raises GitError.
+    """
+    git = place.git
+    refuse_foreign(git, main_tip(place), commit, branch)
     lock = git.folder / ".git" / "index.lock"
     lock.unlink(missing_ok=True)  # of a git that was killed; this clone has one user, who holds the loop's lock
     git("checkout", "--quiet", "--force", "--detach", commit)
@@ -49,31 +57,37 @@ def check_out(git: Git, commit: str) -> None:
 def commit_and_push(place: Place, branch: str, paths: Sequence[str], message: str, before: str) -> str:
     """Commit `paths` on top of `before`, the branch's known tip, and push; returns the branch's new tip.
 
-    Nothing is committed where nothing changed. Killed before the push, a second call pushes. Raises GitError if the
-    branch moved on.
+    Nothing is committed where nothing changed. Killed before the push, a second call pushes; killed after it, a second
+    call knows its own commit by what it holds, never by what its message says. Raises GitError if the branch moved on.
     """
     git = place.git
     git("add", "--all", "--", *[path for path in paths if (place.workspace / path).exists()])
     if not git.ok("diff", "--cached", "--quiet"):
         git("commit", "--quiet", "--no-verify", "-m", message, "-m", f"{RUN_TRAILER}: {place.run_id}")
     head, ref = git("rev-parse", "HEAD"), f"refs/heads/{branch}"
-    there = git("ls-remote", place.url, ref).split()[:1]
-    if there == [head]:
-        return head
-    if there != [before]:
+    there = next(iter(git("ls-remote", place.url, ref).split()), "")
+    if there == head or _same(place, before, head, there):
+        git("reset", "--quiet", "--soft", there)
+        return there
+    if there != before:
         raise GitError(f"Branch {branch} moved on while it was worked with, so nothing was pushed; run the loop again.")
     git("push", "--quiet", "--no-verify", f"--force-with-lease={ref}:{before}", place.url, f"{head}:{ref}")
     return head
 
 
-def own_tip(place: Place, branch: str, commit: str) -> str:
-    """The branch's tip if this run has pushed it since `commit`, as before a kill; else `commit`."""
-    fetch(place.git, place.remote)
-    now = tip(place.git, branch, place.remote)
-    ours = now is not None and now != commit and made_by(place.git, now, place.run_id)
-    return now if now is not None and ours and place.git.ok("merge-base", "--is-ancestor", commit, now) else commit
+def _same(place: Place, before: str, head: str, there: str) -> bool:
+    """Whether the commit `there` is what `head` is: the same files on top of the same commit."""
+    if not there or there == before:
+        return False
+    git = place.git
+    fetch(git, place.remote)
+    trees = [git.attempt("rev-parse", "--verify", f"{name}^{{tree}}").stdout for name in (head, there)]
+    return trees[0] == trees[1] != b"" and adds_records_only(git, before, there)
 
 
-def made_by(git: Git, commit: str, run_id: str) -> bool:
-    """Whether this run of the loop made the commit."""
-    return run_id in git("log", "-1", f"--format=%(trailers:key={RUN_TRAILER},valueonly)", commit).split()
+def main_tip(place: Place) -> str:
+    """Main's commit over there, as it was fetched last. Raises PipelineError without a main."""
+    found = tip(place.git, MAIN, place.remote)
+    if found is None:
+        raise PipelineError(f"There is no branch {MAIN} on {place.remote}; push one first.")
+    return found

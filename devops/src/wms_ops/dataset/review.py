@@ -1,0 +1,120 @@
+"""What a data branch may change: the two pointers, or raw photos in the inbox. Nothing of it is ever run or believed.
+
+The loop works with main's code and main's recipe, and with keys in its environment. So a branch's other files are
+neither taken nor passed over in silence: they are refused by name, before anything of the branch is checked out.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from wms.registry.ledger import CURRENT, HISTORY
+from wms_ops.dataset.layout import INBOX, KINDS, MAIN, METADATA, MODELS, SPLITS, inbox, pointer
+from wms_ops.errors import BranchContentError
+from wms_ops.git import ZERO, Git
+
+POINTERS: Final = tuple(pointer(kind) for kind in KINDS)
+LEDGER: Final = (f"{MODELS}/{HISTORY}", f"{MODELS}/{CURRENT}", METADATA)
+RECORDS: Final = (SPLITS, *LEDGER)
+"""What the loop writes onto a data branch by itself, starting from main's bytes."""
+
+_GONE, _FILE, _PROGRAM = "000000", "100644", "100755"
+_KINDS: Final = {"120000": "a symbolic link", "160000": "a submodule", _PROGRAM: "a program", "040000": "a folder"}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A path that a branch changes: mode and blob that it has there, as Git writes them."""
+
+    path: str
+    mode: str
+    blob: str
+
+    @property
+    def text(self) -> str:
+        """The path, and what it is if that isn't a plain file."""
+        if self.mode == _GONE:
+            return f"{self.path!r} (removed)"
+        kind = _KINDS.get(self.mode)
+        return f"{self.path!r} ({kind})" if kind else repr(self.path)
+
+
+def changes_of(git: Git, main: str, commit: str) -> tuple[Change, ...]:
+    """What `commit` holds that neither `main` nor a commit of main's that it began from does, sorted by path.
+
+    A path that main has changed since isn't the branch's change: its older content goes nowhere.
+    """
+    own = set(_differences(git, main, commit))
+    found = git.attempt("merge-base", "--all", main, commit)
+    for base in found.stdout.decode().split():
+        own &= set(_differences(git, base, commit))
+    return tuple(sorted(own, key=lambda change: change.path))
+
+
+def refuse_foreign(git: Git, main: str, commit: str, branch: str) -> None:
+    """Raise BranchContentError if a data branch at `commit` changes anything that it may not, with each path's name.
+
+    The loop's own records may differ: they are written anew from main's. Pointers and raw photos exclude each other,
+    since photos become pointers on a branch that the loop makes.
+    """
+    changes = changes_of(git, main, commit)
+    photos = [change for change in changes if _is_photo(change)]
+    pointers = [change for change in changes if change.path in POINTERS]
+    foreign = [change for change in changes if not (_is_photo(change) or _is_allowed(change))]
+    if foreign:
+        raise BranchContentError(
+            f"{branch} changes {_named(foreign)}. A data branch may change nothing but {' and '.join(POINTERS)}, or "
+            f"add photos to {INBOX}, so nothing of it was run or merged. Take the rest out of the branch: "
+            f"{_restore([foreign[0].path])}. Code goes to {MAIN} by itself."
+        )
+    if photos and pointers:
+        raise BranchContentError(
+            f"{branch} changes {_named(pointers)} and adds photos ({photos[0].path!r} first). A data branch does one "
+            f"of both, so nothing was merged. Restore the pointers: {_restore(POINTERS)}."
+        )
+
+
+def rests_on(git: Git, main: str, commit: str) -> bool:
+    """Whether a commit is main's files with other pointers and nothing else, and has `main` in its history."""
+    return git.ok("merge-base", "--is-ancestor", main, commit) and all(
+        change.path in POINTERS for change in _differences(git, main, commit)
+    )
+
+
+def adds_records_only(git: Git, before: str, commit: str) -> bool:
+    """Whether `commit` is one commit on top of `before` that changes nothing but the loop's own records."""
+    parents = git.attempt("rev-list", "--parents", "--no-walk", commit).stdout.decode().split()
+    return parents == [commit, before] and all(
+        change.path in RECORDS and _is_allowed(change) for change in _differences(git, before, commit)
+    )
+
+
+def _differences(git: Git, before: str, after: str) -> Iterator[Change]:
+    items = iter(list(git.names("diff-tree", "-r", "-z", "--raw", "--no-abbrev", "--no-renames", before, after)))
+    for facts, path in zip(items, items, strict=True):
+        _, mode, _, blob, _ = facts.split()
+        yield Change(path, mode, ZERO if mode == _GONE else blob)
+
+
+def _is_allowed(change: Change) -> bool:
+    if change.path in POINTERS:
+        return change.mode == _FILE
+    return change.path in RECORDS and change.mode in (_FILE, _GONE)
+
+
+def _is_photo(change: Change) -> bool:
+    """Whether a path is a file that is added to the inbox; cameras' cards mark every file as a program."""
+    folder, _, name = change.path.rpartition("/")
+    return folder in map(inbox, KINDS) and name != ".gitkeep" and change.mode in (_FILE, _PROGRAM)
+
+
+def _restore(paths: Sequence[str]) -> str:
+    return f"git restore --source=origin/{MAIN} --staged --worktree -- {shlex.join(paths)}, then commit and push"
+
+
+def _named(changes: Sequence[Change], most: int = 10) -> str:
+    more = f" and {len(changes) - most} more" if len(changes) > most else ""
+    return ", ".join(change.text for change in changes[:most]) + more
