@@ -37,7 +37,7 @@ def require_tool(name: str, *places: Path) -> Path:
     for found in (beside, *([Path(on_path)] if on_path else []), *places):
         if found.is_file():
             return found
-    cannot_test(f"{name} isn't installed")
+    cannot_test(f"{name} isn't installed; install it and run this again")
 
 
 def free_port() -> int:

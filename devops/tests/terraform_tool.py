@@ -1,4 +1,4 @@
-"""Terraform for tests: where it is, its settings, and one command of it; the provider comes from TF_PLUGIN_MIRROR."""
+"""Terraform for tests: where it is, its settings, and one command of it."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import servers
+from terraform_provider import ROOTS, source_of_this_machine
 
-ROOTS = Path(__file__).resolve().parents[2] / "infrastructure" / "terraform"
 
-
-def terraform_environ(folder: Path) -> dict[str, str]:
+def terraform_environ(folder: Path, *, provider: bool = True) -> dict[str, str]:
     """What Terraform needs in its environment; its settings are written into `folder`.
 
-    With TF_PLUGIN_MIRROR, a folder that contains registry.terraform.io, providers come from there alone and are
-    linked, not copied. Without Terraform the test is skipped, or fails where tools are required.
+    Providers come from a mirror on this machine, linked and not copied, or from the registry; terraform_provider.py
+    says how they are found. Without Terraform, or without its `provider` where the test needs one, the test is
+    skipped, or fails where tools are required.
     """
-    servers.require_tool("terraform")
+    program = servers.require_tool("terraform")
     folder.mkdir(parents=True, exist_ok=True)
     settings = folder / "terraform.rc"
-    mirror = os.environ.get("TF_PLUGIN_MIRROR")
-    source = f'provider_installation {{\n  filesystem_mirror {{\n    path = "{mirror}"\n  }}\n}}\n' if mirror else ""
-    settings.write_text(source, encoding="utf-8")
+    settings.write_text(source_of_this_machine(program) if provider else "", encoding="utf-8")
     return {
         "TF_CLI_CONFIG_FILE": str(settings),
+        "TF_PLUGIN_CACHE_DIR": "",  # the tester's own isn't made for processes that use it at once
         "TF_IN_AUTOMATION": "1",
         "TF_INPUT": "0",
         "CHECKPOINT_DISABLE": "1",
@@ -65,7 +64,7 @@ def rendered(template: Path, values: Mapping[str, object], folder: Path) -> str:
     answer = subprocess.run(
         [str(servers.require_tool("terraform")), "console"],
         cwd=folder,
-        env={**os.environ, **terraform_environ(folder)},
+        env={**os.environ, **terraform_environ(folder, provider=False)},
         input=question,
         capture_output=True,
         text=True,

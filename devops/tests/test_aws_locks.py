@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from aws_server import ACCOUNT, REGION, AwsServer
-from servers import require_tool
+from terraform_tool import terraform_environ
 
 from wms.errors import run_main
 from wms_ops.cloud.aws.lease import Desk
@@ -128,8 +128,7 @@ def terraform_at_work(aws: AwsServer, folder: Path) -> Iterator[subprocess.Popen
     aws.client("s3").create_bucket(Bucket=BUCKET)
     (folder / "main.tf").write_text(CONFIGURATION.replace("BUCKET", BUCKET))
     os.mkfifo(folder / "fifo")
-    environ = {**os.environ, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
-    environ["TF_CLI_CONFIG_FILE"] = str(folder / "none")
+    environ = {**os.environ, **terraform_environ(folder / "settings", provider=False)}
     subprocess.run(
         ["terraform", "init", "-input=false"], cwd=folder, env=environ, check=True, timeout=120, capture_output=True
     )
@@ -150,7 +149,6 @@ def terraform_at_work(aws: AwsServer, folder: Path) -> Iterator[subprocess.Popen
 
 def test_terraforms_own_lock(aws: AwsServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Held by a real Terraform it stays, as long as the lease beats; after a SIGKILL it's broken."""
-    require_tool("terraform")
     names = Names("main", ACCOUNT, REGION)
     desk = Desk(Shared(aws.client("s3"), BUCKET, names.lease_key))
     with terraform_at_work(aws, tmp_path) as process:

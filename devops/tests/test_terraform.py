@@ -14,7 +14,8 @@ import pytest
 from aws_server import AwsServer
 from botocore.exceptions import ClientError
 from servers import require_tool
-from terraform_tool import ROOTS, copied_root, terraform, terraform_environ
+from terraform_provider import ROOTS
+from terraform_tool import copied_root, terraform, terraform_environ
 
 pytest_plugins = ["aws_fixtures"]
 
@@ -75,7 +76,7 @@ def tags_of(listed: list[dict[str, str]]) -> dict[str, str]:
 
 
 def test_the_files_are_formatted(tmp_path: Path) -> None:
-    done = terraform(ROOTS, "fmt", "-check", "-recursive", "-diff", environ=terraform_environ(tmp_path))
+    done = terraform(ROOTS, "fmt", "-check", "-recursive", "-diff", environ=terraform_environ(tmp_path, provider=False))
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -9,7 +9,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from terraform_tool import ROOTS, rendered
+from terraform_provider import ROOTS
+from terraform_tool import rendered
 
 HOST = {"environment": "main", "launch_id": "20261125-153000-ab12cd"}
 AWS = """#!/usr/bin/env bash
