@@ -27,10 +27,17 @@ def _program(name: str) -> str:
 
 def _as_owner() -> list[str]:
     """What runs a program as the account that may run PostgreSQL, and lets it end with the tests."""
-    setpriv = shutil.which("setpriv")
     if os.geteuid() != 0:
+        setpriv = shutil.which("setpriv")
         return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
-    return [setpriv or "setpriv", f"--reuid={OWNER}", f"--regid={OWNER}", "--clear-groups", "--pdeathsig=KILL", "--"]
+    return [
+        str(require_tool("setpriv")),
+        f"--reuid={OWNER}",
+        f"--regid={OWNER}",
+        "--clear-groups",
+        "--pdeathsig=KILL",
+        "--",
+    ]
 
 
 class PostgresServer:
@@ -46,7 +53,10 @@ class PostgresServer:
         data = self.folder / "data"
         server, initdb = _program("postgres"), _program("initdb")
         if os.geteuid() == 0:
-            shutil.chown(self.folder, OWNER, OWNER)
+            try:
+                shutil.chown(self.folder, OWNER, OWNER)
+            except LookupError:
+                cannot_test(f"root can't run PostgreSQL, and there is no account `{OWNER}`")
         make = [initdb, "-D", str(data), "-U", OWNER, "-A", "trust", "-E", "UTF8", "--no-sync"]
         subprocess.run([*_as_owner(), *make], check=True, capture_output=True, cwd=self.folder)
         settings = ("listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path, PureWindowsPath
 
 import pytest
+from servers import require_tool
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "WMS" / "scripts"
@@ -53,7 +53,7 @@ def test_it_takes_the_python_of_the_environment_if_there_is_one(path: Path) -> N
     found = re.fullmatch(r'if exist "([^"]+)" set "PYTHON=([^"]+)"', chosen)
     assert found, "no block in parentheses: a folder such as Program Files (x86) would end it"
     assert found[1] == found[2]
-    assert in_place(path, found[1]) == ROOT / ".venv" / "Scripts" / "python.exe"
+    assert in_place(path, found[1]) == (ROOT / ".venv" / "Scripts" / "python.exe").resolve()
 
 
 @pytest.mark.parametrize("path", TWINS, ids=lambda path: path.name)
@@ -61,8 +61,9 @@ def test_its_lines_end_as_windows_wants_them_in_every_clone(path: Path) -> None:
     content = path.read_bytes()
     assert content.endswith(b"\r\n")
     assert content.count(b"\r\n") == content.count(b"\n") == content.count(b"\r")
-    if shutil.which("git") is None or not (ROOT / ".git").exists():
+    if not (ROOT / ".git").exists():
         pytest.skip("this isn't a clone")
+    require_tool("git")
     command = ["git", "-C", str(ROOT), "check-attr", "text", "eol", "--", str(path)]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert re.findall(r": (\w+): (\w+)$", said, re.MULTILINE) == [("text", "set"), ("eol", "crlf")]

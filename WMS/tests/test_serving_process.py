@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from servers import require_tool
 from serving_workshop import ServiceProcess, export, photo, promote, running
 
 from wms.registry.ledger import HISTORY
@@ -216,10 +216,7 @@ def test_a_taken_port_is_one_sentence(service: ServiceProcess, promoted: Path) -
 
 
 def test_the_documents_example_runs(service: ServiceProcess, tmp_path: Path) -> None:
-    if shutil.which("curl") is None:
-        if os.environ.get("WMS_REQUIRE_TOOLS"):
-            pytest.fail("curl isn't installed, and WMS_REQUIRE_TOOLS is set")
-        pytest.skip("curl isn't installed")
+    require_tool("curl")
     (tmp_path / "meter.jpg").write_bytes(photo())
     examples = re.findall(r"^    (curl .*)$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
     assert len(examples) == 5
