@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from isolation import isolate
 from s3_server import S3Server
 from workshop import Workshop
 
@@ -14,6 +15,11 @@ from wms_ops.store.config import RemoteConfig
 from wms_ops.store.remote import S3Remote
 
 BUCKET = "wms-tests"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before the first test, in each process."""
+    isolate(config)
 
 
 @pytest.fixture(scope="session")
