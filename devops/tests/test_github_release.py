@@ -214,4 +214,4 @@ def test_two_models_are_two_releases(here: GitHub, github: FakeGitHub, files: di
     publish_release(here, run / "artifacts" / "model")
     assert len(github.releases) == 2
     with pytest.raises(ModelNotFoundError):
-        ReleaseSource(GitHub(tmp_path))._github.download_release("model-000000000000", "*", tmp_path)
+        ReleaseSource(GitHub(tmp_path))._github.download_release("model-000000000000", ["production.json"], tmp_path)

@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 
 from wms.errors import ManifestError
+from wms.names import is_git
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _LEAVES_FOLDER = ("", ".", "..")
@@ -36,8 +37,11 @@ class Manifest:
         for path, md5 in self.files.items():
             if not _MD5.fullmatch(md5):
                 raise ManifestError(f"{md5!r} of {path!r} is not an MD5; the manifest is damaged.")
-            if any(part in _LEAVES_FOLDER for part in path.split("/")) or "\\" in path or "\0" in path:
+            parts = path.split("/")
+            if any(part in _LEAVES_FOLDER for part in parts) or "\\" in path or "\0" in path:
                 raise ManifestError(f"{path!r} leaves its folder; the manifest is damaged.")
+            if any(is_git(part) for part in parts):
+                raise ManifestError(f"{path!r} lies in Git's own folder; the manifest is damaged.")
         object.__setattr__(self, "files", MappingProxyType(dict(sorted(self.files.items()))))
 
     @cached_property

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,12 +44,13 @@ class GitHub:
 
     folder: Path
 
-    def download_release(self, tag: str, pattern: str, target: Path) -> None:
-        """Download a release's assets whose names fit `pattern` into the folder `target`.
+    def download_release(self, tag: str, names: Iterable[str], target: Path) -> None:
+        """Download a release's assets of exactly these names into the folder `target`.
 
         Raises ModelNotFoundError where there is no such release or asset, and the errors of `read_file`.
         """
-        self._run("release", "download", tag, "--pattern", pattern, "--dir", str(target), "--clobber", what=tag)
+        patterns = [word for name in names for word in ("--pattern", name)]
+        self._run("release", "download", tag, *patterns, "--dir", str(target), "--clobber", what=tag)
 
     def read_file(self, path: str, branch: str) -> bytes:
         """A file's content on a branch, without a fetch.

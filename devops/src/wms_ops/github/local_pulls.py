@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from wms.files import write_atomic
+from wms.names import reason_against
 from wms_ops.dataset.scratch import Scratch, scratch_clone
 from wms_ops.errors import GitError, PullRequestError
 from wms_ops.git import Git
@@ -111,7 +112,7 @@ class LocalPulls:
         with scratch_clone(self._git, self._url) as scratch:
             files = Shelf(scratch).look()
             # Somebody may have pushed the branch by hand, with names that lead elsewhere.
-            names = [name for name in files.names() if not {"..", ".git"} & {*name.split("/")}]
+            names = [name for name in files.names() if reason_against(name) is None]
             for name, content in zip(names, files.read(names), strict=True):
                 write_atomic(folder / name, content)
 

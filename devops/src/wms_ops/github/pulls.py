@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Protocol
 
+from wms.names import reason_against
 from wms_ops.errors import PullRequestError
 from wms_ops.git import Git
 
@@ -89,10 +90,8 @@ def check_names(attachments: Mapping[str, bytes], reserved: frozenset[str] = fro
     """Raise PullRequestError unless every name is a relative path, with slashes, that no other file has."""
     folders = {str(folder) for name in attachments for folder in PurePosixPath(name).parents}
     for name in attachments:
-        path = PurePosixPath(name)
-        plain = str(path) == name and not path.is_absolute() and not {".."} & {*path.parts}
-        plain = plain and ".git" not in name.lower().split("/") and "\\" not in name and name.isprintable()
-        if not plain or name in folders or name.lower() in reserved:
+        is_plain = reason_against(name) is None and name.isprintable()
+        if not is_plain or name in folders or name.lower() in reserved:
             raise PullRequestError(f"{name!r} can't be an attachment's name; take one such as pictures/before.png.")
 
 

@@ -69,7 +69,7 @@ class ReleaseSource:
 
     def fetch(self, entry: LedgerEntry) -> Mapping[str, bytes]:
         with tempfile.TemporaryDirectory(prefix="wms-release-", ignore_cleanup_errors=True) as folder:
-            self._github.download_release(release_tag(entry.weights_sha256), "production.*", Path(folder))
+            self._github.download_release(release_tag(entry.weights_sha256), FILES, Path(folder))
             return all_of(read_folder(Path(folder)), self.name, entry)
 
 

@@ -1,0 +1,69 @@
+"""Names of files that somebody else has chosen: those in an archive, a manifest, a release or a commit.
+
+A name that is a plain one on this machine may lead elsewhere on another, so what Windows and macOS take for something
+else is refused everywhere. Git's own folder is recognised as git does it with core.protectNTFS and core.protectHFS.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import Final
+
+_MOST_BYTES: Final = 1024
+_MOST_PART_BYTES: Final = 255
+# A backslash parts folders on Windows, and a colon names a drive or a file's second stream there.
+_PARTING: Final = ("\\", ":")
+# Control and format characters, halves of a pair, line ends: they hide what a name is, and macOS ignores some.
+_HIDING: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_SHORT_GIT: Final = re.compile(r"git~\d+")
+_DEVICE: Final = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com\d|lpt\d)(\..*)?")
+
+
+def reason_against(name: str) -> str | None:
+    """Why `name` can't be that of a file below some folder, as the end of a sentence; None if it can.
+
+    Fine is a relative path with slashes whose parts mean the same on every system, and none of them Git's folder.
+    """
+    parts = name.split("/")
+    if any(part in ("", ".", "..") for part in parts):
+        return "isn't a relative path that stays in its folder"
+    if any(sign in name for sign in _PARTING) or any(unicodedata.category(sign) in _HIDING for sign in name):
+        return "holds a backslash, a colon or a character that can't be seen"
+    if any(is_git(part) for part in parts):
+        return "lies in Git's own folder"
+    if any(part.endswith((".", " ")) or _DEVICE.fullmatch(part.lower()) for part in parts):
+        return "is another file's or a device's name on Windows"
+    sizes = [len(part.encode()) for part in parts]
+    if max(sizes) > _MOST_PART_BYTES or sum(sizes) > _MOST_BYTES:
+        return f"is longer than {_MOST_BYTES} bytes, or a part of it than {_MOST_PART_BYTES}"
+    return None
+
+
+def is_git(part: str) -> bool:
+    """Whether a part of a path is `.git`, or what Windows or macOS take for it, such as `.GIT.` and `git~1`."""
+    if part.isascii() and part[:4].lower() not in (".git", "git~"):
+        return False  # a manifest may hold 100,000 names
+    seen = "".join(sign for sign in part if unicodedata.category(sign) != "Cf")
+    folded = re.split(r"[\\:]", unicodedata.normalize("NFC", seen).casefold())[0].rstrip(". ")
+    return folded == ".git" or _SHORT_GIT.fullmatch(folded) is not None
+
+
+def first_collision(names: Iterable[str]) -> tuple[str, str] | None:
+    """Two of these names of which only one can be kept: the same but for case, or a file that's another's folder.
+
+    Returns the later and the earlier one; None where all can be kept side by side.
+    """
+    files: dict[str, str] = {}
+    folders: dict[str, str] = {}
+    for name in names:
+        key = unicodedata.normalize("NFC", name).casefold()
+        parts = key.split("/")
+        above = ["/".join(parts[:count]) for count in range(1, len(parts))]
+        other = files.get(key) or folders.get(key) or next((files[one] for one in above if one in files), None)
+        if other is not None:
+            return name, other
+        files[key] = name
+        folders |= {one: name for one in above if one not in folders}
+    return None
