@@ -28,6 +28,7 @@ from wms_ops.cloud.aws.teardown import take_down
 from wms_ops.cloud.loopback import ask
 from wms_ops.cloud.protocol import CloudState
 from wms_ops.cost.sessions import EndedBy
+from wms_ops.git import Git
 
 pytest_plugins = ["aws_fixtures"]
 
@@ -77,10 +78,12 @@ def test_deploy_use_and_stop(aws: AwsServer, hypervisor: Hypervisor, tmp_path: P
     heard: list[str] = []
     workspace = tmp_path / "workspace"
     workspace.mkdir()
-    script = "import os, pathlib; pathlib.Path('made').write_text('there'); print(os.environ['WORD'])"
+    Git(workspace)("init", "--quiet")
+    script = "import os, pathlib as p; p.Path('runs').mkdir(); p.Path('runs/a.txt').write_text('there')"
+    script += "; print(os.environ['WORD'])"
     command = [sys.executable, "-c", script]
     done = cloud.run(command, folder=workspace, log=tmp_path / "log", environ={"WORD": "hello"}, show=heard.append)
-    assert (done, heard, (workspace / "made").read_text()) == (0, ["hello"], "there")
+    assert (done, heard, (workspace / "runs/a.txt").read_text()) == (0, ["hello"], "there")
 
     take_down(cloud.site, force=True)
     assert yard.left() == {}

@@ -32,7 +32,7 @@ from pathlib import Path
 print("first", flush=True)
 print("second, on the other stream", file=sys.stderr, flush=True)
 Path("runs/one").mkdir(parents=True, exist_ok=True)
-Path("runs/one/metrics").write_text("made there")
+Path("runs/one/metrics.jsonl").write_text("made there")
 Path("a.txt").write_text("changed there")
 print(os.environ["CHOSEN"], sys.executable != sys.argv[1], Path.cwd() == Path(sys.argv[2]), flush=True)
 import mlflow
@@ -81,13 +81,13 @@ def test_a_command_talks_returns_its_code_and_leaves_its_files(host: Launch, tmp
     assert code == 7, said
     assert said == ["first", "second, on the other stream", "ü 1 True True", "True True", "no line end"]
     assert log.read_text() == "\n".join(said)
-    assert (folder / "runs/one/metrics").read_text() == "made there"
-    assert (folder / "a.txt").read_text() == "changed there"
+    assert (folder / "runs/one/metrics.jsonl").read_text() == "made there"
+    assert (folder / "a.txt").read_text() == "a.txt", "code isn't a result"
     assert left(host, job) == []
 
     # The next command finds what the one before has made, and the folder as it is here.
     (folder / "gone.txt").unlink()
-    seen = "P('runs/one/metrics').exists(), P('gone.txt').exists(), P('.git').is_dir()"
+    seen = "P('runs/one/metrics.jsonl').exists(), P('gone.txt').exists(), P('.git').is_dir()"
     check = f"from pathlib import Path as P; print({seen})"
     assert host.mailbox.run([sys.executable, "-c", check], folder=folder, log=log, show=said.append) == 0
     assert said[-1] == "True False True"

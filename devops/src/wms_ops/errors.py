@@ -101,6 +101,12 @@ class RepeatedRequestError(CloudError):
     exit_code = 98
 
 
+class UnsafeFileError(CloudError):
+    """An archive that holds what may not be written here: a link, or a name that leads where nothing may be written."""
+
+    exit_code = 79
+
+
 class BusyError(WmsError):
     """Another process is at it: a second pipeline, a second demo in the same folder."""
 

@@ -21,14 +21,14 @@ from typing import Final, Literal
 from wms.errors import WmsError
 from wms_ops.cloud.environment import QUIET
 from wms_ops.cloud.host import boot, mlflow
+from wms_ops.cloud.host.archive import Rules, put, staged
 from wms_ops.cloud.host.backup import BackupNote, Backups, OvertakenError
 from wms_ops.cloud.host.config import OWN_USER, HostConfig, Pace, public_address, read_password
 from wms_ops.cloud.host.guard import LAST_REQUEST
 from wms_ops.cloud.host.jobs import Job, Jobs
-from wms_ops.cloud.host.mailbox import LEDGER, MODEL
+from wms_ops.cloud.host.mailbox import FILES_SENT, LEDGER, MODEL, RELEASE
 from wms_ops.cloud.host.messages import Alive, Answer, DeployRequest, Keys
 from wms_ops.cloud.host.objects import Objects
-from wms_ops.cloud.host.parcel import unpack
 from wms_ops.cloud.host.runner import Runner
 from wms_ops.cloud.host.service import ModelService
 from wms_ops.cloud.host.timers import Limits, Verdict, decide
@@ -40,6 +40,11 @@ from wms_ops.errors import CloudError
 
 FOLDER: Final = Path("/var/lib/wms")
 _JOINED_S: Final = 15.0
+_RELEASE_RULES: Final = Rules(
+    "The release that was sent",
+    "Look at who writes to the bucket, then deploy it again.",
+    lambda name: None if name in RELEASE else "isn't a release's",
+)
 _WHY: Final = {
     Verdict.DEADLINE: "The deadline is near",
     Verdict.IDLE: "Nobody has asked for anything for the idle time",
@@ -241,9 +246,10 @@ class Agent:
         request = job.request
         if not isinstance(request, DeployRequest):
             raise CloudError(f"{request.kind} isn't a deployment.")
-        with job.parcel() as parcel:
-            files = parcel.with_name("files")
-            unpack(parcel, files)
+        with job.sent(FILES_SENT) as sent:
+            files = sent.with_name("files")
+            with staged(sent, files, _RELEASE_RULES) as waiting:
+                put(waiting, files, _RELEASE_RULES)
             release = Release(request.version, request.weights_sha256, files / MODEL, files / LEDGER)
             return Answer(version=self.service.deploy(release))
 

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from pydantic import ValidationError
 
 from wms.errors import WmsError
-from wms_ops.cloud.host.mailbox import FILES_SENT
+from wms_ops.cloud.host.mailbox import COMMIT_SENT, FILES_SENT
 from wms_ops.cloud.host.messages import REQUEST, Answer, Keys, Request
 from wms_ops.cloud.host.objects import Objects
 from wms_ops.errors import CloudError
@@ -30,12 +30,12 @@ class Job:
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     @contextlib.contextmanager
-    def parcel(self) -> Iterator[Path]:
-        """The archive that was sent along, for a while. Raises CloudError if there is none."""
+    def sent(self, name: str) -> Iterator[Path]:
+        """One of the objects that were sent along, as a file, for a while. Raises CloudError if there is none."""
         with tempfile.TemporaryDirectory(prefix="wms-job-") as place:
-            path = Path(place, FILES_SENT)
-            if not self.objects.download(self.keys.of(self.name, FILES_SENT), path):
-                raise CloudError("The files of this job aren't in the mailbox; run it again.")
+            path = Path(place, name)
+            if not self.objects.download(self.keys.of(self.name, name), path):
+                raise CloudError(f"The {name} of this job isn't in the mailbox; run it again.")
             yield path
 
     def is_cancelled(self) -> bool:
@@ -122,6 +122,9 @@ class Jobs:
             self.show(f"Job {job.name} can't be answered: {error}")
 
     def _finish(self, name: str, answer: Answer) -> None:
+        answer = answer.model_copy(update={"job": name})
         self.objects.put(self._keys.of(name, "answer.json"), answer.model_dump_json().encode())
-        self.objects.delete([self._keys.request(name), self._keys.of(name, FILES_SENT)])
+        self.objects.delete(
+            [self._keys.request(name), *(self._keys.of(name, one) for one in (FILES_SENT, COMMIT_SENT))]
+        )
         self.show(f"Job {name} is answered.")

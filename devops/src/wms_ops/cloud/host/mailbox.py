@@ -19,10 +19,13 @@ from typing import Final
 from pydantic import ValidationError
 
 from wms.errors import WmsError, from_os_error
+from wms.files import sha256_file
 from wms.registry.ledger import CURRENT, HISTORY
 from wms.registry.lineage import FILES
 from wms_ops.cloud.commands import ended_by_sigterm
+from wms_ops.cloud.host.archive import MOST_BYTES, pack
 from wms_ops.cloud.host.backup import BackupNote
+from wms_ops.cloud.host.commit import pack_commit
 from wms_ops.cloud.host.messages import (
     FOLDER,
     PYTHON,
@@ -36,13 +39,18 @@ from wms_ops.cloud.host.messages import (
     RunRequest,
 )
 from wms_ops.cloud.host.objects import Objects
-from wms_ops.cloud.host.parcel import outgoing, pack, unpack
+from wms_ops.cloud.host.parcel import outgoing, unpack
 from wms_ops.cloud.protocol import Release
 from wms_ops.errors import CloudError
 
 Say = Callable[[str], None]
 FILES_SENT: Final = "files.tar.gz"
+COMMIT_SENT: Final = "commit.pack"
+RESULT: Final = "result.tar.gz"
 MODEL, LEDGER = "model", "ledger"
+RELEASE: Final = frozenset((*(f"{MODEL}/{name}" for name in FILES), f"{LEDGER}/{HISTORY}", f"{LEDGER}/{CURRENT}"))
+"""The names of a release's files in its archive."""
+
 _IS_PYTHON: Final = re.compile(r"python[0-9.]*(\.exe)?", re.IGNORECASE)
 
 
@@ -82,30 +90,30 @@ class Mailbox:
         show: Say = lambda _: None,
         job: str | None = None,
     ) -> int:
-        """Run a command on the host in a copy of `folder`; returns its exit code.
+        """Run a command on the host in a copy of `folder`, of which Git's files travel; returns its exit code.
 
         Only what is in `environ` goes along of this machine's variables. The output is appended to `log` and shown
-        line by line; files that the command changed or made come back. Ended early here, it's ended there. With the
-        name of a `job` that was begun before, that one is followed, and nothing is started twice.
+        line by line; of what the command changed or made, data comes back (`returns` in parcel.py). Ended early here,
+        it's ended there. With the name of a `job` that was begun before, that one is followed, and nothing is started
+        twice. Raises UnsafeFileError for a result that holds something else, GitError where `folder` is no clone.
         """
         job = job or new_job()
         folder = folder.absolute()
         with tempfile.TemporaryDirectory(prefix="wms-mailbox-") as place, ended_by_sigterm():
-            parcel = Path(place, FILES_SENT)
             if self._answer(job) is None and self.objects.facts(self._keys.request(job)) is None:
-                files = outgoing(folder)
-                pack({name: folder / name for name in files}, parcel)
+                files, sent, commit = outgoing(folder), Path(place, FILES_SENT), Path(place, COMMIT_SENT)
+                pack({name: folder / name for name in files}, sent)
                 request = RunRequest(
                     argv=tuple(_word(word, folder, first=number == 0) for number, word in enumerate(command)),
                     environ={name: _word(value, folder) for name, value in (environ or {}).items()},
                     workspace=_workspace(folder),
                     files=files,
+                    commit=pack_commit(folder, commit),
                 )
-                self._send(job, request, parcel)
+                self._send(job, request, sent, *([commit] if request.commit else []))
             answer = self._follow(job, _Listener(log, show))
             if answer.has_files:
-                self.objects.download(self._keys.of(job, "result.tar.gz"), parcel)
-                unpack(parcel, folder)
+                self._take_result(job, answer, folder, Path(place, RESULT))
         self._forget(job)
         if answer.code is None:
             raise CloudError("The host answered without an exit code; look at its log.")
@@ -135,16 +143,27 @@ class Mailbox:
     def _keys(self) -> Keys:
         return Keys(self.launch_id)
 
-    def _ask(self, request: Request, parcel: Path | None = None) -> Answer:
+    def _take_result(self, job: str, answer: Answer, folder: Path, archive: Path) -> None:
+        """Put what a job made into the folder; a refused archive stays in the bucket, where it can be looked at."""
+        key = self._keys.of(job, RESULT)
+        facts = self.objects.facts(key)
+        if facts is None or facts.size > MOST_BYTES or not self.objects.download(key, archive):
+            raise CloudError(f"The result of job {job} isn't in the mailbox, or is too large; run it again.")
+        if answer.result_sha256 not in ("", sha256_file(archive)):
+            raise CloudError(f"The result of job {job} isn't what the host has sent; run it again.")
+        where = f"It lies in s3://{self.objects.bucket}/{key}; don't trust that instance any more, end it with `down`."
+        unpack(archive, folder, title=f"The result of job {job}", advice=where)
+
+    def _ask(self, request: Request, *files: Path) -> Answer:
         job = new_job()
-        self._send(job, request, parcel)
+        self._send(job, request, *files)
         answer = self._follow(job, None)
         self._forget(job)
         return answer
 
-    def _send(self, job: str, request: Request, parcel: Path | None) -> None:
-        if parcel is not None:
-            self.objects.upload(self._keys.of(job, FILES_SENT), parcel)
+    def _send(self, job: str, request: Request, *files: Path) -> None:
+        for path in files:
+            self.objects.upload(self._keys.of(job, path.name), path)
         self.objects.put_if(self._keys.request(job), request.model_dump_json().encode(), None)
 
     def _follow(self, job: str, listener: _Listener | None) -> Answer:
@@ -180,9 +199,14 @@ class Mailbox:
         if found is None:
             return None
         try:
-            return Answer.model_validate_json(found.content)
+            answer = Answer.model_validate_json(found.content)
         except ValidationError as error:
             raise CloudError("The host's answer isn't understood; its code is of another version.") from error
+        if answer.job not in ("", job):
+            raise CloudError(
+                f"The answer to job {job} is that to {answer.job[:40]!r}; look at who writes to the bucket."
+            )
+        return answer
 
     def _cancel(self, job: str) -> None:
         """Tell the host, and give it a moment to end the command."""

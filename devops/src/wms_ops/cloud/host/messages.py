@@ -4,6 +4,7 @@ host/LAUNCH/alive.json           the host's sign of life, written anew every few
 host/LAUNCH/inbox/ID.json        a request; it stays until it's answered
 host/LAUNCH/jobs/ID/taken        the host has begun
 host/LAUNCH/jobs/ID/files.tar.gz what the client sent
+host/LAUNCH/jobs/ID/commit.pack  the commit that the client's folder has checked out
 host/LAUNCH/jobs/ID/log/N        the command's output, in pieces
 host/LAUNCH/jobs/ID/cancel       the client wants it no more
 host/LAUNCH/jobs/ID/result.tar.gz, answer.json
@@ -31,13 +32,17 @@ class _Message(BaseModel):
 
 
 class RunRequest(_Message):
-    """Run `argv` in the work folder `workspace`, made equal to what was sent: `files` are names and SHA-256s."""
+    """Run `argv` in the work folder `workspace`, made equal to what was sent: `files` are names and SHA-256s.
+
+    `commit` is the one that was sent in a pack beside them; None where the client's folder has no commit.
+    """
 
     kind: Literal["run"] = "run"
     argv: tuple[str, ...] = Field(min_length=1)
     environ: Mapping[str, str] = Field(repr=False)
     workspace: str = Field(pattern=r"^[a-z0-9-]{1,64}$")
     files: Mapping[str, str] = Field(repr=False)
+    commit: str | None = Field(default=None, pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")
 
 
 class DeployRequest(_Message):
@@ -67,14 +72,17 @@ REQUEST: Final[TypeAdapter[Request]] = TypeAdapter(Request)
 class Answer(_Message):
     """How it went: `error` is a sentence with its `exit_code` where the request failed; the rest belongs to a kind.
 
-    `code` is the command's exit code, `pieces` the number of its log's pieces, `has_files` whether files came back.
+    `code` is the command's exit code, `pieces` the number of its log's pieces, `has_files` whether files came back,
+    in an archive of `result_sha256`. `job` is the one that was answered. Both are "" from a host of before they were.
     """
 
     error: str | None = None
-    exit_code: int = 84
+    exit_code: int = Field(default=84, ge=1, le=255)  # with 0 a failure would look like a success
     code: int | None = None
     pieces: int = 0
     has_files: bool = False
+    result_sha256: str = ""
+    job: str = ""
     version: int | None = None
     backup: BackupNote | None = None
 

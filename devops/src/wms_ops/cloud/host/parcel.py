@@ -1,108 +1,123 @@
-"""Folders that travel: what Git would keep of one, and what a command made of it."""
+"""What travels between a folder and its copy on an instance: what Git has, what commands made, and what may come back.
+
+The instance runs others' code, and others may write to the bucket. So what comes back is data, under names and of kinds
+that this project reads as data: nothing that Python imports, Git runs, or DVC takes for a pipeline.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import shutil
-import tarfile
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from wms.errors import from_os_error
 from wms.files import sha256_file
-from wms_ops.errors import CloudError
-from wms_ops.git import Git
+from wms.names import reason_against
+from wms_ops.cloud.host.archive import STAGING, Rules, is_plain, put, staged
+from wms_ops.cloud.host.commit import lay_commit, names_in_git, remove_repository
+from wms_ops.errors import CloudError, UnsafeFileError
 
-GIT: Final = ".git"
-_NEVER: Final = frozenset({".venv", ".cache", "__pycache__"})
-_NOT: Final = (
-    *("WMS/data/dataset/images", "WMS/data/dataset/masks", "WMS/data/dataset/.brought.json"),
-    *(".dvc/cache", ".dvc/tmp"),
-)
+# What the instance fetches from the store itself.
+_NOT: Final = ("WMS/data/dataset/images", "WMS/data/dataset/masks", "WMS/data/dataset/.brought.json")
 RUNS: Final = "runs"
-MADE: Final = (RUNS, "WMS/models/candidate", "WMS/models/evaluation", "WMS/data/prepared.json")
+PREPARED: Final = "WMS/data/prepared.json"
+MADE: Final = (RUNS, "WMS/models/candidate", "WMS/models/evaluation", PREPARED)
 """What commands leave that Git ignores: it goes along, so that another instance can go on with it."""
+
+_FILES: Final = (PREPARED, "WMS/data/splits.jsonl")
+_FOLDERS: Final = tuple(name for name in MADE if name not in _FILES)
+_KINDS: Final = frozenset({".html", ".json", ".jsonl", ".log", ".onnx", ".pt", ".pth", ".txt", ".csv", ".jpg", ".png"})
+_SENT: Final = "The files of this job"
+_LISTED: Final = "The list of this job's files"
+_AGAIN: Final = "Look at who writes to the bucket, then run it again."
 
 
 def outgoing(folder: Path) -> dict[str, str]:
-    """Names and SHA-256s of what is sent: what Git has or would add, what commands made, and .git itself.
+    """Names and SHA-256s of what is sent: what Git has, and what commands made; no link, and nothing that Git ignores.
 
-    Of the finished runs only the newest is sent, and without its checkpoints: nobody goes on with it.
-    Without a Git repository that's everything. Raises GitError, UnwritableError.
+    A file that Git doesn't know stays here, for it may be an .env or a key. Of the finished runs only the newest is
+    sent, and without its checkpoints: nobody goes on with it. Raises GitError, UnwritableError.
     """
-    if (folder / GIT).exists():
-        listed = Git(folder).names("ls-files", "-z", "--cached", "--others", "--exclude-standard")
-        needless = _needless(folder)
-        made = {name for name in _under(folder, MADE) if not _is_under(name, needless)}
-        names = {*listed, *made, *_under(folder, (GIT,))}
-    else:
-        names = set(_under(folder, ("",)))
-    return _hashed(folder, names)
+    listed = [name for name in names_in_git(folder) if not _is_under(name, _NOT)]
+    needless = _needless(folder)
+    made = [name for name in _under(folder, MADE) if returns(name) and name not in needless]
+    return _hashed(folder, {*listed, *made})
 
 
 def incoming(folder: Path, known: Mapping[str, str]) -> list[str]:
-    """Names of the files under `folder` that aren't as in `known`.
+    """Names of the files under `folder` that may come back and aren't as in `known`.
 
-    Git's own and the data set's are left out, and the checkpoints of finished runs, with which nobody goes on.
+    The checkpoints of finished runs are left out: nobody goes on with them.
     """
     spent = _names(folder, _checkpoints(_finished(folder)))
-    names = [name for name in _under(folder, ("",)) if PurePosixPath(name).parts[0] != GIT and name not in spent]
+    names = [name for name in _under(folder, (*_FOLDERS, *_FILES)) if returns(name) and name not in spent]
     return sorted(name for name, sha256 in _hashed(folder, names).items() if known.get(name) != sha256)
 
 
-def pack(files: Mapping[str, Path], target: Path) -> None:
-    """Write files into one archive, under these names. Raises DiskFullError, UnwritableError."""
-    try:
-        with tarfile.open(target, "w:gz", compresslevel=1) as archive:
-            for name, path in sorted(files.items()):
-                archive.add(path, arcname=name, recursive=False)
-    except OSError as error:
-        raise from_os_error(error, target) from error
+def returns(name: str) -> bool:
+    """Whether a job may bring back a file of this name."""
+    path = PurePosixPath(name)
+    is_data = path.suffix in _KINDS and not any(part.startswith(".") for part in path.parts)
+    is_there = name in _FILES or any(name.startswith(f"{folder}/") for folder in _FOLDERS)
+    return is_there and is_data and reason_against(name) is None
 
 
-def unpack(source: Path, folder: Path, *, keep: Iterable[str] = ()) -> None:
-    """Put an archive's files into `folder`, each one whole or not at all; those under `keep` only where none is.
+def unpack(source: Path, folder: Path, *, title: str = "The job's result", advice: str = _AGAIN) -> None:
+    """Put a job's result into the client's folder: all of it, or nothing where one member may not be written.
 
-    Raises CloudError for a damaged archive or one that reaches out of the folder, DiskFullError, UnwritableError.
+    Raises UnsafeFileError for such a member, CloudError for a damaged archive, DiskFullError, UnwritableError.
     """
-    kept = tuple(keep)
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with tempfile.TemporaryDirectory(prefix=".wms-parcel-", dir=folder) as staging:
-            with tarfile.open(source) as archive:
-                archive.extractall(staging, filter="data")
-            for name in _under(Path(staging), ("",), never=frozenset()):
-                target = folder / name
-                if not (_is_under(name, kept) and target.exists()):
-                    _make_room(folder, target)
-                    os.replace(Path(staging, name), target)  # noqa: PTH105 - over what is there
-    except (tarfile.TarError, EOFError) as error:
-        raise CloudError(f"What was sent can't be unpacked ({error}); run it again.") from error
-    except OSError as error:
-        raise from_os_error(error, folder) from error
+    rules = Rules(title, advice, lambda name: None if returns(name) else "isn't among what a job may bring back")
+    with staged(source, folder, rules) as files:
+        put(files, folder, rules)
 
 
-def adopt(source: Path, folder: Path, files: Mapping[str, str]) -> None:
-    """Make `folder` what the client sent; what commands made there before stays. Raises as `unpack` does."""
-    shutil.rmtree(folder / GIT, ignore_errors=True)
+def adopt(
+    source: Path, folder: Path, files: Mapping[str, str], *, commit: str | None = None, pack: Path | None = None
+) -> None:
+    """Make `folder` what the client sent; what commands made there before stays.
+
+    `files` are the names and SHA-256s that were announced; `commit` is in `pack`. Raises as `unpack` does, and
+    CloudError for files that aren't the announced ones, GitError for a damaged commit.
+    """
+    unknown = "wasn't announced"
+    rules = Rules(_SENT, _AGAIN, lambda name: None if name in files else unknown, programs=True, replaces=True)
+    for name in files:
+        if reason := reason_against(name):
+            raise UnsafeFileError(f"{_LISTED} holds {name[:200]!r}, which {reason}; nothing was written. {_AGAIN}")
+    with staged(source, folder, rules) as waiting:
+        if wrong := [name for name in files if name not in waiting or sha256_file(waiting[name]) != files[name]]:
+            raise CloudError(f"{_SENT} aren't what was sent, as {wrong[0]!r}; run it again.")
+        try:
+            remove_repository(folder)
+            _remove_others(folder, files)
+        except OSError as error:
+            raise from_os_error(error, folder) from error
+        kept = {name for name in waiting if _is_under(name, MADE) and (folder / name).exists()}
+        put({name: path for name, path in waiting.items() if name not in kept}, folder, rules)
+    if commit is not None and pack is not None:
+        lay_commit(folder, commit, pack)
+
+
+def _remove_others(folder: Path, files: Mapping[str, str]) -> None:
+    """Remove what was sent before and isn't any more."""
     listing = folder.with_name(f"{folder.name}.files")
     before = listing.read_text(encoding="utf-8").split("\0") if listing.exists() else []
     for name in before:
-        if name and name not in files and not _is_under(name, MADE):
-            (folder / name).unlink(missing_ok=True)
-    folder.mkdir(parents=True, exist_ok=True)
+        is_ours = reason_against(name) is None and is_plain(folder, name)  # commands may write the listing, too
+        if is_ours and name not in files and not _is_under(name, MADE):
+            (folder / name).unlink()
     listing.write_text("\0".join(files), encoding="utf-8")
-    unpack(source, folder, keep=MADE)
 
 
 def _needless(folder: Path) -> set[str]:
     """The finished training runs but the newest, and of that the checkpoints, the larger part of it."""
     finished = _finished(folder)
-    return _names(folder, [*finished[:-1], *_checkpoints(finished[-1:])])
+    older = {name for run in finished[:-1] for name in _under(folder, (run.relative_to(folder).as_posix(),))}
+    return older | _names(folder, _checkpoints(finished[-1:]))
 
 
 def _finished(folder: Path) -> list[Path]:
@@ -123,22 +138,12 @@ def _names(folder: Path, paths: Iterable[Path]) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in paths}
 
 
-def _make_room(folder: Path, target: Path) -> None:
-    """A folder may have become a file, or the other way round."""
-    for parent in reversed(target.parents):
-        if folder in parent.parents and (parent.is_symlink() or parent.is_file()):
-            parent.unlink()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.is_dir() and not target.is_symlink():
-        shutil.rmtree(target)
-
-
 def _hashed(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """Links and what isn't there any more are left out, as is what never travels."""
+    """Links, what is behind one, and what isn't there any more are left out."""
     found = {}
     for name in names:
         path = folder / name
-        if _travels(name) and path.is_file() and not path.is_symlink():
+        if is_plain(folder, name):
             try:
                 found[name] = sha256_file(path)
             except FileNotFoundError:
@@ -148,20 +153,18 @@ def _hashed(folder: Path, names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _travels(name: str) -> bool:
-    return not _NEVER.intersection(PurePosixPath(name).parts) and not _is_under(name, _NOT)
-
-
 def _is_under(name: str, roots: Iterable[str]) -> bool:
     return any(name == root or name.startswith(f"{root}/") for root in roots)
 
 
-def _under(folder: Path, roots: Iterable[str], never: frozenset[str] = _NEVER) -> Iterator[str]:
-    """All files under these parts of a folder, as names with slashes; folders that never travel aren't entered."""
+def _under(folder: Path, roots: Iterable[str]) -> Iterator[str]:
+    """All files under these parts of a folder, as names with slashes."""
     for root in roots:
         top = folder / root
+        if top.is_symlink():
+            continue
         if top.is_file():
             yield root
         for where, folders, names in os.walk(top):
-            folders[:] = [name for name in folders if name not in never and not name.startswith(".wms-parcel-")]
+            folders[:] = [name for name in folders if not name.startswith(STAGING)]
             yield from (Path(where, name).relative_to(folder).as_posix() for name in names)

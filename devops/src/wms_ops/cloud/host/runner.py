@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Final
 
 from wms.errors import WmsError
+from wms.files import sha256_file
 from wms_ops.cloud.commands import run_command
 from wms_ops.cloud.environment import plain_environ
+from wms_ops.cloud.host.archive import pack
 from wms_ops.cloud.host.jobs import Job
+from wms_ops.cloud.host.mailbox import COMMIT_SENT, FILES_SENT, RESULT
 from wms_ops.cloud.host.messages import FOLDER, PYTHON, Answer, RunRequest
-from wms_ops.cloud.host.parcel import adopt, incoming, pack
+from wms_ops.cloud.host.parcel import adopt, incoming
 from wms_ops.cloud.room import Room
 from wms_ops.errors import CloudError
 
@@ -48,15 +51,16 @@ class Runner:
             self._jobs[request.workspace] = job
             room = Room(self.folder / request.workspace, self.show)
             tree = room.folder / TREE
-            with job.parcel() as parcel:
-                adopt(parcel, tree, request.files)
+            with contextlib.ExitStack() as stack:
+                files = stack.enter_context(job.sent(FILES_SENT))
+                commit = stack.enter_context(job.sent(COMMIT_SENT)) if request.commit else None
+                adopt(files, tree, request.files, commit=request.commit, pack=commit)
             log = room.folder / "command.log"
             log.unlink(missing_ok=True)
             with _sending(job, room, log, self.poll_s) as sender:
                 code = self._command(room, request, tree, log)
-            return Answer(
-                code=code, pieces=sender.pieces, has_files=not job.cancelled.is_set() and _send_back(job, request, tree)
-            )
+            sha256 = "" if job.cancelled.is_set() else _send_back(job, request, tree)
+            return Answer(code=code, pieces=sender.pieces, has_files=bool(sha256), result_sha256=sha256)
 
     def end_old_ones(self) -> None:
         """End commands that an agent before this one has left. Raises CloudError."""
@@ -86,14 +90,16 @@ class Runner:
         return {**ours, **given, "PYTHONPATH": os.pathsep.join(dict.fromkeys(there))}
 
 
-def _send_back(job: Job, request: RunRequest, tree: Path) -> bool:
+def _send_back(job: Job, request: RunRequest, tree: Path) -> str:
+    """Upload what the client may take of what the command made; returns the archive's SHA-256, "" for nothing."""
     names = incoming(tree, request.files)
-    if names:
-        with tempfile.TemporaryDirectory(prefix="wms-result-") as place:
-            parcel = Path(place, "result.tar.gz")
-            pack({name: tree / name for name in names}, parcel)
-            job.objects.upload(job.keys.of(job.name, parcel.name), parcel)
-    return bool(names)
+    if not names:
+        return ""
+    with tempfile.TemporaryDirectory(prefix="wms-result-") as place:
+        result = Path(place, RESULT)
+        pack({name: tree / name for name in names}, result)
+        job.objects.upload(job.keys.of(job.name, RESULT), result)
+        return sha256_file(result)
 
 
 class _Sender:
