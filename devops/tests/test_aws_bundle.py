@@ -82,6 +82,20 @@ def test_what_is_in_it(any_clone: Path) -> None:
     assert SECRET.encode() not in bundle.content
 
 
+def test_no_link_and_nothing_hidden_is_in_it(any_clone: Path, tmp_path: Path) -> None:
+    """A link leads to what isn't the clone's; hidden files among the code are its user's own."""
+    before = make_bundle(any_clone)
+    key = tmp_path / "keys" / "id_ed25519"
+    key.parent.mkdir()
+    key.write_text(SECRET)
+    (any_clone / "WMS/src/wms/key.py").symlink_to(key)
+    (any_clone / "devops/src/keys").symlink_to(key.parent)
+    for name in (".env", ".aws/credentials", ".netrc"):
+        (any_clone / "devops/src" / name).parent.mkdir(exist_ok=True)
+        (any_clone / "devops/src" / name).write_text(SECRET)
+    assert make_bundle(any_clone) == before
+
+
 def test_the_same_files_give_the_same_bytes(any_clone: Path, tmp_path: Path) -> None:
     first = make_bundle(any_clone)
     for path in any_clone.rglob("*.py"):

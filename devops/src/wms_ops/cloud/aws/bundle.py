@@ -80,9 +80,15 @@ def _files(root: Path, part: str) -> list[Path]:
     else:
         whole = root / part
         found = [whole] if whole.is_file() else [*whole.rglob("*")]
-    return [path for path in found if path.is_file() and not any(map(_is_made, path.relative_to(root).parts))]
+    return [path for path in found if _is_plain(root, path) and not any(map(_stays, path.relative_to(root).parts))]
 
 
-def _is_made(name: str) -> bool:
-    """Whether tools make it: it belongs to this machine only."""
-    return name == "__pycache__" or name.endswith(".egg-info")
+def _is_plain(root: Path, path: Path) -> bool:
+    """Whether it's a file of the clone itself: what a link leads to may be a key of its user's."""
+    above = [parent for parent in path.parents if root in parent.parents]
+    return path.is_file() and not any(one.is_symlink() for one in (path, *above))
+
+
+def _stays(name: str) -> bool:
+    """Whether it belongs to this machine only: tools make it, or it's hidden, as an .env is."""
+    return name == "__pycache__" or name.endswith(".egg-info") or name.startswith(".")
