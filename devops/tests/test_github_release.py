@@ -215,3 +215,13 @@ def test_two_models_are_two_releases(here: GitHub, github: FakeGitHub, files: di
     assert len(github.releases) == 2
     with pytest.raises(ModelNotFoundError):
         ReleaseSource(GitHub(tmp_path))._github.download_release("model-000000000000", ["production.json"], tmp_path)
+
+
+def test_only_a_model_s_own_files_are_downloaded(
+    here: GitHub, github: FakeGitHub, files: dict[str, bytes], tag: str, tmp_path: Path
+) -> None:
+    """Whoever may change a release could add a file of any size and name."""
+    publish_release(here, files)
+    github.releases[tag]["production.huge"] = b"x"
+    here.download_release(tag, FILES, tmp_path / "model")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()} == files

@@ -203,7 +203,21 @@ def test_attachments_lie_beside_and_stay(office: Office) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../x.png", "/x.png", "a/../x", "a//b", "", ".git/config", "a\nb", "a\\b", "./a", "a/.GIT/x"]
+    "name",
+    [
+        "../x.png",
+        "/x.png",
+        "a/../x",
+        "a//b",
+        "",
+        ".git/config",
+        "a\nb",
+        "a\\b",
+        "./a",
+        "a/.GIT/x",
+        "a/git~1/x",
+        ".git./x",
+    ],
 )
 def test_names_that_lead_elsewhere_are_refused(office: Office, name: str) -> None:
     office.yard.branch()

@@ -194,9 +194,17 @@ def test_links_on_the_branch_lead_nowhere(yard: Yard, pulls: LocalPulls, tmp_pat
     (git.folder / "0001" / "passwd").symlink_to("/etc/passwd")
     git("add", ".")
     git("commit", "--quiet", "-m", "A link")
-    git("push", "--quiet", "origin", "HEAD:pull-requests")
+    blob = git("hash-object", "-w", "--stdin", data=b"[core]\n\tfsmonitor = ./bad\n")
+    inner = git("mktree", data=f"100644 blob {blob}\tconfig\n".encode())
+    # Git's own folder as Windows and macOS see it, and a path as Windows reads it.
+    bad = [f"040000 tree {inner}\t{name}\n" for name in (".GIT", "git~1", ".g\u200cit")]
+    bad.append(f"100644 blob {blob}\t0001\\..\\bad\n")
+    tree = git("-c", "core.quotePath=false", "mktree", data="".join([git("ls-tree", "HEAD"), "\n", *bad]).encode())
+    commit = git("commit-tree", tree, "-p", "HEAD", "-m", "Names that lead elsewhere")
+    git("push", "--quiet", "origin", f"{commit}:pull-requests")
     pulls.export(tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out/0001").iterdir()) == ["README.md", "pull.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0001", "README.md"]
 
 
 def test_an_address_is_shown_without_its_password(yard: Yard) -> None:

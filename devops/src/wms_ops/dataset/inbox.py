@@ -48,7 +48,7 @@ def _unfit(mode: str, name: str) -> str | None:
         return "is a symbolic link; copy the file itself there"
     if mode == _SUBMODULE:
         return "is a submodule; remove it"
-    if "/" in name:
+    if "/" in name or "\\" in name:  # which parts folders on Windows
         return "lies in a folder of its own; move it up into images/ or masks/"
     if PurePosixPath(name).suffix.lower() not in SUFFIXES or name.startswith("."):
         return f"isn't named like an image ({', '.join(sorted(SUFFIXES))}); rename or remove it"
