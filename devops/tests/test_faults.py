@@ -221,6 +221,17 @@ def test_bad_files_are_refused_by_name(shop: Workshop, case: str) -> None:
     assert not shop.data_branches()
 
 
+def test_a_name_that_leads_elsewhere_on_windows(shop: Workshop) -> None:
+    clone = shop.clone()
+    shop.photos(clone)
+    for kind in ("images", "masks"):
+        good = next((clone / "WMS/data/training" / kind).glob("s1*"))
+        (good.parent / "a\\..\\..\\bad.png").write_bytes(good.read_bytes() + b"x")
+    shop.commit(clone)
+    assert "lies in a folder of its own" in said(shop.push(clone))
+    assert not shop.data_branches()
+
+
 def test_a_link_instead_of_a_photo(shop: Workshop) -> None:
     clone = shop.clone()
     shop.photos(clone)
