@@ -32,6 +32,7 @@ from mlflow import MlflowClient
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from wms.errors import WmsError
 from wms.registry import promotion
+from wms.registry.adoption import propose_adoption
 from wms.registry.ledger import Ledger
 
 def work(job):
@@ -43,8 +44,10 @@ def work(job):
     try:
         if job.get("rollback"):
             found = promotion.propose_rollback(desk)
+        elif job.get("adopt"):
+            found = propose_adoption(desk, job["adopt"])
         else:
-            found = promotion.propose(desk, job["run_id"])
+            found = promotion.propose(desk, job["run_id"], force=job.get("force"))
         if isinstance(found, promotion.Proposal):
             found = promotion.execute(desk, found, who=job.get("who", "tester"))
         return 0, found.text
@@ -168,7 +171,7 @@ class Shop:
         self.registry.write_artifact(run_id, VERDICT_FILE, verdict.model_dump_json().encode())
 
     def job(self, run_id: str | None, **more: Any) -> dict[str, Any]:
-        """A job for `Promoters`: promote a run, or roll back where it's None."""
+        """A job for `Promoters`: promote a run, or roll back where it's None; `adopt=N` adopts, `force` forces."""
         plain = {"uri": self.uri, "folder": str(self.folder), "model": self.model}
         return {**plain, **({"run_id": run_id} if run_id else {"rollback": True}), **more}
 

@@ -18,8 +18,9 @@ from small import environment, only_run, photos, train_command, write_recipe
 
 from wms.data.versions import DataItem, manifest_text
 from wms.errors import run_main
+from wms.registry.chain import SUFFIX
 from wms.registry.mlflow_store import ModelRegistry
-from wms.registry.types import PRODUCTION, VERDICT_FILE, Verdict
+from wms.registry.types import MODEL, PRODUCTION, VERDICT_FILE, Verdict
 from wms_ops.gate.cli import main
 
 Edit = Callable[[Path], object]
@@ -72,9 +73,15 @@ class GateRuns:
         begun.append(subprocess.Popen(train_command(place, option), env=variables, **pipes))
 
     def produce(self, run_id: str | None) -> int | None:
-        """Make a run's model Production, or nothing; returns its version."""
+        """Make a run's model Production, or begin with an empty registry; returns its version."""
+        from mlflow import MlflowClient
+
+        client = MlflowClient(self.server.uri)
+        empty = (MODEL, MODEL + SUFFIX) if run_id is None else (MODEL + SUFFIX,)  # a promotion may have left a ledger
+        for name in empty:
+            if client.search_registered_models(f"name='{name}'"):
+                client.delete_registered_model(name)
         if run_id is None:
-            self.registry.delete_alias(PRODUCTION)
             return None
         version = self.registry.register(run_id).version
         self.registry.set_alias(PRODUCTION, version)

@@ -16,9 +16,10 @@ from gate_runs import GateRuns, change_card, change_network, one_sentence
 from servers import free_port, gateway
 
 from wms.data.versions import DataItem
+from wms.registry.chain import RegistryLedger
 from wms.registry.gate_types import GateReport
-from wms.registry.ledger import Ledger, Record
-from wms.registry.types import Means
+from wms.registry.ledger import Ledger, LedgerEntry, Record, link
+from wms.registry.types import MODEL, Means
 
 pytest_plugins = ["gate_fixtures"]
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "quality-gate.py"
@@ -213,21 +214,55 @@ def test_test_images_are_found_by_content_or_refused(
     assert "dvc pull" in one_sentence(capsys.readouterr().err)
 
 
-def test_a_lost_alias_is_no_first_training(runs: GateRuns, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    runs.produce(None)
+def promotion_of(runs: GateRuns, version: int) -> LedgerEntry:
+    """The ledger's first entry: it made a version with unknown weights Production."""
     means = Means(dice=0.5, iou=0.4)
     hashes = dict.fromkeys(("weights_sha256", "onnx_sha256", "config_hash", "data_version"), "0" * 64)
     record = Record(
-        at="2026-11-21T12:00:00+00:00", who="a", action="promote", from_version=None, to_version=1, run_id=runs.weak,
-        metrics=means, baseline=means, verdict="improved", git_commit="c", training_data_count=1, **hashes,
+        at="2026-11-21T12:00:00+00:00", who="a", action="promote", from_version=None, to_version=version,
+        run_id=runs.weak, metrics=means, baseline=means, verdict="improved", git_commit="c", training_data_count=1,
+        **hashes,
     )  # fmt: skip
-    Ledger(tmp_path / "ledger").append(record)
-    assert runs.gate(runs.good, "--ledger", tmp_path / "ledger") == 91
-    assert "promote-model.py --repair" in one_sentence(capsys.readouterr().err)
+    return link(record, None)
+
+
+def in_registry(runs: GateRuns, version: int) -> None:
+    """As a promotion leaves the registry's own ledger."""
+    entries = RegistryLedger(runs.server.uri, MODEL)
+    entries.mark_done(entries.add(promotion_of(runs, version))[0])
+
+
+def test_a_past_without_production_is_no_first_training(
+    runs: GateRuns, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mlflow import MlflowClient
+
+    off = runs.recipe_with(mode="off")
+
+    def refused(words: str, recipe: str = "small.yaml") -> None:
+        assert runs.gate(runs.good, "--ledger", tmp_path / "ledger", recipe=recipe) == 94
+        assert words in one_sentence(capsys.readouterr().err)
+
+    runs.produce(None)
+    version = runs.registry.register(runs.weak).version
+    refused(f"no first training. Say which version is Production, for example with `promote-model.py --adopt {version}")
+    refused("no first training", off)
+    MlflowClient(runs.server.uri).transition_model_version_stage(MODEL, str(version), "Production")
+    refused(f"version {version} in the stage Production of MLflow 2")
+    in_registry(runs, version)
+    refused("is gone, but by the ledger version 1 is Production: somebody changed it by hand.")
+    refused("promote-model.py --repair", off)
+    runs.produce(None)
+    Ledger(tmp_path / "ledger").append(promotion_of(runs, 1))
+    refused("has 1 entries, but the registry")
+
+
+def test_a_champion_with_other_weights_than_were_promoted(runs: GateRuns, capsys: pytest.CaptureFixture[str]) -> None:
     version = runs.produce(runs.weak)
-    if version == 1:
-        assert runs.gate(runs.good, "--ledger", tmp_path / "ledger") == 91
-        assert "holds other weights than those which were promoted" in capsys.readouterr().err
+    assert version is not None
+    in_registry(runs, version)
+    assert runs.gate(runs.good) == 91
+    assert "holds other weights than those which were promoted" in one_sentence(capsys.readouterr().err)
 
 
 def test_a_registry_that_does_not_answer_is_never_a_verdict(

@@ -198,7 +198,7 @@ class PromotionLostError(WmsError):
 
 
 class LedgerError(WmsError):
-    """A ledger of promotions that is damaged or contradicts the registry."""
+    """A ledger of promotions that is damaged, contradicts the registry, or is missing where something was promoted."""
 
     exit_code = 94
 

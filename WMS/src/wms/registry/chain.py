@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wms.errors import LedgerError
-from wms.registry.ledger import FIRST, LedgerEntry, parse_entry
+from wms.registry.ledger import CURRENT, FIRST, LedgerEntry, parse_entry
 from wms.registry.mlflow_store import ModelRegistry, ModelVersion
 
 SUFFIX = ".ledger"
@@ -77,8 +77,9 @@ def missing_from(local: Sequence[LedgerEntry], chain: Chain, where: str, server:
     if len(local) > len(chain.entries):
         raise LedgerError(
             f"{where} has {len(local)} entries, but the registry at {server} knows {len(chain.entries)} only; check "
-            f"that MLFLOW_TRACKING_URI names the registry that it belongs to. If that is lost for good, move "
-            f"{where} aside to begin a new ledger."
+            f"that MLFLOW_TRACKING_URI names the registry that it belongs to. If that is lost for good, move {where} "
+            f"and {CURRENT} beside it away; a new ledger then begins with a first training, or with "
+            f"`promote-model.py --adopt VERSION` where versions are left."
         )
     return chain.entries[len(local) :]
 
@@ -92,7 +93,7 @@ class RegistryLedger:
 
     def read(self) -> Chain:
         """The chain as it is now. Raises LedgerError, RegistryUnreachableError, RegistryError."""
-        return resolve(self._versions.versions(aliases=False), self.where)
+        return resolve(self._versions.versions(), self.where)
 
     def add(self, entry: LedgerEntry) -> tuple[Chain, bool]:
         """Add an entry; returns the chain afterwards and whether this call's entry counts, else another was quicker.
@@ -102,7 +103,7 @@ class RegistryLedger:
         """
         writer = uuid.uuid4().hex
         self._versions.add_version(entry.run_id, {ENTRY: entry.line, WRITER: writer})
-        versions = self._versions.versions(aliases=False)
+        versions = self._versions.versions()
         chain = resolve(versions, self.where)
         return chain, any(v.version in chain.numbers and v.tags.get(WRITER) == writer for v in versions)
 

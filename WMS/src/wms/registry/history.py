@@ -12,7 +12,7 @@ from wms.errors import CannotDecideError, ModelNotFoundError
 from wms.registry.facts import read_verdict
 from wms.registry.ledger import LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry, ModelVersion, RunInfo
-from wms.registry.types import PREVIOUS, PRODUCTION
+from wms.registry.types import PREVIOUS, PRODUCTION, STAGED
 from wms.registry.weights import count_parameters, unet_shapes
 
 QUALITY: Final = ((0.92, "Excellent"), (0.85, "Good"), (0.70, "Mediocre"), (0.0, "Poor"))
@@ -82,11 +82,13 @@ def stage_of(version: int, entries: Sequence[LedgerEntry]) -> str:
 
 
 def stage_in_registry(version: ModelVersion) -> str:
-    """What a version is by its aliases and tags: MLflow's own stages are gone."""
+    """What a version is by its aliases and tags; the stages of MLflow 2 count for nothing, but are shown."""
     if PRODUCTION in version.aliases:
         return "Production"
     if PREVIOUS in version.aliases:
         return "Previous"
+    if version.stage == STAGED:
+        return "MLflow 2 Production"
     return "Archived" if version.tags.get("status") == "archived" else "Candidate"
 
 

@@ -113,8 +113,12 @@ class Ledger:
         return tuple(found)
 
     def current(self) -> LedgerEntry | None:
-        """The newest entry, None before the first promotion. Raises LedgerError."""
+        """The newest entry, None before the first promotion. Raises LedgerError, also where the entries are gone."""
         entries = self.entries()
+        if not entries and self.newest.exists():  # an entry goes into the history first
+            raise LedgerError(
+                f"{self.history} has no entry, but {self.newest.name} beside it tells of one; restore both from Git."
+            )
         return entries[-1] if entries else None
 
     def append(self, record: Record, *, step: Callable[[str], None] = lambda _: None) -> LedgerEntry:
@@ -124,7 +128,8 @@ class Ledger:
         LedgerError for an entry that doesn't follow; DiskFullError, UnwritableError.
         """
         with self.locked():
-            last = self.current()  # first, because a damaged last line must not be cut off like a torn one
+            entries = self.entries()  # first, because a damaged last line must not be cut off like a torn one
+            last = entries[-1] if entries else None
             files.cut_torn_tail(self.history)
             if isinstance(record, LedgerEntry) and last == record:
                 self.write_current(record)

@@ -12,7 +12,8 @@ from wms.paths import ROOT
 from wms.registry.chain import RegistryLedger
 from wms.registry.ledger import Ledger, LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry, RunInfo
-from wms.registry.types import MODEL, PRODUCTION, Frozen, Means
+from wms.registry.standing import read_standing
+from wms.registry.types import MODEL, Frozen, Means
 
 METADATA = ROOT / "model-metadata.json"
 
@@ -69,8 +70,8 @@ def run_means(run: RunInfo, server: str) -> Means:
 def baseline(uri: str | None, ledger: Ledger, model: str = MODEL) -> dict[str, Any]:
     """Production's version, run_id, dice and iou: from the registry at `uri`, from the ledger where that is None.
 
-    Zeros, a version of None and a note where nothing is Production. Raises RegistryUnreachableError and
-    RegistryError rather than answering with zeros; LedgerError, ModelNotFoundError.
+    Zeros, a version of None and a note only where nothing was ever Production. Raises LedgerError where that can't be
+    said, RegistryUnreachableError and RegistryError rather than answering with zeros; ModelNotFoundError.
     """
     entry: LedgerEntry | None
     if uri is None:
@@ -78,11 +79,13 @@ def baseline(uri: str | None, ledger: Ledger, model: str = MODEL) -> dict[str, A
             return _none(f"{ledger.history} has no entry and MLFLOW_TRACKING_URI isn't set")
         return _found(entry.to_version, entry.run_id, entry.metrics)
     registry = ModelRegistry(uri, model=model)
-    if (version := registry.alias(PRODUCTION)) is None:
-        return _none(f"no version at {registry.server} has the alias {PRODUCTION}")
-    entry = RegistryLedger(uri, model).read().about(version.version)
-    means = entry.metrics if entry else run_means(registry.run(version.run_id), registry.server)
-    return _found(version.version, version.run_id, means)
+    standing = read_standing(registry, RegistryLedger(uri, model), ledger)
+    if (version := standing.production) is None:
+        return _none(f"nothing was ever promoted at {registry.server}")
+    if (entry := standing.chain.about(version)) is not None:
+        return _found(version, entry.run_id, entry.metrics)
+    found = next(one for one in registry.versions() if one.version == version)
+    return _found(version, found.run_id, run_means(registry.run(found.run_id), registry.server))
 
 
 def _found(version: int, run_id: str, means: Means) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -51,11 +51,12 @@ class ModelRegistry:
             raise UsageError(f"{URI} isn't set; give the address of the MLflow server, such as http://localhost:5000.")
         return cls(uri, model=model)
 
-    def versions(self, *, aliases: bool = True) -> tuple[ModelVersion, ...]:
-        """All versions, with their aliases unless nobody wants them, oldest first; none of an unknown model."""
+    def versions(self) -> tuple[ModelVersion, ...]:
+        """All versions with their aliases, oldest first; none of an unknown model."""
 
         def work() -> tuple[ModelVersion, ...]:
-            names = self._aliases() if aliases else {}  # a search doesn't answer with them
+            # A search answers without aliases; and to somebody who may not read the model it answers "none".
+            names = self._aliases()
             return tuple(sorted((version_of(v, names) for v in self._search()), key=lambda v: v.version))
 
         return self._call("reading the versions", work)
@@ -136,13 +137,21 @@ class ModelRegistry:
             self._call(f"storing {path}", work)
 
     def set_run_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
-        """Set tags of a run."""
+        """Set tags of a run, all of them in one request."""
 
         def work() -> None:
-            for key, value in tags.items():
-                self._client.set_tag(run_id, key, value)
+            from mlflow.entities import RunTag
+
+            self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
         self._call("setting a run's tags", work)
+
+    def absent_artifacts(self, run_id: str, paths: Sequence[str]) -> tuple[str, ...]:
+        """Those of `paths` that a run lacks."""
+        return self._call(
+            "looking for artifacts",
+            lambda: tuple(path for path in paths if PurePosixPath(path).as_posix() not in self._sizes(run_id, path)),
+        )
 
     def register(self, run_id: str, tags: Mapping[str, str] | None = None) -> ModelVersion:
         """The version of a run, registered now, with `tags`, if it wasn't; of several the first, so that all agree."""

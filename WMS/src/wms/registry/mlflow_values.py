@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """A registered version; `created_at` is UTC, ISO 8601."""
+    """A registered version; `created_at` is UTC, ISO 8601; `stage` is what MLflow 2 had, "None" without one."""
 
     version: int
     run_id: str
@@ -18,6 +18,7 @@ class ModelVersion:
     tags: dict[str, str]
     created_at: str
     status: str
+    stage: str = "None"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,10 @@ def version_of(found: Any, aliases: Mapping[str, str]) -> ModelVersion:
     """MLflow's version as ours; `aliases` are those of all versions, by name."""
     mine = tuple(sorted(name for name, version in aliases.items() if str(version) == str(found.version)))
     created = _iso(found.creation_timestamp)
-    return ModelVersion(int(found.version), str(found.run_id), mine, dict(found.tags), created, str(found.status))
+    stage = str(getattr(found, "current_stage", None) or "None")  # deprecated: a later MLflow may lack it
+    return ModelVersion(
+        int(found.version), str(found.run_id or ""), mine, dict(found.tags), created, str(found.status), stage
+    )
 
 
 def run_of(run: Any) -> RunInfo:

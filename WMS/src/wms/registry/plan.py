@@ -14,6 +14,11 @@ from wms.registry.types import PREVIOUS, PRODUCTION, Means, Verdict
 STATUS, ARCHIVED = "status", "archived"
 """The tag that says whether a version is `production` or `archived`."""
 
+PROMOTED, ENTRY_NUMBER = "promoted", "ledger_entry"
+"""Tags of a version that was Production: when and by whom, and the number of the ledger's entry."""
+
+_LASTING = ("verdict", "data_version", "git_commit", "config_hash", "weights_sha256", "onnx_sha256")
+
 NOTHING = Means(dice=0, iou=0)
 
 
@@ -52,22 +57,37 @@ class Facts:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A change of Production that somebody may confirm: it holds only while `from_version` is Production."""
+    """A change of Production that somebody may confirm: it holds only while `from_version` is Production.
 
-    action: Literal["promote", "rollback"]
+    `forced` says that a person takes it on, whatever gate and registry say.
+    """
+
+    action: Literal["promote", "rollback", "adopt"]
     facts: Facts
     version: int | None  # None: not registered yet
     from_version: int | None
     metrics: Means
     baseline: Means
     verdict: str
+    forced: bool = False
+
+    def holds(self, standing: Standing) -> bool:
+        """Whether Production is still what this change starts from."""
+        if self.action == "adopt":
+            return standing.chain.head is None and standing.production in (None, self.version)
+        return standing.production == self.from_version
 
     @property
     def text(self) -> str:
         """One sentence for the person who confirms."""
         target = f"version {self.version}" if self.version is not None else "a new version"
         before = f"version {self.from_version}" if self.from_version is not None else "nothing"
-        verb = {"promote": "Promote", "rollback": "Roll back to"}[self.action]
+        verb = {"promote": "Promote", "rollback": "Roll back to", "adopt": "Adopt"}[self.action]
+        if self.action == "adopt":
+            return (
+                f"{verb} {target} (run {self.facts.run_id}) as Production: the ledger begins with it; Dice "
+                f"{self.metrics.dice:.4f}, IoU {self.metrics.iou:.4f}; {self.verdict}."
+            )
         return (
             f"{verb} {target} (run {self.facts.run_id}): Production is {before} now; Dice {self.baseline.dice:.4f} -> "
             f"{self.metrics.dice:.4f}, IoU {self.baseline.iou:.4f} -> {self.metrics.iou:.4f}; {self.verdict}."
@@ -96,6 +116,7 @@ def propose(
         metrics=verdict.challenger if verdict and verdict.weights_sha256 == facts.weights_sha256 else facts.measured,
         baseline=verdict.champion if verdict and fits else known.metrics if known else NOTHING,
         verdict=f"forced: {force} ({said})" if force is not None else verdict_words(verdict),
+        forced=force is not None,
     )
 
 
@@ -129,8 +150,12 @@ def aliases_after(head: LedgerEntry) -> dict[str, int | None]:
 def lasting_tags(record: Record) -> dict[str, str]:
     """The tags of a version that no later promotion of another one changes."""
     means = {"dice": repr(record.metrics.dice), "iou": repr(record.metrics.iou)}
-    names = ("verdict", "data_version", "git_commit", "config_hash", "weights_sha256", "onnx_sha256")
-    return {**means, **{name: str(getattr(record, name)) for name in names}}
+    return {**means, **{name: str(getattr(record, name)) for name in _LASTING}}
+
+
+def is_begun(tags: Mapping[str, str]) -> bool:
+    """Whether a version was registered by a promotion that was killed before its entry: it was never Production."""
+    return tags.keys() >= {"dice", "iou", *_LASTING} and tags.keys().isdisjoint({STATUS, PROMOTED, ENTRY_NUMBER})
 
 
 def tags_after(entries: Sequence[LedgerEntry]) -> dict[int, dict[str, str]]:
@@ -140,7 +165,7 @@ def tags_after(entries: Sequence[LedgerEntry]) -> dict[int, dict[str, str]]:
         if entry.from_version is not None:
             tags.setdefault(entry.from_version, {})
         mine = tags.setdefault(entry.to_version, {})
-        mine |= {"promoted": f"{entry.at} by {entry.who}", "ledger_entry": str(entry.seq)}
+        mine |= {PROMOTED: f"{entry.at} by {entry.who}", ENTRY_NUMBER: str(entry.seq)}
         if entry.action == "promote" or "verdict" not in mine:
             mine |= lasting_tags(entry)
     for version, mine in tags.items():

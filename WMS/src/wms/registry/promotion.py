@@ -20,7 +20,8 @@ from wms.registry.ledger import Ledger, LedgerEntry, Record, link
 from wms.registry.metadata import METADATA, write_metadata
 from wms.registry.mlflow_store import ModelRegistry, ModelVersion
 from wms.registry.plan import Proposal, Standing
-from wms.registry.types import MODEL, PRODUCTION
+from wms.registry.standing import read_standing, require_entry
+from wms.registry.types import MODEL
 
 _DECIDING = ("start", "settled", "registered", "added")
 _FOLLOWING = ("tags", "previous", "production", "history", "current", "metadata", "archived", "done")
@@ -55,29 +56,20 @@ class Desk:
     def entries(self) -> RegistryLedger:
         return RegistryLedger(self.uri, self.model)
 
-    def settle(self, *, trust_alias: bool = True) -> Standing:
+    def settle(self, *, trust_alias: bool = True, proven: bool = True) -> Standing:
         """Finish what a killed promotion began, catch up with the registry's ledger, and say what is Production.
 
-        Raises LedgerError where the local ledger contradicts the registry's or, with `trust_alias`, where somebody
-        moved the alias by hand.
+        Raises what `read_standing` raises, which explains the two settings.
         """
         self.step("start")
-        chain = self.entries.read()
-        head = chain.head
-        if head is None:
-            missing_from(self.ledger.entries(), chain, str(self.ledger.history), self.registry.server)
-            found = self.registry.alias(PRODUCTION)
-            return Standing(chain, found.version if found else None)
-        if chain.settled and trust_alias and (moved := self._moved(head)):
-            if (now := self.entries.read()).head == head:
-                raise LedgerError(moved)
-            chain = now  # not by hand: another promotion went on between the two reads
+        standing = read_standing(self.registry, self.entries, self.ledger, trust_alias=trust_alias, proven=proven)
+        chain = standing.chain
         if chain.settled:
             self._catch_up(chain)
         else:
             chain = self.carry_out(chain)
         self.step("settled")
-        return Standing(chain, (chain.head or head).to_version)
+        return Standing(chain, chain.head.to_version if chain.head else standing.production)
 
     def carry_out(self, chain: Chain) -> Chain:
         """Bring everything in line with the chain; returns the chain, which others may have made longer meanwhile.
@@ -132,24 +124,13 @@ class Desk:
             if write_metadata(chain.head, self.metadata):
                 self.step("metadata")
 
-    def _moved(self, head: LedgerEntry) -> str:
-        """What is wrong where the alias isn't where the ledger's newest entry put it; else nothing."""
-        found = self.registry.alias(PRODUCTION)
-        if found is not None and found.version == head.to_version:
-            return ""
-        has = f"is at version {found.version}" if found else "is gone"
-        return (
-            f"The alias {PRODUCTION} {has}, but by the ledger version {head.to_version} is Production: somebody "
-            f"changed it by hand. Put it back with `promote-model.py --repair`."
-        )
-
 
 def propose(desk: Desk, run_id: str, *, force: str | None = None) -> Proposal | Outcome:
     """The promotion of a run, for somebody to confirm; an Outcome where it is Production already.
 
     Raises what `plan.propose`, `facts.gather` and `Desk.settle` raise.
     """
-    standing = desk.settle()
+    standing = desk.settle(proven=force is None)
     registry = desk.registry
     known = [version.version for version in registry.versions() if version.run_id == run_id]
     head = standing.chain.head
@@ -169,6 +150,7 @@ def propose_rollback(desk: Desk, version: int | None = None, *, reason: str = ""
     """
     standing = desk.settle(trust_alias=False)
     head, production = standing.chain.head, standing.production
+    require_entry(standing, desk.registry.server)
     if head is None:
         raise UsageError("Nothing was ever promoted here, so there is nothing to roll back to.")
     if version is None and head.action == "rollback":
@@ -193,10 +175,14 @@ def propose_rollback(desk: Desk, version: int | None = None, *, reason: str = ""
 
 
 def execute(desk: Desk, proposal: Proposal, *, who: str, github_run: str = "") -> Outcome:
-    """Do what was proposed. Raises PromotionLostError where Production is another version by now."""
-    standing = desk.settle(trust_alias=proposal.action == "promote")
+    """Do what was proposed.
+
+    Raises PromotionLostError where Production is another version by now, and what `Desk.settle` raises.
+    """
+    past_doubt = proposal.forced or proposal.action == "adopt"
+    standing = desk.settle(trust_alias=proposal.action != "rollback", proven=not past_doubt)
     chain, facts = standing.chain, proposal.facts
-    if standing.production != proposal.from_version:
+    if not proposal.holds(standing):
         return _late(desk, standing, proposal)
     record = _record(proposal, who, github_run)
     if proposal.version is None:
@@ -218,7 +204,7 @@ def _record(proposal: Proposal, who: str, github_run: str) -> Record:
     return Record(
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         who=who,
-        action=proposal.action,
+        action="rollback" if proposal.action == "rollback" else "promote",  # older code reads no third word
         from_version=proposal.from_version,
         to_version=proposal.version or 0,
         run_id=facts.run_id,
@@ -238,9 +224,13 @@ def _record(proposal: Proposal, who: str, github_run: str) -> Record:
 
 
 def repair(desk: Desk) -> Outcome | None:
-    """Put aliases, tags and files back as the registry's ledger says; None where nothing was ever promoted."""
-    chain = desk.carry_out(desk.settle(trust_alias=False).chain)
-    head = chain.head
+    """Put aliases, tags and files back as the registry's ledger says; None where nothing was ever promoted.
+
+    Raises LedgerError where a version is Production that no ledger knows.
+    """
+    standing = desk.settle(trust_alias=False)
+    require_entry(standing, desk.registry.server)
+    head = desk.carry_out(standing.chain).head
     return Outcome(False, head, f"Everything agrees: Production is version {head.to_version}.") if head else None
 
 
@@ -250,6 +240,8 @@ def _late(desk: Desk, standing: Standing, proposal: Proposal) -> Outcome:
     if head is not None and head.run_id == proposal.facts.run_id:
         desk.carry_out(standing.chain)
         return Outcome(False, head, f"Run {head.run_id} is Production already: version {head.to_version}.")
+    if proposal.action == "adopt":
+        raise PromotionLostError(f"{standing.text} by now, so version {proposal.version} wasn't adopted.")
     was = "nothing" if proposal.from_version is None else f"version {proposal.from_version}"
     raise PromotionLostError(
         f"{standing.text}, no longer {was}; nothing was changed. Run the gate again, then promote again."

@@ -12,6 +12,9 @@ MODEL = "water-meter-segmentation"
 PRODUCTION, PREVIOUS = "production", "previous"
 """Aliases of a model's versions."""
 
+STAGED = "Production"
+"""The stage that MLflow 2 gave to what is an alias now; a server's database may still hold it."""
+
 VERDICT_FILE = "gate/verdict.json"
 """Where a run keeps its newest verdict, among its artifacts."""
 

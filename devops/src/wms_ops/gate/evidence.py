@@ -13,11 +13,12 @@ from wms.data.versions import DataItem, data_version
 from wms.errors import CannotDecideError, ModelNotFoundError
 from wms.inference.predictor import PREPROCESSING
 from wms.registry import gate_trust
+from wms.registry.chain import RegistryLedger
 from wms.registry.gate import CANNOT, refusal
 from wms.registry.gate_types import Evidence, Side
 from wms.registry.ledger import Ledger, LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry, ModelVersion
-from wms.registry.types import PRODUCTION
+from wms.registry.standing import read_standing
 from wms_ops.gate.images import find_files
 from wms_ops.gate.models import Contestant, fetch
 from wms_ops.gate.scoring import score_images
@@ -91,7 +92,7 @@ def _doubts_about(champion: Contestant, test: Sequence[DataItem], entry: LedgerE
     side = champion.side
     doubts = gate_trust.leaks(test, champion.items, "the Production model")
     doubts += gate_trust.moved(test, champion.items)
-    if entry and entry.to_version == side.version and entry.weights_sha256 != side.weights_sha256:
+    if entry and entry.weights_sha256 != side.weights_sha256:
         doubts.append(
             f"version {side.version} holds other weights than those which were promoted, says the ledger; look into it "
             "with `python WMS/scripts/check_model.py`."
@@ -110,15 +111,18 @@ def _notes_about(champion: Contestant, test: Sequence[DataItem]) -> list[str]:
 
 
 def _production(registry: ModelRegistry, ledger: Path) -> tuple[ModelVersion | None, LedgerEntry | None]:
-    """The Production version, None only if nothing was ever promoted; and the ledger's newest entry."""
-    version = registry.alias(PRODUCTION)
-    entry = Ledger(ledger).current()
-    if version is None and entry is not None:
-        raise refusal(
-            f"the ledger has version {entry.to_version} as Production, but {registry.server} "
-            "has no model of that name or alias; run `promote-model.py --repair`, or set MLFLOW_TRACKING_URI right."
-        )
-    return version, entry
+    """The Production version, None only if nothing was ever promoted; and the entry of the ledger that made it so."""
+    standing = read_standing(registry, RegistryLedger(registry.uri, registry.model), Ledger(ledger))
+    if standing.production is None:
+        return None, None
+    entry = standing.chain.about(standing.production)
+    for version in registry.versions():
+        if version.version == standing.production:
+            return version, entry
+    raise refusal(
+        f"version {standing.production} is Production after the ledger, but {registry.server} lacks it; roll back to "
+        "another one with `promote-model.py --rollback --version N`."
+    )
 
 
 def _unknown(version: ModelVersion) -> Side:

@@ -12,12 +12,14 @@ from pathlib import Path
 from wms.errors import INTERRUPTED, ModelNotFoundError, UsageError
 from wms.paths import ROOT
 from wms.registry import promotion
+from wms.registry.adoption import propose_adoption
 from wms.registry.ledger import FOLDER, Ledger
 from wms.registry.lineage import FILES
 from wms.registry.metadata import METADATA, baseline_json, write_metadata
 from wms.registry.mlflow_store import URI, ModelRegistry
 from wms.registry.plan import Proposal
 from wms.registry.promotion import Desk, Outcome
+from wms.registry.standing import require_entry
 from wms.registry.types import MODEL
 from wms_ops.github.gh import GitHub
 from wms_ops.github.outputs import github_run, put_outputs
@@ -28,14 +30,17 @@ from wms_ops.sync.publish import publish_model, publish_release
 
 
 def promote_main(argv: Sequence[str] | None = None) -> int:
-    """Promote a run or a version, roll back, or repair; 0 also where it was done before. Raises WmsError."""
+    """Promote a run or a version, roll back, repair or adopt; 0 also where it was done before. Raises WmsError."""
     parser = argparse.ArgumentParser(prog="promote-model.py", description="Change which model is Production.")
     parser.add_argument("run", nargs="?", metavar="RUN", help="a run's id, or its name such as run_20261121_103000_...")
     parser.add_argument("--version", type=int, metavar="N", help="a registered version instead of a run")
     parser.add_argument("--rollback", action="store_true", help="go back to the Production before, or to --version N")
     parser.add_argument("--repair", action="store_true", help="put aliases, tags and files back as the ledger says")
+    parser.add_argument(
+        "--adopt", type=int, metavar="VERSION", help="begin the ledger with a version that is Production without one"
+    )
     parser.add_argument("--force", metavar="REASON", help="promote without the gate; the reason goes on record")
-    parser.add_argument("--reason", default="", metavar="TEXT", help="why it is rolled back, for the ledger")
+    parser.add_argument("--reason", default="", metavar="TEXT", help="why it is rolled back or adopted, for the ledger")
     parser.add_argument("--yes", action="store_true", help="don't ask")
     parser.add_argument("--publish", action="store_true", help="first copy the files to S3, for sync_model_aws.py")
     parser.add_argument("--publish-release", action="store_true", help="and to a GitHub release, for sync_model.py")
@@ -71,7 +76,10 @@ def metadata_main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     ledger = Ledger(arguments.ledger)
     if uri := os.environ.get(URI):
-        head = Desk(uri, ledger, arguments.metadata, arguments.model).settle().chain.head
+        desk = Desk(uri, ledger, arguments.metadata, arguments.model)
+        standing = desk.settle()
+        require_entry(standing, desk.registry.server)
+        head = standing.chain.head
     else:
         head = ledger.current()
         if head is not None:
@@ -83,7 +91,7 @@ def metadata_main(argv: Sequence[str] | None = None) -> int:
 
 
 def baseline_main(argv: Sequence[str] | None = None) -> int:
-    """Print Production's version, run, Dice and IoU as JSON; zeros and a note where nothing is Production."""
+    """Print Production's version, run, Dice and IoU as JSON; zeros and a note where nothing ever was Production."""
     parser = argparse.ArgumentParser(
         prog="get-baseline-metrics.py", description="Print Production's Dice and IoU as one line of JSON."
     )
@@ -132,8 +140,11 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
 def _refuse_nonsense(arguments: argparse.Namespace) -> None:
     named = (arguments.run is not None) + (arguments.version is not None)
     if arguments.repair:
-        if named or arguments.rollback:
+        if named or arguments.rollback or arguments.adopt is not None:
             raise UsageError("--repair stands alone.")
+    elif arguments.adopt is not None:
+        if named or arguments.rollback or arguments.force is not None:
+            raise UsageError("--adopt VERSION goes alone, or with --reason TEXT.")
     elif arguments.rollback:
         if arguments.run is not None or arguments.force is not None:
             raise UsageError("--rollback goes with --version N or alone, and with --reason TEXT.")
@@ -144,6 +155,8 @@ def _refuse_nonsense(arguments: argparse.Namespace) -> None:
 
 
 def _propose(desk: Desk, arguments: argparse.Namespace) -> Proposal | Outcome:
+    if arguments.adopt is not None:
+        return propose_adoption(desk, arguments.adopt, reason=arguments.reason)
     if arguments.rollback:
         return promotion.propose_rollback(desk, arguments.version, reason=arguments.reason)
     if arguments.run is not None:

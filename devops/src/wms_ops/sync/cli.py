@@ -40,9 +40,10 @@ def _sync(
     options: argparse.Namespace, sources: Sequence[ModelSource], github: GitHub | None, cloud: Cloud | None
 ) -> int:
     models: Path = options.models
-    entry = current_production(models, Git(options.repo), github, print)
     # An MLflow server that is named needs no instance to be started.
-    answering = [MlflowSource(ModelRegistry(uri))] if (uri := os.environ.get(URI)) else []
+    registry = ModelRegistry(uri) if (uri := os.environ.get(URI)) else None
+    entry = current_production(models, Git(options.repo), github, print, registry)
+    answering = [MlflowSource(registry)] if registry else []
     instance = cloud or cloud_of(options.repo)
     sleeping = SleepingSource(instance, print, ask_to_stop, limit_s=options.limit, keep=options.no_stop)
     last: list[ModelSource] = [*answering] or [sleeping]

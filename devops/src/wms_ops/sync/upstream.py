@@ -8,7 +8,10 @@ from pathlib import Path
 
 from wms.errors import ModelNotFoundError, WmsError
 from wms.files import write_atomic
+from wms.registry.chain import RegistryLedger
 from wms.registry.ledger import HISTORY, Ledger, LedgerEntry
+from wms.registry.mlflow_store import ModelRegistry
+from wms.registry.standing import read_standing, require_entry
 from wms.registry.sync import newer_chain
 from wms_ops.git import Git
 from wms_ops.github.gh import GitHub
@@ -19,12 +22,15 @@ PATH = f"WMS/models/{HISTORY}"
 _NO_PROMPT = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -oBatchMode=yes -oConnectTimeout=10"}
 
 
-def current_production(models: Path, git: Git, github: GitHub | None, show: Callable[[str], None]) -> LedgerEntry:
+def current_production(
+    models: Path, git: Git, github: GitHub | None, show: Callable[[str], None], registry: ModelRegistry | None = None
+) -> LedgerEntry:
     """The newest entry of the team's ledger.
 
     Asked in this order: `git fetch`, `gh`, what was fetched last. Where none answers, the ledger in `models`
-    counts, and a sentence says so. Raises LedgerError for a ledger that is damaged, or parts from the team's;
-    ModelNotFoundError before the first promotion.
+    counts, and a sentence says so. Where all are empty, the `registry` is asked if it's given. Raises LedgerError for
+    a ledger that is damaged, or parts from the team's, and where Production is in none; ModelNotFoundError before the
+    first promotion; RegistryUnreachableError, RegistryError.
     """
     here = Ledger(models).entries()
     content = _fetched(git)
@@ -36,6 +42,8 @@ def current_production(models: Path, git: Git, github: GitHub | None, show: Call
     if content is None:
         show("The remote has no ledger or doesn't answer; taking the one in this folder.")
     entries = newer_chain(here, _parse(content) if content else ())
+    if not entries and (entry := _from_registry(models, registry, show)) is not None:
+        return entry
     if not entries:
         raise ModelNotFoundError("No model was promoted yet: the ledger is empty. Push photos, or promote a run first.")
     return entries[-1]
@@ -68,6 +76,18 @@ def _from_github(github: GitHub) -> bytes | None:
         return b""
     except WmsError:
         return None
+
+
+def _from_registry(models: Path, registry: ModelRegistry | None, show: Callable[[str], None]) -> LedgerEntry | None:
+    """The registry's newest entry, None where nothing was ever promoted."""
+    ledger = Ledger(models)
+    if registry is None:
+        return ledger.current()
+    standing = read_standing(registry, RegistryLedger(registry.uri, registry.model), ledger)
+    require_entry(standing, registry.server)
+    if standing.chain.head is not None:
+        show(f"The ledger is empty here; taking the one of {registry.server}.")
+    return standing.chain.head
 
 
 def _parse(content: bytes) -> tuple[LedgerEntry, ...]:

@@ -1,0 +1,75 @@
+"""Beginning a ledger with a version that is Production already, but in no ledger: MLflow 2's stage, a lost ledger."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from wms.errors import ModelDamagedError, ModelNotFoundError, UsageError
+from wms.registry.facts import CARD, METADATA, ONNX, WEIGHTS, gather
+from wms.registry.lineage import DATA
+from wms.registry.mlflow_store import ModelVersion
+from wms.registry.plan import NOTHING, Facts, Proposal, Standing
+from wms.registry.promotion import Desk, Outcome
+from wms.registry.standing import staged_versions
+from wms.registry.types import STAGED
+
+_NEEDED: Final = (WEIGHTS, ONNX, CARD, DATA, METADATA)
+_INSTEAD: Final = "train a model with this project and promote it with `promote-model.py RUN --force REASON`"
+
+
+def propose_adoption(desk: Desk, version: int, *, reason: str = "") -> Proposal | Outcome:
+    """The ledger's beginning with `version`, for somebody to confirm; an Outcome where it is Production already.
+
+    Raises UsageError where a ledger has entries, or another version is Production; ModelNotFoundError where there is
+    no such version or its run lacks what a promotion needs; ModelDamagedError, LineageError, and what `Desk.settle`
+    raises.
+    """
+    standing = desk.settle(proven=False)
+    if (head := standing.chain.head) is not None:
+        if head.to_version == version:
+            return Outcome(False, head, f"Version {version} is Production already, and the ledger knows it.")
+        raise UsageError(
+            f"The ledger of {desk.registry.server} has entries: version {head.to_version} is Production. --adopt only "
+            f"begins a ledger; go to another version with `promote-model.py --rollback --version {version}`."
+        )
+    versions = desk.registry.versions()
+    found = next((one for one in versions if one.version == version), None)
+    if found is None:
+        raise ModelNotFoundError(f"The registry at {desk.registry.server} has no version {version}.")
+    _refuse_another(standing, versions, found)
+    facts = _facts(desk, found)
+    words = f"adopted: {reason}" if reason else "adopted"
+    return Proposal("adopt", facts, version, None, facts.measured, NOTHING, words)
+
+
+def _refuse_another(standing: Standing, versions: tuple[ModelVersion, ...], found: ModelVersion) -> None:
+    """What the registry itself says of Production stays; adopting replaces nothing."""
+    if standing.production is not None:
+        if standing.production != found.version:
+            raise UsageError(
+                f"The alias production is at version {standing.production}; adopt that one, then promote or roll back."
+            )
+    elif (staged := staged_versions(versions)) and found not in staged:
+        raise UsageError(
+            f"Version {staged[-1].version} is in the stage {STAGED} of MLflow 2, version {found.version} isn't; adopt "
+            f"that one, or {_INSTEAD}."
+        )
+
+
+def _facts(desk: Desk, found: ModelVersion) -> Facts:
+    name, registry = f"Version {found.version}", desk.registry
+    if not found.run_id:
+        raise ModelNotFoundError(f"{name} names no run, so nobody knows where it is from; {_INSTEAD}.")
+    run = registry.run(found.run_id)
+    if missing := registry.absent_artifacts(run.run_id, _NEEDED):
+        raise ModelNotFoundError(
+            f"{name} can't be adopted: its run {run.run_id} lacks {', '.join(missing)}. Put back what was deleted; if "
+            f"another project made that run, {_INSTEAD}."
+        )
+    facts = gather(registry, run.run_id)
+    if found.tags.get("weights_sha256", facts.weights_sha256) != facts.weights_sha256:
+        raise ModelDamagedError(
+            f"{name} can't be adopted: it was promoted with other weights than its run {run.run_id} has now. Restore "
+            f"{WEIGHTS} of that run, or {_INSTEAD}."
+        )
+    return facts

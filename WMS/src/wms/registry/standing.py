@@ -1,0 +1,102 @@
+"""Which version is Production, and whether nothing ever was: one answer for gate, promotion, baseline, loop and sync.
+
+"Nothing was ever Production" lets any model pass, so it has to be shown: no alias, no entry in the registry's ledger
+nor in the local one, no stage of MLflow 2, and no version but those that a killed first promotion left. What can't
+be asked is an error of the registry, never "nothing".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wms.errors import LedgerError
+from wms.registry.chain import RegistryLedger, missing_from
+from wms.registry.ledger import Ledger, LedgerEntry
+from wms.registry.mlflow_store import ModelRegistry, ModelVersion
+from wms.registry.plan import STATUS, Standing, is_begun
+from wms.registry.types import PRODUCTION, STAGED
+
+
+def read_standing(
+    registry: ModelRegistry,
+    entries: RegistryLedger,
+    ledger: Ledger,
+    *,
+    trust_alias: bool = True,
+    proven: bool = True,
+) -> Standing:
+    """The registry's chain of promotions and the version that is Production, None only if nothing ever was.
+
+    Without an entry of the ledger a version counts that has the alias. Raises LedgerError where the local ledger
+    contradicts the registry's, where the alias isn't where the ledger put it (unless `trust_alias` is False), and
+    where versions exist of which nobody knows whether one was Production (unless `proven` is False: then a person
+    answers for it); RegistryUnreachableError, RegistryError, ModelNotFoundError.
+    """
+    while True:
+        local = ledger.entries()  # first: what it has by now, the registry had before
+        chain = entries.read()
+        missing_from(local, chain, str(ledger.history), registry.server)
+        doubt = ""
+        if chain.head is None:
+            ledger.current()
+            found = registry.alias(PRODUCTION)
+            production = found.version if found else None
+            doubt = "" if found or not proven else _unknown_past(registry)
+        else:
+            production = chain.head.to_version
+            doubt = _moved(registry, chain.head) if chain.settled and trust_alias else ""
+        if (chain.head is None or doubt) and entries.read().head != chain.head:
+            continue  # another promotion went on between the reads
+        if doubt:
+            raise LedgerError(doubt)
+        return Standing(chain, production)
+
+
+def require_entry(standing: Standing, server: str) -> None:
+    """Raise LedgerError where a version is Production by its alias alone."""
+    if standing.chain.head is None and standing.production is not None:
+        raise LedgerError(
+            f"Version {standing.production} at {server} has the alias {PRODUCTION}, but no ledger of promotions knows "
+            f"it; begin one with `promote-model.py --adopt {standing.production}`."
+        )
+
+
+def _moved(registry: ModelRegistry, head: LedgerEntry) -> str:
+    """What is wrong where the alias isn't where the ledger's newest entry put it; else nothing."""
+    found = registry.alias(PRODUCTION)
+    if found is not None and found.version == head.to_version:
+        return ""
+    has = f"is at version {found.version}" if found else "is gone"
+    return (
+        f"The alias {PRODUCTION} {has}, but by the ledger version {head.to_version} is Production: somebody "
+        f"changed it by hand. Put it back with `promote-model.py --repair`."
+    )
+
+
+def _unknown_past(registry: ModelRegistry) -> str:
+    """Why this needn't be a first training, though there is neither alias nor ledger; nothing where it is one."""
+    versions = registry.versions()
+    if staged := staged_versions(versions):
+        found, likely = f"{_named(staged)} in the stage {STAGED} of MLflow 2", staged[-1]
+    elif left := [version for version in versions if not is_begun(version.tags)]:
+        found = _named(left)
+        likely = next((version for version in left if version.tags.get(STATUS) == PRODUCTION), left[-1])
+    else:
+        return ""
+    return (
+        f"The registry at {registry.server} has {found} of {registry.model}, but neither the alias {PRODUCTION} nor a "
+        "ledger of promotions, so this is no first training. Say which version is Production, for example with "
+        f"`promote-model.py --adopt {likely.version}`."
+    )
+
+
+def staged_versions(versions: Sequence[ModelVersion]) -> list[ModelVersion]:
+    """The versions that MLflow 2 had in its stage Production."""
+    return [version for version in versions if version.stage == STAGED]
+
+
+def _named(versions: Sequence[ModelVersion]) -> str:
+    if len(versions) == 1:
+        return f"version {versions[0].version}"
+    shown = ", ".join(str(version.version) for version in versions[-3:])
+    return f"{len(versions)} versions ({'' if len(versions) <= 3 else '..., '}{shown})"
