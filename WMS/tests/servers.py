@@ -128,12 +128,14 @@ def mlflow_server(folder: Path, port: int | None = None, backend: str | None = N
 class Gateway:
     """An HTTP gateway in front of another server, which it reaches only while `refuse_with` is None.
 
-    `refuse_with` is the status that answers every request. Requests whose path contains one of the words in
+    `refuse_with` is the status that answers every request, with `refuse_only` those whose path contains one of its
+    words. Requests whose path contains one of the words in
     `lose` are passed on, but the connection is broken instead of answering.
     """
 
     def __init__(self, target_port: int) -> None:
         self.refuse_with: int | None = None
+        self.refuse_only: tuple[str, ...] = ()
         self.lose: tuple[str, ...] = ()
         self.refused: list[str] = []  # paths
         self.lost: list[str] = []
@@ -148,7 +150,8 @@ class Gateway:
         class Handler(BaseHTTPRequestHandler):
             def _serve(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                if gateway.refuse_with is not None:
+                chosen = not gateway.refuse_only or any(word in self.path for word in gateway.refuse_only)
+                if gateway.refuse_with is not None and chosen:
                     gateway.refused.append(self.path)
                     self.send_error(gateway.refuse_with)
                     return

@@ -242,6 +242,7 @@ def test_a_past_without_production_is_no_first_training(
     def refused(words: str, recipe: str = "small.yaml") -> None:
         assert runs.gate(runs.good, "--ledger", tmp_path / "ledger", recipe=recipe) == 94
         assert words in one_sentence(capsys.readouterr().err)
+        assert runs.registry.run(runs.good).tags["gate.decision"] == "undecided"
 
     runs.produce(None)
     version = runs.registry.register(runs.weak).version

@@ -49,6 +49,14 @@ def write_atomic(path: Path, data: bytes | str) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def remove(path: Path) -> None:
+    """Delete a file; nothing happens where it is absent. Raises UnwritableError."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise from_os_error(error, path) from error
+
+
 def append_line(path: Path, line: str) -> None:
     """Append one line to `path`, as `append_lines` does."""
     append_lines(path, [line])

@@ -1,4 +1,4 @@
-"""What a promotion has to know of a run: its verdict, and hashes of the very bytes that will be served."""
+"""What a promotion has to know of a run: hashes of the very bytes that will be served, and where they are from."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ import json
 from pathlib import PurePosixPath
 from typing import Any
 
-from pydantic import ValidationError
-
-from wms.errors import CannotDecideError, LineageError, ModelDamagedError, ModelNotFoundError
+from wms.errors import LineageError, ModelDamagedError, ModelNotFoundError
 from wms.registry.lineage import DATA, ORIGIN, fingerprints
 from wms.registry.metadata import run_means
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.plan import Facts
-from wms.registry.types import VERDICT_FILE, Verdict
 
 WEIGHTS, ONNX, CARD = "model/production.pth", "model/production.onnx", "model/production.json"
 METADATA = "metadata.json"
@@ -52,20 +49,6 @@ def gather(registry: ModelRegistry, run_id: str) -> Facts:
         trained_at=str(_json(registry, run_id, METADATA).get("finished_at") or run.ended_at or ""),
         files=fingerprints(own),
     )
-
-
-def read_verdict(registry: ModelRegistry, run_id: str) -> Verdict | None:
-    """The gate's newest verdict about a run, None without one; raises CannotDecideError for a damaged one."""
-    try:
-        return Verdict.model_validate_json(registry.read_artifact(run_id, VERDICT_FILE))
-    except ModelNotFoundError:
-        return None
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise CannotDecideError(
-            f"{VERDICT_FILE} of run {run_id} is damaged: {field}: {first['msg']}; run the gate again."
-        ) from error
 
 
 def _json(registry: ModelRegistry, run_id: str, path: str) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from wms.errors import CannotDecideError, ModelNotFoundError
-from wms.registry.facts import read_verdict
+from wms.errors import ModelNotFoundError
 from wms.registry.ledger import LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry, ModelVersion, RunInfo
 from wms.registry.types import PREVIOUS, PRODUCTION, STAGED
+from wms.registry.verdicts import read_verdict
 from wms.registry.weights import count_parameters, unet_shapes
 
 QUALITY: Final = ((0.92, "Excellent"), (0.85, "Good"), (0.70, "Mediocre"), (0.0, "Poor"))
@@ -133,10 +133,7 @@ def _trained_on(registry: ModelRegistry, run_id: str) -> int:
 
 
 def _verdict(registry: ModelRegistry, run_id: str) -> str:
-    try:
-        found = read_verdict(registry, run_id)
-    except CannotDecideError:
-        return "gate: damaged verdict"
+    found = read_verdict(registry, run_id)
     return f"gate: {found.decision}" if found else ""
 
 

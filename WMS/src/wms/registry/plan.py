@@ -9,7 +9,7 @@ from typing import Literal
 from wms.errors import CannotDecideError, NotImprovedError, PromotionLostError
 from wms.registry.chain import Chain
 from wms.registry.ledger import LedgerEntry, Record
-from wms.registry.types import PREVIOUS, PRODUCTION, Means, Verdict
+from wms.registry.types import PREVIOUS, PRODUCTION, Means, NoVerdict, Verdict
 
 STATUS, ARCHIVED = "status", "archived"
 """The tag that says whether a version is `production` or `archived`."""
@@ -95,19 +95,22 @@ class Proposal:
 
 
 def propose(
-    facts: Facts, verdict: Verdict | None, version: int | None, standing: Standing, *, force: str | None = None
+    facts: Facts,
+    found: Verdict | NoVerdict | None,
+    version: int | None,
+    standing: Standing,
+    *,
+    force: str | None = None,
 ) -> Proposal:
-    """Whether a run may become Production, and the change that this is. `force` is a person's reason.
+    """Whether a run may become Production, and the change that this is: `found` is the gate's newest word about it.
 
-    Raises CannotDecideError without a verdict about these weights, NotImprovedError, PromotionLostError where
-    Production isn't what the gate compared with; with `force` none of them.
+    `force` is a person's reason. Raises what `accept` does; with `force` nothing.
     """
-    if force is None:
-        verdict = _accepted(facts, verdict, standing)
+    verdict = accept(facts, found, standing) if force is None else found if isinstance(found, Verdict) else None
     production, chain = standing.production, standing.chain
     known = chain.about(production) if production is not None else None
     fits = verdict is not None and verdict.champion_version == production
-    said = f"gate: {verdict.decision}" if verdict else "no verdict of the gate"
+    said = f"gate: {found.decision}" if found else "no verdict of the gate"
     return Proposal(
         action="promote",
         facts=facts,
@@ -127,10 +130,20 @@ def verdict_words(verdict: Verdict | None) -> str:
     return "improved"
 
 
-def _accepted(facts: Facts, verdict: Verdict | None, standing: Standing) -> Verdict:
+def accept(facts: Facts, verdict: Verdict | NoVerdict | None, standing: Standing) -> Verdict:
+    """The gate's newest word about a run, where that lets the run pass.
+
+    Raises CannotDecideError where it is no verdict about these weights, NotImprovedError, PromotionLostError where
+    Production isn't what the gate compared with.
+    """
     again = f"run `quality-gate.py --run {facts.run_id}` and promote again"
     if verdict is None:
         raise CannotDecideError(f"Run {facts.run_id} has no verdict of the gate; {again}.")
+    if isinstance(verdict, NoVerdict):
+        raise CannotDecideError(
+            f'The gate\'s newest word about run {facts.run_id} is "{verdict.decision}", and only the newest counts. '
+            f"{verdict.reason} Then {again}."
+        )
     if (verdict.run_id, verdict.weights_sha256) != (facts.run_id, facts.weights_sha256):
         raise CannotDecideError(f"The verdict in run {facts.run_id} is about another model; {again}.")
     if verdict.decision != "improved" and verdict.mode != "off":

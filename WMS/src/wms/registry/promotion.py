@@ -22,6 +22,7 @@ from wms.registry.mlflow_store import ModelRegistry, ModelVersion
 from wms.registry.plan import Proposal, Standing
 from wms.registry.standing import read_standing, require_entry
 from wms.registry.types import MODEL
+from wms.registry.verdicts import read_verdict
 
 _DECIDING = ("start", "settled", "registered", "added")
 _FOLLOWING = ("tags", "previous", "production", "history", "current", "metadata", "archived", "done")
@@ -137,8 +138,7 @@ def propose(desk: Desk, run_id: str, *, force: str | None = None) -> Proposal | 
     if head is not None and head.run_id == run_id:
         return Outcome(False, head, f"Run {run_id} is Production already: version {head.to_version}, since {head.at}.")
     facts = run_facts.gather(registry, run_id)
-    verdict = run_facts.read_verdict(registry, run_id)
-    return plan.propose(facts, verdict, min(known, default=None), standing, force=force)
+    return plan.propose(facts, read_verdict(registry, run_id), min(known, default=None), standing, force=force)
 
 
 def propose_rollback(desk: Desk, version: int | None = None, *, reason: str = "") -> Proposal | Outcome:
@@ -177,13 +177,16 @@ def propose_rollback(desk: Desk, version: int | None = None, *, reason: str = ""
 def execute(desk: Desk, proposal: Proposal, *, who: str, github_run: str = "") -> Outcome:
     """Do what was proposed.
 
-    Raises PromotionLostError where Production is another version by now, and what `Desk.settle` raises.
+    Raises PromotionLostError where Production is another version by now, what `plan.accept` raises where the gate
+    has said something else since, and what `Desk.settle` raises.
     """
     past_doubt = proposal.forced or proposal.action == "adopt"
     standing = desk.settle(trust_alias=proposal.action != "rollback", proven=not past_doubt)
     chain, facts = standing.chain, proposal.facts
     if not proposal.holds(standing):
         return _late(desk, standing, proposal)
+    if proposal.action == "promote" and not proposal.forced:  # while somebody was asked, the gate may have run again
+        plan.accept(facts, read_verdict(desk.registry, facts.run_id), standing)
     record = _record(proposal, who, github_run)
     if proposal.version is None:
         found = desk.registry.register(facts.run_id, plan.lasting_tags(record))

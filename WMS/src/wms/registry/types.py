@@ -18,6 +18,9 @@ STAGED = "Production"
 VERDICT_FILE = "gate/verdict.json"
 """Where a run keeps its newest verdict, among its artifacts."""
 
+Mode = Literal["enforce", "dry-run", "off"]
+"""How strict the gate is: see docs/gate.md."""
+
 
 class Frozen(BaseModel):
     """Base of these values: frozen, no unknown keys, no NaN."""
@@ -43,8 +46,22 @@ class Verdict(Frozen):
     champion_version: int | None
     test_images: int = Field(ge=1)
     test_version: str = Field(description="SHA-256 over the hashes of all test pairs.")
-    mode: Literal["enforce", "dry-run", "off"] = "enforce"
+    mode: Mode = "enforce"
     probability: float | None = Field(default=None, ge=0, le=1, description="Bootstrap probability of improvement.")
     reasons: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     decided_at: str = Field(description="UTC, ISO 8601.")
+
+
+class NoVerdict(Frozen):
+    """What a run keeps in a verdict's place while a gate is at work on it, and where that gate couldn't decide.
+
+    The last two words are never stored: reading finds them. `at` is UTC, ISO 8601; `attempt` is unique.
+    """
+
+    decision: Literal["undecided", "cannot decide", "damaged verdict", "contradictory verdict"]
+    run_id: str
+    reason: str = Field(description="Whole sentences.")
+    mode: Mode = "enforce"
+    at: str = ""
+    attempt: str = ""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wms.config import RunConfig, load_config
 from wms.errors import CannotDecideError, NotImprovedError, UsageError, WmsError
-from wms.files import write_atomic
+from wms.files import remove, write_atomic
 from wms.paths import ROOT, from_root
 from wms.registry.ledger import FOLDER
 from wms.registry.mlflow_store import ModelRegistry
@@ -22,8 +22,8 @@ from wms_ops.gate.report import markdown, stopped, terminal
 def main(argv: Sequence[str] | None = None) -> int:
     """Compare a run with the Production model and keep the verdict in the run; returns 0 if it may be promoted.
 
-    Raises NotImprovedError, CannotDecideError, RegistryUnreachableError, RegistryError and, for mistakes in the
-    arguments, UsageError, ConfigError, ModelNotFoundError.
+    Raises NotImprovedError, CannotDecideError, LedgerError, RegistryUnreachableError, RegistryError and, for mistakes
+    in the arguments, UsageError, ConfigError, ModelNotFoundError.
     """
     arguments = _parser().parse_args(argv)
     try:
@@ -36,6 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace, config: RunConfig) -> int:
     registry = ModelRegistry.from_environment()
+    for page in (arguments.report, arguments.html):
+        if page:
+            remove(page)  # what it says of an older verdict must not outlast that
     try:
         with counting("Scoring test images") as on_progress:
             report, gathered = decide(registry, arguments.run, config, ledger=arguments.ledger, on_progress=on_progress)
@@ -63,7 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="quality-gate.py",
         description="Compare a run's model with the Production model on the same test images, both scored now.",
-        epilog="Exit codes: 0 improved, 90 not improved, 91 can't decide, 92 no answer of the registry; docs/gate.md.",
+        epilog="Exit codes: 0 improved, 90 not improved, 91 can't decide, 92 no answer of the registry, 94 nobody "
+        "can say what is Production; docs/gate.md.",
     )
     parser.add_argument(
         "--run", required=True, metavar="RUN", help="the challenger: a run's id, or its name run_2026..."

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 
 from wms.errors import CannotDecideError, NotImprovedError
-from wms.files import write_atomic
+from wms.files import remove, write_atomic
 from wms.registry import promotion
 from wms.registry.gate_types import GateReport
 from wms.registry.lineage import FILES
@@ -33,9 +33,12 @@ def gate(place: Place, values: Mapping[str, str]) -> Done:
     Writes gate.md, gate.html, gate.json and pictures/ into the run's folder. Raises RegistryUnreachableError,
     RegistryError, ModelNotFoundError, LedgerError, SplitError and the store's errors.
     """
+    folder = place.folder
+    page, text, figures = folder / "gate.html", folder / "gate.md", folder / "gate.json"
+    for old in (page, text, figures, *(folder / PICTURES).glob("*")):
+        remove(old)  # of an earlier try of this step, whose verdict counts no more
     bring_data(place, values)
-    folder, config = place.folder, place.config()
-    page, text = folder / "gate.html", folder / "gate.md"
+    config = place.config()
     outputs = {"gate_report": str(text), "gate_page": str(page)}
     try:
         report, gathered = decide(place.registry(), values["run_id"], config, ledger=place.workspace / MODELS)
@@ -43,7 +46,7 @@ def gate(place: Place, values: Mapping[str, str]) -> Done:
         write_atomic(text, stopped(error))
         outputs |= {"decision": "cannot decide", "passes": _word(False), "gate_reason": str(error)}
         return Done(outputs, str(error), CannotDecideError.exit_code)
-    write_atomic(folder / "gate.json", report.model_dump_json(indent=2))
+    write_atomic(figures, report.model_dump_json(indent=2))
     write_atomic(text, markdown(report))
     write_atomic(page, render(report, gathered, config))
     for name, content in gate_pictures(report, gathered, config).items():

@@ -9,6 +9,7 @@ from wms.registry.history import stage_in_registry, stage_of
 from wms.registry.ledger import LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry, ModelVersion
 from wms.registry.tables import Column, print_table
+from wms.registry.verdicts import read_verdict
 
 WAITING: Final = 10
 """Newest runs that are looked at for the second table."""
@@ -86,7 +87,8 @@ def runs_that_wait(registry: ModelRegistry, versions: Sequence[ModelVersion]) ->
     for run in reversed(registry.newest_runs(WAITING)):
         if run.run_id not in known:
             dice, iou = (run.metrics.get(f"final_test_{name}") for name in ("dice", "iou"))
-            verdict = run.tags.get("gate.decision", "not asked")
+            found = read_verdict(registry, run.run_id)
+            verdict = found.decision if found else "not asked"
             rows.append((run.name, _number(dice), _number(iou), verdict, _minute(run.ended_at or "")))
     return rows
 
