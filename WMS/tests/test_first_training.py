@@ -13,15 +13,17 @@ import pytest
 from registry_workshop import Promoters, Shop
 from servers import Gateway, serving
 
-from wms.errors import LedgerError, RegistryError, run_main
+from wms.errors import LedgerError, ModelNotFoundError, RegistryError, run_main
 from wms.registry import promotion
 from wms.registry.chain import SUFFIX, RegistryLedger
 from wms.registry.history import stage_in_registry
-from wms.registry.ledger import Ledger
+from wms.registry.ledger import Ledger, LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.promotion import Desk, Outcome
 from wms.registry.standing import read_standing
+from wms_ops.git import Git
 from wms_ops.promotion import cli
+from wms_ops.sync.upstream import current_production
 
 pytest_plugins = ["registry_fixtures"]
 
@@ -182,8 +184,26 @@ def test_repair_and_rollback_say_that_there_is_no_entry(
 
 def test_a_person_may_force_a_model_past_an_unknown_one(shop: Shop) -> None:
     staged(shop)
+    with pytest.raises(LedgerError):
+        promote(shop, shop.run(0.6))
     assert promote(shop, shop.run(0.6), force="nobody has the old one's files").entry.to_version == 3
     assert promote(shop, shop.run(0.9, champion=3)).entry.from_version == 3
+
+
+def test_sync_asks_the_registry_before_it_says_that_nothing_was_promoted(shop: Shop, tmp_path: Path) -> None:
+    models, git, said = tmp_path / "clone", Git(tmp_path), list[str]()
+
+    def sync() -> LedgerEntry:
+        return current_production(models, git, None, said.append, shop.registry)
+
+    with pytest.raises(ModelNotFoundError, match="No model was promoted yet"):
+        sync()
+    staged(shop)
+    with pytest.raises(LedgerError, match=r"promote-model\.py --adopt 2"):
+        sync()
+    entry = promote(shop, shop.run(0.9), force="the old one's files are lost").entry
+    assert sync() == entry
+    assert said[-1] == f"The ledger is empty here; taking the one of {shop.uri}."
 
 
 def test_a_stage_is_shown(shop: Shop) -> None:

@@ -214,8 +214,11 @@ def test_records_of_older_code_mean_what_they_meant(
 
     runs, client = improved, MlflowClient(improved.server.uri)
     older = runs.registry.read_artifact(runs.good, VERDICT_FILE)
-    refused = runs.variant("older")
+    refused = runs.variant("judged-by-older-code")
     runs.registry.write_artifact(refused, VERDICT_FILE, older.replace(runs.good.encode(), refused.encode()))
+    runs.registry.write_artifact(refused, "metadata.json", b"{}")
+    for name in ("final_test_dice", "final_test_iou"):
+        client.log_metric(refused, name, 0.9)
     client.set_tag(refused, "gate.decision", "cannot decide")
     assert promote(refused, tmp_path) == 91
     sentence = one_sentence(capsys.readouterr().err)
