@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from wms.errors import DiskFullError
+from wms.git import command, environment
 from wms_ops.errors import GitError
 
 ZERO = "0" * 40
 """What git writes where there is no commit."""
 
-# Git tells its hooks by these which repository to work on; another repository must not inherit them.
-_PLACES = {
-    *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_NAMESPACE"),
-    *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH", "GIT_SHALLOW_FILE"),
-}
 _FULL = "No space left on device"
 
 
@@ -44,22 +39,36 @@ class Git:
         """Whether the command succeeds."""
         return self.attempt(*arguments).returncode == 0
 
-    def names(self, *arguments: str) -> Iterator[str]:
+    def names(self, *arguments: str, data: bytes | None = None) -> Iterator[str]:
         """The items of a command's NUL-separated output: file names, whatever they hold."""
-        for item in self.raw(*arguments).split(b"\0"):
+        for item in self.raw(*arguments, data=data).split(b"\0"):
             if item:
                 yield item.decode("utf-8", "surrogateescape")
 
+    def commits(self, *names: str) -> list[str | None]:
+        """The commits that names, ids or tags stand for; None for what isn't here, or is no commit."""
+        asked = "".join(f"{name}^{{commit}}\n" for name in names)
+        lines = self("cat-file", "--batch-check=%(objecttype) %(objectname)", data=asked.encode()).split("\n")
+        return [line.removeprefix("commit ") if line.startswith("commit ") else None for line in lines]
+
     def config(self, name: str) -> str | None:
-        """A configured value, also one given by `git -c`, or None."""
-        done = self.attempt("config", "--get", name)
-        return done.stdout.decode().strip() if done.returncode == 0 else None
+        """A value as the user has configured it, also by `git -c`, or None."""
+        done = self._run(command(self.folder, "config", "--get", name, pinned=False))
+        return done.stdout.decode("utf-8", "surrogateescape").strip() if done.returncode == 0 else None
+
+    def enabled(self, name: str) -> bool:
+        """Whether the user has switched something on, by any of git's words for it."""
+        done = self._run(command(self.folder, "config", "--type=bool", "--get", name, pinned=False))
+        return done.stdout.strip() == b"true"
 
     def blobs(self, names: Iterable[str]) -> Iterator[bytes]:
         """The contents of Git objects, one after another. Raises GitError for one that isn't there."""
-        command = ["git", "-C", str(self.folder), "cat-file", "--batch"]
         with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=self._environ()
+            command(self.folder, "cat-file", "--batch"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=self._environ(),
         ) as process:
             if process.stdin is None or process.stdout is None:
                 raise GitError("`git cat-file` can't be talked to; run this again.")
@@ -76,17 +85,20 @@ class Git:
         self, *arguments: str, data: bytes | None = None, environ: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[bytes]:
         """Run the command whatever its exit code."""
-        command = ["git", "-C", str(self.folder), *arguments]
+        return self._run(command(self.folder, *arguments), data, environ)
+
+    def _run(
+        self, line: list[str], data: bytes | None = None, environ: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
         try:
             return subprocess.run(
-                command, input=data, capture_output=True, env={**self._environ(), **(environ or {})}, check=False
+                line, input=data, capture_output=True, env={**self._environ(), **(environ or {})}, check=False
             )
         except FileNotFoundError as error:
             raise GitError("git isn't installed or isn't on PATH; install it and run this again.") from error
 
     def _environ(self) -> dict[str, str]:
-        kept = {key: value for key, value in os.environ.items() if key not in _PLACES}
-        kept |= {"LC_ALL": "C.UTF-8"}
+        kept = environment()
         # By the environment and not by `-c`, since a setting may hold a token and a command line is public.
         start = int(kept.get("GIT_CONFIG_COUNT", "0"))
         for number, (key, value) in enumerate(self.settings.items(), start):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from wms.data.splits import SplitRecord
 from wms.data.versions import DataItem, data_version
 from wms.errors import DataNotFoundError, DataQualityError, ResumeMismatchError, TrackingError, run_main
 from wms.files import canonical_json, sha256_text, write_atomic
+from wms.git import answer
 from wms.paths import from_root
 from wms.training.candidate import load_candidate, train_candidate
 from wms.training.distributed import Processes
@@ -130,11 +130,8 @@ def refuse_lost_files(folder: Path) -> None:
 
 def _committed(path: Path) -> str | None:
     """The file's content in the last commit; None without a repository or without the file in it."""
-    command = ["git", "-C", str(path.parent), "show", f"HEAD:./{path.name}"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None
+    content = answer(path.parent, "cat-file", "blob", f"HEAD:./{path.name}")
+    return None if content is None else content.decode("utf-8", "replace")
 
 
 def _read_prepared(path: Path) -> dict[str, Any]:

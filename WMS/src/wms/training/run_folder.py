@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import platform
-import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +23,7 @@ from wms.errors import (
     from_os_error,
 )
 from wms.files import write_atomic
+from wms.git import answer
 
 LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "mlflow", "onnx", "onnxruntime", "dvc")
 METADATA = "metadata.json"
@@ -118,15 +118,11 @@ def describe_run(
 
 def git_state(folder: Path) -> tuple[str | None, bool | None]:
     """The commit that is checked out and whether tracked files differ from it; (None, None) without Git."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(folder), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
-    except (OSError, subprocess.SubprocessError):
+    commit = answer(folder, "rev-parse", "HEAD")
+    changed = answer(folder, "status", "--porcelain", "--untracked-files=no")
+    if commit is None or changed is None:
         return None, None
+    return commit.decode("ascii").strip(), bool(changed.strip())
 
 
 def log_to(folder: Path) -> logging.Handler:

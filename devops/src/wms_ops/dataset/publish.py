@@ -23,6 +23,7 @@ from wms_ops.dataset.scratch import Scratch, scratch_clone
 from wms_ops.dataset.versions import commit_version, dvc_config_at, file_at, version_at
 from wms_ops.errors import GitError, MissingBlobError, PushRefusedError
 from wms_ops.git import Git
+from wms_ops.trailers import trailers_of
 
 if TYPE_CHECKING:
     from wms_ops.dataset.cards import CardFiles
@@ -197,7 +198,7 @@ def _published(scratch: Scratch, source: str, pairs: Sequence[NewPair], store: S
     tip doesn't say is: somebody has committed on top of it.
     """
     for branch, commit in scratch.data_branches.items():
-        told = scratch.git("log", "-1", f"--format=%(trailers:key={SOURCE},valueonly)", commit).split()
+        told = trailers_of(scratch.git, commit).get(SOURCE.lower(), [])
         if (told and source not in told) or inbox_files(scratch.git, commit):
             continue
         version = version_at(scratch.git, commit, store)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from wms.errors import from_os_error
 from wms.files import exclusive_lock
+from wms.git import OWN
 from wms_ops.dataset.layout import DATA_BRANCHES, MAIN
 from wms_ops.git import Git
 
@@ -65,8 +66,9 @@ def scratch_clone(git: Git, url: str, *, depth: int | None = 1) -> Iterator[Scra
 
 
 def _clone(git: Git, url: str, folder: Path, depth: int | None) -> Scratch:
-    clone = Git(folder / "clone.git", _settings(git))
-    Git(folder)("init", "--quiet", "--bare", str(clone.folder))
+    clone = Git(folder / "clone.git", {**OWN, **_settings(git)})
+    hashes = git("rev-parse", "--show-object-format")
+    Git(folder)("init", "--quiet", "--bare", f"--object-format={hashes}", str(clone.folder))
     objects = git("rev-parse", "--path-format=absolute", "--git-path", "objects")
     # A shallow clone's commits lack their parents, and git would take them for whole ones.
     whole = depth is not None or git("rev-parse", "--is-shallow-repository") == "false"

@@ -11,6 +11,7 @@ from wms.errors import ManifestError
 from wms_ops.dataset.layout import DVC_CONFIG, KINDS, pointer
 from wms_ops.errors import StoreConfigError
 from wms_ops.git import Git
+from wms_ops.trailers import messages, trailers
 
 if TYPE_CHECKING:
     from wms_ops.store.remote import S3Remote
@@ -59,7 +60,8 @@ def version_at(git: Git, commit: str, store: S3Remote) -> DataSet:
 
 def removes_on_purpose(git: Git, base: str, commit: str) -> bool:
     """Whether a commit since `base` says that it removes photos."""
-    return bool(git("log", f"--format=%(trailers:key={REMOVED},valueonly)", f"{base}..{commit}").strip())
+    commits = git("rev-list", f"{base}..{commit}").split()
+    return any(REMOVED.lower() in trailers(message) for message in messages(git, commits))
 
 
 def dvc_config_at(git: Git, commit: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from wms.errors import from_os_error
 from wms.files import write_atomic
+from wms.git import answer
 from wms.paths import ROOT
 from wms_ops.cloud.local import DVC_URL
 from wms_ops.dataset.layout import DATA_SET, DVC_CONFIG, INBOX, MAIN
@@ -143,10 +143,9 @@ def _copy_project(target: Path) -> None:
 
 def _project_files() -> Iterator[str]:
     """The project's own files: those that Git has or would add; without Git, all that no tool made."""
-    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, capture_output=True, check=False)
-    if listed.returncode == 0 and (ROOT / ".git").exists():
-        names = sorted({os.fsdecode(name) for name in listed.stdout.split(b"\0") if name})
+    listed = answer(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    if listed is not None and (ROOT / ".git").exists():
+        names = sorted({os.fsdecode(name) for name in listed.split(b"\0") if name})
         yield from (name for name in names if (ROOT / name).is_file())
         return
     for path in sorted(ROOT.rglob("*")):

@@ -109,7 +109,7 @@ class GhPulls:
         there = self._noticed(pull, head)
         if not there["merged_at"]:
             self._refuse(there, pull, head)
-            subject, _, text = squash_message(self._git, pull, title, message).partition("\n\n")
+            subject, _, text = squash_message(pull, title, message).partition("\n\n")
             self._api.set_verdict(head, "success", "The model was promoted and deployed.", github_run())
             if not (answer := self._api.approve(pull.number, head)).ok:
                 self._say(

@@ -82,7 +82,7 @@ class LocalPulls:
     def merge(self, pull: Pull, *, head: str, title: str, message: str) -> str:
         """See PullRequests. Raises PullRequestError for a conflict, a moved branch, a blocked pull request."""
         with scratch_clone(self._git, self._url, depth=None) as scratch:
-            text = squash_message(scratch.git, pull, title, message)
+            text = squash_message(pull, title, message)
 
             def intend(book: Book, tip: str | None) -> Change[PullRecord]:
                 old = book.known(pull)

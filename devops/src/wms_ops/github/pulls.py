@@ -12,7 +12,7 @@ from typing import Protocol
 
 from wms.names import reason_against
 from wms_ops.errors import PullRequestError
-from wms_ops.git import Git
+from wms_ops.trailers import with_trailers
 
 CHECK = "wms/gate"
 """The check that main has to require: pending while the loop is at work, then its verdict."""
@@ -95,13 +95,11 @@ def check_names(attachments: Mapping[str, bytes], reserved: frozenset[str] = fro
             raise PullRequestError(f"{name!r} can't be an attachment's name; take one such as pictures/before.png.")
 
 
-def squash_message(git: Git, pull: Pull, title: str, message: str) -> str:
+def squash_message(pull: Pull, title: str, message: str) -> str:
     """The message of the commit that main gets: title with the number, text, and the trailers that name `pull`."""
     text = "\n\n".join(filter(None, [f"{check_title(title)} (#{pull.number})", message.strip()])) + "\n"
-    trailers = [f"--trailer={NUMBER}: {pull.number}", f"--trailer={BRANCH}: {pull.branch}"]
     # A trailer of that name which the text brings along isn't to be believed.
-    options = ("--no-divider", "--if-exists=replace")  # no divider: a table may hold a line of dashes
-    return git("interpret-trailers", *options, *trailers, data=text.encode()) + "\n"
+    return with_trailers(text, {NUMBER: str(pull.number), BRANCH: pull.branch})
 
 
 def conflict(branch: str, files: list[str]) -> PullRequestError:

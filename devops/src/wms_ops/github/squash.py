@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 
 from wms_ops.dataset.layout import MAIN
 from wms_ops.dataset.scratch import Scratch
@@ -10,6 +11,7 @@ from wms_ops.errors import GitError, PullRequestError
 from wms_ops.git import Git
 from wms_ops.github.pulls import BRANCH, NUMBER, Pull, conflict
 from wms_ops.github.shelf import Patience, fetch_branch, push, remote_tip, write_commit
+from wms_ops.trailers import messages, trailers
 
 
 def squash(scratch: Scratch, pull: Pull, head: str, message: str, before: Callable[[], None]) -> str:
@@ -38,11 +40,15 @@ def squash(scratch: Scratch, pull: Pull, head: str, message: str, before: Callab
 
 def squashed(git: Git, main: str) -> dict[tuple[int, str], str]:
     """Commits in main's history that pull requests were squashed into, by the number and branch in their trailers."""
-    trailers = "%x09".join(f"%(trailers:key={name},valueonly,separator=%x2C)" for name in (NUMBER, BRANCH))
     # The search is only to read less: a text may hold the words, too, but no trailer.
-    lines = git("log", "--fixed-strings", f"--grep={NUMBER}: ", f"--format=%H%x09{trailers}", main).split("\n")
-    rows = [row for row in (line.split("\t") for line in lines) if len(row) == 3 and row[1].isdecimal()]
-    return {(int(number), branch): commit for commit, number, branch in rows}
+    commits = git("rev-list", "--fixed-strings", f"--grep={NUMBER}: ", main).split()
+    found = {}
+    for commit, message in zip(commits, messages(git, commits), strict=True):
+        said = trailers(message)
+        for number, branch in product(said.get(NUMBER.lower(), []), said.get(BRANCH.lower(), [])):
+            if number.isdecimal():
+                found[int(number), branch] = commit
+    return found
 
 
 def merged_tree(git: Git, base: str, head: str, branch: str) -> str:

@@ -48,8 +48,8 @@ def back_in_step(git: Git, ref: PushedRef, base: str) -> str:
     if not git.ok("cat-file", "-e", f"{base}^{{commit}}"):
         return f"git pull --rebase, after git rm -r --cached {INBOX}"
     start = git("merge-base", ref.local_commit, base) if git.ok("merge-base", ref.local_commit, base) else base
-    rest = list(git.names("diff", "-z", "--name-only", start, ref.local_commit, "--", ".", f":(exclude){INBOX}"))
-    if not rest:
+    changed = git.names("diff-tree", "-r", "-z", "--name-only", start, ref.local_commit)
+    if all(name.startswith(f"{INBOX}/") for name in changed):
         return f"git reset --keep {base[:12]}"
     subject = ref.local_commit[:12]
     keep = f"git restore --source={start[:12]} --staged --worktree -- {INBOX}"

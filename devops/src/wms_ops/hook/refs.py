@@ -59,12 +59,16 @@ def photos_in(git: Git, ref: PushedRef, remote: str) -> tuple[str, ...]:
     """
     if ref.deletes or ref.takes_photos:
         return ()
-    known = [f"^{commit}" for commit in (ref.remote_commit, f"refs/remotes/{remote}/{MAIN}") if _is_commit(git, commit)]
-    if not _is_commit(git, ref.local_commit):
+    tip, *known = git.commits(ref.local_commit, ref.remote_commit, f"refs/remotes/{remote}/{MAIN}")
+    if tip is None:
         return ()  # a tag of a file or a tree
     folders = [inbox(kind) for kind in KINDS]
-    log = ("log", "-z", "--format=", "--name-only", "--diff-filter=ACMRT", "--no-renames", "--full-history", "-m")
-    shown = git.names(*log, ref.local_commit, *known, "--", *folders)
+    touching = git("rev-list", "--full-history", tip, *(f"^{commit}" for commit in known if commit), "--", *folders)
+    if not touching:
+        return ()
+    # Against each parent, a first commit against nothing.
+    diff = ("diff-tree", "--stdin", "-m", "--root", "-r", "-z", "--no-commit-id", "--name-only", "--no-renames")
+    shown = git.names(*diff, "--diff-filter=ACMRT", "--", *folders, data=f"{touching}\n".encode())
     return tuple(sorted({path for path in shown if not path.endswith("/.gitkeep")}))
 
 

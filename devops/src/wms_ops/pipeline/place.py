@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wms.config import RunConfig, load_config
+from wms.git import OWN
 from wms.registry.ledger import Ledger
 from wms.registry.mlflow_store import URI, ModelRegistry
 from wms.registry.promotion import Desk
@@ -19,7 +20,7 @@ from wms_ops.store.config import read_remote
 from wms_ops.store.remote import S3Remote
 
 RECIPE = "WMS/configs/train.yaml"
-BOT = {"user.name": "wms loop", "user.email": "wms-loop@users.noreply.github.com"}
+BOT = {**OWN, "user.name": "wms loop", "user.email": "wms-loop@users.noreply.github.com"}
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ def clone_origin(url: str, folder: Path) -> Git:
     git = Git(folder, BOT)
     if not (folder / ".git" / "HEAD").is_file():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        Git(folder.parent)("clone", "--quiet", "--no-checkout", url, str(folder))
+        Git(folder.parent, BOT)("clone", "--quiet", "--no-checkout", url, str(folder))
     git("remote", "set-url", "origin", url)
     fetch(git)
     return git
@@ -62,7 +62,7 @@ def commit_and_push(place: Place, branch: str, paths: Sequence[str], message: st
     """
     git = place.git
     git("add", "--all", "--", *[path for path in paths if (place.workspace / path).exists()])
-    if not git.ok("diff", "--cached", "--quiet"):
+    if not git.ok("diff-index", "--cached", "--quiet", "HEAD"):
         git("commit", "--quiet", "--no-verify", "-m", message, "-m", f"{RUN_TRAILER}: {place.run_id}")
     head, ref = git("rev-parse", "HEAD"), f"refs/heads/{branch}"
     there = next(iter(git("ls-remote", place.url, ref).split()), "")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import getpass
 import os
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from wms.errors import INTERRUPTED, ModelNotFoundError, UsageError
+from wms.git import answer
 from wms.paths import ROOT
 from wms.registry import promotion
 from wms.registry.adoption import propose_adoption
@@ -105,11 +105,10 @@ def who() -> str:
     """The person who acts: on GitHub its login, else Git's user name, else the system's."""
     if actor := os.environ.get("GITHUB_ACTOR"):
         return actor
-    command = ["git", "-C", str(ROOT), "config", "user.name"]
+    name = (answer(ROOT, "config", "user.name") or b"").decode("utf-8", "replace").strip()
     try:
-        name = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30).stdout.strip()
         return name or getpass.getuser()
-    except (OSError, KeyError, subprocess.SubprocessError):  # no git, or a user without a name
+    except (OSError, KeyError):  # a user without a name
         return "unknown"
 
 

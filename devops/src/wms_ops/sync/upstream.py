@@ -18,6 +18,7 @@ from wms_ops.github.gh import GitHub
 
 BRANCH = "main"
 PATH = f"WMS/models/{HISTORY}"
+_LAST = f"refs/remotes/origin/{BRANCH}:{PATH}"
 # A fetch must not wait for a password that nobody types.
 _NO_PROMPT = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -oBatchMode=yes -oConnectTimeout=10"}
 
@@ -36,7 +37,7 @@ def current_production(
     content = _fetched(git)
     if content is None and github:
         content = _from_github(github)
-    if content is None and (done := git.attempt("show", f"origin/{BRANCH}:{PATH}")).returncode == 0:
+    if content is None and (done := git.attempt("cat-file", "blob", _LAST)).returncode == 0:
         show("The remote doesn't answer; taking the ledger that was fetched last.")
         content = done.stdout
     if content is None:
@@ -65,7 +66,7 @@ def _fetched(git: Git) -> bytes | None:
     done = git.attempt("fetch", "--quiet", "--no-tags", "origin", BRANCH, environ=_NO_PROMPT)
     if done.returncode:
         return None
-    found = git.attempt("show", f"FETCH_HEAD:{PATH}")
+    found = git.attempt("cat-file", "blob", f"FETCH_HEAD:{PATH}")
     return found.stdout if found.returncode == 0 else b""
 
 

@@ -6,12 +6,12 @@ import gzip
 import hashlib
 import io
 import os
-import subprocess
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from wms.git import answer
 from wms_ops.cloud.aws.trouble import aws_errors
 from wms_ops.errors import CloudError
 from wms_ops.store.codes import ABSENT, code_of
@@ -70,12 +70,7 @@ def upload(s3: Any, bucket: str, bundle: Bundle) -> bool:
 
 def _files(root: Path, part: str) -> list[Path]:
     """What Git has or would add; without Git, all but what Python makes."""
-    command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", part]
-    try:
-        listed = subprocess.run(command, capture_output=True, check=False).stdout
-    except OSError:  # there is no Git
-        listed = b""
-    if listed:
+    if listed := answer(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", part):
         found = [root / os.fsdecode(name) for name in listed.split(b"\0") if name]
     else:
         whole = root / part
