@@ -88,16 +88,25 @@ class Pointer:
     nfiles: int | None
 
     @classmethod
-    def parse(cls, text: str, name: str) -> Pointer:
-        """Read a .dvc file for one directory. Raises ManifestError."""
-        hint = "run `git checkout` on it, or merge-data if it holds conflict marks"
+    def parse(cls, text: str, name: str, path: str | None = None) -> Pointer:
+        """Read a .dvc file for one directory, which must be `path`, beside it, if that is given.
+
+        Raises ManifestError, also for one that DVC would look for elsewhere or by another hash.
+        """
+        hint = "restore it from an older commit; in a merge that stopped, run `python -m wms_ops.dataset resolve`"
         try:
-            (out,) = yaml.safe_load(text)["outs"]
+            whole = yaml.safe_load(text)
+            (out,) = whole["outs"]
             oid, size, count = str(out["md5"]), out.get("size"), out.get("nfiles")
         except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise ManifestError(f"{name} is not a .dvc file with one output; {hint}.") from error
         if not oid.endswith(".dir") or not _MD5.fullmatch(oid.removesuffix(".dir")):
             raise ManifestError(f"{name}: {oid!r} doesn't name a directory's manifest; {hint}.")
+        found, hashed = out.get("path"), out.get("hash", "md5")
+        if path is not None and (found, hashed) != (path, "md5"):
+            raise ManifestError(f"{name} stands for {found!r} by {hashed!r}, not for {path!r} by 'md5'; {hint}.")
+        if path is not None and (out.get("remote") or whole.get("wdir", ".") != "."):
+            raise ManifestError(f"{name} names a remote or a folder of its own, which is looked for nowhere; {hint}.")
         return cls(oid, size if isinstance(size, int) else None, count if isinstance(count, int) else None)
 
 

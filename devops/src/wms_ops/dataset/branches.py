@@ -10,11 +10,12 @@ from wms.errors import ManifestError, WmsError
 from wms.files import write_atomic
 from wms_ops.dataset.inbox import inbox_files
 from wms_ops.dataset.layout import MAIN, pointer
+from wms_ops.dataset.losses import REMOVED, says_removal
 from wms_ops.dataset.plan import join, plan_removal, refuse_conflicts
 from wms_ops.dataset.publish import open_store, push_new_branch, verify
 from wms_ops.dataset.review import refuse_foreign, rests_on
 from wms_ops.dataset.scratch import Scratch, scratch_clone
-from wms_ops.dataset.versions import REMOVED, commit_version, dvc_config_at, pointers_at, removes_on_purpose, version_at
+from wms_ops.dataset.versions import commit_version, dvc_config_at, pointers_at, version_at
 from wms_ops.errors import BranchContentError, DataConflictError, GitError
 from wms_ops.git import Git
 from wms_ops.store.remote import S3Remote
@@ -78,7 +79,7 @@ def _waits(scratch: Scratch, tip: str, git: Git) -> bool:
     base = scratch.base
     if base is None or not pointers_at(scratch.git, tip) or inbox_files(scratch.git, tip):
         return False
-    if removes_on_purpose(scratch.git, base, tip):
+    if says_removal(scratch.git, base, tip):
         return True
     store = open_store(dvc_config_at(scratch.git, base), git)
     theirs = version_at(scratch.git, tip, store).pairs

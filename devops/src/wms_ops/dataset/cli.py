@@ -12,10 +12,10 @@ from wms_ops.console import counting
 from wms_ops.dataset import branches
 from wms_ops.dataset.inbox import inbox_files
 from wms_ops.dataset.layout import DATA_BRANCHES, DATA_SET, MAIN
-from wms_ops.dataset.plan import refuse_shrinking
+from wms_ops.dataset.losses import common, refuse_losses
 from wms_ops.dataset.publish import Watch, delete_branch, open_store, publish, verify
 from wms_ops.dataset.review import refuse_foreign
-from wms_ops.dataset.versions import dvc_config_at, pointers_at, removes_on_purpose, version_at
+from wms_ops.dataset.versions import dvc_config_at, pointers_at, version_at
 from wms_ops.git import Git
 from wms_ops.github.outputs import add_summary, put_outputs
 
@@ -152,9 +152,9 @@ def _verify(git: Git, arguments: argparse.Namespace) -> Named:
     version = version_at(git, arguments.commit, store)
     if pointers_at(git, arguments.commit):
         verify(store, version)
-    if arguments.base and not removes_on_purpose(git, arguments.base, arguments.commit):
+    if arguments.base:
         # What main gained since the branch began is no loss: `join` brings it in.
-        start = git("merge-base", arguments.base, arguments.commit)
-        refuse_shrinking(version_at(git, start, store), version)
+        start = common(git, arguments.base, arguments.commit)
+        refuse_losses(git, start, arguments.commit, lambda commit: version_at(git, commit, store))
     print(f"{store.config.url} holds all {len(version.oids)} files of {len(version.images.files)} photos.")
     return {"total": len(version.images.files)}

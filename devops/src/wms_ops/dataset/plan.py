@@ -99,7 +99,7 @@ def plan_merge(base: DataSet, new: Iterable[NewPair], *, replace: bool = False) 
         None if lost_size else _plus(base.image_bytes, grown["images"]),
         None if lost_size else _plus(base.mask_bytes, grown["masks"]),
     )
-    refuse_shrinking(base, result)
+    refuse_shrinking(base, result, replaced=replaced)
     return MergePlan(base, result, tuple(added), tuple(replaced), tuple(present), tuple(conflicts))
 
 
@@ -149,12 +149,39 @@ def refuse_conflicts(conflicts: Sequence[Conflict]) -> None:
     raise DataConflictError(f"Nothing was merged, since {len(conflicts)} photos need a decision: {shown}{more}.")
 
 
-def refuse_shrinking(base: DataSet, result: DataSet) -> None:
-    """Raise ShrinkError if a stem of `base` isn't in `result`."""
-    if lost := sorted(base.pairs.keys() - result.pairs.keys()):
+def losses(base: DataSet, result: DataSet) -> tuple[frozenset[str], frozenset[str]]:
+    """Stems of `base` whose photo or mask `result` lacks, and those that have other content there.
+
+    Compared by MD5, file by file, so that it also holds for a version whose photos and masks don't fit.
+    """
+    gone, changed = set[str](), set[str]()
+    for (_, before, _), (_, after, _) in zip(base, result, strict=True):
+        there = {(stem_of(path), md5) for path, md5 in after.files.items()}
+        names = {stem for stem, _ in there}
+        for path, md5 in before.files.items():
+            stem = stem_of(path)
+            if (stem, md5) not in there:
+                (changed if stem in names else gone).add(stem)
+    return frozenset(gone), frozenset(changed - gone)
+
+
+def refuse_shrinking(
+    base: DataSet, result: DataSet, *, removed: Collection[str] = (), replaced: Collection[str] = ()
+) -> None:
+    """Raise ShrinkError if a photo or mask of `base` isn't in `result` with the same content.
+
+    Stems in `removed` may be gone and those in `replaced` may have other content. Counts are no measure: one photo
+    lost and one added are as many as before.
+    """
+    gone, changed = (
+        sorted(found - set(meant)) for found, meant in zip(losses(base, result), (removed, replaced), strict=True)
+    )
+    parts = [f"lose {len(gone)} photos ({gone[0]!r} first)"] if gone else []
+    parts += [f"give {len(changed)} photos other content under the same name ({changed[0]!r} first)"] if changed else []
+    if parts:
         raise ShrinkError(
-            f"The merge would lose {len(lost)} photos ({lost[0]!r} first), so it was refused; to remove photos, "
-            "use `python -m wms_ops.dataset remove`."
+            f"The new version would {' and '.join(parts)}, so it was refused. To remove photos, use `python -m "
+            "wms_ops.dataset remove`; to replace some, push them with `git -c wms.replace=true push`."
         )
 
 

@@ -18,6 +18,7 @@ from wms.data.manifest import DataSet
 from wms.errors import DataQualityError
 from wms_ops.dataset.inbox import InboxFile, export, inbox_files, pair_up
 from wms_ops.dataset.layout import DATA_BRANCHES, INBOX, MAIN, SPLITS
+from wms_ops.dataset.losses import REPLACED, SOURCE
 from wms_ops.dataset.plan import MergePlan, NewFile, NewPair, plan_merge, refuse_conflicts
 from wms_ops.dataset.scratch import Scratch, scratch_clone
 from wms_ops.dataset.versions import commit_version, dvc_config_at, file_at, version_at
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from wms_ops.dataset.cards import CardFiles
     from wms_ops.store.client import Traffic
     from wms_ops.store.remote import S3Remote
-
-SOURCE = "Data-Source"
-"""The trailer of a data branch's commit that names the inbox it was made from, by its Git tree."""
 
 Step = Callable[[str], None]
 
@@ -136,7 +134,7 @@ def verify(store: S3Remote, version: DataSet) -> None:
     names = [path for _, manifest, _ in version for path, md5 in manifest.files.items() if md5 in missing]
     shown = ", ".join(names[:3]) or "a manifest"
     raise MissingBlobError(
-        f"{len(missing)} files of the data set aren't in {store.config.url} ({shown}): no branch was made. Run "
+        f"{len(missing)} files of the data set aren't in {store.config.url} ({shown}), so it was refused: run "
         "`dvc push` in a clone that has them, then push again."
     )
 
@@ -211,6 +209,7 @@ def _published(scratch: Scratch, source: str, pairs: Sequence[NewPair], store: S
 def _push(scratch: Scratch, plan: MergePlan, base: str, source: str, commit: str) -> str:
     counts = f"{len(plan.added)} new photos" + (f", {len(plan.replaced)} replaced" if plan.replaced else "")
     message = f"Add data: {counts}\n\n{plan.summary}\n\n{SOURCE}: {source}\nData-Commit: {commit}\n"
+    message += f"{REPLACED}: {len(plan.replaced)}\n" if plan.replaced else ""
     made = commit_version(scratch.git, plan.result, [base], message)
     return push_new_branch(scratch, made)
 

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from wms.data.manifest import DataSet, Manifest, Pointer, pointer_text
 from wms.errors import ManifestError
 from wms_ops.dataset.layout import DVC_CONFIG, KINDS, pointer
 from wms_ops.errors import StoreConfigError
 from wms_ops.git import Git
-from wms_ops.trailers import messages, trailers
-
-if TYPE_CHECKING:
-    from wms_ops.store.remote import S3Remote
-
-REMOVED = "Data-Removed"
-"""The trailer of a commit that makes the data set smaller on purpose: the number of photos."""
 
 
 def file_at(git: Git, commit: str, path: str) -> str | None:
@@ -29,8 +22,15 @@ def file_at(git: Git, commit: str, path: str) -> str | None:
 
 def pointers_at(git: Git, commit: str) -> dict[str, Pointer]:
     """The two .dvc files of a commit; empty before the first merge. Raises ManifestError."""
-    texts = {kind: file_at(git, commit, pointer(kind)) for kind in KINDS}
-    there = {kind: Pointer.parse(text, pointer(kind)) for kind, text in texts.items() if text is not None}
+    kinds = {pointer(kind): kind for kind in KINDS}
+    there: dict[str, Pointer] = {}
+    for entry in git.names("ls-tree", "-z", "--full-tree", commit, "--", *kinds):
+        about, path = entry.split("\t", 1)
+        mode, _, blob = about.split()
+        if not mode.startswith("100"):
+            raise ManifestError(f"{path} isn't a file in commit {commit[:10]}; restore it from an older one.")
+        (content,) = git.blobs([blob])
+        there[kinds[path]] = Pointer.parse(content.decode("utf-8", "replace"), path, kinds[path])
     if len(there) == 1:
         missing = pointer(next(kind for kind in KINDS if kind not in there))
         raise ManifestError(
@@ -39,7 +39,15 @@ def pointers_at(git: Git, commit: str) -> dict[str, Pointer]:
     return there
 
 
-def version_of(pointers: Mapping[str, Pointer], store: S3Remote) -> DataSet:
+class Manifests(Protocol):
+    """Where manifests are read from: a store, or more places than one."""
+
+    def read_manifest(self, oid: str) -> bytes:
+        """The JSON bytes of the manifest `oid` ("<md5>.dir"); MissingBlobError, DamagedBlobError."""
+        ...
+
+
+def version_of(pointers: Mapping[str, Pointer], store: Manifests) -> DataSet:
     """The data set that two .dvc files point to; only the manifests are fetched.
 
     Raises MissingBlobError, DamagedBlobError, ManifestError, and what the store raises.
@@ -53,15 +61,9 @@ def version_of(pointers: Mapping[str, Pointer], store: S3Remote) -> DataSet:
     return DataSet(read["images"], read["masks"], pointers["images"].size, pointers["masks"].size)
 
 
-def version_at(git: Git, commit: str, store: S3Remote) -> DataSet:
+def version_at(git: Git, commit: str, store: Manifests) -> DataSet:
     """The data set at a commit."""
     return version_of(pointers_at(git, commit), store)
-
-
-def removes_on_purpose(git: Git, base: str, commit: str) -> bool:
-    """Whether a commit since `base` says that it removes photos."""
-    commits = git("rev-list", f"{base}..{commit}").split()
-    return any(REMOVED.lower() in trailers(message) for message in messages(git, commits))
 
 
 def dvc_config_at(git: Git, commit: str) -> str:

@@ -9,7 +9,15 @@ from wms.errors import UsageError, run_main
 from wms_ops.dataset.layout import MAIN
 from wms_ops.errors import PushRefusedError
 from wms_ops.git import Git, hook_repository
-from wms_ops.hook.refs import PushedRef, parse, photos_in, photos_left, refuse_elsewhere, refuse_shrunken_pointers
+from wms_ops.hook.refs import (
+    PushedRef,
+    may_change_data_set,
+    parse,
+    photos_in,
+    photos_left,
+    refuse_deletion,
+    refuse_elsewhere,
+)
 
 STOPPED = 1
 """The exit code of a push that was stopped because its photos went another way: git pushes nothing then."""
@@ -27,7 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for ref, photos in carrying.items():
         refuse_elsewhere(ref, photos)
     for ref in refs:
-        refuse_shrunken_pointers(git, ref, remote)
+        refuse_deletion(ref)
+        if may_change_data_set(git, ref, remote):
+            from wms_ops.hook.pointers import refuse_worse_data_set
+
+            refuse_worse_data_set(git, ref, url)
     to_main = [ref for ref in carrying if ref.to_main]
     if not to_main:
         return 0

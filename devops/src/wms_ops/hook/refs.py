@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from wms_ops.dataset.layout import DATA_BRANCHES, DATA_SET, KINDS, MAIN, inbox, pointer
-from wms_ops.errors import GitError, PushRefusedError, ShrinkError
+from wms_ops.dataset.layout import DATA_BRANCHES, DVC_CONFIG, KINDS, MAIN, inbox, pointer
+from wms_ops.errors import GitError, PushRefusedError
 from wms_ops.git import ZERO, Git
+
+WATCHED = (*map(pointer, KINDS), DVC_CONFIG)
+"""What says which data set a commit has, and where it lies."""
 
 _BRANCH = "refs/heads/"
 
@@ -89,31 +92,33 @@ def refuse_elsewhere(ref: PushedRef, photos: Sequence[str]) -> None:
         )
 
 
-def refuse_shrunken_pointers(git: Git, ref: PushedRef, remote: str) -> None:
-    """Raise ShrinkError if main or a data branch would point to fewer files than main over there does.
+def may_change_data_set(git: Git, ref: PushedRef, remote: str) -> bool:
+    """Whether a push to main or a data branch touches what says which data set main has; when in doubt, yes.
 
-    Counts only, as the .dvc files hold them: nothing is fetched. `dvc add` on a folder that isn't complete, or
-    `dvc repro` after a file was lost, leave such pointers.
+    Answered from this clone alone: a push that doesn't touch it must not wait for more.
     """
-    if ref.deletes or not (ref.to_main or ref.takes_photos) or not _is_commit(git, ref.local_commit):
-        return
-    known = (ref.remote_commit, f"refs/remotes/{remote}/{MAIN}")
-    base = next((commit for commit in (known if ref.to_main else known[::-1]) if _is_commit(git, commit)), None)
-    paths = [pointer(kind) for kind in KINDS]
-    if base is None or git.ok("diff", "--quiet", base, ref.local_commit, "--", *paths):
-        return
-    from wms_ops.dataset.versions import pointers_at, removes_on_purpose
-
-    before, after = pointers_at(git, base), pointers_at(git, ref.local_commit)
-    for kind, old in before.items():
-        count = after[kind].nfiles if kind in after else 0
-        if (old.nfiles or 0) > (count or 0) and not removes_on_purpose(git, base, ref.local_commit):
-            raise ShrinkError(
-                f"{pointer(kind)} would shrink from {old.nfiles} to {count} files, so nothing was pushed: restore it "
-                f"by `git checkout {base[:12]} -- {DATA_SET}/*.dvc`; to remove photos on purpose, use "
-                "`python -m wms_ops.dataset remove`."
-            )
+    if ref.deletes or not (ref.to_main or ref.takes_photos):
+        return False
+    tip, there, main = git.commits(ref.local_commit, ref.remote_commit, f"refs/remotes/{remote}/{MAIN}")
+    if tip is None:
+        return False
+    if ref.to_main and ref.remote_commit == ZERO:
+        return bool(git("ls-tree", "--full-tree", tip, "--", *WATCHED))
+    if ref.to_main:
+        return there is None or not same_data_set(git, there, tip)
+    start = git.attempt("merge-base", main, tip).stdout.decode("ascii").strip() if main else ""
+    return not start or not same_data_set(git, start, tip)
 
 
-def _is_commit(git: Git, name: str) -> bool:
-    return name != ZERO and git.ok("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+def same_data_set(git: Git, one: str, other: str) -> bool:
+    """Whether two commits have the same pointers, by the same .dvc/config."""
+    return git.ok("diff-tree", "--quiet", "-r", one, other, "--", *WATCHED)
+
+
+def refuse_deletion(ref: PushedRef) -> None:
+    """Raise PushRefusedError if main over there would be deleted, and the pointers to the data set with it."""
+    if ref.deletes and ref.to_main:
+        raise PushRefusedError(
+            f"The push would delete {MAIN} over there, and with it the pointers to the data set, so nothing was "
+            "pushed; `git push --no-verify` does it all the same."
+        )

@@ -14,10 +14,10 @@ from wms_ops.dataset.branches import join_into
 from wms_ops.dataset.fetch import bring
 from wms_ops.dataset.inbox import inbox_files
 from wms_ops.dataset.layout import MAIN, SPLITS
-from wms_ops.dataset.plan import refuse_shrinking
+from wms_ops.dataset.losses import common, refuse_losses
 from wms_ops.dataset.publish import Watch, delete_branch, publish, verify
 from wms_ops.dataset.review import refuse_foreign, rests_on
-from wms_ops.dataset.versions import file_at, pointers_at, removes_on_purpose, version_at
+from wms_ops.dataset.versions import file_at, pointers_at, version_at
 from wms_ops.errors import PipelineError
 from wms_ops.pipeline.place import Done, Place
 from wms_ops.pipeline.workspace import check_out, fetch, main_tip, tip
@@ -62,10 +62,10 @@ def validate(place: Place, values: Mapping[str, str]) -> Done:
     """
     git, commit = place.git, values["commit"]
     store = place.store()
-    before, after = version_at(git, _tip(place, MAIN), store), version_at(git, commit, store)
+    main = _tip(place, MAIN)
+    before, after = version_at(git, main, store), version_at(git, commit, store)
     verify(store, after)
-    if not removes_on_purpose(git, f"{place.remote}/{MAIN}", commit):
-        refuse_shrinking(before, after)
+    refuse_losses(git, common(git, main, commit), commit, lambda one: version_at(git, one, store))
     known = before.pairs
     new = {stem: pair for stem, pair in after.pairs.items() if known.get(stem) != pair}
     if new:

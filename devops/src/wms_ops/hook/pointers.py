@@ -1,0 +1,167 @@
+"""A push that changes which data set main has: compared by content, and looked for in the store, before it goes."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Sequence
+
+from wms.errors import ManifestError, WmsError
+from wms_ops.dataset.layout import KINDS, MAIN, pointer
+from wms_ops.dataset.losses import Read, common, refuse_losses
+from wms_ops.dataset.publish import open_store, verify
+from wms_ops.dataset.versions import dvc_config_at, pointers_at, version_at
+from wms_ops.errors import (
+    AccessDeniedError,
+    BucketNotFoundError,
+    ClockSkewError,
+    CredentialsExpiredError,
+    CredentialsMissingError,
+    DamagedBlobError,
+    GitError,
+    MissingBlobError,
+    ShrinkError,
+    StoreUnreachableError,
+)
+from wms_ops.git import ZERO, Git
+from wms_ops.hook.refs import PushedRef, same_data_set
+from wms_ops.store.remote import S3Remote
+
+_UNASKED = (
+    *(CredentialsMissingError, CredentialsExpiredError, AccessDeniedError),
+    *(BucketNotFoundError, StoreUnreachableError, ClockSkewError),
+)
+
+
+def refuse_worse_data_set(git: Git, ref: PushedRef, url: str) -> None:
+    """Let a push of pointers pass only if none of main's photos is lost and the store holds every file.
+
+    Raises ShrinkError, MissingBlobError, ManifestError, StoreConfigError, GitError, and where the store can't be
+    asked, its error: what wasn't compared isn't pushed.
+    """
+    tip = git("rev-parse", f"{ref.local_commit}^{{commit}}")
+    main = _main(git, ref, url)
+    base = main if main is None or ref.to_main else common(git, main, tip)
+    if base is not None and (same_data_set(git, base, tip) or _as_over_there(git, ref, main or base, tip)):
+        return
+    target = ref.remote_name.split("/", 2)[-1]
+    try:
+        _compare(git, base, tip)
+    except _UNASKED as error:
+        raise type(error)(
+            f"The push to {target} changes the pointers to the data set, so the store must be asked whether they are "
+            f"sound, and nothing was pushed: {error}"
+        ) from error
+    except (ShrinkError, MissingBlobError) as error:
+        raise type(error)(f"Nothing was pushed to {target}. {error}{_way_back(git, base, tip)}") from error
+
+
+def _main(git: Git, ref: PushedRef, url: str) -> str | None:
+    """Main's commit over there, as it is now; it's fetched, without moving any branch, if it isn't here."""
+    if ref.to_main:
+        commit = "" if ref.remote_commit == ZERO else ref.remote_commit
+    else:
+        lines = (line.split("\t") for line in git("ls-remote", url, f"refs/heads/{MAIN}").splitlines())
+        commit = next((one for one, name in lines if name == f"refs/heads/{MAIN}"), "")
+    if not commit:
+        return None
+    if git.commits(commit) == [None]:
+        git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", url, f"refs/heads/{MAIN}")
+    if git.commits(commit) == [None]:
+        raise GitError(f"{MAIN} over there moved on during the push; push again.")
+    return commit
+
+
+def _as_over_there(git: Git, ref: PushedRef, main: str, tip: str) -> bool:
+    """Whether a data branch over there points to the same already, from the same start: then nothing changes."""
+    if ref.to_main or git.commits(ref.remote_commit) == [None]:
+        return False
+    there = ref.remote_commit
+    return same_data_set(git, there, tip) and common(git, main, there) == common(git, main, tip)
+
+
+def _compare(git: Git, base: str | None, tip: str) -> None:
+    pointers = pointers_at(git, tip)
+    if not pointers and not (base and _names_data(git, base)):
+        return  # a project that has no data set yet
+    store = open_store(dvc_config_at(git, tip if pointers or base is None else base), git)
+    places = [store]
+    if base is not None and _names_data(git, base):
+        before = open_store(dvc_config_at(git, base), git)
+        if before.config == store.config and pointers_equal(git, base, tip):
+            return  # another line of .dvc/config
+        # Main's own store has main's manifests, wherever a commit that nobody has looked at moves them.
+        places = [before, store]
+    read = _reader(git, places)
+    try:
+        if base is not None:
+            refuse_losses(git, _readable(git, base, read), tip, read)
+        after = read(tip)
+    except MissingBlobError as error:
+        raise MissingBlobError(f"{error} Run `dvc push`, then push again.") from error
+    if pointers:
+        verify(store, after)
+
+
+def pointers_equal(git: Git, one: str, other: str) -> bool:
+    """Whether two commits have the same two .dvc files."""
+    return git.ok("diff-tree", "--quiet", "-r", one, other, "--", *map(pointer, KINDS))
+
+
+def _names_data(git: Git, commit: str) -> bool:
+    return bool(git("ls-tree", "--full-tree", commit, "--", *map(pointer, KINDS)))
+
+
+def _reader(git: Git, places: Sequence[S3Remote]) -> Read:
+    manifests = _Manifests(git, places)
+    return functools.cache(lambda commit: version_at(git, commit, manifests))
+
+
+def _readable(git: Git, base: str, read: Read) -> str:
+    """`base`, or where its own data set can't be read any more, the newest commit before it whose can.
+
+    Else nobody could push the pointers back that main had before.
+    """
+    earlier = git("rev-list", "--first-parent", "--max-count=20", base, "--", *map(pointer, KINDS)).split()
+    trouble: WmsError | None = None
+    for commit in (base, *earlier):
+        try:
+            read(commit)
+        except (MissingBlobError, DamagedBlobError, ManifestError) as error:
+            trouble = trouble or error
+            continue
+        return commit
+    raise trouble or GitError(f"{MAIN} over there can't be read; run `git fsck`.")
+
+
+class _Manifests:
+    """Manifests from the stores, and else from DVC's cache in this clone: to say what would be lost."""
+
+    def __init__(self, git: Git, places: Sequence[S3Remote]) -> None:
+        self._places, self._cache = places, git.folder / ".dvc" / "cache" / "files" / "md5"
+
+    def read_manifest(self, oid: str) -> bytes:
+        """The JSON bytes of the manifest `oid`. Raises MissingBlobError, and what a store raises."""
+        missing: MissingBlobError | None = None
+        for place in self._places:
+            try:
+                return place.read_manifest(oid)
+            except MissingBlobError as error:
+                missing = error
+        try:
+            content = (self._cache / oid[:2] / oid[2:]).read_bytes()
+        except OSError:
+            content = b""
+        if hashlib.md5(content, usedforsecurity=False).hexdigest() + ".dir" == oid:
+            return content
+        raise missing or MissingBlobError(f"The manifest {oid} is nowhere.")
+
+
+def _way_back(git: Git, base: str | None, tip: str) -> str:
+    """A command that takes the change back and can't harm what isn't committed: git refuses where it would."""
+    if base is None or not git.ok("merge-base", "--is-ancestor", base, tip):
+        return ""
+    commits = git("rev-list", "--first-parent", f"{base}..{tip}", "--", *map(pointer, KINDS)).split()
+    if not commits or len(commits) > 3 or any(len(git("rev-parse", f"{one}^@").split()) > 1 for one in commits):
+        return ""
+    return f" To take the pointers back: `git revert --no-edit {' '.join(one[:10] for one in commits)}`."
