@@ -63,7 +63,6 @@ PINNED: Mapping[str, str] = MappingProxyType(
         "tag.gpgSign": "false",
         "tag.forceSignAnnotated": "false",
         "init.defaultBranch": "main",
-        "init.templateDir": "",
         "clone.defaultRemoteName": "origin",
     }
 )
@@ -77,6 +76,7 @@ OWN: Mapping[str, str] = MappingProxyType(
         "core.autocrlf": "false",
         "core.eol": "lf",
         "core.safecrlf": "false",
+        "init.templateDir": "",
         "gc.auto": "0",
         "maintenance.auto": "false",
     }

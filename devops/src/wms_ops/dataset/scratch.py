@@ -68,7 +68,7 @@ def scratch_clone(git: Git, url: str, *, depth: int | None = 1) -> Iterator[Scra
 def _clone(git: Git, url: str, folder: Path, depth: int | None) -> Scratch:
     clone = Git(folder / "clone.git", {**OWN, **_settings(git)})
     hashes = git("rev-parse", "--show-object-format")
-    Git(folder)("init", "--quiet", "--bare", f"--object-format={hashes}", str(clone.folder))
+    Git(folder, OWN)("init", "--quiet", "--bare", f"--object-format={hashes}", str(clone.folder))
     objects = git("rev-parse", "--path-format=absolute", "--git-path", "objects")
     # A shallow clone's commits lack their parents, and git would take them for whole ones.
     whole = depth is not None or git("rev-parse", "--is-shallow-repository") == "false"
