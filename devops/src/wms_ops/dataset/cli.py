@@ -57,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     command("resolve", _resolve, "Settle the .dvc files of a merge that git stopped.")
     removing = command("remove", _remove, "Remove photos from the data set, on a branch of its own.")
     removing.add_argument("names", nargs="+", metavar="NAME", help="names without extension")
+    back = command("take-back", _take_back, "Take photos that are in the data set out of the commits not pushed yet.")
+    back.add_argument("branch", nargs="?", help="a local branch (default: the one that is checked out)")
     fetching = command("fetch", _fetch, "Bring the data set of the checked-out commit here: only what isn't there yet.")
     fetching.add_argument("--folder", type=Path, default=Path(DATA_SET), help="where to (default %(default)s)")
     checking = command("verify", _verify, "Check that the remote holds every file of a commit's data set.")
@@ -135,6 +137,12 @@ def _remove(git: Git, arguments: argparse.Namespace) -> Named:
     branch, before, after = branches.remove(git, _url(git, arguments.remote), arguments.names)
     print(f"Branch {branch} is pushed: {before} photos before, {after} after. Their files stay in the remote.")
     return {"branch": branch, "existing": before, "total": after}
+
+
+def _take_back(git: Git, arguments: argparse.Namespace) -> Named:
+    from wms_ops.dataset.takeback import take_back
+
+    return {"taken_back": take_back(git, arguments.remote, _url(git, arguments.remote), arguments.branch, print)}
 
 
 def _fetch(git: Git, arguments: argparse.Namespace) -> Named:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 
-from wms_ops.dataset.layout import INBOX, MAIN
 from wms_ops.dataset.publish import Publication, Watch, publish
 from wms_ops.git import Git
 from wms_ops.hook.refs import PushedRef
@@ -21,11 +21,11 @@ def divert(git: Git, ref: PushedRef, remote: str, url: str, *, others: Sequence[
         _say(f"warning: and {len(done.warnings) - 5} more of them")
     for line in _told(done, remote):
         _say(line)
-    _say(f"The push was stopped on purpose, so that no photo lies in {MAIN} itself; git calls that an error below.")
+    _say("You will see `error: failed to push some refs`. That is expected: no photo may lie in Git.")
     if others:
         names = ", ".join(other.remote_name.split("/", 2)[-1] for other in others)
         _say(f"Not pushed with it: {names}. Push that again by itself.")
-    _say(f"Bring your {MAIN} back in step: {back_in_step(git, ref, done.base)}")
+    _say(f"Take the photos out of your commits, and keep all else, by: {take_back_command(git, ref, remote)}")
 
 
 def _told(done: Publication, remote: str) -> list[str]:
@@ -43,17 +43,13 @@ def _told(done: Publication, remote: str) -> list[str]:
     ]
 
 
-def back_in_step(git: Git, ref: PushedRef, base: str) -> str:
-    """The one command after which the local branch is as over there, with all that isn't a photo kept."""
-    if not git.ok("cat-file", "-e", f"{base}^{{commit}}"):
-        return f"git pull --rebase, after git rm -r --cached {INBOX}"
-    start = git("merge-base", ref.local_commit, base) if git.ok("merge-base", ref.local_commit, base) else base
-    changed = git.names("diff-tree", "-r", "-z", "--name-only", start, ref.local_commit)
-    if all(name.startswith(f"{INBOX}/") for name in changed):
-        return f"git reset --keep {base[:12]}"
-    subject = ref.local_commit[:12]
-    keep = f"git restore --source={start[:12]} --staged --worktree -- {INBOX}"
-    return f"git reset --soft {start[:12]} && {keep} && git commit -C {subject}"
+def take_back_command(git: Git, ref: PushedRef, remote: str) -> str:
+    """The one command that takes the photos out of the pushed branch's commits and touches nothing else."""
+    branch = ref.local_name.removeprefix("refs/heads/")
+    out = git.attempt("symbolic-ref", "--quiet", "--short", "HEAD").stdout.decode("utf-8", "surrogateescape").strip()
+    named = [branch] if ref.local_name.startswith("refs/heads/") and branch != out else []
+    elsewhere = ["--remote", remote] if remote != "origin" else []
+    return shlex.join(["python", "-m", "wms_ops.dataset", "take-back", *elsewhere, *named])
 
 
 def _say(line: str) -> None:

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from wms.errors import UsageError, run_main
 from wms_ops.dataset.layout import MAIN
 from wms_ops.errors import PushRefusedError
-from wms_ops.git import Git, hook_repository
+from wms_ops.git import hook_repository
 from wms_ops.hook.refs import (
-    PushedRef,
     may_change_data_set,
     parse,
     photos_in,
@@ -46,20 +45,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     (ref,) = to_main
     left = photos_left(git, ref.local_commit)
     if not left:
-        _refuse_history(git, ref, carrying[ref])
+        from wms_ops.hook.act import take_back_command
+
+        raise PushRefusedError(
+            f"A commit of this push adds {carrying[ref][0]!r} (and {len(carrying[ref]) - 1} more) that a later one "
+            f"removes: they would stay in {MAIN}'s history for good, so nothing was pushed. Take them out of your "
+            f"commits, and keep all else, by: {take_back_command(git, ref, remote)}"
+        )
     from wms_ops.hook.act import divert
 
     divert(git, ref, remote, url, others=[other for other in refs if other != ref])
     return STOPPED
-
-
-def _refuse_history(git: Git, ref: PushedRef, photos: Sequence[str]) -> None:
-    base = git("merge-base", ref.local_commit, ref.remote_commit) if set(ref.remote_commit) != {"0"} else ""
-    mend = f"`git reset --soft {base[:10]} && git commit`" if base else "`git rebase -i --root`"
-    raise PushRefusedError(
-        f"A commit of this push adds {photos[0]!r} (and {len(photos) - 1} more) that a later one removes: they would "
-        f"stay in {MAIN}'s history for good. Make one commit of them by {mend}, then push again."
-    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,143 @@
+"""Commits without their photos: each keeps its message, author, committer and dates; nothing here moves a branch."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wms_ops.dataset.layout import KINDS, inbox
+from wms_ops.git import ZERO, Git
+
+Photos = Mapping[str, tuple[str, str]]
+"""Files of the inbox: path -> (mode, Git object)."""
+
+# A signature is over what changes here, and so is what a signed tag left in a merge.
+_SIGNATURES = (b"gpgsig", b"gpgsig-sha256", b"mergetag")
+_PERSON = re.compile(rb"(.*) <(.*)> (\d+ [+-]\d{4})")
+
+
+@dataclass
+class Rewritten:
+    """`tip` takes the old tip's place; the other fields count commits and name what was left out of them."""
+
+    tip: str
+    kept: int = 0  # commits of the branch that remain
+    unsigned: int = 0  # that lost a signature
+    photos: dict[str, tuple[str, str]] = field(default_factory=dict)  # in the old tip itself
+    earlier: set[str] = field(default_factory=set)  # only in commits before it, or in another form
+
+
+def photos_at(git: Git, commit: str) -> dict[str, tuple[str, str]]:
+    """The inbox of a commit, but for what keeps its folders."""
+    found = {}
+    for entry in git.names("ls-tree", "-r", "-z", "--full-tree", commit, "--", *map(inbox, KINDS)):
+        about, path = entry.split("\t", 1)
+        mode, _, blob = about.split()
+        if not path.endswith("/.gitkeep"):
+            found[path] = (mode, blob)
+    return found
+
+
+def rewrite(git: Git, tip: str, main: str, room: Path, *, sign: bool) -> Rewritten:
+    """Write the commits of `tip` that `main` lacks anew, without the photos that the two didn't have in common.
+
+    A commit that held nothing else is left out; one without photos, on parents that stay, stays itself. The same
+    commits give the same new ones, unless they are signed. `room` is a folder for what is passing. Raises GitError.
+    """
+    base = git.attempt("merge-base", tip, main).stdout.decode("ascii").strip()
+    known = photos_at(git, base) if base else {}
+    done = Rewritten(tip, photos=_foreign(photos_at(git, tip), known))
+    work = _Work(git, known, room, sign, done)
+    for commit in git("rev-list", "--reverse", "--topo-order", tip, f"^{main}").split():
+        work.new[commit] = _without(work, commit)
+    done.tip = work.new.get(tip, tip)
+    done.kept = int(git("rev-list", "--count", done.tip, f"^{main}"))
+    return done
+
+
+@dataclass(frozen=True)
+class _Work:
+    git: Git
+    known: Photos  # what the branch and main had in common
+    room: Path
+    sign: bool
+    done: Rewritten
+    new: dict[str, str] = field(default_factory=dict)  # a commit and what takes its place, itself or another
+
+
+def _foreign(photos: Photos, known: Photos) -> dict[str, tuple[str, str]]:
+    return {path: entry for path, entry in photos.items() if known.get(path) != entry}
+
+
+def _without(work: _Work, commit: str) -> str:
+    """The commit that takes this one's place, its parents having theirs already."""
+    git = work.git
+    (raw,) = git.blobs([commit])
+    fields, message = _parsed(raw)
+    before = [value.decode("ascii") for name, value in fields if name == b"parent"]
+    parents = _reduced(git, before, [work.new.get(parent, parent) for parent in before])
+    foreign = _foreign(photos_at(git, commit), work.known)
+    if not foreign and parents == before:
+        return commit
+    work.done.earlier |= {path for path, entry in foreign.items() if work.done.photos.get(path) != entry}
+    own = dict(fields)[b"tree"].decode("ascii")
+    tree = _tree(work, own, foreign) if foreign else own
+    was_empty = len(before) == 1 and git("rev-parse", f"{before[0]}^{{tree}}") == own
+    if len(parents) == 1 and not was_empty and git("rev-parse", f"{parents[0]}^{{tree}}") == tree:
+        return parents[0]
+    if work.sign:
+        return _signed(git, fields, message, tree, parents)
+    work.done.unsigned += any(name in _SIGNATURES[:2] for name, _ in fields)
+    head = [(b"tree", tree.encode()), *((b"parent", parent.encode()) for parent in parents)]
+    head += [(name, value) for name, value in fields if name not in (b"tree", b"parent", *_SIGNATURES)]
+    text = b"".join(name + b" " + value.replace(b"\n", b"\n ") + b"\n" for name, value in head)
+    return git("hash-object", "-t", "commit", "-w", "--stdin", data=text + b"\n" + message)
+
+
+def _parsed(raw: bytes) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """A commit's fields in their order, and its message, byte for byte."""
+    header, _, message = raw.partition(b"\n\n")
+    fields = [line.partition(b" ") for line in header.replace(b"\n ", b"\0").split(b"\n")]
+    return [(name, value.replace(b"\0", b"\n")) for name, _, value in fields], message
+
+
+def _reduced(git: Git, before: Sequence[str], parents: list[str]) -> list[str]:
+    """Parents of a merge of which one may have come to be an ancestor of another: then it's none any more."""
+    if parents == before or len(parents) < 2:
+        return parents
+    heads = set(git("merge-base", "--independent", *parents).split())
+    return [parent for parent in dict.fromkeys(parents) if parent in heads]
+
+
+def _tree(work: _Work, tree: str, foreign: Photos) -> str:
+    """The tree without these photos; those that stood there before are as they were."""
+    rows = []
+    for path in foreign:
+        mode, blob = work.known.get(path, ("0", ZERO))
+        rows.append(f"{mode} {blob}\t{path}\0".encode("utf-8", "surrogateescape"))
+    git, index = work.git, work.room / "index"
+    own, plain = {"GIT_INDEX_FILE": str(index)}, ("-c", "core.splitIndex=false", "-c", "core.sparseCheckout=false")
+    try:
+        git.raw(*plain, "read-tree", tree, environ=own)
+        git.raw(*plain, "update-index", "--add", "-z", "--index-info", data=b"".join(rows), environ=own)
+        return git.raw(*plain, "write-tree", "--missing-ok", environ=own).decode("ascii").strip()
+    finally:
+        index.unlink(missing_ok=True)
+
+
+def _signed(git: Git, fields: list[tuple[bytes, bytes]], message: bytes, tree: str, parents: Sequence[str]) -> str:
+    """The commit, signed as the user's commits are. Raises GitError where that fails."""
+    environ: dict[str, str] = {}
+    values = dict(fields)
+    for who in ("author", "committer"):
+        if person := _PERSON.fullmatch(values[who.encode()]):
+            names = zip(("NAME", "EMAIL", "DATE"), person.groups(), strict=True)
+            environ |= {f"GIT_{who.upper()}_{what}": os.fsdecode(value) for what, value in names}
+            environ[f"GIT_{who.upper()}_DATE"] = f"@{environ[f'GIT_{who.upper()}_DATE']}"
+    encoding = values.get(b"encoding", b"UTF-8").decode("ascii", "replace")
+    arguments = [part for parent in parents for part in ("-p", parent)]
+    command = ("-c", f"i18n.commitEncoding={encoding}", "commit-tree", tree, *arguments, "-S", "-F", "-")
+    return git.raw(*command, data=message, environ=environ).decode("ascii").strip()

@@ -1,0 +1,139 @@
+"""Taking photos back out of the commits of a branch, once the data set has them: what isn't committed stays as it is.
+
+The order makes it safe to kill anywhere and to repeat: all new commits are written first, then a note of what is
+about to go, then the branch moves, in one step with a name for where it was; then the index, then the files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from wms.files import exclusive_lock
+from wms_ops.dataset.layout import MAIN
+from wms_ops.dataset.rewrite import Rewritten, rewrite
+from wms_ops.dataset.safe import refuse_unsafe
+from wms_ops.dataset.scratch import scratch_clone
+from wms_ops.dataset.takeback_files import finish, forget, note, noted, sort_out
+from wms_ops.errors import GitError
+from wms_ops.git import Git
+
+BACKUPS = "refs/wms/before-take-back"
+_STOPPED = {
+    "MERGE_HEAD": "merge",
+    "CHERRY_PICK_HEAD": "cherry-pick",
+    "REVERT_HEAD": "revert",
+    "rebase-merge": "rebase",
+    "rebase-apply": "rebase",
+}
+
+Say = Callable[[str], None]
+
+
+def take_back(git: Git, remote: str, url: str, branch: str | None, say: Say) -> int:
+    """Take the photos out of the commits that main over there lacks; returns how many files the commits held.
+
+    `branch` is a local branch, None for the one that is checked out. Every photo of it must be in the data set and in
+    the store; else, and during a merge or rebase, nothing is changed. Raises GitError, MissingBlobError and what the
+    store raises.
+    """
+    ref = _branch(git, branch)
+    common = Path(git("rev-parse", "--path-format=absolute", "--git-common-dir"))
+    with exclusive_lock(common / "wms" / "take-back.lock"):
+        here = _refuse_busy(git, ref)
+        killed = here and noted(git, ref)
+        if killed:
+            finish(git, ref)
+        old = git("rev-parse", f"{ref}^{{commit}}")
+        with scratch_clone(git, url) as scratch:
+            if scratch.base is None:
+                raise GitError(f"There is no branch {MAIN} over there, so nothing was changed.")
+            main = _here(git, remote, scratch.base)
+            done = rewrite(git, old, main, scratch.folder, sign=git.enabled("commit.gpgSign"))
+            sums = refuse_unsafe(git, scratch, done.photos)
+        if done.tip != old:
+            _carry_out(git, ref, old, done, sums=sums, say=say, here=here)
+        elif killed:
+            say("An earlier run was stopped half-way; the rest is done now.")
+        else:
+            say(f"No commit that {MAIN} over there lacks holds photos; nothing was changed.")
+        if done.tip != old or killed:
+            say(_next(git, ref, done, main, here=here))
+        if here:
+            forget(git)
+        return len(done.photos)
+
+
+def _carry_out(git: Git, ref: str, old: str, done: Rewritten, *, sums: Mapping[str, str], say: Say, here: bool) -> None:
+    going, changed = sort_out(git, done.photos, sums) if here else ({}, [])
+    if here:
+        note(git, ref, done.tip, going)
+    backup = f"{BACKUPS}/{datetime.now(UTC):%Y%m%d-%H%M%S}-{old[:8]}"
+    moves = f"create {backup} {old}\nupdate {ref} {done.tip} {old}\n".encode("utf-8", "surrogateescape")
+    git("update-ref", "-m", "take-back: without photos", "--stdin", data=moves)
+    if here:
+        finish(git, ref)
+    name = ref.removeprefix("refs/heads/")
+    say(f"{len(done.photos)} photos and masks are out of {name}'s commits; the data set has them all.")
+    if done.earlier:
+        say(f"Out are also {len(done.earlier)} ({min(done.earlier)!r} first) that later commits removed or changed.")
+    for path in changed[:5]:
+        say(f"{path} was changed after its commit: it is left as it is.")
+    if len(changed) > 5:
+        say(f"So are {len(changed) - 5} more.")
+    if done.unsigned:
+        say(f"{done.unsigned} commits lost their signature, since `git config commit.gpgSign` isn't on.")
+    say(f"To have it as before: {f'git reset --keep {backup}' if here else f'git update-ref {ref} {backup}'}")
+
+
+def _next(git: Git, ref: str, done: Rewritten, main: str, *, here: bool) -> str:
+    """What is left to do; a branch on which nothing is left is brought to where main is over there."""
+    name = ref.removeprefix("refs/heads/")
+    if done.kept:
+        moved = not git.ok("merge-base", "--is-ancestor", main, done.tip)
+        then = f"{MAIN} over there has moved on, so first: git pull --rebase" if moved else "push them as before."
+        return f"{done.kept} commits of {name} are left, without photos; {then}"
+    forward = ("merge", "--ff-only", "--quiet", main) if here else ("update-ref", ref, main, done.tip)
+    if done.tip == main or git.ok(*forward):
+        return f"{name} is as {MAIN} over there."
+    return f"{MAIN} over there has moved on, and changes of yours are in its way: commit them, then git pull --rebase"
+
+
+def _branch(git: Git, branch: str | None) -> str:
+    if branch is None:
+        found = git.attempt("symbolic-ref", "--quiet", "HEAD").stdout.decode("utf-8", "surrogateescape").strip()
+        if not found:
+            raise GitError(
+                "No branch is checked out here, so nothing was changed: `git switch --create NAME` puts your commits "
+                "on one, then run this again."
+            )
+        ref = found
+    else:
+        ref = f"refs/heads/{branch}"
+    if git.commits(ref) == [None]:
+        raise GitError(f"There is no local branch {ref.removeprefix('refs/heads/')!r} with a commit; nothing to do.")
+    return ref
+
+
+def _refuse_busy(git: Git, ref: str) -> bool:
+    """Whether the branch is checked out here. Raises GitError if it is elsewhere, or if git was stopped half-way."""
+    for name, what in _STOPPED.items():
+        if Path(git("rev-parse", "--path-format=absolute", "--git-path", name)).exists():
+            raise GitError(f"A {what} is half done here, so nothing was changed: finish or abort it, then run this.")
+    if git("ls-files", "--unmerged"):
+        raise GitError("The index holds files in conflict, so nothing was changed: settle them, then run this.")
+    place = git("for-each-ref", "--format=%(worktreepath)", ref)
+    here = bool(place) and Path(place).resolve() == git.folder.resolve()
+    if place and not here:
+        raise GitError(f"{ref.removeprefix('refs/heads/')} is checked out in {place}: run this there.")
+    return here
+
+
+def _here(git: Git, remote: str, main: str) -> str:
+    """Main's commit over there, brought here if it isn't yet."""
+    if git.commits(main) == [None]:
+        git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", remote, f"refs/heads/{MAIN}")
+    if git.commits(main) == [None]:
+        raise GitError(f"{MAIN} over there moved on in the meantime; run this again.")
+    return main

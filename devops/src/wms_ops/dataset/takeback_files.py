@@ -1,0 +1,101 @@
+"""The index and the files of photos that are taken back; what goes is noted first, so that a killed run is finished."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wms.errors import from_os_error
+from wms.files import write_atomic
+from wms_ops.dataset.layout import KINDS, inbox
+from wms_ops.git import Git
+
+_NOTE = "wms-take-back.json"
+Going = dict[str, tuple[str, str]]
+"""What leaves the work tree: path -> (Git object, MD5), all of it in the store."""
+
+
+def sort_out(git: Git, photos: Mapping[str, tuple[str, str]], sums: Mapping[str, str]) -> tuple[Going, list[str]]:
+    """Photos that are staged as they were committed, and so may go; and the names of those changed since.
+
+    `photos` are those of the commit (path -> mode and Git object), `sums` their MD5s.
+    """
+    staged = _index(git)
+    going, changed = {}, []
+    for path, (_, blob) in photos.items():
+        if staged.get(path) == blob:
+            going[path] = (blob, sums[path])
+        file = git.folder / path
+        if staged.get(path) != blob or (file.exists() and not _is(file, sums[path], git.folder)):
+            changed.append(path)
+    return going, changed
+
+
+def note(git: Git, ref: str, new: str, going: Going) -> None:
+    """Write down what goes once `ref` is at `new`. Raises UnwritableError, DiskFullError."""
+    write_atomic(_file(git), json.dumps({"branch": ref, "new": new, "paths": going}))
+
+
+def noted(git: Git, ref: str) -> bool:
+    """Whether a run that moved this branch was killed before its end."""
+    found = _read(git)
+    # A note without its move is nothing but a note.
+    return found.get("branch") == ref and git.ok("merge-base", "--is-ancestor", str(found.get("new")), ref)
+
+
+def finish(git: Git, ref: str) -> None:
+    """Take what is noted out of the index, then out of the work tree; what was changed since stays as it is."""
+    folders = [inbox(kind) for kind in KINDS]
+    staged = _index(git)
+    tracked = set(git.names("ls-tree", "-r", "-z", "--name-only", "--full-tree", ref, "--", *folders))
+    going: Going = {path: about for path, about in _read(git)["paths"].items() if path not in tracked}
+    leaving = [path for path, (blob, _) in going.items() if staged.get(path) == blob]
+    if leaving:
+        data = b"".join(f"{path}\0".encode("utf-8", "surrogateescape") for path in leaving)
+        git("update-index", "--force-remove", "-z", "--stdin", data=data)
+    for path, (blob, md5) in going.items():
+        file = git.folder / path
+        if staged.get(path, blob) == blob and _is(file, md5, git.folder):
+            try:
+                file.unlink()
+            except OSError as error:
+                raise from_os_error(error, file) from error
+
+
+def forget(git: Git) -> None:
+    """Remove the note: all is done."""
+    _file(git).unlink(missing_ok=True)
+
+
+def _file(git: Git) -> Path:
+    return Path(git("rev-parse", "--path-format=absolute", "--git-path", _NOTE))
+
+
+def _read(git: Git) -> dict[str, Any]:
+    try:
+        found = json.loads(_file(git).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _index(git: Git) -> dict[str, str]:
+    """The inbox as it is staged: path -> Git object."""
+    found = {}
+    for entry in git.names("ls-files", "--stage", "-z", "--", *map(inbox, KINDS)):
+        about, path = entry.split("\t", 1)
+        found[path] = about.split()[1]
+    return found
+
+
+def _is(path: Path, md5: str, top: Path) -> bool:
+    """Whether a plain file, reached by no link, has this content."""
+    if path.is_symlink() or not path.is_file() or any(one.is_symlink() for one in path.parents if one > top):
+        return False
+    try:
+        return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == md5
+    except OSError as error:
+        raise from_os_error(error, path) from error
