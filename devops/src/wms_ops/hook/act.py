@@ -6,6 +6,9 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+from wms_ops.dataset.inbox import inbox_files, pair_up
+from wms_ops.dataset.layout import MAIN
+from wms_ops.dataset.plan import NewFile
 from wms_ops.dataset.publish import Publication, Watch, publish
 from wms_ops.git import Git
 from wms_ops.hook.refs import PushedRef
@@ -26,6 +29,16 @@ def divert(git: Git, ref: PushedRef, remote: str, url: str, *, others: Sequence[
         names = ", ".join(other.remote_name.split("/", 2)[-1] for other in others)
         _say(f"Not pushed with it: {names}. Push that again by itself.")
     _say(f"Take the photos out of your commits, and keep all else, by: {take_back_command(git, ref, remote)}")
+
+
+def foretell(git: Git, ref: PushedRef) -> None:
+    """Say what `divert` would do, and do nothing. Raises DataQualityError, PairingError for what it would refuse."""
+    files = inbox_files(git, ref.local_commit)
+    pairs = pair_up([(file.kind, NewFile(file.name, file.blob, 0)) for file in files])
+    _say(
+        f"dry run: {len(pairs)} photos with their masks would be checked, those that the data set lacks uploaded and "
+        f"put on a data branch, and the push to {MAIN} stopped; nothing was changed."
+    )
 
 
 def _told(done: Publication, remote: str) -> list[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 
-from wms.errors import UsageError, run_main
+from wms.errors import UsageError, WmsError, run_main
 from wms_ops.dataset.layout import MAIN
 from wms_ops.errors import PushRefusedError
-from wms_ops.git import hook_repository
+from wms_ops.git import Git, hook_repository
 from wms_ops.hook.refs import (
     may_change_data_set,
     parse,
@@ -27,8 +28,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if len(arguments) != 2:
         raise UsageError("The hook takes the remote's name and its URL, as git gives them to hooks/pre-push.")
-    remote, url = arguments
     git = hook_repository()
+    try:
+        return _look(git, *arguments)
+    except WmsError:
+        _say_if_dry(git)
+        raise
+
+
+def _look(git: Git, remote: str, url: str) -> int:
     refs = parse(sys.stdin.read().splitlines())
     carrying = {ref: photos for ref in refs if (photos := photos_in(git, ref, remote))}
     for ref, photos in carrying.items():
@@ -52,10 +60,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"removes: they would stay in {MAIN}'s history for good, so nothing was pushed. Take them out of your "
             f"commits, and keep all else, by: {take_back_command(git, ref, remote)}"
         )
-    from wms_ops.hook.act import divert
+    from wms_ops.hook.act import divert, foretell
+    from wms_ops.hook.dry_run import is_dry_run
 
+    if is_dry_run(git):
+        foretell(git, ref)
+        return STOPPED
     divert(git, ref, remote, url, others=[other for other in refs if other != ref])
     return STOPPED
+
+
+def _say_if_dry(git: Git) -> None:
+    from wms_ops.hook.dry_run import is_dry_run
+
+    with contextlib.suppress(WmsError):
+        if is_dry_run(git):
+            print("wms: dry run: the push would be stopped; nothing was changed.", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -20,10 +20,12 @@ from wms_ops.errors import (
     DamagedBlobError,
     GitError,
     MissingBlobError,
+    PushRefusedError,
     ShrinkError,
     StoreUnreachableError,
 )
 from wms_ops.git import ZERO, Git
+from wms_ops.hook.dry_run import is_dry_run
 from wms_ops.hook.refs import PushedRef, same_data_set
 from wms_ops.store.remote import S3Remote
 
@@ -66,6 +68,8 @@ def _main(git: Git, ref: PushedRef, url: str) -> str | None:
     if not commit:
         return None
     if git.commits(commit) == [None]:
+        if is_dry_run(git):
+            raise PushRefusedError(f"{MAIN} over there has commits that aren't here; run `git fetch`, then this again.")
         git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", url, f"refs/heads/{MAIN}")
     if git.commits(commit) == [None]:
         raise GitError(f"{MAIN} over there moved on during the push; push again.")

@@ -1,0 +1,80 @@
+"""Whether a push is only tried: git runs the hook for `git push --dry-run`, too, and doesn't tell it.
+
+So the command line of the git that runs the hook is looked at: an alias is written out there by git itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import PurePath
+
+from wms_ops.errors import PushRefusedError
+from wms_ops.git import Git
+
+SETTING = "wms.dryRun"
+"""What the user says where git's command line can't be seen."""
+
+# Options that take the next argument, if they hold no "=" themselves.
+_OF_GIT = {"-C", "-c", "--git-dir", "--work-tree", "--namespace", "--super-prefix", "--config-env", "--attr-source"}
+_OF_PUSH = ("--push-option", "--receive-pack", "--exec", "--repo", "--recurse-submodules")
+
+
+def is_dry_run(git: Git) -> bool:
+    """Whether nothing may be changed. Raises PushRefusedError where that can't be seen: then nothing is, either."""
+    if git.config(SETTING) is not None:
+        return git.enabled(SETTING)
+    for line in _parents():
+        if (arguments := of_push(line)) is not None:
+            return asks_for_dry_run(arguments)
+    raise PushRefusedError(
+        "The hook can't see whether this is `git push --dry-run`, so it did nothing: say `git -c "
+        f"{SETTING}=false push ...` to push, or {SETTING}=true for a trial."
+    )
+
+
+def of_push(line: Sequence[str]) -> list[str] | None:
+    """The arguments of `git push` in a process's command line; None for any other command."""
+    name = PurePath(line[0].replace("\\", "/")).name.lower().removesuffix(".exe") if line else ""
+    if name == "git-push":
+        return list(line[1:])
+    if name != "git":
+        return None
+    rest = iter(line[1:])
+    for argument in rest:
+        if argument in _OF_GIT:
+            next(rest, None)
+        elif not argument.startswith("-"):
+            return list(rest) if argument == "push" else None
+    return None
+
+
+def asks_for_dry_run(arguments: Sequence[str]) -> bool:
+    """Whether the arguments of `git push` hold -n or --dry-run, also shortened or among other letters."""
+    dry, rest = False, iter(arguments)
+    for argument in rest:
+        if argument == "--":
+            break
+        if argument.startswith("--"):
+            if len(argument) > 3 and "--dry-run".startswith(argument):
+                dry = True
+            elif len(argument) > 6 and "--no-dry-run".startswith(argument):
+                dry = False
+            elif any(option.startswith(argument) for option in _OF_PUSH):
+                next(rest, None)
+        elif argument.startswith("-"):
+            flags, option, value = argument[1:].partition("o")
+            dry = dry or "n" in flags
+            if option and not value:
+                next(rest, None)
+    return dry
+
+
+def _parents() -> Iterator[list[str]]:
+    """The command lines of the processes above this one, as far as the system shows them."""
+    import psutil
+
+    try:
+        for process in psutil.Process().parents():
+            yield process.cmdline()
+    except (psutil.Error, OSError):
+        return
