@@ -139,13 +139,15 @@ def test_ci_merges_raw_photos_of_a_branch_without_keys_on_the_laptop(shop: Works
     no_keys = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
     assert shop.push(clone, "origin", "HEAD:data/my-photos", **no_keys).returncode == 0
     runner = shop.clone("runner")
-    shop.write(clone, "hooks/pre-push", "#!/bin/sh\n")
+    shop.write(clone, "WMS/src/more.py", "x = 1\n")
     shop.commit(clone, "And something else")
+    stopped = shop.push(clone, "origin", "HEAD:data/more-than-photos", **no_keys)
+    assert stopped.returncode == 1 and "'WMS/src/more.py'" in said(stopped), "the hook says it first"
     assert shop.push(clone, "--no-verify", "origin", "HEAD:data/more-than-photos").returncode == 0
     shop.run("git", "fetch", "--quiet", where=runner)
     more = ("origin/data/more-than-photos", "--delete-branch", "data/more-than-photos")
     refused = dataset(shop, "merge", *more, where=runner, check=False)
-    assert refused.returncode == 99 and "'hooks/pre-push'" in said(refused), "its other commits would be lost"
+    assert refused.returncode == 99 and "'WMS/src/more.py'" in said(refused), "its other commits would be lost"
     assert sorted(shop.data_branches()) == ["data/more-than-photos", "data/my-photos"]
     output = shop.folder / "output"
     done = shop.run(

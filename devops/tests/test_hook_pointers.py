@@ -194,8 +194,7 @@ def test_without_keys_changed_pointers_are_never_waved_through(shop: Workshop, o
     assert "changes the pointers to the data set, so the store must be asked" in said(done)
     assert "credentials" in said(done)
     shop.run("git", "reset", "--quiet", "--hard", "origin/main", where=other)
-    shop.write(other, "note.txt", "x")
-    shop.commit(other, "A note")
+    shop.run("git", "commit", "--quiet", "--allow-empty", "-m", "A note", where=other)
     assert shop.push(other, "origin", target, **NO_KEYS).returncode == 0
     if target != "main":
         shop.photos(other, 1, seed=4)
@@ -210,8 +209,7 @@ def test_main_over_there_counts_and_not_what_was_fetched(shop: Workshop, other: 
     shop.commit(first)
     shop.push(first)
     shop.merge(shop.data_branches()[0])
-    shop.write(other, "note.txt", "x")
-    shop.commit(other, "A note")
+    shop.run("git", "commit", "--quiet", "--allow-empty", "-m", "A note", where=other)
     assert_refused(shop, other, "would lose 1 photos ('s2_0' first)", "--force", "main")
 
 
@@ -225,8 +223,7 @@ def test_a_rebased_data_branch_keeps_what_main_gained(shop: Workshop, other: Pat
     shop.push(first)
     shop.merge(shop.data_branches()[0])
     # Main has one more by now, of which the branch is no loss.
-    shop.write(other, "note.txt", "x")
-    shop.commit(other, "A note")
+    shop.run("git", "commit", "--quiet", "--allow-empty", "-m", "A note", where=other)
     assert shop.push(other, "origin", "HEAD:data/mine", **NO_KEYS).returncode == 0
     shop.run("git", "fetch", "--quiet", where=other)
     shop.run("git", "rebase", "--quiet", "-X", "theirs", "origin/main", where=other)

@@ -11,6 +11,7 @@ from wms_ops.dataset.layout import MAIN
 from wms_ops.errors import PushRefusedError
 from wms_ops.git import Git, hook_repository
 from wms_ops.hook.refs import (
+    PushedRef,
     may_change_data_set,
     parse,
     photos_in,
@@ -43,6 +44,7 @@ def _look(git: Git, remote: str, url: str) -> int:
         refuse_elsewhere(ref, photos)
     for ref in refs:
         refuse_deletion(ref)
+        _refuse_more_than_data(git, ref, remote)
         if may_change_data_set(git, ref, remote):
             from wms_ops.hook.pointers import refuse_worse_data_set
 
@@ -68,6 +70,17 @@ def _look(git: Git, remote: str, url: str) -> int:
         return STOPPED
     divert(git, ref, remote, url, others=[other for other in refs if other != ref])
     return STOPPED
+
+
+def _refuse_more_than_data(git: Git, ref: PushedRef, remote: str) -> None:
+    """What the loop wouldn't take from a data branch is better refused now than after the push."""
+    if ref.deletes or not ref.takes_photos:
+        return
+    tip, main = git.commits(ref.local_commit, f"refs/remotes/{remote}/{MAIN}")
+    if tip and main:
+        from wms_ops.dataset.review import refuse_foreign
+
+        refuse_foreign(git, main, tip, ref.remote_name.removeprefix("refs/heads/"))
 
 
 def _say_if_dry(git: Git) -> None:
