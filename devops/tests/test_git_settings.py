@@ -191,6 +191,8 @@ def test_the_data_path_in_a_hostile_configuration(shop: Workshop) -> None:
     again = shop.push(one, "origin", "main")
     assert "already" in said(again)
     first, second = sorted(shop.data_branches())
+    shop.run("python", "-m", "wms_ops.dataset", "take-back", where=two)
+    assert shop.run("git", "rev-parse", "HEAD", where=two).stdout.strip() == shop.branches()["main"]
     shop.extra["GIT_CONFIG_GLOBAL"] = "/dev/null"
     shop.merge(first)
     del shop.extra["GIT_CONFIG_GLOBAL"]

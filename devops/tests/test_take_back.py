@@ -76,21 +76,25 @@ def test_what_is_not_committed_stays_and_each_commit_keeps_its_own(shop: Worksho
     command = pushed(shop, clone)
     mask = next((clone / INBOX / "masks").glob("s1_1*"))
     mask.write_bytes(b"edited")
+    edited = clone / INBOX / "images" / "s2_0.jpg"
+    edited.write_bytes(b"edited and staged")
     new = clone / INBOX / "images" / "new one.jpg"
     new.write_bytes(b"new")
     shop.write(clone, "notes.txt", "staged\n")
-    git(shop, clone, "add", new.relative_to(clone).as_posix(), "notes.txt")
+    git(shop, clone, "add", new.relative_to(clone).as_posix(), edited.relative_to(clone).as_posix(), "notes.txt")
     shop.write(clone, "notes.txt", "and changed\n")
     shop.write(clone, "loose.txt", "loose\n")
     done = shop.run("sh", "-c", command, where=clone)
     assert [git(shop, clone, "log", "-1", about, name) for name in ("HEAD~1", "HEAD")] == [first, second]
     inbox = f"{INBOX}/masks/{mask.name}"
-    assert status(shop, clone) == ["?? " + inbox, "?? loose.txt", f'A  "{INBOX}/images/new one.jpg"', "AM notes.txt"]
+    staged = [f'A  "{INBOX}/images/new one.jpg"', f"A  {INBOX}/images/s2_0.jpg"]
+    assert status(shop, clone) == ["?? " + inbox, "?? loose.txt", *staged, "AM notes.txt"]
+    assert git(shop, clone, "show", f":{INBOX}/images/s2_0.jpg") == "edited and staged"
     assert (mask.read_bytes(), new.read_bytes()) == (b"edited", b"new")
     assert git(shop, clone, "show", ":notes.txt") == "staged\n"
     assert f"{inbox} was changed after its commit: it is left as it is." in said(done)
     assert "2 commits of main are left, without photos; push them as before." in said(done)
-    assert {path.name for path in (clone / INBOX).rglob("*") if path.is_file()} == {mask.name, new.name}
+    assert {path.name for path in (clone / INBOX).rglob("*") if path.is_file()} == {*(mask.name, new.name, edited.name)}
     assert shop.push(clone).returncode == 0
     assert git(shop, shop.origin, "log", "--format=%s", "main") == "Code by Bob\nPhotos and code\nStart\n"
     assert INBOX not in git(shop, shop.origin, "log", "--name-only", "--format=", "main")

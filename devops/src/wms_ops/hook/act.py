@@ -51,7 +51,7 @@ def _told(done: Publication, remote: str) -> list[str]:
         done.plan.summary,
         f"Uploaded {done.uploaded} files ({done.bytes_up / 1e6:.1f} MB); every file of the new version was found in "
         f"{done.where}.",
-        f"Branch {done.branch} is on {remote}: it holds pointers only, and its pull request is where training starts.",
+        f"Branch {done.branch} is on {remote}. It holds pointers only; the loop trains on it next.",
         *card,
     ]
 

@@ -45,7 +45,8 @@ def _look(git: Git, remote: str, url: str) -> int:
     for ref in refs:
         refuse_deletion(ref)
         _refuse_more_than_data(git, ref, remote)
-        if may_change_data_set(git, ref, remote):
+        # What carries photos to main is stopped in any case, so its pointers don't get there.
+        if ref not in carrying and may_change_data_set(git, ref, remote):
             from wms_ops.hook.pointers import refuse_worse_data_set
 
             refuse_worse_data_set(git, ref, url)
