@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,10 +11,12 @@ from typing import Final
 
 import pytest
 
+from wms.errors import SplitError
 from wms_ops.dataset.layout import INBOX, METADATA, SPLITS
 from wms_ops.dataset.review import POINTERS, RECORDS, adds_records_only, changes_of, refuse_foreign, rests_on
 from wms_ops.errors import BranchContentError
 from wms_ops.git import Git
+from wms_ops.pipeline.workspace import refuse_moved_splits
 
 BRANCH = "data/20261127-120000"
 PHOTOS = (f"{INBOX}/images/new.jpg", f"{INBOX}/masks/new.png")
@@ -212,3 +215,24 @@ def test_a_commit_of_records_is_known_by_what_it_holds(project: Project) -> None
     assert not adds_records_only(project.git, records, more)
     assert not adds_records_only(project.git, before, more)
     assert not adds_records_only(project.git, before, before)
+
+
+def line(digit: str, split: str) -> str:
+    return json.dumps({"sha256": digit * 64, "look": digit * 64, "split": split}) + "\n"
+
+
+def test_an_instance_may_add_splits_but_move_none(project: Project) -> None:
+    old = line("1", "test") + line("2", "train")
+    project.write(SPLITS, text=old)
+    commit = project.commit()
+    project.write(SPLITS, text=old + line("3", "val"))
+    refuse_moved_splits(project.git, commit)
+    moved = line("1", "train") + line("2", "train") + line("3", "val")
+    contradicted = old + line("1", "train")
+    for text in (moved, contradicted, line("2", "train"), "", old + "no line of it\n" * 2):
+        project.write(SPLITS, text=text)
+        with pytest.raises(SplitError):
+            refuse_moved_splits(project.git, commit)
+    (project.folder / SPLITS).unlink()
+    with pytest.raises(SplitError, match="recorded lines changed"):
+        refuse_moved_splits(project.git, commit)

@@ -21,7 +21,7 @@ from wms_ops.cost.sessions import Billed
 from wms_ops.dataset.layout import DATA_SET, SPLITS
 from wms_ops.errors import PipelineError
 from wms_ops.pipeline.place import Done, Place
-from wms_ops.pipeline.workspace import check_out, commit_and_push
+from wms_ops.pipeline.workspace import check_out, commit_and_push, refuse_moved_splits
 
 CANDIDATE = "WMS/models/candidate"
 PREPARED = "WMS/data/prepared.json"
@@ -63,6 +63,7 @@ def train(place: Place, values: Mapping[str, str]) -> Done:
     recipe = ["--config", place.recipe, "--data", DATA_SET, "--splits", SPLITS]
     _on_instance(place, ["-m", "wms_ops.dataset", "fetch"])
     _on_instance(place, ["-m", "wms.training.dvc_stages", "prepare", *recipe, "--output", PREPARED])
+    refuse_moved_splits(place.git, commit)
     message = f"Record the splits of {values['photos_new']} new photos"
     commit = commit_and_push(place, branch, [SPLITS], message, before=commit)
     candidate = ["--prepared", PREPARED, "--runs", "runs", "--output", CANDIDATE]

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from wms_ops.dataset.layout import MAIN
+from wms.data.splits import SplitRecord
+from wms.errors import SplitError
+from wms_ops.dataset.layout import MAIN, SPLITS
 from wms_ops.dataset.review import adds_records_only, refuse_foreign
+from wms_ops.dataset.versions import file_at
 from wms_ops.errors import GitError, PipelineError
 from wms_ops.git import Git
 from wms_ops.pipeline.place import BOT, Place
@@ -52,6 +55,21 @@ def check_out(place: Place, commit: str, branch: str) -> None:
     lock.unlink(missing_ok=True)  # of a git that was killed; this clone has one user, who holds the loop's lock
     git("checkout", "--quiet", "--force", "--detach", commit)
     git("clean", "--quiet", "-ffd", *(part for kept in _KEPT for part in ("-e", kept)))
+
+
+def refuse_moved_splits(git: Git, commit: str) -> None:
+    """Raise SplitError unless the work tree's split record, which an instance gave back, is that of `commit` and more.
+
+    A job's result is data from elsewhere, and this one is committed: no test photo may become one to train on.
+    """
+    path = git.folder / SPLITS
+    before = (file_at(git, commit, SPLITS) or "").encode()
+    if not (path.read_bytes() if path.is_file() else b"").startswith(before):
+        raise SplitError(
+            f"The instance gave back {SPLITS} with recorded lines changed, so nothing was recorded: a split never "
+            "moves. Look at who has access to the instance and the bucket, then run the loop again."
+        )
+    SplitRecord(path)
 
 
 def commit_and_push(place: Place, branch: str, paths: Sequence[str], message: str, before: str) -> str:
