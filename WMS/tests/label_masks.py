@@ -22,6 +22,28 @@ def _palette(colour: tuple[int, int, int]) -> Callable[[Strip], Image.Image]:
     return draw
 
 
+def _outlined(strip: Strip) -> Image.Image:
+    """As in the VOC data sets: the object dark red, an outline of "void" nearly white."""
+    outline = ~strip & (_shifted(strip, 1) | _shifted(strip, -1))
+    colours = np.zeros((*strip.shape, 3), np.uint8)
+    colours[strip], colours[outline] = (128, 0, 0), (224, 224, 192)
+    return Image.fromarray(colours)
+
+
+def _shifted(strip: Strip, step: int) -> Strip:
+    return np.roll(strip, step, axis=0) | np.roll(strip, step, axis=1)
+
+
+def _with_a_stray_pixel(strip: Strip) -> Image.Image:
+    values = strip.astype(np.uint8)
+    values[0, 0] = 255
+    return Image.fromarray(values)
+
+
+def _big_endian(strip: Strip) -> Image.Image:
+    return Image.fromarray(strip.astype(">u2"))
+
+
 def _only_alpha(strip: Strip) -> Image.Image:
     pixels = np.zeros((*strip.shape, 4), np.uint8)
     pixels[..., 3] = np.where(strip, 255, 0)
@@ -38,6 +60,10 @@ HIDING: Final[Mapping[str, tuple[str, Callable[[Strip], Image.Image]]]] = {
     "a blue palette": ("png", _palette((0, 0, 255))),
     "a palette of two blacks": ("png", _palette((0, 0, 0))),
     "dark red pixels": ("png", lambda strip: Image.fromarray(strip[..., None] * np.array([128, 0, 0], np.uint8))),
+    "dark red in a white outline": ("png", _outlined),
+    "0 and 1 and a stray white pixel": ("png", _with_a_stray_pixel),
+    "0 and 1 in 16 bits, big-endian": ("tif", _big_endian),
+    "a strip of NaN": ("tif", lambda strip: Image.fromarray(np.where(strip, np.float32("nan"), np.float32(0)))),
     "the alpha channel": ("png", _only_alpha),
 }
 """Kind -> (extension, drawing of a strip (H, W) as such a mask)."""

@@ -24,7 +24,7 @@ def image(look: int = 0, **fields) -> ImageFacts:
 
 def mask(**fields) -> MaskFacts:
     values = {"width": 800, "height": 600, "orientation": 1, "neither": 0.0, "grey": 0.0, "coverage": 0.02}
-    return MaskFacts(**{**values, "peak": 255, "pieces": 1, "marks_something": True, **fields})
+    return MaskFacts(**{**values, "peak": 255, "pieces": 1, "marks_something": True, "faint": 0.0, **fields})
 
 
 def data_set(images: list[ImageFacts | Unreadable], masks: list[MaskFacts | Unreadable]) -> FolderFacts:

@@ -10,6 +10,7 @@ import io
 import struct
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -42,6 +43,7 @@ MASK_THRESHOLD: Final = 127
 ORIENTATION_TAG: Final = 0x0112
 
 _GREY_LOW, _GREY_HIGH = 64, 191
+_LEAST_IN_JPEG: Final = 16  # what its coding leaves around an edge is mostly darker
 # How the stored pixels of each EXIF orientation are turned upright.
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -77,7 +79,7 @@ def read_image(path: Path, *, max_megapixels: float = DEFAULT_MEGAPIXELS) -> NDA
 
 def decode_image(content: bytes, name: str, *, max_megapixels: float = DEFAULT_MEGAPIXELS) -> NDArray[np.uint8]:
     """As `read_image`, for a file's bytes; `name` is what errors call it."""
-    return np.asarray(_decode(content, name, max_megapixels)[0])
+    return np.asarray(_decode(content, name, max_megapixels))
 
 
 def read_small(path: Path, side: int = 128, max_megapixels: float = DEFAULT_MEGAPIXELS) -> NDArray[np.uint8]:
@@ -86,7 +88,7 @@ def read_small(path: Path, side: int = 128, max_megapixels: float = DEFAULT_MEGA
     Returns the smallest whole fraction of the photo, upright RGB (height, width, 3), of which no side is
     shorter than `side` pixels; a smaller photo keeps its size. Raises the errors of `read_image`.
     """
-    image, _ = _decode(_read_bytes(path), str(path), max_megapixels, draft_side=side)
+    image = _decode(_read_bytes(path), str(path), max_megapixels, draft_side=side)
     return np.asarray(image.reduce(max(1, min(image.size) // side)))
 
 
@@ -97,10 +99,11 @@ def read_mask(
 
     The soft edges that JPEG leaves are cut at 127. A mask in which more than `max_grey_fraction` of all
     pixels lie between black and white (64..191) isn't a mask: GreyMaskError. One that reads as empty although
-    its file marks something (values 0 and 1, a dark colour, a strip in the alpha channel): EmptyMaskError.
-    Other errors as `read_image`.
+    its file marks something (values 0 and 1, a dark colour, a strip in the alpha channel), or of whose marks most
+    would be lost (a dark area in a white outline): EmptyMaskError. Other errors as `read_image`.
     """
-    grey, marks_something = decode_mask(_read_bytes(path), str(path), max_megapixels=max_megapixels)
+    mask = decode_mask(_read_bytes(path), str(path), max_megapixels=max_megapixels)
+    grey = mask.grey
     share = float(np.mean((grey >= _GREY_LOW) & (grey <= _GREY_HIGH)))
     if share > max_grey_fraction:
         raise GreyMaskError(
@@ -108,26 +111,47 @@ def read_mask(
             f"(at most {max_grey_fraction:.1%} may be); paint the strip white and all else black."
         )
     white = grey > MASK_THRESHOLD
-    if marks_something and not white.any():
-        raise EmptyMaskError(f"{path} {reads_as_empty(int(grey.max()))}")
+    coverage = float(white.mean())
+    if mask.marks_something and (not coverage or mask.faint > coverage):
+        raise EmptyMaskError(f"{path} {reads_as_empty(int(grey.max()), mask.faint, coverage)}")
     return np.where(white, np.uint8(255), np.uint8(0))
 
 
-def decode_mask(
-    content: bytes, name: str, *, max_megapixels: float = DEFAULT_MEGAPIXELS
-) -> tuple[NDArray[np.uint8], bool]:
-    """A mask's grey values, upright, uint8 (height, width), and whether its file marks anything at all.
+@dataclass(frozen=True)
+class DecodedMask:
+    """A mask before it is cut: `grey` values, upright, uint8 (height, width).
 
-    A file can mark what its grey values don't show: 16-bit labels of 1, a strip that only the alpha channel
-    draws, a palette whose colours are all black. Raises the errors of `read_image`.
+    `marks_something` is True where the file marks anything, also what its grey values don't show: 16-bit labels of 1,
+    a strip that only the alpha channel draws, a palette whose colours are all black. `faint` is the share of pixels
+    (0..1) that are marked but count as black; what JPEG leaves around an edge isn't counted.
     """
-    rgb, is_even = _decode(content, name, max_megapixels, wants_even=True)
-    grey = np.asarray(rgb.convert("L"))
-    return grey, bool(grey.any()) or not is_even
+
+    grey: NDArray[np.uint8]
+    marks_something: bool
+    faint: float
 
 
-def reads_as_empty(peak: int) -> str:
-    """What is wrong with a mask that marks something but has no value above `peak` (0..127), and what to do."""
+def decode_mask(content: bytes, name: str, *, max_megapixels: float = DEFAULT_MEGAPIXELS) -> DecodedMask:
+    """Decode a mask without cutting it. Raises the errors of `read_image`."""
+    stored: list[Image.Image] = []
+    grey = np.asarray(_decode(content, name, max_megapixels, look=stored.append).convert("L"))
+    (image,) = stored
+    least = _LEAST_IN_JPEG if image.format in ("JPEG", "MPO", "WEBP") else 1
+    faint = float(np.mean((grey >= least) & (grey <= MASK_THRESHOLD)))
+    return DecodedMask(grey, bool(grey.any()) or not _is_even(image), faint)
+
+
+def reads_as_empty(peak: int, faint: float, coverage: float) -> str:
+    """What is wrong with a mask whose marks count as black, and what to do.
+
+    `peak` is its highest grey value, `faint` and `coverage` are the shares of pixels (0..1) that are marked but count
+    as black, and that count as white.
+    """
+    if coverage:
+        return (
+            f"would lose most of what it marks: {faint:.2%} of its pixels have values up to {MASK_THRESHOLD} and count "
+            f"as black, {coverage:.2%} count as white; paint the strip white (255) and all else black."
+        )
     shown = f"no value is above {MASK_THRESHOLD}, the highest is {peak}" if peak else "its marks have no grey value"
     what = f"reads as empty, but isn't: {shown}"
     if peak == 1:
@@ -215,9 +239,14 @@ def _open(stream: io.BytesIO, name: str) -> Image.Image:
 
 
 def _decode(
-    content: bytes, name: str, max_megapixels: float, *, draft_side: int | None = None, wants_even: bool = False
-) -> tuple[Image.Image, bool]:
-    """Upright RGB, and with `wants_even` whether nothing is drawn in the file, whatever its colours mean.
+    content: bytes,
+    name: str,
+    max_megapixels: float,
+    *,
+    draft_side: int | None = None,
+    look: Callable[[Image.Image], None] = lambda _: None,
+) -> Image.Image:
+    """Upright RGB; `look` gets the image as it is stored, its pixels decoded.
 
     With `draft_side` a JPEG is decoded at the smallest scale with sides of at least that.
     """
@@ -234,7 +263,8 @@ def _decode(
                 if draft_side:
                     image.draft(None, (draft_side, draft_side))
                 image.load()
-                return _upright(_to_rgb(image), orientation_of(image)), wants_even and _is_even(image)
+                look(image)
+                return _upright(_to_rgb(image), orientation_of(image))
         except _DAMAGE as error:
             raise TruncatedImageError(
                 f"{name} is cut off or damaged ({str(error).rstrip('.')}); copy it again from the camera."
@@ -248,9 +278,11 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 def _is_even(image: Image.Image) -> bool:
     """Whether every stored pixel is the same; where a stored 0 means black: whether every one is 0."""
+    if image.mode == "F" or image.mode.startswith("I;16"):  # Pillow can't tell the extremes of all of these
+        return not np.asarray(image).any()  # NaN counts as a mark
     found = image.getextrema()
     bands = found if isinstance(found[0], tuple) else (found,)
-    zero_is_black = image.mode in ("1", "L", "RGB", "I", "F") or image.mode.startswith("I;16")
+    zero_is_black = image.mode in ("1", "L", "RGB", "I")
     return all(low == high and not (zero_is_black and high) for low, high in bands)
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
@@ -59,7 +59,7 @@ class Manifest:
         """Read a manifest. Raises ManifestError if it isn't one or names a file twice."""
         try:
             pairs = [(str(row["relpath"]), str(row["md5"])) for row in json.loads(content)]
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ManifestError(f"{name} is not a DVC manifest ({error!r}); restore it from the remote.") from error
         files = dict(pairs)
         if len(files) != len(pairs):
@@ -68,6 +68,7 @@ class Manifest:
 
 
 EMPTY = Manifest({})
+_LONGEST_POINTER: Final = 10_000  # characters; DVC writes some 100, and YAML that somebody made can take minutes
 
 
 def pointer_text(manifest: Manifest, size: int | None, path: str) -> str:
@@ -95,10 +96,12 @@ class Pointer:
         """
         hint = "restore it from an older commit; in a merge that stopped, run `python -m wms_ops.dataset resolve`"
         try:
+            if len(text) > _LONGEST_POINTER:
+                raise ValueError("too long")
             whole = yaml.safe_load(text)
             (out,) = whole["outs"]
             oid, size, count = str(out["md5"]), out.get("size"), out.get("nfiles")
-        except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ManifestError(f"{name} is not a .dvc file with one output; {hint}.") from error
         if not oid.endswith(".dir") or not _MD5.fullmatch(oid.removesuffix(".dir")):
             raise ManifestError(f"{name}: {oid!r} doesn't name a directory's manifest; {hint}.")

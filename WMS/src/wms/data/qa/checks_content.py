@@ -64,7 +64,7 @@ def check_masks(facts: FolderFacts, config: DataConfig) -> Iterator[Problem]:
         yield from _values(file, known, config.max_grey_fraction)
         if known.hides:
             if known.peak != 1 and known.grey <= config.max_grey_fraction:  # else `_values` says what is wrong
-                what, _, next_step = reads_as_empty(known.peak).partition("; ")
+                what, _, next_step = reads_as_empty(known.peak, known.faint, known.coverage).partition("; ")
                 yield _error("mask-reads-as-empty", file, what, next_step.rstrip("."))
         elif known.coverage == 0:
             yield _error("mask-empty", file, "is empty: no pixel is white", "paint the strip white, or remove the pair")

@@ -65,10 +65,13 @@ class MaskFacts:
     marks_something: bool
     """Whether the file marks anything, also what its grey values don't show: see `wms.data.images.decode_mask`."""
 
+    faint: float
+    """Share of pixels that are marked but count as black: see `wms.data.images.DecodedMask`."""
+
     @property
     def hides(self) -> bool:
-        """Whether the mask reads as empty although it marks something."""
-        return self.marks_something and self.coverage == 0
+        """Whether the mask reads as empty although it marks something, or loses most of what it marks."""
+        return self.marks_something and (self.coverage == 0 or self.faint > self.coverage)
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ def _mask_changes(facts: FolderFacts, config: DataConfig) -> Iterator[Change]:
         if not isinstance(mask, MaskFacts) or (mask.peak != 1 and mask.grey > config.max_grey_fraction):
             continue
         if mask.hides and mask.peak != 1:
-            continue  # cut at the threshold it would be empty, and what it marks would be gone
+            continue  # cut at the threshold, most of what it marks would be gone
         reasons = [
             *(["0 and 1 became 0 and 255"] if mask.peak == 1 else []),
             *([f"{mask.neither:.2%} grey pixels became black or white"] if mask.neither and mask.peak != 1 else []),
@@ -181,9 +181,9 @@ def sha256_bytes(content: bytes) -> str:
 
 def _binary_png(content: bytes, name: str, max_megapixels: float) -> bytes | None:
     """A mask as an upright PNG of 0 and 255, cut where `read_mask` cuts it; None if it'd lose all that it marks."""
-    grey, marks_something = decode_mask(content, name, max_megapixels=max_megapixels)
-    white = grey > (0 if grey.max() == 1 else MASK_THRESHOLD)
-    if marks_something and not white.any():
+    mask = decode_mask(content, name, max_megapixels=max_megapixels)
+    white = mask.grey > (0 if mask.grey.max() == 1 else MASK_THRESHOLD)
+    if mask.marks_something and not white.any():
         return None
     stream = io.BytesIO()
     Image.fromarray(np.where(white, np.uint8(255), np.uint8(0))).save(stream, "PNG")

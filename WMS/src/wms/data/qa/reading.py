@@ -113,7 +113,7 @@ def small_grey(path: Path, max_megapixels: float) -> Grey:
 
 def mask_grey(path: Path, max_megapixels: float) -> Grey:
     """A mask's own grey values (H, W), upright, not thresholded."""
-    return decode_mask(path.read_bytes(), str(path), max_megapixels=max_megapixels)[0]
+    return decode_mask(path.read_bytes(), str(path), max_megapixels=max_megapixels).grey
 
 
 def count_pieces(grey: Grey) -> int:
@@ -161,7 +161,8 @@ def _read_image(path: Path, max_megapixels: float) -> tuple[Fact, Grey]:
 
 
 def _read_mask(path: Path, max_megapixels: float) -> tuple[Fact, Grey]:
-    grey, marks_something = decode_mask(path.read_bytes(), str(path), max_megapixels=max_megapixels)
+    mask = decode_mask(path.read_bytes(), str(path), max_megapixels=max_megapixels)
+    grey = mask.grey
     counts = np.bincount(grey.ravel(), minlength=256)
     shares = counts / grey.size
     facts = MaskFacts(
@@ -173,7 +174,8 @@ def _read_mask(path: Path, max_megapixels: float) -> tuple[Fact, Grey]:
         coverage=float(shares[MASK_THRESHOLD + 1 :].sum()),
         peak=int(np.flatnonzero(counts)[-1]),
         pieces=count_pieces(grey),
-        marks_something=marks_something,
+        marks_something=mask.marks_something,
+        faint=mask.faint,
     )
     return facts, grey
 
