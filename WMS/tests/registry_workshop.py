@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -166,7 +167,8 @@ class Shop:
             test_images=5,
             test_version="e" * 64,
             reasons=() if improved else ("Dice 0.80 is below Production's 0.90",),
-            decided_at="2026-11-20T11:00:00+00:00",
+            card_sha256=more.get("card_sha256", ""),
+            decided_at=more.get("decided_at", datetime.now(UTC).isoformat(timespec="seconds")),
         )
         self.registry.write_artifact(run_id, VERDICT_FILE, verdict.model_dump_json().encode())
 

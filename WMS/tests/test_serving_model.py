@@ -20,7 +20,7 @@ from serving_workshop import ask, photo, predict, promote
 
 from wms.errors import LineageError, UsageError
 from wms.files import sha256_file
-from wms.registry.ledger import HISTORY, Ledger
+from wms.registry.ledger import CURRENT, HISTORY, Ledger
 from wms.serving import cli
 from wms.serving.app import create_app
 from wms.serving.limits import Line
@@ -60,7 +60,8 @@ def rename_the_output(graph: onnx.ModelProto) -> None:
 
 
 def replace_ledger(folder: Path, **more: object) -> None:
-    (folder / HISTORY).unlink()
+    for name in (HISTORY, CURRENT):
+        (folder / name).unlink(missing_ok=True)
     promote(folder, folder, 5, **more)
 
 

@@ -31,6 +31,7 @@ pytest_plugins = ["gate_fixtures"]
 @pytest.fixture
 def improved(runs: GateRuns, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> GateRuns:
     """The good run has the verdict "improved" over the weak one, which is Production; tmp_path/photos is a copy."""
+    runs.produce(None)  # no version that another test left
     runs.produce(runs.weak)
     shutil.copytree(runs.folder / "photos", tmp_path / "photos")
     assert runs.gate(runs.good) == 0

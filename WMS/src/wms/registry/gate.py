@@ -55,6 +55,7 @@ def judge(evidence: Evidence, settings: GateConfig, *, decided_at: str) -> GateR
         decision="not improved" if reasons else "improved",
         run_id=evidence.challenger.run_id,
         weights_sha256=evidence.challenger.weights_sha256,
+        card_sha256=evidence.challenger.card_sha256,
         challenger=Means(dice=dice.challenger, iou=iou.challenger),
         champion=Means(dice=dice.champion, iou=iou.champion),
         champion_version=evidence.champion.version if evidence.champion else None,

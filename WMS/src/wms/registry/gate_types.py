@@ -44,6 +44,7 @@ class Side:
     input_size: int
     stored: Means | None = None
     own_test: frozenset[str] = frozenset()
+    card_sha256: str = ""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from wms.errors import ModelNotFoundError, UsageError
+from wms.errors import ModelNotFoundError, RegistryError, UsageError
 from wms.files import write_atomic
 from wms.registry.mlflow_calls import call, shown
 from wms.registry.mlflow_values import ModelVersion, RunInfo, run_of, version_of
@@ -205,7 +205,10 @@ class ModelRegistry:
         from mlflow.exceptions import MlflowException
 
         try:
-            return dict(self._client.get_registered_model(self.model).aliases)
+            found = self._client.get_registered_model(self.model)
+            if found.name != self.model:  # an empty answer, for example, would read as "nothing was ever promoted"
+                raise RegistryError(f"{self.server} answers, but not as an MLflow server does; look at {URI}.")
+            return dict(found.aliases)
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise

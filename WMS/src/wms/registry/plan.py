@@ -144,7 +144,9 @@ def accept(facts: Facts, verdict: Verdict | NoVerdict | None, standing: Standing
             f'The gate\'s newest word about run {facts.run_id} is "{verdict.decision}", and only the newest counts. '
             f"{verdict.reason} Then {again}."
         )
-    if (verdict.run_id, verdict.weights_sha256) != (facts.run_id, facts.weights_sha256):
+    same = (verdict.run_id, verdict.weights_sha256) == (facts.run_id, facts.weights_sha256)
+    # The card holds the ONNX file's hash and how masks are cut: all that was scored. Older verdicts don't name it.
+    if not same or verdict.card_sha256 not in ("", facts.files.get("production.json")):
         raise CannotDecideError(f"The verdict in run {facts.run_id} is about another model; {again}.")
     if verdict.decision != "improved" and verdict.mode != "off":
         why = " ".join(verdict.reasons).rstrip(".") or "its scores aren't better than Production's"
@@ -152,6 +154,12 @@ def accept(facts: Facts, verdict: Verdict | NoVerdict | None, standing: Standing
     if verdict.champion_version != standing.production:
         compared = "no model" if verdict.champion_version is None else f"version {verdict.champion_version}"
         raise PromotionLostError(f"{standing.text}, but the gate compared with {compared}; {again}.")
+    head = standing.chain.head
+    if head is not None and head.action == "rollback" and verdict.decided_at < head.at:
+        raise PromotionLostError(
+            f"Production was rolled back at {head.at}, after the gate's verdict about run {facts.run_id}; {again}, or, "
+            "if that run is what was rolled back, promote it with --force REASON."
+        )
     return verdict
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from wms.errors import LedgerError, ModelNotFoundError, PromotionLostError, UsageError
+from wms.errors import LedgerError, ModelDamagedError, ModelNotFoundError, PromotionLostError, UsageError
 from wms.registry import facts as run_facts
 from wms.registry import plan
 from wms.registry.chain import Chain, RegistryLedger, missing_from
@@ -145,8 +145,8 @@ def propose_rollback(desk: Desk, version: int | None = None, *, reason: str = ""
     """The way back to `version`, or to the one that was Production before; an Outcome where it is done already.
 
     Without `version` it goes back once: repeated, it says so instead of returning to the version it left. Raises
-    UsageError where there is nothing to go back to, ModelNotFoundError or ModelDamagedError where that version
-    can't be served any more.
+    UsageError where there is nothing to go back to, or that version never was Production; ModelNotFoundError or
+    ModelDamagedError where it can't be served any more, or isn't what was promoted.
     """
     standing = desk.settle(trust_alias=False)
     head, production = standing.chain.head, standing.production
@@ -167,8 +167,18 @@ def propose_rollback(desk: Desk, version: int | None = None, *, reason: str = ""
     found = next((one for one in registry.versions() if one.version == target), None)
     if found is None:
         raise ModelNotFoundError(f"The registry at {registry.server} has no version {target}.")
-    facts = run_facts.gather(registry, found.run_id)
     known = standing.chain.about(target)
+    if known is None and all(entry.from_version != target for entry in standing.chain.entries):
+        raise UsageError(
+            f"Version {target} never was Production, so there is no way back to it; let the gate compare it, then "
+            f"promote it with `promote-model.py --version {target}`."
+        )
+    facts = run_facts.gather(registry, found.run_id)
+    if known and (known.weights_sha256, known.onnx_sha256) != (facts.weights_sha256, facts.onnx_sha256):
+        raise ModelDamagedError(
+            f"The run {found.run_id} of version {target} holds another model now than the one that was promoted, so "
+            "nothing was changed; restore its artifacts, or roll back to another version."
+        )
     means = known.metrics if known else facts.measured
     words = f"rollback: {reason}" if reason else "rollback"
     return Proposal("rollback", facts, target, production, means, head.metrics, words)

@@ -44,6 +44,7 @@ class Verdict(Frozen):
     challenger: Means
     champion: Means
     champion_version: int | None
+    card_sha256: str = Field(default="", description="Of the model's card; empty in verdicts of older code.")
     test_images: int = Field(ge=1)
     test_version: str = Field(description="SHA-256 over the hashes of all test pairs.")
     mode: Mode = "enforce"

@@ -15,6 +15,7 @@ from wms.inference.predictor import CARD, FIRST_PREPROCESSING, ONNX, WEIGHTS, Pr
 from wms.registry.gate import refusal
 from wms.registry.gate_trust import test_images
 from wms.registry.gate_types import Side
+from wms.registry.lineage import fingerprints
 from wms.registry.mlflow_store import ModelRegistry, RunInfo
 from wms.registry.types import Means
 
@@ -43,7 +44,7 @@ def fetch(registry: ModelRegistry, run: RunInfo, version: int | None, *, threads
             f"{who} run {run.name} is {run.status.lower()}, not finished; wait for its end, or "
             "send the rest of it with `python -m wms.training.mlflow_sync`."
         )
-    predictor = _load(registry, run, who, threads)
+    predictor, card_sha256 = _load(registry, run, who, threads)
     items, version_of_data = _items(registry, run, who)
     for where, named in (("run", run.tags.get("data_version")), ("model", predictor.card.get("data_version"))):
         if named != version_of_data:
@@ -60,18 +61,19 @@ def fetch(registry: ModelRegistry, run: RunInfo, version: int | None, *, threads
         input_size=predictor.input_size,
         stored=_stored(run),
         own_test=frozenset(item.image_sha256 for item in test_images(items)),
+        card_sha256=card_sha256,
     )
     return Contestant(side, items, predictor)
 
 
-def _load(registry: ModelRegistry, run: RunInfo, who: str, threads: int | None) -> Predictor:
-    """The run's model, from a temporary folder that is gone afterwards: it is in memory then."""
+def _load(registry: ModelRegistry, run: RunInfo, who: str, threads: int | None) -> tuple[Predictor, str]:
+    """The run's model and its card's SHA-256, from a temporary folder: it is in memory then."""
     with tempfile.TemporaryDirectory(prefix="wms-gate-") as scratch:
         folder = Path(scratch) / run.name
         try:
             for name in (CARD, WEIGHTS, ONNX):
                 registry.download(run.run_id, f"{MODEL_FOLDER}/{name}", folder / name)
-            return Predictor(folder, threads=threads)
+            return Predictor(folder, threads=threads), fingerprints({CARD: (folder / CARD).read_bytes()})[CARD]
         except (ModelNotFoundError, ModelDamagedError) as error:
             # The temporary folder means nothing to the reader.
             reason = str(error).replace(f"{folder}", f"{run.name}/{MODEL_FOLDER}")

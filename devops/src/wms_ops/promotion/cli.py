@@ -97,6 +97,8 @@ def baseline_main(argv: Sequence[str] | None = None) -> int:
     )
     _add_ledger(parser)
     arguments = parser.parse_args(argv)
+    if not os.environ.get(URI) and not arguments.ledger.is_dir():
+        raise UsageError(f"{arguments.ledger} isn't a folder, so no ledger lies there; name another one by --ledger.")
     print(baseline_json(os.environ.get(URI) or None, Ledger(arguments.ledger), arguments.model))
     return 0
 
