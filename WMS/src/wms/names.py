@@ -13,6 +13,7 @@ from typing import Final
 
 _MOST_BYTES: Final = 1024
 _MOST_PART_BYTES: Final = 255
+_DEEPEST: Final = 32  # folders; a run's files lie four deep, and each level costs memory when names are compared
 # A backslash parts folders on Windows, and a colon names a drive or a file's second stream there.
 _PARTING: Final = ("\\", ":")
 # Control and format characters, halves of a pair, line ends: they hide what a name is, and macOS ignores some.
@@ -36,9 +37,14 @@ def reason_against(name: str) -> str | None:
     if any(part.endswith((".", " ")) or _DEVICE.fullmatch(part.lower()) for part in parts):
         return "is another file's or a device's name on Windows"
     sizes = [len(part.encode()) for part in parts]
-    if max(sizes) > _MOST_PART_BYTES or sum(sizes) > _MOST_BYTES:
-        return f"is longer than {_MOST_BYTES} bytes, or a part of it than {_MOST_PART_BYTES}"
+    if max(sizes) > _MOST_PART_BYTES or sum(sizes) > _MOST_BYTES or len(parts) > _DEEPEST:
+        return f"is longer than {_MOST_BYTES} bytes, a part of it than {_MOST_PART_BYTES}, or too deep"
     return None
+
+
+def harmless(text: str) -> str:
+    """A line that others wrote, for a terminal: tabs stay, other control characters become visible."""
+    return "".join(sign if sign == "\t" or unicodedata.category(sign) not in _HIDING else "\ufffd" for sign in text)
 
 
 def is_git(part: str) -> bool:

@@ -18,7 +18,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from wms.errors import WmsError, from_os_error
+from wms.errors import WmsError
 from wms.files import sha256_file
 from wms.registry.ledger import CURRENT, HISTORY
 from wms.registry.lineage import FILES
@@ -26,6 +26,7 @@ from wms_ops.cloud.commands import ended_by_sigterm
 from wms_ops.cloud.host.archive import MOST_BYTES, pack
 from wms_ops.cloud.host.backup import BackupNote
 from wms_ops.cloud.host.commit import pack_commit
+from wms_ops.cloud.host.listener import Listener
 from wms_ops.cloud.host.messages import (
     FOLDER,
     PYTHON,
@@ -111,7 +112,7 @@ class Mailbox:
                     commit=pack_commit(folder, commit),
                 )
                 self._send(job, request, sent, *([commit] if request.commit else []))
-            answer = self._follow(job, _Listener(log, show))
+            answer = self._follow(job, Listener(log, show))
             if answer.has_files:
                 self._take_result(job, answer, folder, Path(place, RESULT))
         self._forget(job)
@@ -166,7 +167,7 @@ class Mailbox:
             self.objects.upload(self._keys.of(job, path.name), path)
         self.objects.put_if(self._keys.request(job), request.model_dump_json().encode(), None)
 
-    def _follow(self, job: str, listener: _Listener | None) -> Answer:
+    def _follow(self, job: str, listener: Listener | None) -> Answer:
         """Wait for the answer. Whatever ends this early cancels the job."""
         pulse = _Pulse(self.dead_s)
         try:
@@ -185,14 +186,19 @@ class Mailbox:
                 self._cancel(job)
             raise
 
-    def _hear(self, job: str, listener: _Listener | None, answer: Answer | None) -> None:
+    def _hear(self, job: str, listener: Listener | None, answer: Answer | None) -> None:
         while listener is not None:
             piece = self.objects.get(self._keys.piece(job, listener.pieces))
             if piece is None:
                 if answer is not None:
                     listener.close()
                 return
-            listener.hear(piece.content)
+            try:
+                listener.hear(piece.content)
+            except CloudError:
+                with contextlib.suppress(WmsError):
+                    self._cancel(job)
+                raise
 
     def _answer(self, job: str) -> Answer | None:
         found = self.objects.get(self._keys.of(job, "answer.json"))
@@ -246,33 +252,6 @@ class _Pulse:
                 f"The instance has given no sign of life for {silent:.0f} s; look at it with `status`, end it with "
                 "`down`, and run this again."
             )
-
-
-class _Listener:
-    """Puts a command's output, which comes in pieces, into a log and shows it in whole lines."""
-
-    def __init__(self, log: Path, show: Say) -> None:
-        self._log, self._show, self._rest = log, show, b""
-        self.pieces = 0
-
-    def hear(self, piece: bytes) -> None:
-        """The next piece."""
-        self.pieces += 1
-        try:
-            self._log.parent.mkdir(parents=True, exist_ok=True)
-            with self._log.open("ab") as stream:
-                stream.write(piece)
-        except OSError as error:
-            raise from_os_error(error, self._log) from error
-        *lines, self._rest = (self._rest + piece).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-        for line in lines:
-            self._show(line.decode("utf-8", "replace"))
-
-    def close(self) -> None:
-        """The last line may lack its end."""
-        if self._rest:
-            self._show(self._rest.decode("utf-8", "replace"))
-            self._rest = b""
 
 
 def _checked(answer: Answer) -> Answer:
