@@ -157,7 +157,7 @@ def test_the_shrink_guard_sees_the_same_with_signatures_shown(shop: Workshop) ->
     main = shop.branches()["main"]
     done = shop.push(other)
     assert done.returncode == 1
-    assert "nothing was pushed" in said(done)
+    assert "Nothing was pushed to main" in said(done)
     assert shop.branches()["main"] == main
 
 

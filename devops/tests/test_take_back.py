@@ -112,11 +112,12 @@ def test_nothing_is_left_where_all_were_photos_and_the_way_back_is_named(shop: W
     assert git(shop, clone, "rev-parse", "HEAD").strip() == shop.branches()["main"]
     assert "main is as main over there." in said(done)
     assert "nothing was changed" in said(take_back(shop, clone))
-    back = re.search(r"as before: (git reset --keep refs/wms/before-take-back/\S+)", said(done))
-    assert back is not None
+    back = re.search(r"as before: (git reset --soft refs/wms/before-take-back/\S+)", said(done))
+    file = re.search(r"photo's file: (git restore --source=refs/wms/before-take-back/\S+ -- )PATH", said(done))
+    assert back is not None and file is not None
     shop.run("sh", "-c", back[1], where=clone)
     assert git(shop, clone, "rev-parse", "HEAD").strip() == old
-    assert status(shop, clone) == []
+    shop.run("sh", "-c", file[1] + INBOX, where=clone)
     assert len(list((clone / INBOX / "images").iterdir())) == 3
 
 

@@ -76,6 +76,7 @@ OWN: Mapping[str, str] = MappingProxyType(
         "core.autocrlf": "false",
         "core.eol": "lf",
         "core.safecrlf": "false",
+        "safe.bareRepository": "all",  # a scratch clone is one
         "init.templateDir": "",
         "gc.auto": "0",
         "maintenance.auto": "false",

@@ -61,6 +61,11 @@ class Git:
         done = self._run(command(self.folder, "config", "--type=bool", "--get", name, pinned=False))
         return done.stdout.strip() == b"true"
 
+    def disabled(self, name: str) -> bool:
+        """Whether the user has switched something off, by any of git's words for it."""
+        done = self._run(command(self.folder, "config", "--type=bool", "--get", name, pinned=False))
+        return done.stdout.strip() == b"false"
+
     def blobs(self, names: Iterable[str]) -> Iterator[bytes]:
         """The contents of Git objects, one after another. Raises GitError for one that isn't there."""
         with subprocess.Popen(
@@ -100,19 +105,21 @@ class Git:
     def _environ(self) -> dict[str, str]:
         kept = environment()
         # By the environment and not by `-c`, since a setting may hold a token and a command line is public.
-        start = int(kept.get("GIT_CONFIG_COUNT", "0"))
+        start = int(kept.get("GIT_CONFIG_COUNT") or "0")
         for number, (key, value) in enumerate(self.settings.items(), start):
             kept |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
         return kept | {"GIT_CONFIG_COUNT": str(start + len(self.settings))}
 
     @staticmethod
     def _error(arguments: tuple[str, ...], done: subprocess.CompletedProcess[bytes]) -> Exception:
+        settings = 2 * sum(one == "-c" for one in arguments)  # they come first, each with its value
+        name = arguments[settings] if settings < len(arguments) else ""
         said = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
         if any(_FULL in line for line in said):
-            return DiskFullError(f"No space left on the disk during `git {arguments[0]}`; free some and run it again.")
+            return DiskFullError(f"No space left on the disk during `git {name}`; free some and run it again.")
         words = next((line for line in said if line.startswith(("fatal:", "error:", " ! "))), said[-1] if said else "")
         reason = words.removeprefix("fatal:").removeprefix("error:").strip() or f"exit code {done.returncode}"
-        return GitError(f"`git {arguments[0]}` failed: {reason.rstrip('.')}.")
+        return GitError(f"`git {name}` failed: {reason.rstrip('.')}.")
 
 
 def hook_repository() -> Git:

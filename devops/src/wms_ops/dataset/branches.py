@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from wms.data.manifest import DataSet, pointer_text
-from wms.errors import ManifestError, WmsError
+from wms.errors import DataQualityError, ManifestError, WmsError
 from wms.files import write_atomic
 from wms_ops.dataset.inbox import inbox_files
 from wms_ops.dataset.layout import MAIN, pointer
@@ -16,9 +17,22 @@ from wms_ops.dataset.publish import open_store, push_new_branch, verify
 from wms_ops.dataset.review import refuse_foreign, rests_on
 from wms_ops.dataset.scratch import Scratch, scratch_clone
 from wms_ops.dataset.versions import commit_version, dvc_config_at, pointers_at, version_at
-from wms_ops.errors import BranchContentError, DataConflictError, GitError
+from wms_ops.errors import (
+    BranchContentError,
+    DamagedBlobError,
+    DataConflictError,
+    GitError,
+    MissingBlobError,
+    ShrinkError,
+)
 from wms_ops.git import Git
 from wms_ops.store.remote import S3Remote
+
+_ITS_OWN: Final = (
+    *(BranchContentError, DataConflictError, DataQualityError, GitError, ManifestError, MissingBlobError),
+    *(DamagedBlobError, ShrinkError),
+)
+"""What can be wrong with one branch; others are joined all the same."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +80,17 @@ def join_all(git: Git, url: str) -> Iterator[Joined | tuple[str, WmsError]]:
     A branch that can't be joined is yielded with its error, and the others go on.
     """
     with scratch_clone(git, url, depth=None) as scratch:
-        waiting = [name for name, tip in scratch.data_branches.items() if _waits(scratch, tip, git)]
+        waiting = list[str]()
+        for name, tip in scratch.data_branches.items():
+            try:
+                if _waits(scratch, tip, git):
+                    waiting.append(name)
+            except _ITS_OWN as error:
+                yield name, error
     for name in waiting:
         try:
             yield join_into(git, url, name)
-        except (BranchContentError, DataConflictError, GitError, ManifestError) as error:
+        except _ITS_OWN as error:
             yield name, error
 
 

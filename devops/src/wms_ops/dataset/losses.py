@@ -80,4 +80,4 @@ def _saying(git: Git, base: str, commit: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _number(said: list[str]) -> int:
-    return sum(int(one) for one in said if one.isdecimal())
+    return sum(int(one) for one in said if one.isdecimal() and len(one) < 10)

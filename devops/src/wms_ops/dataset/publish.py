@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wms.data.manifest import DataSet
-from wms.errors import DataQualityError
+from wms.errors import DataQualityError, ManifestError
 from wms_ops.dataset.inbox import InboxFile, export, inbox_files, pair_up
 from wms_ops.dataset.layout import DATA_BRANCHES, INBOX, MAIN, SPLITS
 from wms_ops.dataset.losses import REPLACED, SOURCE
 from wms_ops.dataset.plan import MergePlan, NewFile, NewPair, plan_merge, refuse_conflicts
 from wms_ops.dataset.scratch import Scratch, scratch_clone
 from wms_ops.dataset.versions import commit_version, dvc_config_at, file_at, version_at
-from wms_ops.errors import GitError, MissingBlobError, PushRefusedError
+from wms_ops.errors import DamagedBlobError, GitError, MissingBlobError, PushRefusedError
 from wms_ops.git import Git
 from wms_ops.trailers import trailers_of
 
@@ -197,9 +197,14 @@ def _published(scratch: Scratch, source: str, pairs: Sequence[NewPair], store: S
     """
     for branch, commit in scratch.data_branches.items():
         told = trailers_of(scratch.git, commit).get(SOURCE.lower(), [])
-        if (told and source not in told) or inbox_files(scratch.git, commit):
+        if told and source not in told:
             continue
-        version = version_at(scratch.git, commit, store)
+        try:
+            if inbox_files(scratch.git, commit):
+                continue
+            version = version_at(scratch.git, commit, store)
+        except (DataQualityError, ManifestError, MissingBlobError, DamagedBlobError):
+            continue  # another person's branch is theirs to mend, and stops nobody's push
         there = plan_merge(version, pairs)
         if not there.added and not there.conflicts:
             return branch, version

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wms_ops.dataset.layout import KINDS, inbox
-from wms_ops.git import ZERO, Git
+from wms_ops.git import Git
 
 Photos = Mapping[str, tuple[str, str]]
 """Files of the inbox: path -> (mode, Git object)."""
 
 # A signature is over what changes here, and so is what a signed tag left in a merge.
 _SIGNATURES = (b"gpgsig", b"gpgsig-sha256", b"mergetag")
+# A date that git's variables can hold, too: a commit with another one, as before 1970, stays unsigned.
 _PERSON = re.compile(rb"(.*) <(.*)> (\d+ [+-]\d{4})")
 
 
@@ -88,7 +89,7 @@ def _without(work: _Work, commit: str) -> str:
     was_empty = len(before) == 1 and git("rev-parse", f"{before[0]}^{{tree}}") == own
     if len(parents) == 1 and not was_empty and git("rev-parse", f"{parents[0]}^{{tree}}") == tree:
         return parents[0]
-    if work.sign:
+    if work.sign and all(_PERSON.fullmatch(dict(fields)[who]) for who in (b"author", b"committer")):
         return _signed(git, fields, message, tree, parents)
     work.done.unsigned += any(name in _SIGNATURES[:2] for name, _ in fields)
     head = [(b"tree", tree.encode()), *((b"parent", parent.encode()) for parent in parents)]
@@ -116,7 +117,7 @@ def _tree(work: _Work, tree: str, foreign: Photos) -> str:
     """The tree without these photos; those that stood there before are as they were."""
     rows = []
     for path in foreign:
-        mode, blob = work.known.get(path, ("0", ZERO))
+        mode, blob = work.known.get(path, ("0", "0" * len(tree)))
         rows.append(f"{mode} {blob}\t{path}\0".encode("utf-8", "surrogateescape"))
     git, index = work.git, work.room / "index"
     own, plain = {"GIT_INDEX_FILE": str(index)}, ("-c", "core.splitIndex=false", "-c", "core.sparseCheckout=false")

@@ -59,7 +59,7 @@ def take_back(git: Git, remote: str, url: str, branch: str | None, say: Say) -> 
         else:
             say(f"No commit that {MAIN} over there lacks holds photos; nothing was changed.")
         if done.tip != old or killed:
-            say(_next(git, ref, done, main, here=here))
+            say(_next(git, ref, done, main, here=here, remote=remote))
         if here:
             forget(git)
         return len(done.photos)
@@ -84,20 +84,23 @@ def _carry_out(git: Git, ref: str, old: str, done: Rewritten, *, sums: Mapping[s
         say(f"So are {len(changed) - 5} more.")
     if done.unsigned:
         say(f"{done.unsigned} commits lost their signature, since `git config commit.gpgSign` isn't on.")
-    say(f"To have it as before: {f'git reset --keep {backup}' if here else f'git update-ref {ref} {backup}'}")
+    # Softly: neither the index nor a file is touched, whatever was staged meanwhile.
+    say(f"To have {name} as before: {f'git reset --soft {backup}' if here else f'git update-ref {ref} {backup}'}")
+    if here:
+        say(f"And a photo's file: git restore --source={backup} -- PATH")
 
 
-def _next(git: Git, ref: str, done: Rewritten, main: str, *, here: bool) -> str:
+def _next(git: Git, ref: str, done: Rewritten, main: str, *, here: bool, remote: str) -> str:
     """What is left to do; a branch on which nothing is left is brought to where main is over there."""
-    name = ref.removeprefix("refs/heads/")
+    name, pull = ref.removeprefix("refs/heads/"), f"git pull --rebase {remote} {MAIN}"
     if done.kept:
         moved = not git.ok("merge-base", "--is-ancestor", main, done.tip)
-        then = f"{MAIN} over there has moved on, so first: git pull --rebase" if moved else "push them as before."
+        then = f"{MAIN} over there has moved on, so first: {pull}" if moved else "push them as before."
         return f"{done.kept} commits of {name} are left, without photos; {then}"
     forward = ("merge", "--ff-only", "--quiet", main) if here else ("update-ref", ref, main, done.tip)
     if done.tip == main or git.ok(*forward):
         return f"{name} is as {MAIN} over there."
-    return f"{MAIN} over there has moved on, and changes of yours are in its way: commit them, then git pull --rebase"
+    return f"{MAIN} over there has moved on, and changes of yours are in its way: commit them, then {pull}"
 
 
 def _branch(git: Git, branch: str | None) -> str:
@@ -123,6 +126,11 @@ def _refuse_busy(git: Git, ref: str) -> bool:
             raise GitError(f"A {what} is half done here, so nothing was changed: finish or abort it, then run this.")
     if git("ls-files", "--unmerged"):
         raise GitError("The index holds files in conflict, so nothing was changed: settle them, then run this.")
+    common = Path(git("rev-parse", "--path-format=absolute", "--git-common-dir"))
+    for head in (*common.glob("worktrees/*/rebase-*/head-name"), *common.glob("rebase-*/head-name")):
+        if head.read_text(encoding="utf-8", errors="surrogateescape").strip() == ref:
+            name = ref.removeprefix("refs/heads/")
+            raise GitError(f"A rebase of {name} is half done in a work tree, so nothing was changed: end it first.")
     place = git("for-each-ref", "--format=%(worktreepath)", ref)
     here = bool(place) and Path(place).resolve() == git.folder.resolve()
     if place and not here:

@@ -21,11 +21,13 @@ _OF_PUSH = ("--push-option", "--receive-pack", "--exec", "--repo", "--recurse-su
 
 def is_dry_run(git: Git) -> bool:
     """Whether nothing may be changed. Raises PushRefusedError where that can't be seen: then nothing is, either."""
+    line = next((found for found in map(of_push, _parents()) if found is not None), None)
+    if line is not None and asks_for_dry_run(line):
+        return True  # whatever is configured
     if git.config(SETTING) is not None:
-        return git.enabled(SETTING)
-    for line in _parents():
-        if (arguments := of_push(line)) is not None:
-            return asks_for_dry_run(arguments)
+        return not git.disabled(SETTING)  # what is neither yes nor no changes nothing
+    if line is not None:
+        return False
     raise PushRefusedError(
         "The hook can't see whether this is `git push --dry-run`, so it did nothing: say `git -c "
         f"{SETTING}=false push ...` to push, or {SETTING}=true for a trial."

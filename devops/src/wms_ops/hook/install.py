@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _remove(hook, earlier, ours)
         if not (root / "hooks" / "pre-push").is_file():
             raise GitError(f"{root} has no hooks/pre-push; run this in a clone of this project.")
+        _refuse_shared(here, root, hooks)
         hooks.mkdir(parents=True, exist_ok=True)
         if hook.exists() and not ours:
             hook.rename(earlier)
@@ -60,6 +61,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise from_os_error(error, hook) from error
     print(f"Installed {hook}; it looks at every push from this clone and its work trees.")
     return 0
+
+
+def _refuse_shared(git: Git, root: Path, hooks: Path) -> None:
+    """Raise GitError for a folder of hooks outside of this clone: other repositories would run them, too."""
+    common = Path(git("rev-parse", "--path-format=absolute", "--git-common-dir"))
+    if not any(own.resolve() in (hooks.resolve(), *hooks.resolve().parents) for own in (root, common)):
+        raise GitError(
+            f"git looks for hooks in {hooks} (core.hooksPath), which other repositories share, so nothing was "
+            "installed. Give this clone a folder of its own, then run this again: git config core.hooksPath "
+            f"{shlex.quote(str(common / 'hooks'))}"
+        )
 
 
 def _remove(hook: Path, earlier: Path, ours: bool) -> int:

@@ -18,7 +18,12 @@ from wms_ops.hook.refs import (
     photos_left,
     refuse_deletion,
     refuse_elsewhere,
+    refuse_strays,
+    refuse_unknown,
 )
+
+TRIAL = "wms.dryRun"
+"""The setting by which a user says whether a push is a trial, where git's command line can't be seen."""
 
 STOPPED = 1
 """The exit code of a push that was stopped because its photos went another way: git pushes nothing then."""
@@ -39,9 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _look(git: Git, remote: str, url: str) -> int:
     refs = parse(sys.stdin.read().splitlines())
+    refuse_unknown(git, refs)
     carrying = {ref: photos for ref in refs if (photos := photos_in(git, ref, remote))}
     for ref, photos in carrying.items():
         refuse_elsewhere(ref, photos)
+        refuse_strays(photos)
     for ref in refs:
         refuse_deletion(ref)
         _refuse_more_than_data(git, ref, remote)
@@ -52,7 +59,7 @@ def _look(git: Git, remote: str, url: str) -> int:
             refuse_worse_data_set(git, ref, url)
     to_main = [ref for ref in carrying if ref.to_main]
     if not to_main:
-        return 0
+        return _unless_a_trial(git)
     (ref,) = to_main
     left = photos_left(git, ref.local_commit)
     if not left:
@@ -71,6 +78,14 @@ def _look(git: Git, remote: str, url: str) -> int:
         return STOPPED
     divert(git, ref, remote, url, others=[other for other in refs if other != ref])
     return STOPPED
+
+
+def _unless_a_trial(git: Git) -> int:
+    """Nothing stands in the push's way; who has switched trials on gets none that is real."""
+    if git.enabled(TRIAL):
+        print(f"wms: {TRIAL} is on: the push would pass, and nothing was pushed.", file=sys.stderr)
+        return STOPPED
+    return 0
 
 
 def _refuse_more_than_data(git: Git, ref: PushedRef, remote: str) -> None:

@@ -24,7 +24,7 @@ from wms_ops.errors import (
     ShrinkError,
     StoreUnreachableError,
 )
-from wms_ops.git import ZERO, Git
+from wms_ops.git import Git
 from wms_ops.hook.dry_run import is_dry_run
 from wms_ops.hook.refs import PushedRef, same_data_set
 from wms_ops.store.remote import S3Remote
@@ -61,7 +61,7 @@ def refuse_worse_data_set(git: Git, ref: PushedRef, url: str) -> None:
 def _main(git: Git, ref: PushedRef, url: str) -> str | None:
     """Main's commit over there, as it is now; it's fetched, without moving any branch, if it isn't here."""
     if ref.to_main:
-        commit = "" if ref.remote_commit == ZERO else ref.remote_commit
+        commit = "" if ref.creates else ref.remote_commit
     else:
         lines = (line.split("\t") for line in git("ls-remote", url, f"refs/heads/{MAIN}").splitlines())
         commit = next((one for one, name in lines if name == f"refs/heads/{MAIN}"), "")

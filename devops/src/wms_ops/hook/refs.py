@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from wms_ops.dataset.layout import DATA_BRANCHES, DVC_CONFIG, KINDS, MAIN, inbox, pointer
+from wms_ops.dataset.layout import DATA_BRANCHES, DVC_CONFIG, INBOX, KINDS, MAIN, inbox, pointer
 from wms_ops.errors import GitError, PushRefusedError
-from wms_ops.git import ZERO, Git
+from wms_ops.git import Git
 
 WATCHED = (*map(pointer, KINDS), DVC_CONFIG)
 """What says which data set a commit has, and where it lies."""
@@ -31,6 +31,11 @@ class PushedRef:
     def deletes(self) -> bool:
         """Whether the ref goes away over there."""
         return set(self.local_commit) == {"0"}
+
+    @property
+    def creates(self) -> bool:
+        """Whether the ref isn't over there yet."""
+        return set(self.remote_commit) == {"0"}
 
     @property
     def to_main(self) -> bool:
@@ -62,10 +67,12 @@ def photos_in(git: Git, ref: PushedRef, remote: str) -> tuple[str, ...]:
     """
     if ref.deletes or ref.takes_photos:
         return ()
-    tip, *known = git.commits(ref.local_commit, ref.remote_commit, f"refs/remotes/{remote}/{MAIN}")
+    tip, there, main = git.commits(ref.local_commit, ref.remote_commit, f"refs/remotes/{remote}/{MAIN}")
     if tip is None:
         return ()  # a tag of a file or a tree
-    folders = [inbox(kind) for kind in KINDS]
+    # What main over there holds is said by git; what this clone last saw of it may be more than it holds now.
+    known = [there] if ref.to_main and (there or ref.creates) else [there, main]
+    folders = [INBOX]
     touching = git("rev-list", "--full-history", tip, *(f"^{commit}" for commit in known if commit), "--", *folders)
     if not touching:
         return ()
@@ -73,6 +80,28 @@ def photos_in(git: Git, ref: PushedRef, remote: str) -> tuple[str, ...]:
     diff = ("diff-tree", "--stdin", "-m", "--root", "-r", "-z", "--no-commit-id", "--name-only", "--no-renames")
     shown = git.names(*diff, "--diff-filter=ACMRT", "--", *folders, data=f"{touching}\n".encode())
     return tuple(sorted({path for path in shown if not path.endswith("/.gitkeep")}))
+
+
+def refuse_strays(photos: Iterable[str]) -> None:
+    """Raise PushRefusedError for files of the inbox outside of images/ and masks/: nothing takes them up."""
+    folders = tuple(f"{inbox(kind)}/" for kind in KINDS)
+    if strays := [path for path in photos if not path.startswith(folders)]:
+        raise PushRefusedError(
+            f"{strays[0]!r} (and {len(strays) - 1} more) lies in {INBOX}, but neither in images/ nor in masks/, so "
+            "nothing was pushed: move photos to images/ and masks to masks/ (lower case), commit, and push again."
+        )
+
+
+def refuse_unknown(git: Git, refs: Iterable[PushedRef]) -> None:
+    """Raise GitError for a pushed object that isn't in this repository: then this isn't where the push is from."""
+    pushed = [ref.local_commit for ref in refs if not ref.deletes]
+    asked = "".join(f"{name}\n" for name in pushed).encode()
+    lines = git("cat-file", "--batch-check=%(objectname)", data=asked).split("\n") if pushed else []
+    if gone := next((name for name, line in zip(pushed, lines, strict=True) if line != name), None):
+        raise GitError(
+            f"The pushed commit {gone[:12]} isn't in {git.folder}, so the hook can't look at it and nothing was "
+            "pushed: change into the folder of the clone that it is from, and push from there."
+        )
 
 
 def photos_left(git: Git, commit: str) -> tuple[str, ...]:
@@ -102,7 +131,7 @@ def may_change_data_set(git: Git, ref: PushedRef, remote: str) -> bool:
     tip, there, main = git.commits(ref.local_commit, ref.remote_commit, f"refs/remotes/{remote}/{MAIN}")
     if tip is None:
         return False
-    if ref.to_main and ref.remote_commit == ZERO:
+    if ref.to_main and ref.creates:
         return bool(git("ls-tree", "--full-tree", tip, "--", *WATCHED))
     if ref.to_main:
         return there is None or not same_data_set(git, there, tip)
