@@ -10,6 +10,7 @@ from registry_workshop import Shop
 
 from wms.errors import CannotDecideError, ModelDamagedError, PromotionLostError, UsageError
 from wms.registry import promotion
+from wms.registry.plan import SMOKE
 from wms.registry.promotion import Outcome
 
 pytest_plugins = ["registry_fixtures"]
@@ -20,8 +21,8 @@ def promote(shop: Shop, run_id: str, **more: str) -> Outcome:
     return proposal if isinstance(proposal, Outcome) else promotion.execute(shop.desk, proposal, who="Ann")
 
 
-def roll_back(shop: Shop, version: int | None = None) -> Outcome:
-    proposal = promotion.propose_rollback(shop.desk, version, reason="too dark")
+def roll_back(shop: Shop, version: int | None = None, reason: str = "too dark") -> Outcome:
+    proposal = promotion.propose_rollback(shop.desk, version, reason=reason)
     return proposal if isinstance(proposal, Outcome) else promotion.execute(shop.desk, proposal, who="Bob")
 
 
@@ -74,6 +75,15 @@ def test_a_verdict_from_before_a_rollback_promotes_nothing(shop: Shop) -> None:
         promote(shop, second)
     assert production(shop) == 1
     assert promote(shop, second, force="it was the camera").changed
+
+
+def test_a_model_whose_deployment_failed_may_be_tried_again(shop: Shop) -> None:
+    promote(shop, shop.run(0.8))
+    second = shop.run(0.9, champion=1)
+    shop.judge(second, 0.9, champion=1, decided_at="2026-11-20T11:00:00+00:00")
+    promote(shop, second)
+    roll_back(shop, reason=f"{SMOKE}the service at port 1 doesn't answer")
+    assert promote(shop, second).changed and production(shop) == 2
 
 
 def test_a_verdict_counts_for_the_very_files_that_were_scored(shop: Shop) -> None:

@@ -21,6 +21,9 @@ _LASTING = ("verdict", "data_version", "git_commit", "config_hash", "weights_sha
 
 NOTHING = Means(dice=0, iou=0)
 
+SMOKE = "smoke deployment: "
+"""How the reason of a rollback begins that the loop makes because the new version didn't answer as it should."""
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -155,7 +158,9 @@ def accept(facts: Facts, verdict: Verdict | NoVerdict | None, standing: Standing
         compared = "no model" if verdict.champion_version is None else f"version {verdict.champion_version}"
         raise PromotionLostError(f"{standing.text}, but the gate compared with {compared}; {again}.")
     head = standing.chain.head
-    if head is not None and head.action == "rollback" and verdict.decided_at < head.at:
+    # The loop takes a model back by itself where its deployment failed, and may try that one again.
+    rejected = head is not None and head.action == "rollback" and not head.verdict.startswith(f"rollback: {SMOKE}")
+    if head is not None and rejected and verdict.decided_at < head.at:
         raise PromotionLostError(
             f"Production was rolled back at {head.at}, after the gate's verdict about run {facts.run_id}; {again}, or, "
             "if that run is what was rolled back, promote it with --force REASON."

@@ -23,7 +23,7 @@ from wms.registry import promotion
 from wms.registry.gate_types import GateReport
 from wms.registry.ledger import Ledger, LedgerEntry
 from wms.registry.lineage import FILES
-from wms.registry.plan import Proposal
+from wms.registry.plan import SMOKE, Proposal
 from wms_ops.cloud.protocol import Release
 from wms_ops.dataset.layout import MODELS
 from wms_ops.errors import PipelineError, SmokeError
@@ -135,7 +135,7 @@ def _go_back(place: Place, version: int, reason: str) -> str:
     if head is None or head.to_version != version:
         return "Production is another version by now; it was left as it is."
     try:
-        proposal = promotion.propose_rollback(desk, reason=f"smoke deployment: {reason[:300]}")
+        proposal = promotion.propose_rollback(desk, reason=f"{SMOKE}{reason[:300]}")
     except UsageError:
         return f"Version {version} is the first one, so there is nothing to roll back to: mend it before it's deployed."
     if isinstance(proposal, Proposal):
