@@ -55,10 +55,10 @@ def test_what_is_published_already_is_there_before_it_says_so(shop: Workshop, me
     shop.commit(clone)
     shop.push(clone)
     (branch,) = shop.data_branches()
-    # A commit on top, as a workflow makes it: the branch is recognised by what it holds.
+    # A commit on top, as the loop makes it: the branch is recognised by what it holds.
     keeper = shop.clone("keeper2")
     shop.run("git", "checkout", "--quiet", branch, where=keeper)
-    shop.write(keeper, "note.txt", "x")
+    shop.write(keeper, "model-metadata.json", "{}\n")
     shop.commit(keeper, "A note")
     assert shop.push(keeper, "origin", branch).returncode == 0
     if merged:
