@@ -26,7 +26,7 @@ from wms.registry import promotion
 from wms.registry.adoption import propose_adoption
 from wms.registry.ledger import Ledger
 from wms.registry.promotion import STEPS, Outcome
-from wms_ops.promotion import cli
+from wms_ops.commands import promote as cli
 
 pytest_plugins = ["registry_fixtures"]
 

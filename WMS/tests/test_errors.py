@@ -12,7 +12,7 @@ import pytest
 
 from wms import errors
 from wms.errors import INTERRUPTED, DiskFullError, UnwritableError, WmsError, from_os_error, run_main
-from wms_ops import errors as ops_errors
+from wms_ops.base import errors as ops_errors
 
 
 def all_classes(base: type[WmsError] = WmsError) -> Iterator[type[WmsError]]:

@@ -21,9 +21,9 @@ from wms.registry.ledger import Ledger, LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.promotion import Desk, Outcome
 from wms.registry.standing import read_standing
-from wms_ops.git import Git
-from wms_ops.promotion import cli
-from wms_ops.sync.upstream import current_production
+from wms_ops.commands import promote as cli
+from wms_ops.git.command import Git
+from wms_ops.release.upstream import current_production
 
 pytest_plugins = ["registry_fixtures"]
 

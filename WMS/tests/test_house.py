@@ -30,11 +30,11 @@ LIGHT_MODULES = (
     "wms_ops.dataset.publish",
     "wms.registry.gate",
     "wms.registry.promotion",
-    "wms_ops.gate.cli",
-    "wms_ops.store.remote",
-    "wms_ops.cloud.local",
-    "wms_ops.pipeline.plan",
-    "wms_ops.sync.cli",
+    "wms_ops.commands.gate",
+    "wms_ops.storage.remote",
+    "wms_ops.targets.local",
+    "wms_ops.runs.plan",
+    "wms_ops.commands.sync",
     "wms.training.tracker",
     "wms.serving.app",
 )
@@ -142,6 +142,6 @@ def in_fresh_python(code: str, folder: Path) -> str:
 
 
 def test_a_fresh_clone_names_the_local_clouds_bucket():
-    from wms_ops.cloud.local import DVC_URL
+    from wms_ops.targets.local import DVC_URL
 
     assert f"url = {DVC_URL}\n" in (HOUSE / ".dvc" / "config").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from registry_workshop import Shop
 from servers import free_port
 
 from wms.errors import run_main
-from wms_ops.promotion import cli
+from wms_ops.commands import promote as cli
 
 pytest_plugins = ["registry_fixtures"]
 SCRIPTS = Path(__file__).resolve().parents[2] / "devops" / "scripts"

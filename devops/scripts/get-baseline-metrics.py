@@ -12,4 +12,4 @@ if importlib.util.find_spec("wms_ops") is None:
 from wms.start import run_script
 
 if __name__ == "__main__":
-    sys.exit(run_script("wms_ops.promotion.cli:baseline_main"))
+    sys.exit(run_script("wms_ops.commands.promote:baseline_main"))

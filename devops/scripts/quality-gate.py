@@ -12,4 +12,4 @@ if importlib.util.find_spec("wms_ops") is None:
 from wms.start import run_script
 
 if __name__ == "__main__":
-    sys.exit(run_script("wms_ops.gate.cli:main"))
+    sys.exit(run_script("wms_ops.commands.gate:main"))

@@ -11,7 +11,7 @@ from typing import Any
 from aws_server import AwsServer
 from terraform_tool import terraform_environ
 
-from wms_ops.cloud.aws.cloud import AwsCloud, open_aws
+from wms_ops.targets.aws.cloud import AwsCloud, open_aws
 
 CALLER = "203.0.113.7"
 

@@ -28,8 +28,8 @@ from wms.data.synthetic import write_dataset
 from wms.errors import run_main
 from wms_ops.dataset.publish import publish
 from wms_ops.dataset.versions import commit_version
-from wms_ops.git import Git
-from wms_ops.store.config import RemoteConfig
+from wms_ops.git.command import Git
+from wms_ops.storage.config import RemoteConfig
 
 NEW = 10
 console = Console()

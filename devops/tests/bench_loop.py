@@ -17,7 +17,7 @@ from rich.table import Table
 
 from wms.errors import run_main
 from wms_ops.demo.memory import MemoryWatch
-from wms_ops.pipeline.record import STEPS, RunRecord
+from wms_ops.runs.record import STEPS, RunRecord
 
 
 def main(argv: Sequence[str] | None = None) -> int:

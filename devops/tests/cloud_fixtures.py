@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from cloud_shop import Models, close_and_check, new_cloud
 
-from wms_ops.cloud.local import LocalCloud
+from wms_ops.targets.local import LocalCloud
 
 
 @pytest.fixture(scope="session")

@@ -23,8 +23,8 @@ import psutil
 from aws_gate import Gate
 from aws_yard import Yard
 
-from wms_ops.cloud.aws.launch import STEPS as UP_STEPS
-from wms_ops.cloud.aws.teardown import STEPS as DOWN_STEPS
+from wms_ops.targets.aws.launch import STEPS as UP_STEPS
+from wms_ops.targets.aws.teardown import STEPS as DOWN_STEPS
 
 LAUNCHING = "launching"
 """In the middle of Terraform's apply: the instance has just been asked for."""
@@ -141,7 +141,7 @@ def _environ(yard: Yard) -> dict[str, str]:
 def main(job: dict[str, str]) -> int:
     """The command itself, in its own process."""
     from wms.errors import run_main
-    from wms_ops.cloud.aws.cloud import open_aws
+    from wms_ops.targets.aws.cloud import open_aws
 
     def reach(name: str) -> None:
         if name != job.get("at"):

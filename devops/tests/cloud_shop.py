@@ -19,17 +19,17 @@ from typing import Any
 from s3_server import require_tool
 from sync_shop import make_run, promote
 
-from wms_ops.cloud.local import LocalCloud
-from wms_ops.cloud.processes import is_taken
-from wms_ops.cloud.protocol import Release
-from wms_ops.cloud.record import CloudRecord
+from wms_ops.machine.processes import is_taken
+from wms_ops.machine.record import CloudRecord
+from wms_ops.targets.local import LocalCloud
+from wms_ops.targets.protocol import Release
 
 ACT = """
 import json, os, signal, sys
 from pathlib import Path
 from wms.errors import run_main
-from wms_ops.cloud.local import LocalCloud
-from wms_ops.cloud.protocol import Release
+from wms_ops.targets.local import LocalCloud
+from wms_ops.targets.protocol import Release
 folder, kill_at, method, *rest = sys.argv[1:]
 def step(name):
     if name == kill_at:

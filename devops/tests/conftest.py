@@ -11,8 +11,8 @@ from isolation import isolate
 from s3_server import S3Server
 from workshop import Workshop
 
-from wms_ops.store.config import RemoteConfig
-from wms_ops.store.remote import S3Remote
+from wms_ops.storage.config import RemoteConfig
+from wms_ops.storage.remote import S3Remote
 
 BUCKET = "wms-tests"
 

@@ -21,10 +21,10 @@ from aws_server import REGION, AwsServer
 from instance_shop import Hypervisor, Machine
 from servers import free_port
 
-from wms_ops.cloud.host.backup import Backups
-from wms_ops.cloud.host.mailbox import Mailbox
-from wms_ops.cloud.host.objects import Objects
-from wms_ops.git import Git
+from wms_ops.git.command import Git
+from wms_ops.targets.host.backup import Backups
+from wms_ops.targets.host.mailbox import Mailbox
+from wms_ops.targets.host.objects import Objects
 
 HOUSE = Path(__file__).resolve().parents[2]
 BUCKET = "wms-tests-mlflow"

@@ -26,8 +26,8 @@ import psutil
 from aws_server import AwsServer
 from instance_stubs import write_stubs
 
-from wms_ops.cloud.host.config import PACE
-from wms_ops.cloud.processes import MARK, ROLE, lives
+from wms_ops.machine.processes import MARK, ROLE, lives
+from wms_ops.targets.host.config import PACE
 
 QUICK: Mapping[str, Any] = {"poll_s": 0.2, "alive_s": 0.3, "backup_s": 1.0, "margin_s": 2.0, "bind": "127.0.0.1"}
 """How fast an agent turns in tests; `minute_s` is added."""
@@ -69,7 +69,7 @@ class Machine:
         """The host agent's process."""
         for process in self.processes():
             with contextlib.suppress(psutil.Error):
-                if "wms_ops.cloud.host" in process.cmdline():
+                if "wms_ops.targets.host" in process.cmdline():
                     return process
         return None
 

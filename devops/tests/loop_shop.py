@@ -16,17 +16,17 @@ from small import recipe
 from wms.data.manifest import DataSet
 from wms.data.synthetic import shuffle_masks, write_dataset
 from wms.registry.ledger import HISTORY
-from wms_ops.cloud.local import LocalCloud
-from wms_ops.dataset.layout import INBOX, MAIN, METADATA, MODELS
+from wms_ops.base.layout import INBOX, MAIN, METADATA, MODELS
 from wms_ops.dataset.versions import file_at, version_at
 from wms_ops.demo.house import House, build
 from wms_ops.demo.photos import put_into
 from wms_ops.demo.shell import Shell
-from wms_ops.git import Git
-from wms_ops.pipeline.places import local_cloud, run_store
-from wms_ops.pipeline.record import Outcome, RunRecord, StepState
-from wms_ops.store.config import parse_remote
-from wms_ops.store.remote import S3Remote
+from wms_ops.git.command import Git
+from wms_ops.loop.places import local_cloud, run_store
+from wms_ops.runs.record import Outcome, RunRecord, StepState
+from wms_ops.storage.config import parse_remote
+from wms_ops.storage.remote import S3Remote
+from wms_ops.targets.local import LocalCloud
 
 RECIPE = "WMS/configs/tiny.yaml"
 
@@ -117,9 +117,9 @@ class LoopShop:
         return shell(*self.command("run", "--branch", branch), expect=expect)
 
     def command(self, *arguments: str) -> list[str]:
-        """`python -m wms_ops.pipeline ARGUMENTS` for this shop."""
+        """`python -m wms_ops.loop ARGUMENTS` for this shop."""
         place = ["--folder", str(self.house.loop), "--repo", str(self.house.clone), "--recipe", RECIPE]
-        return [sys.executable, "-m", "wms_ops.pipeline", *arguments, *place]
+        return [sys.executable, "-m", "wms_ops.loop", *arguments, *place]
 
     def start(self, branch: str) -> subprocess.Popen[bytes]:
         """The loop, running."""

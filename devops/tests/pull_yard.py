@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from wms_ops.git import Git
+from wms_ops.git.command import Git
 
 WHO = {"user.name": "Ada", "user.email": "ada@example.org"}
 BRANCH = "data/20261121-103000"

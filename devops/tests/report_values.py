@@ -9,7 +9,7 @@ import numpy as np
 
 from wms.registry.gate import judge
 from wms.registry.gate_types import Evidence, GateReport, Score, ScoredImage, Side
-from wms_ops.pipeline.record import STEPS, Outcome, RunRecord, StepRecord, StepState
+from wms_ops.runs.record import STEPS, Outcome, RunRecord, StepRecord, StepState
 
 START = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 SECONDS = {

@@ -15,8 +15,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from servers import require_tool
 
-from wms_ops.cloud import seaweed
-from wms_ops.cloud.seaweed import Identity, remove_sockets
+from wms_ops.machine import seaweed
+from wms_ops.machine.seaweed import Identity, remove_sockets
 
 START_TIMEOUT_S = 120.0  # it takes 3 s to start, far more on a machine that is busy
 KEY, SECRET = "key-for-tests", "secret-for-tests"

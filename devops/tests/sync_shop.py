@@ -18,7 +18,7 @@ from wms.registry.ledger import Ledger, LedgerEntry, Record
 from wms.registry.lineage import CARD, FILES
 from wms.registry.metadata import write_metadata
 from wms.registry.types import Means
-from wms_ops.git import Git
+from wms_ops.git.command import Git
 
 
 def make_run(folder: Path, seed: int = 0, commit: str = "c" * 40) -> Path:

@@ -10,9 +10,9 @@ import pytest
 from aws_server import AwsServer
 from servers import free_port, serving
 
-from wms_ops.cloud.aws import access
-from wms_ops.cloud.aws.access import VARIABLE, allow, caller_address, revoke
-from wms_ops.errors import CloudError
+from wms_ops.base.errors import CloudError
+from wms_ops.targets.aws import access
+from wms_ops.targets.aws.access import VARIABLE, allow, caller_address, revoke
 
 pytest_plugins = ["aws_fixtures"]
 

@@ -15,8 +15,8 @@ from aws_server import AwsServer
 from servers import require_tool
 
 from wms.paths import ROOT
-from wms_ops.cloud.aws.bundle import FILES, Bundle, make_bundle, upload
-from wms_ops.errors import CloudError
+from wms_ops.base.errors import CloudError
+from wms_ops.targets.aws.bundle import FILES, Bundle, make_bundle, upload
 
 pytest_plugins = ["aws_fixtures"]
 
@@ -144,13 +144,13 @@ def test_this_repository_s_bundle_is_small_and_can_be_installed(tmp_path: Path) 
     assert planned.returncode == 0, planned.stderr
     assert "uv pip" in planned.stdout
     environ = {**os.environ, "PYTHONPATH": f"{there}/WMS/src:{there}/devops/src", "PYTHONDONTWRITEBYTECODE": "1"}
-    code = "import wms_ops.cloud.host.agent as m, wms.paths; print(m.__file__, wms.paths.ROOT)"
+    code = "import wms_ops.targets.host.agent as m, wms.paths; print(m.__file__, wms.paths.ROOT)"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path, env=environ, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [f"{there}/devops/src/wms_ops/cloud/host/agent.py", str(there)]
+    assert done.stdout.split() == [f"{there}/devops/src/wms_ops/targets/host/agent.py", str(there)]
 
 
 def test_it_is_sent_once(aws: AwsServer, clone: Path) -> None:

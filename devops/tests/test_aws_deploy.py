@@ -20,15 +20,15 @@ from cloud_shop import Models
 from instance_shop import Hypervisor
 from servers import free_port
 
-from wms_ops.cloud.aws import show
-from wms_ops.cloud.aws.cloud import AwsCloud
-from wms_ops.cloud.aws.deploy import deploy
-from wms_ops.cloud.aws.reap import reap
-from wms_ops.cloud.aws.teardown import take_down
-from wms_ops.cloud.loopback import ask
-from wms_ops.cloud.protocol import CloudState
 from wms_ops.cost.sessions import EndedBy
-from wms_ops.git import Git
+from wms_ops.git.command import Git
+from wms_ops.machine.loopback import ask
+from wms_ops.targets.aws import show
+from wms_ops.targets.aws.cloud import AwsCloud
+from wms_ops.targets.aws.deploy import deploy
+from wms_ops.targets.aws.reap import reap
+from wms_ops.targets.aws.teardown import take_down
+from wms_ops.targets.protocol import CloudState
 
 pytest_plugins = ["aws_fixtures"]
 

@@ -12,11 +12,11 @@ from aws_litter import make, tags_of
 from aws_server import AwsServer
 from cost_values import session
 
-from wms_ops.cloud.aws.cloud import open_aws
-from wms_ops.cloud.aws.deploy import deploy, ended_if_stopped
-from wms_ops.cloud.aws.state_bucket import ensure_state_bucket
+from wms_ops.base.errors import BusyError
 from wms_ops.cost.sessions import Purpose
-from wms_ops.errors import BusyError
+from wms_ops.targets.aws.cloud import open_aws
+from wms_ops.targets.aws.deploy import deploy, ended_if_stopped
+from wms_ops.targets.aws.state_bucket import ensure_state_bucket
 
 pytest_plugins = ["aws_fixtures", "aws_clone_fixtures"]
 

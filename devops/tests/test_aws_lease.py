@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from aws_server import AwsServer
 
-from wms_ops.cloud.aws import lease as module
-from wms_ops.cloud.aws.lease import GRACE, SILENT, Desk, Lease
-from wms_ops.cloud.aws.objects import Shared
-from wms_ops.errors import BusyError
+from wms_ops.base.errors import BusyError
+from wms_ops.targets.aws import lease as module
+from wms_ops.targets.aws.lease import GRACE, SILENT, Desk, Lease
+from wms_ops.targets.aws.objects import Shared
 
 pytest_plugins = ["aws_fixtures"]
 

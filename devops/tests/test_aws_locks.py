@@ -17,11 +17,11 @@ from aws_server import ACCOUNT, REGION, AwsServer
 from terraform_tool import terraform_environ
 
 from wms.errors import run_main
-from wms_ops.cloud.aws.lease import Desk
-from wms_ops.cloud.aws.locks import Lock, break_stale_lock, is_stale, locked_states
-from wms_ops.cloud.aws.names import Names
-from wms_ops.cloud.aws.objects import Shared
-from wms_ops.cloud.aws.reap import main
+from wms_ops.targets.aws.lease import Desk
+from wms_ops.targets.aws.locks import Lock, break_stale_lock, is_stale, locked_states
+from wms_ops.targets.aws.names import Names
+from wms_ops.targets.aws.objects import Shared
+from wms_ops.targets.aws.reap import main
 
 pytest_plugins = ["aws_fixtures"]
 

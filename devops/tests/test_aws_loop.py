@@ -21,9 +21,9 @@ from servers import free_port
 from wms.registry.lineage import FILES
 from wms_ops.cost.sessions import EndedBy, Purpose
 from wms_ops.demo.house import build
-from wms_ops.pipeline.places import local_cloud
-from wms_ops.pipeline.record import Outcome
-from wms_ops.sync.sources import key_of
+from wms_ops.loop.places import local_cloud
+from wms_ops.release.sources import key_of
+from wms_ops.runs.record import Outcome
 
 pytest_plugins = ["aws_fixtures"]
 

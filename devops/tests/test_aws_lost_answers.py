@@ -10,9 +10,9 @@ from aws_server import AwsServer
 from aws_yard import Yard
 from lost_answers import LostAnswers
 
-from wms_ops.cloud.aws.launch import Wish, bring_up
-from wms_ops.cloud.aws.teardown import take_down
-from wms_ops.errors import RepeatedRequestError
+from wms_ops.base.errors import RepeatedRequestError
+from wms_ops.targets.aws.launch import Wish, bring_up
+from wms_ops.targets.aws.teardown import take_down
 
 pytest_plugins = ["aws_fixtures"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from wms.errors import ConfigError
-from wms_ops.cloud.aws.settings import FILE, CloudSettings, read_settings
+from wms_ops.targets.aws.settings import FILE, CloudSettings, read_settings
 
 EXAMPLE = FILE.with_name("wms.tfvars.example")
 

@@ -11,8 +11,7 @@ from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
 from wms.errors import WmsError
-from wms_ops.cloud.aws.trouble import aws_errors, explain, is_gone
-from wms_ops.errors import (
+from wms_ops.base.errors import (
     AccessDeniedError,
     BucketNotFoundError,
     ClockSkewError,
@@ -23,6 +22,7 @@ from wms_ops.errors import (
     RepeatedRequestError,
     StoreUnreachableError,
 )
+from wms_ops.targets.aws.trouble import aws_errors, explain, is_gone
 
 BY_CODE: dict[str, tuple[type[WmsError], str]] = {
     "ExpiredToken": (CredentialsExpiredError, "Start Lab, AWS Details, Show"),

@@ -8,18 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from wms_ops.cloud.aws import boot, cli, names, reap
-from wms_ops.cloud.aws.settings import CloudSettings
-from wms_ops.cloud.host.backup import KEPT
-from wms_ops.cloud.host.config import Pace
-from wms_ops.cost import cli as cost_cli
+from wms_ops.commands import cloud_aws as cli
+from wms_ops.commands import cost as cost_cli
+from wms_ops.targets.aws import boot, names, reap
+from wms_ops.targets.aws.settings import CloudSettings
+from wms_ops.targets.host.backup import KEPT
+from wms_ops.targets.host.config import Pace
 
 HOUSE = Path(__file__).resolve().parents[2]
 PAGE = HOUSE / "docs" / "cloud.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 SECTION = (HOUSE / "README.md").read_text(encoding="utf-8").partition("## In the cloud\n")[2].partition("\n## ")[0]
 NAMES = names.Names("ENV", "ACCOUNT", "REGION")
-COMMANDS = {"wms_ops.cloud.aws": cli.main, "wms_ops.cloud.aws.reap": reap.main, "wms_ops.cost": cost_cli.main}
+COMMANDS = {"wms_ops.targets.aws": cli.main, "wms_ops.targets.aws.reap": reap.main, "wms_ops.cost": cost_cli.main}
 CALLED = sorted(set(re.findall(r"python -m ([\w.]+)((?: (?:-{1,2})?[a-z][a-z-]*)*)", TEXT + SECTION)))
 OF_GITHUB = {
     "AWS_ROLE_ARN",
@@ -39,7 +40,7 @@ def test_each_command_exists(module: str, words: str, capsys: pytest.CaptureFixt
 
 
 def test_the_commands_for_people_are_told() -> None:
-    assert {words.strip() for module, words in CALLED if module == "wms_ops.cloud.aws"} >= {
+    assert {words.strip() for module, words in CALLED if module == "wms_ops.targets.aws"} >= {
         "environ",
         "allow",
         "revoke",

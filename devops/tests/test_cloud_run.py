@@ -11,10 +11,10 @@ import pytest
 from cloud_shop import Models, begin, eventually, new_cloud, roles
 
 from wms.errors import UnwritableError
-from wms_ops.cloud.local import LocalCloud
-from wms_ops.cloud.processes import is_taken
-from wms_ops.cloud.room import RUN, S3
-from wms_ops.errors import CloudError
+from wms_ops.base.errors import CloudError
+from wms_ops.machine.processes import is_taken
+from wms_ops.machine.room import RUN, S3
+from wms_ops.targets.local import LocalCloud
 
 pytest_plugins = ["cloud_fixtures"]
 

@@ -12,13 +12,14 @@ import pytest
 from cloud_shop import close_and_check, listening, new_cloud, roles
 
 from wms.errors import DiskFullError, UsageError, run_main
-from wms_ops.cloud import cli, servers, storage
-from wms_ops.cloud.factory import open_cloud
-from wms_ops.cloud.local import LocalCloud
-from wms_ops.cloud.protocol import CloudState
-from wms_ops.cloud.record import STATE, ServerRecord
-from wms_ops.cloud.room import S3
-from wms_ops.errors import CloudError
+from wms_ops.base.errors import CloudError
+from wms_ops.commands import cloud as cli
+from wms_ops.machine import servers, storage
+from wms_ops.machine.record import STATE, ServerRecord
+from wms_ops.machine.room import S3
+from wms_ops.targets.factory import open_cloud
+from wms_ops.targets.local import LocalCloud
+from wms_ops.targets.protocol import CloudState
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from wms_ops.cost.estimate import (
     month_of,
 )
 from wms_ops.cost.prices import BASELINE, VCPUS, Choice, PriceTable, Rates, price_table
-from wms_ops.pipeline.record import StepState
+from wms_ops.runs.record import StepState
 
 HOUSE = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((HOUSE / "WMS/configs").glob("*.yaml"))

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wms.errors import UsageError, run_main
+from wms_ops.base.errors import BudgetError
 from wms_ops.cost.budget import (
     DEFAULT_BUDGET_USD,
     LONGEST_MINUTES,
@@ -22,7 +23,6 @@ from wms_ops.cost.budget import (
 )
 from wms_ops.cost.estimate import Cost, cost_of, dollars
 from wms_ops.cost.prices import Rates, price_table
-from wms_ops.errors import BudgetError
 
 TABLE = price_table()
 all_rates = st.sampled_from([TABLE.rates(region, kind) for region in TABLE.regions for kind in TABLE.instances])

@@ -13,13 +13,14 @@ from cost_values import session
 from rich.console import Console
 
 from wms.errors import UsageError, run_main
-from wms_ops.cost import cli, session_store
+from wms_ops.base.errors import StoreUnreachableError
+from wms_ops.commands import cost as cli
+from wms_ops.cost import session_store
 from wms_ops.cost.estimate import cost_of
 from wms_ops.cost.prices import price_table
 from wms_ops.cost.session_store import S3SessionStore, make_store, state_bucket
 from wms_ops.cost.sessions import EndedBy, month_name, month_start
 from wms_ops.cost.statement import statement_of
-from wms_ops.errors import StoreUnreachableError
 
 pytest_plugins = ["aws_fixtures"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from wms.config import load_config
+from wms_ops.commands.cost import main
 from wms_ops.cost.budget import BUDGET, DEFAULT_BUDGET_USD, MARGIN_MINUTES, MONTH_BUDGET, affordable_minutes
-from wms_ops.cost.cli import main
 from wms_ops.cost.estimate import cost_of, estimate_minutes, hourly, month_of
 from wms_ops.cost.prices import price_table
 

@@ -14,17 +14,17 @@ from report_values import Page, merged
 from test_report_pull import rendered
 
 from wms.errors import UsageError
-from wms_ops.cloud.local import LocalCloud
-from wms_ops.cloud.protocol import CloudState
+from wms_ops.base.errors import BudgetError, StoreUnreachableError
 from wms_ops.cost.bills import Line, RunBill, Saving
 from wms_ops.cost.budget import most_of
 from wms_ops.cost.estimate import Cost, cost_of
 from wms_ops.cost.prices import Choice, price_table
 from wms_ops.cost.sessions import EndedBy, Session, month_name, month_start
-from wms_ops.errors import BudgetError, StoreUnreachableError
-from wms_ops.pipeline import steps_cloud, steps_publish
-from wms_ops.pipeline.place import Place
+from wms_ops.loop import steps_cloud, steps_publish
+from wms_ops.loop.place import Place
 from wms_ops.report.pull_request import pull_body
+from wms_ops.targets.local import LocalCloud
+from wms_ops.targets.protocol import CloudState
 
 HOUSE = Path(__file__).resolve().parents[2]
 TABLE = price_table()

@@ -10,11 +10,11 @@ import pytest
 from aws_server import ACCOUNT, REGION, AwsServer
 from cost_values import NOW, session
 
+from wms_ops.base.errors import BucketNotFoundError, BusyError, PipelineError
 from wms_ops.cost import session_store
 from wms_ops.cost.session_store import S3SessionStore, account_of, make_client, make_store, state_bucket
 from wms_ops.cost.sessions import EndedBy, Session, month_start
 from wms_ops.cost.storage import GB, buckets_of, stored_gb
-from wms_ops.errors import BucketNotFoundError, BusyError, PipelineError
 
 pytest_plugins = ["aws_fixtures"]
 

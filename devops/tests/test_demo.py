@@ -17,13 +17,13 @@ from loop_shop import tiny
 from s3_server import require_tool
 
 from wms.errors import DiskFullError
+from wms_ops.base.errors import BusyError, CloudError, GitError
 from wms_ops.demo.checks import check_disk, check_git
 from wms_ops.demo.cli import lock_folder, main
 from wms_ops.demo.house import clear
-from wms_ops.errors import BusyError, CloudError, GitError
-from wms_ops.pipeline.driver import one_at_a_time
-from wms_ops.pipeline.places import local_cloud, run_store
-from wms_ops.pipeline.record import Outcome, StepState
+from wms_ops.loop.driver import one_at_a_time
+from wms_ops.loop.places import local_cloud, run_store
+from wms_ops.runs.record import Outcome, StepState
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 240

@@ -21,8 +21,8 @@ DRIVER = """
 import os, signal, sys
 from pathlib import Path
 from wms_ops.dataset import publish as p
-from wms_ops.git import Git
-from wms_ops.store.remote import S3Remote
+from wms_ops.git.command import Git
+from wms_ops.storage.remote import S3Remote
 
 url, wanted = sys.argv[1:3]
 def die(): os.kill(os.getpid(), signal.SIGKILL)

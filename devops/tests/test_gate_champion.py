@@ -21,7 +21,7 @@ from wms.errors import run_main
 from wms.files import sha256_file
 from wms.registry.gate_types import GateReport
 from wms.registry.types import PRODUCTION
-from wms_ops.promotion.cli import promote_main
+from wms_ops.commands.promote import promote_main
 
 pytest_plugins = ["gate_fixtures"]
 

@@ -21,9 +21,9 @@ from wms.registry.history import from_registry
 from wms.registry.ledger import Ledger
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.types import VERDICT_FILE
+from wms_ops.commands.promote import promote_main
 from wms_ops.gate.decide import decide
-from wms_ops.promotion.cli import promote_main
-from wms_ops.sync.listing import runs_that_wait
+from wms_ops.release.listing import runs_that_wait
 
 pytest_plugins = ["gate_fixtures"]
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from workshop import ROOT, Workshop, said
 
-from wms_ops.git import Git
-from wms_ops.trailers import trailers, trailers_of, with_trailers
+from wms_ops.git.command import Git
+from wms_ops.git.trailers import trailers, trailers_of, with_trailers
 
 SOURCES = [
     path for part in ("WMS/src", "WMS/scripts", "devops/src", "devops/scripts") for path in (ROOT / part).rglob("*.py")
 ]
 # The wrapper itself.
-MAY = {ROOT / "WMS/src/wms/git.py", ROOT / "devops/src/wms_ops/git.py"}
+MAY = {ROOT / "WMS/src/wms/git.py", ROOT / "devops/src/wms_ops/git/command.py"}
 
 HOSTILE = """
 [user]

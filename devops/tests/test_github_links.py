@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wms_ops.github.links import BODY_LIMIT, fitting, linked
+from wms_ops.pulls.links import BODY_LIMIT, fitting, linked
 
 
 def test_links() -> None:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wms.errors import UnwritableError
-from wms_ops.github import outputs
-from wms_ops.github.outputs import add_summary, annotate, github_run, mask, put_outputs
+from wms_ops.base import outputs
+from wms_ops.base.outputs import add_summary, annotate, github_run, mask, put_outputs
 
 
 def read_outputs(text: str) -> dict[str, str]:
@@ -145,6 +145,6 @@ def test_the_run_has_an_address() -> None:
 
 
 def test_it_starts_fast() -> None:
-    code = "import sys, wms_ops.github.outputs; print(*sys.modules)"
+    code = "import sys, wms_ops.base.outputs; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"pydantic", "numpy", "boto3", "mlflow", "PIL", "torch"} & {*loaded}

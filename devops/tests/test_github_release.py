@@ -13,12 +13,12 @@ from sync_shop import Shop, make_run, make_shop, model_files
 
 from wms.errors import ModelDamagedError, ModelNotFoundError, run_main
 from wms.registry.lineage import CARD, FILES, ONNX, WEIGHTS
-from wms_ops.errors import AccessDeniedError, DamagedBlobError, StoreUnreachableError
-from wms_ops.github.gh import GitHub
-from wms_ops.github.releases import Releases
-from wms_ops.sync.cli import main_github
-from wms_ops.sync.publish import publish_release
-from wms_ops.sync.sources import ReleaseSource, release_tag
+from wms_ops.base.errors import AccessDeniedError, DamagedBlobError, StoreUnreachableError
+from wms_ops.commands.sync import main_github
+from wms_ops.pulls.gh import GitHub
+from wms_ops.release.publish import publish_release
+from wms_ops.release.releases import Releases
+from wms_ops.release.sources import ReleaseSource, release_tag
 
 STEPS = ("draft", *(f"upload {name}" for name in FILES), "verify", "publish", "tidy", "done")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from workshop import INBOX, Workshop, leftovers, said
 
-from wms_ops.dataset.layout import DATA_SET
+from wms_ops.base.layout import DATA_SET
 
 
 def photos_on(shop: Workshop, branch: str) -> list[str]:

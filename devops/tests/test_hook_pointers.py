@@ -11,7 +11,7 @@ import pytest
 from workshop import INBOX, Workshop, said
 
 from wms.data.manifest import DataSet, Manifest, pointer_text
-from wms_ops.dataset.layout import DATA_SET, DVC_CONFIG, KINDS, pointer
+from wms_ops.base.layout import DATA_SET, DVC_CONFIG, KINDS, pointer
 
 NO_KEYS = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
 

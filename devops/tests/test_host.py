@@ -10,7 +10,7 @@ from cloud_shop import fetch
 from host_shop import EXPERIMENTS, PASSWORD, Launch, World
 from instance_shop import Machine
 
-from wms_ops.cloud.host.boot import STEPS
+from wms_ops.targets.host.boot import STEPS
 
 pytest_plugins = ["host_fixtures"]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from wms_ops.cloud.host.parcel import unpack
-from wms_ops.errors import CloudError
+from wms_ops.base.errors import CloudError
+from wms_ops.targets.host.parcel import unpack
 
 UNSAFE, DAMAGED = 79, 84
 GOOD = "runs/run_1/metadata.json"
@@ -166,7 +166,7 @@ def test_headers_that_change_what_a_member_is(tmp_path: Path) -> None:
 
 
 def test_an_archive_s_size_is_limited(tmp_path: Path) -> None:
-    from wms_ops.cloud.host.archive import Rules, staged
+    from wms_ops.targets.host.archive import Rules, staged
 
     rules = Rules("The archive", "End.", lambda _: None, most_bytes=100_000, most_files=3)
     whole = archive(tmp_path / "whole.tar.gz", [member(f"runs/{n}.json", bytes(20_000)) for n in range(3)])

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from aws_server import REGION, AwsServer
 
-from wms_ops.cloud.host.backup import KEPT, LATEST, BackupNote, Backups, OvertakenError
-from wms_ops.cloud.host.objects import Objects
-from wms_ops.errors import BucketNotFoundError, CloudError
+from wms_ops.base.errors import BucketNotFoundError, CloudError
+from wms_ops.targets.host.backup import KEPT, LATEST, BackupNote, Backups, OvertakenError
+from wms_ops.targets.host.objects import Objects
 
 pytest_plugins = ["aws_fixtures"]
 
@@ -26,8 +26,8 @@ OLD, NEW = "20261125-100000-ffffff", "20261125-110000-000000"
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from wms_ops.cloud.host.backup import Backups
-from wms_ops.cloud.host.objects import Objects
+from wms_ops.targets.host.backup import Backups
+from wms_ops.targets.host.objects import Objects
 bucket, region, launch, database, kill_at, method = sys.argv[1:]
 def step(name):
     if name == kill_at:

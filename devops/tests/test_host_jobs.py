@@ -20,9 +20,9 @@ from cloud_shop import Models, ask, eventually, fetch
 from host_shop import BUCKET, Launch, World
 from test_host_parts import repository
 
-from wms_ops.cloud.host.mailbox import Mailbox, new_job
-from wms_ops.cloud.host.messages import Alive, Keys
-from wms_ops.errors import CloudError
+from wms_ops.base.errors import CloudError
+from wms_ops.targets.host.mailbox import Mailbox, new_job
+from wms_ops.targets.host.messages import Alive, Keys
 
 pytest_plugins = ["host_fixtures"]
 
@@ -43,8 +43,8 @@ sys.exit(7)
 CLIENT = """
 import sys
 from pathlib import Path
-from wms_ops.cloud.host.mailbox import Mailbox
-from wms_ops.cloud.host.objects import Objects
+from wms_ops.targets.host.mailbox import Mailbox
+from wms_ops.targets.host.objects import Objects
 bucket, region, launch, job, folder, log, *command = sys.argv[1:]
 mailbox = Mailbox(Objects.open(bucket, region), launch, poll_s=0.1)
 sys.exit(mailbox.run(command, folder=Path(folder), log=Path(log), show=lambda t: print(t, flush=True), job=job))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from wms_ops.cloud.host.listener import MOST_OUTPUT, Listener
-from wms_ops.errors import CloudError
+from wms_ops.base.errors import CloudError
+from wms_ops.targets.host.listener import MOST_OUTPUT, Listener
 
 
 def test_whole_lines_are_shown_whatever_the_pieces(tmp_path: Path) -> None:

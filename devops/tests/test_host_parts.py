@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from wms_ops.cloud.host import boot
-from wms_ops.cloud.host.archive import pack
-from wms_ops.cloud.host.commit import pack_commit
-from wms_ops.cloud.host.config import HostConfig, Pace
-from wms_ops.cloud.host.parcel import adopt, incoming, outgoing, unpack
-from wms_ops.cloud.host.timers import Limits, Verdict, decide
-from wms_ops.errors import CloudError
-from wms_ops.git import Git
+from wms_ops.base.errors import CloudError
+from wms_ops.git.command import Git
+from wms_ops.targets.host import boot
+from wms_ops.targets.host.archive import pack
+from wms_ops.targets.host.commit import pack_commit
+from wms_ops.targets.host.config import HostConfig, Pace
+from wms_ops.targets.host.parcel import adopt, incoming, outgoing, unpack
+from wms_ops.targets.host.timers import Limits, Verdict, decide
 
 CONFIG = {
     "environment": "main",

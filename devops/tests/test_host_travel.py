@@ -15,12 +15,12 @@ from test_host_parts import repository
 
 from wms.training.dvc_stages import refuse_lost_files
 from wms.training.run_folder import git_state
-from wms_ops.cloud.host.mailbox import Mailbox, new_job
-from wms_ops.cloud.host.messages import REQUEST, Answer, Keys
-from wms_ops.cloud.host.parcel import adopt, outgoing
+from wms_ops.base.errors import CloudError
 from wms_ops.dataset.versions import dvc_config_at, pointers_at
-from wms_ops.errors import CloudError
-from wms_ops.git import Git
+from wms_ops.git.command import Git
+from wms_ops.targets.host.mailbox import Mailbox, new_job
+from wms_ops.targets.host.messages import REQUEST, Answer, Keys
+from wms_ops.targets.host.parcel import adopt, outgoing
 
 pytest_plugins = ["host_fixtures"]
 
@@ -185,7 +185,7 @@ def test_a_result_is_that_of_its_job(clone: Path, world: World, tmp_path: Path) 
 
 
 def test_the_host_sends_nothing_of_what_links_lead_to(clone: Path, tmp_path: Path) -> None:
-    from wms_ops.cloud.host.archive import pack
+    from wms_ops.targets.host.archive import pack
 
     (tmp_path / "link").symlink_to(clone / ".env")
     with pytest.raises(Exception, match="Can't write"):

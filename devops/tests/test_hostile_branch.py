@@ -11,11 +11,11 @@ from loop_shop import LoopShop
 from s3_server import require_tool
 
 from wms.registry.ledger import HISTORY
-from wms_ops.dataset.layout import DATA_SET, METADATA, MODELS, SPLITS
+from wms_ops.base.layout import DATA_SET, METADATA, MODELS, SPLITS
 from wms_ops.dataset.review import POINTERS, RECORDS
 from wms_ops.dataset.versions import file_at
-from wms_ops.pipeline.places import run_store
-from wms_ops.pipeline.record import Outcome, StepRecord, StepState
+from wms_ops.loop.places import run_store
+from wms_ops.runs.record import Outcome, StepRecord, StepState
 
 CODE = "WMS/src/wms/training/dvc_stages.py"
 

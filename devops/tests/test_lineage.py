@@ -15,9 +15,9 @@ from wms.errors import LineageError, run_main
 from wms.registry.ledger import Ledger
 from wms.registry.lineage import CARD, ONNX, WEIGHTS, Copy, Evidence, Link, find_entries, fingerprints, require_whole
 from wms.registry.lineage_links import check_lineage
-from wms_ops.git import Git
-from wms_ops.sync import check
-from wms_ops.sync.evidence import collect
+from wms_ops.commands import versions as check
+from wms_ops.git.command import Git
+from wms_ops.release.evidence import collect
 
 pytestmark = pytest.mark.usefixtures("no_mlflow")
 

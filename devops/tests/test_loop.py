@@ -14,11 +14,11 @@ from s3_server import require_tool
 from wms.registry.lineage import FILES
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.types import PRODUCTION
-from wms_ops.cloud.protocol import CloudState, Release
-from wms_ops.dataset.layout import MODELS
-from wms_ops.pipeline.record import Outcome, StepState
-from wms_ops.store.client import make_client
-from wms_ops.sync.sources import key_of
+from wms_ops.base.layout import MODELS
+from wms_ops.release.sources import key_of
+from wms_ops.runs.record import Outcome, StepState
+from wms_ops.storage.client import make_client
+from wms_ops.targets.protocol import CloudState, Release
 
 
 @pytest.fixture

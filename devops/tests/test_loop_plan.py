@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from wms_ops.errors import PipelineError
-from wms_ops.pipeline import plan
-from wms_ops.pipeline.record import STEPS, Outcome, RunRecord, StepRecord, StepState
-from wms_ops.pipeline.steps import TABLE, values_for
-from wms_ops.pipeline.store import FILE, RunStore
+from wms_ops.base.errors import PipelineError
+from wms_ops.loop.steps import TABLE, values_for
+from wms_ops.runs import plan
+from wms_ops.runs.record import STEPS, Outcome, RunRecord, StepRecord, StepState
+from wms_ops.runs.store import FILE, RunStore
 
 OUTPUTS = {
     "merge": {"branch": "data/x", "commit": "c" * 40},

@@ -10,10 +10,10 @@ from s3_server import require_tool
 
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.types import PRODUCTION
-from wms_ops.cloud.protocol import CloudState
-from wms_ops.pipeline.driver import one_at_a_time
-from wms_ops.pipeline.places import run_store
-from wms_ops.pipeline.record import Outcome, StepState
+from wms_ops.loop.driver import one_at_a_time
+from wms_ops.loop.places import run_store
+from wms_ops.runs.record import Outcome, StepState
+from wms_ops.targets.protocol import CloudState
 
 
 @pytest.mark.timeout(600)

@@ -8,9 +8,9 @@ import pytest
 from loop_shop import LoopShop
 from s3_server import require_tool
 
-from wms_ops.cloud.protocol import CloudState
 from wms_ops.demo.shell import Shell
-from wms_ops.pipeline.record import STEPS, Outcome
+from wms_ops.runs.record import STEPS, Outcome
+from wms_ops.targets.protocol import CloudState
 
 
 @pytest.mark.timeout(600)
@@ -31,7 +31,7 @@ def test_every_step_is_a_command_that_names_its_values(tmp_path: Path) -> None:
         assert record.outcome is Outcome.MERGED
         assert record.outputs == named
         assert shop.cloud.status() is CloudState.ABSENT
-        assert "merged" in shop.shell("python", "-m", "wms_ops.pipeline", "list", "--folder", str(shop.house.loop))
+        assert "merged" in shop.shell("python", "-m", "wms_ops.loop", "list", "--folder", str(shop.house.loop))
     finally:
         shop.close()
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from wms_ops.cloud.aws.cloud import open_aws
-from wms_ops.cloud.local import LocalCloud
-from wms_ops.cloud.protocol import Cloud
-from wms_ops.git import Git
-from wms_ops.github.gh_pulls import GhPulls
-from wms_ops.github.local_pulls import LocalPulls
-from wms_ops.pipeline.places import pulls_of
+from wms_ops.git.command import Git
+from wms_ops.loop.places import pulls_of
+from wms_ops.pulls.gh_pulls import GhPulls
+from wms_ops.pulls.local_pulls import LocalPulls
+from wms_ops.targets.aws.cloud import open_aws
+from wms_ops.targets.local import LocalCloud
+from wms_ops.targets.protocol import Cloud
 
 HERE = {"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "WMS_HOLDER": "ana@laptop"}
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from wms.data.manifest import EMPTY, DataSet, Manifest, Pointer, pointer_text
 from wms.errors import ManifestError
+from wms_ops.base.errors import DataConflictError, ShrinkError
 from wms_ops.dataset.plan import (
     MergePlan,
     NewFile,
@@ -21,7 +22,6 @@ from wms_ops.dataset.plan import (
     refuse_conflicts,
     refuse_shrinking,
 )
-from wms_ops.errors import DataConflictError, ShrinkError
 
 
 def md5(text: str) -> str:

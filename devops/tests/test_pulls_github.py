@@ -13,11 +13,11 @@ from github_fake import REPO, FakeGitHub, fake_github
 from github_fake_pulls import FakePulls
 from pull_yard import BRANCH, Yard, make_yard
 
-from wms_ops.errors import AccessDeniedError, PullRequestError, StoreUnreachableError
-from wms_ops.git import Git
-from wms_ops.github.gh import GitHub
-from wms_ops.github.gh_pulls import GhPulls
-from wms_ops.github.pulls import Pull, PullState
+from wms_ops.base.errors import AccessDeniedError, PullRequestError, StoreUnreachableError
+from wms_ops.git.command import Git
+from wms_ops.pulls.gh import GitHub
+from wms_ops.pulls.gh_pulls import GhPulls
+from wms_ops.pulls.protocol import Pull, PullState
 
 
 @dataclass

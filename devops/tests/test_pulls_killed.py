@@ -12,20 +12,20 @@ from pathlib import Path
 import pytest
 from pull_yard import BRANCH, Yard, make_yard
 
-from wms_ops.dataset.scratch import scratch_clone
-from wms_ops.git import Git
-from wms_ops.github import shelf
-from wms_ops.github.local_pulls import LocalPulls
-from wms_ops.github.pulls import PullState
+from wms_ops.git.command import Git
+from wms_ops.git.scratch import scratch_clone
+from wms_ops.pulls import shelf
+from wms_ops.pulls.local_pulls import LocalPulls
+from wms_ops.pulls.protocol import PullState
 
 # Runs one verb on an origin; prints each step's name, and dies at the wanted one.
 DRIVER = """
 import os, signal, sys
 from pathlib import Path
-from wms_ops.dataset.scratch import scratch_clone
-from wms_ops.git import Git
-from wms_ops.github import shelf
-from wms_ops.github.local_pulls import LocalPulls
+from wms_ops.git.scratch import scratch_clone
+from wms_ops.git.command import Git
+from wms_ops.pulls import shelf
+from wms_ops.pulls.local_pulls import LocalPulls
 
 clone, url, branch, verb, wanted = sys.argv[1:6]
 def step(name):

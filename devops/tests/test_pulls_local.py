@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from pull_yard import BRANCH, Yard, make_yard
 
-from wms_ops.errors import GitError, PullRequestError
-from wms_ops.git import Git
-from wms_ops.github.local_pulls import LocalPulls
-from wms_ops.github.pull_pages import one_line
+from wms_ops.base.errors import GitError, PullRequestError
+from wms_ops.git.command import Git
+from wms_ops.pulls.local_pulls import LocalPulls
+from wms_ops.pulls.pages import one_line
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from aws_litter import clients_of, make, snapshot, tagged, tags_of
 from aws_server import ACCOUNT, REGION, AwsServer
 
 from wms.errors import run_main
-from wms_ops.cloud.aws.inventory import Thing, ThingKind, find
-from wms_ops.cloud.aws.names import Names
-from wms_ops.cloud.aws.reap import Overdue, main, note_ends, orphans, overdue, reap
+from wms_ops.base.errors import CloudError, CredentialsExpiredError
 from wms_ops.cost.prices import Choice
 from wms_ops.cost.session_store import S3SessionStore
 from wms_ops.cost.sessions import EndedBy, Purpose, begin
-from wms_ops.errors import CloudError, CredentialsExpiredError
+from wms_ops.targets.aws.inventory import Thing, ThingKind, find
+from wms_ops.targets.aws.names import Names
+from wms_ops.targets.aws.reap import Overdue, main, note_ends, orphans, overdue, reap
 
 pytest_plugins = ["aws_fixtures"]
 

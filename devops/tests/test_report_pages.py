@@ -14,10 +14,10 @@ from PIL import Image
 from report_values import ENDINGS, HOSTILE, START, Page, blocked, failed, merged, running, with_step
 
 from wms.registry.types import Means
-from wms_ops.pipeline.record import STEPS, RunRecord, StepState
 from wms_ops.report.timeline import Act, Event, Picture, Story, render_story
 from wms_ops.report.timeline_axis import axis_of, row_of
 from wms_ops.report.timeline_cards import duration, terminal_lines
+from wms_ops.runs.record import STEPS, RunRecord, StepState
 
 # The story
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from report_values import ENDINGS, HOSTILE, Page, blocked, failed, gate_report, merged, with_step
 
+from wms_ops.base.text import code, link, may_link, plain, safe
 from wms_ops.gate.report import markdown
-from wms_ops.pipeline.record import STEPS, RunRecord
 from wms_ops.report.pull_request import LONGEST_PART, pull_body, pull_title
-from wms_ops.report.text import code, link, may_link, plain, safe
 from wms_ops.report.timeline import Act, Story, render_story
+from wms_ops.runs.record import STEPS, RunRecord
 
 
 def rendered(text: str) -> str:
@@ -128,8 +128,8 @@ def test_a_blocked_run_says_how_to_go_on() -> None:
     assert "| promote | skipped | | The gate's verdict" in re.sub(" +", " ", body)
     assert "data-qa.py" in body_of(failed("validate", "grey", 28))
     broken = body_of(failed("train", "Killed.", 89))
-    assert "`python -m wms_ops.pipeline run --branch data/20261121-120000`. It goes on where it stopped" in broken
-    assert "Then ask the gate again: `python -m wms_ops.pipeline run" in body_of(ENDINGS["undecided"])
+    assert "`python -m wms_ops.loop run --branch data/20261121-120000`. It goes on where it stopped" in broken
+    assert "Then ask the gate again: `python -m wms_ops.loop run" in body_of(ENDINGS["undecided"])
 
 
 def test_a_run_that_never_came_to_an_instance_cost_nothing() -> None:

@@ -12,11 +12,11 @@ from typing import Final
 import pytest
 
 from wms.errors import SplitError
-from wms_ops.dataset.layout import INBOX, METADATA, SPLITS
+from wms_ops.base.errors import BranchContentError
+from wms_ops.base.layout import INBOX, METADATA, SPLITS
 from wms_ops.dataset.review import POINTERS, RECORDS, adds_records_only, changes_of, refuse_foreign, rests_on
-from wms_ops.errors import BranchContentError
-from wms_ops.git import Git
-from wms_ops.pipeline.workspace import refuse_moved_splits
+from wms_ops.git.command import Git
+from wms_ops.loop.workspace import refuse_moved_splits
 
 BRANCH = "data/20261127-120000"
 PHOTOS = (f"{INBOX}/images/new.jpg", f"{INBOX}/masks/new.png")

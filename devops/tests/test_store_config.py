@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from wms.errors import ManifestError
-from wms_ops.errors import StoreConfigError
-from wms_ops.store.config import RemoteConfig, parse_remote, read_remote
+from wms_ops.base.errors import StoreConfigError
+from wms_ops.storage.config import RemoteConfig, parse_remote, read_remote
 
 CONFIG = """[core]
     remote = storage

@@ -13,8 +13,8 @@ import pytest
 from s3_server import S3Server
 from servers import free_port
 
-from wms_ops.store.config import RemoteConfig, read_remote
-from wms_ops.store.remote import S3Remote
+from wms_ops.storage.config import RemoteConfig, read_remote
+from wms_ops.storage.remote import S3Remote
 
 PLAIN = b"\x89PNG" + bytes(range(256)) * 50
 FILES = {

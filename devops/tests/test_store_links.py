@@ -14,9 +14,9 @@ import botocore.args
 import pytest
 from s3_server import S3Server
 
-from wms_ops.errors import StoreUnreachableError
-from wms_ops.store import bucket, client
-from wms_ops.store.remote import S3Remote
+from wms_ops.base.errors import StoreUnreachableError
+from wms_ops.storage import bucket, client
+from wms_ops.storage.remote import S3Remote
 
 PHOTO = bytes(range(256)) * 40_000  # 10 MB: more than the kernel's buffers on loopback swallow
 OID = hashlib.md5(PHOTO, usedforsecurity=False).hexdigest()

@@ -11,10 +11,10 @@ import pytest
 from s3_server import S3Server
 
 from wms.errors import DataNotFoundError, ManifestError
-from wms_ops.errors import DamagedBlobError, MissingBlobError, StoreUnreachableError
-from wms_ops.store import bucket, client
-from wms_ops.store import remote as remote_module
-from wms_ops.store.remote import S3Remote, UploadResult
+from wms_ops.base.errors import DamagedBlobError, MissingBlobError, StoreUnreachableError
+from wms_ops.storage import bucket, client
+from wms_ops.storage import remote as remote_module
+from wms_ops.storage.remote import S3Remote, UploadResult
 
 
 def md5(data: bytes) -> str:

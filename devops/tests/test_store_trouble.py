@@ -18,7 +18,7 @@ from s3_server import S3Server
 from servers import free_port
 
 from wms.errors import WmsError
-from wms_ops.errors import (
+from wms_ops.base.errors import (
     AccessDeniedError,
     BucketNotFoundError,
     ClockSkewError,
@@ -27,10 +27,10 @@ from wms_ops.errors import (
     StoreConfigError,
     StoreUnreachableError,
 )
-from wms_ops.store import client
-from wms_ops.store.config import RemoteConfig
-from wms_ops.store.remote import S3Remote
-from wms_ops.store.trouble import explain, store_errors
+from wms_ops.storage import client
+from wms_ops.storage.config import RemoteConfig
+from wms_ops.storage.remote import S3Remote
+from wms_ops.storage.trouble import explain, store_errors
 
 SOME_OID = "0123456789abcdef0123456789abcdef"
 HERE = RemoteConfig("meters", "dvc", profile="my team", endpoint_url="http://127.0.0.1:9")
@@ -177,7 +177,7 @@ def test_no_credentials(s3: S3Server, remote_config: RemoteConfig) -> None:
 def test_no_credentials_in_a_process_without_any(s3: S3Server, remote_config: RemoteConfig, tmp_path: Path) -> None:
     """The process's own environment counts when none is given: here one without keys and with an empty home."""
     code = (
-        "from wms_ops.store.config import RemoteConfig; from wms_ops.store.remote import S3Remote\n"
+        "from wms_ops.storage.config import RemoteConfig; from wms_ops.storage.remote import S3Remote\n"
         "from wms.errors import run_main; import sys\n"
         f"remote = S3Remote(RemoteConfig('b', endpoint_url={s3.endpoint!r}))\n"
         "sys.exit(run_main(lambda _: remote.check_access() or 0))"

@@ -12,9 +12,9 @@ from aws_faults import Faults
 from aws_litter import clients_of, make, snapshot, tagged, tags_of
 from aws_server import AwsServer
 
-from wms_ops.cloud.aws.inventory import Thing, ThingKind, find
-from wms_ops.cloud.aws.sweep import prove_nothing_left, sweep
-from wms_ops.errors import CloudError, CredentialsExpiredError
+from wms_ops.base.errors import CloudError, CredentialsExpiredError
+from wms_ops.targets.aws.inventory import Thing, ThingKind, find
+from wms_ops.targets.aws.sweep import prove_nothing_left, sweep
 
 pytest_plugins = ["aws_fixtures"]
 
@@ -23,8 +23,8 @@ DRIVER = """
 import os, signal, sys
 from types import SimpleNamespace
 import boto3
-from wms_ops.cloud.aws.inventory import find
-from wms_ops.cloud.aws.sweep import sweep
+from wms_ops.targets.aws.inventory import find
+from wms_ops.targets.aws.sweep import sweep
 
 count, wanted = 0, int(sys.argv[1])
 def step(name):

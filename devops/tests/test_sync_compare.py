@@ -17,7 +17,7 @@ from wms.data.versions import DataItem, manifest_text
 from wms.errors import CannotDecideError, run_main
 from wms.files import sha256_file
 from wms.registry.compare_page import SHOWN, Score, Side, compare, render_page, render_table
-from wms_ops.sync import check
+from wms_ops.commands import versions as check
 
 
 def side(name: str, **dice: float) -> Side:

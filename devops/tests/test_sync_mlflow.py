@@ -25,15 +25,15 @@ from wms.registry.lineage import FILES, require_whole
 from wms.registry.lineage_links import check_lineage
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.plan import Proposal
-from wms_ops.cloud.protocol import Cloud, CloudState, Endpoints
-from wms_ops.cloud.waiting import wait_for_mlflow
-from wms_ops.git import Git
-from wms_ops.promotion.cli import promote_main
-from wms_ops.store.config import RemoteConfig
-from wms_ops.sync import check
-from wms_ops.sync.cli import main_aws, main_github
-from wms_ops.sync.evidence import collect
-from wms_ops.sync.instance import ask_to_stop
+from wms_ops.commands import versions as check
+from wms_ops.commands.promote import promote_main
+from wms_ops.commands.sync import main_aws, main_github
+from wms_ops.git.command import Git
+from wms_ops.machine.waiting import wait_for_mlflow
+from wms_ops.release.evidence import collect
+from wms_ops.storage.config import RemoteConfig
+from wms_ops.targets.protocol import Cloud, CloudState, Endpoints
+from wms_ops.targets.sleeping import ask_to_stop
 
 
 class Scene:

@@ -19,13 +19,13 @@ from wms.errors import LedgerError, run_main
 from wms.registry.ledger import HISTORY, Ledger
 from wms.registry.lineage import CARD, FILES, ONNX, WEIGHTS
 from wms.registry.sync import STAGING, is_here, newer_chain
-from wms_ops.git import Git
-from wms_ops.store import client
-from wms_ops.store.config import RemoteConfig
-from wms_ops.store.remote import S3Remote
-from wms_ops.sync.cli import main_aws, main_github
-from wms_ops.sync.publish import publish_model
-from wms_ops.sync.sources import key_of, release_tag
+from wms_ops.commands.sync import main_aws, main_github
+from wms_ops.git.command import Git
+from wms_ops.release.publish import publish_model
+from wms_ops.release.sources import key_of, release_tag
+from wms_ops.storage import client
+from wms_ops.storage.config import RemoteConfig
+from wms_ops.storage.remote import S3Remote
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "WMS" / "scripts"
 

@@ -15,12 +15,12 @@ from sync_shop import make_run, model_files, promote
 from wms.errors import ModelDamagedError, ModelNotFoundError, UsageError
 from wms.registry.ledger import HISTORY, LedgerEntry
 from wms.registry.lineage import CARD, FILES, ONNX, WEIGHTS
-from wms_ops.errors import AccessDeniedError, StoreUnreachableError
-from wms_ops.github.gh import GitHub
-from wms_ops.store import client
-from wms_ops.store.remote import S3Remote
-from wms_ops.sync.publish import publish_model
-from wms_ops.sync.sources import ReleaseSource, S3Source, key_of, release_tag
+from wms_ops.base.errors import AccessDeniedError, StoreUnreachableError
+from wms_ops.pulls.gh import GitHub
+from wms_ops.release.publish import publish_model
+from wms_ops.release.sources import ReleaseSource, S3Source, key_of, release_tag
+from wms_ops.storage import client
+from wms_ops.storage.remote import S3Remote
 
 
 @pytest.fixture(scope="module")

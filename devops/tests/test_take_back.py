@@ -17,7 +17,8 @@ COMMAND = re.compile(r"keep all else, by: (python .*)")
 DRIVER = """
 import os, signal, sys
 from pathlib import Path
-from wms_ops.dataset import cli, takeback, takeback_files
+from wms_ops.dataset import takeback, takeback_files
+from wms_ops.commands import data as cli
 
 def die(*_, **__): os.kill(os.getpid(), signal.SIGKILL)
 step, real_note, real_unlink = sys.argv[1], takeback.note, Path.unlink

@@ -16,9 +16,9 @@ from s3_server import S3Server
 from wms.data.manifest import DataSet
 from wms.data.synthetic import write_dataset
 from wms_ops.dataset.versions import version_at
-from wms_ops.git import Git
-from wms_ops.store.config import RemoteConfig
-from wms_ops.store.remote import S3Remote
+from wms_ops.git.command import Git
+from wms_ops.storage.config import RemoteConfig
+from wms_ops.storage.remote import S3Remote
 
 ROOT = Path(__file__).resolve().parents[2]
 INBOX = "WMS/data/training"

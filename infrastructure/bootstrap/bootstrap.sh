@@ -15,7 +15,7 @@ HERE="$CODE/infrastructure/bootstrap"
 
 step=packages
 report() { # STEP STATE [SENTENCE]; the steps' names are those of boot.py
-  python3 "$CODE/devops/src/wms_ops/cloud/host/boot.py" "$CONFIG" "$STATE" "$@" || echo "No report of: $*" >&2
+  python3 "$CODE/devops/src/wms_ops/targets/host/boot.py" "$CONFIG" "$STATE" "$@" || echo "No report of: $*" >&2
 }
 begin() {
   step="$1"

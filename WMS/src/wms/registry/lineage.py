@@ -3,7 +3,7 @@
     production.pth - production.onnx - production.json - ledger - model-metadata.json
         - data.jsonl (the data version) - config.json - test_scores.json - Git commit - registry
 
-Pure: `wms_ops.sync.evidence` collects the bytes. What isn't at hand is "not checked", never "holds".
+Pure: `wms_ops.release.evidence` collects the bytes. What isn't at hand is "not checked", never "holds".
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""`python -m wms_ops.cloud`."""
+"""`python -m wms_ops.targets`."""
 
 import sys
 
 from wms.errors import run_main
-from wms_ops.cloud.cli import main
+from wms_ops.commands.cloud import main
 
 sys.exit(run_main(main))

@@ -2,7 +2,6 @@
 
 import sys
 
-from wms.errors import run_main
-from wms_ops.cost.cli import main
+from wms.start import run_script
 
-sys.exit(run_main(main))
+sys.exit(run_script("wms_ops.commands.cost:main"))

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from wms.errors import UsageError
+from wms_ops.base.errors import BudgetError
 from wms_ops.cost.estimate import Cost, cost_of, dollars
 from wms_ops.cost.prices import DISK_GB, Rates
-from wms_ops.errors import BudgetError
 
 BUDGET: Final = "WMS_BUDGET_USD"
 DEFAULT_BUDGET_USD: Final = 1.0

@@ -8,7 +8,7 @@ from typing import Final
 
 from wms.config import RunConfig
 from wms_ops.cost.prices import DISK_GB, Rates, price_table
-from wms_ops.pipeline.record import STEPS, RunRecord
+from wms_ops.runs.record import STEPS, RunRecord
 
 HOURS_A_MONTH: Final = 730.0
 """AWS's own month: 365 x 24 / 12."""

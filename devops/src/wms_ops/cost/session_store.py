@@ -10,13 +10,13 @@ from typing import Any, Final, Protocol
 from pydantic import ValidationError
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from wms_ops.base.errors import BucketNotFoundError, BusyError, PipelineError
 from wms_ops.cost.budget import LONGEST_MINUTES
 from wms_ops.cost.sessions import Session
-from wms_ops.errors import BucketNotFoundError, BusyError, PipelineError
-from wms_ops.store.client import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
-from wms_ops.store.conditional import read_object, write_object_if
-from wms_ops.store.config import RemoteConfig
-from wms_ops.store.trouble import store_errors
+from wms_ops.storage.client import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
+from wms_ops.storage.conditional import read_object, write_object_if
+from wms_ops.storage.config import RemoteConfig
+from wms_ops.storage.trouble import store_errors
 
 FOLDER: Final = "sessions"
 _AT_ONCE: Final = 8
@@ -25,7 +25,7 @@ _WRITERS: Final = 12
 
 
 class SessionStore(Protocol):
-    """Where sessions are kept. Every method raises the errors of wms_ops.store.trouble."""
+    """Where sessions are kept. Every method raises the errors of wms_ops.storage.trouble."""
 
     def create(self, session: Session) -> None:
         """Keep a new session; the same one again is no mistake. Raises BusyError for another of the same name."""
@@ -135,7 +135,7 @@ class S3SessionStore:
 def make_store(region: str) -> S3SessionStore:
     """The sessions of the account whose credentials this process has, in a region's state bucket.
 
-    Raises the errors of wms_ops.store.trouble, such as CredentialsMissingError.
+    Raises the errors of wms_ops.storage.trouble, such as CredentialsMissingError.
     """
     bucket = state_bucket(account_of(region), region)
     with store_errors(RemoteConfig(bucket)):
@@ -143,7 +143,7 @@ def make_store(region: str) -> S3SessionStore:
 
 
 def account_of(region: str) -> str:
-    """The account's number, asked of AWS. Raises the errors of wms_ops.store.trouble."""
+    """The account's number, asked of AWS. Raises the errors of wms_ops.storage.trouble."""
     with store_errors(RemoteConfig(state_bucket("ACCOUNT", region))):
         return str(make_client("sts", region).get_caller_identity()["Account"])
 

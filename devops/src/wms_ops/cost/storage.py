@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from wms_ops.cost.session_store import state_bucket
-from wms_ops.store.config import RemoteConfig
-from wms_ops.store.trouble import store_errors
+from wms_ops.storage.config import RemoteConfig
+from wms_ops.storage.trouble import store_errors
 
 GB: Final = 2**30
 """AWS's GB of storage."""
@@ -30,7 +30,7 @@ def stored_gb(client: Any, buckets: Iterable[str], now: datetime) -> dict[str, f
     """GB in S3 Standard by bucket, old versions included, as of the newest day that CloudWatch knows.
 
     `client` is boto3's of CloudWatch. A bucket that is new or doesn't exist has no figure and is left out. Raises the
-    errors of wms_ops.store.trouble.
+    errors of wms_ops.storage.trouble.
     """
     found = {}
     for bucket in buckets:

@@ -1,6 +1,7 @@
+"""`python -m wms_ops.dataset`."""
+
 import sys
 
-from wms.errors import run_main
-from wms_ops.dataset.cli import main
+from wms.start import run_script
 
-sys.exit(run_main(main))
+sys.exit(run_script("wms_ops.commands.data:main"))

@@ -9,15 +9,7 @@ from typing import Final
 from wms.data.manifest import DataSet, pointer_text
 from wms.errors import DataQualityError, ManifestError, WmsError
 from wms.files import write_atomic
-from wms_ops.dataset.inbox import inbox_files
-from wms_ops.dataset.layout import MAIN, pointer
-from wms_ops.dataset.losses import REMOVED, says_removal
-from wms_ops.dataset.plan import join, plan_removal, refuse_conflicts
-from wms_ops.dataset.publish import open_store, push_new_branch, verify
-from wms_ops.dataset.review import refuse_foreign, rests_on
-from wms_ops.dataset.scratch import Scratch, scratch_clone
-from wms_ops.dataset.versions import commit_version, dvc_config_at, pointers_at, version_at
-from wms_ops.errors import (
+from wms_ops.base.errors import (
     BranchContentError,
     DamagedBlobError,
     DataConflictError,
@@ -25,8 +17,16 @@ from wms_ops.errors import (
     MissingBlobError,
     ShrinkError,
 )
-from wms_ops.git import Git
-from wms_ops.store.remote import S3Remote
+from wms_ops.base.layout import MAIN, pointer
+from wms_ops.dataset.inbox import inbox_files
+from wms_ops.dataset.losses import REMOVED, says_removal
+from wms_ops.dataset.plan import join, plan_removal, refuse_conflicts
+from wms_ops.dataset.publish import open_store, push_new_branch, verify
+from wms_ops.dataset.review import refuse_foreign, rests_on
+from wms_ops.dataset.versions import commit_version, dvc_config_at, pointers_at, version_at
+from wms_ops.git.command import Git
+from wms_ops.git.scratch import Scratch, scratch_clone
+from wms_ops.storage.remote import S3Remote
 
 _ITS_OWN: Final = (
     *(BranchContentError, DataConflictError, DataQualityError, GitError, ManifestError, MissingBlobError),

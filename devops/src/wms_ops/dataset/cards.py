@@ -15,7 +15,7 @@ from wms.data.splits import SplitRecord, assign
 from wms.errors import ManifestError, from_os_error
 from wms.files import sha256_file, write_atomic
 from wms_ops.dataset.plan import MergePlan
-from wms_ops.store.remote import S3Remote
+from wms_ops.storage.remote import S3Remote
 
 
 @dataclass(frozen=True)

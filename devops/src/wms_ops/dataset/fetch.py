@@ -16,7 +16,7 @@ from typing import Any, Final
 from wms.data.manifest import DataSet
 from wms.errors import from_os_error
 from wms.files import write_atomic
-from wms_ops.store.remote import S3Remote
+from wms_ops.storage.remote import S3Remote
 
 NOTE: Final = ".brought.json"
 _WORKERS: Final = 8

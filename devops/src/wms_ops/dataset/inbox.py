@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 from wms.data.images import SUFFIXES
 from wms.data.manifest import stem_of
 from wms.errors import DataQualityError, PairingError, from_os_error
-from wms_ops.dataset.layout import KINDS, inbox
+from wms_ops.base.layout import KINDS, inbox
 from wms_ops.dataset.plan import NewFile, NewPair
-from wms_ops.git import Git
+from wms_ops.git.command import Git
 
 _SYMLINK, _SUBMODULE = "120000", "160000"
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Iterator
 
 from wms.data.manifest import DataSet
+from wms_ops.base.errors import ShrinkError
 from wms_ops.dataset.plan import losses, refuse_shrinking
-from wms_ops.errors import ShrinkError
-from wms_ops.git import Git
-from wms_ops.trailers import messages, trailers
+from wms_ops.git.command import Git
+from wms_ops.git.trailers import messages, trailers
 
 REMOVED = "Data-Removed"
 """The trailer of a commit that makes the data set smaller on purpose: the number of photos."""

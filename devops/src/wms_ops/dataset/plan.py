@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from wms.data.manifest import DataSet, Manifest, stem_of
-from wms_ops.errors import DataConflictError, ShrinkError
+from wms_ops.base.errors import DataConflictError, ShrinkError
 
 _SAME_PHOTO = "the same photo is there as {!r}; remove one"
 _SAME_NAME = "differs from {!r} only in upper and lower case; rename it"

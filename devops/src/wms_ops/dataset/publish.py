@@ -16,20 +16,20 @@ from typing import TYPE_CHECKING, Any
 
 from wms.data.manifest import DataSet
 from wms.errors import DataQualityError, ManifestError
+from wms_ops.base.errors import DamagedBlobError, GitError, MissingBlobError, PushRefusedError
+from wms_ops.base.layout import DATA_BRANCHES, INBOX, MAIN, SPLITS
 from wms_ops.dataset.inbox import InboxFile, export, inbox_files, pair_up
-from wms_ops.dataset.layout import DATA_BRANCHES, INBOX, MAIN, SPLITS
 from wms_ops.dataset.losses import REPLACED, SOURCE
 from wms_ops.dataset.plan import MergePlan, NewFile, NewPair, plan_merge, refuse_conflicts
-from wms_ops.dataset.scratch import Scratch, scratch_clone
 from wms_ops.dataset.versions import commit_version, dvc_config_at, file_at, version_at
-from wms_ops.errors import DamagedBlobError, GitError, MissingBlobError, PushRefusedError
-from wms_ops.git import Git
-from wms_ops.trailers import trailers_of
+from wms_ops.git.command import Git
+from wms_ops.git.scratch import Scratch, scratch_clone
+from wms_ops.git.trailers import trailers_of
 
 if TYPE_CHECKING:
     from wms_ops.dataset.cards import CardFiles
-    from wms_ops.store.client import Traffic
-    from wms_ops.store.remote import S3Remote
+    from wms_ops.storage.client import Traffic
+    from wms_ops.storage.remote import S3Remote
 
 Step = Callable[[str], None]
 
@@ -141,8 +141,8 @@ def verify(store: S3Remote, version: DataSet) -> None:
 
 def open_store(config: str, git: Git) -> S3Remote:
     """The store of a .dvc/config and of a person's own settings beside it: another endpoint, a profile."""
-    from wms_ops.store.config import parse_remote
-    from wms_ops.store.remote import S3Remote
+    from wms_ops.storage.config import parse_remote
+    from wms_ops.storage.remote import S3Remote
 
     own = git.folder / ".dvc" / "config.local"
     try:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from wms.registry.ledger import CURRENT, HISTORY
-from wms_ops.dataset.layout import INBOX, KINDS, MAIN, METADATA, MODELS, SPLITS, inbox, pointer
-from wms_ops.errors import BranchContentError
-from wms_ops.git import ZERO, Git
+from wms_ops.base.errors import BranchContentError
+from wms_ops.base.layout import INBOX, KINDS, MAIN, METADATA, MODELS, SPLITS, inbox, pointer
+from wms_ops.git.command import ZERO, Git
 
 POINTERS: Final = tuple(pointer(kind) for kind in KINDS)
 LEDGER: Final = (f"{MODELS}/{HISTORY}", f"{MODELS}/{CURRENT}", METADATA)

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wms_ops.dataset.layout import KINDS, inbox
-from wms_ops.git import Git
+from wms_ops.base.layout import KINDS, inbox
+from wms_ops.git.command import Git
 
 Photos = Mapping[str, tuple[str, str]]
 """Files of the inbox: path -> (mode, Git object)."""

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 
 from wms.data.manifest import DataSet, stem_of
 from wms.errors import ManifestError
-from wms_ops.dataset.layout import KINDS, inbox
+from wms_ops.base.errors import DamagedBlobError, MissingBlobError
+from wms_ops.base.layout import KINDS, inbox
 from wms_ops.dataset.publish import open_store
-from wms_ops.dataset.scratch import Scratch
 from wms_ops.dataset.versions import dvc_config_at, pointers_at, version_at
-from wms_ops.errors import DamagedBlobError, MissingBlobError
-from wms_ops.git import Git
-from wms_ops.store.remote import S3Remote
+from wms_ops.git.command import Git
+from wms_ops.git.scratch import Scratch
+from wms_ops.storage.remote import S3Remote
 
 _Named = tuple[str, str, str]  # kind, stem, MD5
 

@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from wms.files import exclusive_lock
-from wms_ops.dataset.layout import MAIN
+from wms_ops.base.errors import GitError
+from wms_ops.base.layout import MAIN
 from wms_ops.dataset.rewrite import Rewritten, rewrite
 from wms_ops.dataset.safe import refuse_unsafe
-from wms_ops.dataset.scratch import scratch_clone
 from wms_ops.dataset.takeback_files import finish, forget, note, noted, sort_out
-from wms_ops.errors import GitError
-from wms_ops.git import Git
+from wms_ops.git.command import Git
+from wms_ops.git.scratch import scratch_clone
 
 BACKUPS = "refs/wms/before-take-back"
 _STOPPED = {

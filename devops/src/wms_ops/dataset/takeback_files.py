@@ -10,8 +10,8 @@ from typing import Any
 
 from wms.errors import from_os_error
 from wms.files import write_atomic
-from wms_ops.dataset.layout import KINDS, inbox
-from wms_ops.git import Git
+from wms_ops.base.layout import KINDS, inbox
+from wms_ops.git.command import Git
 
 _NOTE = "wms-take-back.json"
 Going = dict[str, tuple[str, str]]

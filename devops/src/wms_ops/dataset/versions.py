@@ -8,9 +8,9 @@ from typing import Protocol
 
 from wms.data.manifest import DataSet, Manifest, Pointer, pointer_text
 from wms.errors import ManifestError
-from wms_ops.dataset.layout import DVC_CONFIG, KINDS, pointer
-from wms_ops.errors import StoreConfigError
-from wms_ops.git import Git
+from wms_ops.base.errors import StoreConfigError
+from wms_ops.base.layout import DVC_CONFIG, KINDS, pointer
+from wms_ops.git.command import Git
 
 
 def file_at(git: Git, commit: str, path: str) -> str | None:

@@ -13,21 +13,21 @@ from typing import Any
 
 from wms.inference.contact_sheet import contact_sheet
 from wms.registry.ledger import CURRENT
-from wms_ops.cloud.environment import led_by
-from wms_ops.cloud.local import LocalCloud
-from wms_ops.cloud.protocol import Release
-from wms_ops.dataset.layout import DATA_BRANCHES, INBOX, MAIN, MODELS
+from wms_ops.base.layout import DATA_BRANCHES, INBOX, MAIN, MODELS
 from wms_ops.dataset.review import LEDGER
 from wms_ops.demo.house import House
 from wms_ops.demo.photos import PhotoSource, put_into
 from wms_ops.demo.shell import Shell
-from wms_ops.git import Git
-from wms_ops.pipeline.console import ConsoleTeller
-from wms_ops.pipeline.driver import run_loop
-from wms_ops.pipeline.places import place_in, run_store
-from wms_ops.pipeline.record import Outcome, RunRecord
+from wms_ops.git.command import Git
+from wms_ops.loop.console import ConsoleTeller
+from wms_ops.loop.driver import run_loop
+from wms_ops.loop.places import place_in, run_store
+from wms_ops.machine.environment import led_by
 from wms_ops.report.figures import DESCRIPTIONS
 from wms_ops.report.timeline import Act, Picture
+from wms_ops.runs.record import Outcome, RunRecord
+from wms_ops.targets.local import LocalCloud
+from wms_ops.targets.protocol import Release
 
 _VERDICTS = {Outcome.MERGED: "promoted", Outcome.BLOCKED: "blocked"}
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from wms.errors import DiskFullError, from_os_error
-from wms_ops.errors import GitError
-from wms_ops.git import Git
+from wms_ops.base.errors import GitError
+from wms_ops.git.command import Git
 
 OLDEST_GIT: Final = (2, 38)  # `git merge-tree --write-tree`
 NEEDED_BYTES: Final = 1_000_000_000

@@ -13,20 +13,20 @@ from rich.console import Console
 from wms.errors import DataNotFoundError
 from wms.files import sha256_text, write_atomic
 from wms.paths import ROOT
+from wms_ops.base.signals import stoppable, unstoppable
 from wms_ops.cost.estimate import cost_of_run, dollars
 from wms_ops.demo import acts
 from wms_ops.demo.checks import check_disk, check_git
 from wms_ops.demo.house import House, build, clear
 from wms_ops.demo.memory import MemoryWatch
 from wms_ops.demo.photos import DrawnPhotos, PhotoSource, RealPhotos
-from wms_ops.git import Git
-from wms_ops.github.local_pulls import LocalPulls
-from wms_ops.pipeline.console import ConsoleTeller, summary, verdict
-from wms_ops.pipeline.driver import one_at_a_time
-from wms_ops.pipeline.places import local_cloud
-from wms_ops.pipeline.record import Outcome, RunRecord
+from wms_ops.git.command import Git
+from wms_ops.loop.console import ConsoleTeller, summary, verdict
+from wms_ops.loop.driver import one_at_a_time
+from wms_ops.loop.places import local_cloud
+from wms_ops.pulls.local_pulls import LocalPulls
 from wms_ops.report.timeline import Act, Story, render_story
-from wms_ops.stopping import stoppable, unstoppable
+from wms_ops.runs.record import Outcome, RunRecord
 
 RECIPE = "WMS/configs/demo.yaml"
 EXPECTED = [Outcome.MERGED, Outcome.MERGED, Outcome.BLOCKED]
@@ -175,7 +175,7 @@ def _addresses(console: Console, house: House) -> None:
     found = local_cloud(house.loop).endpoints()
     if found is not None:
         console.print(f"MLflow:  {found.mlflow}\nService: {found.service or 'none'}/docs", markup=False)
-    stop = f"python -m wms_ops.cloud down --all --folder {house.loop / 'cloud'}"
+    stop = f"python -m wms_ops.targets down --all --folder {house.loop / 'cloud'}"
     console.print(f"They run until you stop them: .venv/bin/{stop}", markup=False)
 
 

@@ -13,13 +13,13 @@ from wms.errors import from_os_error
 from wms.files import write_atomic
 from wms.git import answer
 from wms.paths import ROOT
-from wms_ops.cloud.local import DVC_URL
-from wms_ops.dataset.layout import DATA_SET, DVC_CONFIG, INBOX, MAIN
+from wms_ops.base.errors import CloudError
+from wms_ops.base.layout import DATA_SET, DVC_CONFIG, INBOX, MAIN
 from wms_ops.dataset.review import POINTERS, RECORDS
 from wms_ops.demo.shell import Shell
-from wms_ops.errors import CloudError
-from wms_ops.git import Git
-from wms_ops.pipeline.places import local_cloud
+from wms_ops.git.command import Git
+from wms_ops.loop.places import local_cloud
+from wms_ops.targets.local import DVC_URL
 
 PERSON = ("Ada", "ada@example.org")
 _MARK = ".wms-demo"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from wms_ops.errors import PipelineError
+from wms_ops.base.errors import PipelineError
 from wms_ops.report.story import Event
 
 

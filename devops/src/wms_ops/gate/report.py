@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from wms.registry.gate_types import Change, GateReport, ImageChange
-from wms_ops.report.text import safe
+from wms_ops.base.text import safe
 
 SHOWN: Final = 5
 """Images that lost most and that gained most, in the tables."""

@@ -6,11 +6,11 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+from wms_ops.base.layout import MAIN
 from wms_ops.dataset.inbox import inbox_files, pair_up
-from wms_ops.dataset.layout import MAIN
 from wms_ops.dataset.plan import NewFile
 from wms_ops.dataset.publish import Publication, Watch, publish
-from wms_ops.git import Git
+from wms_ops.git.command import Git
 from wms_ops.hook.refs import PushedRef
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
-from wms_ops.errors import PushRefusedError
-from wms_ops.git import Git
+from wms_ops.base.errors import PushRefusedError
+from wms_ops.git.command import Git
 
 SETTING = "wms.dryRun"
 """What the user says where git's command line can't be seen."""

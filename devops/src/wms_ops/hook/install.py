@@ -10,8 +10,8 @@ from pathlib import Path
 
 from wms.errors import from_os_error, run_main
 from wms.files import write_atomic
-from wms_ops.errors import GitError
-from wms_ops.git import Git
+from wms_ops.base.errors import GitError
+from wms_ops.git.command import Git
 
 _MARK = "installed by devops/scripts/install-git-hooks.sh"
 _EARLIER = "pre-push.before-wms"

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from wms.errors import UsageError, WmsError, run_main
-from wms_ops.dataset.layout import MAIN
-from wms_ops.errors import PushRefusedError
-from wms_ops.git import Git, hook_repository
+from wms_ops.base.errors import PushRefusedError
+from wms_ops.base.layout import MAIN
+from wms_ops.git.command import Git, hook_repository
 from wms_ops.hook.refs import (
     PushedRef,
     may_change_data_set,

@@ -7,11 +7,7 @@ import hashlib
 from collections.abc import Sequence
 
 from wms.errors import ManifestError, WmsError
-from wms_ops.dataset.layout import KINDS, MAIN, pointer
-from wms_ops.dataset.losses import Read, common, refuse_losses
-from wms_ops.dataset.publish import open_store, verify
-from wms_ops.dataset.versions import dvc_config_at, pointers_at, version_at
-from wms_ops.errors import (
+from wms_ops.base.errors import (
     AccessDeniedError,
     BucketNotFoundError,
     ClockSkewError,
@@ -24,10 +20,14 @@ from wms_ops.errors import (
     ShrinkError,
     StoreUnreachableError,
 )
-from wms_ops.git import Git
+from wms_ops.base.layout import KINDS, MAIN, pointer
+from wms_ops.dataset.losses import Read, common, refuse_losses
+from wms_ops.dataset.publish import open_store, verify
+from wms_ops.dataset.versions import dvc_config_at, pointers_at, version_at
+from wms_ops.git.command import Git
 from wms_ops.hook.dry_run import is_dry_run
 from wms_ops.hook.refs import PushedRef, same_data_set
-from wms_ops.store.remote import S3Remote
+from wms_ops.storage.remote import S3Remote
 
 _UNASKED = (
     *(CredentialsMissingError, CredentialsExpiredError, AccessDeniedError),

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from wms_ops.dataset.layout import DATA_BRANCHES, DVC_CONFIG, INBOX, KINDS, MAIN, inbox, pointer
-from wms_ops.errors import GitError, PushRefusedError
-from wms_ops.git import Git
+from wms_ops.base.errors import GitError, PushRefusedError
+from wms_ops.base.layout import DATA_BRANCHES, DVC_CONFIG, INBOX, KINDS, MAIN, inbox, pointer
+from wms_ops.git.command import Git
 
 WATCHED = (*map(pointer, KINDS), DVC_CONFIG)
 """What says which data set a commit has, and where it lies."""

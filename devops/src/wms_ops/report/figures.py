@@ -14,7 +14,7 @@ import numpy as np
 
 from wms.inference.overlay import Colour, Pixels
 from wms.registry.gate_types import GateReport, ImageChange
-from wms_ops.report.text import plain
+from wms_ops.base.text import plain
 
 SCORES, PHOTOS = "scores.png", "photos.png"
 DESCRIPTIONS: Final = {

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Final
 
+from wms_ops.base.text import code, image, link, plain, safe
 from wms_ops.cost.bills import RunBill
 from wms_ops.cost.estimate import START_S, Cost, cost_of_run, dollars, month_of
 from wms_ops.cost.prices import DISK_GB, INSTANCE, REGION, price_table
 from wms_ops.cost.sessions import month_start
-from wms_ops.pipeline.record import RunRecord, StepRecord, StepState
 from wms_ops.report.figures import DESCRIPTIONS
-from wms_ops.report.text import code, image, link, plain, safe
 from wms_ops.report.verdict import advice, headline, pull_title
+from wms_ops.runs.record import RunRecord, StepRecord, StepState
 
 __all__ = ["pull_body", "pull_title"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from wms.registry.types import Means
-from wms_ops.pipeline.record import RunRecord
+from wms_ops.runs.record import RunRecord
 
 
 @dataclass(frozen=True)

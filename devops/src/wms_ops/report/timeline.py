@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from wms_ops.base.text import may_link
 from wms_ops.cost.estimate import dollars
 from wms_ops.report import timeline_axis, timeline_cards
 from wms_ops.report.story import Act, Event, Picture, Story
-from wms_ops.report.text import may_link
 
 __all__ = ["Act", "Event", "Picture", "Story", "render_story"]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from wms_ops.pipeline.record import StepRecord, StepState
 from wms_ops.report.story import Act, scores_after, time_of, timed, verdict_of
+from wms_ops.runs.record import StepRecord, StepState
 
 _TICKS_S: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 _MOST_TICKS: Final = 8

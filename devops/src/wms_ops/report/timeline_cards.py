@@ -14,10 +14,10 @@ from PIL import Image
 
 from wms_ops.cost.estimate import START_S, Cost, Month, cost_of_run, dollars, month_of
 from wms_ops.cost.prices import DISK_GB, INSTANCE, REGION, PriceTable, price_table
-from wms_ops.pipeline.record import StepRecord
 from wms_ops.report.figures import DESCRIPTIONS
 from wms_ops.report.story import Act, Picture, Story, scores_after, scores_before, verdict_of
 from wms_ops.report.timeline_axis import kind_of
+from wms_ops.runs.record import StepRecord
 
 LONGEST_OUTPUT: Final = 60_000
 """Signs of a terminal's text that a card shows."""

@@ -7,9 +7,9 @@ from enum import StrEnum
 from typing import Final
 
 from wms.errors import DataQualityError
-from wms_ops.pipeline.plan import failed_step, nothing_new
-from wms_ops.pipeline.record import RunRecord, StepState
-from wms_ops.report.text import code, plain, safe
+from wms_ops.base.text import code, plain, safe
+from wms_ops.runs.plan import failed_step, nothing_new
+from wms_ops.runs.record import RunRecord, StepState
 
 LONGEST: Final = 600
 """Signs of an error's text that a sentence quotes."""
@@ -115,7 +115,7 @@ def advice(record: RunRecord) -> tuple[str, ...]:
 
 
 def _again(record: RunRecord) -> str:
-    return code(f"python -m wms_ops.pipeline run --branch {record.branch}")
+    return code(f"python -m wms_ops.loop run --branch {record.branch}")
 
 
 def _promotion(values: Mapping[str, str]) -> str:

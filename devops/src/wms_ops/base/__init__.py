@@ -1,0 +1,1 @@
+"""What every part uses: errors, signals, questions, outputs and the layout of a clone."""

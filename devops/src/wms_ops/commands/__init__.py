@@ -1,0 +1,1 @@
+"""What `wms ...` does: each module is one group of subcommands."""

@@ -1,0 +1,187 @@
+"""`python -m wms_ops.cost`: what instances have cost, from their sessions on record; and what they cost an hour."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from wms.errors import UsageError
+from wms_ops.base.errors import AccessDeniedError
+from wms_ops.cost.bills import Line
+from wms_ops.cost.estimate import dollars, hourly
+from wms_ops.cost.prices import DISK_GB, REGION, price_table
+from wms_ops.cost.session_store import S3SessionStore, account_of, make_client, state_bucket
+from wms_ops.cost.sessions import NAME, month_start
+from wms_ops.cost.statement import Statement, statement_of
+from wms_ops.cost.storage import buckets_of, stored_gb
+
+ENVIRONMENT: Final = "main"
+_REGIONS: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns 0. Raises UsageError and the errors of wms_ops.storage.trouble."""
+    arguments = _parser().parse_args(argv)
+    run: Callable[[argparse.Namespace], None] = arguments.run
+    run(arguments)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m wms_ops.cost", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    region = next((os.environ[name] for name in _REGIONS if os.environ.get(name)), REGION)
+
+    text = "Show what the instances of an environment have cost, and what an instance that is always on would have."
+    report = commands.add_parser("report", help=text, description=text)
+    report.set_defaults(run=_report)
+    report.add_argument("--month", help="only this UTC month, such as 2026-11 (default: all)")
+    report.add_argument("--environment", default=ENVIRONMENT, help="whose instances (default: main)")
+    report.add_argument("--region", default=region, help=f"where they ran (default: {region})")
+    report.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+
+    text = "Show what each instance type costs an hour."
+    prices = commands.add_parser("prices", help=text, description=text)
+    prices.set_defaults(run=_prices)
+    prices.add_argument("--region", default=region, help=f"where (default: {region})")
+    return parser
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    month, environment, region = arguments.month, arguments.environment, arguments.region
+    _check(month, environment)
+    table, now = price_table(), datetime.now(UTC)
+    table.rates(region)  # a wrong name is told before AWS is asked
+    account = account_of(region)
+    store = S3SessionStore(make_client("s3", region), state_bucket(account, region))
+    statement = statement_of(
+        store.sessions(environment, since=None if month is None else month_start(month)),
+        table,
+        environment=environment,
+        region=region,
+        now=now,
+        month=month,
+        stored_gb=_stored(environment, account, region, now),
+    )
+    if arguments.json:
+        print(json.dumps(statement.as_json(), indent=2))
+    else:
+        show(statement, Console(highlight=False, soft_wrap=True))
+
+
+def _check(month: str | None, environment: str) -> None:
+    if not re.fullmatch(NAME, environment):
+        raise UsageError(f"{environment!r} can't be the name of an environment; use letters, digits and hyphens.")
+    if month is not None:
+        try:
+            month_start(month)
+        except ValueError:
+            raise UsageError(f"--month is {month!r}; give a year and a month, such as 2026-11.") from None
+
+
+def _stored(environment: str, account: str, region: str, now: datetime) -> dict[str, float] | None:
+    """None where CloudWatch may not be asked: the bill is worth having without it."""
+    try:
+        return stored_gb(make_client("cloudwatch", region), buckets_of(environment, account, region), now)
+    except AccessDeniedError:
+        return None
+
+
+def show(statement: Statement, console: Console) -> None:
+    """Print a statement for people."""
+    if not statement.runs:
+        console.print(
+            f"No instance ran in {statement.month}." if statement.month else "No instance was ever started here."
+        )
+    else:
+        console.print(_table("run", statement.runs))
+        console.print(_months(statement))
+        console.print(_table("model version", statement.versions))
+        console.print(_together(statement))
+        console.print(_saved(statement))
+        if statement.running:
+            console.print(f"Not over yet: {statement.running}; counted until now.")
+    console.print(_storage(statement))
+    console.print(
+        f"List prices of {statement.prices_of} in {statement.region}; where it isn't on record how long all cores "
+        "computed, they are counted as busy all the time."
+    )
+
+
+def _table(what: str, lines: Mapping[str, Line]) -> Table:
+    table = _columns(what, "instances", "minutes", "USD")
+    for name, line in lines.items():
+        table.add_row(name.replace("[", "\\["), *_figures(line))
+    return table
+
+
+def _months(statement: Statement) -> Table:
+    table = _columns("month, UTC", "instances", "minutes", "USD", "always on", "saved")
+    for name, line in statement.months.items():
+        saving = statement.savings.get(name)
+        beside = (f"{saving.always_on:.2f}", f"{saving.saved:.2f}") if saving else ()
+        table.add_row(name, *_figures(line), *beside)
+    return table
+
+
+def _columns(first: str, *others: str) -> Table:
+    table = Table(box=None)
+    table.add_column(first, overflow="fold")
+    for heading in others:
+        table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
+    return table
+
+
+def _figures(line: Line) -> tuple[str, str, str]:
+    return str(line.sessions), f"{line.cost.seconds / 60:.1f}", f"{line.cost.total:.4f}"
+
+
+def _together(statement: Statement) -> str:
+    cost = statement.total.cost
+    return (
+        f"Together: {dollars(cost.total)} (instances {cost.instance:.4f}, their work above the baseline "
+        f"{cost.surplus:.4f}, disks and addresses {cost.disk + cost.address:.4f})."
+    )
+
+
+def _saved(statement: Statement) -> str:
+    savings = statement.savings.values()
+    there = ", ".join(sorted({saving.instance_type for saving in savings}))
+    whole, hours = sum(saving.always_on for saving in savings), sum(saving.seconds for saving in savings) / 3600
+    word = "saved" if statement.saved >= 0 else "dearer by"
+    return (
+        f"The same {hours:.0f} hours with an instance always on ({there}, on demand): {dollars(whole)}; "
+        f"{word} {dollars(abs(statement.saved))}."
+    )
+
+
+def _storage(statement: Statement) -> str:
+    if statement.stored_gb is None:
+        return "What lies in the buckets is unknown: these credentials may not ask CloudWatch for it."
+    if not statement.stored_gb:
+        return "What lies in the buckets isn't measured yet; CloudWatch does it once a day."
+    gb = sum(statement.stored_gb.values())
+    return f"In the buckets: {gb:.2f} GB, {dollars(statement.storage_usd_month or 0.0)} a month."
+
+
+def _prices(arguments: argparse.Namespace) -> None:
+    prices = price_table()
+    prices.rates(arguments.region)
+    table = _columns("instance type", "vCPU", "GiB", "on demand", "all cores busy", "spot, about")
+    for name in prices.regions[arguments.region].prices:
+        rates, kind = prices.rates(arguments.region, name), prices.instances[name]
+        amounts = (hourly(rates), hourly(rates, busy=True), hourly(rates, spot=True))
+        table.add_row(name, str(kind.vcpus), f"{kind.memory_gib:g}", *(f"{value:.4f}" for value in amounts))
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(table)
+    console.print(
+        f"USD an hour in {arguments.region} with {DISK_GB:.0f} GB of disk and one address; prices of {prices.as_of}."
+    )

@@ -1,0 +1,168 @@
+"""`python -m wms_ops.dataset`: the data set's versions by command, as the hook and the workflows use them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from wms.errors import WmsError
+from wms.files import write_atomic
+from wms_ops.base.console import counting
+from wms_ops.base.layout import DATA_BRANCHES, DATA_SET, MAIN
+from wms_ops.base.outputs import add_summary, put_outputs
+from wms_ops.dataset import branches
+from wms_ops.dataset.inbox import inbox_files
+from wms_ops.dataset.losses import common, refuse_losses
+from wms_ops.dataset.publish import Watch, delete_branch, open_store, publish, verify
+from wms_ops.dataset.review import refuse_foreign
+from wms_ops.dataset.versions import dvc_config_at, pointers_at, version_at
+from wms_ops.git.command import Git
+
+Named = dict[str, str | int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; its results go to GITHUB_OUTPUT, too, where there is one. Raises WmsError."""
+    arguments = _parser().parse_args(argv)
+    here = Git(Path.cwd())
+    git = Git(Path(here("rev-parse", "--show-toplevel")))
+    run: Callable[[Git, argparse.Namespace], Named] = arguments.run
+    named = run(git, arguments)
+    put_outputs(named)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m wms_ops.dataset", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[Git, argparse.Namespace], Named], text: str) -> argparse.ArgumentParser:
+        one = commands.add_parser(name, help=text, description=text)
+        one.set_defaults(run=run)
+        one.add_argument("--remote", default="origin", help="name or URL (default %(default)s)")
+        return one
+
+    merge = command("merge", _merge, "Merge the photos of a commit and push a data branch, as the hook does.")
+    merge.add_argument("commit", nargs="?", default="HEAD")
+    merge.add_argument("--replace", action="store_true", help="take other content for names that are there")
+    merge.add_argument("--if-any", action="store_true", help="do nothing, successfully, if the commit holds no photos")
+    merge.add_argument("--delete-branch", metavar="BRANCH", help="delete this branch of photos once they are safe")
+    merge.add_argument("--summary", action="store_true", help="append the card to GITHUB_STEP_SUMMARY")
+    merge.add_argument("--card", type=Path, help="write the data set's card, as Markdown, there")
+    joining = command("join", _join, "Bring main's photos into a data branch by the union of the manifests.")
+    which = joining.add_mutually_exclusive_group(required=True)
+    which.add_argument("branch", nargs="?", help=f"such as {DATA_BRANCHES}20261121-103000")
+    which.add_argument("--all", action="store_true", help="every data branch over there that holds pointers")
+    command("resolve", _resolve, "Settle the .dvc files of a merge that git stopped.")
+    removing = command("remove", _remove, "Remove photos from the data set, on a branch of its own.")
+    removing.add_argument("names", nargs="+", metavar="NAME", help="names without extension")
+    back = command("take-back", _take_back, "Take photos that are in the data set out of the commits not pushed yet.")
+    back.add_argument("branch", nargs="?", help="a local branch (default: the one that is checked out)")
+    fetching = command("fetch", _fetch, "Bring the data set of the checked-out commit here: only what isn't there yet.")
+    fetching.add_argument("--folder", type=Path, default=Path(DATA_SET), help="where to (default %(default)s)")
+    checking = command("verify", _verify, "Check that the remote holds every file of a commit's data set.")
+    checking.add_argument("commit", nargs="?", default="HEAD")
+    checking.add_argument("--base", help="a branch such as origin/main: what it held when this one began must be there")
+    return parser
+
+
+def _url(git: Git, remote: str) -> str:
+    return git("remote", "get-url", "--push", remote) if git.ok("remote", "get-url", remote) else remote
+
+
+def _merge(git: Git, arguments: argparse.Namespace) -> Named:
+    commit = git("rev-parse", "--verify", f"{arguments.commit}^{{commit}}")
+    if arguments.if_any and not inbox_files(git, commit):
+        print("The commit holds no photos; there is nothing to merge.")
+        return {"branch": "", "new": 0}
+    url = _url(git, arguments.remote)
+    if arguments.delete_branch:
+        refuse_foreign(git, _main_over_there(git, url), commit, arguments.delete_branch)  # else it'd be lost with it
+    watch = Watch(say=lambda text: print(text, flush=True))
+    done = publish(git, commit, url, replace=arguments.replace, watch=watch)
+    print(done.plan.summary)
+    if done.branch is None:
+        print("The data set holds all of these photos already; nothing was done.")
+    else:
+        print(f"The photos are on branch {done.branch}{' already' if done.repeated else ''}.")
+    if done.card and arguments.card:
+        write_atomic(arguments.card, done.card.markdown.read_bytes())
+    if done.card and arguments.summary:
+        add_summary(done.card.markdown.read_text(encoding="utf-8"))
+    if arguments.delete_branch:
+        delete_branch(git, url, arguments.delete_branch, commit)
+        print(f"Branch {arguments.delete_branch} is deleted: its photos are in the data set's store.")
+    counts: Named = {"existing": len(done.plan.base.images.files), "total": len(done.plan.result.images.files)}
+    return {"branch": done.branch or "", "new": len(done.plan.added), "replaced": len(done.plan.replaced), **counts}
+
+
+def _main_over_there(git: Git, url: str) -> str:
+    git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", url, f"refs/heads/{MAIN}")
+    return git("ls-remote", url, f"refs/heads/{MAIN}").split()[0]
+
+
+def _join(git: Git, arguments: argparse.Namespace) -> Named:
+    url = _url(git, arguments.remote)
+    if not arguments.all:
+        done = branches.join_into(git, url, arguments.branch)
+        print(_joined(done))
+        return {"commit": done.commit, "existing": done.before, "total": done.after}
+    refused: list[WmsError] = []
+    count = 0
+    for one in branches.join_all(git, url):
+        if isinstance(one, branches.Joined):
+            count += 1
+            print(_joined(one))
+        else:
+            refused.append(one[1])
+            print(f"{one[0]}: {one[1]}")
+    if refused:
+        raise refused[0]
+    return {"joined": count}
+
+
+def _joined(done: branches.Joined) -> str:
+    word = "now holds" if done.changed else "holds already"
+    return f"{done.branch} {word} all of {MAIN}'s {done.before} photos: {done.after} in all."
+
+
+def _resolve(git: Git, _: argparse.Namespace) -> Named:
+    before, after = branches.resolve_pointers(git)
+    print(f"Both .dvc files are settled and staged: {before} photos on our side, {after} in the union. Commit now.")
+    return {"existing": before, "total": after}
+
+
+def _remove(git: Git, arguments: argparse.Namespace) -> Named:
+    branch, before, after = branches.remove(git, _url(git, arguments.remote), arguments.names)
+    print(f"Branch {branch} is pushed: {before} photos before, {after} after. Their files stay in the remote.")
+    return {"branch": branch, "existing": before, "total": after}
+
+
+def _take_back(git: Git, arguments: argparse.Namespace) -> Named:
+    from wms_ops.dataset.takeback import take_back
+
+    return {"taken_back": take_back(git, arguments.remote, _url(git, arguments.remote), arguments.branch, print)}
+
+
+def _fetch(git: Git, arguments: argparse.Namespace) -> Named:
+    from wms_ops.dataset.fetch import bring
+
+    store = open_store(dvc_config_at(git, "HEAD"), git)
+    with counting("Fetching files") as on_progress:
+        done = bring(store, version_at(git, "HEAD", store), git.folder / arguments.folder, on_progress)
+    print(f"Fetched {done.downloaded} files; {done.there} were there, {done.removed} others were removed.")
+    return {"downloaded": done.downloaded, "there": done.there}
+
+
+def _verify(git: Git, arguments: argparse.Namespace) -> Named:
+    store = open_store(dvc_config_at(git, arguments.commit), git)
+    version = version_at(git, arguments.commit, store)
+    if pointers_at(git, arguments.commit):
+        verify(store, version)
+    if arguments.base:
+        # What main gained since the branch began is no loss: `join` brings it in.
+        start = common(git, arguments.base, arguments.commit)
+        refuse_losses(git, start, arguments.commit, lambda commit: version_at(git, commit, store))
+    print(f"{store.config.url} holds all {len(version.oids)} files of {len(version.images.files)} photos.")
+    return {"total": len(version.images.files)}

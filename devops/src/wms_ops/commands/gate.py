@@ -1,0 +1,98 @@
+"""The command line of the gate: `devops/scripts/quality-gate.py --run RUN`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from wms.config import RunConfig, load_config
+from wms.errors import CannotDecideError, NotImprovedError, UsageError, WmsError
+from wms.files import remove, write_atomic
+from wms.paths import ROOT, from_root
+from wms.registry.ledger import FOLDER
+from wms.registry.mlflow_store import ModelRegistry
+from wms_ops.base.console import counting
+from wms_ops.gate.decide import decide
+from wms_ops.gate.page import render
+from wms_ops.gate.report import markdown, stopped, terminal
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Compare a run with the Production model and keep the verdict in the run; returns 0 if it may be promoted.
+
+    Raises NotImprovedError, CannotDecideError, LedgerError, RegistryUnreachableError, RegistryError and, for mistakes
+    in the arguments, UsageError, ConfigError, ModelNotFoundError.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        return _run(arguments, _config(arguments))
+    except WmsError as error:
+        if arguments.report and not isinstance(error, NotImprovedError):
+            write_atomic(arguments.report, stopped(error))
+        raise
+
+
+def _run(arguments: argparse.Namespace, config: RunConfig) -> int:
+    registry = ModelRegistry.from_environment()
+    for page in (arguments.report, arguments.html):
+        if page:
+            remove(page)  # what it says of an older verdict must not outlast that
+    try:
+        with counting("Scoring test images") as on_progress:
+            report, gathered = decide(registry, arguments.run, config, ledger=arguments.ledger, on_progress=on_progress)
+    except CannotDecideError as error:
+        if config.gate.mode != "dry-run":
+            raise
+        print(f"dry run: the gate would refuse with {error.exit_code}. {error}", file=sys.stderr)
+        if arguments.report:
+            write_atomic(arguments.report, stopped(error))
+        return 0
+    if arguments.report:
+        write_atomic(arguments.report, markdown(report))
+    if arguments.html:
+        write_atomic(arguments.html, render(report, gathered, config))
+    if arguments.json:
+        print(report.model_dump_json(indent=2))
+    else:
+        print(terminal(report))
+    if not report.passes:
+        raise NotImprovedError(f"{report.summary} {report.verdict.reasons[0]}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="quality-gate.py",
+        description="Compare a run's model with the Production model on the same test images, both scored now.",
+        epilog="Exit codes: 0 improved, 90 not improved, 91 can't decide, 92 no answer of the registry, 94 nobody "
+        "can say what is Production; docs/gate.md.",
+    )
+    parser.add_argument(
+        "--run", required=True, metavar="RUN", help="the challenger: a run's id, or its name run_2026..."
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON, and nothing else")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the report as Markdown, for a pull request")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures of what changed most")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=ROOT / "WMS/configs/train.yaml",
+        help="recipe with the gate's settings (default %(default)s)",
+    )
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder with images/ and masks/, not the recipe's")
+    parser.add_argument("--splits", type=Path, metavar="FILE", help="record of the splits, not the recipe's")
+    parser.add_argument("--ledger", type=Path, default=FOLDER, metavar="DIR", help="where the ledger lies")
+    return parser
+
+
+def _config(arguments: argparse.Namespace) -> RunConfig:
+    if arguments.data and not arguments.splits:
+        raise UsageError("--data needs --splits FILE as well: each data set has its own record of splits.")
+    config = load_config(arguments.config)
+    return config.with_changes(
+        data__folder=str(arguments.data or from_root(config.data.folder)),
+        data__splits_file=str(arguments.splits or from_root(config.data.splits_file)),
+        data__cache_folder=str(from_root(config.data.cache_folder)),
+    )

@@ -1,0 +1,121 @@
+"""`python -m wms_ops.loop`: the loop by command, whole or step by step."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from wms.paths import ROOT
+from wms_ops.base.errors import PipelineError
+from wms_ops.base.layout import DATA_BRANCHES
+from wms_ops.base.outputs import annotate, put_outputs
+from wms_ops.git.command import Git
+from wms_ops.loop import places
+from wms_ops.loop.console import ConsoleTeller, summary, verdict
+from wms_ops.loop.driver import one_at_a_time, run_loop
+from wms_ops.loop.place import RECIPE
+from wms_ops.loop.steps import carry_out
+from wms_ops.machine.environment import led_by
+from wms_ops.runs.plan import LAST, ended, exit_code
+from wms_ops.runs.record import STEPS, Outcome, RunRecord
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the loop, or one step of it, or list what was run. Raises WmsError."""
+    arguments = _parser().parse_args(argv)
+    if arguments.command == "list":
+        return _list(arguments.folder)
+    if arguments.command == "run":
+        return _run(arguments)
+    return _one(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m wms_ops.loop",
+        description=__doc__,
+        epilog="Exit codes: 0 merged, 90 not improved, 91 can't decide, 85 another run is at it; docs/exit-codes.md.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="all steps, for the newest data branch or the one that is named")
+    run.add_argument("--keep-up", action="store_true", help="leave MLflow and the service running at the end")
+    listing = commands.add_parser("list", help="the runs so far")
+    for name in STEPS:
+        one = commands.add_parser(name, help=f"only the step {name}, with what the steps before it left")
+        one.add_argument("--run", help="id of the run that this step belongs to; by default the branch's newest")
+    for command in commands.choices.values():
+        command.add_argument("--folder", type=Path, default=places.FOLDER, help="where the loop lives (%(default)s)")
+        if command is not listing:
+            command.add_argument("--branch", help=f"such as {DATA_BRANCHES}20261121-103000")
+            command.add_argument("--repo", type=Path, default=ROOT, help="a clone; its origin is worked with")
+            command.add_argument("--recipe", default=RECIPE, help="as main has it (default %(default)s)")
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    teller = ConsoleTeller()
+    url = places.origin_of(arguments.repo)
+    branch = arguments.branch or _newest_branch(arguments.repo, url)
+    cloud = places.loop_cloud(arguments.folder, teller.line)
+    places.open_store(cloud)
+    make = places.place_in(arguments.folder, url, cloud, recipe=arguments.recipe, show=teller.line)
+    with led_by(cloud.environ()):
+        record = run_loop(make, places.run_store(arguments.folder), branch, teller, keep_up=arguments.keep_up)
+    teller.console.print(summary(record))
+    teller.console.print(verdict(record), markup=False)
+    if record.outcome is not Outcome.MERGED:
+        annotate("error", verdict(record))
+    return exit_code(record)
+
+
+def _one(arguments: argparse.Namespace) -> int:
+    """One step as a command: its named values go to GITHUB_OUTPUT, too, its code is the step's."""
+    store = places.run_store(arguments.folder)
+    url = places.origin_of(arguments.repo)
+    cloud = places.loop_cloud(arguments.folder)
+    with one_at_a_time(store.folder):
+        record = _record(arguments, url)  # a mistake is told before anything is started
+        places.open_store(cloud)
+    with one_at_a_time(store.folder), led_by(cloud.environ()):
+        place = places.place_in(arguments.folder, url, cloud, recipe=arguments.recipe)(record)
+        record = carry_out(place, store, record, arguments.command)
+        if arguments.command == LAST:
+            record = ended(record)
+            store.save(record)
+    step = record.step(arguments.command)
+    print(step.text)
+    put_outputs(step.outputs)
+    return step.exit_code or 0
+
+
+def _record(arguments: argparse.Namespace, url: str) -> RunRecord:
+    store = places.run_store(arguments.folder)
+    if arguments.run:
+        return store.load(arguments.run)
+    branch = arguments.branch or _newest_branch(arguments.repo, url)
+    newest = store.newest(branch)
+    first = arguments.command == STEPS[0]
+    if newest is None or (first and newest.outcome is not Outcome.RUNNING):
+        return store.create(branch)
+    return newest
+
+
+def _newest_branch(repo: Path, url: str) -> str:
+    lines = Git(repo)("ls-remote", "--heads", url, f"refs/heads/{DATA_BRANCHES}*").splitlines()
+    names = sorted(line.split("\trefs/heads/")[1] for line in lines)
+    if not names:
+        raise PipelineError("No data branch waits over there; push photos to main first, then run the loop.")
+    return names[-1]
+
+
+def _list(folder: Path) -> int:
+    runs = places.run_store(folder).runs()
+    for record in runs:
+        print(f"{record.started_at}  {record.id}  {record.outcome}  {record.reason}")
+    with contextlib.suppress(IndexError):
+        ConsoleTeller().console.print(summary(runs[-1]))
+    if not runs:
+        print(f"The loop hasn't run in {folder} yet.")
+    return 0

@@ -1,0 +1,176 @@
+"""promote-model.py, update-model-metadata.py and get-baseline-metrics.py."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from wms.errors import INTERRUPTED, ModelNotFoundError, UsageError
+from wms.git import answer
+from wms.paths import ROOT
+from wms.registry import promotion
+from wms.registry.adoption import propose_adoption
+from wms.registry.ledger import FOLDER, Ledger
+from wms.registry.lineage import FILES
+from wms.registry.metadata import METADATA, baseline_json, write_metadata
+from wms.registry.mlflow_store import URI, ModelRegistry
+from wms.registry.plan import Proposal
+from wms.registry.promotion import Desk, Outcome
+from wms.registry.standing import require_entry
+from wms.registry.types import MODEL
+from wms_ops.base.outputs import github_run, put_outputs
+from wms_ops.base.question import ask
+from wms_ops.pulls.gh import GitHub
+from wms_ops.release.publish import publish_model, publish_release
+from wms_ops.storage.config import read_remote
+from wms_ops.storage.remote import S3Remote
+
+
+def promote_main(argv: Sequence[str] | None = None) -> int:
+    """Promote a run or a version, roll back, repair or adopt; 0 also where it was done before. Raises WmsError."""
+    parser = argparse.ArgumentParser(prog="promote-model.py", description="Change which model is Production.")
+    parser.add_argument("run", nargs="?", metavar="RUN", help="a run's id, or its name such as run_20261121_103000_...")
+    parser.add_argument("--version", type=int, metavar="N", help="a registered version instead of a run")
+    parser.add_argument("--rollback", action="store_true", help="go back to the Production before, or to --version N")
+    parser.add_argument("--repair", action="store_true", help="put aliases, tags and files back as the ledger says")
+    parser.add_argument(
+        "--adopt", type=int, metavar="VERSION", help="begin the ledger with a version that is Production without one"
+    )
+    parser.add_argument("--force", metavar="REASON", help="promote without the gate; the reason goes on record")
+    parser.add_argument("--reason", default="", metavar="TEXT", help="why it is rolled back or adopted, for the ledger")
+    parser.add_argument("--yes", action="store_true", help="don't ask")
+    parser.add_argument("--publish", action="store_true", help="first copy the files to S3, for sync_model_aws.py")
+    parser.add_argument("--publish-release", action="store_true", help="and to a GitHub release, for sync_model.py")
+    _add_files(parser)
+    arguments = parser.parse_args(argv)
+    _refuse_nonsense(arguments)
+    uri = ModelRegistry.from_environment().uri
+    desk = Desk(uri, Ledger(arguments.ledger), arguments.metadata, arguments.model)
+    if arguments.repair:
+        done = promotion.repair(desk)
+        print(done.text if done else "Nothing was ever promoted here, so there is nothing to repair.")
+        return 0
+    proposal = _propose(desk, arguments)
+    if isinstance(proposal, Proposal):
+        print(proposal.text)
+        if not arguments.yes and ask("Go on? [y/N] ", "add --yes").lower() not in ("y", "yes"):
+            print("Nothing was changed.")
+            return INTERRUPTED
+        _publish(desk.registry, proposal.facts.run_id, arguments)  # before it's Production: it can be fetched then
+        proposal = promotion.execute(desk, proposal, who=who(), github_run=github_run())
+    else:
+        _publish(desk.registry, proposal.entry.run_id, arguments)
+    _tell(proposal)
+    return 0
+
+
+def metadata_main(argv: Sequence[str] | None = None) -> int:
+    """Write model-metadata.json from the ledger, brought up to date from the registry where one is named."""
+    parser = argparse.ArgumentParser(
+        prog="update-model-metadata.py", description="Write model-metadata.json for the model that is Production."
+    )
+    _add_files(parser)
+    arguments = parser.parse_args(argv)
+    ledger = Ledger(arguments.ledger)
+    if uri := os.environ.get(URI):
+        desk = Desk(uri, ledger, arguments.metadata, arguments.model)
+        standing = desk.settle()
+        require_entry(standing, desk.registry.server)
+        head = standing.chain.head
+    else:
+        head = ledger.current()
+        if head is not None:
+            write_metadata(head, arguments.metadata)
+    if head is None:
+        raise ModelNotFoundError("Nothing was ever promoted, so there is nothing to write; use promote-model.py first.")
+    print(f"{arguments.metadata} describes version {head.to_version} (run {head.run_id}).")
+    return 0
+
+
+def baseline_main(argv: Sequence[str] | None = None) -> int:
+    """Print Production's version, run, Dice and IoU as JSON; zeros and a note where nothing ever was Production."""
+    parser = argparse.ArgumentParser(
+        prog="get-baseline-metrics.py", description="Print Production's Dice and IoU as one line of JSON."
+    )
+    _add_ledger(parser)
+    arguments = parser.parse_args(argv)
+    if not os.environ.get(URI) and not arguments.ledger.is_dir():
+        raise UsageError(f"{arguments.ledger} isn't a folder, so no ledger lies there; name another one by --ledger.")
+    print(baseline_json(os.environ.get(URI) or None, Ledger(arguments.ledger), arguments.model))
+    return 0
+
+
+def who() -> str:
+    """The person who acts: on GitHub its login, else Git's user name, else the system's."""
+    if actor := os.environ.get("GITHUB_ACTOR"):
+        return actor
+    name = (answer(ROOT, "config", "user.name") or b"").decode("utf-8", "replace").strip()
+    try:
+        return name or getpass.getuser()
+    except (OSError, KeyError):  # a user without a name
+        return "unknown"
+
+
+def _publish(registry: ModelRegistry, run_id: str, arguments: argparse.Namespace) -> None:
+    """Copy a run's model to where it was asked for; what is there already isn't sent again."""
+    if not arguments.publish and not arguments.publish_release:
+        return
+    files = {name: registry.read_artifact(run_id, f"model/{name}") for name in FILES}
+    if arguments.publish:
+        store = S3Remote(read_remote(ROOT, environ=os.environ))
+        sent = publish_model(store, files)
+        print(f"{store.config.url} {'has got' if sent else 'has'} the model's files.")
+    if arguments.publish_release:
+        sent = publish_release(GitHub(ROOT), files)
+        print(f"A release on GitHub {'has got' if sent else 'has'} the model's files.")
+
+
+def _add_ledger(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ledger", type=Path, default=FOLDER, metavar="DIR", help="where the ledger lies")
+    parser.add_argument("--model", default=MODEL, metavar="NAME", help="registered model (default %(default)s)")
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    _add_ledger(parser)
+    parser.add_argument("--metadata", type=Path, default=METADATA, metavar="FILE", help="model-metadata.json")
+
+
+def _refuse_nonsense(arguments: argparse.Namespace) -> None:
+    named = (arguments.run is not None) + (arguments.version is not None)
+    if arguments.repair:
+        if named or arguments.rollback or arguments.adopt is not None:
+            raise UsageError("--repair stands alone.")
+    elif arguments.adopt is not None:
+        if named or arguments.rollback or arguments.force is not None:
+            raise UsageError("--adopt VERSION goes alone, or with --reason TEXT.")
+    elif arguments.rollback:
+        if arguments.run is not None or arguments.force is not None:
+            raise UsageError("--rollback goes with --version N or alone, and with --reason TEXT.")
+    elif named != 1:
+        raise UsageError("Give a run or --version N; `promote-model.py --help` shows all there is.")
+    elif arguments.force is not None and not arguments.force.strip():
+        raise UsageError("--force needs a reason, which goes on record.")
+
+
+def _propose(desk: Desk, arguments: argparse.Namespace) -> Proposal | Outcome:
+    if arguments.adopt is not None:
+        return propose_adoption(desk, arguments.adopt, reason=arguments.reason)
+    if arguments.rollback:
+        return promotion.propose_rollback(desk, arguments.version, reason=arguments.reason)
+    if arguments.run is not None:
+        run_id = desk.registry.find_run(arguments.run).run_id
+    else:
+        found = [one for one in desk.registry.versions() if one.version == arguments.version]
+        if not found:
+            raise ModelNotFoundError(f"The registry at {desk.registry.server} has no version {arguments.version}.")
+        run_id = found[0].run_id
+    return promotion.propose(desk, run_id, force=arguments.force)
+
+
+def _tell(outcome: Outcome) -> None:
+    print(outcome.text)
+    entry = outcome.entry
+    put_outputs({"version": entry.to_version, "run_id": entry.run_id, "changed": outcome.changed})

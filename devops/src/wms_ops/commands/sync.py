@@ -1,0 +1,81 @@
+"""The command lines of `sync_model.py` (through GitHub) and `sync_model_aws.py` (with AWS credentials)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from wms.paths import ROOT
+from wms.registry.ledger import FOLDER
+from wms.registry.mlflow_store import URI, ModelRegistry
+from wms_ops.git.command import Git
+from wms_ops.pulls.gh import GitHub
+from wms_ops.release.run import sentence, sync_model
+from wms_ops.release.sources import MlflowSource, ModelSource, ReleaseSource, S3Source
+from wms_ops.release.upstream import current_production
+from wms_ops.storage.config import read_remote
+from wms_ops.storage.remote import S3Remote
+from wms_ops.targets.factory import cloud_of
+from wms_ops.targets.protocol import Cloud
+from wms_ops.targets.sleeping import SleepingSource, ask_to_stop
+
+
+def main_github(argv: Sequence[str] | None = None, *, cloud: Cloud | None = None) -> int:
+    """Bring Production here with nothing but `gh`; returns 0. Raises what `current_production` and `sync_model` do."""
+    options = _parser("sync_model.py", "a release on GitHub; needs `gh`").parse_args(argv)
+    github = GitHub(options.repo)
+    return _sync(options, [ReleaseSource(github)], github, cloud)
+
+
+def main_aws(argv: Sequence[str] | None = None, *, cloud: Cloud | None = None) -> int:
+    """Bring Production here from the S3 store; returns 0. Raises as `main_github` does, and the store's errors."""
+    options = _parser("sync_model_aws.py", "the S3 store; needs AWS credentials").parse_args(argv)
+    store = S3Remote(read_remote(options.repo, environ=os.environ))
+    return _sync(options, [S3Source(store)], None, cloud)
+
+
+def _sync(
+    options: argparse.Namespace, sources: Sequence[ModelSource], github: GitHub | None, cloud: Cloud | None
+) -> int:
+    models: Path = options.models
+    # An MLflow server that is named needs no instance to be started.
+    registry = ModelRegistry(uri) if (uri := os.environ.get(URI)) else None
+    entry = current_production(models, Git(options.repo), github, print, registry)
+    answering = [MlflowSource(registry)] if registry else []
+    instance = cloud or cloud_of(options.repo)
+    sleeping = SleepingSource(instance, print, ask_to_stop, limit_s=options.limit, keep=options.no_stop)
+    last: list[ModelSource] = [*answering] or [sleeping]
+    try:
+        done = sync_model(entry, models, [*sources, *last], force=options.force)
+        print(sentence(done, models))
+    finally:
+        sleeping.close()
+    return 0
+
+
+def _parser(name: str, source: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=name,
+        description=f"Bring the model that is Production to WMS/models, from {source}, else from MLflow.",
+        epilog="Exit codes: 0 done, 40 nobody has the model, 41 it isn't the ledger's, 92 MLflow doesn't answer.",
+    )
+    parser.add_argument("--force", action="store_true", help="download although the right files are there")
+    parser.add_argument("--no-stop", action="store_true", help="leave an instance running that had to be started")
+    parser.add_argument(
+        "--limit", type=_seconds, default=600.0, metavar="SECONDS", help="longest wait for MLflow (default: 600)"
+    )
+    parser.add_argument("--models", type=Path, default=FOLDER, metavar="DIR", help="where to (default: WMS/models)")
+    parser.add_argument("--repo", type=Path, default=ROOT, metavar="DIR", help="the clone that has the ledger")
+    return parser
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a number of seconds above 0")
+    return value

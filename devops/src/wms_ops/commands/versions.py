@@ -1,0 +1,136 @@
+"""The command line of `check_model.py`: versions and their aliases, the proof of origin, two versions side by side."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from wms.errors import ModelNotFoundError, UsageError
+from wms.files import write_atomic
+from wms.paths import ROOT
+from wms.registry.compare_page import compare, render_page, render_table
+from wms.registry.ledger import FOLDER, Ledger, LedgerEntry
+from wms.registry.lineage import METADATA, find_entries, iter_table, require_whole
+from wms.registry.lineage_links import check_lineage
+from wms.registry.mlflow_store import URI, ModelRegistry
+from wms.registry.types import MODEL
+from wms_ops.base.question import ask
+from wms_ops.commands.promote import promote_main
+from wms_ops.release.compare import draw_panels, find_version
+from wms_ops.release.evidence import collect
+from wms_ops.release.listing import print_versions
+
+_NAME: Final = re.compile(r"\w[\w.-]*")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """List versions, or do what an option names; returns 0.
+
+    Raises LineageError for a broken link, ModelNotFoundError, UsageError, LedgerError, CannotDecideError, and the
+    errors of MLflow and of a promotion.
+    """
+    options = _parser().parse_args(argv)
+    if (options.html or options.markdown) and not options.compare:
+        raise UsageError("--html and --markdown go with --compare A B.")
+    if options.promote:  # which needs a server: say so before anything is asked
+        ModelRegistry.from_environment()
+    registry = ModelRegistry(uri, model=options.model) if (uri := os.environ.get(URI)) else None
+    if options.lineage:
+        _lineage(options, registry)
+    elif options.find:
+        _find(options)
+    elif options.compare:
+        _compare(options, registry)
+    else:
+        print_versions(Ledger(options.models).entries(), registry)
+        if options.promote:
+            return _promote(options)
+    return 0
+
+
+def _lineage(options: argparse.Namespace, registry: ModelRegistry | None) -> None:
+    evidence = collect(options.models, repo=options.repo, runs=options.runs, registry=registry)
+    links = check_lineage(evidence)
+    for line in iter_table(links):
+        print(line)
+    require_whole(links)
+    holding = sum(link.state == "holds" for link in links)
+    print(f"{holding} of {len(links)} links hold, {len(links) - holding} couldn't be checked here, none is broken.")
+
+
+def _find(options: argparse.Namespace) -> None:
+    found = find_entries(Ledger(options.models).entries(), options.find)
+    if not found:
+        raise ModelNotFoundError(
+            f"No promoted model has {options.find!r}: give a version, or at least 6 digits of a commit, config hash, "
+            "data version, run id or weights."
+        )
+    for entry in found:
+        print(_way_back(entry))
+
+
+def _way_back(entry: LedgerEntry) -> str:
+    return (
+        f"version {entry.to_version} ({entry.action} {entry.at} by {entry.who}): run {entry.run_id}, "
+        f"commit {entry.git_commit[:12]}, config {entry.config_hash[:12]}, data {entry.data_version[:12]}, "
+        f"weights {entry.weights_sha256[:12]}"
+    )
+
+
+def _compare(options: argparse.Namespace, registry: ModelRegistry | None) -> None:
+    before, after = (find_version(text, options.runs, registry) for text in options.compare)
+    found = compare(before.side, after.side)
+    if options.html:
+        panels, note = draw_panels(found, before, after, options.data)
+        write_atomic(options.html, render_page(found, panels, note))
+        print(f"Wrote {options.html}.")
+    table = render_table(found)
+    if options.markdown:
+        write_atomic(options.markdown, table)
+        print(f"Wrote {options.markdown}.")
+    if not options.html and not options.markdown:
+        print(table, end="")
+
+
+def _promote(options: argparse.Namespace) -> int:
+    """Ask what to promote, then hand over to the promotion, which says what would change and asks again."""
+    question = "Which version or run should become Production? (none: Enter) "
+    answer = ask(question, "use devops/scripts/promote-model.py")
+    if not answer:
+        print("Nothing was changed.")
+        return 0
+    if not _NAME.fullmatch(answer):
+        raise UsageError(f"{answer!r} is neither a version nor a run; give one that stands in the tables.")
+    number = answer.removeprefix("v")
+    chosen = ["--version", number] if number.isdecimal() else [answer]
+    where = ["--ledger", str(options.models), "--metadata", str(options.repo / METADATA), "--model", options.model]
+    return promote_main([*chosen, *where])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="check_model.py",
+        description="List the model's versions, or look closely at one or two of them.",
+        epilog="Exit codes: 0 in order, 40 nothing found, 91 nothing to compare, 95 a link of the lineage is broken.",
+    )
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--lineage", action="store_true", help="check where the model in --models is from, by hash")
+    action.add_argument(
+        "--find", metavar="TEXT", help="models by version, or by digits of a commit, config, data, run id or weights"
+    )
+    action.add_argument("--compare", nargs=2, metavar=("A", "B"), help="two versions, runs or run folders")
+    action.add_argument("--promote", action="store_true", help="choose a version or run to become Production")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="with --compare: write a page with pictures")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="with --compare: write the pull request's table")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", default=ROOT / "WMS/data/dataset", help="photos and masks for the pictures"
+    )
+    parser.add_argument("--models", type=Path, default=FOLDER, metavar="DIR", help="model and ledger")
+    parser.add_argument("--model", default=MODEL, metavar="NAME", help="registered model (default %(default)s)")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs", metavar="DIR", help="where trainings are kept")
+    parser.add_argument("--repo", type=Path, default=ROOT, metavar="DIR", help="the clone that has the commits")
+    return parser

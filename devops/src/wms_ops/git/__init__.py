@@ -1,0 +1,1 @@
+"""Git's wrapper: commands, trailers and scratch clones."""

@@ -1,0 +1,128 @@
+"""One small wrapper around git: every command goes through it, and its failure is one sentence."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wms.errors import DiskFullError
+from wms.git import command, environment
+from wms_ops.base.errors import GitError
+
+ZERO = "0" * 40
+"""What git writes where there is no commit."""
+
+_FULL = "No space left on device"
+
+
+@dataclass(frozen=True)
+class Git:
+    """A repository: `folder` is its work tree or bare folder; `settings` are added to every command's config."""
+
+    folder: Path
+    settings: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def __call__(self, *arguments: str, data: bytes | None = None) -> str:
+        """Run `git ARGUMENTS` and return its output without the last line end. Raises GitError, DiskFullError."""
+        return self.raw(*arguments, data=data).decode("utf-8", "surrogateescape").removesuffix("\n")
+
+    def raw(self, *arguments: str, data: bytes | None = None, environ: Mapping[str, str] | None = None) -> bytes:
+        """The same with the output's bytes. `environ` is added to the environment."""
+        done = self.attempt(*arguments, data=data, environ=environ)
+        if done.returncode:
+            raise self._error(arguments, done)
+        return done.stdout
+
+    def ok(self, *arguments: str) -> bool:
+        """Whether the command succeeds."""
+        return self.attempt(*arguments).returncode == 0
+
+    def names(self, *arguments: str, data: bytes | None = None) -> Iterator[str]:
+        """The items of a command's NUL-separated output: file names, whatever they hold."""
+        for item in self.raw(*arguments, data=data).split(b"\0"):
+            if item:
+                yield item.decode("utf-8", "surrogateescape")
+
+    def commits(self, *names: str) -> list[str | None]:
+        """The commits that names, ids or tags stand for; None for what isn't here, or is no commit."""
+        asked = "".join(f"{name}^{{commit}}\n" for name in names)
+        lines = self("cat-file", "--batch-check=%(objecttype) %(objectname)", data=asked.encode()).split("\n")
+        return [line.removeprefix("commit ") if line.startswith("commit ") else None for line in lines]
+
+    def config(self, name: str) -> str | None:
+        """A value as the user has configured it, also by `git -c`, or None."""
+        done = self._run(command(self.folder, "config", "--get", name, pinned=False))
+        return done.stdout.decode("utf-8", "surrogateescape").strip() if done.returncode == 0 else None
+
+    def enabled(self, name: str) -> bool:
+        """Whether the user has switched something on, by any of git's words for it."""
+        done = self._run(command(self.folder, "config", "--type=bool", "--get", name, pinned=False))
+        return done.stdout.strip() == b"true"
+
+    def disabled(self, name: str) -> bool:
+        """Whether the user has switched something off, by any of git's words for it."""
+        done = self._run(command(self.folder, "config", "--type=bool", "--get", name, pinned=False))
+        return done.stdout.strip() == b"false"
+
+    def blobs(self, names: Iterable[str]) -> Iterator[bytes]:
+        """The contents of Git objects, one after another. Raises GitError for one that isn't there."""
+        with subprocess.Popen(
+            command(self.folder, "cat-file", "--batch"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=self._environ(),
+        ) as process:
+            if process.stdin is None or process.stdout is None:
+                raise GitError("`git cat-file` can't be talked to; run this again.")
+            for name in names:
+                process.stdin.write(f"{name}\n".encode())
+                process.stdin.flush()
+                header = process.stdout.readline().split()
+                if len(header) != 3:
+                    raise GitError(f"Git can't read the object {name}; run `git fsck`, or fetch what is missing.")
+                yield process.stdout.read(int(header[2]))
+                process.stdout.read(1)  # the line end behind each object
+
+    def attempt(
+        self, *arguments: str, data: bytes | None = None, environ: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run the command whatever its exit code."""
+        return self._run(command(self.folder, *arguments), data, environ)
+
+    def _run(
+        self, line: list[str], data: bytes | None = None, environ: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        try:
+            return subprocess.run(
+                line, input=data, capture_output=True, env={**self._environ(), **(environ or {})}, check=False
+            )
+        except FileNotFoundError as error:
+            raise GitError("git isn't installed or isn't on PATH; install it and run this again.") from error
+
+    def _environ(self) -> dict[str, str]:
+        kept = environment()
+        # By the environment and not by `-c`, since a setting may hold a token and a command line is public.
+        start = int(kept.get("GIT_CONFIG_COUNT") or "0")
+        for number, (key, value) in enumerate(self.settings.items(), start):
+            kept |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+        return kept | {"GIT_CONFIG_COUNT": str(start + len(self.settings))}
+
+    @staticmethod
+    def _error(arguments: tuple[str, ...], done: subprocess.CompletedProcess[bytes]) -> Exception:
+        settings = 2 * sum(one == "-c" for one in arguments)  # they come first, each with its value
+        name = arguments[settings] if settings < len(arguments) else ""
+        said = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
+        if any(_FULL in line for line in said):
+            return DiskFullError(f"No space left on the disk during `git {name}`; free some and run it again.")
+        words = next((line for line in said if line.startswith(("fatal:", "error:", " ! "))), said[-1] if said else "")
+        reason = words.removeprefix("fatal:").removeprefix("error:").strip() or f"exit code {done.returncode}"
+        return GitError(f"`git {name}` failed: {reason.rstrip('.')}.")
+
+
+def hook_repository() -> Git:
+    """The repository that the working directory belongs to. Raises GitError outside of one."""
+    here = Git(Path.cwd())
+    return Git(Path(here("rev-parse", "--show-toplevel")))

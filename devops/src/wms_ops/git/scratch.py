@@ -1,0 +1,96 @@
+"""A clean temporary clone inside the repository's own .git folder: the user's work tree and index stay as they are.
+
+One process at a time has one, by a lock that dies with the process: a folder that is found is a killed run's
+and is removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from wms.errors import from_os_error
+from wms.files import exclusive_lock
+from wms.git import OWN
+from wms_ops.base.layout import DATA_BRANCHES, MAIN
+from wms_ops.git.command import Git
+
+# What a clone needs of the user's own settings to reach the same remote as the same person.
+_SETTINGS = r"^(http|credential|url|user|author|committer|core\.sshcommand|ssh|protocol|remote\..*\.proxy)(\.|$)"
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """A temporary bare clone of `url`, and a folder beside it for files that are on their way."""
+
+    git: Git
+    folder: Path
+    url: str
+
+    @property
+    def base(self) -> str | None:
+        """The commit of main over there, or None in an empty repository."""
+        found = self.git("for-each-ref", "--format=%(objectname)", f"refs/there/{MAIN}")
+        return found or None
+
+    @property
+    def data_branches(self) -> dict[str, str]:
+        """Data branches over there, newest name first: name -> commit."""
+        pattern = f"refs/there/{DATA_BRANCHES}"
+        lines = self.git("for-each-ref", "--sort=-refname", "--format=%(objectname) %(refname)", pattern).splitlines()
+        return {name.removeprefix("refs/there/"): commit for commit, name in (line.split(" ", 1) for line in lines)}
+
+
+@contextlib.contextmanager
+def scratch_clone(git: Git, url: str, *, depth: int | None = 1) -> Iterator[Scratch]:
+    """Clone main and the data branches of `url`; removed at the end, or by the next call after a kill.
+
+    Objects that `git` has aren't fetched again. Raises GitError, DiskFullError, UnwritableError.
+    """
+    room = Path(git("rev-parse", "--path-format=absolute", "--git-common-dir")) / "wms"
+    with exclusive_lock(room / "push.lock"):
+        try:
+            for leftover in room.glob("push-*/"):
+                shutil.rmtree(leftover)
+            folder = Path(tempfile.mkdtemp(prefix="push-", dir=room))
+        except OSError as error:
+            raise from_os_error(error, room) from error
+        try:
+            yield _clone(git, url, folder, depth)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clone(git: Git, url: str, folder: Path, depth: int | None) -> Scratch:
+    clone = Git(folder / "clone.git", {**OWN, **_settings(git)})
+    hashes = git("rev-parse", "--show-object-format")
+    Git(folder, OWN)("init", "--quiet", "--bare", f"--object-format={hashes}", str(clone.folder))
+    objects = git("rev-parse", "--path-format=absolute", "--git-path", "objects")
+    # A shallow clone's commits lack their parents, and git would take them for whole ones.
+    whole = depth is not None or git("rev-parse", "--is-shallow-repository") == "false"
+    try:
+        alternates = clone.folder / "objects" / "info" / "alternates"
+        # Git reads a quoted line as a C string: a path may hold anything.
+        quoted = objects.replace("\\", "\\\\").replace('"', '\\"')
+        alternates.write_text(f'"{quoted}"\n' if whole else "", encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise from_os_error(error, folder) from error
+    refs = [f"+refs/heads/{name}:refs/there/{name}" for name in (MAIN, f"{DATA_BRANCHES}*")]
+    # Asked for by patterns only, since a plain name that isn't there is an error: a new origin has no main.
+    refs[0] = f"+refs/heads/{MAIN}*:refs/there/{MAIN}*"
+    clone("fetch", "--quiet", "--no-tags", *([f"--depth={depth}"] if depth else []), url, *refs)
+    return Scratch(clone, folder, url)
+
+
+def _settings(git: Git) -> dict[str, str]:
+    if not git.ok("config", "--local", "--get-regexp", _SETTINGS):
+        return {}
+    found = {}
+    for item in git.names("config", "--local", "--null", "--get-regexp", _SETTINGS):
+        key, _, value = item.partition("\n")
+        found[key] = value
+    return found

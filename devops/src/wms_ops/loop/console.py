@@ -1,0 +1,83 @@
+"""A run of the loop on a terminal: a line for each step, and what it prints meanwhile."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.status import Status
+from rich.table import Table
+
+from wms_ops.cost.estimate import BUSY, ON_THE_CLOCK, cost_of, cost_of_run
+from wms_ops.runs.record import STEPS, Outcome, RunRecord, StepState
+
+_WORDS = {
+    StepState.DONE: "done",
+    StepState.FAILED: "failed",
+    StepState.SKIPPED: "skipped",
+    StepState.RUNNING: "stopped",
+    StepState.WAITING: "not reached",
+}
+
+
+class ConsoleTeller:
+    """On a terminal the running step's newest line is shown in place; elsewhere all lines are printed."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False, soft_wrap=True)
+        self._status: Status | None = None
+        self._name = ""
+
+    def begins(self, name: str, number: int) -> None:
+        """See `driver.Teller`."""
+        self._name = f"{number:2}/{len(STEPS)} {name}"
+        if self.console.is_terminal:
+            self._status = self.console.status(self._name)
+            self._status.start()
+        else:
+            self.console.print(f"{self._name} ...", markup=False)
+
+    def line(self, text: str) -> None:
+        """See `driver.Teller`."""
+        if self._status is not None and not text.startswith(("warning", "error")):
+            width = max(20, self.console.width - len(self._name) - 6)
+            self._status.update(f"{self._name}  [dim]{_plain(text.strip()[:width])}[/dim]")
+        else:
+            self.console.print(f"      {text}", markup=False)
+
+    def over(self, record: RunRecord, name: str) -> None:
+        """See `driver.Teller`."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+        step = record.step(name)
+        word = "" if step.state is StepState.DONE else f"{_WORDS[step.state]}: "
+        self.console.print(f"{self._name:22}{step.seconds:7.1f} s  {word}{step.text}", markup=False)
+
+
+def summary(record: RunRecord) -> Table:
+    """Steps with their times and what they would cost in the cloud."""
+    table = Table(title=f"{record.branch}: {record.outcome}", title_justify="left")
+    for heading, justify in (("step", "left"), ("", "left"), ("seconds", "right"), ("USD in the cloud", "right")):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for step in record.steps:
+        busy = step.seconds if step.name in BUSY else 0.0
+        cost = cost_of(step.seconds, minimum_s=0, busy_seconds=busy).total
+        price = f"{cost:.4f}" if step.name in ON_THE_CLOCK and step.seconds else ""
+        seconds = f"{step.seconds:.1f}" if step.seconds else ""
+        table.add_row(step.name, _WORDS[step.state], seconds, price)
+    table.add_section()
+    whole = cost_of_run(record)
+    table.add_row("all, and the instance's start", "", f"{record.seconds:.1f}", f"{whole.total:.4f}" if whole else "")
+    return table
+
+
+def verdict(record: RunRecord) -> str:
+    """How the run ended, in a sentence."""
+    values = record.outputs
+    pull = f" Pull request: {values['pull_url']}" if "pull_url" in values else ""
+    if record.outcome is Outcome.MERGED:
+        return f"Merged: version {values['version']} is Production. {record.reason}{pull}"
+    return f"{str(record.outcome).capitalize()}: {record.reason}{pull}"
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "\\[")

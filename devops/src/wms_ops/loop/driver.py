@@ -1,0 +1,120 @@
+"""One run of the loop on a laptop: the steps in order, the instance gone at the end whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from wms.errors import WmsError
+from wms.files import exclusive_lock
+from wms.interrupt import hear_ctrl_c
+from wms_ops.base.errors import BusyError
+from wms_ops.base.signals import stoppable, unstoppable
+from wms_ops.dataset.review import adds_records_only
+from wms_ops.loop.place import Place
+from wms_ops.loop.steps import carry_out
+from wms_ops.loop.workspace import fetch, tip
+from wms_ops.runs.plan import LAST, ended, next_step, reopened, skip_pointless, undecided
+from wms_ops.runs.record import STEPS, Outcome, RunRecord
+from wms_ops.runs.store import RunStore
+
+LOCK = ".loop.lock"
+
+
+class Teller(Protocol):
+    """What follows a run for people."""
+
+    def begins(self, name: str, number: int) -> None:
+        """A step is about to begin."""
+        ...
+
+    def line(self, text: str) -> None:
+        """A line of the running step's output."""
+        ...
+
+    def over(self, record: RunRecord, name: str) -> None:
+        """A step is over, whatever became of it."""
+        ...
+
+
+def run_loop(
+    make_place: Callable[[RunRecord], Place],
+    store: RunStore,
+    branch: str,
+    teller: Teller,
+    *,
+    keep_up: bool = False,
+) -> RunRecord:
+    """Bring a data branch through the loop, or go on with the run of it that broke; returns the record.
+
+    `make_place` says where a run works. `keep_up` leaves the instance up. A step's own failure is in the record;
+    what is raised is BusyError, KeyboardInterrupt, or what makes a run impossible before it begins.
+    """
+    with one_at_a_time(store.folder):
+        record, place = _begin(make_place, store, branch)
+        if record.outcome is not Outcome.RUNNING:
+            return record
+        with stoppable():
+            try:
+                record = _steps(place, store, record, teller)
+            finally:
+                if not keep_up:
+                    with unstoppable(teller.line):
+                        record = _step(place, store, store.load(record.id), LAST, teller)
+        record = ended(record)
+        store.save(record)
+        return record
+
+
+def _begin(make_place: Callable[[RunRecord], Place], store: RunStore, branch: str) -> tuple[RunRecord, Place]:
+    """The branch's run that broke, reopened, as long as the branch is where it left it; else a new one."""
+    before = store.newest(branch)
+    if before is not None:
+        place = make_place(before)
+        fetch(place.git, place.remote)
+        now = tip(place.git, before.outputs.get("branch", branch), place.remote)
+        if now is None and before.outcome is Outcome.MERGED:
+            return before, place  # the branch went with its merge
+        known = now in {step.outputs.get("commit") for step in before.steps}
+        left = before.outputs.get("commit")
+        if now is None or known or not left or adds_records_only(place.git, left, now):
+            if before.outcome not in (Outcome.RUNNING, Outcome.FAILED) and not undecided(before):
+                return before, place
+            record = reopened(before)
+            store.save(record)
+            return record, place
+    record = store.create(branch)
+    return record, make_place(record)
+
+
+def _steps(place: Place, store: RunStore, record: RunRecord, teller: Teller) -> RunRecord:
+    while (name := next_step(record := skip_pointless(record))) is not None:
+        record = _step(place, store, record, name, teller)
+    store.save(record)
+    return record
+
+
+def _step(place: Place, store: RunStore, record: RunRecord, name: str, teller: Teller) -> RunRecord:
+    """One step; its failure is noted in the record, so that the loop can tell of it and tear down."""
+    hear_ctrl_c()  # a library of an earlier step may have taken it away
+    teller.begins(name, STEPS.index(name) + 1)
+    with contextlib.suppress(WmsError):
+        carry_out(place, store, record, name)
+    record = store.load(record.id)
+    teller.over(record, name)
+    return record
+
+
+@contextlib.contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock. Raises BusyError where another process does."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(exclusive_lock(folder / LOCK, wait=False))
+        except BlockingIOError as error:
+            raise BusyError(
+                f"Another run is at work in {folder}; wait for its end, or choose another folder."
+            ) from error
+        yield

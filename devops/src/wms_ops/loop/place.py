@@ -1,0 +1,95 @@
+"""Where one run of the loop works: a clone, a cloud, pull requests, and a folder for what it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wms.config import RunConfig, load_config
+from wms.git import OWN
+from wms.registry.ledger import Ledger
+from wms.registry.mlflow_store import URI, ModelRegistry
+from wms.registry.promotion import Desk
+from wms_ops.base.errors import PipelineError
+from wms_ops.base.layout import DATA_SET, METADATA, MODELS, SPLITS
+from wms_ops.git.command import Git
+from wms_ops.pulls.protocol import PullRequests
+from wms_ops.storage.config import read_remote
+from wms_ops.storage.remote import S3Remote
+from wms_ops.targets.protocol import Cloud
+
+RECIPE = "WMS/configs/train.yaml"
+BOT = {**OWN, "user.name": "wms loop", "user.email": "wms-loop@users.noreply.github.com"}
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a step did: its named values, a sentence, and the exit code of its command."""
+
+    outputs: Mapping[str, str]
+    text: str
+    exit_code: int = 0
+
+
+@dataclass(frozen=True)
+class Place:
+    """`workspace` is a clone of the loop's own, in which it checks commits out; `folder` takes reports and logs.
+
+    `environ` are this process's variables with those of the cloud on top, `recipe` is relative to the workspace.
+    """
+
+    run_id: str
+    workspace: Path
+    folder: Path
+    cloud: Cloud
+    pulls: PullRequests
+    environ: Mapping[str, str] = field(repr=False)
+    recipe: str = RECIPE
+    remote: str = "origin"
+    show: Callable[[str], None] = print
+
+    @property
+    def git(self) -> Git:
+        """The workspace's repository; its commits are the loop's, not a person's."""
+        return Git(self.workspace, BOT)
+
+    @property
+    def url(self) -> str:
+        """The origin's address."""
+        return self.git("remote", "get-url", self.remote)
+
+    @property
+    def data(self) -> Path:
+        """The folder with the data set's images/ and masks/."""
+        return self.workspace / DATA_SET
+
+    def store(self) -> S3Remote:
+        """The store of the checked-out commit. Raises StoreConfigError."""
+        return S3Remote(read_remote(self.workspace, environ=self.environ), self.environ)
+
+    def config(self) -> RunConfig:
+        """The recipe of the checked-out commit, which is main's, its paths in the workspace. Raises ConfigError."""
+        config = load_config(self.workspace / self.recipe)
+        return config.with_changes(
+            data__folder=str(self.data),
+            data__splits_file=str(self.workspace / SPLITS),
+            data__cache_folder=str(self.workspace / config.data.cache_folder),
+        )
+
+    def registry(self) -> ModelRegistry:
+        """The MLflow server of this cloud."""
+        return ModelRegistry(self.mlflow_uri)
+
+    def desk(self) -> Desk:
+        """Where this run promotes: the cloud's registry, the workspace's ledger and model-metadata.json."""
+        return Desk(self.mlflow_uri, Ledger(self.workspace / MODELS), self.workspace / METADATA)
+
+    @property
+    def mlflow_uri(self) -> str:
+        """Raises PipelineError as long as the instance doesn't run."""
+        found = self.cloud.endpoints()
+        uri = found.mlflow if found else self.environ.get(URI)
+        if not uri:
+            raise PipelineError("No MLflow server runs; run the step up first, or set MLFLOW_TRACKING_URI.")
+        return uri

@@ -1,0 +1,94 @@
+"""Where a clone's loop runs: a clone of its own, the cloud that WMS_CLOUD names, pull requests at the origin."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from wms.paths import ROOT
+from wms_ops.cost.sessions import Billed
+from wms_ops.git.command import Git
+from wms_ops.loop.place import RECIPE, Place
+from wms_ops.loop.workspace import clone_origin
+from wms_ops.pulls.gh import GitHub
+from wms_ops.pulls.gh_pulls import GhPulls
+from wms_ops.pulls.local_pulls import LocalPulls
+from wms_ops.pulls.protocol import PullRequests
+from wms_ops.runs.record import RunRecord
+from wms_ops.runs.store import RunStore
+from wms_ops.targets.factory import AWS_PLACE, CHOICE, PLACE, open_cloud
+from wms_ops.targets.local import LocalCloud
+from wms_ops.targets.protocol import Cloud
+
+_HOST = re.compile(r"(?:\w+://)?(?:[^@/]+@)?([^/:]+)")
+
+FOLDER = ROOT / PLACE.parent
+"""Where the cloud's state, the loop's clone and the records of runs lie."""
+
+
+def local_cloud(folder: Path, show: Callable[[str], None] = print) -> LocalCloud:
+    """The local cloud of a loop's folder."""
+    return LocalCloud(folder / PLACE.name, show=show)
+
+
+def loop_cloud(folder: Path, show: Callable[[str], None] = print) -> Cloud:
+    """The cloud that WMS_CLOUD names, the local one without it. Raises UsageError, ConfigError."""
+    name = os.environ.get(CHOICE, "local")
+    return local_cloud(folder, show) if name == "local" else open_cloud(name, folder / AWS_PLACE.name, show)
+
+
+def open_store(cloud: Cloud) -> None:
+    """See to it that the store answers: on this machine it's a server that has to run. Raises as `storage_up` does."""
+    if isinstance(cloud, LocalCloud):
+        cloud.storage_up()
+
+
+def run_store(folder: Path) -> RunStore:
+    """The records of a loop's folder."""
+    return RunStore(folder / "runs")
+
+
+def place_in(
+    folder: Path, url: str, cloud: Cloud, *, recipe: str = RECIPE, show: Callable[[str], None] = print
+) -> Callable[[RunRecord], Place]:
+    """Makes the place of a run whose origin is `url`. Raises GitError, CloudError."""
+
+    def make(record: RunRecord) -> Place:
+        workspace = clone_origin(url, folder / "workspace")
+        own = cloud.for_run(record.id) if isinstance(cloud, Billed) else cloud
+        return Place(
+            run_id=record.id,
+            workspace=workspace.folder,
+            folder=run_store(folder).path(record.id),
+            cloud=own,
+            pulls=pulls_of(workspace, url, cloud),
+            environ={**os.environ, **own.environ()},
+            recipe=recipe,
+            show=show,
+        )
+
+    return make
+
+
+def pulls_of(workspace: Git, url: str, cloud: Cloud) -> PullRequests:
+    """Those of GitHub, where the origin lies there; else, and on one machine, files on a branch of the origin.
+
+    The loop on one machine needs no account but that for a push, so it doesn't ask for `gh` either.
+    """
+    if _is_at_github(url) and not isinstance(cloud, LocalCloud):
+        return GhPulls(workspace, url, GitHub(workspace.folder))
+    return LocalPulls(workspace, url)
+
+
+def _is_at_github(url: str) -> bool:
+    """Also by SSH, with a name before the host, and at the company's own GitHub that GH_HOST names."""
+    found = _HOST.match(url)
+    host = found[1].lower() if found else ""
+    return host in ("github.com", "ssh.github.com", os.environ.get("GH_HOST", "github.com").lower())
+
+
+def origin_of(repo: Path, remote: str = "origin") -> str:
+    """The address of a clone's origin. Raises GitError."""
+    return Git(repo)("remote", "get-url", remote)

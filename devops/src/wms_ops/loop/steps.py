@@ -1,0 +1,94 @@
+"""All steps by name: what each needs, and how it's carried out with its record written before and after."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from wms.errors import WmsError
+from wms_ops.base.errors import PipelineError
+from wms_ops.cost.estimate import BUSY
+from wms_ops.loop import steps_cloud, steps_data, steps_decide, steps_deploy, steps_publish
+from wms_ops.loop.place import Done, Place
+from wms_ops.runs.record import RunRecord, StepRecord, StepState
+from wms_ops.runs.store import RunStore
+
+VARIABLE = "WMS_{}"
+"""The environment variable that gives a step a value which the record lacks, such as WMS_RUN_ID for run_id."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """`work` gets the named values; `needs` are those that it can't do without."""
+
+    work: Callable[[Place, RunRecord, Mapping[str, str]], Done]
+    needs: tuple[str, ...] = ()
+
+
+def _plain(work: Callable[[Place, Mapping[str, str]], Done], *needs: str) -> Step:
+    return Step(lambda place, _record, values: work(place, values), needs)
+
+
+def _whole(work: Callable[[Place, RunRecord], Done], *needs: str) -> Step:
+    return Step(lambda place, record, _values: work(place, record), needs)
+
+
+def _down(place: Place, record: RunRecord, values: Mapping[str, str]) -> Done:
+    started = record.step("up").started_at
+    seconds = time.time() - datetime.fromisoformat(started).timestamp() if started else 0.0
+    busy = sum(record.step(name).seconds for name in BUSY)
+    return steps_cloud.down(place, {**values, "seconds_up": f"{seconds:.1f}", "seconds_busy": f"{busy:.1f}"})
+
+
+TABLE: Mapping[str, Step] = {
+    "merge": _plain(steps_data.merge, "branch"),
+    "validate": _plain(steps_data.validate, "branch", "commit"),
+    "budget": _plain(steps_cloud.budget, "photos_total"),
+    "up": _plain(steps_cloud.up),
+    "train": _plain(steps_cloud.train, "branch", "commit", "photos_new"),
+    "gate": _plain(steps_decide.gate, "commit", "run_id"),
+    "promote": _plain(steps_decide.promote, "run_id"),
+    "smoke-deploy": _plain(steps_deploy.smoke_deploy, "commit", "version"),
+    "metadata": _plain(steps_publish.metadata, "branch", "commit", "version", "run", "run_id"),
+    "report": _whole(steps_publish.report, "branch"),
+    "pull-request": _whole(steps_publish.pull_request, "branch"),
+    "down": Step(_down),
+}
+
+
+def carry_out(place: Place, store: RunStore, record: RunRecord, name: str) -> RunRecord:
+    """Do one step and return the record, saved before and after.
+
+    Raises the step's WmsError once the record says `failed`; whatever else stops it leaves `running`.
+    """
+    step = TABLE[name]
+    started, clock = datetime.now(UTC), time.monotonic()
+    begun = StepRecord(name=name, state=StepState.RUNNING, started_at=started.isoformat(timespec="milliseconds"))
+    record = record.with_step(begun)
+    store.save(record)
+    try:
+        done = step.work(place, record, values_for(step, name, record, place.environ))
+    except WmsError as error:
+        ended = {"state": StepState.FAILED, "exit_code": error.exit_code, "text": str(error)}
+        store.save(record.with_step(begun.model_copy(update={**ended, "seconds": time.monotonic() - clock})))
+        raise
+    ended = {"state": StepState.DONE, "exit_code": done.exit_code, "text": done.text, "outputs": dict(done.outputs)}
+    record = record.with_step(begun.model_copy(update={**ended, "seconds": time.monotonic() - clock}))
+    store.save(record)
+    return record
+
+
+def values_for(step: Step, name: str, record: RunRecord, environ: Mapping[str, str]) -> dict[str, str]:
+    """The record's values, what it lacks from the environment. Raises PipelineError for one that is nowhere."""
+    values = {"branch": record.branch, **record.outputs}
+    for need in step.needs:
+        if need not in values and (given := environ.get(VARIABLE.format(need.upper()))):
+            values[need] = given
+        if need not in values:
+            raise PipelineError(
+                f"The step {name} needs {need}, which an earlier step says; run that one first, or set "
+                f"{VARIABLE.format(need.upper())}."
+            )
+    return values

@@ -1,0 +1,113 @@
+"""The steps about data: which commit is looked at, and whether its data set is complete and sound."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from wms.data.manifest import DataSet, Manifest, stem_of
+from wms.data.qa import validate_data
+from wms.data.splits import SplitRecord
+from wms.errors import DataQualityError
+from wms_ops.base.errors import PipelineError
+from wms_ops.base.layout import MAIN, SPLITS
+from wms_ops.dataset.branches import join_into
+from wms_ops.dataset.fetch import bring
+from wms_ops.dataset.inbox import inbox_files
+from wms_ops.dataset.losses import common, refuse_losses
+from wms_ops.dataset.publish import Watch, delete_branch, publish, verify
+from wms_ops.dataset.review import refuse_foreign, rests_on
+from wms_ops.dataset.versions import file_at, pointers_at, version_at
+from wms_ops.loop.place import Done, Place
+from wms_ops.loop.workspace import check_out, fetch, main_tip, tip
+
+
+def merge(place: Place, values: Mapping[str, str]) -> Done:
+    """Settle which commit is trained on: photos become pointers, and main's photos and files are joined in.
+
+    Raises BranchContentError for a branch that changes something else than data, what `publish` and `join_into` raise,
+    PipelineError for a branch that isn't there.
+    """
+    branch = values["branch"]
+    git = place.git
+    fetch(git, place.remote)
+    commit = _tip(place, branch)
+    refuse_foreign(git, main_tip(place), commit, branch)
+    text = f"{branch} holds pointers only."
+    if inbox_files(git, commit):
+        done = publish(git, commit, place.url, watch=Watch(say=place.show))
+        if done.branch is None:
+            raise PipelineError(f"The data set holds all photos of {branch} already; delete that branch.")
+        delete_branch(git, place.url, branch, commit)
+        text = f"The photos of {branch} are in the store; {done.branch} points to them. {done.plan.summary}"
+        branch = done.branch
+        fetch(git, place.remote)
+        commit = _tip(place, branch)
+    elif not pointers_at(git, commit):
+        raise PipelineError(f"{branch} holds neither photos nor a data set; there is nothing to train on.")
+    if not rests_on(git, main_tip(place), commit):
+        joined = join_into(git, place.url, branch)
+        text = f"Main's photos are joined into {branch}: {joined.after} in all."
+        fetch(git, place.remote)
+        commit = joined.commit
+    check_out(place, commit, branch)
+    return Done({"branch": branch, "commit": commit}, text)
+
+
+def validate(place: Place, values: Mapping[str, str]) -> Done:
+    """Check that the store holds every file, that none of main's is lost, and that the new photos are sound.
+
+    Only the new photos are downloaded. Raises MissingBlobError, ShrinkError, DataQualityError and the store's errors.
+    """
+    git, commit = place.git, values["commit"]
+    store = place.store()
+    main = _tip(place, MAIN)
+    before, after = version_at(git, main, store), version_at(git, commit, store)
+    verify(store, after)
+    refuse_losses(git, common(git, main, commit), commit, lambda one: version_at(git, one, store))
+    known = before.pairs
+    new = {stem: pair for stem, pair in after.pairs.items() if known.get(stem) != pair}
+    if new:
+        _check(place, after, set(new), commit)
+    counts = {"photos_before": len(known), "photos_new": len(new), "photos_total": len(after.pairs)}
+    outputs = {name: str(count) for name, count in counts.items()} | {"data_oid": after.images.oid}
+    text = f"Existing: {len(known)}, new: {len(new)}, total: {len(after.pairs)}; all files are in {store.config.url}."
+    return Done(outputs, text)
+
+
+def _check(place: Place, version: DataSet, stems: set[str], commit: str) -> None:
+    """The data check of the new pairs. Raises DataQualityError."""
+    kinds = {kind: _only(manifest, stems) for kind, manifest, _ in version}
+    with TemporaryDirectory(prefix="new-", dir=_made(place.folder)) as room:
+        bring(place.store(), DataSet(kinds["images"], kinds["masks"]), Path(room))
+        splits = Path(room) / "splits.jsonl"
+        splits.write_text(file_at(place.git, commit, SPLITS) or "", encoding="utf-8")
+        recorded = {f"{one.split} photo {one.sha256[:12]}": one.look for one in SplitRecord(splits).entries}
+        report = validate_data(
+            Path(room), splits_file=splits, existing_looks=recorded, cache_folder=place.folder.parent / "qa"
+        )
+        for warning in list(report["warnings"])[:5]:
+            place.show(f"warning: {str(warning).replace(room, '')}")
+        if errors := list(report["errors"]):
+            first = str(errors[0]).replace(f"{room}/", "")
+            raise DataQualityError(
+                f"The data check refuses the branch's new photos, {len(errors)} errors: {first} Mend them with "
+                "`python devops/scripts/data-qa.py DIR --fix` and push again."
+            )
+
+
+def _only(manifest: Manifest, stems: set[str]) -> Manifest:
+    return Manifest({name: md5 for name, md5 in manifest.files.items() if stem_of(name) in stems})
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _tip(place: Place, branch: str) -> str:
+    found = tip(place.git, branch, place.remote)
+    if found is None:
+        raise PipelineError(f"There is no branch {branch!r} on {place.remote}; `git ls-remote` lists those that are.")
+    return found

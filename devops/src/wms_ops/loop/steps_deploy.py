@@ -1,0 +1,188 @@
+"""The smoke deployment: the promoted version serves a known photo as it should, or the version before comes back."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from wms.data.images import read_image
+from wms.data.pairs import Pair, find_pairs, read_pair
+from wms.errors import UsageError, WmsError
+from wms.files import sha256_file, write_atomic
+from wms.inference.predictor import Predictor
+from wms.registry import promotion
+from wms.registry.gate_types import GateReport
+from wms.registry.ledger import Ledger, LedgerEntry
+from wms.registry.lineage import FILES
+from wms.registry.plan import SMOKE, Proposal
+from wms_ops.base.errors import PipelineError, SmokeError
+from wms_ops.base.layout import MODELS
+from wms_ops.commands.promote import who
+from wms_ops.gate.scoring import dice_and_iou
+from wms_ops.loop.place import Done, Place
+from wms_ops.loop.steps_decide import bring_data
+from wms_ops.targets.protocol import Release
+
+LATENCY_LIMIT_S = 5.0
+SAME_MASK = 0.99  # IoU between what is served and what the same file predicts here
+WORST_LOSS = 0.10  # Dice below the gate's for the same photo; the gate compares on its own grid
+
+
+@dataclass(frozen=True)
+class Known:
+    """A test photo, its mask (H, W) bool, and the Dice that the gate measured for the new model."""
+
+    name: str
+    photo: Path
+    mask: NDArray[np.bool_]
+    dice: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the service said: the mask (H, W) bool, the version of its headers, and how long it took."""
+
+    mask: NDArray[np.bool_]
+    version: str
+    seconds: float
+
+
+def smoke_deploy(place: Place, values: Mapping[str, str]) -> Done:
+    """Deploy the promoted version and look at it; on failure Production is the version before again.
+
+    Raises SmokeError with the reason and what was done about it.
+    """
+    version = int(values["version"])
+    entry = _entry(place, version)
+    release = Release(version, entry.weights_sha256, _model(place, entry), place.workspace / MODELS)
+    bring_data(place, values)
+    known = _known_photo(place)
+    try:
+        service = place.cloud.deploy(release)
+        answer = ask(service, known.photo)
+        dice = judge(answer, known, Predictor(release.model, threads=1), version)
+    except WmsError as error:
+        raise SmokeError(f"{error} {_go_back(place, version, str(error))}") from error
+    outputs = {
+        "service": service,
+        "latency_ms": f"{answer.seconds * 1000:.0f}",
+        "smoke_photo": known.name,
+        "smoke_dice": f"{dice:.4f}",
+    }
+    text = f"Version {version} serves {known.name} with Dice {dice:.3f} in {answer.seconds * 1000:.0f} ms at {service}."
+    return Done(outputs, text)
+
+
+def ask(service: str, photo: Path) -> Answer:
+    """Post a photo twice, since a first request warms up, and time the second. Raises SmokeError."""
+    try:
+        with httpx.Client(base_url=service, timeout=60) as client:
+            for _ in range(2):
+                started = time.perf_counter()
+                found = client.post("/predict", files={"file": (photo.name, photo.read_bytes())})
+                seconds = time.perf_counter() - started
+                found.raise_for_status()
+        with Image.open(io.BytesIO(found.content)) as image:
+            mask = np.asarray(image.convert("L")) > 127
+    except (httpx.HTTPError, OSError) as error:
+        raise SmokeError(f"The service at {service} doesn't predict {photo.name}: {error}.") from error
+    return Answer(mask, found.headers.get("X-Model-Version", ""), seconds)
+
+
+def judge(answer: Answer, known: Known, predictor: Predictor, version: int) -> float:
+    """Dice of the served mask against the labelled one. Raises SmokeError where anything isn't as it should be."""
+    if answer.version != str(version):
+        raise SmokeError(f"The service says that it's version {answer.version or 'none'}, not {version}.")
+    if answer.mask.shape != known.mask.shape:
+        raise SmokeError(f"The mask of {known.name} has {answer.mask.shape[::-1]} pixels, not the photo's own size.")
+    expected = predictor.predict(read_image(known.photo))
+    if (same := dice_and_iou(answer.mask, expected)[1]) < SAME_MASK:
+        raise SmokeError(f"The served mask of {known.name} isn't what the same model predicts here (IoU {same:.3f}).")
+    dice = dice_and_iou(answer.mask, known.mask)[0]
+    if dice < known.dice - WORST_LOSS:
+        raise SmokeError(f"The served mask of {known.name} has Dice {dice:.3f}; the gate measured {known.dice:.3f}.")
+    limit = latency_limit(os.environ)
+    if answer.seconds > limit:
+        raise SmokeError(f"{known.name} took {answer.seconds:.2f} s; WMS_SMOKE_LATENCY_S allows {limit:g} s.")
+    return dice
+
+
+def latency_limit(environ: Mapping[str, str]) -> float:
+    """Seconds that one prediction may take: WMS_SMOKE_LATENCY_S. Raises UsageError for no number above 0."""
+    text = environ.get("WMS_SMOKE_LATENCY_S", str(LATENCY_LIMIT_S))
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = 0.0
+    if limit <= 0:
+        raise UsageError(f"WMS_SMOKE_LATENCY_S is {text!r}; give a number of seconds, such as 5.")
+    return limit
+
+
+def _go_back(place: Place, version: int, reason: str) -> str:
+    """Roll the registry and the deployment back; returns what was done, in a sentence."""
+    desk = place.desk()
+    head = desk.settle().chain.head
+    if head is None or head.to_version != version:
+        return "Production is another version by now; it was left as it is."
+    try:
+        proposal = promotion.propose_rollback(desk, reason=f"{SMOKE}{reason[:300]}")
+    except UsageError:
+        return f"Version {version} is the first one, so there is nothing to roll back to: mend it before it's deployed."
+    if isinstance(proposal, Proposal):
+        proposal = promotion.execute(desk, proposal, who=who())
+    back = proposal.entry.to_version
+    served = place.cloud.roll_back() if _serves(place, version) else None
+    also = f" and served again as version {served}" if served is not None else ""
+    return f"Version {back} is Production again{also}."
+
+
+def _serves(place: Place, version: int) -> bool:
+    found = place.cloud.endpoints()
+    if found is None or found.service is None:
+        return False
+    try:
+        return bool(httpx.get(f"{found.service}/version", timeout=10).json().get("version") == version)
+    except (httpx.HTTPError, ValueError):
+        return True
+
+
+def _entry(place: Place, version: int) -> LedgerEntry:
+    place.desk().settle()  # a ledger of another checkout may lack the newest entry
+    found = [entry for entry in Ledger(place.workspace / MODELS).entries() if entry.to_version == version]
+    if not found:
+        raise PipelineError(f"The ledger has no version {version}; run the step promote first.")
+    return found[-1]
+
+
+def _model(place: Place, entry: LedgerEntry) -> Path:
+    """The model's files from the registry, in the run's folder."""
+    folder = place.folder / "model"
+    for name in FILES:
+        if not (folder / name).is_file() or name != FILES[0] or sha256_file(folder / name) != entry.weights_sha256:
+            write_atomic(folder / name, place.registry().read_artifact(entry.run_id, f"model/{name}"))
+    return folder
+
+
+def _known_photo(place: Place) -> Known:
+    """The test photo on which the new model is best after the gate: nothing but the deployment can spoil it."""
+    path = place.folder / "gate.json"
+    try:
+        report = GateReport.model_validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise PipelineError(f"{path} can't be read ({error}); run the step gate again.") from error
+    best = max(report.images, key=lambda image: image.challenger.dice)
+    pair: Pair | None = next((one for one in find_pairs(place.data) if one.stem == best.stem), None)
+    if pair is None:
+        raise PipelineError(f"{place.data} lacks the test photo {best.stem}; run the step gate again.")
+    _, mask = read_pair(pair, place.config().data)
+    return Known(pair.image.name, pair.image, mask > 127, best.challenger.dice)

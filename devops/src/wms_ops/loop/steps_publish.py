@@ -1,0 +1,134 @@
+"""The steps that tell people: what belongs into Git, the report, and the pull request with its verdict."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from wms.errors import PromotionLostError, WmsError
+from wms.files import write_atomic
+from wms_ops.base.errors import BranchContentError, PipelineError, PullRequestError
+from wms_ops.base.layout import MAIN, METADATA
+from wms_ops.cost.bills import RunBill, bill_of_run
+from wms_ops.cost.prices import price_table
+from wms_ops.cost.sessions import Billed, month_name, month_start
+from wms_ops.dataset.review import RECORDS, refuse_foreign
+from wms_ops.loop.place import Done, Place
+from wms_ops.loop.steps_decide import PICTURES
+from wms_ops.loop.workspace import check_out, commit_and_push, fetch, main_tip
+from wms_ops.release.upstream import model_tag
+from wms_ops.report.pull_request import pull_body, pull_title
+from wms_ops.runs.record import RunRecord, StepState
+
+BODY = "pull-request.md"
+
+
+def metadata(place: Place, values: Mapping[str, str]) -> Done:
+    """Bring ledger and model-metadata.json onto the data branch. Raises GitError if the branch moved on."""
+    check_out(place, values["commit"], values["branch"])
+    head = place.desk().settle().chain.head  # writes what this checkout lacks
+    if head is None or head.run_id != values["run_id"]:
+        raise PromotionLostError(
+            f"Production isn't version {values['version']} any more, so nothing was put on record; run the loop again."
+        )
+    message = f"Promote version {values['version']} (run {values['run']})"
+    commit = commit_and_push(place, values["branch"], RECORDS, message, before=values["commit"])
+    _tag(place, model_tag(int(values["version"])), commit)
+    return Done({"commit": commit}, f"Ledger and {METADATA} are on {values['branch']} ({commit[:12]}).")
+
+
+def _tag(place: Place, name: str, commit: str) -> None:
+    """Keep the commits that a model was made from findable: main has them only squashed."""
+    git = place.git
+    git("tag", "--force", name, commit)
+    there = git("ls-remote", place.url, f"refs/tags/{name}").split()[:1]
+    if there != [commit]:
+        git("push", "--quiet", "--no-verify", "--force", place.url, f"refs/tags/{name}")
+
+
+def report(place: Place, record: RunRecord) -> Done:
+    """Write the pull request's text from what all steps said. Raises DiskFullError, UnwritableError."""
+    gate_text = _read(place.folder / "gate.md")
+    body, pictures = place.folder / BODY, sorted(attachments(place))
+    write_atomic(body, pull_body(record, gate_markdown=gate_text, pictures=pictures, bill=_bill(place)))
+    return Done({"body": str(body)}, f"The report is {body}.")
+
+
+def _bill(place: Place) -> RunBill | None:
+    """What the run's instance has cost so far, where it's a real one; a store that is away costs only this table."""
+    if not isinstance(place.cloud, Billed):
+        return None
+    now = datetime.now(UTC)
+    try:
+        return bill_of_run(place.run_id, place.cloud.sessions(month_start(month_name(now))), price_table(), now)
+    except WmsError as error:
+        place.show(f"warning: the report lacks what the run has cost. {error}")
+        return None
+
+
+def attachments(place: Place) -> dict[str, bytes]:
+    """Pictures and the gate's page, by the names under which the report refers to them."""
+    found = {f"{PICTURES}/{path.name}": path.read_bytes() for path in sorted((place.folder / PICTURES).glob("*.png"))}
+    if page := _read(place.folder / "gate.html"):
+        found["gate.html"] = page.encode()
+    return found
+
+
+def pull_request(place: Place, record: RunRecord) -> Done:
+    """Open the pull request; merge it if the model was promoted and deployed, else block it with the reason.
+
+    Raises PullRequestError, and BranchContentError for a branch that changes something else than data.
+    """
+    values = record.outputs
+    if "body" not in values:
+        raise PipelineError("There is no report; run the step report first.")
+    branch = values["branch"]
+    text = Path(values["body"]).read_text(encoding="utf-8")
+    title = pull_title(record)
+    pull = place.pulls.open(branch, title, text)
+    pull = place.pulls.update(pull, text, attachments(place))
+    named = {"pull": str(pull.number), "pull_url": pull.url}
+    if not may_merge(record):
+        reason = reason_to_block(record)
+        place.pulls.block(pull, reason)
+        return Done({**named, "merged": ""}, f"Pull request {pull.number} is blocked: {reason}")
+    try:
+        fetch(place.git, place.remote)
+        refuse_foreign(place.git, main_tip(place), values["commit"], branch)
+        merged = place.pulls.merge(pull, head=values["commit"], title=title, message=merge_message(record))
+    except (BranchContentError, PullRequestError) as error:
+        with contextlib.suppress(PullRequestError):  # a person may have closed it: what stopped the merge says more
+            place.pulls.block(pull, str(error))
+        raise
+    state = f"is merged into {MAIN} ({merged[:12]})" if merged else "waits for a review; it merges by itself then"
+    return Done({**named, "merged": merged}, f"Pull request {pull.number} {state}.")
+
+
+def may_merge(record: RunRecord) -> bool:
+    """Whether everything that has to come before a merge is done."""
+    needed = ("validate", "train", "gate", "promote", "smoke-deploy", "metadata")
+    return all(record.step(name).state is StepState.DONE for name in needed)
+
+
+def reason_to_block(record: RunRecord) -> str:
+    """Why the branch isn't merged, in a sentence."""
+    failed = next((step for step in record.steps if step.state is StepState.FAILED), None)
+    if failed is not None:
+        return f"The step {failed.name} failed: {failed.text}"
+    return record.outputs.get("gate_reason", "No verdict was reached.")
+
+
+def merge_message(record: RunRecord) -> str:
+    """The body of the commit that main gets."""
+    values = record.outputs
+    return (
+        f"{values['photos_new']} new photos, {values['photos_total']} in all. Version {values['version']}: "
+        f"Dice {float(values['champion_dice']):.4f} -> {float(values['challenger_dice']):.4f}, "
+        f"IoU {float(values['champion_iou']):.4f} -> {float(values['challenger_iou']):.4f}."
+    )
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""

@@ -1,0 +1,111 @@
+"""The loop's own clone: nobody works in it, so the loop may check out, reset and clean as it likes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from wms.data.splits import SplitRecord
+from wms.errors import SplitError
+from wms_ops.base.errors import GitError, PipelineError
+from wms_ops.base.layout import MAIN, SPLITS
+from wms_ops.dataset.review import adds_records_only, refuse_foreign
+from wms_ops.dataset.versions import file_at
+from wms_ops.git.command import Git
+from wms_ops.loop.place import BOT, Place
+
+RUN_TRAILER = "Loop-Run"
+"""The trailer of the loop's own commits on a data branch: the id of the run that made them."""
+
+# What a commit may hold that the loop makes; all else in the work tree is left out of it.
+_KEPT = ("runs/", ".cache/", "WMS/data/dataset/images", "WMS/data/dataset/masks")
+
+
+def clone_origin(url: str, folder: Path) -> Git:
+    """The clone in `folder`, made or brought up to date. Raises GitError."""
+    git = Git(folder, BOT)
+    if not (folder / ".git" / "HEAD").is_file():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        Git(folder.parent, BOT)("clone", "--quiet", "--no-checkout", url, str(folder))
+    git("remote", "set-url", "origin", url)
+    fetch(git)
+    return git
+
+
+def fetch(git: Git, remote: str = "origin") -> None:
+    """Bring the remote's branches; those that are gone over there go away here."""
+    git("fetch", "--quiet", "--prune", "--tags", "--force", remote, f"+refs/heads/*:refs/remotes/{remote}/*")
+
+
+def tip(git: Git, branch: str, remote: str = "origin") -> str | None:
+    """The commit of a branch over there, as it was fetched last; None where there is no such branch."""
+    name = f"refs/remotes/{remote}/{branch}"
+    return git("rev-parse", name) if git.ok("rev-parse", "--verify", "--quiet", name) else None
+
+
+def check_out(place: Place, commit: str, branch: str) -> None:
+    """Make the work tree that of `commit`; runs, caches and the data set's files stay.
+
+    The workspace's code runs with the account's keys, so what differs from main in more than data isn't checked out:
+    BranchContentError. Raises GitError.
+    """
+    git = place.git
+    refuse_foreign(git, main_tip(place), commit, branch)
+    lock = git.folder / ".git" / "index.lock"
+    lock.unlink(missing_ok=True)  # of a git that was killed; this clone has one user, who holds the loop's lock
+    git("checkout", "--quiet", "--force", "--detach", commit)
+    git("clean", "--quiet", "-ffd", *(part for kept in _KEPT for part in ("-e", kept)))
+
+
+def refuse_moved_splits(git: Git, commit: str) -> None:
+    """Raise SplitError unless the work tree's split record, which an instance gave back, is that of `commit` and more.
+
+    A job's result is data from elsewhere, and this one is committed: no test photo may become one to train on.
+    """
+    path = git.folder / SPLITS
+    before = (file_at(git, commit, SPLITS) or "").encode()
+    if not (path.read_bytes() if path.is_file() else b"").startswith(before):
+        raise SplitError(
+            f"The instance gave back {SPLITS} with recorded lines changed, so nothing was recorded: a split never "
+            "moves. Look at who has access to the instance and the bucket, then run the loop again."
+        )
+    SplitRecord(path)
+
+
+def commit_and_push(place: Place, branch: str, paths: Sequence[str], message: str, before: str) -> str:
+    """Commit `paths` on top of `before`, the branch's known tip, and push; returns the branch's new tip.
+
+    Nothing is committed where nothing changed. Killed before the push, a second call pushes; killed after it, a second
+    call knows its own commit by what it holds, never by what its message says. Raises GitError if the branch moved on.
+    """
+    git = place.git
+    git("add", "--all", "--", *[path for path in paths if (place.workspace / path).exists()])
+    if not git.ok("diff-index", "--cached", "--quiet", "HEAD"):
+        git("commit", "--quiet", "--no-verify", "-m", message, "-m", f"{RUN_TRAILER}: {place.run_id}")
+    head, ref = git("rev-parse", "HEAD"), f"refs/heads/{branch}"
+    there = next(iter(git("ls-remote", place.url, ref).split()), "")
+    if there == head or _same(place, before, head, there):
+        git("reset", "--quiet", "--soft", there)
+        return there
+    if there != before:
+        raise GitError(f"Branch {branch} moved on while it was worked with, so nothing was pushed; run the loop again.")
+    git("push", "--quiet", "--no-verify", f"--force-with-lease={ref}:{before}", place.url, f"{head}:{ref}")
+    return head
+
+
+def _same(place: Place, before: str, head: str, there: str) -> bool:
+    """Whether the commit `there` is what `head` is: the same files on top of the same commit."""
+    if not there or there == before:
+        return False
+    git = place.git
+    fetch(git, place.remote)
+    trees = [git.attempt("rev-parse", "--verify", f"{name}^{{tree}}").stdout for name in (head, there)]
+    return trees[0] == trees[1] != b"" and adds_records_only(git, before, there)
+
+
+def main_tip(place: Place) -> str:
+    """Main's commit over there, as it was fetched last. Raises PipelineError without a main."""
+    found = tip(place.git, MAIN, place.remote)
+    if found is None:
+        raise PipelineError(f"There is no branch {MAIN} on {place.remote}; push one first.")
+    return found

@@ -1,0 +1,1 @@
+"""Processes on one machine: MLflow, the S3 server, the service."""

@@ -1,0 +1,142 @@
+"""A command that runs as if on the instance: with the cloud's variables, its output kept, and ended with the cloud."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import selectors
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Final, NoReturn
+
+from wms.errors import from_os_error
+from wms_ops.base.errors import CloudError
+from wms_ops.machine.processes import MARK, ROLE, end
+from wms_ops.machine.room import GRACE_S, RUN, Room
+
+_POLL_S: Final = 0.2
+_BLOCK_BYTES: Final = 64 * 1024
+_numbers = itertools.count(1)
+
+
+def run_command(
+    room: Room,
+    command: Sequence[str],
+    *,
+    folder: Path,
+    log: Path,
+    begin: Callable[[], AbstractContextManager[None]],
+    environ: Callable[[], Mapping[str, str]],
+    show: Callable[[str], None],
+) -> int:
+    """Run a command in `folder` with exactly `environ()` and the cloud's mark; returns its exit code.
+
+    After signal N that is 128 + N. The command is started inside of `begin()`. Its output, both streams together, is
+    appended to `log` and handed to `show` line by line. Whatever ends this function early ends the command with
+    everything that it has started. Raises CloudError for a program that isn't there, DiskFullError, UnwritableError.
+    """
+    role = f"{RUN} {os.getpid()} {next(_numbers)}"
+    with _appending(log) as keep, ended_by_sigterm():
+        with begin():  # only there: it may take hours, and others may change the cloud meanwhile
+            process = _start(command, folder, {**environ(), MARK: room.mark, ROLE: role})
+        room.step("command spawned")
+        try:
+            _listen(process, keep, show)
+            code = process.wait()
+        except BaseException:
+            _end(room, role, process)
+            raise
+        finally:
+            if process.stdout is not None:
+                process.stdout.close()
+    return code if code >= 0 else 128 - code
+
+
+@contextlib.contextmanager
+def _appending(log: Path) -> Iterator[Callable[[bytes], None]]:
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        stream = log.open("ab", buffering=0)
+    except OSError as error:
+        raise from_os_error(error, log) from error
+
+    def keep(block: bytes) -> None:
+        try:
+            while block:
+                block = block[stream.write(block) :]
+        except OSError as error:
+            raise from_os_error(error, log) from error
+
+    with stream:
+        yield keep
+
+
+def _start(command: Sequence[str], folder: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            command,
+            cwd=folder,
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        where = "" if folder.is_dir() else f" in {folder}, which isn't a folder"
+        reason = error.strerror or type(error).__name__
+        raise CloudError(
+            f"`{command[0]}` can't be started{where}: {reason}; install it, or correct its name."
+        ) from error
+
+
+def _listen(process: subprocess.Popen[bytes], keep: Callable[[bytes], None], show: Callable[[str], None]) -> None:
+    """Hand on all output until the process has ended; what it left running may hold the pipe for longer."""
+    if process.stdout is None:
+        raise CloudError("The command's output can't be read; run this again.")
+    rest = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while True:
+            ended = process.poll() is not None  # asked first, so that its last words are still read
+            if selector.select(0 if ended else _POLL_S):
+                block = os.read(process.stdout.fileno(), _BLOCK_BYTES)
+                if not block:
+                    break
+                keep(block)
+                *lines, rest = (rest + block).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+                for line in lines:
+                    show(line.decode("utf-8", "replace"))
+            elif ended:
+                break
+    if rest:
+        show(rest.decode("utf-8", "replace"))
+
+
+def _end(room: Room, role: str, process: subprocess.Popen[bytes]) -> None:
+    end([one.process for one in room.find() if one.role == role], GRACE_S)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # also what took the mark off itself
+    process.wait()
+
+
+@contextlib.contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM unwind the stack, unless somebody handles it already or this isn't the main thread."""
+    mine = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if mine:
+        signal.signal(signal.SIGTERM, _exit)
+    try:
+        yield
+    finally:
+        if mine:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _exit(number: int, _: object) -> NoReturn:
+    raise SystemExit(128 + number)

@@ -1,0 +1,197 @@
+"""Which release is served: a new one takes over only once it's healthy, and the one before can come back.
+
+The caller holds the cloud's lock. Killed at any step, the state names what is served, and the next call ends the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from wms.errors import from_os_error
+from wms.files import sha256_file, write_atomic
+from wms.registry.ledger import CURRENT, HISTORY
+from wms.registry.lineage import FILES, WEIGHTS
+from wms_ops.base.errors import CloudError
+from wms_ops.machine.environment import plain_environ
+from wms_ops.machine.loopback import NoAnswerError, ask
+from wms_ops.machine.processes import Found, draw_ports, end, now
+from wms_ops.machine.record import CloudRecord, Served
+from wms_ops.machine.room import GRACE_S, SERVICE, Room
+from wms_ops.machine.servers import PortTakenError, Server, Started, start, wait
+from wms_ops.targets.protocol import Release
+
+TRIES: Final = 3
+
+
+def url_of(served: Served) -> str:
+    """Its base address."""
+    return f"http://127.0.0.1:{served.port}"
+
+
+def deploy(room: Room, release: Release) -> str:
+    """Serve a release and return its address; nothing happens if it's served already. Raises CloudError."""
+    record = room.read()
+    wanted = Served(version=release.version, weights_sha256=release.weights_sha256, port=0, started_at=now())
+    current = record.current
+    same = current is not None and current.is_release_of(wanted)
+    if current is not None and same and _works(room, current):
+        room.show(f"Version {wanted.version} is served already at {url_of(current)}.")
+        return url_of(current)
+    _place(room, release, room.releases / wanted.name)
+    return url_of(_serve(room, record, wanted, record.before if same else current))
+
+
+def roll_back(room: Room) -> int | None:
+    """Serve what was served before the newest deployment; repeated, it stays there. Raises CloudError."""
+    record = room.read()
+    current, target = record.current, record.before
+    if target is None:
+        if current is not None:
+            room.show(f"Nothing was served before version {current.version}; stopping it.")
+            _end(room, current)
+            room.write(record.model_copy(update={"current": None}), "nothing served")
+        return None
+    if current is None or not current.is_release_of(target) or not _works(room, current):
+        _serve(room, record, target.model_copy(update={"started_at": now()}), target)
+    return target.version
+
+
+def _serve(room: Room, record: CloudRecord, wanted: Served, before: Served | None) -> Served:
+    """Start `wanted` beside what is served, and switch once it's healthy."""
+    for attempt in range(TRIES):
+        coming = wanted.model_copy(update={"port": draw_ports(1)[0], "pid": 0})
+        try:
+            coming = _start(room, record, coming)
+            break
+        except PortTakenError:
+            if attempt == TRIES - 1:
+                raise
+    old = record.current
+    after = record.model_copy(update={"current": coming, "before": before, "coming": None})
+    record = room.write(after, "switched")
+    room.show(f"Version {coming.version} is served at {url_of(coming)}.")
+    if old is not None:
+        _end(room, old)
+        room.step("old ended")
+    _tidy(room, record)
+    return coming
+
+
+def _start(room: Room, record: CloudRecord, coming: Served) -> Served:
+    """Start a process for a release; returns it healthy, or nothing of it is left."""
+    room.write(record.model_copy(update={"coming": coming}), "coming written")
+    started: Started | None = None
+    try:
+        started = start(room, _server(room, coming))
+        room.step("service spawned")
+        coming = coming.model_copy(update={"pid": started.process.pid})
+        room.write(record.model_copy(update={"coming": coming}), "service written")
+        wait(room, started)
+        room.step("service healthy")
+    except BaseException as error:
+        end([started.process] if started else [], GRACE_S)
+        room.write(record)
+        _tidy(room, record)
+        if type(error) is CloudError:
+            now_served = f"version {record.current.version} is served on" if record.current else "nothing is served"
+            raise CloudError(f"Version {coming.version} can't be served; {now_served}. {error}") from error
+        raise
+    return coming
+
+
+def _server(room: Room, served: Served) -> Server:
+    arguments = ["--model", ".", "--ledger", ".", "--host", "127.0.0.1", "--port", str(served.port)]
+    return Server(
+        role=SERVICE,
+        title=f"the service of version {served.version}",
+        command=[sys.executable, "-m", "wms.serving", *arguments],
+        folder=room.releases / served.name,
+        environ=plain_environ(),
+        ports=[served.port],
+        probe=_probe_of(served),
+    )
+
+
+def _probe_of(served: Served) -> Callable[[], str | None]:
+    def probe() -> str | None:
+        try:
+            status, said = ask(f"{url_of(served)}/health")
+            if status == 503:
+                raise CloudError(_field(said, "reason") or "The service isn't healthy and doesn't say why.")
+            if status == 200:
+                status, said = ask(f"{url_of(served)}/version")
+        except NoAnswerError as error:
+            return str(error)
+        if status != 200:
+            return f"HTTP {status}"
+        version, weights = _field(said, "version"), _field(said, "weights_sha256")
+        if (version, weights) != (str(served.version), served.weights_sha256):
+            raise CloudError(
+                f"The service says that it's version {version or '?'} with the weights {weights[:12] or '?'}..., not "
+                f"version {served.version} with {served.weights_sha256[:12]}...; hand over the files of that version."
+            )
+        return None
+
+    return probe
+
+
+def _field(value: object, name: str) -> str:
+    return str(value.get(name, "")) if isinstance(value, dict) else ""
+
+
+def _works(room: Room, served: Served) -> bool:
+    if room.living(SERVICE, served.pid) is None:
+        return False
+    try:
+        return _probe_of(served)() is None
+    except CloudError:
+        return False
+
+
+def _end(room: Room, served: Served) -> None:
+    process = room.living(SERVICE, served.pid)
+    if process is not None:
+        room.end([Found(SERVICE, process)], [served.port])
+
+
+def _place(room: Room, release: Release, target: Path) -> None:
+    """Copy a release's files, whole or not at all; those of the ledger may have grown since the last time."""
+    sources = {name: release.model / name for name in FILES} | {n: release.ledger / n for n in (HISTORY, CURRENT)}
+    there = {name: path for name, path in sources.items() if path.is_file()}
+    if WEIGHTS not in there:
+        raise CloudError(f"{release.model} holds no {WEIGHTS}; bring it with `python WMS/scripts/sync_model.py`.")
+    staging = target.with_name(f".{target.name}.new")
+    try:
+        found = sha256_file(there[WEIGHTS])
+        if found != release.weights_sha256:
+            raise CloudError(
+                f"{there[WEIGHTS]} has the SHA-256 {found[:12]}..., but version {release.version} has "
+                f"{release.weights_sha256[:12]}...; bring it with `python WMS/scripts/sync_model.py --force`."
+            )
+        if target.is_dir():
+            for name, path in there.items():
+                write_atomic(target / name, path.read_bytes())
+        else:
+            shutil.rmtree(staging, ignore_errors=True)
+            staging.mkdir(parents=True)
+            for name, path in there.items():
+                shutil.copyfile(path, staging / name)
+            room.step("staged")
+            staging.rename(target)
+    except OSError as error:
+        raise from_os_error(error, target) from error
+    room.step("placed")
+
+
+def _tidy(room: Room, record: CloudRecord) -> None:
+    """Remove the files of what is neither served nor was before."""
+    kept = {one.name for one in (record.current, record.before) if one is not None}
+    with contextlib.suppress(OSError):  # they cost space only
+        for path in room.releases.iterdir():
+            if path.name not in kept:
+                shutil.rmtree(path, ignore_errors=True)

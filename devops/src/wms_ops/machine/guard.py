@@ -1,0 +1,70 @@
+"""The door of MLflow on an instance: a password for everything but /health, and a note of when it was last used."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import hmac
+import os
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any, Final
+
+from wms_ops.targets.host.config import OWN_USER, USER
+
+LAST_REQUEST: Final = "last-request"
+"""The file whose time of change is that of the last request from outside."""
+
+_OPEN: Final = "/health"
+_NOTED_S: Final = 1.0
+_REFUSAL: Final = b"MLflow asks for a user name and a password; deploy-to-cloud.sh prints where to find them.\n"
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Guard:
+    """ASGI middleware: HTTP Basic with one password. Requests of the user "wms" are noted in `noted`."""
+
+    def __init__(self, app: App, password: str, noted: Path) -> None:
+        self._app, self._password, self._noted = app, password.encode(), noted
+        self._noted_at = 0.0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer 401."""
+        if scope["type"] == "lifespan" or (scope["type"] == "http" and scope["path"] == _OPEN):
+            await self._app(scope, receive, send)
+            return
+        user = self._user(scope)
+        if user is not None:
+            if user == USER:
+                self._note()
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            headers = [(b"content-type", b"text/plain"), (b"www-authenticate", b'Basic realm="MLflow"')]
+            await send({"type": "http.response.start", "status": 401, "headers": headers})
+            await send({"type": "http.response.body", "body": _REFUSAL})
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    def _user(self, scope: Scope) -> str | None:
+        """Who asks, if the password is right."""
+        given = dict(scope["headers"]).get(b"authorization", b"")
+        kind, _, encoded = given.partition(b" ")
+        name = password = b""
+        if kind.lower() == b"basic":
+            with contextlib.suppress(binascii.Error, ValueError):
+                name, _, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
+        is_right = hmac.compare_digest(password, self._password)  # at any length in the same time
+        return next((user for user in (USER, OWN_USER) if is_right and name == user.encode()), None)
+
+    def _note(self) -> None:
+        now = time.monotonic()
+        if now - self._noted_at >= _NOTED_S:
+            self._noted_at = now
+            self._noted.touch()
+            os.utime(self._noted)

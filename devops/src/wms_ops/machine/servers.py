@@ -1,0 +1,109 @@
+"""A server of the local cloud: how it's started, and how it's known that it really works."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from wms.errors import DiskFullError
+from wms_ops.base.errors import CloudError
+from wms_ops.machine.processes import is_taken, lives, spawn
+from wms_ops.machine.room import Room
+
+START_S: Final = 120.0
+"""Each takes seconds to start, far more on a machine that is busy."""
+
+_POLL_S: Final = 0.1
+_REPORT_S: Final = 10.0
+_LAST_LINES: Final = 8
+_LAST_BYTES: Final = 20_000
+
+
+class PortTakenError(CloudError):
+    """A server that ended because somebody else has one of its ports: to be tried again with others."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """What to start. `probe` says in a few words why it doesn't work yet, None once it does.
+
+    `probe` may raise CloudError where waiting is no use.
+    """
+
+    role: str
+    title: str
+    command: Sequence[str]
+    folder: Path
+    environ: Mapping[str, str] = field(repr=False)
+    ports: Sequence[int]
+    probe: Callable[[], str | None]
+
+
+@dataclass(frozen=True)
+class Started:
+    """A server's process, and how long its log was when it started."""
+
+    server: Server
+    process: psutil.Process
+    log: Path
+    log_before: int
+
+
+def start(room: Room, server: Server) -> Started:
+    """Start a server's process; nothing waits for it. Raises CloudError, DiskFullError, UnwritableError."""
+    log = room.log(server.role)
+    before = log.stat().st_size if log.exists() else 0
+    process = spawn(
+        server.command, mark=room.mark, role=server.role, folder=server.folder, environ=server.environ, log=log
+    )
+    return Started(server, process, log, before)
+
+
+def wait(room: Room, started: Started, limit_s: float = START_S) -> None:
+    """Return once the server works. Raises CloudError with the end of its log, PortTakenError or DiskFullError."""
+    server = started.server
+    begun = told = time.monotonic()
+    while (reason := server.probe()) is not None:
+        waited = time.monotonic() - begun
+        if not lives(started.process):
+            raise _died(started)
+        if waited >= limit_s:
+            raise CloudError(f"{server.title} doesn't answer after {waited:.0f} s ({reason}). {_said(started)}")
+        if time.monotonic() - told >= _REPORT_S:
+            room.show(f"Waiting for {server.title}: {waited:.0f} of at most {limit_s:.0f} s ({reason}).")
+            told = time.monotonic()
+        time.sleep(_POLL_S)
+    if not lives(started.process):  # it was somebody else who answered
+        raise _died(started)
+
+
+def _died(started: Started) -> Exception:
+    text = _tail(started)
+    title = started.server.title
+    if any(is_taken(port) for port in started.server.ports) or "address already in use" in text.lower():
+        return PortTakenError(f"{title} can't start: somebody else took its port. {_said(started)}")
+    if "no space left on device" in text.lower() or "disk is full" in text.lower():
+        return DiskFullError(f"No space left on the disk for {title}; free some and run it again.")
+    return CloudError(f"{title} ended at its start. {_said(started)}")
+
+
+def _said(started: Started) -> str:
+    lines = [line for line in _tail(started).splitlines() if line.strip() and not line.startswith("--- ")]
+    said = "\n".join(f"  {line[:300]}" for line in lines[-_LAST_LINES:]) or "  (nothing)"
+    return f"Its log, {started.log}, ends so:\n{said}"
+
+
+def _tail(started: Started) -> str:
+    """What the process itself has written, at most its end."""
+    try:
+        with started.log.open("rb") as stream:
+            size = stream.seek(0, 2)
+            stream.seek(max(started.log_before, size - _LAST_BYTES))
+            return stream.read().decode("utf-8", "replace")
+    except OSError:
+        return ""

@@ -1,0 +1,57 @@
+"""Waiting until the MLflow server of an instance answers."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from typing import Final
+
+from wms.errors import RegistryUnreachableError
+from wms.registry.mlflow_calls import without_credentials
+from wms_ops.machine.instance import ANY_CALL
+
+_PAUSE_S: Final = 1.0
+_REPORT_S: Final = 10.0
+
+
+def wait_for_mlflow(uri: str, limit_s: float, show: Callable[[str], None]) -> None:
+    """Return once MLflow at `uri` answers a call of its API; its /health answers sooner and means less.
+
+    Says every few seconds how long it has waited. Raises RegistryUnreachableError after `limit_s` seconds.
+    """
+    started = told = time.monotonic()
+    while True:
+        reason = why_silent(uri)
+        if reason is None:
+            return
+        waited = time.monotonic() - started
+        if waited >= limit_s:
+            raise RegistryUnreachableError(
+                f"MLflow at {without_credentials(uri)} didn't answer within {limit_s:.0f} s ({reason}); look at the "
+                "instance, or run it again."
+            )
+        if time.monotonic() - told >= _REPORT_S or told == started:
+            show(f"Waiting for MLflow: {waited:.0f} of at most {limit_s:.0f} s ({reason}).")
+            told = time.monotonic()
+        time.sleep(min(_PAUSE_S, limit_s - waited))
+
+
+def why_silent(uri: str) -> str | None:
+    """None if MLflow answers a call of its API, else why it doesn't. Proxies of the environment count."""
+    request = urllib.request.Request(  # noqa: S310 (the cloud's own address)
+        f"{uri.rstrip('/')}{ANY_CALL}",
+        data=json.dumps({"max_results": 1}).encode(),
+        headers={"Content-Type": "application/json"},
+        method="POST",
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10):  # noqa: S310
+            return None
+    except urllib.error.HTTPError as error:
+        # 401 and 403 come from a server that is up; what it wants is said by the calls that follow.
+        return None if error.code in (401, 403) else f"HTTP {error.code}"
+    except (OSError, ValueError) as error:
+        return str(getattr(error, "reason", error)) or type(error).__name__

@@ -1,0 +1,150 @@
+"""One small wrapper around `gh`: what this project asks of GitHub, and its failures in one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wms.errors import ModelNotFoundError, UsageError
+from wms_ops.base.errors import AccessDeniedError, StoreUnreachableError
+
+REPO = "repos/{owner}/{repo}"
+"""How a path of the API begins; gh fills in whose repository it is."""
+
+_LIMIT_S = 600
+_NO_LOGIN = 4  # gh's exit code
+_STATUS = re.compile(r"\(HTTP (\d{3})\)")
+_ABSENT = ("release not found", "no assets match", "http 404", "not found (http 404)")
+_REFUSED = ("http 401", "http 403", "bad credentials")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the API said: the status, the JSON, and GitHub's words if it refuses, on one line."""
+
+    status: int
+    data: Any
+    words: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it was done."""
+        return not self.words and self.status < 300
+
+
+@dataclass(frozen=True)
+class GitHub:
+    """The repository on GitHub that the clone `folder` belongs to; GH_REPO and GH_HOST name another."""
+
+    folder: Path
+
+    def download_release(self, tag: str, names: Iterable[str], target: Path) -> None:
+        """Download a release's assets of exactly these names into the folder `target`.
+
+        Raises ModelNotFoundError where there is no such release or asset, and the errors of `read_file`.
+        """
+        patterns = [word for name in names for word in ("--pattern", name)]
+        self._run("release", "download", tag, *patterns, "--dir", str(target), "--clobber", what=tag)
+
+    def read_file(self, path: str, branch: str) -> bytes:
+        """A file's content on a branch, without a fetch.
+
+        Raises ModelNotFoundError where there is none, UsageError without gh, AccessDeniedError without a login,
+        StoreUnreachableError if GitHub doesn't answer.
+        """
+        accept = ("-H", "Accept: application/vnd.github.raw")
+        return self._run("api", *accept, f"{REPO}/contents/{path}?ref={branch}", what=path)
+
+    def read_asset(self, url: str, what: str) -> bytes:
+        """A release asset's content by its address in the API, also of a draft. Raises as `read_file` does."""
+        return self._run("api", "-H", "Accept: application/octet-stream", url, what=what)
+
+    def ask(self, path: str, *, method: str = "GET", body: Mapping[str, Any] | None = None, what: str) -> Answer:
+        """Call the REST API; a refusal (4xx) is an answer, too. `what` is named in errors.
+
+        Raises UsageError without gh, AccessDeniedError without a login, StoreUnreachableError if GitHub doesn't
+        answer, fails, or has been asked too often.
+        """
+        given = [] if body is None else ["--input", "-"]
+        data = None if body is None else json.dumps(body).encode()
+        return self._answer("api", "--method", method, *given, path, what=what, data=data)
+
+    def send_file(self, url: str, path: Path, what: str) -> Answer:
+        """POST a file's bytes to an address of the API. Raises as `ask` does."""
+        kind = ("-H", "Content-Type: application/octet-stream")
+        return self._answer("api", "--method", "POST", *kind, "--input", str(path), url, what=what)
+
+    def graphql(self, query: str, variables: Mapping[str, Any], what: str) -> Answer:
+        """Call the GraphQL API. Raises as `ask` does."""
+        data = json.dumps({"query": query, "variables": variables}).encode()
+        return self._answer("api", "graphql", "--input", "-", what=what, data=data)
+
+    def _answer(self, *arguments: str, what: str, data: bytes | None = None) -> Answer:
+        done = self._attempt(*arguments, what=what, data=data)
+        said = done.stderr.decode("utf-8", "replace")
+        found = _STATUS.search(said)
+        status = int(found[1]) if found else 200
+        try:
+            content = json.loads(done.stdout or b"null")
+        except ValueError:
+            content = None
+        words = _words(content) if done.returncode else ""
+        limited = "rate limit" in words.lower() or status == 429
+        if done.returncode and (done.returncode == _NO_LOGIN or status == 401 or status >= 500 or limited or not words):
+            raise _error(done, what)
+        return Answer(status, content, words)
+
+    def _run(self, *arguments: str, what: str) -> bytes:
+        done = self._attempt(*arguments, what=what)
+        if done.returncode:
+            raise _error(done, what)
+        return done.stdout
+
+    def _attempt(self, *arguments: str, what: str, data: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+        quiet = {**os.environ, "GH_PROMPT_DISABLED": "1", "GH_NO_UPDATE_NOTIFIER": "1", "NO_COLOR": "1"}
+        command = ["gh", *arguments]
+        try:
+            return subprocess.run(
+                command,
+                cwd=self.folder,
+                input=data or b"",
+                capture_output=True,
+                timeout=_LIMIT_S,
+                env=quiet,
+                check=False,
+            )
+        except FileNotFoundError as error:
+            raise UsageError(
+                "gh isn't installed; get it from https://cli.github.com (sync_model_aws.py does without it)."
+            ) from error
+        except subprocess.TimeoutExpired as error:
+            raise StoreUnreachableError(f"GitHub took more than {_LIMIT_S} s over {what}; run it again.") from error
+
+
+def _words(content: Any) -> str:
+    """Why GitHub refuses, as its JSON says it: the message and what it lists."""
+    if not isinstance(content, dict):
+        return ""
+    listed = content.get("errors")
+    errors = listed if isinstance(listed, list) else [listed] if listed else []
+    said = [error.get("message") or error.get("code") if isinstance(error, dict) else error for error in errors]
+    parts = [str(part).strip().rstrip(".") for part in (content.get("message"), *said) if part]
+    return " ".join(": ".join(dict.fromkeys(parts)).split())[:500]
+
+
+def _error(done: subprocess.CompletedProcess[bytes], what: str) -> Exception:
+    said = " ".join(done.stderr.decode("utf-8", "replace").split())[:300].rstrip(".")
+    low = said.lower()
+    if "rate limit" in low:
+        return StoreUnreachableError(f"GitHub was asked too often ({said}); wait a few minutes and run it again.")
+    if done.returncode == _NO_LOGIN or any(word in low for word in _REFUSED):
+        return AccessDeniedError(f"GitHub refuses access to {what} ({said}); run `gh auth login`.")
+    if any(word in low for word in _ABSENT):
+        return ModelNotFoundError(f"GitHub has no {what} ({said}).")
+    return StoreUnreachableError(f"GitHub can't be asked for {what}: {said or 'gh failed'}; run it again.")

@@ -1,0 +1,202 @@
+"""Pull requests on GitHub, by `gh`: the verdict is a required check, the merge a squash, pictures lie on a branch."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+
+from wms_ops.base.errors import GitError, PullRequestError
+from wms_ops.base.outputs import annotate, github_run, on_actions
+from wms_ops.git.command import Git
+from wms_ops.git.scratch import scratch_clone
+from wms_ops.pulls.gh import GitHub
+from wms_ops.pulls.gh_api import Json, PullApi, refusal
+from wms_ops.pulls.links import fitting, linked
+from wms_ops.pulls.protocol import (
+    NO_FILES,
+    Pull,
+    PullState,
+    check_names,
+    check_title,
+    conflict,
+    squash_message,
+)
+from wms_ops.pulls.shelf import Change, Files, Shelf, push, remote_tip
+
+_PAUSE_S = 3.0
+
+
+def _warn(text: str) -> None:
+    if on_actions():
+        annotate("warning", text)
+    else:
+        print(f"warning: {text}", file=sys.stderr)
+
+
+class GhPulls:
+    """The pull requests of the repository on GitHub that `git`, a clone, and `url`, its origin, belong to.
+
+    `say` gets what a person should know although nothing failed. `wait_s` seconds GitHub may take to notice a push,
+    or to merge by itself; `pause` waits.
+    """
+
+    def __init__(
+        self,
+        git: Git,
+        url: str,
+        github: GitHub,
+        *,
+        say: Callable[[str], None] = _warn,
+        wait_s: float = 120.0,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._git, self._url, self._api = git, url, PullApi(github)
+        self._say, self._pause, self._tries = say, pause, max(int(wait_s / _PAUSE_S), 1)
+
+    def find(self, branch: str) -> Pull | None:
+        """See PullRequests. Raises, as all of these do, what `GitHub.ask` does and PullRequestError."""
+        found = self._api.newest(branch)
+        return self._pull(found) if found else None
+
+    def open(self, branch: str, title: str, body: str) -> Pull:
+        """See PullRequests."""
+        title, body = check_title(title), fitting(body)
+        tip, old = self._api.tip(branch), self._api.newest(branch)
+        if old and old["merged_at"] and tip in (None, old["head"]["sha"]):
+            return self._pull(old)
+        if tip is None:
+            raise PullRequestError(f"There is no branch {branch!r} on GitHub; push it first.")
+        made = None if old and not old["merged_at"] else self._api.create(branch, title, body)
+        if made is None:
+            old = self._api.newest(branch)
+            if old is None or old["merged_at"]:
+                raise PullRequestError(f"The pull request of {branch} was closed just now; run this again.")
+            self._api.stop_merging(old)
+            made = self._api.edit(old["number"], title=title, body=body)
+        self._api.set_verdict(tip, "pending", "The loop is at work.", github_run())
+        return self._value(made, PullState.OPEN, tip)
+
+    def update(self, pull: Pull, body: str, attachments: Mapping[str, bytes] = NO_FILES) -> Pull:
+        """See PullRequests; attachments go to the branch pull-requests, to which the body's links lead then."""
+        check_names(attachments)
+        there = self._api.get(pull.number)
+        folder = f"{pull.number:04d}"
+
+        def attach(files: Files) -> Change[list[str]]:
+            new = {f"{folder}/{name}": content for name, content in attachments.items()}
+            names = {name.removeprefix(f"{folder}/") for name in (*files.names(folder), *new)}
+            return Change(new, f"Files of pull request {pull.number}\n", sorted(names))
+
+        with scratch_clone(self._git, self._url) as scratch:
+            commit, names = Shelf(scratch, contents=False).change(attach)
+        address = f"{there['base']['repo']['html_url']}/raw/{commit}/{folder}"
+        return self._pull(self._api.edit(pull.number, body=fitting(linked(body, names, address))))
+
+    def block(self, pull: Pull, reason: str) -> Pull:
+        """See PullRequests."""
+        there = self._api.get(pull.number)
+        if there["merged_at"]:
+            raise PullRequestError(f"Pull request {pull.number} is merged already and can't be blocked.")
+        self._refuse_closed(there)
+        self._api.stop_merging(there)
+        head = there["head"]["sha"]
+        self._api.set_verdict(head, "failure", " ".join(reason.split()), github_run())
+        return self._value(there, PullState.BLOCKED, head)
+
+    def merge(self, pull: Pull, *, head: str, title: str, message: str) -> str:
+        """See PullRequests. That this login may not approve is only said."""
+        there = self._noticed(pull, head)
+        if not there["merged_at"]:
+            self._refuse(there, pull, head)
+            subject, _, text = squash_message(pull, title, message).partition("\n\n")
+            self._api.set_verdict(head, "success", "The model was promoted and deployed.", github_run())
+            if not (answer := self._api.approve(pull.number, head)).ok:
+                self._say(
+                    f"GitHub doesn't let this login approve pull request {pull.number} ({answer.words}); where main "
+                    "requires a review, a person has to give it, or another login: see docs/pull-requests.md."
+                )
+            if self._api.merge_by_itself(there, head, subject, text).ok:
+                there = self._waited(pull)
+            else:  # nothing is left to wait for, or the repository doesn't allow it
+                there = self._merged_now(pull, head, subject, text)
+        if not there["merged_at"]:
+            self._refuse_closed(there)
+            return ""
+        self._delete(there)
+        return str(there["merge_commit_sha"])
+
+    def _noticed(self, pull: Pull, head: str) -> Json:
+        """The pull request, once GitHub has noticed what was pushed to its branch."""
+        for _ in range(self._tries):
+            there = self._api.get(pull.number)
+            if there["state"] != "open" or there["head"]["sha"] == head or self._api.tip(pull.branch) != head:
+                break
+            self._pause(_PAUSE_S)
+        return there
+
+    def _refuse(self, there: Json, pull: Pull, head: str) -> None:
+        """Raise PullRequestError for what may not be merged."""
+        self._refuse_closed(there)
+        tip = there["head"]["sha"]
+        if tip != head:
+            raise PullRequestError(
+                f"{pull.branch} moved on to {tip[:12]}, but {head[:12]} was looked at; run the loop for it again."
+            )
+        if self._state(there) is PullState.BLOCKED:
+            raise PullRequestError(f"Pull request {pull.number} is blocked: see its checks. Run the loop for it again.")
+
+    @staticmethod
+    def _refuse_closed(there: Json) -> None:
+        if there["state"] != "open":
+            raise PullRequestError(f"Pull request {there['number']} was closed by a person; reopen it there to go on.")
+
+    def _waited(self, pull: Pull) -> Json:
+        """The pull request once GitHub has merged it by itself, or when that takes too long."""
+        for _ in range(self._tries):
+            there = self._api.get(pull.number)
+            if there["state"] != "open":
+                return there
+            self._pause(_PAUSE_S)
+        self._say(
+            f"Pull request {pull.number} passed and is merged by GitHub as soon as all that main requires is there, "
+            f"such as a review: see {there['html_url']}."
+        )
+        return there
+
+    def _merged_now(self, pull: Pull, head: str, subject: str, text: str) -> Json:
+        for _ in range(self._tries):
+            answer = self._api.merge_now(pull.number, head, subject, text)
+            there = self._api.get(pull.number)
+            if answer.ok:
+                return {**there, "merged_at": True, "merge_commit_sha": answer.data["sha"]}
+            if there["merged_at"]:
+                return there
+            # Main got another commit at this moment; or GitHub hasn't looked yet whether it can be merged.
+            if "base branch was modified" not in answer.words.lower() and there["mergeable"] is not None:
+                break
+            self._pause(_PAUSE_S)
+        if there["mergeable"] is False:
+            raise conflict(pull.branch, [])
+        raise refusal(answer, f"merge pull request {pull.number}")
+
+    def _delete(self, there: Json) -> None:
+        """Delete the merged branch, unless somebody has pushed more to it, or GitHub has deleted it."""
+        branch, head = there["head"]["ref"], there["head"]["sha"]
+        try:
+            if remote_tip(self._git, self._url, branch) == head:
+                push(self._git, self._url, branch, "", head)
+        except GitError as error:
+            self._say(f"{branch} is merged, but can't be deleted: {error}")
+
+    def _pull(self, there: Json) -> Pull:
+        return self._value(there, self._state(there), there["head"]["sha"])
+
+    def _state(self, there: Json) -> PullState:
+        if there["merged_at"]:
+            return PullState.MERGED
+        return PullState.BLOCKED if self._api.verdict(there["head"]["sha"]) == "failure" else PullState.OPEN
+
+    @staticmethod
+    def _value(there: Json, state: PullState, head: str) -> Pull:
+        return Pull(there["number"], there["head"]["ref"], there["title"], state, there["html_url"], head)

@@ -1,0 +1,82 @@
+"""All local pull requests together, as the branch holds them, and as they are once main was looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from wms_ops.base.errors import PullRequestError
+from wms_ops.git.scratch import Scratch
+from wms_ops.pulls.pages import PAGE, RECORD, PullRecord, index_page, is_record, parse_record, pull_page
+from wms_ops.pulls.protocol import NO_FILES, Pull, PullState
+from wms_ops.pulls.shelf import Change, Files
+from wms_ops.pulls.squash import fetch_main, squashed
+
+Records = Mapping[int, PullRecord]
+
+
+@dataclass(frozen=True)
+class Book:
+    """Records by number: as they are on the branch, and with the merges that main proves."""
+
+    kept: Records
+    records: Records
+
+    def newest(self, branch: str) -> PullRecord | None:
+        """A branch's newest pull request."""
+        mine = [record for record in self.records.values() if record.branch == branch]
+        return max(mine, key=lambda record: record.number, default=None)
+
+    def known(self, pull: Pull) -> PullRecord:
+        """What is known of a pull request now. Raises PullRequestError if there is none such."""
+        found = self.records.get(pull.number)
+        if found is None or found.branch != pull.branch:
+            raise PullRequestError(
+                f"There is no pull request {pull.number} of {pull.branch} over there; open it first."
+            )
+        return found
+
+    def next_number(self) -> int:
+        """A number that no other has."""
+        return max(self.records, default=0) + 1
+
+    def write(self, record: PullRecord, attachments: Mapping[str, bytes] = NO_FILES) -> Change[PullRecord]:
+        """The files that change on the branch if `record` is kept, and its attachments."""
+        after = {**self.records, record.number: record}
+        files = {f"{record.folder}/{name}": content for name, content in attachments.items()}
+        for number, one in after.items():
+            if one != self.kept.get(number):
+                files[f"{one.folder}/{RECORD}"] = one.to_json()
+                files[f"{one.folder}/{PAGE}"] = pull_page(one).encode()
+        files[PAGE] = index_page(after.values()).encode()
+        return Change(files, f"Pull request {record.number} is {record.state}: {record.title}\n", record)
+
+
+def read_book(scratch: Scratch, files: Files) -> Book:
+    """The branch's records; one that isn't merged on record, but is on main, counts as merged: a kill came between.
+
+    Raises PullRequestError for a damaged record or an origin without main, GitError.
+    """
+    names = [name for name in files.names() if is_record(name)]
+    found = [parse_record(content, name) for name, content in zip(names, files.read(names), strict=True)]
+    kept = {record.number: record for record in found}
+    if all(record.state is PullState.MERGED for record in found):
+        return Book(kept, kept)
+    there = squashed(scratch.git, fetch_main(scratch))
+    records = {}
+    for number, record in kept.items():
+        commit = there.get((number, record.branch))
+        records[number] = merged(record, commit) if commit and record.state is not PullState.MERGED else record
+    return Book(kept, records)
+
+
+def merged(record: PullRecord, commit: str) -> PullRecord:
+    """The same pull request once main holds it as `commit`."""
+    changes = {"state": PullState.MERGED, "merged": commit, "merged_at": now(), "merging": "", "reason": ""}
+    return record.model_copy(update=changes)
+
+
+def now() -> str:
+    """The time, UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,170 @@
+"""Files on a branch of their own, which has nothing in common with main: read and written without a work tree."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from wms_ops.base.errors import GitError, PullRequestError
+from wms_ops.dataset.versions import identity
+from wms_ops.git.command import Git
+from wms_ops.git.scratch import Scratch
+
+SHELF = "pull-requests"
+"""The branch of pull requests and what is attached to them."""
+
+_FILE = "100644"
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Files:
+    """What the branch holds at `commit`; nothing where it's None."""
+
+    git: Git
+    commit: str | None
+
+    def names(self, folder: str = "") -> list[str]:
+        """Paths of all plain files, or of those in a folder; links aren't among them."""
+        if self.commit is None:
+            return []
+        listed = self.git.names("ls-tree", "-r", "-z", self.commit, *([f"{folder}/"] if folder else []))
+        return [line.partition("\t")[2] for line in listed if line.startswith("100")]
+
+    def read(self, names: list[str]) -> Iterator[bytes]:
+        """The files' contents, in this order. Raises GitError for one that isn't there."""
+        listed = self.git.names("ls-tree", "-r", "-z", self.commit, "--", *names) if self.commit and names else []
+        found = {path: about.split()[2] for about, _, path in (line.partition("\t") for line in listed)}
+        if missing := [name for name in names if name not in found]:
+            raise GitError(f"The branch {SHELF} holds no {missing[0]!r}.")
+        return self.git.blobs(found[name] for name in names)
+
+
+@dataclass(frozen=True)
+class Change(Generic[Result]):
+    """What is to be written, by path, with the commit's message; `result` goes back to who asked for it."""
+
+    files: Mapping[str, bytes]
+    message: str
+    result: Result
+
+
+class Patience:
+    """How often a push that lost against somebody else's is tried again."""
+
+    def __init__(self, branch: str) -> None:
+        self._branch, self._lost, self._stuck = branch, 0, 0
+
+    def lost(self, error: GitError, *, moved: bool) -> None:
+        """Wait a moment, or give up: raises `error` if it wasn't somebody else's push, PullRequestError after many."""
+        self._lost += 1
+        # Two pushes at the same moment may also stumble over each other's locks, before either has moved anything.
+        self._stuck = 0 if moved else self._stuck + 1
+        if self._stuck > 3:
+            raise error
+        if self._lost > 60:
+            raise PullRequestError(f"{self._branch} is changed by others all the time; run this again.") from error
+        time.sleep(random.uniform(0, 0.02 * min(self._lost, 10)))  # noqa: S311 - no secret depends on it
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The branch in the origin that `scratch` is a clone of.
+
+    `contents` says whether files are read: if not, their contents aren't even fetched where the origin allows that.
+    """
+
+    scratch: Scratch
+    contents: bool = True
+
+    def look(self) -> Files:
+        """What the branch holds now. Raises GitError."""
+        less = [] if self.contents else ["--filter=blob:none"]
+        return Files(self.scratch.git, fetch_branch(self.scratch, SHELF, "--depth=1", *less))
+
+    def change(
+        self, make: Callable[[Files], Change[Result]], before: Callable[[], None] = lambda: None
+    ) -> tuple[str, Result]:
+        """Write what `make` makes of the branch's files; `before` is called just before it's pushed.
+
+        Nobody else's change is lost: if there was one, `make` is asked again. Returns the branch's commit, the old
+        one where nothing changes ("" for none), and the result. Raises GitError, PullRequestError, what `make` raises.
+        """
+        patience, git, url = Patience(SHELF), self.scratch.git, self.scratch.url
+        while True:
+            files = self.look()
+            change = make(files)
+            if not change.files:
+                return files.commit or "", change.result
+            commit = self._commit(files.commit, change)
+            if commit == files.commit:
+                return commit, change.result
+            before()
+            try:
+                push(git, url, SHELF, commit, files.commit or "")
+            except GitError as error:
+                patience.lost(error, moved=remote_tip(git, url, SHELF) != files.commit)
+                continue
+            return commit, change.result
+
+    def _commit(self, parent: str | None, change: Change[Result]) -> str:
+        git = self.scratch.git
+        index = git.folder / "wms-shelf-index"
+        own = {"GIT_INDEX_FILE": str(index)}
+        try:
+            git.raw("read-tree", *([parent] if parent else ["--empty"]), environ=own)
+            rows = [
+                f"{_FILE} {git('hash-object', '-w', '--stdin', data=content)}\t{path}\0"
+                for path, content in change.files.items()
+            ]
+            git.raw(
+                "update-index", "--add", "--replace", "-z", "--index-info", data="".join(rows).encode(), environ=own
+            )
+            # The other files' contents may not be here.
+            tree = git.raw("write-tree", "--missing-ok", environ=own).decode().strip()
+        finally:
+            index.unlink(missing_ok=True)
+        if parent and git("rev-parse", f"{parent}^{{tree}}") == tree:
+            return parent
+        return write_commit(git, tree, parent, change.message)
+
+
+def write_commit(git: Git, tree: str, parent: str | None, message: str) -> str:
+    """Write a commit and return its id. Raises GitError."""
+    arguments = ("commit-tree", tree, *(["-p", parent] if parent else []), "-F", "-")
+    return git.raw(*arguments, data=message.encode(), environ=identity(git)).decode().strip()
+
+
+def push(git: Git, url: str, branch: str, commit: str, expected: str) -> None:
+    """Move a branch of `url` to `commit`, "" deletes it, if it still is at `expected`, "" for not there.
+
+    Raises GitError if it isn't, or if the origin refuses.
+    """
+    ref = f"refs/heads/{branch}"
+    git("push", "--quiet", "--no-verify", f"--force-with-lease={ref}:{expected}", url, f"{commit}:{ref}")
+
+
+def fetch_branch(scratch: Scratch, branch: str, *options: str) -> str | None:
+    """Bring a branch of the origin to refs/there, as it is now; its commit, None if there is no such branch."""
+    git, ref, here = scratch.git, f"refs/heads/{branch}", f"refs/there/{branch}"
+    if remote_tip(git, scratch.url, branch) is not None:  # else a fetch of it would be an error
+        try:
+            git("fetch", "--quiet", "--no-tags", *options, scratch.url, f"+{ref}:{here}")
+            return git("rev-parse", here)
+        except GitError:
+            if remote_tip(git, scratch.url, branch) is not None:  # else it was deleted between the look and the fetch
+                raise
+    git("update-ref", "-d", here)
+    return None
+
+
+def remote_tip(git: Git, url: str, branch: str) -> str | None:
+    """The commit of a branch of `url` now, None if there is no such branch. Raises GitError."""
+    ref = f"refs/heads/{branch}"
+    # Git also lists names that only end like that.
+    lines = [line.split("\t") for line in git("ls-remote", url, ref).splitlines()]
+    return next((commit for commit, name in lines if name == ref), None)

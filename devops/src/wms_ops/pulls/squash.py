@@ -1,0 +1,71 @@
+"""A branch squashed into main, without a work tree: one commit, at most once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+
+from wms_ops.base.errors import GitError, PullRequestError
+from wms_ops.base.layout import MAIN
+from wms_ops.git.command import Git
+from wms_ops.git.scratch import Scratch
+from wms_ops.git.trailers import messages, trailers
+from wms_ops.pulls.protocol import BRANCH, NUMBER, Pull, conflict
+from wms_ops.pulls.shelf import Patience, fetch_branch, push, remote_tip, write_commit
+
+
+def squash(scratch: Scratch, pull: Pull, head: str, message: str, before: Callable[[], None]) -> str:
+    """Put what `head` changes into main as one commit with this message, and return the commit.
+
+    If main has a commit for this pull request already, that one is returned. `before` is called just before each
+    push. Raises PullRequestError for a conflict, GitError if main can't be pushed.
+    """
+    patience, git, url = Patience(MAIN), scratch.git, scratch.url
+    while True:
+        base = fetch_main(scratch)
+        if done := squashed(git, base).get((pull.number, pull.branch)):
+            return done
+        commit = write_commit(git, merged_tree(git, base, head, pull.branch), base, message)
+        before()
+        try:
+            push(git, url, MAIN, commit, base)
+        except GitError as error:
+            patience.lost(error, moved=remote_tip(git, url, MAIN) != base)
+            continue
+        # Main may have moved on in the meantime, but never to something without this commit.
+        if not git.ok("merge-base", "--is-ancestor", commit, fetch_main(scratch)):
+            raise GitError(f"{MAIN} isn't what was pushed there; look at its history, then run this again.")
+        return commit
+
+
+def squashed(git: Git, main: str) -> dict[tuple[int, str], str]:
+    """Commits in main's history that pull requests were squashed into, by the number and branch in their trailers."""
+    # The search is only to read less: a text may hold the words, too, but no trailer.
+    commits = git("rev-list", "--fixed-strings", f"--grep={NUMBER}: ", main).split()
+    found = {}
+    for commit, message in zip(commits, messages(git, commits), strict=True):
+        said = trailers(message)
+        for number, branch in product(said.get(NUMBER.lower(), []), said.get(BRANCH.lower(), [])):
+            if number.isdecimal():
+                found[int(number), branch] = commit
+    return found
+
+
+def merged_tree(git: Git, base: str, head: str, branch: str) -> str:
+    """The tree of main with what a branch changed. Raises PullRequestError for files that both changed."""
+    done = git.attempt("merge-tree", "--write-tree", "--name-only", "-z", base, head)
+    tree, *rest = done.stdout.decode("utf-8", "surrogateescape").split("\0")
+    if done.returncode == 0:
+        return tree
+    if done.returncode != 1 or not tree:
+        said = done.stderr.decode("utf-8", "replace").strip().removeprefix("fatal: ").removeprefix("error: ")
+        raise PullRequestError(f"{branch} can't be merged: {said or 'merge-tree needs git 2.38 or newer'}.")
+    raise conflict(branch, rest[: rest.index("")])
+
+
+def fetch_main(scratch: Scratch) -> str:
+    """Main's commit in the origin now, with its history. Raises PullRequestError without a main."""
+    main = fetch_branch(scratch, MAIN)
+    if main is None:
+        raise PullRequestError(f"The origin has no branch {MAIN} to merge into; push one first.")
+    return main

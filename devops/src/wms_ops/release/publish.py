@@ -1,0 +1,128 @@
+"""Promoted models on their way out: to the S3 store and to a release on GitHub, whole, verified, and once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from wms.errors import ModelDamagedError
+from wms.registry.lineage import CARD, FILES, ONNX, WEIGHTS
+from wms.registry.weights import check_architecture
+from wms_ops.base.errors import DamagedBlobError
+from wms_ops.pulls.gh import GitHub
+from wms_ops.release.releases import Release, Releases
+from wms_ops.release.sources import all_of, key_of, read_folder, release_tag
+from wms_ops.storage.remote import S3Remote
+
+
+def publish_model(store: S3Remote, model: Path | Mapping[str, bytes]) -> bool:
+    """Bring a model (its folder, or its files by the names of FILES) to the S3 store, and read back what was sent.
+
+    Returns whether anything had to be sent; repeat it after an error or a kill. Raises ModelNotFoundError or
+    ModelDamagedError for files that don't belong together, also where the store already holds these weights with
+    another sound ONNX file; DamagedBlobError if the store gives back other bytes; the store's own errors.
+    """
+    files = _files(model)
+    weights_sha256 = _check_set(files)
+    there = {name: store.read_note(key_of(weights_sha256, name)) for name in FILES}
+    if {**files} == there:
+        return False
+    _refuse_other_set(there, files, store.config.url)
+    for name in FILES:  # the card last: a reader who finds it finds the others, too
+        if there[name] == files[name]:
+            continue
+        key = key_of(weights_sha256, name)
+        store.write_note(key, files[name])
+        if store.read_note(key) != files[name]:
+            raise DamagedBlobError(f"{store.config.url}/{key} isn't what was sent there; run this again.")
+    return True
+
+
+def publish_release(
+    github: GitHub, model: Path | Mapping[str, bytes], *, step: Callable[[str], None] = lambda _: None
+) -> bool:
+    """Bring a model to the release on GitHub from where `sync_model.py` gets it; nobody sees it before it's whole.
+
+    Returns whether anything had to be done; repeat it after an error or a kill. `step` gets each step's name as it
+    begins. Raises as `publish_model` does, and what `Releases` raises.
+    """
+    files = _files(model)
+    weights_sha256 = _check_set(files)
+    releases, tag = Releases(github), release_tag(weights_sha256)
+    release = releases.published(tag)
+    if release and all(releases.holds(release, name, files[name]) for name in FILES):
+        return False
+    if release:
+        there = {name: releases.read(found) if (found := release.asset(name)) else None for name in (CARD, ONNX)}
+        _refuse_other_set(there, files, release.url)
+    else:
+        step("draft")
+        drafts = releases.drafts(tag)
+        release = drafts[0] if drafts else releases.create_draft(tag, f"Model {tag}", _notes(files))
+    release = _fill(releases, release, files, step)
+    if release.draft:
+        step("publish")
+        releases.publish(release)
+        step("tidy")
+        for other in releases.drafts(tag):  # of runs that were killed, or came at the same moment
+            releases.remove(other)
+    step("done")
+    return True
+
+
+def _fill(releases: Releases, release: Release, files: Mapping[str, bytes], step: Callable[[str], None]) -> Release:
+    """Upload what a release lacks, and look at all of it again."""
+    for name in FILES:
+        if not releases.holds(release, name, files[name]):
+            step(f"upload {name}")
+            releases.replace(release, name, files[name])
+    step("verify")
+    release = releases.again(release)
+    if wrong := [name for name in FILES if not releases.holds(release, name, files[name])]:
+        raise DamagedBlobError(f"{', '.join(wrong)} in {release.url} isn't what was sent there; run this again.")
+    return release
+
+
+def _notes(files: Mapping[str, bytes]) -> str:
+    rows = "".join(f"| `{name}` | `{sha256(files[name]).hexdigest()}` |\n" for name in FILES)
+    return (
+        "A model that was promoted; `python WMS/scripts/sync_model.py` brings the newest one to `WMS/models` and "
+        f"checks it against the ledger.\n\n| file | SHA-256 |\n|---|---|\n{rows}"
+    )
+
+
+def _check_set(files: Mapping[str, bytes]) -> str:
+    """The hash of weights that fit the card and the ONNX file beside them."""
+    try:
+        card: Any = json.loads(files[CARD])
+        expected = (card["weights_sha256"], card["onnx_sha256"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelDamagedError(f"{CARD} doesn't describe a model ({error!r}); export it again.") from error
+    for name, digest in zip((WEIGHTS, ONNX), expected, strict=True):
+        if sha256(files[name]).hexdigest() != digest:
+            raise ModelDamagedError(f"{name} isn't the file that {CARD} beside it describes; nothing was published.")
+    check_architecture(files[WEIGHTS], WEIGHTS, card)
+    return str(expected[0])
+
+
+def _files(model: Path | Mapping[str, bytes]) -> dict[str, bytes]:
+    return all_of(read_folder(model) if isinstance(model, Path) else model, "The folder to publish", None)
+
+
+def _refuse_other_set(there: Mapping[str, bytes | None], files: Mapping[str, bytes], url: str) -> None:
+    """Damage is repaired; but a sound set with other settings belongs to an earlier version."""
+    card, graph = there[CARD], there[ONNX]
+    if card is None or graph is None or graph == files[ONNX]:
+        return
+    try:
+        sound = json.loads(card)["onnx_sha256"] == sha256(graph).hexdigest()
+    except (ValueError, TypeError, KeyError):
+        return
+    if sound:
+        raise ModelDamagedError(
+            f"{url} already holds these weights with another {ONNX}, of a version that people may go back to; train "
+            "again instead of exporting the same weights with other settings."
+        )

@@ -1,0 +1,140 @@
+"""Releases on GitHub: drafts that are filled, then published; files compared by what GitHub says of them."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from wms.errors import WmsError
+from wms_ops.base.errors import AccessDeniedError, StoreUnreachableError
+from wms_ops.pulls.gh import REPO, Answer, GitHub
+
+_PAGE = 100
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A release's file: `size` in bytes, `digest` such as sha256:0a1b..., "" from a GitHub that doesn't tell."""
+
+    name: str
+    size: int
+    whole: bool
+    digest: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release: `url` is for people, `uploads` takes files. A draft isn't visible to those who may only read."""
+
+    id: int
+    tag: str
+    draft: bool
+    url: str
+    uploads: str
+    assets: tuple[Asset, ...]
+
+    def asset(self, name: str) -> Asset | None:
+        """The file of this name."""
+        return next((asset for asset in self.assets if asset.name == name), None)
+
+
+@dataclass(frozen=True)
+class Releases:
+    """Requests about releases. All raise what `GitHub.ask` does, also where GitHub refuses."""
+
+    github: GitHub
+
+    def published(self, tag: str) -> Release | None:
+        """The published release of a tag."""
+        answer = self.github.ask(f"{REPO}/releases/tags/{quote(tag)}", what=f"the release {tag}")
+        return None if answer.status == 404 else _release(_done(answer, f"the release {tag}"))
+
+    def drafts(self, tag: str) -> list[Release]:
+        """Drafts for a tag, oldest first: GitHub has a tag only once it's published, so there may be several."""
+        found: list[Release] = []
+        for page in range(1, 1000):
+            answer = self.github.ask(f"{REPO}/releases?per_page={_PAGE}&page={page}", what="the list of releases")
+            some = [_release(data) for data in _done(answer, "the list of releases")]
+            found += [release for release in some if release.draft and release.tag == tag]
+            if len(some) < _PAGE:
+                break
+        return sorted(found, key=lambda release: release.id)
+
+    def create_draft(self, tag: str, title: str, text: str) -> Release:
+        """A new draft without files."""
+        data = {"tag_name": tag, "name": title, "body": text, "draft": True, "make_latest": "false"}
+        answer = self.github.ask(f"{REPO}/releases", method="POST", body=data, what=f"a new release {tag}")
+        return _release(_done(answer, f"a new release {tag}"))
+
+    def again(self, release: Release) -> Release:
+        """The release as it is now."""
+        answer = self.github.ask(f"{REPO}/releases/{release.id}", what=f"the release {release.tag}")
+        return _release(_done(answer, f"the release {release.tag}"))
+
+    def publish(self, release: Release) -> None:
+        """Make a draft visible."""
+        data = {"draft": False, "make_latest": "false"}
+        path, what = f"{REPO}/releases/{release.id}", f"the release {release.tag}"
+        _done(self.github.ask(path, method="PATCH", body=data, what=what), what)
+
+    def remove(self, release: Release) -> None:
+        """Delete a draft; one that is gone already is fine."""
+        path, what = f"{REPO}/releases/{release.id}", f"the draft of {release.tag}"
+        _gone(self.github.ask(path, method="DELETE", what=what), what)
+
+    def replace(self, release: Release, name: str, content: bytes) -> None:
+        """Upload a file, instead of the one of this name if there is one."""
+        what = f"{name} of the release {release.tag}"
+        if old := release.asset(name):
+            _gone(self.github.ask(old.url, method="DELETE", what=what), what)
+        with tempfile.TemporaryDirectory(prefix="wms-upload-") as folder:
+            path = Path(folder) / "asset"  # a file and no pipe: GitHub wants to know the length
+            path.write_bytes(content)
+            _done(self.github.send_file(f"{release.uploads}?name={quote(name)}", path, what), what)
+
+    def read(self, asset: Asset) -> bytes:
+        """A file's content, also of a draft. Raises ModelNotFoundError if it's gone."""
+        return self.github.read_asset(asset.url, asset.name)
+
+    def holds(self, release: Release, name: str, content: bytes) -> bool:
+        """Whether a release has this very file: by GitHub's own digest, else by reading it."""
+        asset = release.asset(name)
+        if asset is None or not asset.whole or asset.size != len(content):
+            return False
+        if asset.digest.startswith("sha256:"):
+            return asset.digest.removeprefix("sha256:") == sha256(content).hexdigest()
+        return self.read(asset) == content
+
+
+def _release(data: Any) -> Release:
+    assets = [
+        Asset(one["name"], one["size"], one["state"] == "uploaded", one.get("digest") or "", one["url"])
+        for one in data["assets"]
+    ]
+    uploads = data["upload_url"].partition("{")[0]
+    return Release(data["id"], data["tag_name"], data["draft"], data["html_url"], uploads, tuple(assets))
+
+
+def _done(answer: Answer, what: str) -> Any:
+    if not answer.ok:
+        raise _refusal(answer, what)
+    return answer.data
+
+
+def _gone(answer: Answer, what: str) -> None:
+    if not answer.ok and answer.status != 404:
+        raise _refusal(answer, what)
+
+
+def _refusal(answer: Answer, what: str) -> WmsError:
+    if answer.status in (403, 404):
+        return AccessDeniedError(
+            f"GitHub refuses access to {what} ({answer.words}); the login needs the right to write this repository's "
+            "contents."
+        )
+    return StoreUnreachableError(f"GitHub refuses {what}: {answer.words}; run this again.")

@@ -1,0 +1,97 @@
+"""What Production is for the whole team: the ledger on the remote's main branch, joined with the one here."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from wms.errors import ModelNotFoundError, WmsError
+from wms.files import write_atomic
+from wms.registry.chain import RegistryLedger
+from wms.registry.ledger import HISTORY, Ledger, LedgerEntry
+from wms.registry.mlflow_store import ModelRegistry
+from wms.registry.standing import read_standing, require_entry
+from wms.registry.sync import newer_chain
+from wms_ops.git.command import Git
+from wms_ops.pulls.gh import GitHub
+
+BRANCH = "main"
+PATH = f"WMS/models/{HISTORY}"
+_LAST = f"refs/remotes/origin/{BRANCH}:{PATH}"
+# A fetch must not wait for a password that nobody types.
+_NO_PROMPT = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -oBatchMode=yes -oConnectTimeout=10"}
+
+
+def current_production(
+    models: Path, git: Git, github: GitHub | None, show: Callable[[str], None], registry: ModelRegistry | None = None
+) -> LedgerEntry:
+    """The newest entry of the team's ledger.
+
+    Asked in this order: `git fetch`, `gh`, what was fetched last. Where none answers, the ledger in `models`
+    counts, and a sentence says so. Where all are empty, the `registry` is asked if it's given. Raises LedgerError for
+    a ledger that is damaged, or parts from the team's, and where Production is in none; ModelNotFoundError before the
+    first promotion; RegistryUnreachableError, RegistryError.
+    """
+    here = Ledger(models).entries()
+    content = _fetched(git)
+    if content is None and github:
+        content = _from_github(github)
+    if content is None and (done := git.attempt("cat-file", "blob", _LAST)).returncode == 0:
+        show("The remote doesn't answer; taking the ledger that was fetched last.")
+        content = done.stdout
+    if content is None:
+        show("The remote has no ledger or doesn't answer; taking the one in this folder.")
+    entries = newer_chain(here, _parse(content) if content else ())
+    if not entries and (entry := _from_registry(models, registry, show)) is not None:
+        return entry
+    if not entries:
+        raise ModelNotFoundError("No model was promoted yet: the ledger is empty. Push photos, or promote a run first.")
+    return entries[-1]
+
+
+def model_tag(version: int) -> str:
+    """The tag that keeps the commits findable which a version was made from: main has them only squashed."""
+    return f"model-v{version}"
+
+
+def fetch_model_tag(git: Git, version: int) -> None:
+    """Bring a version's tag from the remote, if it has one and answers."""
+    ref = f"refs/tags/{model_tag(version)}"
+    git.attempt("fetch", "--quiet", "--no-tags", "origin", f"+{ref}:{ref}", environ=_NO_PROMPT)
+
+
+def _fetched(git: Git) -> bytes | None:
+    """The ledger of the remote's branch, empty if the branch has none; None if the remote can't be asked."""
+    done = git.attempt("fetch", "--quiet", "--no-tags", "origin", BRANCH, environ=_NO_PROMPT)
+    if done.returncode:
+        return None
+    found = git.attempt("cat-file", "blob", f"FETCH_HEAD:{PATH}")
+    return found.stdout if found.returncode == 0 else b""
+
+
+def _from_github(github: GitHub) -> bytes | None:
+    try:
+        return github.read_file(PATH, BRANCH)
+    except ModelNotFoundError:
+        return b""
+    except WmsError:
+        return None
+
+
+def _from_registry(models: Path, registry: ModelRegistry | None, show: Callable[[str], None]) -> LedgerEntry | None:
+    """The registry's newest entry, None where nothing was ever promoted."""
+    ledger = Ledger(models)
+    if registry is None:
+        return ledger.current()
+    standing = read_standing(registry, RegistryLedger(registry.uri, registry.model), ledger)
+    require_entry(standing, registry.server)
+    if standing.chain.head is not None:
+        show(f"The ledger is empty here; taking the one of {registry.server}.")
+    return standing.chain.head
+
+
+def _parse(content: bytes) -> tuple[LedgerEntry, ...]:
+    with tempfile.TemporaryDirectory(prefix="wms-ledger-") as folder:
+        write_atomic(Path(folder) / HISTORY, content)
+        return Ledger(Path(folder)).entries()

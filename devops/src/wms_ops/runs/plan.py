@@ -1,0 +1,105 @@
+"""What comes next in a run, and how it ended: pure functions of its record."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from wms_ops.runs.record import STEPS, Outcome, RunRecord, StepRecord, StepState
+
+ONLY_IF_BETTER: Final = ("promote", "smoke-deploy", "metadata")
+ON_INSTANCE: Final = ("train", "gate", "promote", "smoke-deploy", "metadata")
+TELLING: Final = ("report", "pull-request")
+LAST: Final = "down"
+_OVER: Final = (StepState.DONE, StepState.SKIPPED, StepState.FAILED)
+
+
+def next_step(record: RunRecord) -> str | None:
+    """The step to do now; None when only `down` is left or nothing is."""
+    failed = failed_step(record)
+    for name in STEPS:
+        if name == LAST or record.step(name).state in _OVER:
+            continue
+        if failed is None or (name in TELLING and has_branch(record)):
+            return name
+    return None
+
+
+def skip_pointless(record: RunRecord) -> RunRecord:
+    """Mark the steps that can't make sense any more as skipped, with the reason."""
+    if record.step("validate").state is StepState.DONE and nothing_new(record):
+        reason, names = "Main has all of this data already.", STEPS[STEPS.index("budget") : -1]
+    elif record.step("gate").state is StepState.DONE and record.outputs.get("passes") != "true":
+        reason, names = f"The gate's verdict: {record.outputs['decision']}.", ONLY_IF_BETTER
+    else:
+        return record
+    for name in names:
+        if record.step(name).state is StepState.WAITING:
+            record = record.with_step(StepRecord(name=name, state=StepState.SKIPPED, text=reason))
+    return record
+
+
+def reopened(record: RunRecord) -> RunRecord:
+    """A broken run as it goes on: what failed or was cut off is done again, and so is all that tells of it."""
+    again = {step.name for step in record.steps if step.state in (StepState.FAILED, StepState.RUNNING)}
+    again |= {*TELLING, LAST}
+    if "smoke-deploy" in again:
+        again.add("promote")  # a deployment that failed has rolled it back
+    open_again = undecided(record)
+    if open_again:
+        again |= {"gate", *ONLY_IF_BETTER}
+    if any(record.step(name).state is StepState.WAITING or name in again for name in ON_INSTANCE):
+        again.add("up")
+    for name in again:
+        if record.step(name).state is not StepState.SKIPPED or open_again:
+            record = record.with_step(StepRecord(name=name))
+    return record.model_copy(update={"outcome": Outcome.RUNNING, "reason": ""})
+
+
+def ended(record: RunRecord) -> RunRecord:
+    """The record with its outcome and the reason for it."""
+    failed = failed_step(record, telling=True)
+    values = record.outputs
+    if failed is not None:
+        outcome, reason = Outcome.FAILED, f"The step {failed.name} failed: {failed.text}"
+    elif nothing_new(record):
+        outcome, reason = Outcome.NOTHING, "Main has all of this data already."
+    elif values.get("merged"):
+        outcome, reason = Outcome.MERGED, record.step("gate").text
+    elif record.step("metadata").state is StepState.DONE:
+        outcome, reason = Outcome.WAITING, record.step("pull-request").text
+    else:
+        outcome, reason = Outcome.BLOCKED, values.get("gate_reason", "")
+    return record.model_copy(update={"outcome": outcome, "reason": reason})
+
+
+def exit_code(record: RunRecord) -> int:
+    """0 after a merge or where nothing was to do, the gate's code for a blocked run, else the failed step's."""
+    if record.outcome in (Outcome.MERGED, Outcome.WAITING, Outcome.NOTHING):
+        return 0
+    failed = failed_step(record, telling=True)
+    code = failed.exit_code if failed else record.step("gate").exit_code
+    return code or 1
+
+
+def failed_step(record: RunRecord, *, telling: bool = False) -> StepRecord | None:
+    """The first failed step, of those that decide something; with `telling`, of all."""
+    failed = (step for step in record.steps if step.state is StepState.FAILED)
+    return next((step for step in failed if telling or step.name not in (*TELLING, LAST)), None)
+
+
+def undecided(record: RunRecord) -> bool:
+    """Whether the gate couldn't decide: once the reason is mended, it may."""
+    return record.outputs.get("decision") == "cannot decide"
+
+
+def nothing_new(record: RunRecord) -> bool:
+    """Whether the branch's data set is main's own: photos neither came nor went."""
+    values = record.outputs
+    return (
+        "photos_total" in values and values["photos_new"] == "0" and values["photos_total"] == values["photos_before"]
+    )
+
+
+def has_branch(record: RunRecord) -> bool:
+    """Whether there is a data branch with a known commit, so that a pull request makes sense."""
+    return bool(record.outputs.get("commit"))

@@ -1,0 +1,62 @@
+"""The record of a run on the disk, written before and after each step; a second process finds it there."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from wms.files import write_atomic
+from wms_ops.base.errors import PipelineError
+from wms_ops.runs.record import RunRecord
+
+FILE = "run.json"
+
+
+class RunStore:
+    """The runs in `folder`, each in a folder of its own that is named after its id."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def create(self, branch: str, now: datetime | None = None) -> RunRecord:
+        """A new run for a branch, saved."""
+        moment = now or datetime.now(UTC)
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", branch)[-40:]
+        run_id = f"{moment:%Y%m%d-%H%M%S}-{name}-{secrets.token_hex(2)}"
+        record = RunRecord(id=run_id, branch=branch, started_at=moment.isoformat(timespec="seconds"))
+        self.save(record)
+        return record
+
+    def path(self, run_id: str) -> Path:
+        """The run's folder."""
+        return self.folder / run_id
+
+    def save(self, record: RunRecord) -> None:
+        """Write the record, whole or not at all."""
+        write_atomic(self.path(record.id) / FILE, record.model_dump_json(indent=2) + "\n")
+
+    def load(self, run_id: str) -> RunRecord:
+        """A run's record. Raises PipelineError."""
+        path = self.path(run_id) / FILE
+        try:
+            return RunRecord.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise PipelineError(f"There is no run {run_id} in {self.folder} ({error.strerror}).") from error
+        except ValidationError as error:
+            raise PipelineError(
+                f"{path} is damaged ({error.error_count()} errors); delete its folder, and the branch starts anew."
+            ) from error
+
+    def runs(self) -> tuple[RunRecord, ...]:
+        """All runs, oldest first. Raises PipelineError for a damaged one."""
+        found = sorted(path.parent.name for path in self.folder.glob(f"*/{FILE}"))
+        return tuple(self.load(name) for name in found)
+
+    def newest(self, branch: str) -> RunRecord | None:
+        """The newest run that was started for a branch, or whose photos went there."""
+        mine = [run for run in self.runs() if branch in (run.branch, run.outputs.get("branch"))]
+        return mine[-1] if mine else None

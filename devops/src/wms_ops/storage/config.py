@@ -1,0 +1,171 @@
+"""Where the DVC remote lies: read from .dvc/config, as DVC reads it, without starting DVC.
+
+What DVC itself would do with the same files and the same environment is what happens here too, so that a
+plain `dvc pull` finds what was uploaded. Only WMS_DVC_URL is ours.
+"""
+
+from __future__ import annotations
+
+import configparser
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wms.errors import ManifestError
+from wms_ops.base.errors import StoreConfigError
+
+URL_VARIABLE = "WMS_DVC_URL"
+ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+_SET_A_REMOTE = "run `dvc remote add -d storage s3://BUCKET/PREFIX`"
+_OID = re.compile(r"[0-9a-f]{32}(\.dir)?")
+_SECRETS = ("access_key_id", "secret_access_key", "session_token")
+# Remotes whose objects have other names, or that can't be read without a key of the user's own.
+_OTHER_LAYOUTS = ("version_aware", "worktree", "sse_customer_key")
+
+
+@dataclass(frozen=True)
+class RemoteConfig:
+    """One S3 remote of DVC; what is None is left to the AWS SDK's own search.
+
+    `prefix` has no slash at either end and may be empty. The keys of `.dvc/config.local` never show up in
+    the object's text.
+    """
+
+    bucket: str
+    prefix: str = ""
+    endpoint_url: str | None = None
+    region: str | None = None
+    profile: str | None = None
+    name: str = "storage"
+    credentials_file: str | None = None  # DVC's credentialpath
+    config_file: str | None = None  # DVC's configpath
+    ssl_verify: bool | str | None = None  # a text names a file of certificates
+    access_key_id: str | None = field(default=None, repr=False)
+    secret_access_key: str | None = field(default=None, repr=False)
+    session_token: str | None = field(default=None, repr=False)
+
+    @property
+    def url(self) -> str:
+        """The remote's address for messages: s3://bucket/prefix."""
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+    def key(self, oid: str) -> str:
+        """The object's key of a blob ("<32 hex>") or manifest ("<32 hex>.dir"); ManifestError for other names."""
+        if not _OID.fullmatch(oid):
+            raise ManifestError(
+                f"{oid!r} isn't the MD5 of a file: a .dvc file or a manifest is damaged; restore it from Git."
+            )
+        return self.inside(f"files/md5/{oid[:2]}/{oid[2:]}")
+
+    def inside(self, name: str) -> str:
+        """`name` below the remote's prefix."""
+        return f"{self.prefix}/{name}" if self.prefix else name
+
+
+def read_remote(repo: Path, *, environ: Mapping[str, str]) -> RemoteConfig:
+    """The default remote of the working tree `repo`: `.dvc/config`, then `.dvc/config.local` on top.
+
+    Raises StoreConfigError, as `parse_remote` does.
+    """
+    texts = []
+    for name in ("config", "config.local"):
+        try:
+            texts.append((repo / ".dvc" / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            texts.append("")
+        except (OSError, UnicodeDecodeError) as error:
+            raise StoreConfigError(f"Can't read {repo / '.dvc' / name}: {error}; restore the file.") from error
+    return parse_remote(*texts, environ=environ)
+
+
+def parse_remote(text: str, local_text: str = "", *, environ: Mapping[str, str]) -> RemoteConfig:
+    """The default remote that the texts of `.dvc/config` and `.dvc/config.local` name.
+
+    WMS_DVC_URL in `environ` replaces its bucket and prefix. A remote without an endpoint of its own takes
+    AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL; one that has an endpoint keeps it, because DVC keeps it too.
+    Raises StoreConfigError if no remote is named, it isn't on S3, or the shared file holds keys.
+    """
+    shared, local = _sections(text, ".dvc/config"), _sections(local_text, ".dvc/config.local")
+    name = (shared.get("core", {}) | local.get("core", {})).get("remote")
+    override = environ.get(URL_VARIABLE)
+    if not name and not override:
+        raise StoreConfigError(f"The repository names no default DVC remote in .dvc/config; {_SET_A_REMOTE}.")
+    name = name or "storage"
+    section = f'remote "{name}"'
+    _refuse_shared_secrets(shared.get(section, {}), name)
+    options = shared.get(section, {}) | local.get(section, {})
+    _refuse_other_layouts(options, name)
+    bucket, prefix = _bucket_and_prefix(override or options.get("url", ""), URL_VARIABLE if override else name)
+    return RemoteConfig(
+        bucket=bucket,
+        prefix=prefix,
+        endpoint_url=options.get("endpointurl") or _first(environ, ENDPOINT_VARIABLES),
+        region=options.get("region") or None,
+        profile=options.get("profile") or None,
+        name=name,
+        credentials_file=options.get("credentialpath") or None,
+        config_file=options.get("configpath") or None,
+        ssl_verify=_truth_or_path(options.get("ssl_verify")),
+        **{secret: options.get(secret) or None for secret in _SECRETS},
+    )
+
+
+def _sections(text: str, origin: str) -> dict[str, dict[str, str]]:
+    """DVC's files are INI files; section names and values may be quoted."""
+    parser = configparser.ConfigParser(interpolation=None, strict=False, inline_comment_prefixes=("#",))
+    try:
+        parser.read_string(text, source=origin)
+    except configparser.Error as error:
+        # Only the place: the parser's own text would repeat the line, which may hold a key.
+        line = getattr(error, "lineno", None) or (getattr(error, "errors", None) or [(None,)])[0][0]
+        raise StoreConfigError(
+            f"{origin}{f', line {line}' if line else ''} isn't a DVC configuration; restore the file, "
+            f"or {_SET_A_REMOTE.removeprefix('run ')} anew."
+        ) from None
+    return {
+        _unquoted(section): {key: _unquoted(value) for key, value in parser.items(section)}
+        for section in parser.sections()
+    }
+
+
+def _unquoted(text: str) -> str:
+    text = text.strip()
+    return text[1:-1] if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"" else text
+
+
+def _refuse_shared_secrets(options: Mapping[str, str], name: str) -> None:
+    for secret in _SECRETS:
+        if options.get(secret):
+            raise StoreConfigError(
+                f".dvc/config holds the {secret} of remote {name!r}, and Git hands that file to everybody: run "
+                f"`dvc remote modify --unset {name} {secret}`, make a new key, and put it where `aws configure` does."
+            )
+
+
+def _refuse_other_layouts(options: Mapping[str, str], name: str) -> None:
+    for option in _OTHER_LAYOUTS:
+        if options.get(option, "false").lower() not in ("", "false", "no", "off", "0"):
+            raise StoreConfigError(
+                f"Remote {name!r} has the option {option}, whose layout isn't supported here; "
+                f"run `dvc remote modify --unset {name} {option}`."
+            )
+
+
+def _bucket_and_prefix(url: str, origin: str) -> tuple[str, str]:
+    scheme, separator, rest = url.partition("://")
+    bucket, _, prefix = rest.partition("/")
+    if not separator or scheme != "s3" or not bucket:
+        what = f"is {url!r}" if url else "has no url"
+        raise StoreConfigError(f"The DVC remote {origin!r} {what}, but an S3 bucket is needed; {_SET_A_REMOTE}.")
+    return bucket, "/".join(part for part in prefix.split("/") if part)
+
+
+def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> str | None:
+    return next((environ[name] for name in names if environ.get(name)), None)
+
+
+def _truth_or_path(value: str | None) -> bool | str | None:
+    if not value:
+        return None
+    return {"true": True, "false": False}.get(value.lower(), value)

@@ -1,0 +1,204 @@
+"""The DVC remote in an S3 bucket: manifests and blobs under their MD5, moved without DVC's bookkeeping.
+
+Objects lie where DVC 3 puts them: PREFIX/files/md5/ab/cdef..., a manifest's name ends in ".dir". An object
+is written by one request, so a killed upload leaves whole objects or none, and can be repeated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from wms.errors import DataNotFoundError
+from wms.files import write_atomic
+from wms_ops.base.errors import DamagedBlobError, MissingBlobError
+from wms_ops.storage.bucket import Bucket
+from wms_ops.storage.client import Traffic
+from wms_ops.storage.config import RemoteConfig
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+WORKERS = 16
+# Up to this many names each get a HEAD of their own. For more, one folder is listed to learn how full the
+# folders are (MD5s spread evenly); then each folder is listed, unless it holds over LISTED_PER_HEAD times as
+# many objects as are wanted of it. Measured: a HEAD takes the processor as long as 14 listed objects and moves
+# as many bytes as 4.
+FEW = 64
+LISTED_PER_HEAD = 10
+_NOTHING = hashlib.md5(b"", usedforsecurity=False).hexdigest()
+_MANIFEST = ".dir"
+
+
+@dataclass(frozen=True)
+class UploadResult:
+    """What an upload did: counts of objects, and bytes of the bodies that were sent."""
+
+    uploaded: int
+    already_there: int
+    bytes_sent: int
+
+
+class S3Remote:
+    """The remote `config`; safe to use from several threads. Making one costs nothing and connects to nothing.
+
+    `environ` replaces the process's environment when credentials, profile and region are searched. Every
+    method raises the errors of `check_access` when the store can't be used.
+    """
+
+    def __init__(self, config: RemoteConfig, environ: Mapping[str, str] | None = None) -> None:
+        self.config = config
+        self._bucket = Bucket(config, os.environ if environ is None else environ, connections=WORKERS)
+
+    @property
+    def traffic(self) -> Traffic:
+        """What this object has transferred so far; subtract an earlier value to measure one step."""
+        return self._bucket.traffic
+
+    def check_access(self) -> None:
+        """Make sure, with two requests that leave nothing behind, that the remote can be listed and written.
+
+        Raises CredentialsMissingError, CredentialsExpiredError, AccessDeniedError, BucketNotFoundError,
+        ClockSkewError, StoreConfigError or StoreUnreachableError.
+        """
+        self._bucket.try_listing()
+        self._bucket.try_writing()
+
+    def read_manifest(self, oid: str) -> bytes:
+        """The JSON bytes of the manifest `oid` ("<md5>.dir"); MissingBlobError, DamagedBlobError."""
+        return self._read(oid)
+
+    def read_blob(self, oid: str, target: Path) -> None:
+        """Write the blob `oid` to `target`, whole and verified or not at all.
+
+        Raises MissingBlobError, DamagedBlobError, and the errors of `write_atomic`.
+        """
+        write_atomic(target, self._read(oid))
+
+    def upload(self, items: Mapping[str, Path | bytes], progress: Callable[[int], None] | None = None) -> UploadResult:
+        """Bring each item (a file or its content, by its MD5) to the remote, manifests after all blobs.
+
+        What is there in its full size isn't sent again. `progress` is called in the caller's thread with the
+        bytes of each finished item, also of those that were there. Raises DamagedBlobError for content that
+        isn't what its name says, DataNotFoundError for a file that can't be read. After an error or a kill
+        call it again: what was sent is kept.
+        """
+        tell = progress or (lambda _: None)
+        sizes = {oid: _size(content) for oid, content in items.items()}
+        there = self._sizes(items)
+        wanted = {oid for oid in items if there.get(oid) != sizes[oid]}
+        for oid in items.keys() - wanted:
+            tell(sizes[oid])
+        sent = 0
+        for manifests in (False, True):
+            stage = [oid for oid in items if oid in wanted and oid.endswith(_MANIFEST) == manifests]
+            for size in _in_parallel(lambda oid: self._send(oid, items[oid]), stage):
+                sent += size
+                tell(size)
+        return UploadResult(len(wanted), len(items) - len(wanted), sent)
+
+    def missing(self, oids: Iterable[str]) -> set[str]:
+        """Those of `oids` that the remote doesn't hold.
+
+        An empty object counts as missing unless it is the blob of the empty file. Raises ManifestError for a
+        name that is no MD5.
+        """
+        wanted = set(oids)
+        return wanted - self._sizes(wanted).keys()
+
+    def write_note(self, name: str, data: bytes) -> None:
+        """Keep `data` under a name of our own below the remote's prefix, outside of DVC's folders."""
+        self._bucket.put(self.config.inside(name), data)
+
+    def read_note(self, name: str) -> bytes | None:
+        """What `write_note` kept, or None."""
+        return self._bucket.get(self.config.inside(name))
+
+    def _send(self, oid: str, content: Path | bytes) -> int:
+        """Upload one object; returns its size in bytes."""
+        data = _verified(_bytes_of(content), oid, "in memory" if isinstance(content, bytes) else str(content))
+        self._bucket.put(self.config.key(oid), data)
+        return len(data)
+
+    def _read(self, oid: str) -> bytes:
+        data = self._bucket.get(self.config.key(oid))
+        if data is None:
+            raise MissingBlobError(
+                f"{self.config.url} doesn't hold the object {oid}; run `dvc push` on the machine that has it, "
+                "or go back to the last commit whose data is complete."
+            )
+        return _verified(data, oid, self.config.url)
+
+    def _sizes(self, oids: Iterable[str]) -> dict[str, int]:
+        """The size in bytes of each of `oids` that the remote holds."""
+        by_key = {self.config.key(oid): oid for oid in oids}
+        found: dict[str, int] = {}
+        singly = set(by_key)
+        if len(by_key) > FEW:
+            found, singly = self._listed(singly)
+        for key, size in _in_parallel(lambda key: (key, self._bucket.head(key)), singly):
+            if size is not None:
+                found[key] = size
+        return {oid: found[key] for key, oid in by_key.items() if key in found and (found[key] or oid == _NOTHING)}
+
+    def _listed(self, keys: Iterable[str]) -> tuple[dict[str, int], set[str]]:
+        """Sizes in bytes as far as listing folders is worth it, and the keys that are left for single requests."""
+        folders: dict[str, set[str]] = defaultdict(set)
+        for key in keys:
+            folders[key[: key.rindex("/") + 1]].add(key)
+        sample, *others = sorted(folders)
+        found = self._bucket.list(sample)
+        held = len(found)
+        singly = {name for name in others if held > LISTED_PER_HEAD * len(folders[name])}
+        for listing in _in_parallel(self._bucket.list, [name for name in others if name not in singly]):
+            found |= listing
+        return found, {key for name in singly for key in folders[name]}
+
+
+def _in_parallel(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Results as they come; the first failure is raised, and what hasn't begun by then never begins."""
+    with ThreadPoolExecutor(WORKERS) as pool:
+        futures = [pool.submit(work, item) for item in items]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _verified(data: bytes, oid: str, where: str) -> bytes:
+    found = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    if found != oid.removesuffix(_MANIFEST):
+        raise DamagedBlobError(
+            f"The object {oid} is damaged ({where}): the MD5 of its bytes is {found}; bring the whole file back "
+            "from a machine that has it, then run it again."
+        )
+    return data
+
+
+def _size(content: Path | bytes) -> int:
+    if isinstance(content, bytes):
+        return len(content)
+    try:
+        return content.stat().st_size
+    except OSError as error:
+        raise _unreadable(content, error) from error
+
+
+def _bytes_of(content: Path | bytes) -> bytes:
+    if isinstance(content, bytes):
+        return content
+    try:
+        return content.read_bytes()
+    except OSError as error:
+        raise _unreadable(content, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> DataNotFoundError:
+    return DataNotFoundError(f"Can't read {path}: {error.strerror}; put the file back, then run it again.")

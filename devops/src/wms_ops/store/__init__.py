@@ -1,1 +1,0 @@
-"""The S3 bucket behind the DVC remote: its address, its contents, and what can go wrong on the way there."""

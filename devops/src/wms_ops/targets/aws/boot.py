@@ -1,0 +1,92 @@
+"""How far an instance has come with its start, as it reports itself; and the wait until MLflow takes requests."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from wms_ops.base.errors import CloudError
+from wms_ops.targets.aws.instances import Instance
+from wms_ops.targets.aws.site import Site
+from wms_ops.targets.aws.trouble import aws_errors
+from wms_ops.targets.host.boot import STEPS
+
+LIMIT_S: Final = 15 * 60.0
+_POLL_S: Final = 2.0
+_NEEDED: Final = ("packages", "environment", "agent", "restore", "mlflow")
+"""Without one of these there is no MLflow; k3s may fail and be told of."""
+
+
+@dataclass(frozen=True)
+class BootStep:
+    """`state` is running, done or failed; `at` is UTC, ISO 8601; `sentence` says why it failed."""
+
+    name: str
+    state: str
+    at: str = ""
+    sentence: str = ""
+
+    @property
+    def title(self) -> str:
+        """What it brings."""
+        return STEPS.get(self.name, self.name)
+
+
+def read_boot(site: Site, launch_id: str) -> tuple[BootStep, ...]:
+    """The steps that this launch's instance has reported; none for another launch's report."""
+    from botocore.exceptions import ClientError
+
+    with aws_errors("read the instance's report"):
+        try:
+            answer = site.aws.ssm.get_parameter(Name=site.names.boot_parameter)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ParameterNotFound":
+                return ()
+            raise
+    with contextlib.suppress(ValueError, LookupError, TypeError):
+        report = json.loads(answer["Parameter"]["Value"])
+        if report["launch_id"] == launch_id:
+            return tuple(_step(one) for one in report["steps"])
+    return ()
+
+
+def wait_until_up(
+    site: Site, instance: Instance, answers: Callable[[], bool], *, limit_s: float = LIMIT_S, poll_s: float = _POLL_S
+) -> float:
+    """Wait until MLflow answers, telling each step of the start; returns the seconds.
+
+    Raises CloudError for a step that failed, an instance that is gone, or after `limit_s`.
+    """
+    started = time.monotonic()
+    told: set[tuple[str, str]] = set()
+    while not answers():
+        steps = read_boot(site, instance.launch_id)
+        for one in steps:
+            if (one.name, one.state) not in told:
+                told.add((one.name, one.state))
+                site.show(f"{one.title}: {one.state}{f' ({one.sentence})' if one.sentence else ''}")
+        _check(site, instance, steps, time.monotonic() - started, limit_s)
+        time.sleep(poll_s)
+    return time.monotonic() - started
+
+
+def _check(site: Site, instance: Instance, steps: tuple[BootStep, ...], waited: float, limit_s: float) -> None:
+    failed = next((one for one in steps if one.state == "failed" and one.name in _NEEDED), None)
+    if failed is not None:
+        raise CloudError(f"The instance {instance.id} couldn't set up {failed.title}: {failed.sentence}")
+    if not any(one.id == instance.id and one.is_alive for one in site.instances()):
+        raise CloudError(f"The instance {instance.id} has ended before MLflow answered; run this again.")
+    if waited >= limit_s:
+        last = f"its last report was `{steps[-1].title}: {steps[-1].state}`" if steps else "it has reported nothing"
+        raise CloudError(
+            f"MLflow didn't answer within {limit_s / 60:.0f} minutes, and {last}; look at the instance with "
+            f"`aws ssm start-session --target {instance.id}`, or end it with devops/scripts/stop-cloud.sh."
+        )
+
+
+def _step(raw: Mapping[str, str]) -> BootStep:
+    return BootStep(raw["step"], raw["state"], raw.get("at", ""), raw.get("sentence", ""))

@@ -1,0 +1,75 @@
+"""cleanup-aws: the instance, the data set, the models, the state: everything of one environment."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Final
+
+from wms_ops.targets.aws.cloud import AwsCloud
+from wms_ops.targets.aws.names import Names
+from wms_ops.targets.aws.site import STORE_ROOT
+from wms_ops.targets.aws.state_bucket import state_bucket_exists
+from wms_ops.targets.aws.store_root import destroy_store
+from wms_ops.targets.aws.teardown import clear_lock, take_down
+from wms_ops.targets.aws.terraform import require_terraform
+from wms_ops.targets.aws.trouble import aws_errors
+
+_AT_ONCE: Final = 1000
+_LONGEST: Final = timedelta(minutes=30)
+
+
+def warning(cloud: AwsCloud) -> str:
+    """What will be lost, in full."""
+    names = cloud.site.names
+    return (
+        f"This deletes all of the environment {names.environment} in account {names.account}, {names.region}: the "
+        f"instance, the data set in {names.dvc_bucket}, all models and runs in {names.mlflow_bucket}, the image "
+        f"repository {names.prefix}, and this environment's records in {names.state_bucket}. It can't be undone."
+    )
+
+
+def clean_up(cloud: AwsCloud) -> None:
+    """Delete it all. Run again it goes on. Raises what `take_down` and Terraform do.
+
+    Terraform is asked for first, since without it only half would be deleted.
+    """
+    site = cloud.site
+    require_terraform(site.environ)
+    take_down(site, force=True)
+    if not state_bucket_exists(site.aws.s3, site.names):
+        return
+    with site.locked():
+        # Held, so that nobody starts an instance on buckets that are about to go.
+        site.desk.take(site.holder, site.now() + _LONGEST, show=site.show)
+        with site.desk.beating(site.holder):
+            clear_lock(site, STORE_ROOT)
+            destroy_store(site)
+            _forget(site.aws.s3, site.names)
+
+
+def _forget(s3: Any, names: Names) -> None:
+    """Delete the environment's objects in the state bucket, all versions of them, and the bucket once it's empty."""
+    from botocore.exceptions import ClientError
+
+    bucket = names.state_bucket
+    with aws_errors(f"empty the bucket {bucket}"):
+        left = False
+        for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+            found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+            mine = [one for one in found if _environment_of(one["Key"]) == names.environment]
+            left = left or len(mine) < len(found)
+            for start in range(0, len(mine), _AT_ONCE):
+                keys = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in mine[start : start + _AT_ONCE]]
+                s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+        if not left:
+            try:
+                s3.delete_bucket(Bucket=bucket)
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in ("NoSuchBucket", "BucketNotEmpty"):
+                    raise
+
+
+def _environment_of(key: str) -> str:
+    """Whose an object is: instance/NAME.tfstate, lease/NAME.json, sessions/NAME/LAUNCH.json."""
+    _, _, rest = key.partition("/")
+    return rest.partition("/")[0].partition(".")[0]

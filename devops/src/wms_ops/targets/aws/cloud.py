@@ -1,0 +1,277 @@
+"""The cloud at AWS: an EC2 instance with MLflow and the service, started by Terraform and ended in every case."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final, Self
+
+from wms.errors import UsageError
+from wms_ops.base.errors import BusyError, CloudError
+from wms_ops.cost.allowance import allowed_minutes
+from wms_ops.cost.prices import Choice
+from wms_ops.cost.sessions import Purpose, Session
+from wms_ops.machine.environment import QUIET
+from wms_ops.machine.waiting import why_silent
+from wms_ops.storage.config import URL_VARIABLE
+from wms_ops.targets.aws import access, password
+from wms_ops.targets.aws.boot import LIMIT_S, wait_until_up
+from wms_ops.targets.aws.instances import Instance
+from wms_ops.targets.aws.launch import Wish, bring_up
+from wms_ops.targets.aws.names import MLFLOW_USER
+from wms_ops.targets.aws.settings import read_settings
+from wms_ops.targets.aws.site import Site
+from wms_ops.targets.aws.state_bucket import state_bucket_exists
+from wms_ops.targets.aws.teardown import take_down
+from wms_ops.targets.host.mailbox import Mailbox
+from wms_ops.targets.protocol import CloudState, Endpoints, Release
+
+WAIT: Final = "WMS_WAIT_MINUTES"
+"""How long `up` waits for somebody else's instance to end."""
+
+ADDRESS: Final = "WMS_INSTANCE_ADDRESS"
+"""Where the instance is reached instead of at its public address: 127.0.0.1 at the end of a tunnel, for example."""
+
+_ENDING: Final = ("stopping", "stopped", "shutting-down")
+
+
+@dataclass(frozen=True)
+class AwsCloud:
+    """A `Cloud`. `lifetime` is how long an instance lives at most; `wait_s` how long `up` waits for another's."""
+
+    site: Site
+    lifetime: timedelta = timedelta(hours=4)
+    purpose: Purpose = Purpose.PIPELINE
+    run_id: str = ""
+    wait_s: float = 0.0
+    _passwords: dict[str, str] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """What sentences call it."""
+        return "aws"
+
+    def up(self) -> Endpoints:
+        """Start the instance unless this holder's runs; its addresses may not answer for some minutes.
+
+        Raises BusyError, CloudError, QuotaError, BudgetError and the errors of credentials and network.
+        """
+        if self.run_id and (one := self._by_hand()) is not None:
+            raise BusyError(
+                f"The instance {one.id} was started by hand, and a run of the loop ends the one that it has worked "
+                "on; end yours first with devops/scripts/stop-cloud.sh."
+            )
+        # An instance that runs already was paid for by its own launch; the budget is asked before a new one.
+        wish = Wish(lambda: timedelta(minutes=self.affordable()), self.purpose, self.run_id, self.wait_s)
+        return self._addresses(bring_up(self.site, wish))
+
+    def wait(self, limit_s: float = LIMIT_S) -> None:
+        """Return once MLflow answers, telling each step of the instance's start. Raises CloudError."""
+        wait_until_up(self.site, self._need(), self.answers, limit_s=limit_s)
+
+    def down(self) -> None:
+        """End everything that costs, and prove it by asking AWS. Raises as `take_down` does.
+
+        A run of the loop leaves the instance that its user has started by hand.
+        """
+        if self.run_id and (one := self._by_hand()) is not None:
+            self.site.show(f"The instance {one.id} was started by hand; it stays.")
+            return
+        take_down(self.site)
+
+    def status(self) -> CloudState:
+        """RUNNING once MLflow answers, ABSENT where AWS knows no instance. Raises the errors of credentials."""
+        found = self.site.instances()
+        alive = [one for one in found if one.is_alive]
+        if not alive:
+            return CloudState.STOPPING if any(one.state in _ENDING for one in found) else CloudState.ABSENT
+        return CloudState.RUNNING if self._answers(alive[0]) else CloudState.STARTING
+
+    def endpoints(self) -> Endpoints | None:
+        """The instance's addresses; None where none runs."""
+        found = self._instance()
+        if found is None or found.address is None:
+            return None
+        return self._addresses(found, served=_serves(self.mailbox(found)))
+
+    def environ(self) -> Mapping[str, str]:
+        """Variables that lead DVC and MLflow's clients there; they hold MLflow's password, not AWS's keys.
+
+        Raises CloudError where an instance runs but its password is gone.
+        """
+        names, found = self.site.names, self._instance()
+        lasting = {URL_VARIABLE: names.dvc_url, "AWS_REGION": names.region, "AWS_DEFAULT_REGION": names.region, **QUIET}
+        if found is None or found.address is None:
+            return lasting
+        return lasting | {
+            "MLFLOW_TRACKING_URI": self._addresses(found).mlflow,
+            "MLFLOW_TRACKING_USERNAME": MLFLOW_USER,
+            "MLFLOW_TRACKING_PASSWORD": self._password(found.launch_id),
+        }
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        folder: Path,
+        log: Path,
+        environ: Mapping[str, str] | None = None,
+        show: Callable[[str], None] = lambda _: None,
+    ) -> int:
+        """Run a command on the instance with what `folder` holds; what it changes there comes back.
+
+        Raises CloudError where nothing is up, or the instance doesn't answer any more.
+        """
+        # There MLflow is the host's own; where the data set lies only this side knows.
+        given = {URL_VARIABLE: self.site.names.dvc_url, **(environ or {})}
+        return self._open_mailbox().run(command, folder=folder, log=log, environ=given, show=show)
+
+    def deploy(self, release: Release) -> str:
+        """Serve this release once it's healthy; returns its address. Raises CloudError, and the old one is kept."""
+        self._open_mailbox().deploy(release)
+        return str(self._addresses(self._need(), served=True).service)
+
+    def roll_back(self) -> int | None:
+        """Serve what was served before the newest `deploy`. Raises CloudError."""
+        return self._open_mailbox().roll_back()
+
+    def running(self) -> Instance | None:
+        """The instance that this holder has and that `up` would go on with."""
+        if not state_bucket_exists(self.site.aws.s3, self.site.names):
+            return None
+        lease = self.site.desk.read()
+        is_mine = lease is not None and lease.holder == self.site.holder
+        return self.site.usable(lease.launch_id) if lease is not None and is_mine else None
+
+    def for_run(self, run_id: str) -> Self:
+        """The same for a run of the loop, whose id its session on record gets."""
+        return replace(self, run_id=run_id)
+
+    def answers(self) -> bool:
+        """Whether MLflow answers a call of its API."""
+        found = self._instance()
+        return found is not None and self._answers(found)
+
+    def allow(self, who: str) -> str:
+        """Let the caller's address in; returns it. `revoke` with the same `who` takes it away."""
+        address = access.caller_address(self.site.environ)
+        found = self._need()
+        if not found.groups:
+            raise CloudError(f"The instance {found.id} has no security group to open; run stop-cloud.sh, then deploy.")
+        for group in found.groups:
+            access.allow(self.site.aws.ec2, group, address, self.site.ports, who)
+        return address
+
+    def revoke(self, who: str) -> int:
+        """Take away what `who` was allowed; returns how many rules there were."""
+        return sum(
+            access.revoke(self.site.aws.ec2, group, who) for one in self.site.instances() for group in one.groups
+        )
+
+    def choice(self) -> Choice:
+        """What `up` starts, for how long at most."""
+        settings = self.site.settings
+        return Choice(
+            region=settings.region,
+            instance_type=settings.instance_type,
+            spot=settings.spot,
+            disk_gb=settings.disk_gb,
+            minutes=max(1, round(self.lifetime.total_seconds() / 60)),
+        )
+
+    def sessions(self, since: datetime | None = None) -> Sequence[Session]:
+        """This environment's sessions on record. Raises the errors of credentials and network."""
+        names = self.site.names
+        if not state_bucket_exists(self.site.aws.s3, names):
+            return ()
+        return self.site.sessions.sessions(names.environment, since)
+
+    def affordable(self) -> int:
+        """Minutes that the instance may live: those chosen, or fewer where WMS_BUDGET_USD buys no more.
+
+        Raises BudgetError where it buys next to none, or where WMS_BUDGET_MONTH_USD may be passed; UsageError.
+        """
+        return allowed_minutes(self, self.site.environ, self.site.now())
+
+    def mailbox(self, instance: Instance) -> Mailbox:
+        """Where an instance takes its jobs."""
+        return self.site.mailbox(instance.launch_id)
+
+    def _open_mailbox(self) -> Mailbox:
+        return self.mailbox(self._need())
+
+    def _instance(self) -> Instance | None:
+        return next((one for one in self.site.instances() if one.is_alive), None)
+
+    def _by_hand(self) -> Instance | None:
+        """The instance that this holder has by deploy-to-cloud."""
+        found = self.running()
+        record = self.site.sessions.read(self.site.names.environment, found.launch_id) if found else None
+        return found if record is not None and record.purpose is Purpose.MANUAL else None
+
+    def _need(self) -> Instance:
+        found = self._instance()
+        if found is None:
+            raise CloudError("No instance runs at AWS; start one with devops/scripts/deploy-to-cloud.sh.")
+        return found
+
+    def _addresses(self, found: Instance, *, served: bool = False) -> Endpoints:
+        host = self.site.environ.get(ADDRESS) or found.address
+        if not host:
+            raise CloudError(
+                f"The instance {found.id} has no public address; end it with devops/scripts/stop-cloud.sh."
+            )
+        mlflow, service = (f"http://{host}:{port}" for port in self.site.ports)
+        return Endpoints(mlflow, service if served else None)
+
+    def _answers(self, found: Instance) -> bool:
+        if not (self.site.environ.get(ADDRESS) or found.address):
+            return False  # it has no address yet
+        return why_silent(self._addresses(found).mlflow) is None
+
+    def _password(self, launch_id: str) -> str:
+        if launch_id not in self._passwords:
+            self._passwords[launch_id] = password.read_password(self.site.aws.ssm, self.site.names)
+        return self._passwords[launch_id]
+
+
+def _serves(mailbox: Mailbox) -> bool:
+    alive = mailbox.alive()
+    return alive is not None and alive.version is not None
+
+
+def open_aws(
+    folder: Path, show: Callable[[str], None] = print, *, environ: Mapping[str, str] | None = None
+) -> AwsCloud:
+    """The cloud of this clone's settings; nothing is asked or started. Raises ConfigError, UsageError."""
+    given = os.environ if environ is None else environ
+    settings = read_settings(environ=given)
+    return AwsCloud(
+        Site(settings, folder, given, patient(show)),
+        timedelta(hours=settings.hours),
+        wait_s=60 * _minutes(given.get(WAIT, "")),
+    )
+
+
+def patient(show: Callable[[str], None]) -> Callable[[str], None]:
+    """The same, whatever becomes of who listens: a terminal that is closed must not keep a teardown from going on."""
+
+    def say(text: str) -> None:
+        with contextlib.suppress(OSError):
+            show(text)
+
+    return say
+
+
+def _minutes(text: str) -> float:
+    try:
+        value = float(text or 0)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 24 * 60:
+        raise UsageError(f"{WAIT} is {text!r}; give a number of minutes, such as 30.")
+    return value

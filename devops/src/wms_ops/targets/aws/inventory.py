@@ -1,0 +1,287 @@
+"""What an environment has at AWS that must go: found by its tags, not by anybody's record of what was made.
+
+A thing counts if it carries this environment's tag and `wms:part` = "instance". Without any tag of ours it counts
+only where AWS says that it belongs to a tagged one: parts of a tagged VPC, and interfaces and volumes that AWS
+itself deletes with a tagged instance. What is tagged for another environment or as a store never counts.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from wms_ops.storage.codes import Kind, code_of, kind_of_code
+from wms_ops.targets.aws.names import (
+    DEADLINE_TAG,
+    ENVIRONMENT_TAG,
+    INSTANCE_PART,
+    LAUNCH_TAG,
+    OWNER_TAG,
+    PART_TAG,
+    read_time,
+)
+from wms_ops.targets.aws.trouble import aws_errors
+
+NAME_PREFIX: Final = "wms-"
+"""IAM can't be asked for tags: roles and profiles are sought by the beginning of their names, then by their tags."""
+
+_OURS: Final = "wms:"
+_OPEN: Final = ["open", "active", "disabled"]
+
+Raw = Mapping[str, Any]
+
+
+class ThingKind(enum.StrEnum):
+    """In the order in which things are deleted: what costs, then what others need, then what needs nothing."""
+
+    SPOT = "spot request"  # before the instance: an open one would start another
+    INSTANCE = "instance"
+    ADDRESS = "elastic address"
+    VOLUME = "volume"
+    TEMPLATE = "launch template"
+    INTERFACE = "network interface"
+    GATEWAY = "internet gateway"
+    SUBNET = "subnet"
+    ROUTES = "route table"
+    GROUP = "security group"
+    VPC = "VPC"
+    PROFILE = "instance profile"
+    ROLE = "role"
+
+
+COSTLY: Final = frozenset({ThingKind.SPOT, ThingKind.INSTANCE, ThingKind.ADDRESS, ThingKind.VOLUME})
+
+
+@dataclass(frozen=True)
+class Thing:
+    """`deadline` is None where no tag says it readably, `created` where neither AWS nor the launch's name tells it."""
+
+    kind: ThingKind
+    id: str
+    environment: str
+    launch_id: str = ""
+    owner: str = ""
+    deadline: datetime | None = None
+    created: datetime | None = None
+
+    @property
+    def costs(self) -> bool:
+        """Whether AWS bills it."""
+        return self.kind in COSTLY
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}"
+
+
+def find(
+    ec2: Any, iam: Any, *, environment: str | None, show: Callable[[str], None] = lambda _: None
+) -> tuple[Thing, ...]:
+    """Everything ephemeral of an environment, or of all (None), in the order in which it's to be deleted.
+
+    Where IAM may not be listed, as in some AWS Academy accounts, `show` hears it. Raises what `aws_errors` does.
+    """
+    with aws_errors(f"look for what {f'the environment {environment}' if environment else 'all environments'} left"):
+        vpcs = _ask(ec2, "describe_vpcs", "Vpcs", _tagged(environment))
+        instances = _instances(ec2, _tagged(environment))
+        found = [
+            *_things(ThingKind.VPC, "VpcId", vpcs),
+            *_things(ThingKind.INSTANCE, "InstanceId", filter(_exists, instances), "LaunchTime"),
+            *_spot_requests(ec2, environment),
+            *_things(ThingKind.ADDRESS, "AllocationId", _addresses(ec2, environment)),
+            *_things(ThingKind.VOLUME, "VolumeId", _ask(ec2, "describe_volumes", "Volumes", _tagged(environment))),
+            *_things(
+                ThingKind.TEMPLATE,
+                "LaunchTemplateId",
+                _ask(ec2, "describe_launch_templates", "LaunchTemplates", _tagged(environment)),
+            ),
+            *_children_of_instances(ec2, instances),
+            *_in_vpcs(ec2, environment, vpcs, {one["InstanceId"] for one in instances}),
+            *_identities(iam, environment, show),
+        ]
+    order = list(ThingKind)
+    return tuple(
+        sorted({(one.kind, one.id): one for one in found}.values(), key=lambda one: (order.index(one.kind), one.id))
+    )
+
+
+def _things(
+    kind: ThingKind, key: str, raws: Iterable[Raw], since: str = "CreateTime", parent: Raw | None = None
+) -> list[Thing]:
+    return [_thing(kind, raw[key], _tags(raw), raw.get(since), parent) for raw in raws]
+
+
+def _thing(
+    kind: ThingKind, id_: str, tags: Mapping[str, str], created: datetime | None, parent: Raw | None = None
+) -> Thing:
+    """A thing as its tags describe it; one without any of ours is described by its parent's."""
+    if not _has_ours(tags) and parent is not None:
+        tags = _tags(parent)
+    launch = tags.get(LAUNCH_TAG, "")
+    return Thing(
+        kind=kind,
+        id=id_,
+        environment=tags.get(ENVIRONMENT_TAG, ""),
+        launch_id=launch,
+        owner=tags.get(OWNER_TAG, ""),
+        deadline=read_time(tags.get(DEADLINE_TAG, "")),
+        created=created or _launched(launch),
+    )
+
+
+def _instances(ec2: Any, filters: list[Raw]) -> list[Raw]:
+    """Also terminated ones, which AWS lists for an hour: what hasn't left them yet is still theirs."""
+    groups = _ask(ec2, "describe_instances", "Reservations", filters)
+    return [one for group in groups for one in group["Instances"]]
+
+
+def _spot_requests(ec2: Any, environment: str | None) -> list[Thing]:
+    filters = [*_tagged(environment), {"Name": "state", "Values": _OPEN}]
+    found = _ask(ec2, "describe_spot_instance_requests", "SpotInstanceRequests", filters)
+    return _things(ThingKind.SPOT, "SpotInstanceRequestId", found)
+
+
+def _addresses(ec2: Any, environment: str | None) -> list[Raw]:
+    return list(ec2.describe_addresses(Filters=_tagged(environment))["Addresses"])  # the one answer without pages
+
+
+def _children_of_instances(ec2: Any, instances: list[Raw]) -> list[Thing]:
+    """Untagged volumes and interfaces that go with their instance: named, so that it's seen whether they did."""
+    found = []
+    for instance in instances:
+        disks = [one["Ebs"] for one in instance.get("BlockDeviceMappings", []) if "Ebs" in one]
+        volumes = [one["VolumeId"] for one in disks if one.get("DeleteOnTermination")]
+        if volumes:
+            raws = _ask(ec2, "describe_volumes", "Volumes", [{"Name": "volume-id", "Values": volumes}])
+            found += _things(ThingKind.VOLUME, "VolumeId", filter(_is_nobodys, raws), parent=instance)
+        attached = [{"Name": "attachment.instance-id", "Values": [instance["InstanceId"]]}]
+        raws = [
+            one
+            for one in _ask(ec2, "describe_network_interfaces", "NetworkInterfaces", attached)
+            if one.get("Attachment", {}).get("DeleteOnTermination") and _is_nobodys(one)
+        ]
+        found += _things(ThingKind.INTERFACE, "NetworkInterfaceId", raws, parent=instance)
+    return found
+
+
+def _in_vpcs(ec2: Any, environment: str | None, vpcs: list[Raw], instances: set[str]) -> list[Thing]:
+    """Network things by their tags, and those in a tagged VPC that nobody else claims."""
+    parts: list[tuple[ThingKind, str, str, str, str, Callable[[Raw], bool]]] = [
+        (ThingKind.INTERFACE, "describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId", "vpc-id", _any),
+        (ThingKind.SUBNET, "describe_subnets", "Subnets", "SubnetId", "vpc-id", _any),
+        (ThingKind.ROUTES, "describe_route_tables", "RouteTables", "RouteTableId", "vpc-id", _is_no_main_table),
+        (ThingKind.GROUP, "describe_security_groups", "SecurityGroups", "GroupId", "vpc-id", _is_no_default_group),
+        (ThingKind.GATEWAY, "describe_internet_gateways", "InternetGateways", "InternetGatewayId", *(
+            "attachment.vpc-id", _any)),
+    ]  # fmt: skip
+    found = []
+    for kind, call, plural, key, where, counts in parts:
+        found += _things(kind, key, filter(counts, _ask(ec2, call, plural, _tagged(environment))))
+        for vpc in vpcs:
+            raws = _ask(ec2, call, plural, [{"Name": where, "Values": [vpc["VpcId"]]}])
+            children = [one for one in raws if counts(one) and _is_nobodys(one) and not _is_foreign(one, instances)]
+            found += _things(kind, key, children, parent=vpc)
+    return found
+
+
+def _identities(iam: Any, environment: str | None, show: Callable[[str], None]) -> list[Thing]:
+    from botocore.exceptions import ClientError
+
+    kinds = [
+        (ThingKind.PROFILE, "list_instance_profiles", "InstanceProfiles", "InstanceProfileName"),
+        (ThingKind.ROLE, "list_roles", "Roles", "RoleName"),
+    ]
+    found = []
+    try:
+        for kind, call, plural, key in kinds:
+            for raw in _ask(iam, call, plural):
+                name = str(raw[key])
+                if name.startswith(f"{NAME_PREFIX}{environment or ''}"):
+                    tags = tags_of_identity(iam, kind, name)
+                    if _is_ours(tags, environment):
+                        found.append(_thing(kind, name, tags, raw.get("CreateDate")))
+    except ClientError as error:
+        if kind_of_code(code_of(error) or "") is not Kind.NOT_ALLOWED:
+            raise
+        # Such credentials can't make roles either, and a role costs nothing.
+        show("These credentials may not list roles and instance profiles, so none was looked for.")
+    return found
+
+
+def tags_of_identity(iam: Any, kind: ThingKind, name: str) -> dict[str, str]:
+    """The tags of a role or an instance profile; none if it's gone meanwhile."""
+    from botocore.exceptions import ClientError
+
+    try:
+        if kind is ThingKind.ROLE:
+            return _tags({"Tags": _ask(iam, "list_role_tags", "Tags", RoleName=name)})
+        return _tags(iam.get_instance_profile(InstanceProfileName=name)["InstanceProfile"])
+    except ClientError as error:
+        if code_of(error) == "NoSuchEntity":
+            return {}
+        raise
+
+
+def _ask(client: Any, call: str, plural: str, filters: Sequence[Raw] | None = None, **options: Any) -> list[Raw]:
+    """All pages of an answer."""
+    if filters is not None:
+        options["Filters"] = filters
+    return [one for page in client.get_paginator(call).paginate(**options) for one in page.get(plural, [])]
+
+
+def _tagged(environment: str | None) -> list[Raw]:
+    part = {"Name": f"tag:{PART_TAG}", "Values": [INSTANCE_PART]}
+    if environment is None:
+        return [{"Name": "tag-key", "Values": [ENVIRONMENT_TAG]}, part]
+    return [{"Name": f"tag:{ENVIRONMENT_TAG}", "Values": [environment]}, part]
+
+
+def _is_ours(tags: Mapping[str, str], environment: str | None) -> bool:
+    if tags.get(PART_TAG) != INSTANCE_PART or not tags.get(ENVIRONMENT_TAG):
+        return False
+    return environment is None or tags[ENVIRONMENT_TAG] == environment
+
+
+def _exists(instance: Raw) -> bool:
+    return bool(instance["State"]["Name"] != "terminated")
+
+
+def _any(_: Raw) -> bool:
+    return True
+
+
+def _is_no_main_table(raw: Raw) -> bool:
+    """A VPC's own route table and security group go with it, and can't be deleted before."""
+    return not any(one.get("Main") for one in raw.get("Associations", []))
+
+
+def _is_no_default_group(raw: Raw) -> bool:
+    return raw.get("GroupName") != "default"
+
+
+def _is_nobodys(raw: Raw) -> bool:
+    return not _has_ours(_tags(raw))
+
+
+def _is_foreign(raw: Raw, instances: set[str]) -> bool:
+    """Whether an interface is held by an instance that isn't ours, or by a service of AWS's own."""
+    holder = raw.get("Attachment", {}).get("InstanceId")
+    return bool(raw.get("RequesterManaged")) or (holder is not None and holder not in instances)
+
+
+def _has_ours(tags: Mapping[str, str]) -> bool:
+    return any(key.startswith(_OURS) for key in tags)
+
+
+def _tags(raw: Raw) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in raw.get("Tags") or raw.get("TagSet") or []}
+
+
+def _launched(launch_id: str) -> datetime | None:
+    """When a launch began, by its name: 20261125-153000-ab12cd."""
+    try:
+        return datetime.strptime(launch_id[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None

@@ -1,0 +1,164 @@
+"""Who may use the environment's instance: one holder at a time, until it lets go or its time is over.
+
+A lease is one object in S3, changed only by conditional writes, so of two that come at once one gets it. Its holder
+is a GitHub run or a person's machine, not a process: a job that goes on where a killed one stopped has the lease
+already. While something is being changed a thread renews its heartbeat; without one, a Terraform lock is stale.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from wms.errors import WmsError
+from wms_ops.base.errors import BusyError
+from wms_ops.targets.aws.objects import Shared
+
+BEAT_S: Final = 15.0
+SILENT: Final = timedelta(seconds=90)
+"""After so long without a heartbeat nobody is at work any more."""
+
+GRACE: Final = timedelta(minutes=10)
+"""How long after its deadline an instance may still be on its way out."""
+
+POLL_S: Final = 5.0
+_REPORT_S: Final = 30.0
+
+
+class Lease(BaseModel):
+    """`until` is the deadline of the instance that it was taken for; `launch_id` is empty until one is begun."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    holder: str
+    launch_id: str = ""
+    taken_at: AwareDatetime
+    heartbeat_at: AwareDatetime
+    until: AwareDatetime
+
+    def is_beating(self, now: datetime) -> bool:
+        """Whether somebody is changing something at this moment."""
+        return now - self.heartbeat_at < SILENT
+
+    def is_over(self, now: datetime) -> bool:
+        """Whether its instance must be gone by now."""
+        return now > self.until + GRACE and not self.is_beating(now)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where leases of one environment are given; `now` is for tests. `exists` says whether an instance is there."""
+
+    shared: Shared
+    exists: Callable[[], bool] = lambda: True
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    def read(self) -> Lease | None:
+        """The lease; None where nobody holds one."""
+        return _lease(self.shared.read()[0])
+
+    def is_beating(self) -> bool:
+        """Whether somebody is changing something at this moment."""
+        lease = self.read()
+        return lease is not None and lease.is_beating(self.now())
+
+    def is_held(self) -> bool:
+        """Whether there is a holder whose time isn't over."""
+        lease = self.read()
+        return lease is not None and not lease.is_over(self.now())
+
+    def take(
+        self,
+        holder: str,
+        until: datetime,
+        *,
+        wait_s: float = 0.0,
+        force: bool = False,
+        show: Callable[[str], None] = lambda _: None,
+    ) -> Lease:
+        """Take the lease, or go on with one's own; with `force` also another's. Raises BusyError after `wait_s`."""
+        started = time.monotonic()
+        told = -_REPORT_S
+        while True:
+            value, etag = self.shared.read()
+            found, now = _lease(value), self.now()
+            if found is None or force or self._is_free(found, holder, now):
+                wanted = self._next(found, holder, until, now)
+                if self.shared.replace(wanted.model_dump(mode="json"), etag):
+                    return wanted
+                continue  # somebody else was quicker: look again
+            waited = time.monotonic() - started
+            text = (
+                f"The instance is in use by {found.holder} since {found.taken_at:%H:%M} UTC, until {found.until:%H:%M}"
+            )
+            if wait_s > 0 and waited - told >= _REPORT_S:
+                show(f"{text}; waiting for it, {max(0.0, wait_s - waited):.0f} s more at the most.")
+                told = waited
+            if waited >= wait_s:
+                raise BusyError(f"{text} at the latest; run this again then, or run devops/scripts/stop-cloud.sh.")
+            time.sleep(min(POLL_S, wait_s - waited))
+
+    def amend(self, holder: str, **changes: Any) -> Lease:
+        """Change one's own lease. Raises BusyError if it is another's by now."""
+        while True:
+            value, etag = self.shared.read()
+            found = _lease(value)
+            if found is None or found.holder != holder:
+                whose = f"{found.holder} has it now" if found else "nobody has it now"
+                raise BusyError(f"The lease of the instance was taken from {holder}: {whose}; run this again.")
+            wanted = found.model_copy(update={"heartbeat_at": self.now(), **changes})
+            if self.shared.replace(wanted.model_dump(mode="json"), etag):
+                return wanted
+
+    def release(self, holder: str) -> None:
+        """Let go; nothing happens if another one holds it. The object stays, marked as over: a deletion can't name the
+        version that it means."""
+        with contextlib.suppress(BusyError):
+            past = self.now() - GRACE - SILENT - timedelta(days=1)
+            self.amend(holder, until=past, heartbeat_at=past, launch_id="")
+
+    @contextlib.contextmanager
+    def beating(self, holder: str) -> Iterator[None]:
+        """Renew the heartbeat in the background; what goes wrong with it is left to the work itself to notice."""
+        stop = threading.Event()
+
+        def beat() -> None:
+            while not stop.wait(BEAT_S):
+                with contextlib.suppress(WmsError):
+                    self.amend(holder)
+
+        thread = threading.Thread(target=beat, name="lease", daemon=True)
+        self.amend(holder)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    def _is_free(self, found: Lease, holder: str, now: datetime) -> bool:
+        if found.holder == holder or found.is_over(now):
+            return True
+        return not found.is_beating(now) and not self.exists()  # its holder is gone, and so is its instance
+
+    @staticmethod
+    def _next(found: Lease | None, holder: str, until: datetime, now: datetime) -> Lease:
+        same = found is not None and found.holder == holder and not found.is_over(now)
+        if found is not None and same:
+            return found.model_copy(update={"heartbeat_at": now, "until": max(until, found.until)})
+        launch = found.launch_id if found else ""  # whoever takes over has to end that one
+        return Lease(holder=holder, launch_id=launch, taken_at=now, heartbeat_at=now, until=until)
+
+
+def _lease(value: Any) -> Lease | None:
+    try:
+        return Lease.model_validate(value) if value else None
+    except ValidationError:
+        return None  # written by hand, or by another version of this: whoever comes next writes it anew

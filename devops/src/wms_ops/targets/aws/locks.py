@@ -1,0 +1,165 @@
+"""Terraform's locks in the state bucket: whose one is, and taking away the one whose holder is gone.
+
+Ages are S3's own: its clock says when a lock was written and what time it is now, so nobody's wrong clock counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from wms_ops.storage.codes import ABSENT, LOST, code_of
+from wms_ops.targets.aws.trouble import aws_errors
+
+SUFFIX: Final = ".tflock"
+GRACE: Final = timedelta(minutes=2)
+"""How old a lock must be at least: between taking it and the lease's first heartbeat nobody seems to be at work."""
+
+LONGEST: Final = timedelta(minutes=30)
+"""Terraform is never given longer, so an older lock is nobody's, whatever the lease says."""
+
+_ABSENT: Final = ABSENT | {"NoSuchBucket"}
+_UNCONDITIONAL: Final = frozenset({"NotImplemented", "501"})
+
+
+class Lock(BaseModel):
+    """What Terraform wrote; `since` and `etag` are S3's. Empty texts where it can't be read."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    key: str
+    etag: str
+    since: datetime
+    id: str = Field("", alias="ID")
+    operation: str = Field("", alias="Operation")
+    who: str = Field("", alias="Who")
+
+    def __str__(self) -> str:
+        doing = self.operation.removeprefix("OperationType").lower() or "something"
+        since = f"{self.since:%Y-%m-%d %H:%M:%S} UTC"
+        return f"the lock {self.key}, held by {self.who or 'somebody'} for {doing} since {since}"
+
+
+def is_stale(lock: Lock, now: datetime, is_held: bool, longest: timedelta = LONGEST, grace: timedelta = GRACE) -> bool:
+    """Whether a lock's holder is gone: nobody is at work (`is_held`: by the lease's heartbeat), or it's too old."""
+    age = now - lock.since
+    return age > longest or (not is_held and age >= grace)
+
+
+def break_stale_lock(
+    s3: Any,
+    bucket: str,
+    key: str,
+    *,
+    is_held: bool,
+    show: Callable[[str], None] = lambda _: None,
+    now: datetime | None = None,
+    grace: timedelta = GRACE,
+    longest: timedelta = LONGEST,
+    dry_run: bool = False,
+) -> Lock | None:
+    """Delete the lock of the state `key` if it's stale; returns it, None if there is none or it stays.
+
+    What is deleted is the very lock that was judged: S3 compares its ETag in the same request, and locks never have
+    the same content because of their ids. So a lock that was taken in between is never broken. A store that knows no
+    conditional deletion gets a plain one right after another look, which leaves some milliseconds. `show` hears whose
+    lock it was, or why it stays. Raises what `aws_errors` does.
+    """
+    with aws_errors(f"look for a lock of s3://{bucket}/{key}"):
+        found = _read(s3, bucket, key + SUFFIX)
+    if found is None:
+        return None
+    lock, clock = found
+    if not is_stale(lock, now or clock, is_held, longest, grace):
+        show(f"Terraform is at work: {lock}.")
+        return None
+    if dry_run:
+        show(f"Stale: {lock}.")
+        return lock
+    with aws_errors(f"break {lock}"):
+        if not _delete(s3, bucket, lock):
+            show(f"Left alone, because it has changed: {lock}.")
+            return None
+    show(f"Broke {lock}: its holder is gone.")
+    return lock
+
+
+def locked_states(s3: Any, bucket: str) -> Iterator[tuple[str, str]]:
+    """(environment, key of the state) for each lock in the state bucket; none without that bucket."""
+    from botocore.exceptions import ClientError
+
+    with aws_errors(f"look for locks in {bucket}"):
+        try:
+            pages = list(s3.get_paginator("list_objects_v2").paginate(Bucket=bucket))
+        except ClientError as error:
+            if code_of(error) in _ABSENT:
+                return
+            raise
+    for one in [one for page in pages for one in page.get("Contents", [])]:
+        key = str(one["Key"])
+        if key.endswith(f".tfstate{SUFFIX}"):
+            state = key.removesuffix(SUFFIX)
+            yield state.rsplit("/", 1)[-1].removesuffix(".tfstate"), state
+
+
+def read_lock(s3: Any, bucket: str, key: str) -> Lock | None:
+    """The lock of the state `key`; None if there is none. Raises what `aws_errors` does."""
+    with aws_errors(f"look for a lock of s3://{bucket}/{key}"):
+        found = _read(s3, bucket, key + SUFFIX)
+    return found[0] if found else None
+
+
+def _read(s3: Any, bucket: str, key: str) -> tuple[Lock, datetime] | None:
+    """A lock, and S3's time; None if there is none."""
+    from botocore.exceptions import ClientError
+
+    try:
+        answer = s3.get_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if code_of(error) in _ABSENT:
+            return None
+        raise
+    with answer["Body"] as body:
+        content = body.read()
+    date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+    clock = parsedate_to_datetime(date) if date else datetime.now(UTC)
+    return _parse(content, key=key, etag=str(answer["ETag"]), since=answer["LastModified"]), clock
+
+
+def _parse(content: bytes, **place: Any) -> Lock:
+    try:
+        written = _Written.model_validate_json(content).model_dump(by_alias=True)
+    except ValidationError:
+        written = {}  # written by hand: it locks all the same
+    return Lock(**written, **place)
+
+
+class _Written(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    ID: str
+    Operation: str = ""
+    Who: str = ""
+
+
+def _delete(s3: Any, bucket: str, lock: Lock) -> bool:
+    """Whether exactly this lock was deleted, or was gone already."""
+    from botocore.exceptions import ClientError
+
+    now = _read(s3, bucket, lock.key)  # for stores that take the condition and don't look at it
+    if now is None or now[0].etag != lock.etag:
+        return now is None
+    try:
+        s3.delete_object(Bucket=bucket, Key=lock.key, IfMatch=lock.etag)
+    except ClientError as error:
+        code = code_of(error)
+        if code in LOST | _ABSENT:
+            return code in _ABSENT
+        if code not in _UNCONDITIONAL:
+            raise
+        s3.delete_object(Bucket=bucket, Key=lock.key)
+    return True

@@ -1,0 +1,212 @@
+"""The reaper: whatever at AWS is past its deadline goes, whoever started it and whatever became of them.
+
+`python -m wms_ops.targets.aws.reap` asks all environments of the account and region; it needs no record of anybody's,
+because the deadline is on each thing. What is within its deadline is never touched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from wms.errors import UsageError, run_main
+from wms_ops.base.errors import BucketNotFoundError, CloudError
+from wms_ops.base.outputs import add_summary
+from wms_ops.cost.session_store import S3SessionStore, SessionStore
+from wms_ops.cost.sessions import EndedBy
+from wms_ops.targets.aws.clients import Aws
+from wms_ops.targets.aws.inventory import Thing, ThingKind, find
+from wms_ops.targets.aws.lease import Desk
+from wms_ops.targets.aws.locks import break_stale_lock, locked_states
+from wms_ops.targets.aws.names import ENVIRONMENT, Names
+from wms_ops.targets.aws.objects import Shared
+from wms_ops.targets.aws.sweep import Clients, await_absence, sweep
+
+GRACE: Final = timedelta(minutes=10)
+"""After the deadline: the machine ends itself then, which is what is to be seen to first."""
+
+UNDATED: Final = timedelta(hours=24)
+"""How long something may live whose deadline can't be read."""
+
+ORPHANED: Final = timedelta(hours=1)
+"""How old things without any instance must be: Terraform makes them some minutes before it."""
+
+
+@dataclass(frozen=True)
+class Overdue:
+    """A thing that must go, and why."""
+
+    thing: Thing
+    reason: str
+
+
+def overdue(things: Collection[Thing], now: datetime, grace: timedelta = GRACE) -> tuple[Overdue, ...]:
+    """What is past its deadline, or a day old without a readable one.
+
+    A network that an instance within its deadline may use stays, whatever its own tags say.
+    """
+    judged = [Overdue(one, reason) for one in things if (reason := _lateness(one, now, grace))]
+    late = {one.thing for one in judged}
+    in_use = {one.environment for one in things if one.kind is ThingKind.INSTANCE and one not in late}
+    return tuple(one for one in judged if one.thing.costs or one.thing.environment not in in_use)
+
+
+def orphans(things: Collection[Thing], now: datetime) -> tuple[Overdue, ...]:
+    """What is left of environments that have no instance (any more) and are over an hour old."""
+    alive = {one.environment for one in things if one.kind in (ThingKind.INSTANCE, ThingKind.SPOT)}
+    young = {one.environment for one in things if one.created is not None and now - one.created <= ORPHANED}
+    left = [one for one in things if one.environment not in alive | young]
+    return tuple(Overdue(one, "no instance belongs to it") for one in left)
+
+
+def reap(
+    clients: Clients,
+    *,
+    environment: str | None,
+    is_held: Callable[[str], bool],
+    show: Callable[[str], None],
+    step: Callable[[str], None] = lambda _: None,
+    now: datetime | None = None,
+    grace: timedelta = GRACE,
+    dry_run: bool = False,
+) -> tuple[Overdue, ...]:
+    """Delete what is overdue or orphaned, of one environment or of all (None), and see that it's gone; returns it.
+
+    `is_held` says whether somebody is changing an environment at this moment: then only what costs and is past its
+    deadline goes. Raises CloudError with everything that couldn't be deleted, after all else was, and what
+    `aws_errors` does.
+    """
+    things = find(clients.ec2, clients.iam, environment=environment, show=show)
+    now = now or datetime.now(UTC)
+    late = {one.thing: one for one in overdue(things, now, grace)}
+    found = late | {one.thing: one for one in orphans(things, now) if one.thing not in late}
+    going: list[Overdue] = []
+    failures: list[CloudError] = []
+    for name in sorted({thing.environment for thing in found}):
+        own = [one for thing, one in found.items() if thing.environment == name]
+        if is_held(name):
+            own = [one for one in own if one.thing.costs and one.thing in late]
+        going += own
+        if own and not dry_run:
+            try:
+                sweep(clients, [one.thing for one in own], show, step)
+            except CloudError as error:  # the other environments' things cost, too
+                failures.append(error)
+    if failures:
+        raise CloudError(" ".join(map(str, failures)))
+    if going and not dry_run:
+        _prove(clients, {one.thing for one in going}, environment)
+    return tuple(going)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the reaper; returns 0. Raises CloudError and what `aws_errors` does."""
+    arguments = _parser().parse_args(argv)
+    environment = None if arguments.all else arguments.environment
+    if environment is not None and not ENVIRONMENT.fullmatch(environment):
+        raise UsageError(f"{environment!r} can't be an environment; use small letters, digits and dashes, 20 at most.")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or arguments.region
+    aws = Aws(region)
+
+    def names(one: str) -> Names:
+        return Names(one, aws.account, region)
+
+    def is_held(one: str) -> bool:
+        return Desk(Shared(aws.s3, names(one).state_bucket, names(one).lease_key)).is_beating()
+
+    show: Callable[[str], None] = lambda text: print(text, flush=True)  # noqa: E731
+    gone = reap(aws, environment=environment, is_held=is_held, show=show, dry_run=arguments.dry_run)
+    bucket = names(environment or "all").state_bucket
+    if not arguments.dry_run:
+        note_ends(S3SessionStore(aws.s3, bucket), gone, datetime.now(UTC))
+    for owner, key in locked_states(aws.s3, bucket):
+        if environment in (None, owner):
+            break_stale_lock(aws.s3, bucket, key, is_held=is_held(owner), show=show, dry_run=arguments.dry_run)
+    _report(gone, region, arguments.dry_run)
+    return 0
+
+
+def note_ends(store: SessionStore, gone: Iterable[Overdue], now: datetime) -> None:
+    """Put the end of each instance that was reaped into the bill; one that nobody began is not in it."""
+    for thing in (one.thing for one in gone):
+        if thing.kind is ThingKind.INSTANCE and thing.launch_id:
+            with contextlib.suppress(BucketNotFoundError):  # then there is no bill
+                store.change(thing.environment, thing.launch_id, lambda one: one.ended(now, EndedBy.REAPER))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m wms_ops.targets.aws.reap",
+        description="Delete what is past its deadline at AWS, and Terraform's locks whose holder is gone.",
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--environment", metavar="E", help="only this one's")
+    which.add_argument("--all", action="store_true", help="those of all environments of the account (default)")
+    parser.add_argument("--region", default="us-east-1", help="unless AWS_REGION is set (default: us-east-1)")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would go")
+    return parser
+
+
+def _lateness(thing: Thing, now: datetime, grace: timedelta) -> str:
+    if thing.deadline is not None:
+        late = now - thing.deadline
+        return f"past its deadline by {_hours(late)}" if late > grace else ""
+    if thing.created is not None and now - thing.created > UNDATED:
+        return f"without a readable deadline, and {_hours(now - thing.created)} old"
+    return ""
+
+
+def _prove(clients: Clients, gone: Collection[Thing], environment: str | None) -> None:
+    keys = {(one.kind, one.id) for one in gone}
+
+    def look() -> Sequence[Thing]:
+        found = find(clients.ec2, clients.iam, environment=environment)
+        return [one for one in found if (one.kind, one.id) in keys]
+
+    if left := await_absence(look):
+        listed = ", ".join(map(str, left))
+        raise CloudError(f"{listed} are still there; run `python -m wms_ops.targets.aws.reap` again in a minute.")
+
+
+def _report(gone: Iterable[Overdue], region: str, dry_run: bool) -> None:
+    rows = [_row(one) for one in gone]
+    done = "would go" if dry_run else "gone"
+    if not rows:
+        print(f"Nothing in {region} is past its deadline.")
+        return
+    print(f"Past their deadline in {region}, {done}: {len(rows)}.")
+    table = Table(box=None)
+    for heading in _HEADINGS:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200).print(table)
+    lines = [f"Reaper, {region}: {len(rows)} {done}", "", *(f"| {' | '.join(one)} |" for one in (
+        _HEADINGS, ["---"] * len(_HEADINGS), *rows))]  # fmt: skip
+    add_summary("\n".join(lines))
+
+
+_HEADINGS: Final = ("environment", "thing", "id", "owner", "launch", "why")
+
+
+def _row(one: Overdue) -> tuple[str, ...]:
+    thing = one.thing
+    return thing.environment, str(thing.kind), thing.id, thing.owner, thing.launch_id, one.reason
+
+
+def _hours(span: timedelta) -> str:
+    minutes = round(span.total_seconds() / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.0f} h"
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))

@@ -1,0 +1,92 @@
+"""What the cloud at AWS looks like now, in text: the instance, its start, its price, and who holds it."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import datetime
+from typing import Final
+
+from wms.errors import WmsError
+from wms_ops.cost.bills import month_so_far
+from wms_ops.cost.estimate import dollars, hourly
+from wms_ops.cost.prices import price_table
+from wms_ops.cost.sessions import month_name, month_start
+from wms_ops.targets.aws.boot import read_boot
+from wms_ops.targets.aws.cloud import AwsCloud
+from wms_ops.targets.aws.instances import Instance
+from wms_ops.targets.aws.state_bucket import state_bucket_exists
+
+_NOTHING: Final = "No instance runs at AWS, and nothing of one is left"
+
+
+def price_text(cloud: AwsCloud, minutes: int) -> str:
+    """Price per hour and for the whole life, before a start. Raises UsageError for a type without a price."""
+    choice = cloud.choice()
+    hour = hourly(choice.rates(), spot=choice.spot, disk_gb=choice.disk_gb)
+    return (
+        f"A {choice} with {choice.disk_gb:.0f} GB costs about {dollars(hour)} an hour, {dollars(hour * minutes / 60)} "
+        f"in the {minutes / 60:.1f} hours after which it ends itself; training adds up to twice that (docs/cost.md)."
+    )
+
+
+def instance_text(cloud: AwsCloud) -> str:
+    """One sentence about the instance, for the question whether to end it."""
+    found = cloud.site.instances()
+    if not found:
+        return (
+            f"{_NOTHING} in {cloud.site.names.region}, as far as its tags tell; a teardown looks for everything else."
+        )
+    return "\n".join(_sentence(one, cloud.site.now()) for one in found)
+
+
+def status_text(cloud: AwsCloud) -> str:
+    """Everything that is known, some lines."""
+    names, now = cloud.site.names, cloud.site.now()
+    lines = [f"Account {names.account}, region {names.region}, environment {names.environment}: {cloud.status()}."]
+    has_bucket = state_bucket_exists(cloud.site.aws.s3, names)
+    lease = cloud.site.desk.read() if has_bucket else None
+    if lease is not None and not lease.is_over(now):
+        lines.append(f"Held by {lease.holder} since {lease.taken_at:%Y-%m-%d %H:%M} UTC.")
+    for one in cloud.site.instances():
+        lines.append(_sentence(one, now))
+        lines += [
+            f"  {step.title}: {step.state}{f' ({step.sentence})' if step.sentence else ''}, {step.at[11:19]} UTC"
+            for step in read_boot(cloud.site, one.launch_id)
+        ]
+        with contextlib.suppress(WmsError):
+            if alive := cloud.mailbox(one).alive():
+                served = f"version {alive.version}" if alive.version is not None else "no model"
+                lines.append(
+                    f"  It serves {served}, has {alive.jobs} jobs, last backup {alive.backup_at or 'none yet'}."
+                )
+    with contextlib.suppress(WmsError):
+        if endpoints := cloud.endpoints():
+            lines += addresses(endpoints.mlflow, endpoints.service)
+    if has_bucket:
+        sessions = cloud.sessions(month_start(month_name(now)))
+        lines.append(f"{now:%B %Y} has cost {dollars(month_so_far(sessions, price_table(), now))} so far.")
+    return "\n".join(lines)
+
+
+def addresses(mlflow: str, service: str | None) -> list[str]:
+    """The addresses for people."""
+    lines = [f"MLflow:   {mlflow}   (user wms; the password: `python -m wms_ops.targets.aws environ`)"]
+    if service:
+        lines += [f"Service:  {service}/", f"API docs: {service}/docs"]
+    return lines
+
+
+def after_stop(cloud: AwsCloud) -> str:
+    """What a stop ends with: the proof has been made, and this is what the month has cost."""
+    now = cloud.site.now()
+    text = f"{_NOTHING}: AWS was asked for instances, volumes, addresses, interfaces, networks and roles."
+    if state_bucket_exists(cloud.site.aws.s3, cloud.site.names):
+        sessions = cloud.sessions(month_start(month_name(now)))
+        text += f" {now:%B %Y} has cost {dollars(month_so_far(sessions, price_table(), now))} so far."
+    return text
+
+
+def _sentence(one: Instance, now: datetime) -> str:
+    age = (now - one.launched_at).total_seconds() / 60
+    until = f"ends itself at {one.deadline:%Y-%m-%d %H:%M} UTC at the latest" if one.deadline else "has no deadline"
+    return f"{one.id} ({one.kind}, {one.state}) was started by {one.owner or 'somebody'} {age:.0f} min ago and {until}."

@@ -1,0 +1,168 @@
+"""What every part of the cloud at AWS works with: one environment, its clients, its names, and who is at work."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from wms.files import exclusive_lock, write_atomic
+from wms_ops.base.errors import CloudError
+from wms_ops.cost.session_store import S3SessionStore
+from wms_ops.targets.aws.clients import Aws
+from wms_ops.targets.aws.instances import Instance, find_instances
+from wms_ops.targets.aws.lease import Desk
+from wms_ops.targets.aws.names import Names, holder_of
+from wms_ops.targets.aws.objects import Shared
+from wms_ops.targets.aws.settings import CloudSettings
+from wms_ops.targets.aws.terraform import ROOTS, Backend, Terraform
+from wms_ops.targets.host.mailbox import Mailbox
+from wms_ops.targets.host.objects import Objects
+
+INSTANCE_ROOT: Final = "instance"
+STORE_ROOT: Final = "persistent"
+PATH_STYLE: Final = "WMS_S3_PATH_STYLE"
+"""Set for an S3 server that has no names of its own for buckets, as on loopback."""
+
+
+class Used(BaseModel):
+    """The account and region that this folder last started an instance in."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    account: str
+    region: str
+    environment: str
+
+
+@dataclass(frozen=True)
+class Site:
+    """`folder` takes Terraform's files and logs; `show` hears what goes on, `step`, for tests, what has happened."""
+
+    settings: CloudSettings
+    folder: Path
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+    show: Callable[[str], None] = field(default=lambda _: None, repr=False)
+    step: Callable[[str], None] = field(default=lambda _: None, repr=False)
+
+    @cached_property
+    def aws(self) -> Aws:
+        """The clients."""
+        return Aws(self.settings.region, self.environ)
+
+    @cached_property
+    def names(self) -> Names:
+        """All names. Raises the errors of missing, expired and unknown credentials."""
+        return Names(self.settings.environment, self.aws.account, self.settings.region)
+
+    @cached_property
+    def holder(self) -> str:
+        """Who is at work."""
+        return holder_of(self.environ)
+
+    @cached_property
+    def visitor(self) -> str:
+        """Who the rules for this machine's address are for: two jobs of one run are two visitors."""
+        return f"{self.holder} on {platform.node() or 'a machine'}"
+
+    @property
+    def desk(self) -> Desk:
+        """Where the lease is given."""
+        shared = Shared(self.aws.s3, self.names.state_bucket, self.names.lease_key)
+        return Desk(shared, exists=lambda: bool(self.instances()))
+
+    @property
+    def ports(self) -> tuple[int, int]:
+        """MLflow's and the service's."""
+        return self.settings.mlflow_port, self.settings.service_port
+
+    @property
+    def sessions(self) -> S3SessionStore:
+        """What was started, from before its launch to its end: the bill."""
+        return S3SessionStore(self.aws.s3, self.names.state_bucket)
+
+    def mailbox(self, launch_id: str) -> Mailbox:
+        """Where the instance of a launch takes its jobs."""
+        return Mailbox(Objects(self.names.mlflow_bucket, self.aws.s3), launch_id)
+
+    def now(self) -> datetime:
+        """The time, UTC, in whole seconds."""
+        return datetime.now(UTC).replace(microsecond=0)
+
+    def instances(self) -> list[Instance]:
+        """This environment's instances that aren't terminated. Raises what `aws_errors` does."""
+        return find_instances(self.aws.ec2, self.settings.environment)
+
+    def usable(self, launch_id: str, spare: timedelta = timedelta(minutes=2)) -> Instance | None:
+        """The running or starting instance of a launch, unless it's about to end."""
+        now = self.now()
+        fit = [one for one in self.instances() if one.launch_id == launch_id and one.is_alive and launch_id]
+        return next((one for one in fit if one.deadline is None or one.deadline > now + spare), None)
+
+    def terraform(self, root: str) -> Terraform:
+        """Terraform for one root module, whose state is this environment's."""
+        backend = Backend(self.names.state_bucket, self.names.state_key(root), self.names.region, self.path_style)
+        work = self.folder.absolute() / self.settings.environment / root
+        return Terraform(ROOTS / root, work, backend, self.environ, self.show)
+
+    @property
+    def path_style(self) -> bool:
+        """Whether S3 is asked by paths."""
+        return self.environ.get(PATH_STYLE) == "1"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """One process at a time changes the cloud from this folder; the others wait."""
+        text = "Another command is changing the cloud from here; waiting for it."
+        with exclusive_lock(self.folder / f"{self.settings.environment}.lock", waiting=lambda: self.show(text)):
+            yield
+
+    def check_account(self) -> None:
+        """Raise CloudError where this folder's instance was started in another account or region: it would be left."""
+        used = self._used()
+        if used is None:
+            return
+        if used.account != self.names.account:
+            raise CloudError(
+                f"The cloud of {self.folder} was started in the account {used.account}, but these credentials belong "
+                f"to {self.names.account}; take those of {used.account} and run devops/scripts/stop-cloud.sh, or "
+                f"delete {self._used_path} if that account is gone."
+            )
+        if used.region != self.names.region:
+            raise CloudError(
+                f"The cloud of {self.folder} was started in the region {used.region}, but the settings name "
+                f"{self.names.region}; run `AWS_REGION={used.region} devops/scripts/stop-cloud.sh` with `region` taken "
+                f"out of infrastructure/terraform/wms.tfvars, or delete {self._used_path} if nothing is there any more."
+            )
+
+    def note_account(self) -> None:
+        """Keep in the folder where the instance is."""
+        used = Used(account=self.names.account, region=self.names.region, environment=self.names.environment)
+        write_atomic(self._used_path, used.model_dump_json(indent=1) + "\n")
+
+    def forget_account(self) -> None:
+        """Nothing is there any more."""
+        self._used_path.unlink(missing_ok=True)
+
+    def _used(self) -> Used | None:
+        try:
+            return Used.model_validate_json(self._used_path.read_bytes())
+        except (OSError, ValidationError):
+            return None  # it only helps to tell of a mistake; what is there is asked of AWS
+
+    @property
+    def _used_path(self) -> Path:
+        return self.folder / f"{self.settings.environment}.json"
+
+
+def path_style_variable(site: Site) -> dict[str, Any]:
+    """For Terraform's provider."""
+    return {"s3_path_style": True} if site.path_style else {}

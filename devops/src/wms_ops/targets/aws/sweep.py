@@ -1,0 +1,275 @@
+"""Deleting what an inventory found, in an order that works, whatever of it is gone already; and the proof that it did.
+
+Killed anywhere and run again it goes on: it keeps no record, and things that are left still carry their tags.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential
+
+from wms_ops.base.errors import AccessDeniedError, CloudError, CredentialsExpiredError, CredentialsMissingError
+from wms_ops.storage.codes import Kind, code_of, kind_of_class, kind_of_code
+from wms_ops.targets.aws.inventory import Thing, ThingKind, find
+from wms_ops.targets.aws.trouble import from_sdk, is_gone
+
+PATIENCE_S: Final = 600.0
+"""For a whole sweep: AWS takes about a minute to end an instance and to let go of its network interface."""
+
+PROOF_S: Final = 60.0
+"""How long what was deleted may still be listed."""
+
+NEXT: Final = "run devops/scripts/stop-cloud.sh again, or delete them in the AWS console"
+_WITHOUT_WAITING: Final = frozenset({ThingKind.SPOT, ThingKind.INSTANCE, ThingKind.ADDRESS})
+_IN_USE: Final = frozenset(
+    {
+        *("DependencyViolation", "VolumeInUse", "InvalidNetworkInterface.InUse", "InvalidIPAddress.InUse"),
+        *("InvalidGroup.InUse", "DeleteConflict", "IncorrectState", "IncorrectInstanceState"),
+        *("ConcurrentModification", "OperationAborted"),
+    }
+)
+_DETACHED: Final = frozenset({"Gateway.NotAttached"})
+_HOPELESS: Final = (CredentialsExpiredError, CredentialsMissingError)
+
+
+class Clients(Protocol):
+    """boto3's clients; `Aws` is one."""
+
+    @property
+    def ec2(self) -> Any: ...
+
+    @property
+    def iam(self) -> Any: ...
+
+
+def sweep(
+    clients: Clients,
+    things: Iterable[Thing],
+    show: Callable[[str], None],
+    step: Callable[[str], None] = lambda _: None,
+    *,
+    patience_s: float = PATIENCE_S,
+) -> None:
+    """Delete things, the expensive ones first, each whatever became of the others; what is gone already is fine.
+
+    `step`, for tests, hears of each request after it was answered. Raises CloudError with everything that couldn't be
+    deleted, or at once CredentialsExpiredError or CredentialsMissingError, with which nothing more can be done.
+    """
+    order = list(ThingKind)
+    ordered = sorted(things, key=lambda one: order.index(one.kind))
+    broom = _Broom(clients, step, time.monotonic() + patience_s)
+    failed: dict[Thing, str] = {}
+    waited = False
+    for number, thing in enumerate(ordered):
+        if not waited and thing.kind not in _WITHOUT_WAITING:
+            broom.await_ends(ordered, failed)
+            waited = True
+        show(f"Deleting {thing}.")
+        try:
+            broom.delete(thing)
+        except Exception as error:
+            failed[thing] = _reason(error, f"delete {_listed([*failed, *ordered[number:]])}")
+    if not waited:
+        broom.await_ends(ordered, failed)
+    if failed:
+        region = clients.ec2.meta.region_name
+        told = "; ".join(f"{thing} ({reason})" for thing, reason in failed.items())
+        raise CloudError(f"{len(failed)} of {len(ordered)} things in {region} can't be deleted: {told}; {NEXT}.")
+
+
+def prove_nothing_left(
+    ec2: Any,
+    iam: Any,
+    *,
+    environment: str,
+    show: Callable[[str], None] = lambda _: None,
+    patience_s: float = PROOF_S,
+) -> Mapping[ThingKind, int]:
+    """Ask AWS again; how many of each kind are left, which is 0 for all. Terminated instances don't count.
+
+    Raises CloudError with what is left, and what `aws_errors` does.
+    """
+    left = await_absence(lambda: find(ec2, iam, environment=environment, show=show), patience_s)
+    if left:
+        raise CloudError(f"The environment {environment} isn't gone: {_listed(left)} are left; {NEXT}.")
+    counts = Counter(one.kind for one in left)
+    return {kind: counts[kind] for kind in ThingKind}
+
+
+def await_absence(look: Callable[[], Sequence[Thing]], patience_s: float = PROOF_S) -> Sequence[Thing]:
+    """What `look` still finds after `patience_s` seconds: AWS goes on listing for a while what it has deleted."""
+    deadline = time.monotonic() + patience_s
+    pause = 0.2
+    while (left := look()) and time.monotonic() < deadline:
+        time.sleep(min(pause, max(deadline - time.monotonic(), 0)))
+        pause = min(pause * 2, 5.0)
+    return left
+
+
+@dataclass(frozen=True)
+class _Broom:
+    clients: Clients
+    step: Callable[[str], None]
+    deadline: float
+
+    def delete(self, thing: Thing) -> None:
+        """Delete one thing; raises the SDK's errors."""
+        ec2, iam, name = self.clients.ec2, self.clients.iam, thing.id
+        last: dict[ThingKind, tuple[str, Callable[..., Any], dict[str, Any]]] = {
+            ThingKind.SPOT: ("cancelled", ec2.cancel_spot_instance_requests, {"SpotInstanceRequestIds": [name]}),
+            ThingKind.INSTANCE: ("terminating", ec2.terminate_instances, {"InstanceIds": [name]}),
+            ThingKind.ADDRESS: ("released", ec2.release_address, {"AllocationId": name}),
+            ThingKind.VOLUME: ("deleted", ec2.delete_volume, {"VolumeId": name}),
+            ThingKind.TEMPLATE: ("deleted", ec2.delete_launch_template, {"LaunchTemplateId": name}),
+            ThingKind.INTERFACE: ("deleted", ec2.delete_network_interface, {"NetworkInterfaceId": name}),
+            ThingKind.GATEWAY: ("deleted", ec2.delete_internet_gateway, {"InternetGatewayId": name}),
+            ThingKind.SUBNET: ("deleted", ec2.delete_subnet, {"SubnetId": name}),
+            ThingKind.ROUTES: ("deleted", ec2.delete_route_table, {"RouteTableId": name}),
+            ThingKind.GROUP: ("deleted", ec2.delete_security_group, {"GroupId": name}),
+            ThingKind.VPC: ("deleted", ec2.delete_vpc, {"VpcId": name}),
+            ThingKind.PROFILE: ("deleted", iam.delete_instance_profile, {"InstanceProfileName": name}),
+            ThingKind.ROLE: ("deleted", iam.delete_role, {"RoleName": name}),
+        }
+        before = {
+            ThingKind.ADDRESS: self._free_address,
+            ThingKind.GATEWAY: self._detach_gateway,
+            ThingKind.ROUTES: self._free_routes,
+            ThingKind.GROUP: self._free_group,
+            ThingKind.PROFILE: self._empty_profile,
+            ThingKind.ROLE: self._empty_role,
+        }
+        if thing.kind in before:
+            before[thing.kind](thing)
+        done, call, arguments = last[thing.kind]
+        self._do(thing, done, call, **arguments)
+
+    def await_ends(self, things: Iterable[Thing], failed: dict[Thing, str]) -> None:
+        """Wait until the instances are terminated: until then their volumes and interfaces are in use."""
+        for thing in things:
+            if thing.kind is ThingKind.INSTANCE and thing not in failed:
+                try:
+                    self._await_end(thing)
+                except Exception as error:
+                    failed[thing] = _reason(error, f"wait for the end of {thing}")
+
+    def _await_end(self, thing: Thing) -> None:
+        pause = 0.1
+        while True:
+            answer = self._ask(self.clients.ec2.describe_instances, InstanceIds=[thing.id])
+            states = [one["State"]["Name"] for group in answer.get("Reservations", []) for one in group["Instances"]]
+            if all(state == "terminated" for state in states):
+                self.step(f"{thing}: terminated")
+                return
+            if time.monotonic() >= self.deadline:
+                raise CloudError(f"it is still {states[0]}")
+            time.sleep(pause)  # a poll's pause
+            pause = min(pause * 2, 5.0)
+
+    def _free_address(self, thing: Thing) -> None:
+        ec2 = self.clients.ec2
+        for one in self._ask(ec2.describe_addresses, AllocationIds=[thing.id]).get("Addresses", []):
+            if one.get("AssociationId"):
+                self._do(thing, "disassociated", ec2.disassociate_address, AssociationId=one["AssociationId"])
+
+    def _detach_gateway(self, thing: Thing) -> None:
+        ec2 = self.clients.ec2
+        answer = self._ask(ec2.describe_internet_gateways, InternetGatewayIds=[thing.id])
+        for one in [one for gateway in answer.get("InternetGateways", []) for one in gateway["Attachments"]]:
+            self._do(thing, "detached", ec2.detach_internet_gateway, InternetGatewayId=thing.id, VpcId=one["VpcId"])
+
+    def _free_routes(self, thing: Thing) -> None:
+        ec2 = self.clients.ec2
+        answer = self._ask(ec2.describe_route_tables, RouteTableIds=[thing.id])
+        for one in [one for table in answer.get("RouteTables", []) for one in table["Associations"]]:
+            self._do(thing, "disassociated", ec2.disassociate_route_table, AssociationId=one["RouteTableAssociationId"])
+
+    def _free_group(self, thing: Thing) -> None:
+        """Two groups whose rules name each other can only be deleted without these rules."""
+        ec2 = self.clients.ec2
+        for group in self._ask(ec2.describe_security_groups, GroupIds=[thing.id]).get("SecurityGroups", []):
+            for rules, revoke in (
+                (group["IpPermissions"], ec2.revoke_security_group_ingress),
+                (group["IpPermissionsEgress"], ec2.revoke_security_group_egress),
+            ):
+                named = [one for one in rules if one.get("UserIdGroupPairs")]
+                if named:
+                    self._do(thing, "rules revoked", revoke, GroupId=thing.id, IpPermissions=named)
+
+    def _empty_profile(self, thing: Thing) -> None:
+        iam = self.clients.iam
+        answer = self._ask(iam.get_instance_profile, InstanceProfileName=thing.id)
+        for one in answer.get("InstanceProfile", {}).get("Roles", []):
+            names = {"InstanceProfileName": thing.id, "RoleName": one["RoleName"]}
+            self._do(thing, "emptied", iam.remove_role_from_instance_profile, **names)
+
+    def _empty_role(self, thing: Thing) -> None:
+        iam, role = self.clients.iam, {"RoleName": thing.id}
+        for one in self._ask(iam.list_instance_profiles_for_role, **role).get("InstanceProfiles", []):
+            names = {"InstanceProfileName": one["InstanceProfileName"], **role}
+            self._do(thing, "taken from its profile", iam.remove_role_from_instance_profile, **names)
+        for one in self._ask(iam.list_attached_role_policies, **role).get("AttachedPolicies", []):
+            self._do(thing, "policy detached", iam.detach_role_policy, PolicyArn=one["PolicyArn"], **role)
+        for policy in self._ask(iam.list_role_policies, **role).get("PolicyNames", []):
+            self._do(thing, "policy deleted", iam.delete_role_policy, PolicyName=policy, **role)
+
+    def _do(self, thing: Thing, done: str, call: Callable[..., Any], **arguments: Any) -> None:
+        self._ask(call, **arguments)
+        self.step(f"{thing}: {done}")
+
+    def _ask(self, call: Callable[..., Any], **arguments: Any) -> Mapping[str, Any]:
+        """The answer; an empty one if the thing is gone. What may pass by itself is asked again until the deadline."""
+        try:
+            for attempt in Retrying(
+                stop=self._is_over,
+                wait=wait_exponential(0.2, max=10),
+                retry=retry_if_exception(_may_pass),
+                reraise=True,
+            ):
+                with attempt:
+                    return call(**arguments) or {}
+        except Exception as error:
+            if not is_gone(error) and code_of(error) not in _DETACHED:
+                raise
+        return {}
+
+    def _is_over(self, _: RetryCallState) -> bool:
+        return time.monotonic() >= self.deadline
+
+
+def _may_pass(error: BaseException) -> bool:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    if isinstance(error, ClientError):
+        code = code_of(error) or ""
+        # EC2's answer for an interface that its instance hasn't let go of yet has no code of its own.
+        in_use = code in _IN_USE or (code == "InvalidParameterValue" and "in use" in str(error))
+        return in_use or kind_of_code(code) is Kind.BUSY
+    return isinstance(error, BotoCoreError) and kind_of_class(error) is Kind.UNREACHABLE
+
+
+def _reason(error: Exception, what: str) -> str:
+    """Why one thing couldn't be deleted. Raises what makes all others impossible, too."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    if isinstance(error, CloudError):
+        return str(error)
+    if not isinstance(error, ClientError | BotoCoreError):
+        raise error
+    mapped = from_sdk(error, what)
+    is_unknown_key = (
+        isinstance(mapped, AccessDeniedError) and kind_of_code(code_of(error) or "") is not Kind.NOT_ALLOWED
+    )
+    if isinstance(mapped, _HOPELESS) or is_unknown_key:
+        raise mapped from error
+    return (
+        f"{code_of(error)}: {error.response['Error'].get('Message', '')}".rstrip(". ") if code_of(error) else str(error)
+    )
+
+
+def _listed(things: Iterable[Thing]) -> str:
+    return ", ".join(str(one) for one in things)

@@ -1,0 +1,257 @@
+"""Terraform, by python-terraform's command lines: one root module of this repository with its state in S3.
+
+It runs in a session of its own with its output in a file. So Ctrl-C reaches it once and through us. If this process is
+killed, Linux interrupts it: it begins nothing more, writes its state and frees its lock, and nothing is started behind
+the back of whoever tears down next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from wms.errors import from_os_error
+from wms.files import write_atomic
+from wms.paths import ROOT
+from wms_ops.base.errors import CloudError, RepeatedRequestError
+from wms_ops.targets.aws.trouble import explain
+
+ROOTS: Final = ROOT / "infrastructure" / "terraform"
+OLDEST: Final = (1, 11)
+"""The first version that locks a state in S3 without a table beside it."""
+
+LONGEST_S: Final = 20 * 60.0
+LOCK_WAIT: Final = "120s"
+_TO_END_S: Final = 120.0
+_POLL_S: Final = 0.1
+_MARK: Final = "WMS_TERRAFORM_STATE"
+_STARTER: Final = "WMS_TERRAFORM_STARTER"
+_DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG
+_LEASHED: Final = f"""
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl({_DEATH_SIGNAL}, signal.SIGINT)
+if os.getppid() != int(os.environ["{_STARTER}"]):
+    sys.exit(1)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+_LEASH: Final = (sys.executable, "-S", "-c", _LEASHED) if sys.platform == "linux" else ()
+_TOLD: Final = frozenset({"apply_start", "apply_complete", "apply_progress", "apply_errored"})
+
+Show = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Where a state lies; `path_style` for an S3 server without names of its own for buckets."""
+
+    bucket: str
+    key: str
+    region: str
+    path_style: bool = False
+
+    @property
+    def options(self) -> dict[str, str]:
+        """For -backend-config."""
+        plain = {"bucket": self.bucket, "key": self.key, "region": self.region, "use_lockfile": "true"}
+        return plain | {"encrypt": "true"} | ({"use_path_style": "true"} if self.path_style else {})
+
+
+@dataclass(frozen=True)
+class Terraform:
+    """The root module in `root`; `work` takes its plugins, its variables and its output."""
+
+    root: Path
+    work: Path
+    backend: Backend
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+    show: Show = field(default=lambda _: None, repr=False)
+
+    def init(self) -> None:
+        """Fetch the provider and connect to the state. Raises CloudError, and what `explain` finds in its output."""
+        self._run("init", input=False, reconfigure=True, backend_config=self.backend.options)
+
+    def apply(self, variables: Mapping[str, Any]) -> None:
+        """Make what the root says. Raises as `init` does."""
+        self._run("apply", auto_approve=True, json=True, **self._with(variables))
+
+    def destroy(self, variables: Mapping[str, Any]) -> None:
+        """End all that the state knows. Raises as `init` does."""
+        self._run("apply", auto_approve=True, json=True, destroy=True, **self._with(variables))
+
+    def end_orphan(self) -> None:
+        """Wait for what a killed command has left running here for this state; after two minutes it's killed, too.
+
+        It was interrupted when its command ended. A second interrupt would make it forget what it has just made.
+        """
+        found = list(self._orphans())
+        if found:
+            self.show("Waiting for the Terraform that a killed command has left.")
+        for process in found if not _LEASH else ():
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(signal.SIGINT)
+        _, alive = psutil.wait_procs(found, timeout=_TO_END_S)
+        for process in alive:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(alive)
+
+    def _orphans(self) -> Iterator[psutil.Process]:
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError, ValueError):
+                found = process.environ()
+                if found.get(_MARK) == self._mark and not psutil.pid_exists(int(found[_STARTER])):
+                    yield process
+
+    @property
+    def _mark(self) -> str:
+        """What every process of this state's Terraform carries, its providers too."""
+        return f"{self.environ.get('AWS_ENDPOINT_URL', '')} s3://{self.backend.bucket}/{self.backend.key}"
+
+    def _with(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+        path = self.work / "variables.tfvars.json"
+        write_atomic(path, json.dumps(variables, indent=1, sort_keys=True) + "\n")
+        return {"input": False, "lock_timeout": LOCK_WAIT, "var_file": str(path)}
+
+    def _run(self, words: str, **options: Any) -> None:
+        """Run to the end. The options are python-terraform's."""
+        program = find_terraform(self.environ)
+        # Imported here: it takes a moment, and a laptop without Terraform never needs it.
+        from python_terraform import IsFlagged
+        from python_terraform import Terraform as CommandLines
+
+        flags = {"auto_approve", "json", "destroy", "reconfigure"}
+        given = {name: IsFlagged if name in flags and value else value for name, value in options.items()}
+        builder = CommandLines(working_dir=str(self.root), terraform_bin_path=program)
+        command = builder.generate_cmd_string(words, **given)
+        command.append("-no-color")
+        log = self.work / "logs" / f"{words}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.getpid()}.log"
+        code, text = self._watch(command, log)
+        if code:
+            raise _failure(words, text, log)
+
+    def _watch(self, command: list[str], log: Path) -> tuple[int, str]:
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("wb") as stream:
+                process = subprocess.Popen(
+                    [*_LEASH, *command],
+                    cwd=self.root,
+                    env=self._environ(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=stream,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise from_os_error(error, log) from error
+        with _ended(process):
+            deadline = time.monotonic() + LONGEST_S
+            with log.open("rb") as stream:
+                while process.poll() is None:
+                    self._tell(stream)
+                    if time.monotonic() > deadline:
+                        raise CloudError(
+                            f"Terraform didn't finish within {LONGEST_S / 60:.0f} minutes; its output is in {log}. "
+                            "Run the same command again."
+                        )
+                    time.sleep(_POLL_S)
+                self._tell(stream)
+        return process.returncode, log.read_text(encoding="utf-8", errors="replace")
+
+    def _environ(self) -> dict[str, str]:
+        ours = {
+            "TF_DATA_DIR": str(self.work / "data"),
+            _MARK: self._mark,
+            _STARTER: str(os.getpid()),
+            "TF_IN_AUTOMATION": "true",
+            "CHECKPOINT_DISABLE": "true",
+            "TF_INPUT": "0",
+        }
+        return {**self.environ, **ours}
+
+    def _tell(self, stream: Any) -> None:
+        """Hand on what Terraform says about resources; the last line may not be whole yet."""
+        while line := stream.readline():
+            if not line.endswith(b"\n"):
+                stream.seek(-len(line), os.SEEK_CUR)
+                return
+            with contextlib.suppress(ValueError, AttributeError):
+                event = json.loads(line)
+                if event.get("type") in _TOLD:
+                    self.show(str(event.get("@message")))
+
+
+def find_terraform(environ: Mapping[str, str]) -> str:
+    """The program's path. Raises CloudError where there is none."""
+    found = shutil.which("terraform", path=environ.get("PATH"))
+    if found is None:
+        raise CloudError(
+            f"Terraform isn't installed; install version {_dotted(OLDEST)} or newer from "
+            "developer.hashicorp.com/terraform/install, then run this again."
+        )
+    return found
+
+
+def require_terraform(environ: Mapping[str, str]) -> str:
+    """Terraform's version, if it's new enough. Raises CloudError."""
+    program = find_terraform(environ)
+    command = [program, "version", "-json"]
+    quiet = {**environ, "CHECKPOINT_DISABLE": "true"}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=quiet, timeout=60)
+        version = str(json.loads(done.stdout)["terraform_version"])
+        numbers = tuple(int(part) for part in version.split("-", maxsplit=1)[0].split("."))
+    except (OSError, subprocess.SubprocessError, ValueError, LookupError, TypeError) as error:
+        raise CloudError(f"{program} doesn't say its version; install Terraform {_dotted(OLDEST)} or newer.") from error
+    if numbers < OLDEST:
+        raise CloudError(f"Terraform {version} is too old; install version {_dotted(OLDEST)} or newer.")
+    return version
+
+
+@contextlib.contextmanager
+def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Whatever ends the wait early asks Terraform once to stop in order, and waits until it has."""
+    try:
+        yield
+    except BaseException:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        try:
+            process.wait(_TO_END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        raise
+
+
+def _failure(words: str, text: str, log: Path) -> Exception:
+    """The error in Terraform's output as a sentence."""
+    said = []
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError, AttributeError):
+            event = json.loads(line)
+            diagnostic = event.get("diagnostic") or {}
+            if diagnostic.get("severity") == "error":
+                said.append(f"{diagnostic.get('summary', '')} {diagnostic.get('detail', '')}".strip())
+    if said:
+        text = "\n\n".join(f"Error: {one}" for one in said)
+    error = explain(text, f"run `terraform {words}`")
+    if type(error) in (CloudError, RepeatedRequestError):
+        return type(error)(f"{error} Its output is in {log}.")
+    return error
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))

@@ -1,0 +1,260 @@
+"""`python -m wms_ops.targets.host`: the one process that runs an instance, from its database's return to its last backup.
+
+It starts MLflow, keeps it and the service alive, takes jobs, backs up, and shuts the machine down when it's idle or
+its time is over. SIGTERM, which a shutdown sends, makes a last backup.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Final, Literal
+
+from wms.errors import WmsError
+from wms_ops.base.errors import CloudError
+from wms_ops.machine.environment import QUIET
+from wms_ops.machine.guard import LAST_REQUEST
+from wms_ops.machine.processes import lives, now
+from wms_ops.machine.room import MLFLOW, Room
+from wms_ops.machine.servers import start, wait
+from wms_ops.targets.host import boot, mlflow
+from wms_ops.targets.host.archive import Rules, put, staged
+from wms_ops.targets.host.backup import BackupNote, Backups, OvertakenError
+from wms_ops.targets.host.config import OWN_USER, HostConfig, Pace, public_address, read_password
+from wms_ops.targets.host.jobs import Job, Jobs
+from wms_ops.targets.host.mailbox import FILES_SENT, LEDGER, MODEL, RELEASE
+from wms_ops.targets.host.messages import Alive, Answer, DeployRequest, Keys
+from wms_ops.targets.host.objects import Objects
+from wms_ops.targets.host.runner import Runner
+from wms_ops.targets.host.service import ModelService
+from wms_ops.targets.host.timers import Limits, Verdict, decide
+from wms_ops.targets.protocol import Release
+
+FOLDER: Final = Path("/var/lib/wms")
+_JOINED_S: Final = 15.0
+_RELEASE_RULES: Final = Rules(
+    "The release that was sent",
+    "Look at who writes to the bucket, then deploy it again.",
+    lambda name: None if name in RELEASE else "isn't a release's",
+)
+_WHY: Final = {
+    Verdict.DEADLINE: "The deadline is near",
+    Verdict.IDLE: "Nobody has asked for anything for the idle time",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run until SIGTERM. Raises CloudError where MLflow can't be started, the errors of the store."""
+    parser = argparse.ArgumentParser(prog="python -m wms_ops.targets.host", description=__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="host.json, as the instance's user data writes it")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where MLflow's database and all else is kept")
+    options = parser.parse_args(argv)
+    config = HostConfig.load(options.config)
+    os.environ |= mlflow.aws_environ(config.region)
+    agent = Agent(config, Pace.of(os.environ), options.folder, options.config)
+    signal.signal(signal.SIGTERM, lambda *_: agent.stop.set())
+    agent.run()
+    return 0
+
+
+def say(text: str) -> None:
+    """Into the journal, at once."""
+    print(text, flush=True)
+
+
+class Agent:
+    """An instance's life. `stop` ends it."""
+
+    def __init__(self, config: HostConfig, pace: Pace, folder: Path, config_path: Path) -> None:
+        self.config, self.pace, self.folder, self._config_path = config, pace, folder, config_path
+        self.stop = threading.Event()
+        self.room = Room(folder / "servers", say)
+        self.objects = Objects.open(config.mlflow_bucket, config.region)
+        self.backups = Backups.of(self.objects, config.environment, config.launch_id, mlflow.database_of(self.room))
+        self.service = ModelService.of(folder / "service", pace.bind, config.service_port, say)
+        self.runner = Runner(folder / "work", self.variables, pace.poll_s, say)
+        handlers = {"run": self.runner.run, "deploy": self._deploy, "roll-back": self._roll_back, "backup": self._save}
+        self.jobs = Jobs(self.objects, config.launch_id, handlers, say)
+        self._lock = threading.Lock()  # one backup at a time
+        self._phase: Literal["starting", "running", "stopping"] = "starting"
+        self._backup_at: str | None = None
+        self._backed_up = time.monotonic()
+        self._last_job = self._began = time.time()
+        self._beat = 0
+        self._over = threading.Event()
+
+    @cached_property
+    def password(self) -> str:
+        """MLflow's. Raises CloudError."""
+        return read_password(self.config.password_parameter)
+
+    def variables(self) -> dict[str, str]:
+        """What leads a command on this host to MLflow and to AWS."""
+        return {
+            **mlflow.aws_environ(self.config.region),
+            **QUIET,
+            "MLFLOW_TRACKING_URI": mlflow.url_of(self.config),
+            "MLFLOW_TRACKING_USERNAME": OWN_USER,
+            "MLFLOW_TRACKING_PASSWORD": self.password,
+        }
+
+    def run(self) -> None:
+        """Start everything, and go round until it ends."""
+        heart = threading.Thread(target=self._beats, name="heart", daemon=True)
+        heart.start()
+        try:
+            self._start()
+            while not self.stop.wait(self.pace.poll_s):
+                self._turn()
+        finally:
+            self._phase = "stopping"
+            self._end()
+            self._over.set()
+            heart.join(_JOINED_S)
+
+    def _start(self) -> None:
+        self._end_servers()
+        self.runner.end_old_ones()
+        with self._step("restore"):
+            self.room.folder.joinpath(MLFLOW).mkdir(parents=True, exist_ok=True)
+            note = self.backups.restore()
+            self._backup_at = note.at if note else None
+        with self._step("mlflow"):
+            self._server = mlflow.server_of(self.room, self.config, self.password, self.pace.bind, public_address())
+            self._mlflow = start(self.room, self._server)
+            wait(self.room, self._mlflow)
+        self.service.start()
+        self.jobs.give_up_old_ones()
+        self._phase, self._began = "running", time.time()
+        say(f"MLflow answers at port {self.config.mlflow_port}.")
+
+    @contextlib.contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        self._report(name, "running")
+        try:
+            yield
+        except BaseException as error:
+            self._report(name, "failed", str(error) or type(error).__name__)
+            raise
+        self._report(name, "done")
+
+    def _report(self, step: str, state: str, sentence: str = "") -> None:
+        boot.report(self._config_path, self.folder, step, state, sentence)
+
+    def _turn(self) -> None:
+        """Once round. What fails is said, and tried again the next time."""
+        for act in (self._keep_alive, self.jobs.take, self._backup_if_due, self._end_if_due):
+            try:
+                act()
+            except (WmsError, OSError) as error:
+                say(f"error: {error}")
+
+    def _keep_alive(self) -> None:
+        if not lives(self._mlflow.process):
+            say("MLflow ended by itself; starting it again.")
+            self._mlflow = start(self.room, self._server)
+        if self.jobs.count == 0:  # a deployment is one
+            self.service.revive()
+
+    def _backup_if_due(self) -> None:
+        if time.monotonic() - self._backed_up >= self.pace.backup_s:
+            self._backed_up = time.monotonic()
+            self._backup(only_if_changed=True)
+
+    def _backup(self, *, only_if_changed: bool = False) -> BackupNote | None:
+        with self._lock:
+            if only_if_changed and not (self.backups.database.exists() and self.backups.changed()):
+                return None
+            note = self.backups.save()
+        self._backup_at, self._backed_up = note.at, time.monotonic()
+        say(f"MLflow's database is backed up: {note.key}, {note.size} bytes.")
+        return note
+
+    def _end_if_due(self) -> None:
+        limits = Limits(self.config.deadline_s, self.pace.margin_s, self.config.idle_minutes * self.pace.minute_s)
+        if self.jobs.count:
+            self._last_job = time.time()
+        verdict = decide(limits, now=time.time(), last_used=self.last_used(), jobs=self.jobs.count)
+        if verdict is Verdict.GO_ON:
+            return
+        say(f"{_WHY[verdict]}; a last backup, then this machine shuts down.")
+        try:
+            self._backup(only_if_changed=True)
+        except WmsError as error:  # stopping makes another one; what costs money ends in any case
+            say(f"error: {error}")
+        subprocess.run(["shutdown", "-h", "now"], check=False)
+
+    def last_used(self) -> float:
+        """When somebody used the instance last, or when it was ready; seconds since 1970."""
+        noted = self.room.folder / MLFLOW / LAST_REQUEST
+        asked = noted.stat().st_mtime if noted.exists() else 0.0
+        return max(self._began, self._last_job, asked, self.service.relay.last_used)
+
+    def _end(self) -> None:
+        """Everything ends; MLflow first, so that the last backup is complete."""
+        self.jobs.cancel_all()
+        for act in (self._end_servers, self._last_backup, self.service.stop):
+            try:
+                act()
+            except (WmsError, OSError) as error:
+                say(f"error: {error}")
+        self.jobs.join(_JOINED_S)
+        say("Everything is stopped.")
+
+    def _end_servers(self) -> None:
+        self.room.end(self.room.find())
+
+    def _last_backup(self) -> None:
+        try:
+            self._backup(only_if_changed=True)
+        except OvertakenError as error:
+            say(str(error))
+
+    def _beats(self) -> None:
+        while True:
+            over = self._over.wait(self.pace.alive_s)
+            try:
+                self._give_sign()
+            except (WmsError, OSError) as error:
+                say(f"error: {error}")
+            if over:
+                return
+
+    def _give_sign(self) -> None:
+        self._beat += 1
+        sign = Alive(
+            launch_id=self.config.launch_id,
+            beat=self._beat,
+            at=now(),
+            phase=self._phase,
+            jobs=self.jobs.count,
+            version=self.service.version(),
+            backup_at=self._backup_at,
+            idle_s=max(0.0, time.time() - self.last_used()),
+        )
+        self.objects.put(Keys(self.config.launch_id).alive, sign.model_dump_json().encode())
+
+    def _deploy(self, job: Job) -> Answer:
+        request = job.request
+        if not isinstance(request, DeployRequest):
+            raise CloudError(f"{request.kind} isn't a deployment.")
+        with job.sent(FILES_SENT) as sent:
+            files = sent.with_name("files")
+            with staged(sent, files, _RELEASE_RULES) as waiting:
+                put(waiting, files, _RELEASE_RULES)
+            release = Release(request.version, request.weights_sha256, files / MODEL, files / LEDGER)
+            return Answer(version=self.service.deploy(release))
+
+    def _roll_back(self, _: Job) -> Answer:
+        return Answer(version=self.service.roll_back())
+
+    def _save(self, _: Job) -> Answer:
+        return Answer(backup=self._backup())

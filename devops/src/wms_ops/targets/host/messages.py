@@ -1,0 +1,129 @@
+"""What the mailbox carries: requests, answers, signs of life, and the keys under which they lie.
+
+host/LAUNCH/alive.json           the host's sign of life, written anew every few seconds
+host/LAUNCH/inbox/ID.json        a request; it stays until it's answered
+host/LAUNCH/jobs/ID/taken        the host has begun
+host/LAUNCH/jobs/ID/files.tar.gz what the client sent
+host/LAUNCH/jobs/ID/commit.pack  the commit that the client's folder has checked out
+host/LAUNCH/jobs/ID/log/N        the command's output, in pieces
+host/LAUNCH/jobs/ID/cancel       the client wants it no more
+host/LAUNCH/jobs/ID/result.tar.gz, answer.json
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from wms_ops.targets.host.backup import BackupNote
+
+PYTHON: Final = "{python}"
+"""As a command's first word: the host's own Python."""
+
+FOLDER: Final = "{folder}"
+"""In a command's words and variables: the folder in which it runs."""
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RunRequest(_Message):
+    """Run `argv` in the work folder `workspace`, made equal to what was sent: `files` are names and SHA-256s.
+
+    `commit` is the one that was sent in a pack beside them; None where the client's folder has no commit.
+    """
+
+    kind: Literal["run"] = "run"
+    argv: tuple[str, ...] = Field(min_length=1)
+    environ: Mapping[str, str] = Field(repr=False)
+    workspace: str = Field(pattern=r"^[a-z0-9-]{1,64}$")
+    files: Mapping[str, str] = Field(repr=False)
+    commit: str | None = Field(default=None, pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")
+
+
+class DeployRequest(_Message):
+    """Serve the release whose files were sent."""
+
+    kind: Literal["deploy"] = "deploy"
+    version: int
+    weights_sha256: str
+
+
+class RollBackRequest(_Message):
+    """Serve what was served before."""
+
+    kind: Literal["roll-back"] = "roll-back"
+
+
+class BackupRequest(_Message):
+    """Back up MLflow's database now."""
+
+    kind: Literal["backup"] = "backup"
+
+
+Request = Annotated[RunRequest | DeployRequest | RollBackRequest | BackupRequest, Field(discriminator="kind")]
+REQUEST: Final[TypeAdapter[Request]] = TypeAdapter(Request)
+
+
+class Answer(_Message):
+    """How it went: `error` is a sentence with its `exit_code` where the request failed; the rest belongs to a kind.
+
+    `code` is the command's exit code, `pieces` the number of its log's pieces, `has_files` whether files came back,
+    in an archive of `result_sha256`. `job` is the one that was answered. Both are "" from a host of before they were.
+    """
+
+    error: str | None = None
+    exit_code: int = Field(default=84, ge=1, le=255)  # with 0 a failure would look like a success
+    code: int | None = None
+    pieces: int = 0
+    has_files: bool = False
+    result_sha256: str = ""
+    job: str = ""
+    version: int | None = None
+    backup: BackupNote | None = None
+
+
+class Alive(_Message):
+    """The host's sign of life: `beat` grows with each one. Times are UTC, ISO 8601."""
+
+    launch_id: str
+    beat: int
+    at: str
+    phase: Literal["starting", "running", "stopping"]
+    jobs: int = 0
+    version: int | None = None
+    backup_at: str | None = None
+    idle_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys of one launch's mailbox."""
+
+    launch_id: str
+
+    @property
+    def alive(self) -> str:
+        """The sign of life."""
+        return f"host/{self.launch_id}/alive.json"
+
+    @property
+    def inbox(self) -> str:
+        """What all requests' keys begin with."""
+        return f"host/{self.launch_id}/inbox/"
+
+    def request(self, job: str) -> str:
+        """A job's request."""
+        return f"{self.inbox}{job}.json"
+
+    def of(self, job: str, name: str = "") -> str:
+        """One of a job's objects."""
+        return f"host/{self.launch_id}/jobs/{job}/{name}"
+
+    def piece(self, job: str, number: int) -> str:
+        """A piece of a command's output, from 0."""
+        return self.of(job, f"log/{number:08d}")

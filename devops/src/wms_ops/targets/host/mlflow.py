@@ -1,0 +1,77 @@
+"""MLflow on an instance: its process, the addresses that it answers to, and whether it works."""
+
+from __future__ import annotations
+
+import base64
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from wms_ops.machine.environment import MLFLOW_SERVER, plain_environ
+from wms_ops.machine.instance import probe_mlflow
+from wms_ops.machine.mlflow_server import DATABASE
+from wms_ops.machine.room import MLFLOW, Room
+from wms_ops.machine.servers import Server
+from wms_ops.targets.host.config import OWN_USER, HostConfig
+
+_LOCAL: Final = ("localhost", "127.0.0.1")
+
+
+def database_of(room: Room) -> Path:
+    """MLflow's database."""
+    return room.folder / MLFLOW / DATABASE
+
+
+def own_headers(password: str) -> dict[str, str]:
+    """What the instance's own requests to MLflow carry."""
+    encoded = base64.b64encode(f"{OWN_USER}:{password}".encode()).decode()
+    return {"Authorization": f"Basic {encoded}"}
+
+
+def server_of(room: Room, config: HostConfig, password: str, bind: str, address: str | None) -> Server:
+    """How MLflow is started; it reads the password from SSM itself. `address` is the instance's public one."""
+    folder = room.folder / MLFLOW
+    temporary = folder / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    arguments = ["--host", bind, "--port", str(config.mlflow_port), "--password-parameter", config.password_parameter]
+    return Server(
+        role=MLFLOW,
+        title="MLflow",
+        command=[
+            *(sys.executable, "-m", "wms_ops.machine.mlflow_server", *arguments),
+            *("--artifacts", f"s3://{config.mlflow_bucket}/mlflow"),
+        ],
+        folder=folder,
+        environ={
+            **plain_environ(),
+            **aws_environ(config.region),
+            **MLFLOW_SERVER,
+            **doors(address, config.mlflow_port),
+            "TMPDIR": str(temporary),
+        },
+        ports=[config.mlflow_port],
+        probe=probe_mlflow(url_of(config), own_headers(password)),
+    )
+
+
+def url_of(config: HostConfig) -> str:
+    """MLflow's address on the instance itself."""
+    return f"http://127.0.0.1:{config.mlflow_port}"
+
+
+def doors(address: str | None, port: int) -> dict[str, str]:
+    """MLflow's own variables for the Host and Origin headers that it answers to: of this machine, and public."""
+    hosts = [f"{host}{end}" for host in _LOCAL for end in ("", ":*")]
+    found = {"MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts)}
+    if address is not None:
+        found["MLFLOW_SERVER_ALLOWED_HOSTS"] = ",".join([*hosts, address, f"{address}:{port}"])
+        found["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = f"http://{address}:{port}"  # its own pages post with an Origin
+    return found
+
+
+def aws_environ(region: str) -> Mapping[str, str]:
+    """This process's variables for AWS, with the instance's region."""
+    known = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    return {**known, "AWS_REGION": region, "AWS_DEFAULT_REGION": region}

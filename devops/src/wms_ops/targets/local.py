@@ -1,0 +1,170 @@
+"""The cloud on this machine: S3, MLflow and the service as processes on loopback, without any account."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import psutil
+
+from wms_ops.base.errors import CloudError
+from wms_ops.machine import deployment, seaweed
+from wms_ops.machine.commands import run_command
+from wms_ops.machine.environment import QUIET, plain_environ, storage_environ
+from wms_ops.machine.instance import bring_up, is_alive, is_among, mlflow_url, probe_mlflow, s3_url, stop
+from wms_ops.machine.processes import Found
+from wms_ops.machine.record import CloudRecord
+from wms_ops.machine.room import MLFLOW, S3, SERVICE, Room
+from wms_ops.machine.storage import BUCKET, DVC_URL
+from wms_ops.machine.waiting import wait_for_mlflow
+from wms_ops.targets.protocol import CloudState, Endpoints, Release
+
+__all__ = ["BUCKET", "DVC_URL", "LocalCloud"]
+
+
+@dataclass(frozen=True)
+class LocalCloud:
+    """A `Cloud` in `folder`. `show` hears what goes on; `step`, for tests, each step after it has happened.
+
+    The S3 server stands for the store, which isn't part of the instance: `storage_up` starts it, `down` leaves it,
+    `close` stops it, too. All data stays in the folder; whatever is started again goes on with it.
+    """
+
+    folder: Path
+    show: Callable[[str], None] = field(default=lambda _: None, repr=False)
+    step: Callable[[str], None] = field(default=lambda _: None, repr=False)
+
+    @property
+    def name(self) -> str:
+        """What sentences call it."""
+        return "local"
+
+    @cached_property
+    def room(self) -> Room:
+        """Its folder's state and processes."""
+        return Room(self.folder.absolute(), self.show, self.step)
+
+    def storage_up(self) -> None:
+        """Start the S3 server unless it runs, with its bucket. Raises CloudError, DiskFullError, UnwritableError."""
+        with self.room.locked():
+            bring_up(self.room, (S3,))
+
+    def up(self) -> Endpoints:
+        """Start S3 and MLflow unless they run, and wait until both work. Raises as `storage_up` does."""
+        with self.room.locked():
+            bring_up(self.room, (S3, MLFLOW))
+            record = self.room.read()
+            if record.phase is not CloudState.RUNNING:
+                record = self.room.write(record.model_copy(update={"phase": CloudState.RUNNING}), "running")
+            return _endpoints(record, self.room.find())
+
+    def wait(self, limit_s: float = 900.0) -> None:
+        """Return once MLflow answers, as it does after `up`. Raises CloudError, RegistryUnreachableError."""
+        found = self.endpoints()
+        if found is None:
+            raise self._missing()
+        wait_for_mlflow(found.mlflow, limit_s, self.show)
+
+    def status(self) -> CloudState:
+        """RUNNING if MLflow answers, ABSENT if nothing of the instance lives. Raises CloudError for a damaged state."""
+        record, found = self.room.read(), self.room.find()
+        if all(one.role == S3 for one in found):
+            return CloudState.ABSENT
+        if record.phase is CloudState.STOPPING:
+            return CloudState.STOPPING
+        works = is_alive(record, MLFLOW, found) and probe_mlflow(mlflow_url(record))() is None
+        return CloudState.RUNNING if works else CloudState.STARTING
+
+    def endpoints(self) -> Endpoints | None:
+        """The addresses of MLflow and of what is served; None where no MLflow runs. Raises CloudError."""
+        record, found = self.room.read(), self.room.find()
+        if record.phase is CloudState.STOPPING or not is_alive(record, MLFLOW, found):
+            return None
+        return _endpoints(record, found)
+
+    def environ(self) -> Mapping[str, str]:
+        """Variables that lead git hooks, DVC, AWS's and MLflow's clients here; they hold the store's keys.
+
+        MLFLOW_TRACKING_URI is among them from the moment `up` has begun until `down`. Raises CloudError before the
+        store's first start.
+        """
+        record = self.room.read()
+        identity = seaweed.read_identity(self.room.folder / S3)
+        if identity is None or not record.s3_ports:
+            raise CloudError(f"There is no local cloud here yet; start it with `{self.room.command('up')}`.")
+        lasting = {**storage_environ(self.room.folder, s3_url(record), identity), **QUIET}
+        is_instance = record.phase in (CloudState.STARTING, CloudState.RUNNING)
+        return lasting | ({"MLFLOW_TRACKING_URI": mlflow_url(record)} if is_instance else {})
+
+    def processes(self) -> Iterator[psutil.Process]:
+        """All processes of this cloud: servers, commands, and what those have started."""
+        return (one.process for one in self.room.find())
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        folder: Path,
+        log: Path,
+        environ: Mapping[str, str] | None = None,
+        show: Callable[[str], None] = lambda _: None,
+    ) -> int:
+        """Run a command beside MLflow; 128 + N is returned after signal N.
+
+        Raises CloudError where nothing is up and for a program that isn't there, DiskFullError, UnwritableError.
+        """
+
+        def variables() -> dict[str, str]:
+            return {**plain_environ(), **self.environ(), **(environ or {})}
+
+        return run_command(
+            self.room, command, folder=folder, log=log, begin=self._on_instance, environ=variables, show=show
+        )
+
+    def deploy(self, release: Release) -> str:
+        """Serve this release once it's healthy; what was served before is served on if it isn't. Raises CloudError."""
+        with self._on_instance():
+            return deployment.deploy(self.room, release)
+
+    def roll_back(self) -> int | None:
+        """Serve what was served before the newest `deploy`; repeated, it stays there. Raises CloudError."""
+        with self._on_instance():
+            return deployment.roll_back(self.room)
+
+    def down(self) -> None:
+        """End MLflow, the service and all commands; S3 stays. Raises CloudError if anything of them is left."""
+        self._stop((S3,))
+
+    def close(self) -> None:
+        """End everything, S3 too; a damaged state is forgotten. Raises CloudError if anything is left."""
+        self._stop(())
+
+    def _stop(self, keep: Sequence[str]) -> None:
+        if not self.room.exists:
+            self.room.end(self.room.find())  # the folder may have been deleted under running processes
+            return
+        with self.room.locked():
+            stop(self.room, keep)
+
+    def _missing(self) -> CloudError:
+        return CloudError(f"The local cloud isn't up; start it with `{self.room.command('up')}`.")
+
+    @contextlib.contextmanager
+    def _on_instance(self) -> Iterator[None]:
+        if not self.room.exists:
+            raise self._missing()
+        with self.room.locked():
+            record = self.room.read()
+            if not is_alive(record, MLFLOW, self.room.find()):
+                raise self._missing()
+            self.room.end_strays(record)
+            yield
+
+
+def _endpoints(record: CloudRecord, found: Sequence[Found]) -> Endpoints:
+    served = record.current
+    is_served = served is not None and is_among(found, SERVICE, served.pid)
+    return Endpoints(mlflow_url(record), deployment.url_of(served) if served and is_served else None)
