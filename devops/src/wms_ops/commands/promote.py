@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from wms.errors import INTERRUPTED, ModelNotFoundError, UsageError
-from wms.git import answer
 from wms.paths import ROOT
 from wms.registry import promotion
 from wms.registry.adoption import propose_adoption
@@ -24,6 +22,7 @@ from wms.registry.types import MODEL
 from wms_ops.base.outputs import github_run, put_outputs
 from wms_ops.base.question import ask
 from wms_ops.pulls.gh import GitHub
+from wms_ops.release.actor import who
 from wms_ops.release.publish import publish_model, publish_release
 from wms_ops.storage.config import read_remote
 from wms_ops.storage.remote import S3Remote
@@ -101,17 +100,6 @@ def baseline_main(argv: Sequence[str] | None = None) -> int:
         raise UsageError(f"{arguments.ledger} isn't a folder, so no ledger lies there; name another one by --ledger.")
     print(baseline_json(os.environ.get(URI) or None, Ledger(arguments.ledger), arguments.model))
     return 0
-
-
-def who() -> str:
-    """The person who acts: on GitHub its login, else Git's user name, else the system's."""
-    if actor := os.environ.get("GITHUB_ACTOR"):
-        return actor
-    name = (answer(ROOT, "config", "user.name") or b"").decode("utf-8", "replace").strip()
-    try:
-        return name or getpass.getuser()
-    except (OSError, KeyError):  # a user without a name
-        return "unknown"
 
 
 def _publish(registry: ModelRegistry, run_id: str, arguments: argparse.Namespace) -> None:

@@ -14,13 +14,13 @@ from wms.registry.plan import Proposal
 from wms.registry.promotion import Outcome
 from wms_ops.base.layout import MODELS
 from wms_ops.base.outputs import github_run
-from wms_ops.commands.promote import who
 from wms_ops.dataset.fetch import bring
 from wms_ops.dataset.versions import version_at
 from wms_ops.gate.decide import decide
 from wms_ops.gate.page import render
 from wms_ops.gate.report import markdown, stopped
 from wms_ops.loop.place import Done, Place
+from wms_ops.release.actor import who
 from wms_ops.release.publish import publish_model
 from wms_ops.report.pictures import gate_pictures
 

@@ -26,10 +26,10 @@ from wms.registry.lineage import FILES
 from wms.registry.plan import SMOKE, Proposal
 from wms_ops.base.errors import PipelineError, SmokeError
 from wms_ops.base.layout import MODELS
-from wms_ops.commands.promote import who
 from wms_ops.gate.scoring import dice_and_iou
 from wms_ops.loop.place import Done, Place
 from wms_ops.loop.steps_decide import bring_data
+from wms_ops.release.actor import who
 from wms_ops.targets.protocol import Release
 
 LATENCY_LIMIT_S = 5.0

@@ -1,0 +1,20 @@
+"""The person or workflow that changes what is Production, as the ledger names them."""
+
+from __future__ import annotations
+
+import getpass
+import os
+
+from wms.git import answer
+from wms.paths import ROOT
+
+
+def who() -> str:
+    """The person who acts: on GitHub its login, else Git's user name, else the system's."""
+    if actor := os.environ.get("GITHUB_ACTOR"):
+        return actor
+    name = (answer(ROOT, "config", "user.name") or b"").decode("utf-8", "replace").strip()
+    try:
+        return name or getpass.getuser()
+    except (OSError, KeyError):  # a user without a name
+        return "unknown"
