@@ -1,7 +1,7 @@
 """Two versions of the model side by side: what changed on each test image, as one HTML file and as Markdown.
 
-Only images that both were tested on, with the same photo and the same mask, are compared. Pure: `wms_ops.release.compare`
-reads the scores and draws the masks.
+Only images that both were tested on, with the same photo and the same mask, are compared. Pure:
+`wms_ops.release.compare` reads the scores and draws the masks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m wms_ops.targets.host`: the one process that runs an instance, from its database's return to its last backup.
+"""`python -m wms_ops.targets.host`: the process that runs an instance, from its database's return to its last backup.
 
 It starts MLflow, keeps it and the service alive, takes jobs, backs up, and shuts the machine down when it's idle or
 its time is over. SIGTERM, which a shutdown sends, makes a last backup.
