@@ -21,15 +21,15 @@ from sync_shop import make_run, promote
 
 from wms_ops.machine.processes import is_taken
 from wms_ops.machine.record import CloudRecord
+from wms_ops.machine.types import Release
 from wms_ops.targets.local import LocalCloud
-from wms_ops.targets.protocol import Release
 
 ACT = """
 import json, os, signal, sys
 from pathlib import Path
 from wms.errors import run_main
 from wms_ops.targets.local import LocalCloud
-from wms_ops.targets.protocol import Release
+from wms_ops.machine.types import Release
 folder, kill_at, method, *rest = sys.argv[1:]
 def step(name):
     if name == kill_at:

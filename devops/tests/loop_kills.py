@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from loop_shop import LoopShop
 
 from wms_ops.base.errors import PipelineError
+from wms_ops.machine.types import CloudState
 from wms_ops.runs.record import STEPS, Outcome, RunRecord, StepState
-from wms_ops.targets.protocol import CloudState
 
 LIMIT_S = 240.0
 TRAINING = "training"

@@ -23,12 +23,12 @@ from servers import free_port
 from wms_ops.cost.sessions import EndedBy
 from wms_ops.git.command import Git
 from wms_ops.machine.loopback import ask
+from wms_ops.machine.types import CloudState
 from wms_ops.targets.aws import show
 from wms_ops.targets.aws.cloud import AwsCloud
 from wms_ops.targets.aws.deploy import deploy
 from wms_ops.targets.aws.reap import reap
 from wms_ops.targets.aws.teardown import take_down
-from wms_ops.targets.protocol import CloudState
 
 pytest_plugins = ["aws_fixtures"]
 

@@ -13,8 +13,8 @@ from cloud_shop import Models, arguments, ask, eventually, kill_at, roles
 from wms_ops.base.errors import CloudError
 from wms_ops.machine.processes import is_taken
 from wms_ops.machine.room import MLFLOW, S3, SERVICE
+from wms_ops.machine.types import CloudState
 from wms_ops.targets.local import LocalCloud
-from wms_ops.targets.protocol import CloudState
 
 pytest_plugins = ["cloud_fixtures"]
 

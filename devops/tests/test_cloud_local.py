@@ -16,10 +16,10 @@ from cloud_shop import ask, begin, close_and_check, eventually, fetch, kill_at, 
 from wms_ops.base.errors import CloudError
 from wms_ops.machine.processes import is_taken
 from wms_ops.machine.room import MLFLOW, S3
+from wms_ops.machine.types import CloudState
 from wms_ops.storage.config import RemoteConfig
 from wms_ops.storage.remote import S3Remote
 from wms_ops.targets.local import BUCKET, LocalCloud
-from wms_ops.targets.protocol import CloudState
 
 EMPTY_MD5 = "d41d8cd98f00b204e9800998ecf8427e"
 

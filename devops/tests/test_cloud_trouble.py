@@ -17,9 +17,9 @@ from wms_ops.commands import cloud as cli
 from wms_ops.machine import servers, storage
 from wms_ops.machine.record import STATE, ServerRecord
 from wms_ops.machine.room import S3
+from wms_ops.machine.types import CloudState
 from wms_ops.targets.factory import open_cloud
 from wms_ops.targets.local import LocalCloud
-from wms_ops.targets.protocol import CloudState
 
 
 @pytest.fixture

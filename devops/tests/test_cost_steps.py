@@ -22,9 +22,9 @@ from wms_ops.cost.prices import Choice, price_table
 from wms_ops.cost.sessions import EndedBy, Session, month_name, month_start
 from wms_ops.loop import steps_cloud, steps_publish
 from wms_ops.loop.place import Place
+from wms_ops.machine.types import CloudState
 from wms_ops.report.pull_request import pull_body
 from wms_ops.targets.local import LocalCloud
-from wms_ops.targets.protocol import CloudState
 
 HOUSE = Path(__file__).resolve().parents[2]
 TABLE = price_table()

@@ -15,10 +15,10 @@ from wms.registry.lineage import FILES
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.types import PRODUCTION
 from wms_ops.base.layout import MODELS
+from wms_ops.machine.types import CloudState, Release
 from wms_ops.release.sources import key_of
 from wms_ops.runs.record import Outcome, StepState
 from wms_ops.storage.client import make_client
-from wms_ops.targets.protocol import CloudState, Release
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.types import PRODUCTION
 from wms_ops.loop.driver import one_at_a_time
 from wms_ops.loop.places import run_store
+from wms_ops.machine.types import CloudState
 from wms_ops.runs.record import Outcome, StepState
-from wms_ops.targets.protocol import CloudState
 
 
 @pytest.mark.timeout(600)

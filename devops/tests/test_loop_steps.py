@@ -9,8 +9,8 @@ from loop_shop import LoopShop
 from s3_server import require_tool
 
 from wms_ops.demo.shell import Shell
+from wms_ops.machine.types import CloudState
 from wms_ops.runs.record import STEPS, Outcome
-from wms_ops.targets.protocol import CloudState
 
 
 @pytest.mark.timeout(600)

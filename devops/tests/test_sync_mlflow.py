@@ -29,10 +29,11 @@ from wms_ops.commands import versions as check
 from wms_ops.commands.promote import promote_main
 from wms_ops.commands.sync import main_aws, main_github
 from wms_ops.git.command import Git
+from wms_ops.machine.types import CloudState, Endpoints
 from wms_ops.machine.waiting import wait_for_mlflow
 from wms_ops.release.evidence import collect
 from wms_ops.storage.config import RemoteConfig
-from wms_ops.targets.protocol import Cloud, CloudState, Endpoints
+from wms_ops.targets.protocol import Cloud
 from wms_ops.targets.sleeping import ask_to_stop
 
 

@@ -23,11 +23,11 @@ from wms_ops.loop.console import ConsoleTeller
 from wms_ops.loop.driver import run_loop
 from wms_ops.loop.places import place_in, run_store
 from wms_ops.machine.environment import led_by
+from wms_ops.machine.types import Release
 from wms_ops.report.figures import DESCRIPTIONS
 from wms_ops.report.timeline import Act, Picture
 from wms_ops.runs.record import Outcome, RunRecord
 from wms_ops.targets.local import LocalCloud
-from wms_ops.targets.protocol import Release
 
 _VERDICTS = {Outcome.MERGED: "promoted", Outcome.BLOCKED: "blocked"}
 

@@ -21,7 +21,7 @@ from wms_ops.cost.prices import Choice
 from wms_ops.cost.sessions import Billed
 from wms_ops.loop.place import Done, Place
 from wms_ops.loop.workspace import check_out, commit_and_push, refuse_moved_splits
-from wms_ops.targets.protocol import CloudState
+from wms_ops.machine.types import CloudState
 
 CANDIDATE = "WMS/models/candidate"
 PREPARED = "WMS/data/prepared.json"

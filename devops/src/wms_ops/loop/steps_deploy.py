@@ -29,8 +29,8 @@ from wms_ops.base.layout import MODELS
 from wms_ops.gate.scoring import dice_and_iou
 from wms_ops.loop.place import Done, Place
 from wms_ops.loop.steps_decide import bring_data
+from wms_ops.machine.types import Release
 from wms_ops.release.actor import who
-from wms_ops.targets.protocol import Release
 
 LATENCY_LIMIT_S = 5.0
 SAME_MASK = 0.99  # IoU between what is served and what the same file predicts here

@@ -23,7 +23,7 @@ from wms_ops.machine.processes import Found, draw_ports, end, now
 from wms_ops.machine.record import CloudRecord, Served
 from wms_ops.machine.room import GRACE_S, SERVICE, Room
 from wms_ops.machine.servers import PortTakenError, Server, Started, start, wait
-from wms_ops.targets.protocol import Release
+from wms_ops.machine.types import Release
 
 TRIES: Final = 3
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any, Final
 
-from wms_ops.targets.host.config import OWN_USER, USER
+from wms_ops.machine.password import OWN_USER, USER
 
 LAST_REQUEST: Final = "last-request"
 """The file whose time of change is that of the last request from outside."""

@@ -22,7 +22,7 @@ from wms_ops.machine.record import CloudRecord, ServerRecord
 from wms_ops.machine.room import GRACE_S, MLFLOW, S3, SERVICE, Room
 from wms_ops.machine.servers import PortTakenError, Server, Started, start, wait
 from wms_ops.machine.storage import ARTIFACTS_URL, probe_of, require_space
-from wms_ops.targets.protocol import CloudState
+from wms_ops.machine.types import CloudState
 
 TRIES: Final = 3
 ANY_CALL: Final = "/api/2.0/mlflow/experiments/search"

@@ -17,7 +17,7 @@ from typing import Final
 
 from wms.errors import run_main
 from wms_ops.machine.guard import LAST_REQUEST, Guard
-from wms_ops.targets.host.config import read_password
+from wms_ops.machine.password import read_password
 
 DATABASE: Final = "mlflow.db"
 _PROXIED: Final = "mlflow-artifacts:/"

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wms.files import write_atomic
 from wms_ops.base.errors import CloudError
-from wms_ops.targets.protocol import CloudState
+from wms_ops.machine.types import CloudState
 
 STATE: Final = "state.json"
 

@@ -19,8 +19,8 @@ from wms_ops.machine.processes import Found
 from wms_ops.machine.record import CloudRecord
 from wms_ops.machine.room import MLFLOW, S3, SERVICE, Room
 from wms_ops.machine.storage import BUCKET, DVC_URL
+from wms_ops.machine.types import CloudState, Endpoints, Release
 from wms_ops.machine.waiting import wait_for_mlflow
-from wms_ops.targets.protocol import CloudState, Endpoints, Release
 
 __all__ = ["BUCKET", "DVC_URL", "LocalCloud"]
 

@@ -3,37 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-
-class CloudState(StrEnum):
-    """Where the instance is in its life."""
-
-    ABSENT = "absent"
-    STARTING = "starting"
-    RUNNING = "running"
-    STOPPING = "stopping"
-
-
-@dataclass(frozen=True)
-class Endpoints:
-    """Base addresses, such as http://203.0.113.7:5000: of MLflow, and of the service where one is deployed."""
-
-    mlflow: str
-    service: str | None = None
-
-
-@dataclass(frozen=True)
-class Release:
-    """A model version to be served: the folder of its files, and that of the ledger which confirms it."""
-
-    version: int
-    weights_sha256: str
-    model: Path
-    ledger: Path
+from wms_ops.machine.types import CloudState, Endpoints, Release
 
 
 class Cloud(Protocol):

@@ -13,8 +13,9 @@ from wms.errors import ModelNotFoundError
 from wms.registry.ledger import LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry
 from wms_ops.machine.environment import led_by
+from wms_ops.machine.types import CloudState
 from wms_ops.release.sources import MlflowSource
-from wms_ops.targets.protocol import Cloud, CloudState
+from wms_ops.targets.protocol import Cloud
 
 ANSWER_S: Final = 30.0
 

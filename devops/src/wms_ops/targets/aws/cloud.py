@@ -16,19 +16,19 @@ from wms_ops.cost.allowance import allowed_minutes
 from wms_ops.cost.prices import Choice
 from wms_ops.cost.sessions import Purpose, Session
 from wms_ops.machine.environment import QUIET
+from wms_ops.machine.password import USER
+from wms_ops.machine.types import CloudState, Endpoints, Release
 from wms_ops.machine.waiting import why_silent
 from wms_ops.storage.config import URL_VARIABLE
 from wms_ops.targets.aws import access, password
 from wms_ops.targets.aws.boot import LIMIT_S, wait_until_up
 from wms_ops.targets.aws.instances import Instance
 from wms_ops.targets.aws.launch import Wish, bring_up
-from wms_ops.targets.aws.names import MLFLOW_USER
 from wms_ops.targets.aws.settings import read_settings
 from wms_ops.targets.aws.site import Site
 from wms_ops.targets.aws.state_bucket import state_bucket_exists
 from wms_ops.targets.aws.teardown import take_down
 from wms_ops.targets.host.mailbox import Mailbox
-from wms_ops.targets.protocol import CloudState, Endpoints, Release
 
 WAIT: Final = "WMS_WAIT_MINUTES"
 """How long `up` waits for somebody else's instance to end."""
@@ -109,7 +109,7 @@ class AwsCloud:
             return lasting
         return lasting | {
             "MLFLOW_TRACKING_URI": self._addresses(found).mlflow,
-            "MLFLOW_TRACKING_USERNAME": MLFLOW_USER,
+            "MLFLOW_TRACKING_USERNAME": USER,
             "MLFLOW_TRACKING_PASSWORD": self._password(found.launch_id),
         }
 

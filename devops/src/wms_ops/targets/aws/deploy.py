@@ -14,6 +14,7 @@ from wms_ops.base.errors import CloudError
 from wms_ops.base.question import ask
 from wms_ops.base.signals import stoppable, unstoppable
 from wms_ops.machine.environment import led_by
+from wms_ops.machine.types import Release
 from wms_ops.release.run import sentence, sync_model
 from wms_ops.release.sources import MlflowSource, S3Source
 from wms_ops.storage.config import RemoteConfig
@@ -22,7 +23,6 @@ from wms_ops.targets.aws import access, show
 from wms_ops.targets.aws.boot import wait_until_up
 from wms_ops.targets.aws.cloud import AwsCloud
 from wms_ops.targets.aws.terraform import require_terraform
-from wms_ops.targets.protocol import Release
 
 
 def deploy(cloud: AwsCloud, models: Path, *, is_sure: bool) -> int:

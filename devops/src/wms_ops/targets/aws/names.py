@@ -26,7 +26,6 @@ STORE_PART: Final = "store"
 
 ENVIRONMENT: Final = re.compile(r"[a-z][a-z0-9-]{0,19}")
 HOLDER: Final = "WMS_HOLDER"
-MLFLOW_USER: Final = "wms"
 _NOT_IN_TAGS: Final = re.compile(r"[^A-Za-z0-9_.:/=+@-]+")
 
 

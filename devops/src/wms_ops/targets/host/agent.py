@@ -22,13 +22,15 @@ from wms.errors import WmsError
 from wms_ops.base.errors import CloudError
 from wms_ops.machine.environment import QUIET
 from wms_ops.machine.guard import LAST_REQUEST
+from wms_ops.machine.password import OWN_USER, read_password
 from wms_ops.machine.processes import lives, now
 from wms_ops.machine.room import MLFLOW, Room
 from wms_ops.machine.servers import start, wait
+from wms_ops.machine.types import Release
 from wms_ops.targets.host import boot, mlflow
 from wms_ops.targets.host.archive import Rules, put, staged
 from wms_ops.targets.host.backup import BackupNote, Backups, OvertakenError
-from wms_ops.targets.host.config import OWN_USER, HostConfig, Pace, public_address, read_password
+from wms_ops.targets.host.config import HostConfig, Pace, public_address
 from wms_ops.targets.host.jobs import Job, Jobs
 from wms_ops.targets.host.mailbox import FILES_SENT, LEDGER, MODEL, RELEASE
 from wms_ops.targets.host.messages import Alive, Answer, DeployRequest, Keys
@@ -36,7 +38,6 @@ from wms_ops.targets.host.objects import Objects
 from wms_ops.targets.host.runner import Runner
 from wms_ops.targets.host.service import ModelService
 from wms_ops.targets.host.timers import Limits, Verdict, decide
-from wms_ops.targets.protocol import Release
 
 FOLDER: Final = Path("/var/lib/wms")
 _JOINED_S: Final = 15.0
@@ -58,7 +59,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where MLflow's database and all else is kept")
     options = parser.parse_args(argv)
     config = HostConfig.load(options.config)
-    os.environ |= mlflow.aws_environ(config.region)
     agent = Agent(config, Pace.of(os.environ), options.folder, options.config)
     signal.signal(signal.SIGTERM, lambda *_: agent.stop.set())
     agent.run()
@@ -94,7 +94,7 @@ class Agent:
     @cached_property
     def password(self) -> str:
         """MLflow's. Raises CloudError."""
-        return read_password(self.config.password_parameter)
+        return read_password(self.config.password_parameter, self.config.region)
 
     def variables(self) -> dict[str, str]:
         """What leads a command on this host to MLflow and to AWS."""

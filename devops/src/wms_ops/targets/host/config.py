@@ -7,16 +7,12 @@ import urllib.request
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from wms_ops.base.errors import CloudError
 from wms_ops.machine.loopback import direct
-
-USER: Final = "wms"
-OWN_USER: Final = "host"
-"""Who asks MLflow from the instance itself, with the same password: such requests don't keep it from being idle."""
 
 PACE: Final = "WMS_HOST_PACE"
 _METADATA: Final = "http://169.254.169.254"
@@ -102,20 +98,3 @@ def public_address() -> str | None:
 def _fetch(request: urllib.request.Request) -> str:
     with direct.open(request, timeout=_METADATA_S) as answer:
         return str(answer.read().decode().strip())
-
-
-def read_password(parameter: str) -> str:
-    """MLflow's password from SSM. Raises CloudError."""
-    import boto3
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        ssm: Any = boto3.client("ssm", config=Config(retries={"mode": "standard", "total_max_attempts": 6}))
-        return str(ssm.get_parameter(Name=parameter, WithDecryption=True)["Parameter"]["Value"])
-    except (BotoCoreError, ClientError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CloudError(
-            f"MLflow's password can't be read from the SSM parameter {parameter} ({reason}); start the instance with "
-            "deploy-to-cloud.sh, which makes it."
-        ) from error

@@ -24,6 +24,7 @@ from wms.registry.ledger import CURRENT, HISTORY
 from wms.registry.lineage import FILES
 from wms_ops.base.errors import CloudError
 from wms_ops.machine.commands import ended_by_sigterm
+from wms_ops.machine.types import Release
 from wms_ops.targets.host.archive import MOST_BYTES, pack
 from wms_ops.targets.host.backup import BackupNote
 from wms_ops.targets.host.commit import pack_commit
@@ -42,7 +43,6 @@ from wms_ops.targets.host.messages import (
 )
 from wms_ops.targets.host.objects import Objects
 from wms_ops.targets.host.parcel import outgoing, unpack
-from wms_ops.targets.protocol import Release
 
 Say = Callable[[str], None]
 FILES_SENT: Final = "files.tar.gz"

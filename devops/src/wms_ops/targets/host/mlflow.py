@@ -12,9 +12,10 @@ from typing import Final
 from wms_ops.machine.environment import MLFLOW_SERVER, plain_environ
 from wms_ops.machine.instance import probe_mlflow
 from wms_ops.machine.mlflow_server import DATABASE
+from wms_ops.machine.password import OWN_USER
 from wms_ops.machine.room import MLFLOW, Room
 from wms_ops.machine.servers import Server
-from wms_ops.targets.host.config import OWN_USER, HostConfig
+from wms_ops.targets.host.config import HostConfig
 
 _LOCAL: Final = ("localhost", "127.0.0.1")
 

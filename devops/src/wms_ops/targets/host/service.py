@@ -9,8 +9,8 @@ from pathlib import Path
 from wms_ops.machine import deployment
 from wms_ops.machine.processes import find
 from wms_ops.machine.room import SERVICE, Room
+from wms_ops.machine.types import Release
 from wms_ops.targets.host.relay import Relay
-from wms_ops.targets.protocol import Release
 
 
 @dataclass

@@ -1,0 +1,32 @@
+"""MLflow's door on an instance: the two user names that it knows, and where their password comes from."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from wms_ops.base.errors import CloudError
+
+USER: Final = "wms"
+OWN_USER: Final = "host"
+"""Who asks MLflow from the instance itself, with the same password: such requests don't keep it from being idle."""
+
+
+def read_password(parameter: str, region: str | None = None) -> str:
+    """The value of an SSM parameter, which is MLflow's password; `region` is AWS's, by default that of the environment.
+
+    Raises CloudError.
+    """
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        retries = Config(retries={"mode": "standard", "total_max_attempts": 6})
+        ssm: Any = boto3.client("ssm", region_name=region, config=retries)
+        return str(ssm.get_parameter(Name=parameter, WithDecryption=True)["Parameter"]["Value"])
+    except (BotoCoreError, ClientError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CloudError(
+            f"MLflow's password can't be read from the SSM parameter {parameter} ({reason}); start the instance with "
+            "deploy-to-cloud.sh, which makes it."
+        ) from error

@@ -1,0 +1,34 @@
+"""What a target says of its instance: state, addresses, and the release that is to be served."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+
+class CloudState(StrEnum):
+    """Where the instance is in its life."""
+
+    ABSENT = "absent"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Base addresses, such as http://203.0.113.7:5000: of MLflow, and of the service where one is deployed."""
+
+    mlflow: str
+    service: str | None = None
+
+
+@dataclass(frozen=True)
+class Release:
+    """A model version to be served: the folder of its files, and that of the ledger which confirms it."""
+
+    version: int
+    weights_sha256: str
+    model: Path
+    ledger: Path
