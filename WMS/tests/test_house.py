@@ -16,7 +16,7 @@ from packaging.version import Version
 
 HOUSE = Path(__file__).resolve().parents[2]
 LARGEST_FILE = 1_000_000  # bytes; anything larger belongs into DVC
-MADE_HERE = {".git", ".venv", ".cache", "__pycache__", "mlruns", "runs", ".loop"}
+MADE_HERE = {".git", ".venv", ".cache", "__pycache__", "mlruns", ".loop"}
 # Paths and indexes of one machine; the brackets keep this file, which is searched too, from being found.
 OF_ONE_MACHINE = re.compile(r"(?<![\w.~}])/[w]ork/|/[t]mp/x/|--[e]xtra-index-url|[i]ndex-url[\s=]*http|/opt/[p]ypi")
 LIGHT_MODULES = (
@@ -52,7 +52,9 @@ def own_files() -> Iterator[Path]:
         return
     for folder, folders, names in os.walk(HOUSE):
         folders[:] = [n for n in folders if n not in MADE_HERE and not n.endswith(("_cache", ".egg-info"))]
-        folders[:] = [name for name in folders if name != ".hypothesis" and (name != "demo" or folder != str(HOUSE))]
+        folders[:] = [
+            name for name in folders if name != ".hypothesis" and (name not in ("demo", "runs") or folder != str(HOUSE))
+        ]
         yield from (Path(folder, name) for name in names)
 
 

@@ -25,7 +25,7 @@ PERSON = ("Ada", "ada@example.org")
 _MARK = ".wms-demo"
 # What a project that has been used holds and one that starts doesn't.
 _HISTORY = (*RECORDS, *POINTERS)
-_MADE = {".git", ".venv", ".cache", "__pycache__", "runs", ".loop", "mlruns"}
+_MADE = {".git", ".venv", ".cache", "__pycache__", ".loop", "mlruns"}
 
 
 @dataclass(frozen=True)
@@ -150,6 +150,8 @@ def _project_files() -> Iterator[str]:
         return
     for path in sorted(ROOT.rglob("*")):
         parts = path.relative_to(ROOT).parts
-        made = parts[0] == "demo" or any(part in _MADE or part.endswith((".egg-info", "_cache")) for part in parts)
+        made = parts[0] in ("demo", "runs") or any(
+            part in _MADE or part.endswith((".egg-info", "_cache")) for part in parts
+        )
         if path.is_file() and not made:
             yield path.relative_to(ROOT).as_posix()

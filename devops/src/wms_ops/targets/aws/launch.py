@@ -14,7 +14,7 @@ from wms_ops.base.outputs import github_run
 from wms_ops.base.signals import stoppable, unstoppable
 from wms_ops.cost.sessions import Purpose, Session
 from wms_ops.targets.aws import access, password
-from wms_ops.targets.aws.bundle import Bundle, make_bundle, upload
+from wms_ops.targets.aws.bundle import make_bundle, upload
 from wms_ops.targets.aws.instances import Instance
 from wms_ops.targets.aws.lease import Lease
 from wms_ops.targets.aws.names import new_launch_id
@@ -23,6 +23,7 @@ from wms_ops.targets.aws.state_bucket import ensure_state_bucket
 from wms_ops.targets.aws.store_root import ensure_store
 from wms_ops.targets.aws.teardown import clear_lock, tear_down, unlaunch
 from wms_ops.targets.aws.terraform import Terraform, require_terraform
+from wms_ops.targets.aws.variables import instance_variables
 
 _START: Final = timedelta(minutes=30)
 STEPS: Final = (
@@ -146,32 +147,6 @@ def _apply(site: Site, terraform: Terraform, lease: Lease, variables: dict[str, 
         site.show(f"{error} Ending what is there and starting once more.")
         unlaunch(site, lease.model_copy(update={"launch_id": ""}))
         terraform.apply(variables)
-
-
-def instance_variables(site: Site, lease: Lease, lifetime: timedelta, bundle: Bundle | None) -> dict[str, Any]:
-    """For Terraform's root `instance`; without a bundle for ending it, where only the names matter."""
-    settings = site.settings
-    return {
-        "region": site.names.region,
-        "environment": site.names.environment,
-        "owner": lease.holder,
-        "launch_id": lease.launch_id or "none",
-        "deadline": lease.until.isoformat(timespec="seconds"),
-        "lifetime_minutes": max(5, int(lifetime.total_seconds() // 60)),
-        "idle_minutes": settings.idle_minutes,
-        "instance_type": settings.instance_type,
-        "disk_gb": settings.disk_gb,
-        "spot": settings.spot,
-        "existing_instance_profile": settings.existing_instance_profile,
-        "ami_id": settings.ami_id,
-        "bundle_bucket": site.names.mlflow_bucket,
-        "bundle_key": bundle.key if bundle else "bundle/none.tar.gz",
-        "bundle_sha256": bundle.sha256 if bundle else "0" * 64,
-        "dvc_bucket": site.names.dvc_bucket,
-        "mlflow_bucket": site.names.mlflow_bucket,
-        "mlflow_port": settings.mlflow_port,
-        "service_port": settings.service_port,
-    }
 
 
 def _session(site: Site, wish: Wish, lease: Lease) -> Session:

@@ -25,6 +25,7 @@ from wms_ops.targets.aws.site import INSTANCE_ROOT, Site
 from wms_ops.targets.aws.state_bucket import state_bucket_exists
 from wms_ops.targets.aws.sweep import prove_nothing_left, sweep
 from wms_ops.targets.aws.trouble import aws_errors
+from wms_ops.targets.aws.variables import instance_variables
 
 _POLL_S: Final = 2.0
 _SILENT_S: Final = 45.0
@@ -146,8 +147,6 @@ def _destroy(site: Site) -> WmsError | None:
 
     Whatever it is: if credentials or AWS itself are the reason, the sweep says so, too.
     """
-    from wms_ops.targets.aws.launch import instance_variables
-
     if not _has_state(site):
         return None
     lease = site.desk.read() or site.desk.take(site.holder, site.now())

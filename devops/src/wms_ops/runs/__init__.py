@@ -1,0 +1,1 @@
+"""A run's record, its plan and where it is kept."""

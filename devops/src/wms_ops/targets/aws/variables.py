@@ -1,0 +1,36 @@
+"""The variables of Terraform's root `instance`, the same for its start and its end."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from wms_ops.targets.aws.bundle import Bundle
+from wms_ops.targets.aws.lease import Lease
+from wms_ops.targets.aws.site import Site
+
+
+def instance_variables(site: Site, lease: Lease, lifetime: timedelta, bundle: Bundle | None) -> dict[str, Any]:
+    """For Terraform's root `instance`; without a bundle for ending it, where only the names matter."""
+    settings = site.settings
+    return {
+        "region": site.names.region,
+        "environment": site.names.environment,
+        "owner": lease.holder,
+        "launch_id": lease.launch_id or "none",
+        "deadline": lease.until.isoformat(timespec="seconds"),
+        "lifetime_minutes": max(5, int(lifetime.total_seconds() // 60)),
+        "idle_minutes": settings.idle_minutes,
+        "instance_type": settings.instance_type,
+        "disk_gb": settings.disk_gb,
+        "spot": settings.spot,
+        "existing_instance_profile": settings.existing_instance_profile,
+        "ami_id": settings.ami_id,
+        "bundle_bucket": site.names.mlflow_bucket,
+        "bundle_key": bundle.key if bundle else "bundle/none.tar.gz",
+        "bundle_sha256": bundle.sha256 if bundle else "0" * 64,
+        "dvc_bucket": site.names.dvc_bucket,
+        "mlflow_bucket": site.names.mlflow_bucket,
+        "mlflow_port": settings.mlflow_port,
+        "service_port": settings.service_port,
+    }
