@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,7 +25,6 @@ from wms_ops.cost.bills import (
 from wms_ops.cost.estimate import HOURS_A_MONTH, always_on, cost_of
 from wms_ops.cost.prices import Choice, price_table
 from wms_ops.cost.sessions import (
-    Billed,
     EndedBy,
     Purpose,
     Session,
@@ -276,18 +274,3 @@ def test_a_runs_own_bill() -> None:
     assert bill.saving is not None
     assert bill_of_run("r3", [*own, other], TABLE, now) is None
     assert bill_of_run("r1", [session(begun=NOW, launched=None, run="r1")], TABLE, now) is None
-
-
-def test_a_cloud_is_billed_if_it_says_what_it_starts_and_has_started() -> None:
-    class Cloud:
-        def choice(self) -> Choice:
-            return Choice()
-
-        def sessions(self, since: datetime | None = None) -> Sequence[Session]:
-            return ()
-
-        def for_run(self, run_id: str) -> Cloud:
-            return self
-
-    assert isinstance(Cloud(), Billed)
-    assert not isinstance(object(), Billed)

@@ -34,6 +34,7 @@ class BilledCloud:
     """A cloud whose instance is of the user's choice; the sessions on record are given."""
 
     name = "aws"
+    billed = needs_account = True
 
     def __init__(self, choice: Choice, sessions: Sequence[Session] = (), *, broken: bool = False) -> None:
         self.chosen, self.kept, self.broken = choice, tuple(sessions), broken

@@ -16,10 +16,11 @@ from rich.table import Table
 from wms.paths import ROOT
 from wms_ops.base.errors import CloudError
 from wms_ops.machine.room import MLFLOW, RUN, S3, SERVICE
-from wms_ops.targets.factory import PLACE
+from wms_ops.targets import local
+from wms_ops.targets.factory import LOOP
 from wms_ops.targets.local import LocalCloud
 
-FOLDER: Final = ROOT / PLACE
+FOLDER: Final = ROOT / LOOP / local.FOLDER
 _MIB: Final = 2**20
 
 

@@ -15,11 +15,13 @@ from wms.paths import ROOT
 from wms_ops.base.question import ask
 from wms_ops.cost.sessions import EndedBy, Purpose
 from wms_ops.targets.aws import cleanup, deploy, show
+from wms_ops.targets.aws import cloud as aws
 from wms_ops.targets.aws.cloud import AwsCloud, open_aws
 from wms_ops.targets.aws.launch import make_store
 from wms_ops.targets.aws.teardown import take_down
+from wms_ops.targets.factory import LOOP
 
-FOLDER: Final = ROOT / ".loop" / "aws"
+FOLDER: Final = ROOT / LOOP / aws.FOLDER
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -20,6 +20,7 @@ from wms_ops.loop.steps import carry_out
 from wms_ops.machine.environment import led_by
 from wms_ops.runs.plan import LAST, ended, exit_code
 from wms_ops.runs.record import STEPS, Outcome, RunRecord
+from wms_ops.targets.factory import cloud_in
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,8 +59,8 @@ def _run(arguments: argparse.Namespace) -> int:
     teller = ConsoleTeller()
     url = places.origin_of(arguments.repo)
     branch = arguments.branch or _newest_branch(arguments.repo, url)
-    cloud = places.loop_cloud(arguments.folder, teller.line)
-    places.open_store(cloud)
+    cloud = cloud_in(arguments.folder, teller.line)
+    cloud.storage_up()
     make = places.place_in(arguments.folder, url, cloud, recipe=arguments.recipe, show=teller.line)
     with led_by(cloud.environ()):
         record = run_loop(make, places.run_store(arguments.folder), branch, teller, keep_up=arguments.keep_up)
@@ -74,10 +75,10 @@ def _one(arguments: argparse.Namespace) -> int:
     """One step as a command: its named values go to GITHUB_OUTPUT, too, its code is the step's."""
     store = places.run_store(arguments.folder)
     url = places.origin_of(arguments.repo)
-    cloud = places.loop_cloud(arguments.folder)
+    cloud = cloud_in(arguments.folder)
     with one_at_a_time(store.folder):
         record = _record(arguments, url)  # a mistake is told before anything is started
-        places.open_store(cloud)
+        cloud.storage_up()
     with one_at_a_time(store.folder), led_by(cloud.environ()):
         place = places.place_in(arguments.folder, url, cloud, recipe=arguments.recipe)(record)
         record = carry_out(place, store, record, arguments.command)

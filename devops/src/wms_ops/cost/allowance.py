@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from wms_ops.cost.bills import month_committed
 from wms_ops.cost.budget import check_month, lifetime, most_of, read_budget, read_month_budget
-from wms_ops.cost.prices import price_table
-from wms_ops.cost.sessions import Billed, month_name, month_start
+from wms_ops.cost.prices import Choice, price_table
+from wms_ops.cost.sessions import Session, month_name, month_start
 
 
-def allowed_minutes(cloud: Billed, environ: Mapping[str, str], now: datetime) -> int:
+def allowed_minutes(
+    choice: Choice, sessions: Callable[[datetime], Sequence[Session]], environ: Mapping[str, str], now: datetime
+) -> int:
     """The minutes that were chosen, or fewer where WMS_BUDGET_USD buys no more.
 
-    Raises BudgetError where it buys next to none, or where WMS_BUDGET_MONTH_USD might be passed; UsageError. Sessions
-    are asked for only where a month is limited.
+    `sessions` returns the sessions that weren't over at a moment; it's asked only where a month is limited. Raises
+    BudgetError where the budget buys next to none, or where WMS_BUDGET_MONTH_USD might be passed; UsageError.
     """
-    choice = cloud.choice()
     rates = choice.rates()
     minutes = lifetime(choice.minutes, read_budget(environ), rates, disk_gb=choice.disk_gb)
     if (allowed := read_month_budget(environ)) is not None:
-        committed = month_committed(cloud.sessions(month_start(month_name(now))), price_table(), now)
+        committed = month_committed(sessions(month_start(month_name(now))), price_table(), now)
         check_month(committed, most_of(minutes, rates, disk_gb=choice.disk_gb), allowed, month=f"{now:%B %Y}")
     return minutes

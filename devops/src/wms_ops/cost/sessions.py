@@ -5,10 +5,10 @@ A record is written before anything is launched, so that no instance exists that
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Final, Protocol, Self, runtime_checkable
+from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
@@ -107,23 +107,6 @@ class Session(BaseModel):
     def changed(self, **values: object) -> Session:
         """The same with other values. Raises pydantic's ValidationError."""
         return Session.model_validate({**self.model_dump(), **values})
-
-
-@runtime_checkable
-class Billed(Protocol):
-    """A cloud that costs money: what it would start, and what it has started."""
-
-    def choice(self) -> Choice:
-        """What the user has chosen to start."""
-        ...
-
-    def for_run(self, run_id: str) -> Self:
-        """The same for a run of the loop, which is named in the record of what it starts."""
-        ...
-
-    def sessions(self, since: datetime | None = None) -> Sequence[Session]:
-        """The sessions on record, at least all that weren't over at `since`."""
-        ...
 
 
 def begin(

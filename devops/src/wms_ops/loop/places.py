@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wms.paths import ROOT
-from wms_ops.cost.sessions import Billed
 from wms_ops.git.command import Git
 from wms_ops.loop.place import RECIPE, Place
 from wms_ops.loop.workspace import clone_origin
@@ -18,31 +17,20 @@ from wms_ops.pulls.local_pulls import LocalPulls
 from wms_ops.pulls.protocol import PullRequests
 from wms_ops.runs.record import RunRecord
 from wms_ops.runs.store import RunStore
-from wms_ops.targets.factory import AWS_PLACE, CHOICE, PLACE, open_cloud
+from wms_ops.targets.factory import LOOP
+from wms_ops.targets.local import FOLDER as LOCAL_FOLDER
 from wms_ops.targets.local import LocalCloud
 from wms_ops.targets.protocol import Cloud
 
 _HOST = re.compile(r"(?:\w+://)?(?:[^@/]+@)?([^/:]+)")
 
-FOLDER = ROOT / PLACE.parent
+FOLDER = ROOT / LOOP
 """Where the cloud's state, the loop's clone and the records of runs lie."""
 
 
 def local_cloud(folder: Path, show: Callable[[str], None] = print) -> LocalCloud:
     """The local cloud of a loop's folder."""
-    return LocalCloud(folder / PLACE.name, show=show)
-
-
-def loop_cloud(folder: Path, show: Callable[[str], None] = print) -> Cloud:
-    """The cloud that WMS_CLOUD names, the local one without it. Raises UsageError, ConfigError."""
-    name = os.environ.get(CHOICE, "local")
-    return local_cloud(folder, show) if name == "local" else open_cloud(name, folder / AWS_PLACE.name, show)
-
-
-def open_store(cloud: Cloud) -> None:
-    """See to it that the store answers: on this machine it's a server that has to run. Raises as `storage_up` does."""
-    if isinstance(cloud, LocalCloud):
-        cloud.storage_up()
+    return LocalCloud(folder / LOCAL_FOLDER, show=show)
 
 
 def run_store(folder: Path) -> RunStore:
@@ -57,7 +45,7 @@ def place_in(
 
     def make(record: RunRecord) -> Place:
         workspace = clone_origin(url, folder / "workspace")
-        own = cloud.for_run(record.id) if isinstance(cloud, Billed) else cloud
+        own = cloud.for_run(record.id)
         return Place(
             run_id=record.id,
             workspace=workspace.folder,
@@ -73,11 +61,11 @@ def place_in(
 
 
 def pulls_of(workspace: Git, url: str, cloud: Cloud) -> PullRequests:
-    """Those of GitHub, where the origin lies there; else, and on one machine, files on a branch of the origin.
+    """Those of GitHub, where the origin lies there; else, and with a target that needs no account, files on a branch.
 
-    The loop on one machine needs no account but that for a push, so it doesn't ask for `gh` either.
+    A loop on such a target needs no account but that for a push, so it doesn't ask for `gh` either.
     """
-    if _is_at_github(url) and not isinstance(cloud, LocalCloud):
+    if _is_at_github(url) and cloud.needs_account:
         return GhPulls(workspace, url, GitHub(workspace.folder))
     return LocalPulls(workspace, url)
 

@@ -18,7 +18,6 @@ from wms_ops.cost.allowance import allowed_minutes
 from wms_ops.cost.budget import check_budget, read_budget
 from wms_ops.cost.estimate import cost_of, dollars, estimate_minutes
 from wms_ops.cost.prices import Choice
-from wms_ops.cost.sessions import Billed
 from wms_ops.loop.place import Done, Place
 from wms_ops.loop.workspace import check_out, commit_and_push, refuse_moved_splits
 from wms_ops.machine.types import CloudState
@@ -32,13 +31,13 @@ def budget(place: Place, values: Mapping[str, str]) -> Done:
 
     Raises BudgetError, and UsageError for an instance type or a region that the price table lacks.
     """
-    choice = place.cloud.choice() if isinstance(place.cloud, Billed) else Choice()
+    choice = place.cloud.choice()
     rates, limit = choice.rates(), read_budget(place.environ)
     minutes = estimate_minutes(int(values["photos_total"]), place.config())
     # A spot price may rise to that of on demand, so that's what the budget has to bear.
     check_budget(cost_of(minutes * 60, rates, disk_gb=choice.disk_gb), limit)
-    if isinstance(place.cloud, Billed):
-        allowed_minutes(place.cloud, place.environ, datetime.now(UTC))
+    if place.cloud.billed:
+        allowed_minutes(choice, place.cloud.sessions, place.environ, datetime.now(UTC))
     cost = cost_of(minutes * 60, rates, spot=choice.spot, disk_gb=choice.disk_gb)
     outputs = {"estimated_usd": f"{cost.total:.4f}", "estimated_minutes": f"{minutes:.0f}"}
     what = "the instance of record" if choice == Choice() else f"a {choice}"
@@ -82,13 +81,12 @@ def down(place: Place, values: Mapping[str, str]) -> Done:
     """End the instance. Raises CloudError if something of it is left."""
     place.cloud.down()
     is_gone = place.cloud.status() in (CloudState.ABSENT, CloudState.STOPPING)
-    billed = isinstance(place.cloud, Billed)
-    choice = place.cloud.choice() if isinstance(place.cloud, Billed) else Choice()
+    choice = place.cloud.choice()
     seconds = float(values.get("seconds_up", "0"))
     busy = float(values.get("seconds_busy", seconds))
     cost = cost_of(seconds, choice.rates(), spot=choice.spot, busy_seconds=busy, disk_gb=choice.disk_gb)
     what = "The instance is gone" if is_gone else "The instance, which isn't the loop's own, stays"
-    verb = "cost" if billed else "would have cost"
+    verb = "cost" if place.cloud.billed else "would have cost"
     return Done(
         {"cost_usd": f"{cost.total:.4f}"}, f"{what}; {seconds / 60:.1f} minutes of it {verb} {dollars(cost.total)}."
     )

@@ -13,7 +13,7 @@ from wms_ops.base.errors import BranchContentError, PipelineError, PullRequestEr
 from wms_ops.base.layout import MAIN, METADATA
 from wms_ops.cost.bills import RunBill, bill_of_run
 from wms_ops.cost.prices import price_table
-from wms_ops.cost.sessions import Billed, month_name, month_start
+from wms_ops.cost.sessions import month_name, month_start
 from wms_ops.dataset.review import RECORDS, refuse_foreign
 from wms_ops.loop.place import Done, Place
 from wms_ops.loop.steps_decide import PICTURES
@@ -58,7 +58,7 @@ def report(place: Place, record: RunRecord) -> Done:
 
 def _bill(place: Place) -> RunBill | None:
     """What the run's instance has cost so far, where it's a real one; a store that is away costs only this table."""
-    if not isinstance(place.cloud, Billed):
+    if not place.cloud.billed:
         return None
     now = datetime.now(UTC)
     try:

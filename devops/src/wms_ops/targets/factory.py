@@ -1,61 +1,54 @@
-"""Which implementation of the cloud a name means, and which one a clone has."""
+"""Which target a name means, and which one a clone uses.
+
+A target is a module, or a package's module, that has two things: `FOLDER`, the name of its folder in the loop's, and
+`open_target(folder, show)`, which returns a `Cloud` and starts nothing. TARGETS names it; nothing else has to know it.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from wms.errors import UsageError
-from wms_ops.machine.room import S3
-from wms_ops.targets.local import LocalCloud
 from wms_ops.targets.protocol import Cloud
 
-NAMES: Final = ("local", "aws")
-PLACE: Final = Path(".loop") / "cloud"
-"""Where a clone's local cloud lies."""
+TARGETS: Final = {
+    "local": "wms_ops.targets.local",
+    "aws": "wms_ops.targets.aws.cloud",
+}
+"""The module of each target; it's imported when the target is chosen."""
 
-AWS_PLACE: Final = Path(".loop") / "aws"
+LOOP: Final = Path(".loop")
+"""Where a clone's loop lies, with a folder for each target in it."""
+
 CHOICE: Final = "WMS_CLOUD"
-"""Names the cloud that a clone uses; without it it's the local one."""
+"""Names the target that a clone uses; without it that is the local one."""
 
 
 def open_cloud(name: str, folder: Path, show: Callable[[str], None] = print) -> Cloud:
-    """The cloud called `name`, with its state in `folder`; nothing is started. Raises UsageError."""
-    if name == "aws":
-        from wms_ops.targets.aws.cloud import open_aws
+    """The target called `name`, with its state in `folder`; nothing is started. Raises UsageError, ConfigError."""
+    cloud: Cloud = _module(name).open_target(folder, show)
+    return cloud
 
-        return open_aws(folder, show)
-    if name != "local":
-        raise UsageError(f"There is no cloud {name!r}; choose one of: {', '.join(NAMES)}.")
-    return LocalCloud(folder, show)
+
+def cloud_in(loop: Path, show: Callable[[str], None] = print) -> Cloud:
+    """The target that WMS_CLOUD names, its state in its folder below `loop`. Raises as `open_cloud` does."""
+    name = os.environ.get(CHOICE) or "local"
+    return open_cloud(name, loop / _module(name).FOLDER, show)
 
 
 def cloud_of(repo: Path, show: Callable[[str], None] = print) -> Cloud | None:
-    """The cloud that a clone has been used with, for somebody who only borrows it; None if there is none.
+    """The target that a clone has been used with, for a command that only borrows it; None if there is none.
 
-    With WMS_CLOUD=aws that is the one at AWS. Raises UsageError for another name.
+    Raises as `open_cloud` does.
     """
-    if (name := os.environ.get(CHOICE, "local")) != "local":
-        return open_cloud(name, repo / AWS_PLACE, show)
-    folder = repo / PLACE
-    if not folder.is_dir():
-        return None
-    cloud = LocalCloud(folder, show)
-    return _Borrowed(folder, show, store_ran=any(one.role == S3 for one in cloud.room.find()))
+    return cloud_in(repo / LOOP, show).borrowed()
 
 
-@dataclass(frozen=True)
-class _Borrowed(LocalCloud):
-    """A local cloud that is left as it was found: a store that didn't run before is stopped, too."""
-
-    store_ran: bool = False
-
-    def down(self) -> None:
-        """End MLflow, the service and all commands. Raises CloudError if anything is left."""
-        if self.store_ran:
-            super().down()
-        else:
-            self.close()
+def _module(name: str) -> Any:
+    if name not in TARGETS:
+        raise UsageError(f"There is no cloud {name!r}; choose one of: {', '.join(TARGETS)}.")
+    return import_module(TARGETS[name])

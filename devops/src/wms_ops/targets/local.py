@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Final, Self
 
 import psutil
 
 from wms_ops.base.errors import CloudError
+from wms_ops.cost.prices import Choice
+from wms_ops.cost.sessions import Session
 from wms_ops.machine import deployment, seaweed
 from wms_ops.machine.commands import run_command
 from wms_ops.machine.environment import QUIET, plain_environ, storage_environ
@@ -22,7 +26,10 @@ from wms_ops.machine.storage import BUCKET, DVC_URL
 from wms_ops.machine.types import CloudState, Endpoints, Release
 from wms_ops.machine.waiting import wait_for_mlflow
 
-__all__ = ["BUCKET", "DVC_URL", "LocalCloud"]
+__all__ = ["BUCKET", "DVC_URL", "FOLDER", "LocalCloud", "open_target"]
+
+FOLDER: Final = "cloud"
+"""The name of this target's folder in the loop's."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,34 @@ class LocalCloud:
     def name(self) -> str:
         """What sentences call it."""
         return "local"
+
+    @property
+    def billed(self) -> bool:
+        """No process on this machine costs money."""
+        return False
+
+    @property
+    def needs_account(self) -> bool:
+        """Nothing here asks for an account."""
+        return False
+
+    def choice(self) -> Choice:
+        """The instance of record: what this machine's work would be priced as."""
+        return Choice()
+
+    def sessions(self, since: datetime | None = None) -> Sequence[Session]:  # noqa: ARG002 - the protocol's
+        """None: nothing is billed."""
+        return ()
+
+    def for_run(self, run_id: str) -> Self:  # noqa: ARG002 - the protocol's
+        """This cloud: it keeps no record of what it starts."""
+        return self
+
+    def borrowed(self) -> LocalCloud | None:
+        """This cloud with its store left as it is now; None where the folder is missing."""
+        if not self.folder.is_dir():
+            return None
+        return _Borrowed(self.folder, self.show, store_ran=any(one.role == S3 for one in self.room.find()))
 
     @cached_property
     def room(self) -> Room:
@@ -162,6 +197,25 @@ class LocalCloud:
                 raise self._missing()
             self.room.end_strays(record)
             yield
+
+
+@dataclass(frozen=True)
+class _Borrowed(LocalCloud):
+    """A local cloud that is left as it was found: a store that didn't run before is stopped, too."""
+
+    store_ran: bool = False
+
+    def down(self) -> None:
+        """End MLflow, the service and all commands. Raises CloudError if anything is left."""
+        if self.store_ran:
+            super().down()
+        else:
+            self.close()
+
+
+def open_target(folder: Path, show: Callable[[str], None]) -> LocalCloud:
+    """The target "local" for the factory; nothing is started."""
+    return LocalCloud(folder, show)
 
 
 def _endpoints(record: CloudRecord, found: Sequence[Found]) -> Endpoints:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
+from wms_ops.cost.prices import Choice
+from wms_ops.cost.sessions import Session
 from wms_ops.machine.types import CloudState, Endpoints, Release
 
 
@@ -18,6 +21,39 @@ class Cloud(Protocol):
     @property
     def name(self) -> str:
         """What sentences call it, such as "local"."""
+        ...
+
+    @property
+    def billed(self) -> bool:
+        """Whether the instance costs money; if not, `choice` is what the same work would be priced as."""
+        ...
+
+    @property
+    def needs_account(self) -> bool:
+        """Whether this target can't be used without an account; if not, pull requests ask for none either."""
+        ...
+
+    def choice(self) -> Choice:
+        """What `up` starts, for how long at most."""
+        ...
+
+    def sessions(self, since: datetime | None = None) -> Sequence[Session]:
+        """The instances on record, at least all that weren't over at `since`; none where nothing is billed."""
+        ...
+
+    def for_run(self, run_id: str) -> Self:
+        """The same target for a run of the loop, which is named in the record of what the target starts."""
+        ...
+
+    def borrowed(self) -> Cloud | None:
+        """The same target for a command that only borrows it: its `down` leaves what ran before.
+
+        None where this target was never used, so that nothing is made for a borrower.
+        """
+        ...
+
+    def storage_up(self) -> None:
+        """See to it that the store answers; nothing happens where the store is a service that always runs."""
         ...
 
     def status(self) -> CloudState:

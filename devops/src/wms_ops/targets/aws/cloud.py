@@ -36,6 +36,9 @@ WAIT: Final = "WMS_WAIT_MINUTES"
 ADDRESS: Final = "WMS_INSTANCE_ADDRESS"
 """Where the instance is reached instead of at its public address: 127.0.0.1 at the end of a tunnel, for example."""
 
+FOLDER: Final = "aws"
+"""The name of this target's folder in the loop's."""
+
 _ENDING: Final = ("stopping", "stopped", "shutting-down")
 
 
@@ -54,6 +57,23 @@ class AwsCloud:
     def name(self) -> str:
         """What sentences call it."""
         return "aws"
+
+    @property
+    def billed(self) -> bool:
+        """AWS bills each second of an instance."""
+        return True
+
+    @property
+    def needs_account(self) -> bool:
+        """Everything is done with the credentials of an AWS account."""
+        return True
+
+    def borrowed(self) -> AwsCloud:
+        """This cloud: its store always runs, and a borrower ends only the instance that it started."""
+        return self
+
+    def storage_up(self) -> None:
+        """Nothing happens: S3 always runs, and `up` makes the buckets."""
 
     def up(self) -> Endpoints:
         """Start the instance unless this holder's runs; its addresses may not answer for some minutes.
@@ -195,7 +215,7 @@ class AwsCloud:
 
         Raises BudgetError where it buys next to none, or where WMS_BUDGET_MONTH_USD may be passed; UsageError.
         """
-        return allowed_minutes(self, self.site.environ, self.site.now())
+        return allowed_minutes(self.choice(), self.sessions, self.site.environ, self.site.now())
 
     def mailbox(self, instance: Instance) -> Mailbox:
         """Where an instance takes its jobs."""
@@ -255,6 +275,9 @@ def open_aws(
         timedelta(hours=settings.hours),
         wait_s=60 * _minutes(given.get(WAIT, "")),
     )
+
+
+open_target = open_aws  # the name that the factory asks for
 
 
 def patient(show: Callable[[str], None]) -> Callable[[str], None]:
