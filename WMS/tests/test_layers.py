@@ -10,6 +10,13 @@ from pathlib import Path
 import pytest
 
 HOUSE = Path(__file__).resolve().parents[2]
+ALLOWED = {
+    "wms.registry.mlflow_variables": "MLflow's client takes its patience and its proxies from the environment only",
+    "wms.training.distributed": "gloo takes the name of its interface from the environment only",
+}
+"""The modules that change this process's environment, and why there is no other way."""
+
+CHANGING = {"update", "pop", "clear", "setdefault", "popitem"}
 SOURCES = (HOUSE / "WMS/src", HOUSE / "devops/src")
 
 
@@ -53,3 +60,55 @@ def test_an_import_inside_a_function_counts() -> None:
     graph = {name: set(imports_of(name, tree, known)) for name, tree in known.items()}
     with pytest.raises(CycleError):
         TopologicalSorter(graph).prepare()
+
+
+def changes_of_environ(tree: ast.Module) -> list[int]:
+    """The lines that change the environment of the process: by a key, as a whole, or by a method."""
+    lines = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Subscript(value=value, ctx=ast.Store() | ast.Del()) if is_environ(value):
+                lines.append(node.lineno)
+            case ast.AugAssign(target=target) if is_environ(target):
+                lines.append(node.lineno)
+            case ast.Assign(targets=targets) if any(map(is_environ, targets)):
+                lines.append(node.lineno)
+            case ast.Call(func=ast.Attribute(value=value, attr=name)) if is_environ(value) and name in CHANGING:
+                lines.append(node.lineno)
+            case ast.Call(func=ast.Attribute(attr="putenv" | "unsetenv")):
+                lines.append(node.lineno)
+            case _:
+                pass
+    return lines
+
+
+def is_environ(node: ast.expr) -> bool:
+    """Whether an expression is os.environ."""
+    return isinstance(node, ast.Attribute) and node.attr == "environ" and ast.unparse(node.value) == "os"
+
+
+def test_no_function_changes_the_environment() -> None:
+    found = {name: lines for name, tree in modules().items() if (lines := changes_of_environ(tree))}
+    assert set(found) == set(ALLOWED), f"hand variables over instead: {found}"
+    by_name = [name for name, tree in modules().items() if "environ" in names_from_os(tree)]
+    assert by_name == [], "a bare `environ` is hard to look for"
+
+
+def names_from_os(tree: ast.Module) -> set[str]:
+    """What a module imports from os by name."""
+    froms = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "os"]
+    return {alias.name for node in froms for alias in node.names}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("os.environ['A'] = 'b'", "del os.environ['A']", "os.environ |= {}", "os.environ = {}", "os.putenv('A', 'b')"),
+        *(f"os.environ.{name}()" for name in sorted(CHANGING)),
+    ],
+)
+def test_every_way_to_change_the_environment_is_found(line: str) -> None:
+    assert changes_of_environ(ast.parse(f"def f():\n    {line}\n")) == [2]
+    assert (
+        changes_of_environ(ast.parse("kept = {**os.environ}\nkept['A'] = os.environ.get('A') or os.environ['B']")) == []
+    )

@@ -11,8 +11,8 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -21,6 +21,7 @@ from tenacity.wait import wait_exponential, wait_random
 
 from wms.errors import ModelNotFoundError, RegistryError, RegistryUnreachableError, UsageError, WmsError
 from wms.interrupt import hear_ctrl_c
+from wms.registry import mlflow_variables
 
 T = TypeVar("T")
 TIMEOUT = "WMS_MLFLOW_TIMEOUT"
@@ -28,9 +29,6 @@ DEFAULT_TIMEOUT_S = 60.0
 LONGEST_REQUEST_S = 30
 
 _AGAIN = frozenset({408, 429, *range(500, 600)})
-_lock = threading.Lock()
-_users = 0
-_ours: dict[str, str] = {}
 
 
 def timeout_s() -> float:
@@ -172,30 +170,16 @@ def _bounded(work: Callable[[], T], left_s: float, limit_s: float, progress: Cal
     return results[0]
 
 
-@contextmanager
-def _settings(limit_s: float) -> Iterator[None]:
-    global _users  # noqa: PLW0603 (the environment is one for the whole process, and so is this count)
-    with _lock:
-        if _users == 0:
-            wanted = {
-                "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # the retries are ours
-                "MLFLOW_HTTP_REQUEST_TIMEOUT": str(max(1, min(LONGEST_REQUEST_S, round(limit_s)))),
-                "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-                "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-                "MLFLOW_DISABLE_TELEMETRY": "true",
-            }
-            _ours.update({name: value for name, value in wanted.items() if name not in os.environ})
-            os.environ.update(_ours)
-        _users += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _users -= 1
-            if _users == 0:
-                for name in _ours:
-                    os.environ.pop(name, None)
-                _ours.clear()
+def _settings(limit_s: float) -> AbstractContextManager[None]:
+    return mlflow_variables.held(
+        {
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # the retries are ours
+            "MLFLOW_HTTP_REQUEST_TIMEOUT": str(max(1, min(LONGEST_REQUEST_S, round(limit_s)))),
+            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+            "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
+    )
 
 
 def shown(uri: str) -> str:

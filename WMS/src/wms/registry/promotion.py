@@ -43,7 +43,7 @@ class Outcome:
 class Desk:
     """Where promotions are done: a registry, a ledger, model-metadata.json; `step` is for tests."""
 
-    uri: str
+    uri: str = field(repr=False)
     ledger: Ledger = field(default_factory=Ledger)
     metadata: Path = METADATA
     model: str = MODEL

@@ -30,7 +30,7 @@ LONGEST_PARAM, LONGEST_TAG = 6000, 8000  # characters; MLflow refuses longer one
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 _log = logging.getLogger("wms")
 
-_OWN_SETTINGS = {
+OWN_SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # The default waits for minutes; the retries are ours.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -99,37 +99,6 @@ class SyncState(BaseModel):
         except OSError as error:
             new.unlink(missing_ok=True)
             raise from_os_error(error, path) from error
-
-
-class OwnSettings:
-    """Sets those of MLflow's variables that the user hasn't set, as long as somebody here sends.
-
-    MLflow's client takes them from nowhere else; other clients of this process keep MLflow's own patience.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users = 0
-        self._mine: dict[str, str] = {}
-
-    def acquire(self) -> None:
-        """Set them, until `release` was called as often as this."""
-        with self._lock:
-            if self._users == 0:
-                self._mine = {name: value for name, value in _OWN_SETTINGS.items() if name not in os.environ}
-                os.environ.update(self._mine)
-            self._users += 1
-
-    def release(self) -> None:
-        """Take back what was set, once nobody sends any more."""
-        with self._lock:
-            self._users -= 1
-            if self._users == 0:
-                for name in self._mine:
-                    os.environ.pop(name, None)
-
-
-own_settings = OwnSettings()
 
 
 class Sender:

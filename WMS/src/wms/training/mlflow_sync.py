@@ -25,7 +25,8 @@ from tenacity import RetryCallState, Retrying, retry_if_not_exception_type, stop
 from tenacity.wait import wait_exponential, wait_random
 
 from wms.errors import TrackingError, run_main
-from wms.training.mlflow_sender import STATE_FILE, Sender, Status, SyncReport, SyncState, own_settings
+from wms.registry import mlflow_variables
+from wms.training.mlflow_sender import OWN_SETTINGS, STATE_FILE, Sender, Status, SyncReport, SyncState
 from wms.training.tracker import Record
 
 _PURPOSE = "Send to MLflow what a run couldn't send while its server was away."
@@ -132,7 +133,7 @@ class MlflowSync:
             self._stopping = False
             if not self._working:
                 self._working = True
-                own_settings.acquire()
+                mlflow_variables.acquire(OWN_SETTINGS)
                 threading.Thread(target=self._work, name="mlflow-sync", daemon=True).start()
 
     def _work(self) -> None:
@@ -153,7 +154,7 @@ class MlflowSync:
         with self._changed:
             self._changed.wait_for(lambda: self._stopping or self._asked > self._served)
             if self._stopping:
-                own_settings.release()
+                mlflow_variables.release()
                 self._working = False
                 return None
             return self._asked
@@ -203,15 +204,13 @@ def replay(run_dir: Path, timeout_s: float = 60.0) -> SyncReport:
         wait=wait_exponential(multiplier=0.5, max=5) + wait_random(0, 0.5),
         reraise=True,
     )
-    own_settings.acquire()
     try:
-        retrying(sender.send_all)
+        with mlflow_variables.held(OWN_SETTINGS):
+            retrying(sender.send_all)
     except TrackingError:
         raise
     except Exception as failure:
         return sender.report(_sentence(failure))
-    finally:
-        own_settings.release()
     return sender.report(None)
 
 

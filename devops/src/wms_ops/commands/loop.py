@@ -17,7 +17,6 @@ from wms_ops.loop.console import ConsoleTeller, summary, verdict
 from wms_ops.loop.driver import one_at_a_time, run_loop
 from wms_ops.loop.place import RECIPE
 from wms_ops.loop.steps import carry_out
-from wms_ops.machine.environment import led_by
 from wms_ops.runs.plan import LAST, ended, exit_code
 from wms_ops.runs.record import STEPS, Outcome, RunRecord
 from wms_ops.targets.factory import cloud_in
@@ -62,8 +61,7 @@ def _run(arguments: argparse.Namespace) -> int:
     cloud = cloud_in(arguments.folder, teller.line)
     cloud.storage_up()
     make = places.place_in(arguments.folder, url, cloud, recipe=arguments.recipe, show=teller.line)
-    with led_by(cloud.environ()):
-        record = run_loop(make, places.run_store(arguments.folder), branch, teller, keep_up=arguments.keep_up)
+    record = run_loop(make, places.run_store(arguments.folder), branch, teller, keep_up=arguments.keep_up)
     teller.console.print(summary(record))
     teller.console.print(verdict(record), markup=False)
     if record.outcome is not Outcome.MERGED:
@@ -79,7 +77,6 @@ def _one(arguments: argparse.Namespace) -> int:
     with one_at_a_time(store.folder):
         record = _record(arguments, url)  # a mistake is told before anything is started
         cloud.storage_up()
-    with one_at_a_time(store.folder), led_by(cloud.environ()):
         place = places.place_in(arguments.folder, url, cloud, recipe=arguments.recipe)(record)
         record = carry_out(place, store, record, arguments.command)
         if arguments.command == LAST:

@@ -22,7 +22,6 @@ from wms_ops.git.command import Git
 from wms_ops.loop.console import ConsoleTeller
 from wms_ops.loop.driver import run_loop
 from wms_ops.loop.places import place_in, run_store
-from wms_ops.machine.environment import led_by
 from wms_ops.machine.types import Release
 from wms_ops.report.figures import DESCRIPTIONS
 from wms_ops.report.timeline import Act, Picture
@@ -75,8 +74,7 @@ def photos_arrive(cast: Cast, title: str, text: str, prefix: str, draw: Callable
     branch = next(iter(set(_data_branches(house)) - before))
     shell("python", "-m", "wms_ops.dataset", "take-back")
     make = place_in(house.loop, house.url, cast.cloud, recipe=cast.recipe, show=cast.teller.line)
-    with led_by(cast.cloud.environ()):
-        record = run_loop(make, run_store(house.loop), branch, cast.teller)
+    record = run_loop(make, run_store(house.loop), branch, cast.teller)
     if record.outcome is Outcome.MERGED:
         shell("git", "pull", "--quiet", "--ff-only")
     folder = run_store(house.loop).path(record.id)

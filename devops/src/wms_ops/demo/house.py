@@ -109,11 +109,12 @@ def build(folder: Path) -> House:
     """A new demo in an empty folder: origin and clone with this project as it is on the disk. Raises GitError."""
     write_atomic(folder / _MARK, "This folder belongs to `make demo`, which empties it.\n")
     house = House(folder)
-    os.environ.update(quiet_git(folder))
+    quiet = quiet_git(folder)
     name, email = PERSON
-    Git(folder)("init", "--quiet", "--bare", f"--initial-branch={MAIN}", str(house.origin))
-    Git(folder)("clone", "--quiet", house.url, str(house.clone))
-    git = Git(house.clone)
+    here = Git(folder, environ=quiet)
+    here("init", "--quiet", "--bare", f"--initial-branch={MAIN}", str(house.origin))
+    here("clone", "--quiet", house.url, str(house.clone))
+    git = Git(house.clone, environ=quiet)
     git("config", "user.name", name)
     git("config", "user.email", email)
     _copy_project(house.clone)

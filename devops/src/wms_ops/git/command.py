@@ -19,10 +19,14 @@ _FULL = "No space left on device"
 
 @dataclass(frozen=True)
 class Git:
-    """A repository: `folder` is its work tree or bare folder; `settings` are added to every command's config."""
+    """A repository: `folder` is its work tree or bare folder.
+
+    `settings` are added to every command's config, and `environ` to its environment.
+    """
 
     folder: Path
     settings: Mapping[str, str] = field(default_factory=dict, repr=False)
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __call__(self, *arguments: str, data: bytes | None = None) -> str:
         """Run `git ARGUMENTS` and return its output without the last line end. Raises GitError, DiskFullError."""
@@ -103,7 +107,7 @@ class Git:
             raise GitError("git isn't installed or isn't on PATH; install it and run this again.") from error
 
     def _environ(self) -> dict[str, str]:
-        kept = environment()
+        kept = environment() | dict(self.environ)
         # By the environment and not by `-c`, since a setting may hold a token and a command line is public.
         start = int(kept.get("GIT_CONFIG_COUNT") or "0")
         for number, (key, value) in enumerate(self.settings.items(), start):

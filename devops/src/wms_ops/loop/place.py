@@ -14,6 +14,7 @@ from wms.registry.promotion import Desk
 from wms_ops.base.errors import PipelineError
 from wms_ops.base.layout import DATA_SET, METADATA, MODELS, SPLITS
 from wms_ops.git.command import Git
+from wms_ops.machine.environment import tracking_address
 from wms_ops.pulls.protocol import PullRequests
 from wms_ops.storage.config import read_remote
 from wms_ops.storage.remote import S3Remote
@@ -87,9 +88,12 @@ class Place:
 
     @property
     def mlflow_uri(self) -> str:
-        """Raises PipelineError as long as the instance doesn't run."""
-        found = self.cloud.endpoints()
-        uri = found.mlflow if found else self.environ.get(URI)
-        if not uri:
+        """MLflow's address with its user name and password, where it asks for them, so nothing to be shown.
+
+        Raises PipelineError as long as the instance doesn't run.
+        """
+        if (found := self.cloud.endpoints()) is not None:
+            return tracking_address(self.cloud.environ(), found.mlflow)
+        if not (uri := self.environ.get(URI)):
             raise PipelineError("No MLflow server runs; run the step up first, or set MLFLOW_TRACKING_URI.")
-        return uri
+        return tracking_address(self.environ, uri)

@@ -48,7 +48,6 @@ def up(place: Place, _: Mapping[str, str]) -> Done:
     """Start the instance and wait until MLflow answers its API. Raises CloudError, RegistryUnreachableError."""
     endpoints = place.cloud.up()
     place.cloud.wait()
-    os.environ.update(place.cloud.environ())  # from there MLflow's clients take its password; the caller restores it
     return Done({"mlflow_uri": endpoints.mlflow}, f"MLflow answers at {endpoints.mlflow}.")
 
 

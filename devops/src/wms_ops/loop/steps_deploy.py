@@ -19,6 +19,7 @@ from wms.data.pairs import Pair, find_pairs, read_pair
 from wms.errors import UsageError, WmsError
 from wms.files import sha256_file, write_atomic
 from wms.inference.predictor import Predictor
+from wms.loopback import is_loopback
 from wms.registry import promotion
 from wms.registry.gate_types import GateReport
 from wms.registry.ledger import Ledger, LedgerEntry
@@ -85,7 +86,7 @@ def smoke_deploy(place: Place, values: Mapping[str, str]) -> Done:
 def ask(service: str, photo: Path) -> Answer:
     """Post a photo twice, since a first request warms up, and time the second. Raises SmokeError."""
     try:
-        with httpx.Client(base_url=service, timeout=60) as client:
+        with httpx.Client(base_url=service, timeout=60, trust_env=not is_loopback(service)) as client:
             for _ in range(2):
                 started = time.perf_counter()
                 found = client.post("/predict", files={"file": (photo.name, photo.read_bytes())})

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote, urlsplit
 
 import wms
 import wms_ops
 from wms.files import write_atomic
+from wms.loopback import past_proxies
 from wms_ops.machine.processes import MARK, ROLE
 from wms_ops.machine.seaweed import Identity
 
 REGION: Final = "us-east-1"
 _AWS_CONFIG: Final = f"[default]\nregion = {REGION}\n"
-_LOOPBACK: Final = ("127.0.0.1", "localhost")
 _OTHERS: Final = ("AWS_", "MLFLOW_", "_MLFLOW_", "DVC_")
 
 QUIET: Final = {
@@ -26,7 +26,6 @@ QUIET: Final = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-MLFLOW_SERVER: Final = {**QUIET, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
 def storage_environ(folder: Path, endpoint: str, identity: Identity) -> dict[str, str]:
@@ -53,24 +52,19 @@ def storage_environ(folder: Path, endpoint: str, identity: Identity) -> dict[str
     }
 
 
-@contextlib.contextmanager
-def led_by(environ: Mapping[str, str]) -> Iterator[None]:
-    """This process with a cloud's variables: for code that takes keys, addresses and passwords from the environment."""
-    before = dict(os.environ)
-    os.environ.update(environ)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+def tracking_address(environ: Mapping[str, str], uri: str) -> str:
+    """MLflow's address with the user name and the password that `environ` holds for it, as `ModelRegistry` takes it.
 
+    So the credentials reach the client without this process's environment; an address that holds some already stays.
 
-def past_proxies(environ: Mapping[str, str]) -> dict[str, str]:
-    """NO_PROXY in both spellings, with loopback added to what it holds."""
-    known = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
-    names = [name.strip() for name in known.split(",") if name.strip()]
-    text = ",".join([*names, *(name for name in _LOOPBACK if name not in names)])
-    return {"NO_PROXY": text, "no_proxy": text}
+    >>> tracking_address({"MLFLOW_TRACKING_USERNAME": "wms", "MLFLOW_TRACKING_PASSWORD": "a/b"}, "http://10.0.0.7:5000")
+    'http://wms:a%2Fb@10.0.0.7:5000'
+    """
+    user, password = (environ.get(f"MLFLOW_TRACKING_{name}") for name in ("USERNAME", "PASSWORD"))
+    parts = urlsplit(uri)
+    if not user or password is None or parts.username is not None:
+        return uri
+    return parts._replace(netloc=f"{quote(user, safe='')}:{quote(password, safe='')}@{parts.netloc}").geturl()
 
 
 def plain_environ() -> dict[str, str]:

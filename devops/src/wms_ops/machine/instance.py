@@ -15,8 +15,9 @@ import psutil
 from wms.errors import from_os_error
 from wms_ops.base.errors import CloudError
 from wms_ops.machine import seaweed
-from wms_ops.machine.environment import MLFLOW_SERVER, plain_environ, storage_environ
+from wms_ops.machine.environment import plain_environ, storage_environ
 from wms_ops.machine.loopback import NoAnswerError, ask
+from wms_ops.machine.mlflow_server import server_environ
 from wms_ops.machine.processes import Found, draw_ports, end, is_taken, now
 from wms_ops.machine.record import CloudRecord, ServerRecord
 from wms_ops.machine.room import GRACE_S, MLFLOW, S3, SERVICE, Room
@@ -173,14 +174,14 @@ def _mlflow(room: Room, record: CloudRecord) -> Server:
     folder = room.folder / MLFLOW
     temporary = folder / "tmp"  # MLflow's lock files in /tmp would be shared with other users
     temporary.mkdir(parents=True, exist_ok=True)
-    arguments = ["--port", str(record.mlflow_port), "--artifacts", ARTIFACTS_URL]
+    arguments = ["--port", str(record.mlflow_port)]
     store = storage_environ(room.folder, s3_url(record), identity)
     return Server(
         role=MLFLOW,
         title="MLflow",
         command=[sys.executable, "-m", "wms_ops.machine.mlflow_server", *arguments],
         folder=folder,
-        environ={**plain_environ(), **store, **MLFLOW_SERVER, "TMPDIR": str(temporary)},
+        environ={**plain_environ(), **store, **server_environ(ARTIFACTS_URL), "TMPDIR": str(temporary)},
         ports=[record.mlflow_port],
         probe=probe_mlflow(mlflow_url(record)),
     )

@@ -9,25 +9,44 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from wms.errors import run_main
+from wms_ops.machine.environment import QUIET
 from wms_ops.machine.guard import LAST_REQUEST, Guard
 from wms_ops.machine.password import read_password
 
 DATABASE: Final = "mlflow.db"
 _PROXIED: Final = "mlflow-artifacts:/"
+_URI: Final = f"sqlite:///{DATABASE}"
+
+
+def server_environ(artifacts: str) -> dict[str, str]:
+    """The variables that this server needs from its start on; `artifacts` says where it keeps them, as s3://B/P.
+
+    MLflow's two processes hand each other the store's address and folders by these names.
+    """
+    return {
+        **QUIET,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "_MLFLOW_SERVER_FILE_STORE": _URI,
+        "_MLFLOW_SERVER_REGISTRY_STORE": _URI,
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": _PROXIED,
+        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": artifacts,
+        "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until SIGTERM. Raises CloudError where a password is wanted, but can't be read."""
+    """Serve until SIGTERM; `server_environ` has to be in the environment.
+
+    Raises CloudError where a password is wanted, but can't be read.
+    """
     parser = argparse.ArgumentParser(prog="python -m wms_ops.machine.mlflow_server", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--artifacts", required=True, metavar="URI", help="where artifacts are kept, such as s3://B/P")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--password-parameter", metavar="NAME", help="SSM parameter with the password to ask for")
     options = parser.parse_args(argv)
@@ -35,22 +54,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     password = read_password(options.password_parameter) if options.password_parameter else None
     gc.disable()  # what is imported now stays; looking through it takes half a second
     import uvicorn
-    from mlflow.server import constants
 
     # Relative, so that the folder's name may hold what means something in an address.
     make_database(Path(DATABASE))
-    uri = f"sqlite:///{DATABASE}"
-    os.environ |= {
-        constants.BACKEND_STORE_URI_ENV_VAR: uri,
-        constants.REGISTRY_STORE_URI_ENV_VAR: uri,
-        constants.ARTIFACT_ROOT_ENV_VAR: _PROXIED,
-        constants.ARTIFACTS_DESTINATION_ENV_VAR: options.artifacts,
-        constants.SERVE_ARTIFACTS_ENV_VAR: "true",
-    }
     from mlflow.server.fastapi_app import app
     from mlflow.server.handlers import initialize_backend_stores
 
-    initialize_backend_stores(uri, uri, _PROXIED)
+    initialize_backend_stores(_URI, _URI, _PROXIED)
     gc.enable()
     guarded = app if password is None else Guard(app, password, Path(LAST_REQUEST))
     uvicorn.run(guarded, host=options.host, port=options.port, log_level="info")

@@ -10,8 +10,10 @@ from collections.abc import Callable
 from typing import Final
 
 from wms.errors import RegistryUnreachableError
+from wms.loopback import is_loopback
 from wms.registry.mlflow_calls import without_credentials
 from wms_ops.machine.instance import ANY_CALL
+from wms_ops.machine.loopback import direct
 
 _PAUSE_S: Final = 1.0
 _REPORT_S: Final = 10.0
@@ -40,7 +42,7 @@ def wait_for_mlflow(uri: str, limit_s: float, show: Callable[[str], None]) -> No
 
 
 def why_silent(uri: str) -> str | None:
-    """None if MLflow answers a call of its API, else why it doesn't. Proxies of the environment count."""
+    """None if MLflow answers a call of its API, else why it doesn't. Proxies count for other machines only."""
     request = urllib.request.Request(  # noqa: S310 (the cloud's own address)
         f"{uri.rstrip('/')}{ANY_CALL}",
         data=json.dumps({"max_results": 1}).encode(),
@@ -48,7 +50,7 @@ def why_silent(uri: str) -> str | None:
         method="POST",
     )
     try:
-        with urllib.request.urlopen(request, timeout=10):  # noqa: S310
+        with (direct.open if is_loopback(uri) else urllib.request.urlopen)(request, timeout=10):
             return None
     except urllib.error.HTTPError as error:
         # 401 and 403 come from a server that is up; what it wants is said by the calls that follow.

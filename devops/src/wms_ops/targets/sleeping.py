@@ -12,7 +12,7 @@ from typing import Final
 from wms.errors import ModelNotFoundError
 from wms.registry.ledger import LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry
-from wms_ops.machine.environment import led_by
+from wms_ops.machine.environment import tracking_address
 from wms_ops.machine.types import CloudState
 from wms_ops.release.sources import MlflowSource
 from wms_ops.targets.protocol import Cloud
@@ -59,8 +59,8 @@ class SleepingSource:
             self._ours = state in (CloudState.ABSENT, CloudState.STOPPING)
         endpoints = self.cloud.up()
         self.cloud.wait(self.limit_s)
-        with led_by(self.cloud.environ()):  # it may ask for a password
-            return MlflowSource(ModelRegistry(endpoints.mlflow)).fetch(entry)
+        address = tracking_address(self.cloud.environ(), endpoints.mlflow)  # it may ask for a password
+        return MlflowSource(ModelRegistry(address)).fetch(entry)
 
     def close(self) -> None:
         """Stop what `fetch` started, unless somebody says no; call it whatever happened."""

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from wms.errors import WmsError
 from wms.registry.ledger import Ledger, LedgerEntry
-from wms.registry.mlflow_store import ModelRegistry
+from wms.registry.mlflow_store import URI, ModelRegistry
 from wms_ops.base.errors import CloudError
 from wms_ops.base.question import ask
 from wms_ops.base.signals import stoppable, unstoppable
-from wms_ops.machine.environment import led_by
+from wms_ops.machine.environment import tracking_address
 from wms_ops.machine.types import Release
 from wms_ops.release.run import sentence, sync_model
 from wms_ops.release.sources import MlflowSource, S3Source
@@ -91,8 +90,8 @@ def _release(cloud: AwsCloud, entry: LedgerEntry, models: Path) -> Release:
     """Production's files: those that lie here, else from the store or from MLflow on the instance."""
     names = cloud.site.names
     store = S3Remote(RemoteConfig(names.dvc_bucket, "dvc", region=names.region), cloud.site.environ)
-    with led_by(cloud.environ()):
-        registry = ModelRegistry(os.environ["MLFLOW_TRACKING_URI"])
-        done = sync_model(entry, models, [S3Source(store), MlflowSource(registry)], show=cloud.site.show)
+    led = cloud.environ()
+    registry = ModelRegistry(tracking_address(led, led[URI]))
+    done = sync_model(entry, models, [S3Source(store), MlflowSource(registry)], show=cloud.site.show)
     cloud.site.show(sentence(done, models))
     return Release(entry.to_version, entry.weights_sha256, models, models)

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from wms_ops.machine.environment import MLFLOW_SERVER, plain_environ
+from wms_ops.machine.environment import plain_environ
 from wms_ops.machine.instance import probe_mlflow
-from wms_ops.machine.mlflow_server import DATABASE
+from wms_ops.machine.mlflow_server import DATABASE, server_environ
 from wms_ops.machine.password import OWN_USER
 from wms_ops.machine.room import MLFLOW, Room
 from wms_ops.machine.servers import Server
@@ -40,15 +40,12 @@ def server_of(room: Room, config: HostConfig, password: str, bind: str, address:
     return Server(
         role=MLFLOW,
         title="MLflow",
-        command=[
-            *(sys.executable, "-m", "wms_ops.machine.mlflow_server", *arguments),
-            *("--artifacts", f"s3://{config.mlflow_bucket}/mlflow"),
-        ],
+        command=[sys.executable, "-m", "wms_ops.machine.mlflow_server", *arguments],
         folder=folder,
         environ={
             **plain_environ(),
             **aws_environ(config.region),
-            **MLFLOW_SERVER,
+            **server_environ(f"s3://{config.mlflow_bucket}/mlflow"),
             **doors(address, config.mlflow_port),
             "TMPDIR": str(temporary),
         },

@@ -1,0 +1,26 @@
+"""Addresses of this machine, which no proxy may stand in front of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+_NAMES: Final = ("127.0.0.1", "localhost")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL names this machine by one of its loopback names."""
+    return urlsplit(url).hostname in _NAMES
+
+
+def past_proxies(environ: Mapping[str, str]) -> dict[str, str]:
+    """NO_PROXY in both spellings, with loopback added to what `environ` holds.
+
+    >>> past_proxies({"NO_PROXY": "example.org"})["no_proxy"]
+    'example.org,127.0.0.1,localhost'
+    """
+    known = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+    names = [name.strip() for name in known.split(",") if name.strip()]
+    text = ",".join([*names, *(name for name in _NAMES if name not in names)])
+    return {"NO_PROXY": text, "no_proxy": text}

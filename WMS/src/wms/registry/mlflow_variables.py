@@ -1,0 +1,53 @@
+"""The variables of the environment that MLflow's client needs while it works for this project.
+
+The client takes its patience, its proxies and its progress bars from the environment and from nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from wms.loopback import past_proxies
+
+_lock = threading.Lock()
+_users = 0
+_before: dict[str, str | None] = {}
+
+
+def acquire(wanted: Mapping[str, str]) -> None:
+    """Set those of the `wanted` variables that the user hasn't set, until `release` was called as often as this.
+
+    No proxy stands before a server on this machine meanwhile, whatever the user's shell names.
+    """
+    global _users  # noqa: PLW0603 (the environment is one for the whole process, and so is this count)
+    with _lock:
+        _users += 1
+        ours = {name: value for name, value in wanted.items() if name not in os.environ}
+        for name, value in (ours | past_proxies(os.environ)).items():
+            _before.setdefault(name, os.environ.get(name))
+            os.environ[name] = value
+
+
+def release() -> None:
+    """Put back what was there before, once the last call that needs the variables is over."""
+    global _users  # noqa: PLW0603
+    with _lock:
+        _users -= 1
+        if _users == 0:
+            for name, value in _before.items():
+                os.environ.pop(name, None)
+                os.environ.update({} if value is None else {name: value})
+            _before.clear()
+
+
+@contextmanager
+def held(wanted: Mapping[str, str]) -> Iterator[None]:
+    """`acquire` at the beginning of the `with` block, `release` at its end."""
+    acquire(wanted)
+    try:
+        yield
+    finally:
+        release()
