@@ -12,7 +12,7 @@ import wms
 import wms_ops
 from wms.files import write_atomic
 from wms.loopback import past_proxies
-from wms_ops.machine.processes import MARK, ROLE
+from wms_ops.machine.processes import unmarked
 from wms_ops.machine.seaweed import Identity
 
 REGION: Final = "us-east-1"
@@ -71,8 +71,8 @@ def plain_environ() -> dict[str, str]:
     """This process's variables without those of any cloud, and with the code that runs here first on Python's path."""
     kept = {
         name: value
-        for name, value in os.environ.items()
-        if not name.startswith(_OTHERS) and name not in (MARK, ROLE, "PYTHONPATH")
+        for name, value in unmarked(os.environ).items()
+        if not name.startswith(_OTHERS) and name != "PYTHONPATH"
     }
     code = [str(Path(package.__path__[0]).parent) for package in (wms, wms_ops)]
     path = [*dict.fromkeys(code), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]

@@ -24,8 +24,11 @@ import psutil
 from wms.errors import from_os_error
 from wms_ops.base.errors import CloudError
 
-MARK: Final = "WMS_CLOUD"
-ROLE: Final = "WMS_CLOUD_ROLE"
+MARK: Final = "WMS_PROCESS_MARK"
+ROLE: Final = "WMS_PROCESS_ROLE"
+_BEFORE: Final = ("WMS_CLOUD", "WMS_CLOUD_ROLE")
+"""The names in the release before this one. Its processes are found, too, as long as this release lasts."""
+
 POLL_S: Final = 0.05
 _KILLED_S: Final = 15.0
 _NEWBORN_S: Final = 2.0
@@ -57,9 +60,21 @@ def find(mark: str) -> list[Found]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):  # somebody else's, or gone meanwhile
-            if process.pid not in spared and (environ := _environ_of(process)).get(MARK) == mark and lives(process):
-                found.append(Found(environ.get(ROLE, ""), process))
+            if process.pid not in spared and (role := _role(_environ_of(process), mark)) is not None and lives(process):
+                found.append(Found(role, process))
     return found
+
+
+def _role(environ: Mapping[str, str], mark: str) -> str | None:
+    """The role of a process with these variables in the cloud with this mark; None where it's none of its."""
+    names = ((MARK, ROLE), _BEFORE)
+    return next((environ.get(role, "") for name, role in names if environ.get(name) == mark), None)
+
+
+def unmarked(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables without a cloud's mark; WMS_CLOUD, a user's choice, goes where it holds an old mark."""
+    dropped = {MARK, ROLE, *(_BEFORE if _BEFORE[1] in environ else ())}
+    return {name: value for name, value in environ.items() if name not in dropped}
 
 
 def _environ_of(process: psutil.Process) -> dict[str, str]:
