@@ -73,7 +73,14 @@ DAMAGES: dict[str, tuple[Callable[[str], str], str]] = {
     "two lines exchanged": (lambda text: "\n".join(reversed(text.splitlines())) + "\n", "line 1 doesn't follow"),
     "a merge conflict": (lambda text: "<<<<<<< HEAD\n" + text, "line 1 is damaged"),
     "not an entry": (lambda text: "{}\n" + text, "line 1 is damaged: at: Field required"),
-    "a key more": (change('{"action"', '{"z":1,"action"'), "line 1 is damaged: z"),
+    "a key more": (change('{"action"', '{"z":1,"action"'), "line 1 was changed"),
+    "a key twice": (change('{"action"', '{"action":"rollback","action"'), "line 1 was changed"),
+    "a space more": (change(":", ": "), "line 1 was changed"),
+    "no number": (change('{"action"', '{"a":NaN,"action"'), "line 1 was changed"),
+    "a later format": (
+        change('{"action"', '{"format":2,"action"'),
+        "line 1 was written by a newer version (format 2, this one reads up to 1); update this clone.",
+    ),
     "not UTF-8": (lambda text: text.replace("Zoë", "Zo\udceb"), "can't be read"),
 }
 

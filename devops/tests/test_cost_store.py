@@ -140,12 +140,12 @@ def test_without_a_bucket_there_are_no_sessions(aws: AwsServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "words"), [("", "the whole"), ('{"launch_id": 1}', "launch_id"), ("[1]", "the whole")]
+    ("body", "words"), [("", "its content"), ('{"launch_id": 1}', "launch_id"), ("[1]", "its content")]
 )
 def test_a_damaged_record_is_named(aws: AwsServer, store: S3SessionStore, body: str, words: str) -> None:
     store.create(session())
     aws.client("s3").put_object(Bucket=BUCKET, Key="sessions/main/20261125-120000-aaaaaa.json", Body=body.encode())
-    with pytest.raises(PipelineError, match=rf"s3://{BUCKET}/sessions/main/\S+aaaaaa\.json isn't .*\({words}"):
+    with pytest.raises(PipelineError, match=rf"s3://{BUCKET}/sessions/main/\S+aaaaaa\.json of a session is damaged: {words}"):
         store.sessions("main")
 
 

@@ -170,14 +170,14 @@ def test_an_origin_that_refuses_main(yard: Yard, pulls: LocalPulls) -> None:
     assert pulls.merge(pull, head=head, title="Add data", message="") == yard.tip("main")
 
 
-@pytest.mark.parametrize("damage", ["not JSON", "an unknown key", "another number"])
+@pytest.mark.parametrize("damage", ["not JSON", "a key less", "another number"])
 def test_a_damaged_record_is_named(yard: Yard, pulls: LocalPulls, damage: str) -> None:
     yard.branch()
     pulls.open(BRANCH, "Add data", "")
     record = json.loads(yard.show("0001/pull.json"))
     text = {
         "not JSON": "{",
-        "an unknown key": json.dumps({**record, "lgtm": True}),
+        "a key less": json.dumps({name: value for name, value in record.items() if name != "head"}),
         "another number": json.dumps({**record, "number": 2}),
     }[damage]
     yard.branch("pull-requests", start="origin/pull-requests", **{"0001__pull.json": text})

@@ -114,7 +114,12 @@ def cut_torn_tail(path: Path) -> int:
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    """Each line of the JSON-lines file `path` as (line number from 1, value); none when it is absent.
+    """Each line of the JSON-lines file `path` as (line number from 1, value); see `read_lines`."""
+    return ((number, json.loads(line)) for number, line in read_lines(path))
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Each line of the JSON-lines file `path` as (line number from 1, its bytes); none when it is absent.
 
     A torn last line, as `cut_torn_tail` would cut it off, is passed over, because another process may be
     writing it. Raises TrackingError with file and line for any other line that isn't JSON.
@@ -125,15 +130,14 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
         return
     torn = lines.pop()  # what follows the last newline: nothing, or a torn line
     for number, line in enumerate(lines, start=1):
-        try:
-            value = json.loads(line)
-        except ValueError as error:
-            if number == len(lines) and not torn:
-                return
+        if is_json(line):
+            yield number, line
+        elif number == len(lines) and not torn:
+            return
+        else:
             raise TrackingError(
                 f"{path}, line {number} is damaged: it isn't JSON. Restore the file, or delete that line."
-            ) from error
-        yield number, value
+            )
 
 
 def sha256_file(path: Path) -> str:

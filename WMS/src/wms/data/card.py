@@ -15,15 +15,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from wms.config import DataConfig
 from wms.data.images import image_size
 from wms.data.pairs import Pair, find_pairs, read_pair
 from wms.errors import ManifestError
 from wms.files import sha256_file
+from wms.records import StoredRecord
 
 COVERAGE_EDGES: Final = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0)
 """Where one bin of the coverage histogram ends and the next begins, in percent of the photo."""
@@ -32,10 +33,6 @@ MOST_PICTURES: Final = 24
 _DIGEST_BYTES: Final = 8  # 100,000 names collide with a probability of 3e-10
 
 Count = Annotated[int, Field(ge=0)]
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ class NewPair:
     coverage: float
 
 
-class Figures(_Frozen):
+class Figures(StoredRecord, strict=True):
     """Totals over some pairs: sizes in bytes, `resolutions` as "width x height" -> photos.
 
     `coverage` counts the photos of each bin of COVERAGE_EDGES, `coverage_ppm` is the sum of all masked shares in
@@ -59,10 +56,10 @@ class Figures(_Frozen):
     """
 
     images: Count = 0
-    splits: dict[str, Count] = {}
+    splits: dict[str, Count] = Field(default_factory=dict)
     image_bytes: Count = 0
     mask_bytes: Count = 0
-    resolutions: dict[str, Count] = {}
+    resolutions: dict[str, Count] = Field(default_factory=dict)
     coverage: tuple[Count, ...] = Field(default=(0,) * (len(COVERAGE_EDGES) + 1), strict=False)
     coverage_ppm: Count = 0
 
@@ -79,7 +76,7 @@ class Figures(_Frozen):
         return self.coverage_ppm / 1e6 / self.images if self.images else 0.0
 
     def __add__(self, other: Figures) -> Figures:
-        return Figures(
+        return self.changed(
             images=self.images + other.images,
             splits=_add(self.splits, other.splits),
             image_bytes=self.image_bytes + other.image_bytes,
@@ -90,14 +87,16 @@ class Figures(_Frozen):
         )
 
 
-class CardFacts(_Frozen):
+class CardFacts(StoredRecord, strict=True):
     """What a card knows, cumulative: `total` over all counted pairs, `newest` over those of the last merge.
 
     `shown` are stems of the last merge for the contact sheet, at most MOST_PICTURES, chosen by their hash.
     `counted` names all counted pairs: the first 8 bytes of each stem's sha256, sorted, in base64.
     """
 
-    version: Literal[1] = 1
+    FORMAT_FIELD = "version"
+
+    version: int = Field(default=1, ge=1)
     total: Figures = Figures()
     newest: Figures = Figures()
     shown: tuple[str, ...] = Field(default=(), strict=False)
@@ -119,16 +118,8 @@ class CardFacts(_Frozen):
 
     @classmethod
     def from_json(cls, text: str | bytes, name: str = "the card") -> CardFacts:
-        """Read what `to_json` wrote. Raises ManifestError if it's damaged or of another version."""
-        try:
-            return cls.model_validate_json(text)
-        except ValidationError as error:
-            problem = error.errors()[0]
-            where = ".".join(map(str, problem["loc"])) or "its content"
-            raise ManifestError(
-                f"{name} isn't a card of this version ({where}: {problem['msg']}); delete it, and the next merge "
-                "starts a new one."
-            ) from error
+        """Read what `to_json` wrote. Raises ManifestError if it's damaged or of a newer version."""
+        return cls.parse(text, name, ManifestError, "delete it, and the next merge starts a new one")
 
 
 @dataclass(frozen=True)
@@ -168,7 +159,7 @@ def extend(previous: CardFacts | None, new: Sequence[NewPair]) -> CardFacts:
     if not fresh:
         return before
     newest = _figures(fresh.values())
-    return CardFacts(
+    return before.changed(
         total=before.total + newest,
         newest=newest,
         shown=tuple(sorted(fresh[digest].stem for digest in sorted(fresh)[:MOST_PICTURES])),

@@ -64,7 +64,9 @@ class Manifest:
         files = dict(pairs)
         if len(files) != len(pairs):
             raise ManifestError(f"{name} names a file twice; restore it from the remote.")
-        return cls(files)
+        found = cls(files)
+        found.__dict__["content"] = content  # the cached property: its name is the hash of what was stored
+        return found
 
 
 EMPTY = Manifest({})

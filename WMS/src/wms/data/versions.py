@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from wms import files
 from wms.errors import TrackingError, run_main
+from wms.formats import from_fields
 
 if TYPE_CHECKING:
     import polars
@@ -213,7 +214,9 @@ class DataVersionManager:
         records: dict[str, DataVersion] = {}
         for number, fields in files.read_json_lines(self.log):
             try:
-                records[fields["run_name"]] = DataVersion(**fields)
+                records[fields["run_name"]] = from_fields(
+                    DataVersion, fields, f"{self.log}, line {number}", TrackingError
+                )
             except (TypeError, KeyError) as error:
                 reason = "is damaged: it isn't a run's record; restore the file, or delete that line"
                 raise TrackingError(f"{self.log}, line {number} {reason}.") from error
@@ -232,8 +235,9 @@ class DataVersionManager:
 
     def _items(self, version: str, needle: str = '"stem":') -> list[DataItem]:
         # Parsing only the lines that hold the needle keeps a hundred versions of a large data set quick.
-        content = files.read_verified(self.folder / "manifests" / f"{version}.jsonl", version)
-        return [DataItem(**json.loads(line)) for line in files.lines_holding(content, needle)]
+        path = self.folder / "manifests" / f"{version}.jsonl"
+        lines = files.lines_holding(files.read_verified(path, version), needle)
+        return [from_fields(DataItem, json.loads(line), str(path), TrackingError) for line in lines]
 
 
 def manifest_text(items: Iterable[DataItem]) -> str:

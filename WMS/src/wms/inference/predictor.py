@@ -19,6 +19,7 @@ from PIL import Image
 from wms.data.images import resize_image, to_input
 from wms.errors import ModelDamagedError, ModelNotFoundError
 from wms.files import sha256_file
+from wms.formats import refuse_newer
 from wms.inference.second_look import Floats, Looked, Mask, find_box, one_strip, sigmoid, window
 
 WEIGHTS: Final = "production.pth"
@@ -162,6 +163,7 @@ def read_card(path: Path) -> Mapping[str, Any]:
         raise ModelDamagedError(f"{path} can't be read as JSON ({error}); {_RESTORE}.") from error
     if not isinstance(card, dict) or "weights_sha256" not in card:
         raise ModelDamagedError(f"{path} doesn't describe a model; {_RESTORE}.")
+    refuse_newer(card, str(path), ModelDamagedError)
     return card
 
 

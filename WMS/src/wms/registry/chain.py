@@ -58,7 +58,7 @@ def resolve(versions: Sequence[ModelVersion], where: str) -> Chain:
         if entry.previous_hash not in known:
             raise LedgerError(f"{name} follows an entry that is gone; somebody deleted a version of the ledger.")
         last = entries[-1] if entries else None
-        if (entry.seq, entry.previous_hash) == ((last.seq + 1, last.hash) if last else (1, FIRST)):
+        if entry.follows(last):
             entries.append(entry)
             numbers.append(version.version)
             known.add(entry.hash)

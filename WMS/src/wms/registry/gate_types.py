@@ -7,7 +7,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from wms.registry.types import Frozen, Means, Verdict
+from wms.records import StoredRecord
+from wms.registry.types import Means, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Evidence:
     notes: tuple[str, ...] = ()
 
 
-class Change(Frozen):
+class Change(StoredRecord):
     """A metric's mean over the test images, of both models.
 
     `low` and `high` bound the difference with 95 % coverage (bootstrap-t over images), `probability` is the share of
@@ -85,7 +86,7 @@ class Change(Frozen):
     detectable: float | None = None
 
 
-class ModelFacts(Frozen):
+class ModelFacts(StoredRecord):
     """A model in the report: what its run stored beside what it scores now, on its own test images and on all."""
 
     run_id: str
@@ -98,7 +99,7 @@ class ModelFacts(Frozen):
     scored: Means | None
 
 
-class ImageChange(Frozen):
+class ImageChange(StoredRecord):
     """One test image; `difference` is the challenger's Dice minus the champion's."""
 
     stem: str
@@ -111,7 +112,7 @@ class ImageChange(Frozen):
     difference: float | None
 
 
-class Slice(Frozen):
+class Slice(StoredRecord):
     """A third of the test images by `by`, from `lowest` to `highest` (megapixels or share of the photo)."""
 
     by: Literal["resolution", "coverage"]
@@ -128,7 +129,7 @@ class Slice(Frozen):
         return f"{self.lowest:.1%} to {self.highest:.1%} covered by the strip"
 
 
-class GateReport(Frozen):
+class GateReport(StoredRecord):
     """The verdict and what it rests on; `images` are sorted, those that lost most first."""
 
     verdict: Verdict

@@ -6,18 +6,21 @@ The registry holds the same entries (`wms.registry.chain`); a clone that lacks s
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, PrivateAttr
 
 from wms import files
 from wms.errors import LedgerError, TrackingError, run_main
 from wms.paths import ROOT
-from wms.registry.types import Frozen, Means
+from wms.records import StoredRecord
+from wms.registry.types import Means
 
 FOLDER = ROOT / "WMS" / "models"
 HISTORY, CURRENT = "production_history.jsonl", "production_current.json"
@@ -25,7 +28,7 @@ FIRST = "0" * 64
 """What stands for the hash before the first entry."""
 
 
-class Record(Frozen):
+class Record(StoredRecord):
     """A promotion or a rollback, before it has a place in the chain. Times are UTC, ISO 8601."""
 
     at: str
@@ -51,42 +54,69 @@ class Record(Frozen):
 
 
 class LedgerEntry(Record):
-    """A record in the chain: `hash` is over all other fields, `previous_hash` is the entry's before."""
+    """A record in the chain: `hash` is over all other fields, `previous_hash` is the entry's before.
+
+    Made by `link` and `parse_entry` only. An entry keeps the line that it was read from: a later version's fields
+    belong to what was hashed, and so does the absence of those that came after it.
+    """
 
     seq: int = Field(ge=1)
     previous_hash: str
     hash: str
+    _line: str = PrivateAttr(default="")
 
     @property
     def line(self) -> str:
         """The one JSON text of this entry, byte for byte the same everywhere."""
-        return files.canonical_json(self.model_dump(mode="json"))
+        return self._line
 
     @property
-    def own_hash(self) -> str:
-        """What `hash` has to be."""
-        return files.sha256_text(files.canonical_json(self.model_dump(mode="json", exclude={"hash"})))
+    def page(self) -> str:
+        """The content of production_current.json: the entry's own fields, also unknown ones, a line each."""
+        return self.model_dump_json(indent=2, exclude_unset=True) + "\n"
+
+    def follows(self, last: LedgerEntry | None) -> bool:
+        """Whether the entry comes right after `last`, or is the first one where that is None."""
+        return (self.seq, self.previous_hash) == _place_after(last)
+
+    @classmethod
+    def of_line(cls, line: str, where: str) -> LedgerEntry:
+        """See `parse_entry`, which also checks the hash."""
+        entry = cls.parse(line, where, LedgerError, "restore it from Git")
+        entry._line = line
+        return entry
 
 
 def link(record: Record, last: LedgerEntry | None) -> LedgerEntry:
     """`record` as the entry after `last`, the first one where that is None."""
-    values = record.model_dump(include=set(Record.model_fields))
-    seq, previous = (last.seq + 1, last.hash) if last else (1, FIRST)
-    draft = LedgerEntry(**values, seq=seq, previous_hash=previous, hash="")
-    return draft.model_copy(update={"hash": draft.own_hash})
+    seq, previous = _place_after(last)
+    values = {**record.model_dump(mode="json", exclude={"hash"}), "seq": seq, "previous_hash": previous}
+    line = files.canonical_json({**values, "hash": _hash(values)})
+    return LedgerEntry.of_line(line, "The new entry")
 
 
 def parse_entry(text: str, where: str) -> LedgerEntry:
-    """An entry from its JSON; raises LedgerError, naming `where`, if it is damaged or was changed."""
-    try:
-        entry = LedgerEntry.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "the line"
-        raise LedgerError(f"{where} is damaged: {field}: {first['msg']}; restore it from Git.") from error
-    if entry.hash != entry.own_hash:
-        raise LedgerError(f"{where} was changed after it was written: its hash doesn't fit; restore it from Git.")
-    return entry
+    """An entry from its stored line; raises LedgerError, naming `where`, if the line is damaged or was changed.
+
+    The hash is over the line itself without its field `hash`, whichever fields this version knows. A line is canonical
+    JSON (`files.canonical_json`); with another space or a field twice it isn't what was written.
+    """
+    entry = LedgerEntry.of_line(text, where)
+    values = json.loads(text)
+    with contextlib.suppress(ValueError):  # a number that JSON doesn't know isn't what was written either
+        if text == files.canonical_json(values) and values.pop("hash") == _hash(values):
+            return entry
+    raise LedgerError(f"{where} was changed after it was written: its hash doesn't fit; restore it from Git.")
+
+
+def _hash(values: dict[str, Any]) -> str:
+    """The hash of an entry's values, `hash` not among them."""
+    return files.sha256_text(files.canonical_json(values))
+
+
+def _place_after(last: LedgerEntry | None) -> tuple[int, str]:
+    """`seq` and `previous_hash` of the entry after `last`."""
+    return (last.seq + 1, last.hash) if last else (1, FIRST)
 
 
 class Ledger:
@@ -100,11 +130,11 @@ class Ledger:
         """All entries, oldest first. Raises LedgerError where one is damaged, changed, missing or doubled."""
         found: list[LedgerEntry] = []
         try:
-            for number, value in files.read_json_lines(self.history):
+            for number, line in files.read_lines(self.history):
                 where = f"{self.history}, line {number}"
-                entry = parse_entry(files.canonical_json(value), where)
+                entry = parse_entry(line.decode().removesuffix("\r"), where)  # Git on Windows may have added it
                 last = found[-1] if found else None
-                if (entry.seq, entry.previous_hash) != ((last.seq + 1, last.hash) if last else (1, FIRST)):
+                if not entry.follows(last):
                     after = f"entry {last.seq}" if last else "the ledger's beginning"
                     raise LedgerError(f"{where} doesn't follow {after}; restore the file from Git.")
                 found.append(entry)
@@ -134,10 +164,11 @@ class Ledger:
             if isinstance(record, LedgerEntry) and last == record:
                 self.write_current(record)
                 return record
-            entry = link(record, last)
-            if isinstance(record, LedgerEntry) and entry != record:
+            own = record.line if isinstance(record, LedgerEntry) else None
+            entry = link(record, last) if own is None else parse_entry(own, "The entry")
+            if not entry.follows(last):
                 place = f"entry {last.seq}" if last else "the ledger's beginning"
-                raise LedgerError(f"Entry {record.seq} doesn't follow {place} in {self.history}.")
+                raise LedgerError(f"Entry {entry.seq} doesn't follow {place} in {self.history}.")
             files.append_line(self.history, entry.line)
             step("history")
             self.write_current(entry)
@@ -146,9 +177,8 @@ class Ledger:
 
     def write_current(self, entry: LedgerEntry) -> None:
         """Make production_current.json say what the entry says; an equal file is left alone."""
-        text = entry.model_dump_json(indent=2) + "\n"
-        if not (self.newest.is_file() and self.newest.read_bytes() == text.encode()):
-            files.write_atomic(self.newest, text)
+        if not (self.newest.is_file() and self.newest.read_bytes() == entry.page.encode()):
+            files.write_atomic(self.newest, entry.page)
 
     def locked(self) -> AbstractContextManager[None]:
         """Keep other processes of this machine from appending."""

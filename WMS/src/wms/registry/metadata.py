@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
-from wms.errors import ModelNotFoundError
+from wms.errors import ModelDamagedError, ModelNotFoundError
 from wms.files import write_atomic
+from wms.formats import refuse_newer
 from wms.paths import ROOT
+from wms.records import StoredRecord
 from wms.registry.chain import RegistryLedger
 from wms.registry.ledger import Ledger, LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry, RunInfo
 from wms.registry.standing import read_standing
-from wms.registry.types import MODEL, Frozen, Means
+from wms.registry.types import MODEL, Means
 
 METADATA = ROOT / "model-metadata.json"
 
 
-class ModelMetadata(Frozen):
+class ModelMetadata(StoredRecord):
     """The content of model-metadata.json: the first seven keys are a contract. Times are UTC, ISO 8601.
 
     `baseline` is what Production had on the same test images before; `github_run` is empty outside of GitHub.
@@ -48,13 +51,28 @@ def metadata_of(entry: LedgerEntry) -> ModelMetadata:
 def write_metadata(entry: LedgerEntry, path: Path = METADATA) -> bool:
     """Make `path` say what the entry says; returns whether it had to be written.
 
-    Raises DiskFullError, UnwritableError.
+    Fields that a later version has written about the same promotion stay. Raises ModelDamagedError for a file of a
+    newer format, DiskFullError, UnwritableError.
     """
-    text = metadata_of(entry).model_dump_json(indent=2) + "\n"
-    if path.is_file() and path.read_bytes() == text.encode():
+    values = metadata_of(entry).model_dump(mode="json")
+    there = path.read_bytes() if path.is_file() else b""
+    before = _object(there)
+    refuse_newer(before, str(path), ModelDamagedError)
+    if all(before.get(key) == values[key] for key in ("model_version", "run_id", "promoted_at")):
+        values |= {key: value for key, value in before.items() if key not in values}
+    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+    if there == text.encode():
         return False
     write_atomic(path, text)
     return True
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    """A JSON object, empty where the content is something else."""
+    with contextlib.suppress(ValueError):
+        if isinstance(values := json.loads(content), dict):
+            return values
+    return {}
 
 
 def run_means(run: RunInfo, server: str) -> Means:

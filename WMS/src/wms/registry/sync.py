@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from wms.errors import LedgerError, ModelDamagedError, from_os_error
 from wms.files import sha256_file, write_atomic
+from wms.formats import refuse_newer
 from wms.registry.ledger import LedgerEntry
 from wms.registry.lineage import CARD, FILES, ONNX, WEIGHTS
 from wms.registry.weights import check_architecture
@@ -70,6 +71,7 @@ def verify_files(files: Mapping[str, bytes], entry: LedgerEntry, source: str) ->
         card = None
     if not isinstance(card, dict):
         raise ModelDamagedError(f"{CARD} from {source} isn't a JSON object; {_REFUSED}.")
+    refuse_newer(card, f"{CARD} from {source}", ModelDamagedError)
     if differing := _differing(card, entry):
         raise ModelDamagedError(
             f"{CARD} from {source} isn't {version}: {differing} differs from the ledger; {_REFUSED}."

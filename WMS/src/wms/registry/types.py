@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from wms.records import StoredRecord
 
 MODEL = "water-meter-segmentation"
 """The registered model and the experiment."""
@@ -22,20 +24,14 @@ Mode = Literal["enforce", "dry-run", "off"]
 """How strict the gate is: see docs/gate.md."""
 
 
-class Frozen(BaseModel):
-    """Base of these values: frozen, no unknown keys, no NaN."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Means(Frozen):
+class Means(StoredRecord):
     """Mean Dice and mean IoU over the test images."""
 
     dice: float = Field(ge=0, le=1)
     iou: float = Field(ge=0, le=1)
 
 
-class Verdict(Frozen):
+class Verdict(StoredRecord):
     """What the gate decided about a run; `champion_version` is None where nothing was Production."""
 
     decision: Literal["improved", "not improved"]
@@ -54,7 +50,7 @@ class Verdict(Frozen):
     decided_at: str = Field(description="UTC, ISO 8601.")
 
 
-class NoVerdict(Frozen):
+class NoVerdict(StoredRecord):
     """What a run keeps in a verdict's place while a gate is at work on it, and where that gate couldn't decide.
 
     The last two words are never stored: reading finds them. `at` is UTC, ISO 8601; `attempt` is unique.

@@ -7,6 +7,7 @@ repeat the decision and name the record's bytes by their SHA-256: a verdict that
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
 from collections.abc import Mapping
@@ -14,8 +15,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final
-
-from pydantic import ValidationError
 
 from wms.errors import CannotDecideError, ModelNotFoundError
 from wms.registry.gate_types import GateReport
@@ -110,17 +109,14 @@ def _contradictory(run_id: str, said: str, stored: str) -> NoVerdict:
 
 
 def _parse(content: bytes, run_id: str) -> Verdict | NoVerdict:
+    is_none = False
+    with contextlib.suppress(ValueError, AttributeError):  # damage is named below
+        is_none = json.loads(content).get("decision") in ("undecided", "cannot decide")
+    where = f"{VERDICT_FILE} of run {run_id}"
     try:
-        values = json.loads(content)
-        is_none = isinstance(values, dict) and values.get("decision") in ("undecided", "cannot decide")
-        return (NoVerdict if is_none else Verdict).model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    except ValueError as error:
-        why = str(error)
-    reason = f"{VERDICT_FILE} of run {run_id} is damaged: {why}."
-    return NoVerdict(decision="damaged verdict", run_id=run_id, reason=reason)
+        return (NoVerdict if is_none else Verdict).parse(content, where, CannotDecideError, "run the gate again")
+    except CannotDecideError as error:
+        return NoVerdict(decision="damaged verdict", run_id=run_id, reason=str(error))
 
 
 def _put(registry: ModelRegistry, record: NoVerdict) -> str:

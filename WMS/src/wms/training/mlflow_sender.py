@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import re
 import threading
 import uuid
@@ -17,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from wms.errors import TrackingError, from_os_error
+from wms.errors import TrackingError
+from wms.files import write_atomic
+from wms.records import StoredRecord
 from wms.training.tracker import METRICS_FILE, Record, read_records
 
 STATE_FILE = "mlflow_sync.json"
@@ -52,10 +53,8 @@ class SyncReport:
         return self.pending == 0 and self.artifacts_pending == 0 and self.error is None
 
 
-class SyncState(BaseModel):
+class SyncState(StoredRecord):
     """The content of mlflow_sync.json: where a run goes and what has arrived there. No credentials."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     tracking_uri: str
     experiment: str
@@ -66,8 +65,8 @@ class SyncState(BaseModel):
     run_key: str = Field(default_factory=lambda: uuid.uuid4().hex)
     run_id: str | None = None
     sent: int = 0
-    queued: dict[str, str] = {}
-    artifacts: dict[str, str] = {}
+    queued: dict[str, str] = Field(default_factory=dict)
+    artifacts: dict[str, str] = Field(default_factory=dict)
     status: Status | None = None
     ended_ms: int | None = None
     finished: bool = False
@@ -77,28 +76,14 @@ class SyncState(BaseModel):
         """The state of a run, None where it has none; raises TrackingError for a damaged file."""
         path = run_dir / STATE_FILE
         try:
-            return cls.model_validate_json(path.read_bytes())
+            content = path.read_bytes()
         except FileNotFoundError:
             return None
-        except ValidationError as error:
-            raise TrackingError(
-                f"{path} is damaged ({error.error_count()} errors); delete it to send the run to MLflow anew."
-            ) from error
+        return cls.parse(content, str(path), TrackingError, "delete it to send the run to MLflow anew")
 
     def save(self, run_dir: Path) -> None:
         """Replace the file at once; raises DiskFullError or UnwritableError."""
-        path = run_dir / STATE_FILE
-        new = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
-        try:
-            run_dir.mkdir(parents=True, exist_ok=True)
-            with new.open("w", encoding="utf-8") as file:
-                file.write(self.model_dump_json(indent=1))
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(path)
-        except OSError as error:
-            new.unlink(missing_ok=True)
-            raise from_os_error(error, path) from error
+        write_atomic(run_dir / STATE_FILE, self.model_dump_json(indent=1))
 
 
 class Sender:

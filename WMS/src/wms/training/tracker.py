@@ -19,6 +19,7 @@ from typing import Literal, Protocol, Self, get_args
 import polars as pl
 
 from wms.errors import TrackingError, from_os_error
+from wms.formats import refuse_newer
 
 METRICS_FILE = "metrics.jsonl"
 Phase = Literal["train", "val", "test", "system"]
@@ -62,8 +63,9 @@ class Record:
     def from_line(cls, line: bytes) -> Record:
         """The record of a line; raises ValueError where the line holds none."""
         content = json.loads(line)
-        if not isinstance(content, dict) or content.keys() != {field.name for field in fields(cls)}:
+        if not isinstance(content, dict) or not content.keys() >= {field.name for field in fields(cls)}:
             raise ValueError("not a metric record")
+        refuse_newer(content, "A line of the metrics", TrackingError)
         try:
             return cls(
                 step=int(content["step"]),

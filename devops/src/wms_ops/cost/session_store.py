@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
-from pydantic import ValidationError
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from wms_ops.base.errors import BucketNotFoundError, BusyError, PipelineError
@@ -116,14 +115,8 @@ class S3SessionStore:
         if found is None:
             return "", None
         body, tag = found
-        try:
-            return tag, Session.model_validate_json(body)
-        except ValidationError as error:
-            where = ".".join(str(part) for part in error.errors()[0]["loc"]) or "the whole"
-            raise PipelineError(
-                f"The record s3://{self._bucket}/{key} isn't one of a session ({where}: {error.errors()[0]['msg']}); "
-                "bring this checkout up to date, or look at the object and delete it."
-            ) from error
+        where = f"The record s3://{self._bucket}/{key} of a session"
+        return tag, Session.parse(body, where, PipelineError, "look at the object and delete it")
 
     def _keys(self, folder: str) -> list[str]:
         with store_errors(self._config):

@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
+from wms.records import StoredRecord
 from wms_ops.cost.estimate import Cost, cost_of
 from wms_ops.cost.prices import Choice, PriceTable
 
@@ -39,14 +40,12 @@ class EndedBy(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Session(BaseModel):
+class Session(StoredRecord):
     """One instance's life. `begun_at` is before the launch, `launched_at` after it, `last_seen_at` where it answered.
 
     `run` is the loop's run id, `github_run` the workflow's, `model_version` what the run has registered. Where it's
     known, `busy_seconds` is how long all cores computed; without it a bill counts the whole life, the upper bound.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     launch_id: str = Field(pattern=NAME)
     environment: str = Field(pattern=NAME)
@@ -103,10 +102,6 @@ class Session(BaseModel):
         """The same, ended, for somebody who finds no instance of it: by its deadline if that is over."""
         over = now >= self.deadline
         return self.ended(self.deadline if over else now, EndedBy.DEADLINE if over else EndedBy.UNKNOWN)
-
-    def changed(self, **values: object) -> Session:
-        """The same with other values. Raises pydantic's ValidationError."""
-        return Session.model_validate({**self.model_dump(), **values})
 
 
 def begin(

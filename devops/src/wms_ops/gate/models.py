@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from wms.data.versions import DATA_MANIFEST, DataItem
-from wms.errors import ModelDamagedError, ModelNotFoundError, TrackingError
+from wms.errors import CannotDecideError, ModelDamagedError, ModelNotFoundError, TrackingError
+from wms.formats import from_fields
 from wms.inference.predictor import CARD, FIRST_PREPROCESSING, ONNX, WEIGHTS, Predictor
 from wms.registry.gate import refusal
 from wms.registry.gate_trust import test_images
@@ -91,7 +92,10 @@ def _items(registry: ModelRegistry, run: RunInfo, who: str) -> tuple[tuple[DataI
             f"as its artifact {DATA_MANIFEST}."
         ) from error
     try:
-        items = tuple(DataItem(**json.loads(line)) for line in content.decode("utf-8").splitlines())
+        items = tuple(
+            from_fields(DataItem, json.loads(line), f"{DATA_MANIFEST} of {who} run {run.name}", CannotDecideError)
+            for line in content.decode("utf-8").splitlines()
+        )
     except (ValueError, TypeError, TrackingError) as error:
         raise refusal(f"{DATA_MANIFEST} of {who} run {run.name} is damaged; restore that artifact.") from error
     return items, hashlib.sha256(content).hexdigest()

@@ -16,7 +16,7 @@ from wms_ops.dataset.review import adds_records_only
 from wms_ops.loop.place import Place
 from wms_ops.loop.steps import carry_out
 from wms_ops.loop.workspace import fetch, tip
-from wms_ops.runs.plan import LAST, ended, next_step, reopened, skip_pointless, undecided
+from wms_ops.runs.plan import LAST, ended, next_step, reopened, skip_pointless, undecided, warning
 from wms_ops.runs.record import STEPS, Outcome, RunRecord
 from wms_ops.runs.store import RunStore
 
@@ -56,6 +56,8 @@ def run_loop(
         record, place = _begin(make_place, store, branch)
         if record.outcome is not Outcome.RUNNING:
             return record
+        if text := warning(record):
+            teller.line(f"warning: {text}")
         with stoppable():
             try:
                 record = _steps(place, store, record, teller)

@@ -178,9 +178,10 @@ def _known_photo(place: Place) -> Known:
     """The test photo on which the new model is best after the gate: nothing but the deployment can spoil it."""
     path = place.folder / "gate.json"
     try:
-        report = GateReport.model_validate_json(path.read_bytes())
-    except (OSError, ValueError) as error:
+        content = path.read_bytes()
+    except OSError as error:
         raise PipelineError(f"{path} can't be read ({error}); run the step gate again.") from error
+    report = GateReport.parse(content, str(path), PipelineError, "run the step gate again")
     best = max(report.images, key=lambda image: image.challenger.dice)
     pair: Pair | None = next((one for one in find_pairs(place.data) if one.stem == best.stem), None)
     if pair is None:

@@ -5,22 +5,19 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from wms.files import write_atomic
+from wms.records import StoredRecord
 from wms_ops.base.errors import CloudError
 from wms_ops.machine.types import CloudState
 
 STATE: Final = "state.json"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ServerRecord(_Frozen):
+class ServerRecord(StoredRecord):
     """A server that was begun: `pid` is 0 until it's known, `phase` RUNNING once it has answered. Time: ISO 8601."""
 
     pid: int = 0
@@ -28,7 +25,7 @@ class ServerRecord(_Frozen):
     phase: CloudState = CloudState.STARTING
 
 
-class Served(_Frozen):
+class Served(StoredRecord):
     """A release that is served, or was, by the process `pid` at `port`; its files lie in the folder `name`."""
 
     version: int
@@ -47,10 +44,10 @@ class Served(_Frozen):
         return (self.version, self.weights_sha256) == (other.version, other.weights_sha256)
 
 
-class CloudRecord(_Frozen):
+class CloudRecord(StoredRecord):
     """The whole state. `before` was served before the newest `deploy`, `coming` is being deployed."""
 
-    format: Literal[1] = 1
+    format: int = Field(default=1, ge=1)
     phase: CloudState = CloudState.ABSENT
     s3_ports: Mapping[str, int] = Field(default_factory=dict)
     mlflow_port: int = 0
@@ -73,17 +70,17 @@ class CloudRecord(_Frozen):
 
 def read_record(path: Path) -> CloudRecord:
     """The state in a file; that of a cloud which never was where there is none. Raises CloudError."""
+    folder = shlex.quote(str(path.parent))
+    hint = (
+        f"run `python -m wms_ops.targets down --all --folder {folder}`, which ends all processes and forgets that file"
+    )
     try:
-        return CloudRecord.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
     except FileNotFoundError:
         return CloudRecord()
-    except (OSError, ValidationError) as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
-        folder = shlex.quote(str(path.parent))
-        raise CloudError(
-            f"{path} can't be read ({reason}); run `python -m wms_ops.targets down --all --folder {folder}`, which "
-            "ends all processes and forgets that file."
-        ) from error
+    except OSError as error:
+        raise CloudError(f"{path} can't be read ({error.strerror}); {hint}.") from error
+    return CloudRecord.parse(content, str(path), CloudError, hint)
 
 
 def write_record(path: Path, record: CloudRecord) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
+from wms.records import StoredRecord
 from wms_ops.base.errors import PullRequestError
 from wms_ops.pulls.protocol import CHECK, Pull, PullState
 from wms_ops.pulls.shelf import SHELF
@@ -13,14 +12,12 @@ from wms_ops.pulls.shelf import SHELF
 RECORD, PAGE = "pull.json", "README.md"
 
 
-class PullRecord(BaseModel):
+class PullRecord(StoredRecord):
     """A local pull request, as its pull.json holds it.
 
     `reason` says why it's blocked; `merging` is the branch's commit whose merge was begun; `merged` is main's commit;
     times are UTC, ISO 8601.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     number: int
     branch: str
@@ -51,14 +48,11 @@ class PullRecord(BaseModel):
 
 def parse_record(content: bytes, path: str) -> PullRecord:
     """The content of a pull.json. Raises PullRequestError if it's damaged."""
-    try:
-        found = PullRecord.model_validate_json(content)
-        if f"{found.folder}/{RECORD}" == path:
-            return found
-        fault = f"it's that of number {found.number}"
-    except ValidationError as error:
-        fault = f"{error.error_count()} errors"
-    raise PullRequestError(f"{path} on the branch {SHELF} is damaged ({fault}); restore it from an older commit.")
+    where, hint = f"{path} on the branch {SHELF}", "restore it from an older commit"
+    found = PullRecord.parse(content, where, PullRequestError, hint)
+    if f"{found.folder}/{RECORD}" != path:
+        raise PullRequestError(f"{where} is damaged: it's that of number {found.number}; {hint}.")
+    return found
 
 
 def is_record(path: str) -> bool:

@@ -71,7 +71,7 @@ def read_ledger(models: Path) -> tuple[tuple[LedgerEntry, ...], str | None]:
     if there.replace(b"\r\n", b"\n") != b"".join(f"{entry.line}\n".encode() for entry in entries):
         return entries, f"{ledger.history} isn't as it was written; restore it from Git"
     newest = ledger.newest.read_bytes() if ledger.newest.is_file() else b""
-    wanted = (entries[-1].model_dump_json(indent=2) + "\n").encode() if entries else b""
+    wanted = entries[-1].page.encode() if entries else b""
     if newest.replace(b"\r\n", b"\n") != wanted:
         return entries, f"{ledger.newest} isn't the newest entry of {ledger.history.name}; restore it from Git"
     return entries, None

@@ -40,7 +40,8 @@ def skip_pointless(record: RunRecord) -> RunRecord:
 
 def reopened(record: RunRecord) -> RunRecord:
     """A broken run as it goes on: what failed or was cut off is done again, and so is all that tells of it."""
-    again = {step.name for step in record.steps if step.state in (StepState.FAILED, StepState.RUNNING)}
+    broken = {step.name for step in record.steps if step.state in (StepState.FAILED, StepState.RUNNING)}
+    again = broken - {step.name for step in record.unknown_steps}  # this version couldn't do those again
     again |= {*TELLING, LAST}
     if "smoke-deploy" in again:
         again.add("promote")  # a deployment that failed has rolled it back
@@ -53,6 +54,13 @@ def reopened(record: RunRecord) -> RunRecord:
         if record.step(name).state is not StepState.SKIPPED or open_again:
             record = record.with_step(StepRecord(name=name))
     return record.model_copy(update={"outcome": Outcome.RUNNING, "reason": ""})
+
+
+def warning(record: RunRecord) -> str:
+    """The sentence about steps that a newer version has added to the run; "" where there are none."""
+    names = ", ".join(step.name for step in record.unknown_steps)
+    unknown = f"A newer version began this run; {names} is unknown here and stays as it is. Update this clone."
+    return unknown if names else ""
 
 
 def ended(record: RunRecord) -> RunRecord:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, field_validator
+
+from wms.records import StoredRecord
 
 STEPS = (
     "merge",
@@ -47,10 +49,8 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
-class StepRecord(BaseModel):
+class StepRecord(StoredRecord):
     """One step: `started_at` is UTC, ISO 8601; `outputs` are its named values; `text` says what happened."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     state: StepState = StepState.WAITING
@@ -61,21 +61,38 @@ class StepRecord(BaseModel):
     text: str = ""
 
 
-class RunRecord(BaseModel):
-    """One run of the loop for a data branch, from its start to the instance's end. Costs are in US dollars."""
+class RunRecord(StoredRecord):
+    """One run of the loop for a data branch, from its start to the instance's end. Costs are in US dollars.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    A step that the stored record lacks, because older code began the run, is pending. A step that this version doesn't
+    know stays where it stood: nothing here carries it out or changes it.
+    """
 
     id: str
     branch: str
     started_at: str
     outcome: Outcome = Outcome.RUNNING
     reason: str = ""
-    steps: tuple[StepRecord, ...] = tuple(StepRecord(name=name) for name in STEPS)
+    steps: tuple[StepRecord, ...] = Field(default=(), validate_default=True)
+
+    @field_validator("steps")
+    @classmethod
+    def _add_missing(cls, steps: tuple[StepRecord, ...]) -> tuple[StepRecord, ...]:
+        found = list(steps)
+        for index, name in enumerate(STEPS):
+            names = [step.name for step in found]
+            if name not in names:
+                found.insert(names.index(STEPS[index - 1]) + 1 if index else 0, StepRecord(name=name))
+        return tuple(found)
+
+    @property
+    def unknown_steps(self) -> tuple[StepRecord, ...]:
+        """The steps that a newer version has added."""
+        return tuple(step for step in self.steps if step.name not in STEPS)
 
     def step(self, name: str) -> StepRecord:
-        """The record of one step."""
-        return next(step for step in self.steps if step.name == name)
+        """The record of one step. Raises KeyError for a name that is no step."""
+        return {step.name: step for step in self.steps}[name]
 
     @property
     def outputs(self) -> dict[str, str]:

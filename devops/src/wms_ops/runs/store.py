@@ -7,8 +7,6 @@ import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from wms.files import write_atomic
 from wms_ops.base.errors import PipelineError
 from wms_ops.runs.record import RunRecord
@@ -43,13 +41,10 @@ class RunStore:
         """A run's record. Raises PipelineError."""
         path = self.path(run_id) / FILE
         try:
-            return RunRecord.model_validate_json(path.read_bytes())
+            content = path.read_bytes()
         except OSError as error:
             raise PipelineError(f"There is no run {run_id} in {self.folder} ({error.strerror}).") from error
-        except ValidationError as error:
-            raise PipelineError(
-                f"{path} is damaged ({error.error_count()} errors); delete its folder, and the branch starts anew."
-            ) from error
+        return RunRecord.parse(content, str(path), PipelineError, "delete its folder, and the branch starts anew")
 
     def runs(self) -> tuple[RunRecord, ...]:
         """All runs, oldest first. Raises PipelineError for a damaged one."""

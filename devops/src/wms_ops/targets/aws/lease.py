@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, ValidationError
 
 from wms.errors import WmsError
-from wms_ops.base.errors import BusyError
+from wms.formats import refuse_newer
+from wms.records import StoredRecord
+from wms_ops.base.errors import BusyError, CloudError
 from wms_ops.targets.aws.objects import Shared
 
 BEAT_S: Final = 15.0
@@ -32,10 +34,8 @@ POLL_S: Final = 5.0
 _REPORT_S: Final = 30.0
 
 
-class Lease(BaseModel):
+class Lease(StoredRecord):
     """`until` is the deadline of the instance that it was taken for; `launch_id` is empty until one is begun."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     holder: str
     launch_id: str = ""
@@ -158,7 +158,8 @@ class Desk:
 
 
 def _lease(value: Any) -> Lease | None:
+    refuse_newer(value, "The lease of the instance", CloudError)
     try:
         return Lease.model_validate(value) if value else None
     except ValidationError:
-        return None  # written by hand, or by another version of this: whoever comes next writes it anew
+        return None  # written by hand: whoever comes next writes it anew

@@ -12,9 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from wms.files import exclusive_lock, write_atomic
+from wms.records import StoredRecord
 from wms_ops.base.errors import CloudError
 from wms_ops.cost.session_store import S3SessionStore
 from wms_ops.targets.aws.clients import Aws
@@ -33,10 +34,8 @@ PATH_STYLE: Final = "WMS_S3_PATH_STYLE"
 """Set for an S3 server that has no names of its own for buckets, as on loopback."""
 
 
-class Used(BaseModel):
+class Used(StoredRecord):
     """The account and region that this folder last started an instance in."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     account: str
     region: str

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import json
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -19,10 +20,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from wms.errors import DiskFullError, from_os_error
 from wms.files import sha256_file
+from wms.formats import refuse_newer
+from wms.records import StoredRecord
 from wms_ops.base.errors import CloudError
 from wms_ops.targets.host.objects import Objects
 
@@ -35,10 +36,8 @@ _BUSY_S: Final = 30.0
 _BLOCK: Final = 2**20
 
 
-class BackupNote(BaseModel):
+class BackupNote(StoredRecord):
     """latest.json: `key` of the backup that counts, its `sha256` and `size` in bytes, when and by which launch."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     key: str
     sha256: str
@@ -148,8 +147,10 @@ class Backups:
         if found is None:
             return None, None
         try:
-            return BackupNote.model_validate_json(found.content), found.etag
-        except ValidationError:
+            values = json.loads(found.content)
+            refuse_newer(values, f"s3://{self.objects.bucket}/{self.prefix}{LATEST}", CloudError)
+            return BackupNote.model_validate(values), found.etag
+        except ValueError:
             self.show(f"{self.prefix}{LATEST} is damaged; looking for the newest backup without it.")
             return None, found.etag
 

@@ -50,7 +50,8 @@ def report(config: Path, folder: Path, step: str, state: str, sentence: str = ""
         known = _known(folder / REPORT, launch_id)
         at = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
         known[step] = {"step": step, "state": state, "at": at, "sentence": sentence[:_LONGEST]}
-        text = json.dumps({"launch_id": launch_id, "steps": [known[name] for name in STEPS if name in known]})
+        steps = [known[name] for name in (*STEPS, *sorted(known.keys() - STEPS.keys())) if name in known]
+        text = json.dumps({"launch_id": launch_id, "steps": steps})
         temporary = folder / f".{REPORT}.{os.getpid()}"
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(folder / REPORT)

@@ -204,10 +204,7 @@ class Mailbox:
         found = self.objects.get(self._keys.of(job, "answer.json"))
         if found is None:
             return None
-        try:
-            answer = Answer.model_validate_json(found.content)
-        except ValidationError as error:
-            raise CloudError("The host's answer isn't understood; its code is of another version.") from error
+        answer = Answer.parse(found.content, f"The host's answer to job {job}", CloudError, "run it again")
         if answer.job not in ("", job):
             raise CloudError(
                 f"The answer to job {job} is that to {answer.job[:40]!r}; look at who writes to the bucket."

@@ -18,6 +18,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from wms.records import StoredRecord
 from wms_ops.targets.host.backup import BackupNote
 
 PYTHON: Final = "{python}"
@@ -27,11 +28,13 @@ FOLDER: Final = "{folder}"
 """In a command's words and variables: the folder in which it runs."""
 
 
-class _Message(BaseModel):
+class _Order(BaseModel):
+    """Base of the requests. A host refuses a request with a field that it doesn't know, instead of doing half of it."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class RunRequest(_Message):
+class RunRequest(_Order):
     """Run `argv` in the work folder `workspace`, made equal to what was sent: `files` are names and SHA-256s.
 
     `commit` is the one that was sent in a pack beside them; None where the client's folder has no commit.
@@ -45,7 +48,7 @@ class RunRequest(_Message):
     commit: str | None = Field(default=None, pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")
 
 
-class DeployRequest(_Message):
+class DeployRequest(_Order):
     """Serve the release whose files were sent."""
 
     kind: Literal["deploy"] = "deploy"
@@ -53,13 +56,13 @@ class DeployRequest(_Message):
     weights_sha256: str
 
 
-class RollBackRequest(_Message):
+class RollBackRequest(_Order):
     """Serve what was served before."""
 
     kind: Literal["roll-back"] = "roll-back"
 
 
-class BackupRequest(_Message):
+class BackupRequest(_Order):
     """Back up MLflow's database now."""
 
     kind: Literal["backup"] = "backup"
@@ -69,7 +72,7 @@ Request = Annotated[RunRequest | DeployRequest | RollBackRequest | BackupRequest
 REQUEST: Final[TypeAdapter[Request]] = TypeAdapter(Request)
 
 
-class Answer(_Message):
+class Answer(StoredRecord):
     """How it went: `error` is a sentence with its `exit_code` where the request failed; the rest belongs to a kind.
 
     `code` is the command's exit code, `pieces` the number of its log's pieces, `has_files` whether files came back,
@@ -87,7 +90,7 @@ class Answer(_Message):
     backup: BackupNote | None = None
 
 
-class Alive(_Message):
+class Alive(StoredRecord):
     """The host's sign of life: `beat` grows with each one. Times are UTC, ISO 8601."""
 
     launch_id: str

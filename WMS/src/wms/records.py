@@ -1,0 +1,65 @@
+"""Records that outlive a version of the code: read as they were written, and kept whole when they are written again.
+
+A clone may read a record of older code, and one of newer code: a laptop lags behind, an instance restores a backup.
+So a field that this version doesn't know stays in the record, and a field that older code didn't write has a default
+that says what its absence means. Where the meaning of a field changes, the record gets a higher number in its field
+`format`; code that doesn't know that number refuses the record instead of misreading it.
+
+Strict models stay strict: recipes, settings and requests, which say what is to be done.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from wms.errors import WmsError
+from wms.formats import newer
+
+_NEWER = "newer_format"
+
+
+class StoredRecord(BaseModel):
+    """Base of the records: frozen, unknown fields kept, no NaN.
+
+    A record without a number is of format 1. A subclass with a newer format raises NEWEST and declares the field.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+
+    FORMAT_FIELD: ClassVar[str] = "format"
+    NEWEST: ClassVar[int] = 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_newer_format(cls, values: Any) -> Any:
+        if fault := newer(values, cls.FORMAT_FIELD, cls.NEWEST):
+            raise PydanticCustomError(_NEWER, "{fault}", {"fault": fault})
+        return values
+
+    @classmethod
+    def parse(cls, content: bytes | str, where: str, error: type[WmsError], hint: str) -> Self:
+        """Read a record from its JSON.
+
+        Raises `error` in one sentence: `where` is damaged, in which field and why, then `hint`; or `where` was written
+        by a newer version.
+        """
+        try:
+            return cls.model_validate_json(content)
+        except ValidationError as fault:
+            raise error(describe(fault, where, hint)) from fault
+
+    def changed(self, **values: object) -> Self:
+        """The same record with other values, validated. Raises pydantic's ValidationError."""
+        return type(self).model_validate({**dict(self), **values})
+
+
+def describe(error: ValidationError, where: str, hint: str) -> str:
+    """The sentence that says what is wrong with the record at `where`; `hint` is what to do about damage."""
+    problems = error.errors()
+    if refused := next((one for one in problems if one["type"] == _NEWER), None):
+        return f"{where} {refused['msg']}."
+    field = ".".join(map(str, problems[0]["loc"])) or "its content"
+    return f"{where} is damaged: {field}: {problems[0]['msg']}; {hint}."

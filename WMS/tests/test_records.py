@@ -1,0 +1,237 @@
+"""Records of older and of newer code: samples of each format are read for ever, unknown fields and old lines survive."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from wms.data.card import CardFacts, NewPair, extend
+from wms.data.splits import SplitRecord
+from wms.data.versions import DataVersionManager
+from wms.errors import LedgerError, ModelDamagedError, SplitError, TrackingError, WmsError
+from wms.files import canonical_json, sha256_text
+from wms.inference.predictor import read_card
+from wms.records import StoredRecord
+from wms.registry import ledger as ledger_module
+from wms.registry.gate_types import GateReport
+from wms.registry.ledger import CURRENT, FIRST, HISTORY, Ledger, LedgerEntry, Record
+from wms.registry.metadata import ModelMetadata, write_metadata
+from wms.registry.mlflow_store import ModelRegistry
+from wms.registry.types import NoVerdict, Verdict
+from wms.registry.verdicts import read_verdict
+from wms.training.mlflow_sender import SyncState
+from wms.training.tracker import METRICS_FILE, read_records
+
+SAMPLES = Path(__file__).parent / "samples"
+V1 = SAMPLES / "v1"
+
+RECORDS: dict[str, tuple[type[StoredRecord], dict[str, object]]] = {
+    CURRENT: (LedgerEntry, {"seq": 3, "action": "rollback", "who": "Zoë", "metrics.dice": 0.9123}),
+    "model-metadata.json": (ModelMetadata, {"model_version": 1, "training_data_count": 300, "github_run": "7"}),
+    "verdict.json": (Verdict, {"decision": "improved", "champion_version": 1, "challenger.iou": 0.84}),
+    "no_verdict.json": (NoVerdict, {"decision": "cannot decide", "mode": "enforce"}),
+    "gate_report.json": (GateReport, {"verdict.test_images": 30, "dice.low": 0.05, "challenger.input_size": 128}),
+    "card.json": (CardFacts, {"version": 1, "total.images": 2, "newest.mask_bytes": 410}),
+    "mlflow_sync.json": (SyncState, {"sent": 2, "finished": False, "run_id": "a" * 32}),
+}
+OTHERS = {HISTORY, "splits.jsonl", "data_versions.jsonl", METRICS_FILE, "production.json"}
+"""Samples that the tests further below read: lines, and the model's card."""
+
+
+def at(record: Any, path: str) -> object:
+    for name in path.split("."):
+        record = getattr(record, name)
+    return record
+
+
+def parse(name: str, **more: object) -> StoredRecord:
+    values = json.loads((V1 / name).read_bytes()) | more
+    return RECORDS[name][0].parse(json.dumps(values), name, TrackingError, "restore it")
+
+
+def test_each_sample_is_read_by_a_test() -> None:
+    assert {path.name for path in V1.iterdir() if path.is_file()} == RECORDS.keys() | OTHERS
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_sample_means_what_it_meant(name: str) -> None:
+    record = parse(name)
+    for path, value in RECORDS[name][1].items():
+        assert at(record, path) == value, path
+    assert json.loads(record.model_dump_json()) == json.loads((V1 / name).read_bytes())
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_later_versions_field_survives_and_a_later_format_is_refused(name: str) -> None:
+    later = {"who": ["Ann"], "n": 1}
+    record = parse(name, later=later)
+    assert json.loads(record.model_copy().model_dump_json())["later"] == later
+    assert json.loads(record.changed().model_dump_json())["later"] == later
+    key = type(record).FORMAT_FIELD
+    with pytest.raises(TrackingError) as caught:
+        parse(name, **{key: 2})
+    assert str(caught.value) == (
+        f"{name} was written by a newer version ({key} 2, this one reads up to 1); update this clone."
+    )
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_damaged_record_is_named_in_a_sentence(name: str) -> None:
+    with pytest.raises(TrackingError, match=rf"^{name} is damaged: its content: .*; restore it\.$"):
+        RECORDS[name][0].parse(b"{", name, TrackingError, "restore it")
+
+
+# ---- the ledger
+
+
+def test_the_ledger_of_format_1_verifies() -> None:
+    entries = Ledger(V1).entries()
+    assert [(one.action, one.to_version) for one in entries] == [("promote", 1), ("promote", 2), ("rollback", 1)]
+    assert entries[-1].previous_hash == entries[1].hash
+    assert entries[-1].page == (V1 / CURRENT).read_text(encoding="utf-8")
+
+
+class LaterEntry(LedgerEntry):
+    """A later version's entry: one more optional field."""
+
+    approved_by: str = ""
+
+
+def test_a_new_optional_field_leaves_old_lines_as_they_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    shutil.copytree(V1, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(ledger_module, "LedgerEntry", LaterEntry)
+    ledger = Ledger(tmp_path)
+    before = ledger.history.read_bytes()
+    entries = ledger.entries()
+    assert isinstance(entries[0], LaterEntry) and not entries[0].approved_by
+    assert "".join(f"{one.line}\n" for one in entries).encode() == before
+    ledger.write_current(entries[-1])
+    assert ledger.newest.read_bytes() == (V1 / CURRENT).read_bytes()
+    ledger.append(Record.model_validate(entries[-1].model_dump(include=set(Record.model_fields))))
+    assert ledger.history.read_bytes().startswith(before)
+    assert len(ledger.entries()) == 4
+
+
+def later_lines() -> list[str]:
+    """The sample's entries as a later version would have written them: each with a field more, hashed over all."""
+    lines, previous = [], FIRST
+    for number, text in enumerate((V1 / HISTORY).read_text(encoding="utf-8").splitlines(), start=1):
+        values = json.loads(text) | {"previous_hash": previous, "approved_by": {"name": "Zoë", "number": number}}
+        del values["hash"]
+        previous = sha256_text(canonical_json(values))
+        lines.append(canonical_json(values | {"hash": previous}))
+    return lines
+
+
+def test_fields_of_a_later_version_are_hashed_kept_and_passed_on(tmp_path: Path) -> None:
+    lines = later_lines()
+    (tmp_path / HISTORY).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    entries = Ledger(tmp_path).entries()
+    assert [one.line for one in entries] == lines  # what a promotion sends to the registry
+    other = Ledger(tmp_path / "other")
+    for entry in entries:
+        other.append(entry)
+    assert other.history.read_bytes() == (tmp_path / HISTORY).read_bytes()
+    assert json.loads(other.newest.read_bytes()) == json.loads(lines[-1])
+    (tmp_path / HISTORY).write_text(lines[0].replace("Zoë", "Ann") + "\n", encoding="utf-8")
+    with pytest.raises(LedgerError, match="line 1 was changed after it was written"):
+        Ledger(tmp_path).entries()
+
+
+# ---- what is made from it
+
+
+def test_metadata_keeps_a_later_versions_fields_about_the_same_promotion(tmp_path: Path) -> None:
+    _, older, newest = Ledger(V1).entries()
+    path = tmp_path / "model-metadata.json"
+    shutil.copy(V1 / "model-metadata.json", path)
+    assert not write_metadata(newest, path)  # byte for byte what format 1 was
+    later = json.loads(path.read_bytes()) | {"carbon_grams": 3}
+    path.write_text(json.dumps(later, indent=2) + "\n", encoding="utf-8")
+    assert not write_metadata(newest, path)
+    path.write_text(json.dumps(later | {"baseline": None}), encoding="utf-8")
+    assert write_metadata(newest, path)
+    assert json.loads(path.read_bytes()) == later
+    assert write_metadata(older, path)  # it said nothing of this one
+    assert "carbon_grams" not in json.loads(path.read_bytes())
+    path.write_text(json.dumps(later | {"format": 2}), encoding="utf-8")
+    with pytest.raises(ModelDamagedError, match=r"newer version \(format 2.*update this clone"):
+        write_metadata(newest, path)
+
+
+def verdict_of(content: dict[str, object]) -> Verdict | NoVerdict | None:
+    said = SimpleNamespace(
+        read_artifact=lambda _run, _path: json.dumps(content).encode(), run=lambda _run: SimpleNamespace(tags={})
+    )
+    return read_verdict(cast(ModelRegistry, said), "a" * 32)
+
+
+def test_a_verdict_counts_with_a_field_more_but_not_in_another_format() -> None:
+    values = json.loads((V1 / "verdict.json").read_bytes())
+    assert isinstance(verdict_of(values | {"reviewed": True}), Verdict)
+    for spoiled, words in (({"format": 2}, "update this clone"), ({"decision": "fine"}, "decision: Input should be")):
+        found = verdict_of(values | spoiled)
+        assert isinstance(found, NoVerdict) and found.decision == "damaged verdict" and words in found.reason
+
+
+def test_a_card_grows_and_keeps_what_it_does_not_know() -> None:
+    values = json.loads((V1 / "card.json").read_bytes())
+    values["later"], values["total"]["later"] = 1, 2
+    grown = extend(CardFacts.from_json(json.dumps(values)), [NewPair("m3", "train", 640, 480, 900, 100, 0.01)])
+    again = json.loads(grown.to_json())
+    assert (again["later"], again["total"]["later"], again["total"]["images"]) == (1, 2, 3)
+
+
+# ---- files of lines, and the model's card
+
+
+def with_field(line: str, **more: object) -> str:
+    return json.dumps(json.loads(line) | more)
+
+
+def every(name: str, **more: object) -> str:
+    return "".join(with_field(line, **more) + "\n" for line in (V1 / name).read_text(encoding="utf-8").splitlines())
+
+
+def read_splits(path: Path) -> object:
+    return [(one.sha256[0], one.split) for one in SplitRecord(path).entries]
+
+
+def read_versions(path: Path) -> object:
+    return [use.run_name for use in DataVersionManager(path.parent).runs_using("m2")]
+
+
+def read_metrics(path: Path) -> object:
+    return [(one.phase, one.metric, one.value) for one in read_records(path)[0]]
+
+
+def read_model_card(path: Path) -> object:
+    return read_card(path)["input_size"]
+
+
+@pytest.mark.parametrize(
+    ("name", "read", "known", "error"),
+    [
+        ("splits.jsonl", read_splits, [("1", "train"), ("3", "test")], SplitError),
+        ("data_versions.jsonl", read_versions, ["run_1"], TrackingError),
+        (METRICS_FILE, read_metrics, [("train", "loss", 0.5), ("val", "dice", 0.9)], TrackingError),
+        ("production.json", read_model_card, 128, ModelDamagedError),
+    ],
+)
+def test_lines_and_cards_of_every_version(
+    tmp_path: Path, name: str, read: Any, known: object, error: type[WmsError]
+) -> None:
+    shutil.copytree(V1, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / name
+    assert read(path) == known
+    add = every if name.endswith(".jsonl") else lambda name, **more: with_field((V1 / name).read_text(), **more)
+    path.write_text(add(name, later=1), encoding="utf-8")
+    assert read(path) == known
+    path.write_text(add(name, format=2), encoding="utf-8")
+    with pytest.raises(error, match=r"newer version \(format 2, this one reads up to 1\); update this clone\.$"):
+        read(path)
