@@ -1,4 +1,4 @@
-"""Records of older and of newer code: samples of each format are read for ever, unknown fields and old lines survive."""
+"""Records of older and newer code: samples of each format are read for ever, unknown fields and old lines survive."""
 
 from __future__ import annotations
 

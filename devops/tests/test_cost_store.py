@@ -145,7 +145,8 @@ def test_without_a_bucket_there_are_no_sessions(aws: AwsServer) -> None:
 def test_a_damaged_record_is_named(aws: AwsServer, store: S3SessionStore, body: str, words: str) -> None:
     store.create(session())
     aws.client("s3").put_object(Bucket=BUCKET, Key="sessions/main/20261125-120000-aaaaaa.json", Body=body.encode())
-    with pytest.raises(PipelineError, match=rf"s3://{BUCKET}/sessions/main/\S+aaaaaa\.json of a session is damaged: {words}"):
+    told = rf"s3://{BUCKET}/sessions/main/\S+aaaaaa\.json of a session is damaged: {words}"
+    with pytest.raises(PipelineError, match=told):
         store.sessions("main")
 
 
