@@ -12,7 +12,6 @@ import torch
 from small import config_in
 from torch import nn
 
-import wms.model
 from wms.training.distributed import Processes
 from wms.training.loop import Trainer
 from wms.training.prepare import load_samples, split_samples
@@ -21,7 +20,7 @@ from wms.training.prepare import load_samples, split_samples
 def main(folder: Path, output: Path, kind: str) -> None:
     """Train the small recipe on the photos in `folder`, whose splits are already recorded."""
     if kind == "plain":
-        wms.model.nn.BatchNorm2d = lambda channels: nn.Identity()  # type: ignore[assignment, misc]
+        nn.BatchNorm2d = lambda channels: nn.Identity()  # type: ignore[assignment, misc]
     config = config_in(folder, optimiser={"learning_rate": 0.001})
     processes = Processes.join("cpu")
     data = split_samples(load_samples(config), config)

@@ -25,7 +25,7 @@ from small import environment
 
 from wms.data.images import ORIENTATION_TAG
 from wms.inference.export import export_model
-from wms.model import UNet
+from wms.models.unet import UNet
 from wms.registry.ledger import Ledger, LedgerEntry, Record
 from wms.registry.types import Means
 from wms.serving.app import create_app
@@ -51,14 +51,14 @@ def export(folder: Path, *, seed: int = 0, input_size: int = 64, mirror: bool = 
     """A tiny network with random weights whose probabilities differ visibly, exported into `folder`."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        model = UNet(CHANNELS).train()
+        model = UNet(channels=CHANNELS).build().train()
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.momentum = 1.0  # statistics that fit the weights: otherwise all units may be dead
         model(torch.rand(4, 3, 64, 64))
         model.head.weight *= 5
     about = {"config_hash": "d" * 64, "data_version": "e" * 64, "git_commit": "c" * 40}
-    settings = {"channels": CHANNELS, "input_size": input_size, "threshold": threshold, "mirror": mirror}
+    settings = {"model": UNet(channels=CHANNELS), "input_size": input_size, "threshold": threshold, "mirror": mirror}
     export_model(model.eval().state_dict(), folder, about=about, **settings)
     return folder
 

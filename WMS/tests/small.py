@@ -16,7 +16,7 @@ from wms.config import RunConfig, parse_config
 from wms.data.synthetic import write_dataset
 
 if TYPE_CHECKING:
-    from wms.model import UNet
+    from torch import nn
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = ROOT / "WMS" / "src" / "train.py"
@@ -60,15 +60,15 @@ def photos(folder: Path, count: int = 24) -> Path:
     return folder / "photos"
 
 
-def random_network(channels: tuple[int, ...], seed: int = 0) -> UNet:
+def random_network(channels: tuple[int, ...], seed: int = 0) -> nn.Module:
     """A U-Net with seeded weights, in training mode; its batch normalisation has seen a batch that fits them."""
     import torch
 
-    from wms.model import UNet
+    from wms.models.unet import UNet
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = UNet(channels).train()
+        model = UNet(channels=channels).build().train()
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.momentum = 1.0  # else the statistics barely move from their start, and all units may be dead

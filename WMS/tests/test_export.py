@@ -20,9 +20,10 @@ from wms.files import sha256_file
 from wms.inference import export
 from wms.inference.export import ExportedModel, export_model
 from wms.inference.predictor import PREPROCESSING, Predictor
-from wms.model import CHANNELS, PARAMETERS, UNet
+from wms.models.unet import UNet
 
 SMALL = (4, 4, 4, 4, 4)
+FULL = UNet().channels
 ABOUT = {"run": "20260101-120000", "config_hash": "abc", "final_test_dice": "0.9"}
 NAMES = {"production.pth", "production.onnx", "production.json"}
 
@@ -35,7 +36,7 @@ def exported(folder: Path, channels: tuple[int, ...] = SMALL, seed: int = 0, siz
     return export_model(
         weights(channels, seed),
         folder,
-        channels=channels,
+        model=UNet(channels=channels),
         input_size=size,
         threshold=0.4,
         mirror=True,
@@ -53,7 +54,7 @@ def test_set_is_complete_and_describes_itself(tmp_path: Path) -> None:
     assert done.weights_sha256 == sha256_file(done.weights)
     assert done.onnx_sha256 == sha256_file(done.onnx)
     card = json.loads(done.card.read_text(encoding="utf-8"))
-    parameters = sum(value.numel() for value in UNet(SMALL).parameters())
+    parameters = sum(value.numel() for value in UNet(channels=SMALL).build().parameters())
     settings = {"input_size": 32, "threshold": 0.4, "mirror": True}
     hashes = {"weights_sha256": done.weights_sha256, "onnx_sha256": done.onnx_sha256}
     shape = {"channels": [4] * 5, "parameters": parameters, "preprocessing": PREPROCESSING}
@@ -88,17 +89,17 @@ def test_equal_weights_give_equal_bytes_whatever_their_layout(tmp_path: Path) ->
         elif value.ndim == 1:
             state[key] = torch.stack([value, value], dim=1)[:, 0]
     second = export_model(
-        state, tmp_path / "b", channels=list(SMALL), input_size=32, threshold=0.4, mirror=True, about=ABOUT
+        state, tmp_path / "b", model=UNet(channels=SMALL), input_size=32, threshold=0.4, mirror=True, about=ABOUT
     )
     for one, other in ((first.weights, second.weights), (first.onnx, second.onnx), (first.card, second.card)):
         assert one.read_bytes() == other.read_bytes()
 
 
 def test_full_network_equals_torch_at_any_size(tmp_path: Path) -> None:
-    done = exported(tmp_path, CHANNELS, size=128)
+    done = exported(tmp_path, FULL, size=128)
     assert done.max_difference <= 1e-4
-    assert json.loads(done.card.read_text(encoding="utf-8"))["parameters"] == PARAMETERS
-    model = UNet()
+    assert json.loads(done.card.read_text(encoding="utf-8"))["parameters"] == 1_965_569
+    model = UNet().build()
     model.load_state_dict(torch.load(done.weights, weights_only=True))
     session = onnxruntime.InferenceSession(str(done.onnx), providers=["CPUExecutionProvider"])
     batch = torch.rand(3, 3, 96, 48, generator=torch.Generator().manual_seed(1))
@@ -110,15 +111,15 @@ def test_full_network_equals_torch_at_any_size(tmp_path: Path) -> None:
 
 
 def test_large_logits_are_measured_by_their_size(tmp_path: Path) -> None:
-    loud = {key: value * (1e4 if key == "head.weight" else 1) for key, value in weights(CHANNELS).items()}
-    done = export_model(loud, tmp_path, channels=CHANNELS, input_size=64, threshold=0.5, mirror=False, about=ABOUT)
+    loud = {key: value * (1e4 if key == "head.weight" else 1) for key, value in weights(FULL).items()}
+    done = export_model(loud, tmp_path, model=UNet(), input_size=64, threshold=0.5, mirror=False, about=ABOUT)
     assert done.max_difference > 1e-4, "rounding alone exceeds the limit for small logits"
 
 
 def test_random_state_stays_untouched(tmp_path: Path) -> None:
     state = weights()
     before = torch.get_rng_state()
-    export_model(state, tmp_path, channels=SMALL, input_size=32, threshold=0.5, mirror=False, about={})
+    export_model(state, tmp_path, model=UNet(channels=SMALL), input_size=32, threshold=0.5, mirror=False, about={})
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -128,10 +129,12 @@ def test_wrong_graph_or_weights_leave_the_old_set(tmp_path: Path, monkeypatch: p
     nan = {**weights(), "head.bias": torch.tensor([float("nan")])}
     for state, channels in ((nan, SMALL), (weights(), (8, 4, 4, 4, 4)), ({}, SMALL)):
         with pytest.raises(ModelDamagedError):
-            export_model(state, tmp_path, channels=channels, input_size=32, threshold=0.5, mirror=False, about={})
+            export_model(
+                state, tmp_path, model=UNet(channels=channels), input_size=32, threshold=0.5, mirror=False, about={}
+            )
     real = export._onnx_bytes
-    other = export._build(weights(seed=1), SMALL)
-    monkeypatch.setattr(export, "_onnx_bytes", lambda _, metadata: real(other, metadata))
+    other = export._build(weights(seed=1), UNet(channels=SMALL))
+    monkeypatch.setattr(export, "_onnx_bytes", lambda _, stride, metadata: real(other, stride, metadata))
     with pytest.raises(ModelDamagedError, match=r"differ from torch's by .* nothing was written"):
         exported(tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
@@ -141,12 +144,12 @@ def test_wrong_graph_or_weights_leave_the_old_set(tmp_path: Path, monkeypatch: p
 def test_settings_out_of_range_are_refused(tmp_path: Path, settings: dict[str, float]) -> None:
     usual = {"input_size": 32, "threshold": 0.5, "mirror": False, "about": {}, **settings}
     with pytest.raises(ValueError, match="out of range"):
-        export_model(weights(), tmp_path, channels=SMALL, **usual)
+        export_model(weights(), tmp_path, model=UNet(channels=SMALL), **usual)
     with pytest.raises(ValueError, match="parameters"):
         export_model(
             weights(),
             tmp_path,
-            channels=SMALL,
+            model=UNet(channels=SMALL),
             input_size=32,
             threshold=0.5,
             mirror=False,
@@ -192,7 +195,7 @@ def test_exports_again_from_weights_alone(tmp_path: Path, capsys: pytest.Capture
 def test_a_rule_of_the_model_outlives_its_onnx_file(tmp_path: Path) -> None:
     settings = {"input_size": 32, "threshold": 0.5, "mirror": False, "about": {}}
     rules = {"second_look": 0.4, "detail": 64, "one_strip": True}
-    export_model(random_network(SMALL).state_dict(), tmp_path, channels=SMALL, **settings, **rules)
+    export_model(random_network(SMALL).state_dict(), tmp_path, model=UNet(channels=SMALL), **settings, **rules)
     (tmp_path / "production.onnx").unlink()
     assert export.main([str(tmp_path)]) == 0
     predictor = Predictor(tmp_path)

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from small import random_network
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from wms.data.images import to_input
@@ -33,14 +33,14 @@ from wms.inference import cli
 from wms.inference.export import export_model
 from wms.inference.predictor import Predictor
 from wms.inference.second_look import sigmoid
-from wms.model import UNet
+from wms.models.unet import UNet
 
 CHANNELS = (4, 5, 6, 7, 8)
 SIZE = 64
 ENTRY_POINT = Path(cli.__file__).parents[2] / "predicts.py"
 
 
-def network() -> UNet:
+def network() -> nn.Module:
     model = random_network(CHANNELS)
     with torch.no_grad():
         model.head.weight *= 5  # so that probabilities differ visibly
@@ -48,7 +48,7 @@ def network() -> UNet:
 
 
 def exported(folder: Path, *, mirror: bool = False, threshold: float = 0.5) -> Path:
-    settings = {"channels": CHANNELS, "input_size": SIZE, "threshold": threshold, "about": {"run": "r1"}}
+    settings = {"model": UNet(channels=CHANNELS), "input_size": SIZE, "threshold": threshold, "about": {"run": "r1"}}
     export_model(network().state_dict(), folder, mirror=mirror, **settings)
     return folder
 

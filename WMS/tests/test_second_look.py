@@ -19,6 +19,7 @@ from wms.data.images import resize_image, to_input
 from wms.inference.export import export_model
 from wms.inference.predictor import Predictor
 from wms.inference.second_look import SMALLEST, Box, Looked, blend, find_box, one_strip, window
+from wms.models.unet import UNet
 from wms.training.evaluation import Case, mirrored, predict_masks, scoring_mode
 
 CHANNELS = (4, 5, 6, 7, 8)
@@ -158,7 +159,7 @@ def test_training_and_prediction_look_alike(tmp_path: Path, alone: bool) -> None
         model.head.bias += 0.49 - float(np.median(highest))  # 0.49 is the threshold's logit
     with scoring_mode(model):
         masks, logits = predict_masks(model, cases, config, device=torch.device("cpu"))
-    shape = {"channels": CHANNELS, "input_size": 48, "threshold": 0.62, "mirror": True, "about": {}}
+    shape = {"model": UNet(channels=CHANNELS), "input_size": 48, "threshold": 0.62, "mirror": True, "about": {}}
     export_model(model.state_dict(), tmp_path / "model", second_look=0.45, detail=128, one_strip=alone, **shape)
     predictor = Predictor(tmp_path / "model", threads=1)
     looks = [predictor.look(image) for image in images]
@@ -182,7 +183,7 @@ def test_training_and_prediction_look_alike(tmp_path: Path, alone: bool) -> None
 
 
 def test_a_model_without_a_second_look_is_written_as_before(tmp_path: Path) -> None:
-    shape = {"channels": CHANNELS, "input_size": 48, "threshold": 0.5, "mirror": True, "about": {}}
+    shape = {"model": UNet(channels=CHANNELS), "input_size": 48, "threshold": 0.5, "mirror": True, "about": {}}
     state = random_network(CHANNELS).state_dict()
     export_model(state, tmp_path / "a", **shape)
     export_model(state, tmp_path / "b", second_look=0.0, detail=640, one_strip=False, **shape)

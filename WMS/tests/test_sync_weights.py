@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from wms.errors import ModelDamagedError
-from wms.model import CHANNELS, PARAMETERS, UNet
-from wms.registry.weights import check_architecture, count_parameters, read_shapes, unet_shapes
+from wms.models.unet import UNet
+from wms.registry.weights import check_architecture, read_shapes
 
 SMALL = (2, 3, 4, 5, 6)
 
@@ -26,34 +26,30 @@ def saved(value: Any, **settings: Any) -> bytes:
 
 
 def card(channels: tuple[int, ...] = SMALL) -> dict[str, Any]:
-    return {"channels": list(channels), "parameters": count_parameters(unet_shapes(channels))}
+    return {"channels": list(channels), "parameters": UNet(channels=channels).parameters}
 
 
-@pytest.mark.parametrize("channels", [CHANNELS, SMALL, (4, 8)])
+@pytest.mark.parametrize("channels", [UNet().channels, SMALL, (6, 8, 12, 16, 24)])
 def test_shapes_are_those_of_the_real_network(channels: tuple[int, ...]) -> None:
-    model = UNet(channels)
+    model = UNet(channels=channels).build()
     real = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    assert unet_shapes(channels) == real
+    assert UNet(channels=channels).shapes() == real
     content = saved(dict(model.state_dict()))
     assert read_shapes(content, "production.pth") == real
-    assert count_parameters(real) == sum(parameter.numel() for parameter in model.parameters())
+    assert UNet(channels=channels).parameters == sum(parameter.numel() for parameter in model.parameters())
     check_architecture(content, "production.pth", card(channels))
 
 
-def test_the_default_network_has_the_published_size() -> None:
-    assert count_parameters(unet_shapes(CHANNELS)) == PARAMETERS
-
-
 def test_another_architecture_is_refused_by_its_first_tensor() -> None:
-    content = saved(dict(UNet((2, 3, 4, 5, 8)).state_dict()))
+    content = saved(dict(UNet(channels=(2, 3, 4, 5, 8)).build().state_dict()))
     with pytest.raises(ModelDamagedError, match=r"decoder\.0\.0\.weight should be \(5, 11, 3, 3\), but is \(5, 13"):
         check_architecture(content, "production.pth", card())
-    state = dict(UNet(SMALL).state_dict())
+    state = dict(UNet(channels=SMALL).build().state_dict())
     del state["head.bias"]
     with pytest.raises(ModelDamagedError, match=r"head\.bias should be \(1,\), but is absent"):
         check_architecture(saved(state), "production.pth", card())
     with pytest.raises(ModelDamagedError, match="parameters, but its card says 7"):
-        check_architecture(saved(dict(UNet(SMALL).state_dict())), "x", {**card(), "parameters": 7})
+        check_architecture(saved(dict(UNet(channels=SMALL).build().state_dict())), "x", {**card(), "parameters": 7})
     for channels in (None, [], [2], ["2", "3"], [0, 1]):
         with pytest.raises(ModelDamagedError, match="names no channels"):
             check_architecture(content, "x", {"channels": channels})
@@ -78,7 +74,7 @@ def test_code_in_the_file_is_never_run(tmp_path: Path) -> None:
 
 
 def test_what_is_no_plain_state_dict() -> None:
-    state = dict(UNet(SMALL).state_dict())
+    state = dict(UNet(channels=SMALL).build().state_dict())
     good = saved(state)
     refused = {
         "nothing": b"",

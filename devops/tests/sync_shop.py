@@ -13,7 +13,6 @@ from small import config_in
 from wms.data.versions import DataItem, manifest_text
 from wms.files import sha256_text
 from wms.inference.export import export_model
-from wms.model import UNet
 from wms.registry.ledger import Ledger, LedgerEntry, Record
 from wms.registry.lineage import CARD, FILES
 from wms.registry.metadata import write_metadata
@@ -42,9 +41,9 @@ def make_run(folder: Path, seed: int = 0, commit: str = "c" * 40) -> Path:
         "final_test_iou": f"{0.8:.6f}",
     }
     export_model(
-        UNet(config.model.channels).state_dict(),
+        config.model.build().state_dict(),
         run / "artifacts" / "model",
-        channels=config.model.channels,
+        model=config.model,
         input_size=config.input_size,
         threshold=config.evaluation.threshold,
         mirror=config.evaluation.mirror,

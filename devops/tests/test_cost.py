@@ -176,7 +176,9 @@ def test_more_photos_and_wider_networks_take_longer(path: Path) -> None:
     assert times == sorted(set(times))
     assert times[0] == (START_S + LOOP_S) / 60
     wide = config.with_changes(model__channels=[32, 64, 128, 256, 512])
-    assert estimate_minutes(400, wide) - times[0] == pytest.approx(4 * (times[2] - times[0]))
+    work = wide.model.macs(512) / config.model.macs(512)
+    assert work == pytest.approx(4, rel=0.01), "all but the photo's three channels and the one logit are doubled"
+    assert estimate_minutes(400, wide) - times[0] == pytest.approx(work * (times[2] - times[0]))
     narrow = config.with_changes(model__channels=[2, 3, 4, 5, 6])
     assert estimate_minutes(400, narrow) == times[2]
     with pytest.raises(ValueError, match="can't have -1"):

@@ -19,7 +19,7 @@ from wms.data.versions import DataItem
 from wms.files import sha256_file
 from wms.inference.export import export_model
 from wms.inference.predictor import PREPROCESSING, Predictor
-from wms.model import UNet
+from wms.models.unet import UNet
 from wms.registry.gate import judge
 from wms.registry.gate_types import Evidence, Side
 from wms_ops.gate.drawing import CHALLENGER, CHAMPION, TRUTH
@@ -78,8 +78,14 @@ def test_pictures_of_a_decision_come_from_its_own_photos(tmp_path: Path) -> None
     models = []
     for seed, name in enumerate(("champion", "challenger")):
         torch.manual_seed(seed)
-        settings = {"channels": channels, "input_size": 32, "threshold": 0.45, "mirror": False, "about": {"run": name}}
-        export_model(UNet(channels).state_dict(), tmp_path / name, **settings)
+        settings = {
+            "model": UNet(channels=channels),
+            "input_size": 32,
+            "threshold": 0.45,
+            "mirror": False,
+            "about": {"run": name},
+        }
+        export_model(UNet(channels=channels).build().state_dict(), tmp_path / name, **settings)
         side = Side(name * 4, name, None if seed else 1, f"{seed}" * 64, PREPROCESSING, 32)
         models.append(Contestant(side, (), Predictor(tmp_path / name)))
     champion, challenger = models

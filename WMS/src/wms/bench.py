@@ -144,7 +144,6 @@ class Clock:
         from wms.data.dataset import Sample
         from wms.data.hashes import hash_files
         from wms.data.pairs import find_pairs
-        from wms.model import UNet
         from wms.training.evaluation import evaluate
 
         if not (self.data / "new" / "images").is_dir():
@@ -153,7 +152,7 @@ class Clock:
         memory = self.config.data.cache_folder / "hashes_new.json"
         hashes = hash_files([path for pair in pairs for path in (pair.image, pair.mask)], memory)
         samples = [Sample(pair, hashes[pair.image], hashes[pair.mask]) for pair in pairs]
-        model = UNet(self.config.model.channels)
+        model = self.config.model.build()
         model.load_state_dict(self.trainer.best)
         model.to(self.trainer.processes.device)
         size = self.config.input_size

@@ -19,19 +19,19 @@ import yaml
 from pydantic import (
     BaseModel,
     Field,
+    SerializeAsAny,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
 from wms.config_gate import GateConfig
 from wms.config_sections import (
-    STRIDE,
     UNHASHED,
     AugmentationConfig,
     DataConfig,
     EvaluationConfig,
     LossConfig,
-    ModelConfig,
     OptimiserConfig,
     ResolutionStage,
     ScheduleConfig,
@@ -40,15 +40,14 @@ from wms.config_sections import (
     TrainingConfig,
 )
 from wms.errors import ConfigError
+from wms.models import DEFAULT, Architecture, find_architecture, parse_model
 
 __all__ = [
-    "STRIDE",
     "AugmentationConfig",
     "DataConfig",
     "EvaluationConfig",
     "GateConfig",
     "LossConfig",
-    "ModelConfig",
     "OptimiserConfig",
     "ResolutionStage",
     "RunConfig",
@@ -67,7 +66,7 @@ class RunConfig(Section):
     name: str = Field(min_length=1, json_schema_extra=UNHASHED, description="The recipe's name.")
     seed: int = Field(default=0, ge=0, lt=2**32)
     data: DataConfig = DataConfig()
-    model: ModelConfig = ModelConfig()
+    model: SerializeAsAny[Architecture] = Field(default_factory=lambda: parse_model({}))
     augmentation: AugmentationConfig = AugmentationConfig()
     loss: LossConfig = LossConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
@@ -77,19 +76,28 @@ class RunConfig(Section):
     tracking: TrackingConfig = Field(default=TrackingConfig(), json_schema_extra=UNHASHED)
     gate: GateConfig = Field(default=GateConfig(), json_schema_extra=UNHASHED)
 
+    @field_validator("model", mode="before")
+    @classmethod
+    def _choose_architecture(cls, values: Any) -> Any:
+        return parse_model(values) if isinstance(values, Mapping) else values
+
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.training.batch_size < 2 and self.training.stages[0].size == STRIDE:
-            raise ValueError("batch_size 1 at 16 pixels leaves batch normalisation a single value to average")
+        stride, stages = self.model.stride, self.training.stages
+        for size in (stage.size for stage in stages if stage.size % stride):
+            lower = max(size // stride, 1) * stride
+            raise ValueError(f"size {size} isn't a multiple of {stride}; take {lower} or {lower + stride}")
+        if self.training.batch_size < 2 and stages[0].size == stride:
+            raise ValueError(f"batch_size 1 at {stride} pixels leaves batch normalisation a single value to average")
         if self.schedule.kind == "plateau" and self.schedule.warmup:
             raise ValueError("schedule.warmup belongs to kind cosine; remove it or change schedule.kind")
-        if self.training.stages[0].restart:
+        if stages[0].restart:
             raise ValueError("the first stage begins the schedule, so it can't restart it; remove its restart")
-        if self.schedule.kind == "plateau" and any(stage.restart for stage in self.training.stages):
+        if self.schedule.kind == "plateau" and any(stage.restart for stage in stages):
             raise ValueError("a stage's restart belongs to kind cosine; remove it or change schedule.kind")
         if self.schedule.minimum > self.optimiser.learning_rate:
             raise ValueError("schedule.minimum is larger than optimiser.learning_rate")
-        largest = max(stage.size for stage in self.training.stages)
+        largest = max(stage.size for stage in stages)
         if self.data.cache_size < largest:
             raise ValueError(f"data.cache_size {self.data.cache_size} is smaller than the largest stage, {largest}")
         return self
@@ -171,15 +179,15 @@ def parse_config(values: object, source: str) -> RunConfig:
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{source}: " + "; ".join(_sentences(error)) + ".") from error
+        raise ConfigError(f"{source}: " + "; ".join(_sentences(error, values)) + ".") from error
 
 
-def _sentences(error: ValidationError) -> Iterator[str]:
+def _sentences(error: ValidationError, values: Mapping[str, Any]) -> Iterator[str]:
     for problem in error.errors():
         location = [part for part in problem["loc"] if isinstance(part, str | int)]
         field = ".".join(map(str, location))
         if problem["type"] == "extra_forbidden":
-            known = _fields_at(location[:-1])
+            known = _fields_at(location[:-1], values)
             close = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
             hint = f"did you mean {close[0]!r}" if close else "valid keys are " + ", ".join(sorted(known))
             yield f"unknown key {field!r}, {hint}"
@@ -192,8 +200,10 @@ def _sentences(error: ValidationError) -> Iterator[str]:
             yield f"{field or 'config'}: {reason[:1].lower()}{reason[1:]}{shown}"
 
 
-def _fields_at(location: list[str | int]) -> list[str]:
-    """Names that are valid inside the section at `location`."""
+def _fields_at(location: list[str | int], values: Mapping[str, Any]) -> list[str]:
+    """Names that are valid inside the section at `location` of the config that `values` are."""
+    if location == ["model"]:  # which ones depends on the architecture that the recipe names
+        return list(find_architecture(values["model"].get("architecture", DEFAULT)).model_fields)
     section: type[BaseModel] = RunConfig
     for part in location:
         if isinstance(part, int):

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic.config import JsonDict
 
-STRIDE = 16
-"""The U-Net halves the image four times: every side must be a multiple of 2**4 pixels."""
+SMALLEST_SIDE = 16
+"""Pixels: a smaller picture has no strip to find."""
 
-Width = Annotated[int, Field(ge=1, le=4096)]
 Probability = Field(ge=0.0, le=1.0)
 # Fields that say where or how fast, never what: they stay out of the hash.
 UNHASHED: JsonDict = {"hash": False}
@@ -57,7 +56,7 @@ class DataConfig(Section):
         json_schema_extra=UNHASHED,
         description="Keep decoded pairs on disk; false decodes at every use.",
     )
-    cache_size: int = Field(default=512, ge=STRIDE, description="Side of cached training images, pixels.")
+    cache_size: int = Field(default=512, ge=SMALLEST_SIDE, description="Side of cached training images, pixels.")
     max_megapixels: float = Field(default=50.0, gt=0, description="Larger images are refused undecoded.")
     max_grey_fraction: float = Field(
         default=0.01,
@@ -68,13 +67,6 @@ class DataConfig(Section):
     near_duplicate_bits: int = Field(
         default=24, ge=0, le=256, description="Perceptual distance up to which two images count as one."
     )
-
-
-class ModelConfig(Section):
-    """The U-Net's shape."""
-
-    channels: tuple[Width, Width, Width, Width, Width] = (16, 32, 64, 128, 256)
-    """Feature maps per level, finest first."""
 
 
 class AugmentationConfig(Section):
@@ -181,7 +173,7 @@ class ScheduleConfig(Section):
 class ResolutionStage(Section):
     """Some epochs at one resolution."""
 
-    size: int = Field(ge=STRIDE, le=4096, description="Side of the square input, pixels.")
+    size: int = Field(ge=SMALLEST_SIDE, le=4096, description="Side of the square input, pixels.")
     epochs: int = Field(ge=1)
     restart: float = Field(
         default=0.0,
@@ -190,13 +182,6 @@ class ResolutionStage(Section):
         json_schema_extra=HASHED_IF_CHANGED,
         description="A new cosine begins here, from this share of the learning rate; 0 goes on with the old one.",
     )
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.size % STRIDE:
-            lower = self.size // STRIDE * STRIDE
-            raise ValueError(f"size {self.size} isn't a multiple of {STRIDE}; take {lower} or {lower + STRIDE}")
-        return self
 
 
 class TrainingConfig(Section):
@@ -251,7 +236,7 @@ class TrainingConfig(Section):
 class EvaluationConfig(Section):
     """How masks are scored, the same for every recipe."""
 
-    grid: int = Field(default=512, ge=STRIDE, description="Side of the square grid of Dice and IoU, pixels.")
+    grid: int = Field(default=512, ge=SMALLEST_SIDE, description="Side of the square grid of Dice and IoU, pixels.")
     threshold: float = Field(default=0.5, gt=0, lt=1, description="Probability from which a pixel is strip.")
     mirror: bool = Field(
         default=False,

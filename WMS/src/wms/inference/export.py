@@ -1,4 +1,4 @@
-"""Writes a trained U-Net as the three files that prediction and serving need.
+"""Writes a trained network as the three files that prediction and serving need.
 
 production.pth is the plain state_dict, production.onnx what the predictor runs, production.json (the card)
 says which bytes belong together and where they come from. `python -m wms.inference.export FOLDER` makes the
@@ -25,12 +25,21 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from wms.errors import ModelDamagedError, ModelNotFoundError, from_os_error, run_main
 from wms.files import sha256_file, write_atomic
-from wms.inference.predictor import CARD, FIRST_PREPROCESSING, ONNX, PREPROCESSING, WEIGHTS, open_session, read_card
-from wms.model import UNet
+from wms.inference.predictor import (
+    CARD,
+    FIRST_PREPROCESSING,
+    FIRST_STRIDE,
+    ONNX,
+    PREPROCESSING,
+    WEIGHTS,
+    open_session,
+    read_card,
+)
+from wms.models import Architecture, model_of, recognise
 
 OPSET: Final = 17
 TOLERANCE: Final = 1e-4
@@ -56,7 +65,7 @@ def export_model(
     state_dict: Mapping[str, Tensor],
     folder: Path,
     *,
-    channels: Sequence[int],
+    model: Architecture,
     input_size: int,
     threshold: float,
     mirror: bool,
@@ -66,7 +75,7 @@ def export_model(
     detail: int = 0,
     one_strip: bool = False,
 ) -> ExportedModel:
-    """Verify a U-Net's ONNX form against torch, then write production.pth, .onnx and .json into `folder`.
+    """Verify a network's ONNX form against torch, then write production.pth, .onnx and .json into `folder`.
 
     `input_size` is the side in pixels that photos are resized to, `threshold` the probability from which a
     pixel is strip, `mirror` whether predictions average over mirrored views; `about` joins the card as it is.
@@ -76,31 +85,33 @@ def export_model(
     The set is moved into place with the card last: a kill leaves the old set, or one whose hashes differ from
     its card. Equal weights and settings give equal bytes. torch's random state stays untouched.
 
-    Raises ModelDamagedError for weights that don't fit `channels` or whose ONNX form computes something else,
+    Raises ModelDamagedError for weights that don't fit `model` or whose ONNX form computes something else,
     ValueError for settings out of range, DiskFullError or UnwritableError.
     """
-    model = _build(state_dict, channels)
+    network = _build(state_dict, model)
     if input_size < model.stride or input_size % model.stride or not 0 < threshold < 1:
         raise ValueError(f"input_size {input_size} or threshold {threshold} is out of range")
     if not 0 <= second_look < 1 or (second_look and detail < 1):
         raise ValueError(f"second_look {second_look} or detail {detail} is out of range")
-    weights = _weights_bytes(model)
+    weights = _weights_bytes(network)
     weights_sha256 = hashlib.sha256(weights).hexdigest()
     settings: dict[str, object] = {"input_size": input_size, "threshold": threshold, "mirror": mirror}
     if second_look:  # a model without one is written as it always was
         settings |= {"second_look": second_look, "detail": detail}
     if one_strip:
         settings["one_strip"] = True
-    graph = _onnx_bytes(model, {"weights_sha256": weights_sha256, **settings})
+    if model.stride != FIRST_STRIDE:
+        settings["stride"] = model.stride
+    graph = _onnx_bytes(network, model.stride, {"weights_sha256": weights_sha256, **settings})
     onnx_sha256 = hashlib.sha256(graph).hexdigest()
-    difference = _verify(model, graph, input_size)
+    difference = _verify(network, graph, input_size, model.stride)
     facts = {
         **settings,
         "preprocessing": preprocessing,
         "weights_sha256": weights_sha256,
         "onnx_sha256": onnx_sha256,
-        "channels": list(channels),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        **model.model_dump(mode="json"),
+        "parameters": model.parameters,
     }
     if taken := sorted(facts.keys() & about.keys()):
         raise ValueError(f"about must not hold {', '.join(taken)}: the export itself writes them")
@@ -127,12 +138,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{path} isn't the file that {CARD} beside it describes; "
             f"restore it, or delete {CARD} to export it with default settings."
         )
-    written = ("weights_sha256", "onnx_sha256", "channels", "parameters")
+    model = _model_of(card, state, path)
+    written = ("weights_sha256", "onnx_sha256", "parameters", "stride", *type(model).model_fields)
     about = {key: value for key, value in card.items() if key not in written}
     done = export_model(
         state,
         path.parent,
-        channels=_channels_of(state, path),
+        model=model,
         input_size=int(about.pop("input_size", DEFAULT_INPUT_SIZE)),
         threshold=float(about.pop("threshold", DEFAULT_THRESHOLD)),
         mirror=bool(about.pop("mirror", False)),
@@ -146,42 +158,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _build(state_dict: Mapping[str, Tensor], channels: Sequence[int]) -> UNet:
-    """The U-Net with a copy of these weights on the CPU: contiguous, float32 (counters stay integers)."""
+def _build(state_dict: Mapping[str, Tensor], model: Architecture) -> nn.Module:
+    """The network with a copy of these weights on the CPU: contiguous, float32 (counters stay integers)."""
     plain = {
         key: value.detach().to("cpu", torch.float32 if value.is_floating_point() else value.dtype)
         for key, value in state_dict.items()
     }
     # On "meta" nothing is initialised, so an export between two epochs draws no random number.
     with torch.device("meta"):
-        model = UNet(channels)
+        network = model.build()
     try:
         # A clone also drops the rest of a storage that a tensor is only a view of.
         contiguous = {key: value.clone(memory_format=torch.contiguous_format) for key, value in plain.items()}
-        model.load_state_dict(contiguous, assign=True)
+        network.load_state_dict(contiguous, assign=True)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelDamagedError(
-            f"The weights don't fit a U-Net with channels {tuple(channels)} ({reason}); "
-            "export them with the channels they were trained with."
+            f"The weights don't fit a {model.described} ({reason}); export them with the settings they were trained "
+            "with."
         ) from error
-    return model.eval()
+    return network.eval()
 
 
-def _weights_bytes(model: UNet) -> bytes:
+def _weights_bytes(network: nn.Module) -> bytes:
     buffer = io.BytesIO()
-    torch.save(dict(model.state_dict()), buffer)
+    torch.save(dict(network.state_dict()), buffer)
     return buffer.getvalue()
 
 
-def _onnx_bytes(model: UNet, metadata: Mapping[str, object]) -> bytes:
+def _onnx_bytes(network: nn.Module, stride: int, metadata: Mapping[str, object]) -> bytes:
     axes = {0: "batch", 2: "height", 3: "width"}
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as scratch:
         # The exporter that replaces this one needs onnxscript, a dependency without another use here.
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
-            model,
-            (torch.zeros(1, 3, 4 * model.stride, 4 * model.stride),),
+            network,
+            (torch.zeros(1, 3, 4 * stride, 4 * stride),),
             str(Path(scratch) / ONNX),
             input_names=["image"],
             output_names=["logits"],
@@ -196,7 +208,7 @@ def _onnx_bytes(model: UNet, metadata: Mapping[str, object]) -> bytes:
     return content
 
 
-def _verify(model: UNet, graph: bytes, input_size: int) -> float:
+def _verify(network: nn.Module, graph: bytes, input_size: int, stride: int) -> float:
     """The largest difference in logits between both forms; ModelDamagedError where it's too large or NaN.
 
     float32 rounds in proportion, so a probe whose logits exceed 1 is measured by its largest logit: noise and
@@ -204,9 +216,9 @@ def _verify(model: UNet, graph: bytes, input_size: int) -> float:
     """
     session = open_session(graph, "The exported model")
     differences, shares = [0.0], [0.0]
-    for batch in _probes(input_size, 4 * model.stride):
+    for batch in _probes(input_size, 4 * stride):
         with torch.no_grad():
-            expected = model(torch.from_numpy(batch)).numpy()
+            expected = network(torch.from_numpy(batch)).numpy()
         found = session.run(["logits"], {"image": batch})[0]
         differences.append(float(np.abs(found - expected).max()))
         shares.append(differences[-1] / max(1.0, float(np.abs(expected).max())))
@@ -262,14 +274,15 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _channels_of(state: Mapping[str, Tensor], path: Path) -> tuple[int, ...]:
-    """Each level's first convolution tells how many feature maps it has."""
-    found: list[int] = []
-    while (weight := state.get(f"encoder.{len(found)}.0.weight")) is not None:
-        found.append(weight.shape[0])
-    if len(found) < 2:
-        raise ModelDamagedError(f"{path} holds no U-Net's weights; restore it or train again.")
-    return tuple(found)
+def _model_of(card: Mapping[str, Any], state: Mapping[str, Tensor], path: Path) -> Architecture:
+    """What the card says that the weights are of, or without a card what they look like."""
+    try:
+        found = model_of(card) if card else recognise({key: tuple(value.shape) for key, value in state.items()})
+    except ValueError as error:
+        raise ModelDamagedError(f"{CARD} beside {path} describes no network that is known here ({error}).") from error
+    if found is None:
+        raise ModelDamagedError(f"{path} holds the weights of no known network; restore it or train again.")
+    return found
 
 
 if __name__ == "__main__":

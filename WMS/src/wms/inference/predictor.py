@@ -31,6 +31,9 @@ FIRST_PREPROCESSING: Final = "exif-rgb-bilinear-1"
 PREPROCESSING: Final = "exif-rgb-bilinear-1"
 """How a photo becomes the model's input (`read_image`, `to_input`): upright, RGB, resized, 0..1. Raise it with them."""
 
+FIRST_STRIDE: Final = 16
+"""What a model means that names no stride: only those of other strides do."""
+
 _TRAIN: Final = "run `python WMS/src/train.py` or `make demo` to train one, then name its folder with --model"
 _RESTORE: Final = "restore the folder's files together, or run `python WMS/src/train.py` again"
 
@@ -50,8 +53,8 @@ class Predictor:
 
     `input_size` (pixels), `threshold` (probability), `mirror`, `second_look` (share of the window that the strip
     takes, 0 without one), `detail` (pixels, the side of the photo that the window is cut from), `one_strip` (whether
-    only one area is strip), `weights_sha256` and `onnx_sha256` describe the model; `card` is the content of
-    production.json, empty without one.
+    only one area is strip), `stride` (pixels), `weights_sha256` and `onnx_sha256` describe the model; `card` is the
+    content of production.json, empty without one.
     """
 
     def __init__(self, folder_or_onnx: Path, *, threads: int | None = None) -> None:
@@ -80,6 +83,7 @@ class Predictor:
             self.one_strip = _TRUTHS[metadata.get("wms.one_strip", "false")]
             self.second_look = float(metadata.get("wms.second_look", 0))
             self.detail = int(metadata["wms.detail"]) if self.second_look else 0
+            self.stride = int(metadata.get("wms.stride", FIRST_STRIDE))
             self.weights_sha256 = str(metadata["wms.weights_sha256"])
         except (KeyError, ValueError) as error:
             raise ModelDamagedError(
@@ -89,14 +93,14 @@ class Predictor:
         _check_weights(path.with_suffix(".pth"), self.weights_sha256, self.card)
 
     def logits(self, batch: Floats) -> Floats:
-        """Raw output for (N, 3, H, W) float32 RGB in 0..1, H and W multiples of 16: (N, 1, H, W) float32.
+        """Raw output for (N, 3, H, W) float32 RGB in 0..1, H and W multiples of `stride`: (N, 1, H, W) float32.
 
         Raises ValueError for another shape or dtype.
         """
         if batch.ndim != 4 or batch.shape[1] != 3 or batch.dtype != np.float32:
             raise ValueError(f"expected (N, 3, H, W) float32, but got {batch.shape} {batch.dtype}")
-        if batch.shape[2] % 16 or batch.shape[3] % 16:
-            raise ValueError(f"height {batch.shape[2]} and width {batch.shape[3]} must be multiples of 16")
+        if batch.shape[2] % self.stride or batch.shape[3] % self.stride:
+            raise ValueError(f"height {batch.shape[2]} and width {batch.shape[3]} must be multiples of {self.stride}")
         found: Floats = self._session.run(["logits"], {"image": batch})[0]
         return found
 

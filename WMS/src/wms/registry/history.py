@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from wms.errors import ModelNotFoundError
+from wms.models import model_of
 from wms.registry.ledger import LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry, ModelVersion, RunInfo
 from wms.registry.types import PREVIOUS, PRODUCTION, STAGED
 from wms.registry.verdicts import read_verdict
-from wms.registry.weights import count_parameters, unet_shapes
 
 QUALITY: Final = ((0.92, "Excellent"), (0.85, "Good"), (0.70, "Mediocre"), (0.0, "Poor"))
 """From which mean test Dice on a model deserves which word; see docs/models.md."""
@@ -121,9 +121,16 @@ def _row(registry: ModelRegistry, version: ModelVersion, known: Row | None) -> R
 
 
 def _parameters(run: RunInfo) -> int | None:
+    prefix = "model."
+    found = {key.removeprefix(prefix): value for key, value in run.params.items() if key.startswith(prefix)}
+    if not found:  # a run of another tool, which means no U-Net by its silence
+        return None
     try:
-        return count_parameters(unet_shapes(json.loads(run.params["model.channels"])))
-    except (KeyError, ValueError, TypeError, IndexError):
+        # MLflow keeps texts only: a list is JSON, and pydantic reads a number's text.
+        return model_of(
+            {key: json.loads(text) if text.startswith("[") else text for key, text in found.items()}
+        ).parameters
+    except ValueError:
         return None
 
 

@@ -8,36 +8,20 @@ from __future__ import annotations
 import io
 import math
 import pickle
-import re
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Mapping
 from typing import Any, Final
 
-from wms.errors import ModelDamagedError
+from pydantic import ValidationError
 
-Shape = tuple[int, ...]
+from wms.errors import ModelDamagedError
+from wms.models import Architecture, model_of
+from wms.models.spec import Shape
 
 _MOST_PICKLE_BYTES: Final = 4 * 2**20
 _ITEM_BYTES: Final = {"FloatStorage": 4, "LongStorage": 8}
-_BUFFERS: Final = re.compile(r".*\.(running_mean|running_var|num_batches_tracked)")
 _RESTORE: Final = "bring the right file back, by `python WMS/scripts/sync_model.py --force`"
-
-
-def unet_shapes(channels: Sequence[int]) -> dict[str, Shape]:
-    """The state_dict of `wms.model.UNet(channels)`: every tensor's name and shape."""
-    fine_to_coarse = list(pairwise(channels))
-    blocks = {f"encoder.{k}": pair for k, pair in enumerate(pairwise((3, *channels)))}
-    blocks |= {f"decoder.{j}": (a + b, a) for j, (a, b) in enumerate(reversed(fine_to_coarse))}
-    shapes: dict[str, Shape] = {}
-    for name, (inputs, outputs) in blocks.items():
-        for layer, width in ((0, inputs), (3, outputs)):
-            shapes |= {f"{name}.{layer}.weight": (outputs, width, 3, 3), f"{name}.{layer}.bias": (outputs,)}
-            norm = f"{name}.{layer + 1}"
-            shapes |= {f"{norm}.{part}": (outputs,) for part in ("weight", "bias", "running_mean", "running_var")}
-            shapes[f"{norm}.num_batches_tracked"] = ()
-    return {**shapes, "head.weight": (1, channels[0], 1, 1), "head.bias": (1,)}
 
 
 def read_shapes(content: bytes, name: str) -> dict[str, Shape]:
@@ -60,29 +44,34 @@ def read_shapes(content: bytes, name: str) -> dict[str, Shape]:
     return {str(key): value.shape for key, value in state.items()}
 
 
-def count_parameters(shapes: Mapping[str, Shape]) -> int:
-    """Trainable values among the tensors: all but batch normalisation's running statistics."""
-    return sum(math.prod(shape) for key, shape in shapes.items() if not _BUFFERS.fullmatch(key))
-
-
 def check_architecture(content: bytes, name: str, card: Mapping[str, Any]) -> None:
-    """Make sure that the bytes of a production.pth are a U-Net as its card describes it.
+    """Make sure that the bytes of a production.pth are the network that its card describes.
 
     Raises ModelDamagedError naming the first tensor that differs.
     """
     shapes = read_shapes(content, name)
-    channels = card.get("channels")
-    if not isinstance(channels, list) or len(channels) < 2 or not all(isinstance(c, int) and c > 0 for c in channels):
-        raise ModelDamagedError(f"The card of {name} names no channels; {_RESTORE}.")
-    expected = unet_shapes(channels)
+    model = _described(card, name)
+    expected = model.shapes()
     if wrong := sorted(key for key in shapes.keys() | expected.keys() if shapes.get(key) != expected.get(key)):
         key = wrong[0]
         raise ModelDamagedError(
-            f"{name} isn't a U-Net with channels {tuple(channels)}: {key} should be {_say(expected.get(key))}, but is "
+            f"{name} isn't a {model.described}: {key} should be {_say(expected.get(key))}, but is "
             f"{_say(shapes.get(key))}; {_RESTORE}."
         )
-    if (found := count_parameters(shapes)) != (said := card.get("parameters")):
-        raise ModelDamagedError(f"{name} has {found:,} parameters, but its card says {said}; {_RESTORE}.")
+    if (said := card.get("parameters")) != model.parameters:
+        raise ModelDamagedError(f"{name} has {model.parameters:,} parameters, but its card says {said}; {_RESTORE}.")
+
+
+def _described(card: Mapping[str, Any], name: str) -> Architecture:
+    try:
+        return model_of(card)
+    except ValidationError as error:
+        setting = error.errors()[0]["loc"][0]
+        raise ModelDamagedError(
+            f"The card of {name} names no {setting} that a network can have; {_RESTORE}."
+        ) from error
+    except ValueError as error:
+        raise ModelDamagedError(f"The card of {name} can't be followed: {error}; {_RESTORE}.") from error
 
 
 def _say(shape: Shape | None) -> str:

@@ -44,14 +44,14 @@ CODE: Final = (
     "inference/second_look.py",
     "losses.py",
     "metrics.py",
-    "model.py",
+    "models",
     "training/distributed.py",
     "training/evaluation.py",
     "training/loop.py",
     "training/position.py",
     "training/schedule.py",
 )
-"""The files of this package that decide a candidate's bytes; dvc.yaml names the same ones."""
+"""The files and folders of this package that decide a candidate's bytes; dvc.yaml names the same ones."""
 
 
 def train_candidate(
@@ -91,7 +91,8 @@ def train_candidate(
 def identify(config: RunConfig, data_version: str) -> str:
     """Sha256 of all that decides a candidate: recipe, data, and the files of CODE."""
     package = Path(__file__).resolve().parents[1]
-    return sha256_text(canonical_json([config.hash, data_version, *(sha256_file(package / name) for name in CODE)]))
+    files = [path for name in CODE for path in (sorted((package / name).glob("*.py")) or [package / name])]
+    return sha256_text(canonical_json([config.hash, data_version, *map(sha256_file, files)]))
 
 
 def export_candidate(run: Path, target: Path) -> None:

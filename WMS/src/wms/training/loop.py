@@ -23,7 +23,6 @@ from wms.data.dataset import EpochBatches, MeterDataset, Sample
 from wms.errors import DivergedError
 from wms.losses import enlarge, per_image_loss
 from wms.metrics import dice_and_iou
-from wms.model import UNet
 from wms.training.checkpoint import CheckpointStore
 from wms.training.distributed import Processes, pick_precision
 from wms.training.evaluation import evaluate, mean_of
@@ -37,7 +36,7 @@ Splits = Mapping[str, Sequence[Sample]]
 
 
 class Trainer:
-    """Trains a U-Net on splits["train"], choosing by splits["val"].
+    """Trains the recipe's network on splits["train"], choosing by splits["val"].
 
     All processes call the same methods; only the first has a tracker and a checkpoint store.
     """
@@ -56,7 +55,7 @@ class Trainer:
         self.tracker, self.checkpoints, self.observe = tracker, checkpoints, observe
         torch.manual_seed(config.seed)
         layout = torch.channels_last if config.training.channels_last else torch.contiguous_format
-        self.model = UNet(config.model.channels).to(processes.device)
+        self.model = config.model.build().to(processes.device)
         self.model.to(memory_format=layout)  # type: ignore[call-overload]
         self.ema = copy.deepcopy(self.model) if config.training.ema_decay else None
         self.wrapped = processes.wrap(self.model)

@@ -17,7 +17,6 @@ from wms.data.versions import DATA_MANIFEST, DataVersionManager, manifest_text
 from wms.errors import ResumeMismatchError, WmsError
 from wms.files import write_atomic
 from wms.inference.export import export_model
-from wms.model import UNet
 from wms.training.checkpoint import CheckpointStore
 from wms.training.console import training_progress
 from wms.training.distributed import Processes, pick_precision
@@ -144,7 +143,7 @@ class TrainingRun:
         export_model(
             context.result("train"),
             folder,
-            channels=self.config.model.channels,
+            model=self.config.model,
             input_size=self.config.input_size,
             threshold=self.config.evaluation.threshold,
             mirror=self.config.evaluation.mirror,
@@ -280,7 +279,7 @@ def score_test(
     config: RunConfig, data: PreparedData, weights: Mapping[str, Tensor], processes: Processes
 ) -> list[CaseScore]:
     """Score weights on the test split, over all processes."""
-    model = UNet(config.model.channels).to(processes.device)
+    model = config.model.build().to(processes.device)
     model.load_state_dict(dict(weights))
     return evaluate(model, data.splits["test"], config, size=config.input_size, processes=processes)
 

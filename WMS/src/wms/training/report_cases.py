@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from wms.config import RunConfig
 from wms.data.cache import load_prepared
 from wms.data.dataset import Sample
-from wms.model import UNet
 from wms.training.evaluation import CaseScore, load_case, predict_masks, scoring_mode
 from wms.training.report import ImageCase
 
@@ -32,13 +31,13 @@ def choose_cases(
         rest = ranked[MOST // 2 :]
         step = -(-len(rest) // (MOST // 2))
         ranked = ranked[: MOST // 2] + rest[step - 1 :: step]
-    model = UNet(config.model.channels).to(device)
+    model = config.model.build().to(device)
     model.load_state_dict(dict(weights))
     with scoring_mode(model):
         return [_case(model, by_stem[score.stem], score, config, device) for score in ranked]
 
 
-def _case(model: UNet, sample: Sample, score: CaseScore, config: RunConfig, device: torch.device) -> ImageCase:
+def _case(model: nn.Module, sample: Sample, score: CaseScore, config: RunConfig, device: torch.device) -> ImageCase:
     case = load_case(sample, config, config.input_size)
     mask, _ = predict_masks(model, [case], config, device=device)
     shown = load_prepared(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from wms.config import RunConfig
+from wms.models import parse_model
 from wms_ops.cost.prices import DISK_GB, Rates, price_table
 from wms_ops.runs.record import STEPS, RunRecord
 
@@ -29,7 +30,8 @@ PIXELS_PER_S: Final = 680_000
 Measured on two cores beside other work: 360 photos by the recipe of record took 1974 s, 360 x 3,733,504 pixels. A
 t3.large was never measured; its two vCPUs are the two threads of one core, so it may well be slower."""
 
-USUAL_CHANNELS: Final = (16, 32, 64, 128, 256)
+USUAL: Final = {"architecture": "unet", "channels": [16, 32, 64, 128, 256]}
+_SIDE: Final = 512  # any will do: of two networks' work only the ratio counts
 RUNS_A_MONTH: Final = 20
 """One push a working day, for comparisons with an instance that is always on."""
 
@@ -164,15 +166,10 @@ def estimate_minutes(photos: int, config: RunConfig) -> float:
     if photos < 0:
         raise ValueError(f"A data set can't have {photos} photos.")
     pixels = sum(stage.epochs * stage.size**2 for stage in config.training.stages)
-    width = max(1.0, _work(config.model.channels) / _work(USUAL_CHANNELS))
+    width = max(1.0, config.model.macs(_SIDE) / parse_model(USUAL).macs(_SIDE))
     return (START_S + LOOP_S + photos * pixels * width / PIXELS_PER_S) / 60
 
 
 def dollars(value: float) -> str:
     """An amount for people: cents from one US dollar on, below that tenths of a cent."""
     return f"{value:,.2f} USD" if abs(value) >= 1 else f"{value:.3f} USD"
-
-
-def _work(channels: tuple[int, ...]) -> float:
-    """A U-Net's work grows with the square of its channels; each level has a quarter of the pixels above it."""
-    return sum(width * width / (1 << 2 * level) for level, width in enumerate(channels))
