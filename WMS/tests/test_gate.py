@@ -25,7 +25,7 @@ RULE = GateConfig()
 
 
 def score(dice: float, marked: float = 0.02) -> Score:
-    return Score(dice, dice / (2 - dice), marked)
+    return Score({"dice": dice, "iou": dice / (2 - dice)}, marked)
 
 
 def side(name: str, version: int | None = None, **changes: Any) -> Side:
@@ -174,12 +174,12 @@ def blank(who: str) -> ScoredImage:
 
 def broken(who: str) -> ScoredImage:
     (image,) = evidence([0.5], [0.5]).images
-    return replace(image, **{who: Score(math.nan, math.nan, 0.1)})
+    return replace(image, **{who: Score({"dice": math.nan, "iou": math.nan}, 0.1)})
 
 
 def without_strip(images: tuple[ScoredImage, ...], *marked: float) -> tuple[ScoredImage, ...]:
     """The images, and as many more whose mask is empty, on which the challenger marks these shares."""
-    perfect = Score(1.0, 1.0, 0.0)
+    perfect = Score({"dice": 1.0, "iou": 1.0}, 0.0)
     (one, *_) = images
     return (
         *images,
@@ -187,7 +187,7 @@ def without_strip(images: tuple[ScoredImage, ...], *marked: float) -> tuple[Scor
             replace(
                 one, stem=f"empty_{n}", image_sha256=f"{900 + n:064x}", coverage=0.0, challenger=mine, champion=perfect
             )
-            for n, mine in enumerate(Score(float(not share), float(not share), share) for share in marked)
+            for n, mine in enumerate(Score(dict.fromkeys(("dice", "iou"), float(not share)), share) for share in marked)
         ),
     )
 

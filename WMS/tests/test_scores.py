@@ -8,7 +8,7 @@ from small import config_in
 
 from wms.config import LossConfig
 from wms.losses import enlarge, per_image_loss
-from wms.metrics import dice_and_iou
+from wms.metrics import measure
 from wms.training.schedule import Plateau, cosine_rate, progress_at
 
 
@@ -18,7 +18,7 @@ def test_dice_and_iou_by_hand():
     truth[0, 0, 0], predicted[0, 0, 0, :2] = True, True  # half found
     truth[1], predicted[1] = True, False  # nothing found
     predicted[2, 0, 0, 0] = True  # something where nothing is
-    dice, iou = dice_and_iou(predicted, truth)  # the last: nothing, and nothing found
+    dice, iou = measure(predicted[:, 0], truth[:, 0]).values()  # the last: nothing, and nothing found
     assert dice.tolist() == pytest.approx([4 / 6, 0, 0, 1])
     assert iou.tolist() == pytest.approx([0.5, 0, 0, 1])
     assert torch.allclose(iou, dice / (2 - dice))

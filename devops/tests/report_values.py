@@ -103,8 +103,8 @@ def gate_report(images: int = 12, *, first: bool = False, stem: str = "meter_{}"
     for index in range(images):
         before = float(rng.uniform(0.55, 0.9))
         after = float(np.clip(before + rng.normal(0.04, 0.05), 0, 1))
-        champion = None if first else Score(before, before / (2 - before), 0.05)
-        challenger = Score(after, after / (2 - after), 0.05)
+        champion = None if first else Score({"dice": before, "iou": before / (2 - before)}, 0.05)
+        challenger = Score({"dice": after, "iou": after / (2 - after)}, 0.05)
         drawn.append(ScoredImage(stem.format(index), f"{index:064x}", 640, 480, 0.05, challenger, champion))
     sides = [
         Side(f"{name:0>32}", f"run_{name}", version, f"{name:0>64}", "exif-rgb-bilinear-1", 128)

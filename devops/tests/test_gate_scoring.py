@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
 from wms.config import GateConfig
-from wms.metrics import dice_and_iou as by_torch
+from wms.metrics import measure
 from wms.registry.gate import judge
 from wms.registry.gate_types import Evidence, GateReport, Score, ScoredImage, Side
 from wms_ops.gate.page import most_changed
 from wms_ops.gate.report import markdown, terminal
-from wms_ops.gate.scoring import dice_and_iou, enlarge
+from wms_ops.gate.scoring import enlarge
 
 
 @given(st.integers(1, 40), st.integers(1, 60), st.integers(0, 9))
@@ -35,13 +34,15 @@ def test_resizing_equals_torch(size: int, grid: int, seed: int) -> None:
 def test_dice_and_iou_equal_torch(seed: int, marked: float, covered: float) -> None:
     rng = np.random.default_rng(seed)
     predicted, truth = rng.random((32, 32)) < marked, rng.random((32, 32)) < covered
-    expected = by_torch(torch.from_numpy(predicted)[None, None], torch.from_numpy(truth)[None, None])
-    assert dice_and_iou(predicted, truth) == pytest.approx([float(value) for value in expected], abs=1e-12)
+    by_torch = measure(torch.from_numpy(predicted)[None], torch.from_numpy(truth)[None])
+    assert {name: float(value) for name, value in measure(predicted, truth).items()} == {
+        name: float(value) for name, value in by_torch.items()
+    }
 
 
 def report(stems: list[str], before: list[float] | None, now: list[float]) -> GateReport:
     def score(dice: float) -> Score:
-        return Score(dice, dice / (2 - dice), 0.1)
+        return Score({"dice": dice, "iou": dice / (2 - dice)}, 0.1)
 
     images = tuple(
         ScoredImage(stem, f"{index:064x}", 100, 100, 0.1, score(now[index]), score(before[index]) if before else None)

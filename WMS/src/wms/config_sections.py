@@ -9,6 +9,8 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic.config import JsonDict
 
+from wms.metrics import THRESHOLD
+
 SMALLEST_SIDE = 16
 """Pixels: a smaller picture has no strip to find."""
 
@@ -237,7 +239,7 @@ class EvaluationConfig(Section):
     """How masks are scored, the same for every recipe."""
 
     grid: int = Field(default=512, ge=SMALLEST_SIDE, description="Side of the square grid of Dice and IoU, pixels.")
-    threshold: float = Field(default=0.5, gt=0, lt=1, description="Probability from which a pixel is strip.")
+    threshold: float = Field(default=THRESHOLD, gt=0, lt=1, description="Probability above which a pixel is strip.")
     mirror: bool = Field(
         default=False,
         description="Average the logits of a photo and its three mirror images; four times the work.",

@@ -81,7 +81,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=OUTPUT, help="folder that receives the masks")
     parser.add_argument("--model", type=Path, default=MODELS, help="folder of the model, or its .onnx file")
     parser.add_argument("--overlay", action="store_true", help="also write each photo with the strip outlined")
-    parser.add_argument("--threshold", type=float, help="from this probability on a pixel is strip; None: the model's")
+    parser.add_argument("--threshold", type=float, help="a pixel is strip above this probability; None: the model's")
     parser.add_argument("--threads", type=int, help="threads for one prediction; None: ONNX Runtime decides")
     options = parser.parse_args(argv)
     if options.threshold is not None and not 0 < options.threshold < 1:

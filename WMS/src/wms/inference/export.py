@@ -39,6 +39,7 @@ from wms.inference.predictor import (
     open_session,
     read_card,
 )
+from wms.metrics import THRESHOLD
 from wms.models import Architecture, model_of, recognise
 
 OPSET: Final = 17
@@ -46,7 +47,6 @@ TOLERANCE: Final = 1e-4
 """Largest accepted difference between a logit of torch and of ONNX Runtime."""
 
 DEFAULT_INPUT_SIZE: Final = 256
-DEFAULT_THRESHOLD: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ def export_model(
 ) -> ExportedModel:
     """Verify a network's ONNX form against torch, then write production.pth, .onnx and .json into `folder`.
 
-    `input_size` is the side in pixels that photos are resized to, `threshold` the probability from which a
-    pixel is strip, `mirror` whether predictions average over mirrored views; `about` joins the card as it is.
+    `input_size` is the side in pixels that photos are resized to, `threshold` the probability above which
+    a pixel is strip, `mirror` whether predictions average over mirrored views; `about` joins the card as it is.
     `preprocessing` names how the photos were prepared that it was trained on. With `second_look` predictions look
     again at a window, of whose side the strip takes that share, cut from the photo at `detail` pixels.
     With `one_strip` of several areas only the one with the most probability is strip.
@@ -146,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         path.parent,
         model=model,
         input_size=int(about.pop("input_size", DEFAULT_INPUT_SIZE)),
-        threshold=float(about.pop("threshold", DEFAULT_THRESHOLD)),
+        threshold=float(about.pop("threshold", THRESHOLD)),
         mirror=bool(about.pop("mirror", False)),
         preprocessing=str(about.pop("preprocessing", FIRST_PREPROCESSING if card else PREPROCESSING)),
         second_look=float(about.pop("second_look", 0)),

@@ -21,6 +21,7 @@ from wms.errors import ModelDamagedError, ModelNotFoundError
 from wms.files import sha256_file
 from wms.formats import refuse_newer
 from wms.inference.second_look import Floats, Looked, Mask, find_box, one_strip, sigmoid, window
+from wms.metrics import is_strip
 
 WEIGHTS: Final = "production.pth"
 ONNX: Final = "production.onnx"
@@ -123,12 +124,13 @@ class Predictor:
         return sigmoid(looked.together(np.asarray(enlarged)))
 
     def predict(self, image: NDArray[np.uint8], threshold: float | None = None) -> Mask:
-        """The strip: (H, W, 3) uint8 RGB -> (H, W) bool, from `threshold` up (None: the model's)."""
+        """The strip: (H, W, 3) uint8 RGB -> (H, W) bool, above `threshold` (None: the model's)."""
         probabilities = self.probabilities(image)
-        return self.strip(probabilities >= (self.threshold if threshold is None else threshold), probabilities)
+        return self.strip(probabilities, threshold)
 
-    def strip(self, found: Mask, probabilities: Floats) -> Mask:
-        """What of the pixels (H, W) above a threshold is strip by the model's rule: all, or one area of them."""
+    def strip(self, probabilities: Floats, threshold: float | None = None) -> Mask:
+        """The pixels (H, W) above a threshold, all or one area of them by the model's rule: (H, W) bool."""
+        found: Mask = is_strip(probabilities, self.threshold if threshold is None else threshold)
         return one_strip(found, probabilities) if self.one_strip else found
 
     def _mean(self, batch: Floats) -> Floats:

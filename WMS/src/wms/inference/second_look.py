@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wms.data.images import to_input
+from wms.metrics import is_strip_logit
 
 Floats = NDArray[np.float32]
 
@@ -59,7 +60,7 @@ def find_box(logits: Floats, *, threshold: float, fill: float) -> Box | None:
     the share `fill` of it. None if no pixel's probability exceeds `threshold`, or the window would be the photo.
     """
     size = logits.shape[-1]
-    found = logits > math.log(threshold / (1 - threshold))
+    found: Mask = is_strip_logit(logits, threshold)
     if not found.any():
         return None
     rows, columns = np.nonzero(one_strip(found, sigmoid(logits)))

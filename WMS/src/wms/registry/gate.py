@@ -1,12 +1,13 @@
 """The gate's decision: pure, from evidence to a verdict. Collecting the evidence is wms_ops.gate's business.
 
 Rule of record: the challenger replaces the Production model only if its mean Dice and its mean IoU are both higher
-on the same test images. A config may ask for more: see GateConfig.
+on the same test images, as is every metric of `wms.metrics` that must improve. A config may ask for more: see
+GateConfig.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import isfinite
 from typing import Final
@@ -15,11 +16,12 @@ import numpy as np
 
 from wms.config import GateConfig
 from wms.errors import CannotDecideError
+from wms.metrics import DICE, IOU, METRICS, Metric
 from wms.registry.gate_parts import change_of, facts_of, lost, percent, rows_of, slices_of, without_empty
 from wms.registry.gate_stats import LEVEL, compare_pairs, detectable
 from wms.registry.gate_types import Change, Evidence, GateReport, ScoredImage
 from wms.registry.gate_warnings import warnings_of
-from wms.registry.types import Means, Verdict
+from wms.registry.types import Means, Verdict, from_to
 
 CANNOT: Final = "The gate can't decide: "
 
@@ -44,27 +46,32 @@ def judge(evidence: Evidence, settings: GateConfig, *, decided_at: str) -> GateR
     if not all(image.champion for image in images) or _not_numbers(images, "champion"):
         images = tuple(replace(image, champion=None) for image in images)
     pairs = [(image.challenger, image.champion) for image in images if image.champion]
-    differences = np.array([(new.dice - old.dice, new.iou - old.iou) for new, old in pairs], dtype=np.float64)
-    found = compare_pairs(differences) if pairs else None
-    dice, iou = (change_of(images, name, found, column) for column, name in enumerate(("dice", "iou")))
+    gains = np.array(
+        [[m.gain(old.values[m.name], new.values[m.name]) for m in METRICS.values()] for new, old in pairs],
+        dtype=np.float64,
+    )
+    found = compare_pairs(gains) if pairs else None
+    changes = {name: change_of(images, name, found, column) for column, name in enumerate(METRICS)}
     if found is not None:
-        dice = dice.model_copy(update={"detectable": detectable(differences[:, 0], settings.min_confidence or LEVEL)})
+        least = detectable(gains[:, list(METRICS).index(DICE)], settings.min_confidence or LEVEL)
+        changes[DICE] = changes[DICE].model_copy(update={"detectable": least})
     slices = slices_of(images, settings) if pairs else ()
-    reasons = _reasons(evidence, settings, dice, iou, images)
+    reasons = _reasons(evidence, settings, changes, images)
+    further = {name: change for name, change in changes.items() if name not in (DICE, IOU)}
     verdict = Verdict(
         decision="not improved" if reasons else "improved",
         run_id=evidence.challenger.run_id,
         weights_sha256=evidence.challenger.weights_sha256,
         card_sha256=evidence.challenger.card_sha256,
-        challenger=Means(dice=dice.challenger, iou=iou.challenger),
-        champion=Means(dice=dice.champion, iou=iou.champion),
+        challenger=Means(**{name: change.challenger for name, change in changes.items()}),
+        champion=Means(**{name: change.champion for name, change in changes.items()}),
         champion_version=evidence.champion.version if evidence.champion else None,
         test_images=len(images),
         test_version=evidence.test_version,
         mode=settings.mode,
-        probability=None if found is None else float(found.probability.min()),
-        reasons=tuple(reasons) or (_why_improved(evidence, dice, iou),),
-        warnings=warnings_of(evidence, settings, images, doubts=doubts, dice=dice, slices=slices, empty=empty),
+        probability=min((c.probability for _, c in _required(changes) if c.probability is not None), default=None),
+        reasons=tuple(reasons) or (_why_improved(evidence, changes),),
+        warnings=warnings_of(evidence, settings, images, doubts=doubts, dice=changes[DICE], slices=slices, empty=empty),
         decided_at=decided_at,
     )
     return GateReport(
@@ -74,8 +81,9 @@ def judge(evidence: Evidence, settings: GateConfig, *, decided_at: str) -> GateR
         grid=evidence.grid,
         challenger=facts_of(evidence.challenger, images, lambda image: image.challenger),
         champion=facts_of(evidence.champion, images, lambda image: image.champion) if evidence.champion else None,
-        dice=dice,
-        iou=iou,
+        dice=changes[DICE],
+        iou=changes[IOU],
+        further=further,
         images=rows_of(images),
         slices=slices,
     )
@@ -139,7 +147,7 @@ def _differing(evidence: Evidence, images: Sequence[ScoredImage]) -> list[str]:
 def _not_numbers(images: Sequence[ScoredImage], who: str) -> str:
     for image in images:
         score = getattr(image, who)
-        if score and not all(isfinite(value) for value in (score.dice, score.iou, score.marked)):
+        if score and not all(isfinite(value) for value in (*score.values.values(), score.marked)):
             return f"the {who}'s score of {image.stem} isn't a number (NaN); train that model again."
     return ""
 
@@ -150,26 +158,28 @@ def _not_numbers(images: Sequence[ScoredImage], who: str) -> str:
 def _reasons(
     evidence: Evidence,
     settings: GateConfig,
-    dice: Change,
-    iou: Change,
+    changes: Mapping[str, Change],
     images: Sequence[ScoredImage],
 ) -> list[str]:
     """Why the challenger isn't better; none if it is."""
-    compared = dice.probability is not None
+    compared = changes[DICE].probability is not None
     if evidence.champion and not compared:
         return ["The Production model couldn't be scored, so no improvement is shown."]
     reasons = []
     bar = settings.min_improvement if compared else 0.0
     above = f" by more than {bar:g}" if bar else ""
-    for name, change in (("Dice", dice), ("IoU", iou)):
-        if not change.difference > bar:
+    for metric, change in _required(changes):
+        gain = metric.gain(change.champion, change.challenger)
+        if not gain > bar and (compared or metric.higher_is_better):  # in a first training the baseline is 0
+            verb = "rise" if metric.higher_is_better else "fall"
             reasons.append(
-                f"Mean {name} didn't rise{above}: {change.champion:.4f} before, {change.challenger:.4f} now "
+                f"Mean {metric.title} didn't {verb}{above}: {change.champion:.4f} before, {change.challenger:.4f} now "
                 f"({change.difference:+.4f})."
             )
         elif compared and settings.min_confidence and not (change.confidence or 0.0) >= settings.min_confidence:
+            verb = "rose" if metric.higher_is_better else "fell"
             reasons.append(
-                f"Mean {name} rose by {change.difference:.4f}, but that is certain to {percent(change.confidence)} "
+                f"Mean {metric.title} {verb} by {gain:.4f}, but that is certain to {percent(change.confidence)} "
                 f"only, and gate.min_confidence asks for {percent(settings.min_confidence)}."
             )
     if compared and settings.max_regression_per_image < 1:
@@ -184,10 +194,21 @@ def _reasons(
     return reasons
 
 
-def _why_improved(evidence: Evidence, dice: Change, iou: Change) -> str:
+def _required(changes: Mapping[str, Change]) -> list[tuple[Metric, Change]]:
+    """The metrics in which the challenger has to be better, with their change."""
+    return [(METRICS[name], change) for name, change in changes.items() if METRICS[name].must_improve]
+
+
+def _why_improved(evidence: Evidence, changes: Mapping[str, Change]) -> str:
     if evidence.champion is None:
         return "First training: no model is Production yet, so the baseline is 0."
-    return f"Mean Dice rose by {dice.difference:.4f} and mean IoU by {iou.difference:.4f} on the same test images."
+    parts, before = [], ""
+    for metric, change in _required(changes):
+        verb = "rose by" if metric.higher_is_better else "fell by"
+        parts.append(f"mean {metric.title} {'by' if verb == before else verb} {abs(change.difference):.4f}")
+        before = verb
+    text = " and ".join(part for part in (", ".join(parts[:-1]), parts[-1]) if part)
+    return f"{text[:1].upper()}{text[1:]} on the same test images."
 
 
 def _summary(verdict: Verdict) -> str:
@@ -198,10 +219,7 @@ def _summary(verdict: Verdict) -> str:
         what = "There is no Production model yet" + (", so any model passes" if passes else "")
     else:
         what = f"The challenger {'improves' if passes else 'does not improve'} on version {verdict.champion_version}"
-    figures = (
-        f"Dice {verdict.champion.dice:.4f} -> {verdict.challenger.dice:.4f}, "
-        f"IoU {verdict.champion.iou:.4f} -> {verdict.challenger.iou:.4f} on {verdict.test_images} test images"
-    )
+    figures = f"{from_to(verdict.champion, verdict.challenger)} on {verdict.test_images} test images"
     end = {
         "enforce": "",
         "off": " (the gate is off)",

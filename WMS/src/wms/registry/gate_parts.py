@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from wms.config import GateConfig
+from wms.metrics import DICE, METRICS
 from wms.registry.gate_stats import Paired, compare_pairs
 from wms.registry.gate_types import Change, Evidence, ImageChange, ModelFacts, Score, ScoredImage, Side, Slice
 from wms.registry.types import Means
@@ -48,18 +49,21 @@ def percent(share: float | None) -> str:
 
 
 def change_of(images: Sequence[ScoredImage], metric: str, found: Paired | None, column: int) -> Change:
-    """One metric of both models; `found` is the comparison whose `column` it is, None without a champion."""
-    challenger = mean([getattr(image.challenger, metric) for image in images])
+    """One metric of both models; `found` compares gains, of which it is a `column`; None without a champion."""
+    challenger = mean([image.challenger.values[metric] for image in images])
     if found is None:
         return Change(champion=0.0, challenger=challenger, difference=challenger)
     # From the means, so that the table's figures agree and equal models differ by exactly 0.
-    champion = mean([getattr(image.champion, metric) for image in images])
+    champion = mean([image.champion.values[metric] for image in images if image.champion])
+    low, high = float(found.low[column]), float(found.high[column])
+    if not METRICS[metric].higher_is_better:
+        low, high = -high, -low
     return Change(
         champion=champion,
         challenger=challenger,
         difference=challenger - champion,
-        low=float(found.low[column]),
-        high=float(found.high[column]),
+        low=low,
+        high=high,
         probability=float(found.probability[column]),
         confidence=float(1 - found.p_value[column]),
     )
@@ -80,10 +84,10 @@ def facts_of(side: Side, images: Sequence[ScoredImage], score_of: ScoreOf) -> Mo
 
 
 def _means(images: Sequence[ScoredImage], score_of: ScoreOf) -> Means | None:
-    scores = [score_of(image) for image in images]
-    if not scores or None in scores:
+    scores = [score for image in images if (score := score_of(image))]
+    if not scores or len(scores) < len(images):
         return None
-    return Means(**{name: mean([getattr(score, name) for score in scores]) for name in ("dice", "iou")})
+    return Means(**{name: mean([score.values[name] for score in scores]) for name in METRICS})
 
 
 def rows_of(images: Sequence[ScoredImage]) -> tuple[ImageChange, ...]:
@@ -96,8 +100,8 @@ def rows_of(images: Sequence[ScoredImage]) -> tuple[ImageChange, ...]:
             width=image.width,
             height=image.height,
             coverage=image.coverage,
-            challenger=Means(dice=image.challenger.dice, iou=image.challenger.iou),
-            champion=Means(dice=image.champion.dice, iou=image.champion.iou) if image.champion else None,
+            challenger=Means(**image.challenger.values),
+            champion=Means(**image.champion.values) if image.champion else None,
             difference=-lost(image) if image.champion else None,
         )
         for image in ranked
@@ -119,7 +123,7 @@ def slices_of(images: Sequence[ScoredImage], settings: GateConfig) -> tuple[Slic
         for part in np.array_split(np.arange(len(ranked)), _THIRDS):
             members = [ranked[index] for index in part]
             rows = [[i.challenger.dice - i.champion.dice] for i in members if i.champion]
-            change = change_of(members, "dice", compare_pairs(np.array(rows, dtype=np.float64)), 0)
+            change = change_of(members, DICE, compare_pairs(np.array(rows, dtype=np.float64)), 0)
             lowest, highest = key(members[0]), key(members[-1])
             found.append(Slice(by=by, lowest=lowest, highest=highest, images=len(members), dice=change))
     return tuple(found)

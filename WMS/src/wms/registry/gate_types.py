@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
 
+from wms.metrics import DICE, IOU, title_of
 from wms.records import StoredRecord
 from wms.registry.types import Means, Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One model on one image: Dice, IoU, and the share of the image that it marked, all of 0..1."""
+    """One model on one image: its value of each metric by name, and the share of the image (0..1) that it marked."""
 
-    dice: float
-    iou: float
+    values: Mapping[str, float]
     marked: float
+
+    @property
+    def dice(self) -> float:
+        """The metric by which images are ordered."""
+        return self.values[DICE]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,5 +146,10 @@ class GateReport(StoredRecord):
     champion: ModelFacts | None
     dice: Change
     iou: Change
+    further: Mapping[str, Change] = Field(default={}, description="The other metrics of wms.metrics, by name.")
     images: tuple[ImageChange, ...]
     slices: tuple[Slice, ...] = ()
+
+    def changes(self) -> dict[str, Change]:
+        """The change of every metric, by the metric's title."""
+        return {title_of(name): change for name, change in {DICE: self.dice, IOU: self.iou, **self.further}.items()}

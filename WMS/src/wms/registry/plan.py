@@ -9,7 +9,7 @@ from typing import Literal
 from wms.errors import CannotDecideError, NotImprovedError, PromotionLostError
 from wms.registry.chain import Chain
 from wms.registry.ledger import LedgerEntry, Record
-from wms.registry.types import PREVIOUS, PRODUCTION, Means, NoVerdict, Verdict
+from wms.registry.types import PREVIOUS, PRODUCTION, Means, NoVerdict, Verdict, from_to
 
 STATUS, ARCHIVED = "status", "archived"
 """The tag that says whether a version is `production` or `archived`."""
@@ -92,8 +92,8 @@ class Proposal:
                 f"{self.metrics.dice:.4f}, IoU {self.metrics.iou:.4f}; {self.verdict}."
             )
         return (
-            f"{verb} {target} (run {self.facts.run_id}): Production is {before} now; Dice {self.baseline.dice:.4f} -> "
-            f"{self.metrics.dice:.4f}, IoU {self.baseline.iou:.4f} -> {self.metrics.iou:.4f}; {self.verdict}."
+            f"{verb} {target} (run {self.facts.run_id}): Production is {before} now; "
+            f"{from_to(self.baseline, self.metrics)}; {self.verdict}."
         )
 
 
@@ -175,7 +175,7 @@ def aliases_after(head: LedgerEntry) -> dict[str, int | None]:
 
 def lasting_tags(record: Record) -> dict[str, str]:
     """The tags of a version that no later promotion of another one changes."""
-    means = {"dice": repr(record.metrics.dice), "iou": repr(record.metrics.iou)}
+    means = {name: repr(value) for name, value in record.metrics.named().items()}
     return {**means, **{name: str(getattr(record, name)) for name in _LASTING}}
 
 

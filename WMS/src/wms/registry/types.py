@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
 
+from wms.metrics import METRICS, title_of
 from wms.records import StoredRecord
 
 MODEL = "water-meter-segmentation"
@@ -25,10 +27,31 @@ Mode = Literal["enforce", "dry-run", "off"]
 
 
 class Means(StoredRecord):
-    """Mean Dice and mean IoU over the test images."""
+    """Means over the test images: Dice, IoU, and by their names what other metrics `wms.metrics` has."""
 
     dice: float = Field(ge=0, le=1)
     iou: float = Field(ge=0, le=1)
+
+    def named(self) -> dict[str, float]:
+        """Every mean by its metric's name, Dice and IoU first."""
+        # A field of newer code may be anything; only a number can be a mean.
+        return {name: value for name, value in self.model_dump().items() if isinstance(value, float)}
+
+
+def means_in(values: Mapping[str, str], side: str) -> Means:
+    """The means that a record's outputs hold as texts, such as `champion_dice`; `side` is champion or challenger.
+
+    Raises ValueError where Dice or IoU is missing or no number.
+    """
+    found = {name: float(values[key]) for name in METRICS if (key := f"{side}_{name}") in values}
+    return Means(**found)
+
+
+def from_to(before: Means, after: Means) -> str:
+    """How means changed, such as "Dice 0.9012 -> 0.9105, IoU 0.8300 -> 0.8401"; of the metrics that both have."""
+    old = before.named()
+    shown = ((name, old[name], value) for name, value in after.named().items() if name in old)
+    return ", ".join(f"{title_of(name)} {was:.4f} -> {now:.4f}" for name, was, now in shown)
 
 
 class Verdict(StoredRecord):

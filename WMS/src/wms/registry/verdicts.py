@@ -141,10 +141,8 @@ def _gist(verdict: Verdict) -> Mapping[str, str]:
     values = {
         "mode": verdict.mode,
         "champion_version": "none" if verdict.champion_version is None else str(verdict.champion_version),
-        "challenger_dice": f"{verdict.challenger.dice:.6f}",
-        "challenger_iou": f"{verdict.challenger.iou:.6f}",
-        "champion_dice": f"{verdict.champion.dice:.6f}",
-        "champion_iou": f"{verdict.champion.iou:.6f}",
+        **{f"challenger_{name}": f"{value:.6f}" for name, value in verdict.challenger.named().items()},
+        **{f"champion_{name}": f"{value:.6f}" for name, value in verdict.champion.named().items()},
         "test_images": str(verdict.test_images),
         "test_version": verdict.test_version,
         "probability": "none" if verdict.probability is None else f"{verdict.probability:.4f}",

@@ -18,7 +18,7 @@ from wms.data.dataset import Sample
 from wms.errors import EmptyMaskError
 from wms.inference.second_look import Box, blend, find_box, one_strip, window
 from wms.losses import per_image_loss
-from wms.metrics import dice_and_iou
+from wms.metrics import DICE, IOU, is_strip, measure
 from wms.training.distributed import Processes
 
 _AT_ONCE = 4  # images a forward pass: bounds the memory at 512 pixels
@@ -92,7 +92,7 @@ def predict_masks(
         for (index, box), found in zip(places, second, strict=True):
             logits[index, 0] = torch.from_numpy(blend(logits[index, 0].numpy(), found[0].numpy(), box))
     probability = logits.sigmoid()
-    masks = probability > asked.threshold
+    masks: Tensor = is_strip(probability, asked.threshold)
     if asked.one_strip:
         for mask, certain in zip(masks[:, 0], probability[:, 0], strict=True):
             mask.copy_(torch.from_numpy(one_strip(mask.numpy(), certain.numpy())))
@@ -151,10 +151,10 @@ def _score(
     cases = [case for _, case in kept]
     truth = torch.stack([case.truth for case in cases])
     masks, logits = predict_masks(model, cases, config, device=device)
-    dice, iou = dice_and_iou(masks, truth)
+    scores = measure(masks[:, 0], truth[:, 0])
     loss = per_image_loss(logits, truth.float(), config.loss)
     marked = masks.float().mean(dim=(1, 2, 3))
-    rows = zip(kept, *(values.tolist() for values in (dice, iou, loss, marked)), strict=True)
+    rows = zip(kept, *(values.tolist() for values in (scores[DICE], scores[IOU], loss, marked)), strict=True)
     return [CaseScore(sample.pair.stem, *values) for (sample, _), *values in rows]
 
 

@@ -22,7 +22,7 @@ from wms.config import RunConfig
 from wms.data.dataset import EpochBatches, MeterDataset, Sample
 from wms.errors import DivergedError
 from wms.losses import enlarge, per_image_loss
-from wms.metrics import dice_and_iou
+from wms.metrics import DICE, IOU, is_strip_logit, measure
 from wms.training.checkpoint import CheckpointStore
 from wms.training.distributed import Processes, pick_precision
 from wms.training.evaluation import evaluate, mean_of
@@ -175,8 +175,8 @@ class Trainer:
     def _count(self, losses: Tensor, logits: Tensor, mask: Tensor) -> None:
         truth = mask > 0.5
         strip = truth.flatten(1).any(dim=1)  # an augmented picture may hold none: it has no Dice
-        dice, iou = (values[strip] for values in dice_and_iou(logits > 0, truth))
-        sums = torch.stack([losses.double().sum(), dice.sum(), iou.sum()]).tolist()
+        found = measure(is_strip_logit(logits)[:, 0], truth[:, 0])
+        sums = torch.stack([losses.double().sum(), *(found[name][strip].sum() for name in (DICE, IOU))]).tolist()
         if not math.isfinite(sums[0]):
             raise DivergedError(
                 f"The loss became {sums[0]} in epoch {self.at.epoch}, step {self.at.step + 1}; lower "
@@ -257,7 +257,7 @@ class Trainer:
 
     def _score(self, split: str, size: int) -> dict[str, float]:
         scores = evaluate(self.scored, self.splits[split], self.config, size=size, processes=self.processes)
-        return {name: mean_of(scores, name) for name in ("loss", "dice", "iou")}
+        return {name: mean_of(scores, name) for name in ("loss", DICE, IOU)}
 
     def _track(self, phase: Any, metrics: Mapping[str, float]) -> None:
         if self.tracker:

@@ -17,6 +17,7 @@ from wms.data.versions import DATA_MANIFEST, DataVersionManager, manifest_text
 from wms.errors import ResumeMismatchError, WmsError
 from wms.files import write_atomic
 from wms.inference.export import export_model
+from wms.metrics import DICE, IOU
 from wms.training.checkpoint import CheckpointStore
 from wms.training.console import training_progress
 from wms.training.distributed import Processes, pick_precision
@@ -122,7 +123,7 @@ class TrainingRun:
         scores = score_test(self.config, data, weights, self.processes)
         position = trainer.at
         if self.tracker:
-            means = {name: mean_of(scores, name) for name in ("dice", "iou", "loss")}
+            means = {name: mean_of(scores, name) for name in (DICE, IOU, "loss")}
             self.tracker.log("test", means, step=position.step, epoch=position.best_epoch)
         rows = [vars(score) for score in scores]
         write_atomic(self.run_dir / "artifacts" / "test_scores.json", json.dumps(rows, indent=1) + "\n")
@@ -136,8 +137,8 @@ class TrainingRun:
             "config_hash": self.config.hash,
             "data_version": str(metadata.get("data_version")),
             "git_commit": str(metadata.get("git_commit")),
-            "final_test_dice": f"{mean_of(scores, 'dice'):.6f}",
-            "final_test_iou": f"{mean_of(scores, 'iou'):.6f}",
+            "final_test_dice": f"{mean_of(scores, DICE):.6f}",
+            "final_test_iou": f"{mean_of(scores, IOU):.6f}",
         }
         folder = self.run_dir / "artifacts" / "model"
         export_model(
@@ -173,8 +174,8 @@ class TrainingRun:
             metrics=read_metrics(self.run_dir),
             cases=choose_cases(self.config, data.splits["test"], weights, scores, self.processes.device),
             summary={
-                "final_test_dice": mean_of(scores, "dice"),
-                "final_test_iou": mean_of(scores, "iou"),
+                "final_test_dice": mean_of(scores, DICE),
+                "final_test_iou": mean_of(scores, IOU),
                 "best_epoch": trainer.at.best_epoch,
             },
         )
@@ -255,8 +256,8 @@ def _first(config: RunConfig, request: Request, processes: Processes) -> Trainin
     scores = [CaseScore(**row) for row in json.loads((artifacts / "test_scores.json").read_text(encoding="utf-8"))]
     return TrainingResult(
         run.run_dir,
-        mean_of(scores, "dice"),
-        mean_of(scores, "iou"),
+        mean_of(scores, DICE),
+        mean_of(scores, IOU),
         artifacts / "model",
         artifacts / "report.html",
         marks_nothing(scores),

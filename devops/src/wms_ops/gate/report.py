@@ -15,7 +15,7 @@ SHOWN: Final = 5
 def terminal(report: GateReport) -> str:
     """The verdict, its reasons and warnings as plain lines."""
     lines = [report.summary, *report.verdict.reasons]
-    for name, change in (("Dice", report.dice), ("IoU", report.iou)):
+    for name, change in report.changes().items():
         if change.low is not None and change.high is not None:
             lines.append(
                 f"{name}: {change.difference:+.4f}, 95 % interval {change.low:+.4f} to {change.high:+.4f}, "
@@ -60,7 +60,7 @@ def _warnings(report: GateReport) -> Iterator[str]:
 def _means(report: GateReport) -> Iterator[str]:
     yield "| mean over the test images | champion | challenger | difference | 95 % interval | ahead | detectable |"
     yield "|---|---:|---:|---:|---:|---:|---:|"
-    for name, change in (("Dice", report.dice), ("IoU", report.iou)):
+    for name, change in report.changes().items():
         yield f"| {name} | {_change(change)} | {_optional(change.detectable)} |"
     yield ""
     yield (

@@ -16,18 +16,12 @@ from wms.data.versions import DataItem
 from wms.errors import WmsError
 from wms.inference.predictor import Predictor
 from wms.inference.second_look import sigmoid
+from wms.metrics import measure
 from wms.registry.gate import refusal
 from wms.registry.gate_types import Score, ScoredImage
 
 Mask = NDArray[np.bool_]
 _AHEAD: Final = 2  # photos decoded while others are scored
-
-
-def dice_and_iou(predicted: Mask, truth: Mask) -> tuple[float, float]:
-    """Dice and IoU of two masks (H, W); both empty counts as 1, as in wms.metrics."""
-    overlap = int((predicted & truth).sum())
-    total = int(predicted.sum()) + int(truth.sum())
-    return (2 * overlap / total, overlap / (total - overlap)) if total else (1.0, 1.0)
 
 
 def enlarge(logits: NDArray[np.float32], grid: int) -> NDArray[np.float32]:
@@ -42,10 +36,8 @@ def predicted_mask(predictor: Predictor, photo: NDArray[np.uint8], grid: int) ->
         raise refusal(
             f"{predictor.path.parent.name} computes values that aren't numbers (NaN); train that model again."
         )
-    # As training compares: strictly above the threshold, in float32.
     values = looked.together(enlarge(looked.first, grid))
-    probabilities = sigmoid(values)
-    return predictor.strip(probabilities > np.float32(predictor.threshold), probabilities)
+    return predictor.strip(sigmoid(values))
 
 
 def true_mask(mask: NDArray[np.uint8], grid: int) -> Mask:
@@ -93,7 +85,7 @@ def _scored(
 
     def score(predictor: Predictor) -> Score:
         marked = predicted_mask(predictor, photo, grid)
-        return Score(*dice_and_iou(marked, truth), float(marked.mean()))
+        return Score({name: float(value) for name, value in measure(marked, truth).items()}, float(marked.mean()))
 
     height, width = mask.shape
     return ScoredImage(

@@ -58,12 +58,8 @@ def gate(place: Place, values: Mapping[str, str]) -> Done:
 def _outputs(report: GateReport) -> dict[str, str]:
     verdict = report.verdict
     champion = "" if verdict.champion_version is None else str(verdict.champion_version)
-    scores = {
-        "champion_dice": verdict.champion.dice,
-        "champion_iou": verdict.champion.iou,
-        "challenger_dice": verdict.challenger.dice,
-        "challenger_iou": verdict.challenger.iou,
-    }
+    sides = {"champion": verdict.champion, "challenger": verdict.challenger}
+    scores = {f"{side}_{name}": value for side, means in sides.items() for name, value in means.named().items()}
     return {
         "decision": verdict.decision,
         # A dry run tells and promotes nothing that isn't better; `off` does.

@@ -20,6 +20,7 @@ from wms.errors import UsageError, WmsError
 from wms.files import sha256_file, write_atomic
 from wms.inference.predictor import Predictor
 from wms.loopback import is_loopback
+from wms.metrics import DICE, IOU, measure
 from wms.registry import promotion
 from wms.registry.gate_types import GateReport
 from wms.registry.ledger import Ledger, LedgerEntry
@@ -27,7 +28,6 @@ from wms.registry.lineage import FILES
 from wms.registry.plan import SMOKE, Proposal
 from wms_ops.base.errors import PipelineError, SmokeError
 from wms_ops.base.layout import MODELS
-from wms_ops.gate.scoring import dice_and_iou
 from wms_ops.loop.place import Done, Place
 from wms_ops.loop.steps_decide import bring_data
 from wms_ops.machine.types import Release
@@ -106,9 +106,9 @@ def judge(answer: Answer, known: Known, predictor: Predictor, version: int) -> f
     if answer.mask.shape != known.mask.shape:
         raise SmokeError(f"The mask of {known.name} has {answer.mask.shape[::-1]} pixels, not the photo's own size.")
     expected = predictor.predict(read_image(known.photo))
-    if (same := dice_and_iou(answer.mask, expected)[1]) < SAME_MASK:
+    if (same := measure(answer.mask, expected)[IOU]) < SAME_MASK:
         raise SmokeError(f"The served mask of {known.name} isn't what the same model predicts here (IoU {same:.3f}).")
-    dice = dice_and_iou(answer.mask, known.mask)[0]
+    dice = float(measure(answer.mask, known.mask)[DICE])
     if dice < known.dice - WORST_LOSS:
         raise SmokeError(f"The served mask of {known.name} has Dice {dice:.3f}; the gate measured {known.dice:.3f}.")
     limit = latency_limit(os.environ)

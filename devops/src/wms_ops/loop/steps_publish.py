@@ -9,6 +9,7 @@ from pathlib import Path
 
 from wms.errors import PromotionLostError, WmsError
 from wms.files import write_atomic
+from wms.registry.types import from_to, means_in
 from wms_ops.base.errors import BranchContentError, PipelineError, PullRequestError
 from wms_ops.base.layout import MAIN, METADATA
 from wms_ops.cost.bills import RunBill, bill_of_run
@@ -125,8 +126,7 @@ def merge_message(record: RunRecord) -> str:
     values = record.outputs
     return (
         f"{values['photos_new']} new photos, {values['photos_total']} in all. Version {values['version']}: "
-        f"Dice {float(values['champion_dice']):.4f} -> {float(values['challenger_dice']):.4f}, "
-        f"IoU {float(values['champion_iou']):.4f} -> {float(values['challenger_iou']):.4f}."
+        f"{from_to(*(means_in(values, side) for side in ('champion', 'challenger')))}."
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Final
 
+from wms.metrics import DICE, IOU, METRICS, title_of
 from wms_ops.base.text import code, image, link, plain, safe
 from wms_ops.cost.bills import RunBill
 from wms_ops.cost.estimate import START_S, Cost, cost_of_run, dollars, month_of
@@ -81,23 +82,22 @@ def _photos(values: Mapping[str, str]) -> Iterator[str]:
 
 
 def _models(values: Mapping[str, str]) -> Iterator[str]:
-    scores = {name: _number(values.get(name)) for name in _SCORES}
-    dice, iou = scores["challenger_dice"], scores["challenger_iou"]
-    if dice is None or iou is None:
+    after = {name: _number(values.get(f"challenger_{name}")) for name in METRICS}
+    if after[DICE] is None or after[IOU] is None:
         return
+    before = {name: _number(values.get(f"champion_{name}")) for name in METRICS}
+    names = [name for name in METRICS if after[name] is not None]
     champion = values.get("champion_version", "")
-    yield "| mean over the same test photos | Dice | IoU |"
-    yield "|---|---:|---:|"
+    yield f"| mean over the same test photos | {' | '.join(map(title_of, names))} |"
+    yield f"|---|{'---:|' * len(names)}"
     if champion:
-        before = " | ".join(_optional(scores[name]) for name in ("champion_dice", "champion_iou"))
-        yield f"| champion, version {safe(champion)} | {before} |"
-    yield f"| challenger, {safe(values.get('run', 'the new model'))} | {dice:.4f} | {iou:.4f} |"
-    dice_before, iou_before = scores["champion_dice"], scores["champion_iou"]
-    if champion and dice_before is not None and iou_before is not None:
-        yield f"| difference | {dice - dice_before:+.4f} | {iou - iou_before:+.4f} |"
-
-
-_SCORES: Final = ("champion_dice", "champion_iou", "challenger_dice", "challenger_iou")
+        yield f"| champion, version {safe(champion)} | {' | '.join(_optional(before[name]) for name in names)} |"
+    now = " | ".join(_optional(after[name]) for name in names)
+    yield f"| challenger, {safe(values.get('run', 'the new model'))} | {now} |"
+    if champion and before[DICE] is not None and before[IOU] is not None:
+        pairs = ((before[name], after[name]) for name in names)
+        cells = ("" if old is None or new is None else f"{new - old:+.4f}" for old, new in pairs)
+        yield f"| difference | {' | '.join(cells)} |"
 
 
 def _pictures(names: Sequence[str]) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from wms.registry.types import Means
+from wms.registry.types import Means, means_in
 from wms_ops.runs.record import RunRecord
 
 
@@ -88,10 +88,9 @@ def scores_after(act: Act) -> Means | None:
 
 
 def _means(record: RunRecord, side: str) -> Means | None:
-    values = record.outputs
     try:
-        return Means(dice=float(values[f"{side}_dice"]), iou=float(values[f"{side}_iou"]))
-    except (KeyError, ValueError):
+        return means_in(record.outputs, side)
+    except ValueError:
         return None
 
 

@@ -12,6 +12,7 @@ from typing import Final
 from markupsafe import Markup, escape
 from PIL import Image
 
+from wms.metrics import title_of
 from wms_ops.cost.estimate import START_S, Cost, Month, cost_of_run, dollars, month_of
 from wms_ops.cost.prices import DISK_GB, INSTANCE, REGION, PriceTable, price_table
 from wms_ops.report.figures import DESCRIPTIONS
@@ -80,10 +81,8 @@ def card_of(act: Act) -> Card:
     before, after = scores_before(act), scores_after(act)
     scores: tuple[tuple[str, float | None, float], ...] = ()
     if after is not None:
-        scores = (
-            ("Dice", before.dice if before else None, after.dice),
-            ("IoU", before.iou if before else None, after.iou),
-        )
+        old = before.named() if before else {}
+        scores = tuple((title_of(name), old.get(name), value) for name, value in after.named().items())
     values = act.record.outputs if act.record else {}
     shown = [_shown(picture) for picture in act.pictures]
     known = tuple(values.get(f"photos_{name}", "") for name in ("before", "new", "total"))

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from wms.errors import DataQualityError
+from wms.metrics import DICE, IOU, METRICS, title_of
 from wms_ops.base.text import code, plain, safe
 from wms_ops.runs.plan import failed_step, nothing_new
 from wms_ops.runs.record import RunRecord, StepState
@@ -137,9 +138,11 @@ def _failure(record: RunRecord) -> str:
 
 
 def _scores(values: Mapping[str, str]) -> str:
-    if not values.get("champion_version"):
-        return f"Dice {_score(values, 'challenger_dice')}, IoU {_score(values, 'challenger_iou')}"
-    return f"Dice {_change(values, 'dice')}, IoU {_change(values, 'iou')}"
+    first = not values.get("champion_version")
+    names = (name for name in METRICS if name in (DICE, IOU) or f"challenger_{name}" in values)
+    return ", ".join(
+        f"{title_of(name)} {_score(values, f'challenger_{name}') if first else _change(values, name)}" for name in names
+    )
 
 
 def _change(values: Mapping[str, str], metric: str) -> str:
