@@ -21,6 +21,9 @@ from typing import Any, Final
 import numpy as np
 
 DICE, IOU = "dice", "iou"
+FINAL: Final = "final_test_"
+"""What a run's metrics of the test split begin with."""
+FINAL_DICE, FINAL_IOU = FINAL + DICE, FINAL + IOU
 THRESHOLD: Final = 0.5
 """The probability above which a pixel is strip, where a recipe doesn't say another."""
 

@@ -23,7 +23,7 @@ from wms.data.pairs import list_images
 from wms.errors import DataNotFoundError, PairingError, UsageError, WmsError
 from wms.files import write_atomic
 from wms.inference.overlay import draw_outline
-from wms.inference.predictor import Predictor
+from wms.inference.predictor import Predictor, mask_file
 
 # From this file, not from where the user stands: the command works in every folder.
 _WMS: Final = Path(__file__).resolve().parents[3]
@@ -109,16 +109,11 @@ def _find_photos(folder: Path, output: Path) -> list[Path]:
 
 
 def _write(folder: Path, stem: str, image: NDArray[np.uint8], mask: NDArray[np.bool_], *, with_overlay: bool) -> None:
-    pixels = np.where(mask, np.uint8(255), np.uint8(0))
-    write_atomic(folder / f"{stem}.png", _encoded(pixels, "PNG"))
+    write_atomic(folder / f"{stem}.png", mask_file(mask))
     if with_overlay:
-        write_atomic(folder / f"{stem}_overlay.jpg", _encoded(draw_outline(image, mask), "JPEG"))
-
-
-def _encoded(pixels: NDArray[np.uint8], file_format: str) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format=file_format)
-    return buffer.getvalue()
+        buffer = io.BytesIO()
+        Image.fromarray(draw_outline(image, mask)).save(buffer, format="JPEG")
+        write_atomic(folder / f"{stem}_overlay.jpg", buffer.getvalue())
 
 
 @contextmanager

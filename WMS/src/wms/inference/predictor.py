@@ -6,6 +6,7 @@ Shared by `predicts.py` and the service, so that both give the same mask for the
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -140,6 +141,13 @@ class Predictor:
         undone = [view(stack[i : i + 1]) for i, view in enumerate(views)]
         mean: Floats = np.concatenate(undone).mean(axis=0, dtype=np.float32)[0]
         return mean
+
+
+def mask_file(mask: Mask) -> bytes:
+    """A mask (H, W) bool as the bytes of a PNG file: mode L, 255 where the strip is, else 0."""
+    stream = io.BytesIO()
+    Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0))).save(stream, format="PNG")
+    return stream.getvalue()
 
 
 def open_session(content: bytes, name: str, *, threads: int | None = None) -> Any:

@@ -9,7 +9,7 @@ Example:
     >>> from wms.models import parse_model
     >>> model = parse_model({"channels": [2, 3, 4, 5, 6]})
     >>> model.stride, model.parameters
-    (16, 1663)
+    (16, 3267)
 """
 
 from __future__ import annotations

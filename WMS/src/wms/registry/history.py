@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from wms.errors import ModelNotFoundError
+from wms.metrics import FINAL, FINAL_DICE, FINAL_IOU
 from wms.models import model_of
 from wms.registry.ledger import LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry, ModelVersion, RunInfo
@@ -110,9 +111,9 @@ def _row(registry: ModelRegistry, version: ModelVersion, known: Row | None) -> R
     except ModelNotFoundError:  # somebody deleted the run; what the ledger knows stays known
         return replace(known, stage=stage) if known else Row(version.version, stage, version.created_at)
     values: dict[str, Any] = {
-        "dice": known.dice if known else run.metrics.get("final_test_dice"),
-        "iou": known.iou if known else run.metrics.get("final_test_iou"),
-        "loss": run.metrics.get("final_test_loss"),
+        "dice": known.dice if known else run.metrics.get(FINAL_DICE),
+        "iou": known.iou if known else run.metrics.get(FINAL_IOU),
+        "loss": run.metrics.get(FINAL + "loss"),
         "parameters": _parameters(run),
         "images": known.images if known else _if_there(lambda: _trained_on(registry, run.run_id)),
         "verdict": known.verdict if known else _verdict(registry, run.run_id),

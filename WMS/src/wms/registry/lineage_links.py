@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from wms.config import parse_config
 from wms.errors import ConfigError, ModelDamagedError
+from wms.metrics import DICE, FINAL, FINAL_DICE, FINAL_IOU, IOU
 from wms.registry.lineage import CARD, CONFIG, DATA, METADATA, ONNX, SCORES, WEIGHTS, Copy, Evidence, Link, State
 from wms.registry.metadata import metadata_of
 from wms.registry.weights import check_architecture
@@ -160,11 +161,11 @@ class _Chain:
             self._check_recorded(SCORES, copy.content)
             try:
                 rows = json.loads(copy.content)
-                means = {key: sum(row[key] for row in rows) / len(rows) for key in ("dice", "iou")}
+                means = {key: sum(row[key] for row in rows) / len(rows) for key in (DICE, IOU)}
             except (ValueError, TypeError, KeyError, ZeroDivisionError) as error:
                 raise _Broken(f"the copy in {copy.where} isn't a list of scores") from error
             for key, mean in means.items():
-                text = str(card.get(f"final_test_{key}"))
+                text = str(card.get(f"{FINAL}{key}"))
                 _same(f"the mean {key} of the copy in {copy.where}", f"{mean:.{_DIGITS}f}", text, CARD)
         return f"its means are the card's Dice and IoU{_places(copies)}"
 
@@ -193,7 +194,7 @@ class _Chain:
             _same(f"the SHA-256 of its {WEIGHTS}", facts.weights_sha256, entry.weights_sha256, "ledger")
         card = self._card()
         _same("the run's name", facts.run_name, card.get("run"), CARD)
-        for key in ("final_test_dice", "final_test_iou"):
+        for key in (FINAL_DICE, FINAL_IOU):
             if key in facts.metrics:
                 _same(key, f"{facts.metrics[key]:.{_DIGITS}f}", str(card.get(key)), CARD)
         dirty = "; it was trained with changes that no commit has" if facts.tags.get("git_dirty") == "True" else ""

@@ -10,6 +10,7 @@ from typing import Any
 from wms.errors import ModelDamagedError, ModelNotFoundError
 from wms.files import write_atomic
 from wms.formats import refuse_newer
+from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.paths import ROOT
 from wms.records import StoredRecord
 from wms.registry.chain import RegistryLedger
@@ -78,10 +79,10 @@ def _object(content: bytes) -> dict[str, Any]:
 def run_means(run: RunInfo, server: str) -> Means:
     """The Dice and IoU that a run logged for its test images; raises ModelNotFoundError where it has none."""
     try:
-        return Means(dice=run.metrics["final_test_dice"], iou=run.metrics["final_test_iou"])
+        return Means(dice=run.metrics[FINAL_DICE], iou=run.metrics[FINAL_IOU])
     except (KeyError, ValueError):
         raise ModelNotFoundError(
-            f"Run {run.run_id} at {server} has no usable final_test_dice and final_test_iou; has it finished?"
+            f"Run {run.run_id} at {server} has no usable {FINAL_DICE} and {FINAL_IOU}; has it finished?"
         ) from None
 
 

@@ -17,7 +17,9 @@ from urllib.parse import urlsplit
 
 from wms.errors import ModelNotFoundError, RegistryError, UsageError
 from wms.files import write_atomic
+from wms.metrics import FINAL_DICE
 from wms.registry.mlflow_calls import call, shown
+from wms.registry.mlflow_model import MLMODEL, mlflow_files
 from wms.registry.mlflow_values import ModelVersion, RunInfo, run_of, version_of
 from wms.registry.types import MODEL
 
@@ -102,7 +104,7 @@ class ModelRegistry:
 
     def newest_runs(self, most: int) -> list[RunInfo]:
         """The newest `most` finished runs that have a test Dice, newest first."""
-        words = "attributes.status = 'FINISHED' and metrics.final_test_dice >= 0"
+        words = f"attributes.status = 'FINISHED' and metrics.{FINAL_DICE} >= 0"
         return self._call("reading the newest runs", self._runs(words, most))
 
     def read_artifact(self, run_id: str, path: str) -> bytes:
@@ -157,6 +159,7 @@ class ModelRegistry:
         """The version of a run, registered now, with `tags`, if it wasn't; of several the first, so that all agree."""
 
         def work() -> ModelVersion:
+            self._describe(run_id)
             if not (known := self._search(run_id)):
                 return version_of(self._create(run_id, tags or {}), {})
             return version_of(min(known, key=lambda v: int(v.version)), self._aliases())
@@ -165,7 +168,12 @@ class ModelRegistry:
 
     def add_version(self, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
         """A new version with `tags`, which appear together with it; more than one if an answer was lost."""
-        return self._call("adding a version", lambda: version_of(self._create(run_id, tags), {}))
+
+        def work() -> ModelVersion:
+            self._describe(run_id)
+            return version_of(self._create(run_id, tags), {})
+
+        return self._call("adding a version", work)
 
     def set_version_tags(self, version: int, tags: Mapping[str, str]) -> None:
         """Set tags of a version."""
@@ -223,6 +231,17 @@ class ModelRegistry:
             found += page
             token = page.token or ""
         return found
+
+    def _describe(self, run_id: str) -> None:
+        """Put what `mlflow.pyfunc.load_model` needs beside a run's model, where it isn't there yet."""
+        if f"model/{MLMODEL}" in self._sizes(run_id, f"model/{MLMODEL}"):
+            return
+        run = self._run(run_id)
+        with tempfile.TemporaryDirectory(prefix="wms-mlflow-") as scratch:
+            for name, content in mlflow_files(run_id, run.ended_at or "").items():
+                local = Path(scratch) / name
+                local.write_bytes(content)
+                self._artifacts(run_id).log_artifact(str(local), "model")
 
     def _create(self, run_id: str, tags: Mapping[str, str]) -> Any:
         from mlflow.exceptions import MlflowException

@@ -26,6 +26,7 @@ from wms.data.versions import DataItem, data_version
 from wms.errors import DataNotFoundError, DataQualityError, ResumeMismatchError, TrackingError, run_main
 from wms.files import canonical_json, sha256_text, write_atomic
 from wms.git import answer
+from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.paths import from_root
 from wms.training.candidate import load_candidate, train_candidate
 from wms.training.distributed import Processes
@@ -80,8 +81,8 @@ def evaluate(
     found = score_test(config, PreparedData({"test": samples}, (), test_version), weights, Processes.join(device))
     dice = [score.dice for score in found]
     summary = {
-        "final_test_dice": statistics.fmean(dice),
-        "final_test_iou": statistics.fmean(score.iou for score in found),
+        FINAL_DICE: statistics.fmean(dice),
+        FINAL_IOU: statistics.fmean(score.iou for score in found),
         "median_test_dice": statistics.median(dice),
         "test_images": len(found),
     }
@@ -181,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         version = _read_prepared(asked.prepared)["test_version"]
         files = {"metrics": asked.metrics, "scores": asked.scores}
         summary = evaluate(config, asked.candidate, test_version=version, device=asked.device, **files)
-        dice, iou, count = (summary[key] for key in ("final_test_dice", "final_test_iou", "test_images"))
+        dice, iou, count = (summary[key] for key in (FINAL_DICE, FINAL_IOU, "test_images"))
         print(f"Test Dice {dice:.4f}, IoU {iou:.4f} on {count} photos.")
     return 0
 

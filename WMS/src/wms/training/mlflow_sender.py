@@ -20,6 +20,7 @@ from pydantic import Field
 
 from wms.errors import TrackingError
 from wms.files import write_atomic
+from wms.metrics import FINAL
 from wms.records import StoredRecord
 from wms.training.tracker import METRICS_FILE, Record, read_records
 
@@ -236,9 +237,9 @@ class Sender:
 def _metric(record: Record) -> Any:
     from mlflow.entities import Metric
 
-    prefix = "final_test" if record.phase == "test" else record.phase
+    prefix = FINAL if record.phase == "test" else f"{record.phase}_"
     step = record.step if record.phase == "system" else record.epoch
-    return Metric(_name(f"{prefix}_{record.metric}"), record.value, round(record.time * 1000), step)
+    return Metric(_name(f"{prefix}{record.metric}"), record.value, round(record.time * 1000), step)
 
 
 def _name(name: str) -> str:

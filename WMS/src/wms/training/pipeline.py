@@ -17,7 +17,7 @@ from wms.data.versions import DATA_MANIFEST, DataVersionManager, manifest_text
 from wms.errors import ResumeMismatchError, WmsError
 from wms.files import write_atomic
 from wms.inference.export import export_model
-from wms.metrics import DICE, IOU
+from wms.metrics import DICE, FINAL_DICE, FINAL_IOU, IOU
 from wms.training.checkpoint import CheckpointStore
 from wms.training.console import training_progress
 from wms.training.distributed import Processes, pick_precision
@@ -137,8 +137,8 @@ class TrainingRun:
             "config_hash": self.config.hash,
             "data_version": str(metadata.get("data_version")),
             "git_commit": str(metadata.get("git_commit")),
-            "final_test_dice": f"{mean_of(scores, DICE):.6f}",
-            "final_test_iou": f"{mean_of(scores, IOU):.6f}",
+            FINAL_DICE: f"{mean_of(scores, DICE):.6f}",
+            FINAL_IOU: f"{mean_of(scores, IOU):.6f}",
         }
         folder = self.run_dir / "artifacts" / "model"
         export_model(
@@ -174,8 +174,8 @@ class TrainingRun:
             metrics=read_metrics(self.run_dir),
             cases=choose_cases(self.config, data.splits["test"], weights, scores, self.processes.device),
             summary={
-                "final_test_dice": mean_of(scores, DICE),
-                "final_test_iou": mean_of(scores, IOU),
+                FINAL_DICE: mean_of(scores, DICE),
+                FINAL_IOU: mean_of(scores, IOU),
                 "best_epoch": trainer.at.best_epoch,
             },
         )

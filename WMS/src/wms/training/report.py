@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from wms.errors import from_os_error
 from wms.inference.overlay import Mask
+from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.training.report_figures import (
     CURVES,
     DARK,
@@ -171,8 +172,8 @@ def _facts(metadata: Mapping[str, Any], summary: Mapping[str, float]) -> list[tu
     """What the header shows, as pairs of label and text."""
     hashes = (("Configuration", "config_hash"), ("Data version", "data_version"), ("Git commit", "git_commit"))
     return [
-        ("Test Dice", _number(summary.get("final_test_dice"))),
-        ("Test IoU", _number(summary.get("final_test_iou"))),
+        ("Test Dice", _number(summary.get(FINAL_DICE))),
+        ("Test IoU", _number(summary.get(FINAL_IOU))),
         # Enough to tell versions apart; metadata.json has the full values.
         *((label, _number(metadata.get(key))[:_HASH_DIGITS]) for label, key in hashes),
         ("Machine", _machine(metadata.get("machine"))),

@@ -20,6 +20,7 @@ import polars as pl
 
 from wms.errors import TrackingError, from_os_error
 from wms.formats import refuse_newer
+from wms.metrics import FINAL
 
 METRICS_FILE = "metrics.jsonl"
 Phase = Literal["train", "val", "test", "system"]
@@ -264,7 +265,7 @@ def _compared(run_dir: Path, metrics: Sequence[tuple[Phase, str]]) -> dict[str, 
     for phase, name in metrics:
         values = table.filter((pl.col("phase") == phase) & (pl.col("metric") == name))["value"]
         if phase == "test":
-            row[f"final_test_{name}"] = values[-1] if len(values) else None
+            row[f"{FINAL}{name}"] = values[-1] if len(values) else None
             continue
         found = _best(table, name, phase, "loss" not in name) if values.is_not_nan().any() else None
         row[f"best_{phase}_{name}"] = found.value if found else None

@@ -13,6 +13,7 @@ from wms.data.versions import DATA_MANIFEST, DataItem
 from wms.errors import CannotDecideError, ModelDamagedError, ModelNotFoundError, TrackingError
 from wms.formats import from_fields
 from wms.inference.predictor import CARD, FIRST_PREPROCESSING, ONNX, WEIGHTS, Predictor
+from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.registry.gate import refusal
 from wms.registry.gate_trust import test_images
 from wms.registry.gate_types import Side
@@ -102,6 +103,6 @@ def _items(registry: ModelRegistry, run: RunInfo, who: str) -> tuple[tuple[DataI
 
 
 def _stored(run: RunInfo) -> Means | None:
-    values = [run.metrics.get(f"final_test_{name}") for name in ("dice", "iou")]
+    values = [run.metrics.get(name) for name in (FINAL_DICE, FINAL_IOU)]
     dice, iou = (value if value is not None and 0 <= value <= 1 else None for value in values)
     return None if dice is None or iou is None else Means(dice=dice, iou=iou)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from wms.errors import ModelNotFoundError
+from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.registry.lineage import CARD
 from wms_ops.base.errors import PipelineError
 from wms_ops.base.layout import DATA_SET, SPLITS
@@ -72,7 +73,7 @@ def train(place: Place, values: Mapping[str, str]) -> Done:
     run = str(card["run"])
     run_id = _handed_over(place, run)
     outputs = {"commit": commit, "run": run, "run_id": run_id, "train_seconds": f"{seconds:.1f}"}
-    outputs |= {"dice": str(card["final_test_dice"]), "iou": str(card["final_test_iou"])}
+    outputs |= {"dice": str(card[FINAL_DICE]), "iou": str(card[FINAL_IOU])}
     return Done(outputs, f"{run}: test Dice {float(outputs['dice']):.4f}, IoU {float(outputs['iou']):.4f}.")
 
 

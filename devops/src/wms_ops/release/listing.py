@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.registry.history import stage_in_registry, stage_of
 from wms.registry.ledger import LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry, ModelVersion
@@ -86,7 +87,7 @@ def runs_that_wait(registry: ModelRegistry, versions: Sequence[ModelVersion]) ->
     rows: list[Row] = []
     for run in reversed(registry.newest_runs(WAITING)):
         if run.run_id not in known:
-            dice, iou = (run.metrics.get(f"final_test_{name}") for name in ("dice", "iou"))
+            dice, iou = (run.metrics.get(name) for name in (FINAL_DICE, FINAL_IOU))
             found = read_verdict(registry, run.run_id)
             verdict = found.decision if found else "not asked"
             rows.append((run.name, _number(dice), _number(iou), verdict, _minute(run.ended_at or "")))
