@@ -21,12 +21,14 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from wms.bench_contended import compare, measure
 from wms.config import RunConfig, load_config
 from wms.errors import DataNotFoundError, UsageError, run_main
 from wms.files import write_atomic
 from wms.paths import ROOT
 
 GOALS = (0.80, 0.90, 0.9275, 0.945)
+_CONTENDED_S = 20.0
 EARLY = tuple(10 * 1.5**step for step in range(7))
 """Seconds at which the validation photos are scored too: what a slow recipe reaches, a quick one reaches before its own
 first validation."""
@@ -40,11 +42,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "bench", help="where results go")
     parser.add_argument("--seed", type=int, help="instead of the recipes' own")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--contended", action="store_true", help="speed beside 0, 1, 2 and 4 busy processes instead")
     parser.add_argument("--one", help=argparse.SUPPRESS)  # the child process of one recipe
     arguments = parser.parse_args(argv)
     data = _real_data()
     if arguments.one:
         _run_one(arguments, data)
+        return 0
+    if arguments.contended:
+        compare(["--one", "train", "--contended", "--folder", str(arguments.folder)], arguments.folder)
         return 0
     results = {}
     for name in arguments.recipes.split(","):
@@ -87,6 +93,10 @@ def _run_one(arguments: argparse.Namespace, data: Path) -> None:
     if arguments.seed is not None:
         changes["seed"] = arguments.seed
     config = load_config(ROOT / "WMS/configs" / f"{name}.yaml").with_changes(**changes)
+    if arguments.contended:
+        found = measure(config, data / "base", folder, _CONTENDED_S)
+        write_atomic(folder / "contended.json", json.dumps(found) + "\n")
+        return
     clock = Clock(config, data, arguments.minutes * 60)
     result = run_training(config, Request(runs=folder, device=arguments.device, watch=clock))
     if result is not None:

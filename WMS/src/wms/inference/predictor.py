@@ -157,6 +157,10 @@ def open_session(content: bytes, name: str, *, threads: int | None = None) -> An
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # warnings about the host's CPUs are no user's business
+    # Beside other programs a thread may wait for its core: small pieces let the others take over its work, and threads
+    # that have none don't spin on cores that others need.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.dynamic_block_base", "4")
     if threads is not None:
         if threads < 1:
             raise ValueError(f"{threads} threads can't predict; use 1 or more")

@@ -15,15 +15,17 @@ import torch
 from torch import Tensor, distributed, nn
 
 from wms.errors import DeviceError
+from wms.training.core_share import CoreShare
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among all of the run: rank 0 alone writes."""
+    """This process among all of the run: rank 0 alone writes. `cores` follows what other programs leave."""
 
     device: torch.device
     rank: int = 0
     world: int = 1
+    cores: CoreShare = field(default_factory=lambda: CoreShare(is_fixed=True), repr=False, compare=False)
     _wrapped: list[nn.parallel.DistributedDataParallel] = field(default_factory=list, repr=False, compare=False)
 
     @classmethod
@@ -40,7 +42,7 @@ class Processes:
                 # or a firewall may not let it reach, and wait for half an hour.
                 os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
             distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
-        return cls(chosen, int(os.environ.get("RANK", "0")), world)
+        return cls(chosen, int(os.environ.get("RANK", "0")), world, CoreShare.of(chosen, world))
 
     @property
     def first(self) -> bool:

@@ -48,6 +48,7 @@ def evaluate(
     scores: list[CaseScore] = []
     with scoring_mode(model):
         for start in range(0, len(mine), _AT_ONCE):
+            processes.cores.adapt()
             scores += _score(model, mine[start : start + _AT_ONCE], config, size, processes.device)
     found = sorted(processes.gather(scores), key=lambda score: score.stem)
     if not found:

@@ -1,7 +1,8 @@
 """The training loop: one process or many, killed and resumed at any step with the same result on a CPU.
 
 Order, augmentation and learning rate are functions of (seed, epoch, step), and a checkpoint holds the rest, so
-that a resumed run repeats what a whole one would have done, bit for bit.
+that a resumed run repeats what a whole one would have done: bit for bit with a fixed number of threads
+(OMP_NUM_THREADS), since another number sums gradients in another order.
 """
 
 from __future__ import annotations
@@ -126,6 +127,7 @@ class Trainer:
         started = time.monotonic()
         for count, (image, mask) in zip(batches.sizes[at.batch :], loader, strict=True):
             rate = self._rate(at.epoch, done / len(train))
+            self.processes.cores.adapt()
             self._step(image, mask, count, rate)
             done += count
             at.batch, at.step = at.batch + 1, at.step + 1

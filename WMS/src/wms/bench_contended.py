@@ -1,0 +1,128 @@
+"""`make bench-train ARGS=--contended`: training and prediction beside 0, 1, 2 and 4 busy processes.
+
+A fair share of `cores` beside `busy` others is cores / (cores + busy) of what the machine does alone. Nothing is
+asserted: images per second are printed beside the fair share and kept in contended.json.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from wms.config import RunConfig
+from wms.files import write_atomic
+
+BUSY: Final = (0, 1, 2, 4)
+SIZE: Final = 128
+_WARM_S: Final = 5.0
+
+
+class Meter:
+    """Watches a training: counts images after the first seconds, and ends it after `seconds` more."""
+
+    def __init__(self, seconds: float, warm_s: float = _WARM_S) -> None:
+        self.seconds, self.warm_s = seconds, warm_s
+        self.began: float | None = None
+        self._first: tuple[float, int] | None = None
+        self._seen = self.images_per_s = 0.0
+        self._images = 0
+
+    def __call__(self, trainer: Any, _: object) -> None:
+        """Called after each step."""
+        now = time.monotonic()
+        self._images += trainer.config.training.batch_size
+        self.began = now if self.began is None else self.began
+        if self._first is None:
+            if now - self.began >= self.warm_s:
+                self._first = now, self._images
+            return
+        elapsed = now - self._first[0]
+        if elapsed >= self.seconds:
+            self.images_per_s = (self._images - self._first[1]) / elapsed
+            trainer.stop = True
+
+
+def measure(config: RunConfig, data: Path, folder: Path, seconds: float) -> dict[str, float]:
+    """Images per second of training at 128 px and photos per second of prediction, `seconds` each, at this load."""
+    from wms.data.images import read_image
+    from wms.data.pairs import find_pairs
+    from wms.inference.predictor import Predictor
+    from wms.training.pipeline import run_training
+    from wms.training.request import Request
+
+    meter = Meter(seconds)
+    stages = [{"size": SIZE, "epochs": 10_000}]
+    config = config.with_changes(training__stages=stages, training__evaluate_every=10_000)
+    result = run_training(config, Request(runs=folder, device="cpu", quiet=True, watch=meter))
+    if result is None:
+        raise RuntimeError("a training in one process gives a result")
+    predictor = Predictor(result.model)
+    photos = [read_image(pair.image) for pair in find_pairs(data)[:16]]
+    predictor.predict(photos[0])
+    count, began = 0, time.monotonic()
+    while time.monotonic() - began < seconds:
+        predictor.predict(photos[count % len(photos)])
+        count += 1
+    return {"training": meter.images_per_s, "prediction": count / (time.monotonic() - began)}
+
+
+def compare(arguments: Sequence[str], folder: Path, busy: Sequence[int] = BUSY) -> list[dict[str, float]]:
+    """Run the command `arguments` beside each number of busy processes; it writes the figures to contended.json.
+
+    Raises CalledProcessError where it fails.
+    """
+    rows = []
+    for count in busy:
+        print(f"Beside {count} busy processes.", flush=True)
+        with busy_processes(count):
+            subprocess.run([sys.executable, "-m", "wms.bench", *arguments], check=True)
+        rows.append({"busy": count, **json.loads((folder / "contended.json").read_bytes())})
+    write_atomic(folder / "contended.json", json.dumps(rows, indent=1) + "\n")
+    _print(rows)
+    return rows
+
+
+@contextmanager
+def busy_processes(count: int) -> Iterator[None]:
+    """`count` processes that compute and nothing else, each willing to take a whole core."""
+    context = multiprocessing.get_context("spawn")
+    running = [context.Process(target=_compute, daemon=True) for _ in range(count)]
+    try:
+        for process in running:
+            process.start()
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.join()
+
+
+def _compute() -> None:
+    while True:
+        pass
+
+
+def _print(rows: Sequence[dict[str, float]]) -> None:
+    cores = psutil.cpu_count() or 1
+    table = Table(title=f"Beside other programs, {cores} cores, training at {SIZE} px")
+    for heading in ("busy processes", "fair share", "training, images/s", "of its share", "prediction, photos/s"):
+        table.add_column(heading, justify="right")
+    table.add_column("of its share", justify="right")
+    for row in rows:
+        share = cores / (cores + row["busy"])
+        cells = [f"{row['busy']:.0f}", f"{share:.0%}"]
+        for kind in ("training", "prediction"):
+            cells += [f"{row[kind]:.1f}", f"{row[kind] / (rows[0][kind] * share):.0%}"]
+        table.add_row(*cells)
+    Console(width=max(100, Console().width)).print(table)
