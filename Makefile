@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real loop install test lint repro bench-train bench-data bench-loop bench-cloud lock clean
+.PHONY: help demo demo-real loop install test lint repro bench-train bench-data bench-loop bench-cloud settings lock clean
 
 UV_VERSION := 0.13.8
 PY := .venv/bin/python
@@ -53,6 +53,9 @@ bench-loop: .venv/.installed ## Measure the loop without training, its memory, a
 
 bench-cloud: .venv/.installed ## Measure start and end of an instance at an AWS on loopback (needs terraform), or kill them
 	PYTHONPATH=WMS/tests:devops/tests $(PY) devops/tests/bench_cloud.py $(ARGS)
+
+settings: .venv/.installed ## Write docs/settings.md and .env.example anew from the settings' types
+	$(PY) -m wms_ops.commands.settings
 
 lock: $(UV_STAMP) ## Write requirements.txt anew from requirements.in
 	$(UV) pip compile requirements.in --output-file requirements.txt --python-version 3.11 --universal \

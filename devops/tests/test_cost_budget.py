@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from wms.errors import UsageError, run_main
 from wms_ops.base.errors import BudgetError
 from wms_ops.cost.budget import (
-    DEFAULT_BUDGET_USD,
     LONGEST_MINUTES,
     MARGIN_MINUTES,
     SHORTEST_MINUTES,
@@ -30,9 +29,7 @@ budgets = st.one_of(st.floats(0, 20), st.floats(0, 1e9), st.integers(0, 500).map
 disks = st.floats(1, 16_384)
 
 
-@pytest.mark.parametrize(
-    ("text", "budget"), [(None, DEFAULT_BUDGET_USD), ("", DEFAULT_BUDGET_USD), (" 2.5 ", 2.5), ("0", 0.0)]
-)
+@pytest.mark.parametrize(("text", "budget"), [(None, 1.0), ("", 1.0), (" 2.5 ", 2.5), ("0", 0.0)])
 def test_the_budget_is_read(text: str | None, budget: float) -> None:
     assert read_budget({} if text is None else {"WMS_BUDGET_USD": text}) == budget
 

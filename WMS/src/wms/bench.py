@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from wms.config import RunConfig, load_config
 from wms.errors import DataNotFoundError, UsageError, run_main
 from wms.files import write_atomic
 from wms.paths import ROOT
+from wms.settings import RealDataSettings
 
 GOALS = (0.80, 0.90, 0.9275, 0.945)
 _CONTENDED_S = 20.0
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _real_data() -> Path:
-    folder = os.environ.get("WMS_REAL_DATA")
+    folder = RealDataSettings.read().wms_real_data
     if not folder or not (Path(folder) / "base" / "images").is_dir():
         raise DataNotFoundError(
             "The benchmark needs real photos: set WMS_REAL_DATA to a folder with base/images, base/masks and, for "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +14,9 @@ from wms.files import write_atomic
 from wms.registry.history import NEWEST, Row, draw_history, from_ledger, from_registry
 from wms.registry.ledger import FOLDER, Ledger
 from wms.registry.lineage import CARD
-from wms.registry.mlflow_store import URI, ModelRegistry
+from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.tables import Column, print_table
+from wms.settings import TrackingSettings
 
 _COLUMNS: Final = (
     Column("version", justify="right"),
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     most = None if options.all else NEWEST
     ledger_rows = from_ledger(entries, _card(options.models / CARD))
     rows, source = ledger_rows if most is None else ledger_rows[-most:], "the ledger"
-    if uri := os.environ.get(URI):
+    if uri := TrackingSettings.read().mlflow_tracking_uri:
         registry = ModelRegistry(uri)
         try:
             rows, source = from_registry(registry, ledger_rows, most), f"MLflow at {registry.server} and the ledger"

@@ -6,8 +6,6 @@ only. Ours are set while a call runs and taken back afterwards; what the user ha
 
 from __future__ import annotations
 
-import math
-import os
 import re
 import threading
 import time
@@ -19,31 +17,15 @@ from urllib.parse import urlsplit
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay
 from tenacity.wait import wait_exponential, wait_random
 
-from wms.errors import ModelNotFoundError, RegistryError, RegistryUnreachableError, UsageError, WmsError
+from wms.errors import ModelNotFoundError, RegistryError, RegistryUnreachableError, WmsError
 from wms.interrupt import hear_ctrl_c
 from wms.registry import mlflow_variables
+from wms.settings import PatienceSettings
 
 T = TypeVar("T")
-TIMEOUT = "WMS_MLFLOW_TIMEOUT"
-DEFAULT_TIMEOUT_S = 60.0
 LONGEST_REQUEST_S = 30
 
 _AGAIN = frozenset({408, 429, *range(500, 600)})
-
-
-def timeout_s() -> float:
-    """How long one operation may take, retries included: WMS_MLFLOW_TIMEOUT seconds, 60 without it.
-
-    Raises UsageError where that isn't a positive number.
-    """
-    text = os.environ.get(TIMEOUT) or str(DEFAULT_TIMEOUT_S)
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise UsageError(f"{TIMEOUT} is {text!r}; give a number of seconds, such as 60.")
-    return seconds
 
 
 def without_credentials(text: str) -> str:
@@ -58,7 +40,7 @@ def call(server: str, what: str, work: Callable[[], T], progress: Callable[[], i
     that have arrived) grows, time starts anew. Raises RegistryUnreachableError, RegistryError or
     ModelNotFoundError; errors of this project pass as they are.
     """
-    limit = timeout_s()
+    limit = PatienceSettings.read().wms_mlflow_timeout
     deadline = time.monotonic() + limit
     retrying = Retrying(
         retry=retry_if_exception_type(RegistryUnreachableError),
@@ -90,7 +72,7 @@ def translate(server: str, what: str, error: Exception) -> Exception:
     from requests import HTTPError, RequestException
 
     status, code = _status(error), getattr(error, "error_code", "")
-    reason = _reason(error)
+    reason = reason_of(error)
     if code in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"):
         return ModelNotFoundError(f"The model registry at {server} lacks what was asked for while {what}: {reason}.")
     # Two requests that meet in MLflow's database are answered with 400, though the second would do if repeated.
@@ -127,8 +109,8 @@ def _status(error: Exception) -> int | None:
     return None
 
 
-def _reason(error: BaseException) -> str:
-    """What failed, in one line: of a chain of errors the network's own."""
+def reason_of(error: BaseException | None) -> str:
+    """The cause of a failure in one line without credentials: of a chain of errors the network's own."""
     link: BaseException | None = error
     while link is not None:
         if isinstance(link, OSError) or type(link).__module__.startswith("urllib3"):

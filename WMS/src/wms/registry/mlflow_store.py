@@ -6,7 +6,6 @@ RegistryUnreachableError (no answer, too late, 5xx), RegistryError (the server r
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -22,11 +21,12 @@ from wms.registry.mlflow_calls import call, shown
 from wms.registry.mlflow_model import MLMODEL, mlflow_files
 from wms.registry.mlflow_values import ModelVersion, RunInfo, run_of, version_of
 from wms.registry.types import MODEL
+from wms.settings import TRACKING_URI, TrackingSettings
 
 __all__ = ["URI", "ModelRegistry", "ModelVersion", "RunInfo"]
 
 T = TypeVar("T")
-URI = "MLFLOW_TRACKING_URI"
+URI = TRACKING_URI
 _KINDS = ("http", "https", "databricks", "sqlite", "postgresql", "mysql", "mssql")
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _PAGE = 1000
@@ -49,7 +49,7 @@ class ModelRegistry:
     @classmethod
     def from_environment(cls, *, model: str = MODEL) -> ModelRegistry:
         """The registry that MLFLOW_TRACKING_URI names; raises UsageError where it names none."""
-        if not (uri := os.environ.get(URI)):
+        if not (uri := TrackingSettings.read().mlflow_tracking_uri):
             raise UsageError(f"{URI} isn't set; give the address of the MLflow server, such as http://localhost:5000.")
         return cls(uri, model=model)
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from wms.errors import DeviceError
+from wms.settings import TorchrunSettings
 from wms.training.core_share import CoreShare
 
 
@@ -34,15 +35,15 @@ class Processes:
 
         Raises DeviceError for a device that isn't here.
         """
-        world = int(os.environ.get("WORLD_SIZE", "1"))
-        chosen = pick_device(device, int(os.environ.get("LOCAL_RANK", "0")))
+        told = TorchrunSettings.read()
+        world, chosen = told.world_size, pick_device(device, told.local_rank)
         if world > 1 and not distributed.is_initialized():
-            if os.environ.get("MASTER_ADDR") in ("127.0.0.1", "localhost") and sys.platform == "linux":
+            if told.master_addr in ("127.0.0.1", "localhost") and sys.platform == "linux":
                 # All on this machine: gloo would take the interface of the host's name, which a container
                 # or a firewall may not let it reach, and wait for half an hour.
                 os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
             distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
-        return cls(chosen, int(os.environ.get("RANK", "0")), world, CoreShare.of(chosen, world))
+        return cls(chosen, told.rank, world, CoreShare.of(chosen, world))
 
     @property
     def first(self) -> bool:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from wms.config import RunConfig
-from wms.errors import UsageError
+from wms.settings import PatienceSettings, TrackingSettings
 from wms.training.mlflow_sender import Status
 from wms.training.mlflow_sync import MlflowSync
 from wms.training.run_folder import METADATA
 
 
 def open_sync(run_dir: Path, config: RunConfig, metadata: Mapping[str, Any]) -> MlflowSync | None:
-    """A sink to the configured MLflow server; None without one."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    """A sink to the configured MLflow server; None without one. Raises UsageError for a wait that isn't a number."""
+    uri = TrackingSettings.read().mlflow_tracking_uri
     if not uri:
         return None
+    PatienceSettings.read()  # a wrong number is said before hours of training, not after
     tags = {key: str(metadata[key]) for key in ("config_hash", "data_version", "git_commit", "git_dirty")}
     params = dict(flatten(config.decisions()))
     return MlflowSync(run_dir, uri, config.tracking.experiment, run_dir.name, params, tags)
@@ -39,21 +39,13 @@ def hand_over(sync: MlflowSync, run_dir: Path, status: Status) -> str:
                 sync.add_artifact(path, "" if folder == "." else folder)
         sync.add_artifact(run_dir / "config.json")
         sync.add_artifact(run_dir / METADATA)
-    done = sync.finish(status, _patience_s())
+    done = sync.finish(status, PatienceSettings.read().wms_mlflow_wait)
     if done.complete:
         return f"MLflow has everything: run {done.run_id}."
     return (
         f"MLflow hasn't taken everything: {done.pending} metrics and {done.artifacts_pending} files wait "
         f"({done.error}). Send them later: python -m wms.training.mlflow_sync {run_dir}"
     )
-
-
-def _patience_s() -> float:
-    text = os.environ.get("WMS_MLFLOW_WAIT", "60")
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(f"WMS_MLFLOW_WAIT is {text!r}; give a number of seconds, such as 60.") from None
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

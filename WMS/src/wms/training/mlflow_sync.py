@@ -11,21 +11,20 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import os
-import re
 import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from tenacity import RetryCallState, Retrying, retry_if_not_exception_type, stop_after_delay
 from tenacity.wait import wait_exponential, wait_random
 
 from wms.errors import TrackingError, run_main
 from wms.registry import mlflow_variables
+from wms.registry.mlflow_calls import reason_of, without_credentials
+from wms.settings import TrackingSettings
 from wms.training.mlflow_sender import OWN_SETTINGS, STATE_FILE, Sender, Status, SyncReport, SyncState
 from wms.training.tracker import Record
 
@@ -54,7 +53,7 @@ class MlflowSync:
         longest_wait_s: float = 30.0,
     ) -> None:
         fresh = SyncState(
-            tracking_uri=_without_credentials(tracking_uri),
+            tracking_uri=without_credentials(tracking_uri),
             experiment=experiment,
             run_name=run_name,
             params=dict(params),
@@ -172,10 +171,10 @@ class MlflowSync:
             _log.warning(
                 "MLflow at %s takes nothing now (%s). Training goes on; what it records waits in %s.",
                 self._sender.state.tracking_uri,
-                _sentence(error),
+                reason_of(error),
                 self._sender.run_dir,
             )
-        self._error = _sentence(error)
+        self._error = reason_of(error)
 
     def _succeeded(self, goal: int) -> None:
         if self._error is not None:
@@ -195,8 +194,8 @@ def replay(run_dir: Path, timeout_s: float = 60.0) -> SyncReport:
     state = SyncState.load(run_dir)
     if state is None:
         raise TrackingError(f"{run_dir} has no {STATE_FILE}, so this run isn't meant for an MLflow server.")
-    own = os.environ.get("MLFLOW_TRACKING_URI", "")
-    same = _without_credentials(own) == state.tracking_uri
+    own = TrackingSettings.read().mlflow_tracking_uri
+    same = without_credentials(own) == state.tracking_uri
     sender = Sender(run_dir, state, own if same else state.tracking_uri)
     retrying = Retrying(
         retry=retry_if_not_exception_type(TrackingError),
@@ -210,7 +209,7 @@ def replay(run_dir: Path, timeout_s: float = 60.0) -> SyncReport:
     except TrackingError:
         raise
     except Exception as failure:
-        return sender.report(_sentence(failure))
+        return sender.report(reason_of(failure))
     return sender.report(None)
 
 
@@ -228,22 +227,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     print(f"MLflow has all of {args.run_dir}: {report.sent} metrics, as run {report.run_id}.")
     return 0
-
-
-def _without_credentials(uri: str) -> str:
-    parts = urlsplit(uri)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
-def _sentence(error: BaseException | None) -> str:
-    """What failed, in one line without any user name and password: of a chain of errors the network's own."""
-    link = error
-    while link is not None:
-        if isinstance(link, OSError) or type(link).__module__.startswith("urllib3"):
-            error = link
-        link = link.__cause__ or link.__context__
-    text = str(error).strip() or type(error).__name__
-    return re.sub(r"//[^/@\s]+@", "//", text.splitlines()[0])[:300]
 
 
 def _now_ms() -> int:

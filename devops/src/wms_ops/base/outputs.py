@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from wms.errors import from_os_error
+
+if TYPE_CHECKING:
+    from wms_ops.base.settings import GithubSettings
 
 Level = Literal["notice", "warning", "error"]
 
@@ -26,12 +28,12 @@ def put_outputs(values: Mapping[str, object]) -> None:
     Raises ValueError for a name that GitHub doesn't take, DiskFullError or UnwritableError.
     """
     # Text from outside, such as a commit's title, must not be able to add a value of its own.
-    _append("GITHUB_OUTPUT", "".join(_assignment(name, _text(value)) for name, value in values.items()))
+    _append(_told().github_output, "".join(_assignment(name, _text(value)) for name, value in values.items()))
 
 
 def add_summary(markdown: str) -> None:
     """Append to the step's summary, cut where GitHub would drop it. Raises DiskFullError or UnwritableError."""
-    target = os.environ.get("GITHUB_STEP_SUMMARY")
+    target = _told().github_step_summary
     if not target or not markdown:
         return
     whole = markdown if markdown.endswith("\n") else markdown + "\n"
@@ -40,7 +42,7 @@ def add_summary(markdown: str) -> None:
         room = max(SUMMARY_LIMIT - there - len(_bytes(_CUT)), 0)
         kept = _bytes(whole)[:room].decode("utf-8", "ignore")
         whole = kept[: kept.rfind("\n") + 1] + _CUT if room else ""
-    _append("GITHUB_STEP_SUMMARY", whole)
+    _append(target, whole)
 
 
 def annotate(level: Level, text: str, *, file: str | None = None, line: int | None = None) -> None:
@@ -62,13 +64,20 @@ def mask(secret: str) -> None:
 
 def on_actions() -> bool:
     """Whether this is a step of a workflow on GitHub."""
-    return os.environ.get("GITHUB_ACTIONS") == "true"
+    return _told().github_actions == "true"
 
 
-def github_run(variables: Mapping[str, str] = os.environ) -> str:
+def github_run(variables: Mapping[str, str] | None = None) -> str:
     """The address of the GitHub Actions run that this is part of; empty elsewhere."""
-    parts = [variables.get(f"GITHUB_{name}", "") for name in ("SERVER_URL", "REPOSITORY", "RUN_ID")]
+    told = _told(variables)
+    parts = (told.github_server_url, told.github_repository, told.github_run_id)
     return "{}/{}/actions/runs/{}".format(*parts) if all(parts) else ""
+
+
+def _told(environ: Mapping[str, str] | None = None) -> GithubSettings:
+    from wms_ops.base.settings import GithubSettings  # brings pydantic, which a program that tells nothing doesn't need
+
+    return GithubSettings.read(environ)
 
 
 def _assignment(name: str, value: str) -> str:
@@ -86,8 +95,7 @@ def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _append(variable: str, text: str) -> None:
-    target = os.environ.get(variable)
+def _append(target: str, text: str) -> None:
     if not target or not text:
         return
     try:

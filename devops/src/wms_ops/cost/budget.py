@@ -12,11 +12,11 @@ from typing import Final
 
 from wms.errors import UsageError
 from wms_ops.base.errors import BudgetError
+from wms_ops.base.settings import BudgetSettings
 from wms_ops.cost.estimate import Cost, cost_of, dollars
 from wms_ops.cost.prices import DISK_GB, Rates
 
 BUDGET: Final = "WMS_BUDGET_USD"
-DEFAULT_BUDGET_USD: Final = 1.0
 MONTH_BUDGET: Final = "WMS_BUDGET_MONTH_USD"
 
 SHORTEST_MINUTES: Final = 5
@@ -31,13 +31,12 @@ MARGIN_MINUTES: Final = 3
 
 def read_budget(environ: Mapping[str, str]) -> float:
     """US dollars that a run may cost: WMS_BUDGET_USD, or 1.00. Raises UsageError for what is no number of dollars."""
-    budget = _dollars_of(environ, BUDGET, "each run, such as 1.50")
-    return DEFAULT_BUDGET_USD if budget is None else budget
+    return BudgetSettings.read(environ).wms_budget_usd
 
 
 def read_month_budget(environ: Mapping[str, str]) -> float | None:
     """US dollars that a month may cost: WMS_BUDGET_MONTH_USD; None where nothing limits it. Raises UsageError."""
-    return _dollars_of(environ, MONTH_BUDGET, "each month, such as 10.00")
+    return BudgetSettings.read(environ).wms_budget_month_usd
 
 
 def check_budget(estimated: Cost, budget: float) -> None:
@@ -104,19 +103,6 @@ def lifetime(requested_minutes: int, budget_usd: float, rates: Rates, *, disk_gb
             f"{BUDGET}={_enough(least)}."
         )
     return min(requested_minutes, affordable)
-
-
-def _dollars_of(environ: Mapping[str, str], name: str, what: str) -> float | None:
-    text = environ.get(name, "").strip()
-    if not text:
-        return None
-    try:
-        budget = float(text)
-    except ValueError:
-        budget = -1.0
-    if not 0 <= budget < math.inf:
-        raise UsageError(f"{name} is {text!r}; give a number of US dollars for {what}.")
-    return budget
 
 
 def _enough(usd: float) -> str:

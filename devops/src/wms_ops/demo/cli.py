@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.console import Console
 from wms.errors import DataNotFoundError
 from wms.files import sha256_text, write_atomic
 from wms.paths import ROOT
+from wms.settings import RealDataSettings
 from wms_ops.base.signals import stoppable, unstoppable
 from wms_ops.cost.estimate import cost_of_run, dollars
 from wms_ops.demo import acts
@@ -71,7 +71,7 @@ def _counts(text: str) -> tuple[int, int, int]:
 
 
 def _real() -> PhotoSource:
-    root = os.environ.get("WMS_REAL_DATA")
+    root = RealDataSettings.read().wms_real_data
     if not root:
         raise DataNotFoundError(
             "Set WMS_REAL_DATA to a folder with base/ and new/, each with images/ and masks/; then run this again."

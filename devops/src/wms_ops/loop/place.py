@@ -9,8 +9,9 @@ from pathlib import Path
 from wms.config import RunConfig, load_config
 from wms.git import OWN
 from wms.registry.ledger import Ledger
-from wms.registry.mlflow_store import URI, ModelRegistry
+from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.promotion import Desk
+from wms.settings import TrackingSettings
 from wms_ops.base.errors import PipelineError
 from wms_ops.base.layout import DATA_SET, METADATA, MODELS, SPLITS
 from wms_ops.git.command import Git
@@ -94,6 +95,6 @@ class Place:
         """
         if (found := self.cloud.endpoints()) is not None:
             return tracking_address(self.cloud.environ(), found.mlflow)
-        if not (uri := self.environ.get(URI)):
+        if not (uri := TrackingSettings.read(self.environ).mlflow_tracking_uri):
             raise PipelineError("No MLflow server runs; run the step up first, or set MLFLOW_TRACKING_URI.")
         return tracking_address(self.environ, uri)

@@ -9,14 +9,12 @@ from datetime import UTC, datetime
 
 from wms.errors import WmsError
 from wms_ops.base.errors import PipelineError
+from wms_ops.base.settings import StepSettings
 from wms_ops.cost.estimate import BUSY
 from wms_ops.loop import steps_cloud, steps_data, steps_decide, steps_deploy, steps_publish
 from wms_ops.loop.place import Done, Place
 from wms_ops.runs.record import RunRecord, StepRecord, StepState
 from wms_ops.runs.store import RunStore
-
-VARIABLE = "WMS_{}"
-"""The environment variable that gives a step a value which the record lacks, such as WMS_RUN_ID for run_id."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +82,11 @@ def values_for(step: Step, name: str, record: RunRecord, environ: Mapping[str, s
     """The record's values, what it lacks from the environment. Raises PipelineError for one that is nowhere."""
     values = {"branch": record.branch, **record.outputs}
     for need in step.needs:
-        if need not in values and (given := environ.get(VARIABLE.format(need.upper()))):
+        if need not in values and (given := getattr(StepSettings.read(environ), f"wms_{need}")):
             values[need] = given
         if need not in values:
             raise PipelineError(
                 f"The step {name} needs {need}, which an earlier step says; run that one first, or set "
-                f"{VARIABLE.format(need.upper())}."
+                f"WMS_{need.upper()}."
             )
     return values

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,12 +27,12 @@ from wms.registry.lineage import FILES
 from wms.registry.plan import SMOKE, Proposal
 from wms_ops.base.errors import PipelineError, SmokeError
 from wms_ops.base.layout import MODELS
+from wms_ops.base.settings import LoopSettings
 from wms_ops.loop.place import Done, Place
 from wms_ops.loop.steps_decide import bring_data
 from wms_ops.machine.types import Release
 from wms_ops.release.actor import who
 
-LATENCY_LIMIT_S = 5.0
 SAME_MASK = 0.99  # IoU between what is served and what the same file predicts here
 WORST_LOSS = 0.10  # Dice below the gate's for the same photo; the gate compares on its own grid
 
@@ -111,22 +110,10 @@ def judge(answer: Answer, known: Known, predictor: Predictor, version: int) -> f
     dice = float(measure(answer.mask, known.mask)[DICE])
     if dice < known.dice - WORST_LOSS:
         raise SmokeError(f"The served mask of {known.name} has Dice {dice:.3f}; the gate measured {known.dice:.3f}.")
-    limit = latency_limit(os.environ)
+    limit = LoopSettings.read().wms_smoke_latency_s
     if answer.seconds > limit:
         raise SmokeError(f"{known.name} took {answer.seconds:.2f} s; WMS_SMOKE_LATENCY_S allows {limit:g} s.")
     return dice
-
-
-def latency_limit(environ: Mapping[str, str]) -> float:
-    """Seconds that one prediction may take: WMS_SMOKE_LATENCY_S. Raises UsageError for no number above 0."""
-    text = environ.get("WMS_SMOKE_LATENCY_S", str(LATENCY_LIMIT_S))
-    try:
-        limit = float(text)
-    except ValueError:
-        limit = 0.0
-    if limit <= 0:
-        raise UsageError(f"WMS_SMOKE_LATENCY_S is {text!r}; give a number of seconds, such as 5.")
-    return limit
 
 
 def _go_back(place: Place, version: int, reason: str) -> str:

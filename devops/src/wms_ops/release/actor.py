@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import getpass
-import os
 
 from wms.git import answer
 from wms.paths import ROOT
+from wms_ops.base.settings import GithubSettings
 
 
 def who() -> str:
     """The person who acts: on GitHub its login, else Git's user name, else the system's."""
-    if actor := os.environ.get("GITHUB_ACTOR"):
+    if actor := GithubSettings.read().github_actor:
         return actor
     name = (answer(ROOT, "config", "user.name") or b"").decode("utf-8", "replace").strip()
     try:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from wms.errors import ManifestError
 from wms_ops.base.errors import StoreConfigError
+from wms_ops.base.settings import StoreSettings
 
 URL_VARIABLE = "WMS_DVC_URL"
-ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _SET_A_REMOTE = "run `dvc remote add -d storage s3://BUCKET/PREFIX`"
 _OID = re.compile(r"[0-9a-f]{32}(\.dir)?")
 _SECRETS = ("access_key_id", "secret_access_key", "session_token")
@@ -88,7 +88,8 @@ def parse_remote(text: str, local_text: str = "", *, environ: Mapping[str, str])
     """
     shared, local = _sections(text, ".dvc/config"), _sections(local_text, ".dvc/config.local")
     name = (shared.get("core", {}) | local.get("core", {})).get("remote")
-    override = environ.get(URL_VARIABLE)
+    told = StoreSettings.read(environ)
+    override = told.wms_dvc_url
     if not name and not override:
         raise StoreConfigError(f"The repository names no default DVC remote in .dvc/config; {_SET_A_REMOTE}.")
     name = name or "storage"
@@ -100,7 +101,7 @@ def parse_remote(text: str, local_text: str = "", *, environ: Mapping[str, str])
     return RemoteConfig(
         bucket=bucket,
         prefix=prefix,
-        endpoint_url=options.get("endpointurl") or _first(environ, ENDPOINT_VARIABLES),
+        endpoint_url=options.get("endpointurl") or told.endpoint,
         region=options.get("region") or None,
         profile=options.get("profile") or None,
         name=name,
@@ -159,10 +160,6 @@ def _bucket_and_prefix(url: str, origin: str) -> tuple[str, str]:
         what = f"is {url!r}" if url else "has no url"
         raise StoreConfigError(f"The DVC remote {origin!r} {what}, but an S3 bucket is needed; {_SET_A_REMOTE}.")
     return bucket, "/".join(part for part in prefix.split("/") if part)
-
-
-def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> str | None:
-    return next((environ[name] for name in names if environ.get(name)), None)
 
 
 def _truth_or_path(value: str | None) -> bool | str | None:

@@ -1,0 +1,114 @@
+"""Every variable of the environment that the machine-learning library reads: its type, default and meaning.
+
+A variable is read when a caller asks, never at import time, and a bad value stops only what needs its group.
+`wms_ops.base.settings` has the groups of the operations library; docs/settings.md and .env.example are made from both.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from wms.errors import UsageError
+
+TRACKING_URI = "MLFLOW_TRACKING_URI"
+
+
+def variable(default: Any, meaning: str, *, give: str = "", example: str = "", **limits: Any) -> Any:
+    """A field of a group: `give` and `example` end the sentence about a bad value, such as "a number of seconds"."""
+    extra = {"give": give, "example": example}
+    return Field(default, description=meaning, json_schema_extra=extra, repr=False, **limits)
+
+
+class Variables(BaseSettings):
+    """A group of variables; the field `wms_budget_usd` holds the variable WMS_BUDGET_USD.
+
+    A variable that is unset, empty or blank leaves the field's default. No value is shown in a group's text, because
+    some are secret.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic hands it over by name
+        init_settings: PydanticBaseSettingsSource,
+        **_: Any,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `read` hands over counts: a group never looks at the process's environment by itself."""
+        return (init_settings,)
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """The group's values in `environ`, the process's own environment without it.
+
+        Raises UsageError with the variable's name, its text and what to give.
+        """
+        given = os.environ if environ is None else environ
+        names = {name: name.upper() for name in cls.model_fields}
+        source = EnvSettingsSource(cls)
+        source.env_vars = {name: text for name, label in names.items() if (text := given.get(label, "").strip())}
+        try:
+            return cls(**source())
+        except ValidationError as error:
+            name = str(error.errors()[0]["loc"][0])
+            about = cls.model_fields[name].json_schema_extra
+            assert isinstance(about, dict)  # noqa: S101 - each field comes from `variable`
+            hint = f"give {about['give']}, such as {about['example']}."
+            raise UsageError(f"{names[name]} is {given[names[name]]!r}; {hint}") from None
+
+
+class TrackingSettings(Variables):
+    """Which MLflow server a command works with."""
+
+    mlflow_tracking_uri: str = variable(
+        "", "Address of the MLflow server, or a database such as sqlite:///mlflow.db", example="http://localhost:5000"
+    )
+
+
+class LoginSettings(Variables):
+    """The login at the MLflow server, which MLflow's client reads."""
+
+    mlflow_tracking_username: str = variable("", "User name at the MLflow server", example="wms")
+    mlflow_tracking_password: str = variable("", "Password at the MLflow server (secret)")
+
+
+class PatienceSettings(Variables):
+    """How long a command waits for the MLflow server."""
+
+    wms_mlflow_timeout: float = variable(
+        60.0,
+        "Seconds after which one operation at the registry is given up, retries included",
+        give="a number of seconds",
+        example="60",
+        gt=0,
+    )
+    wms_mlflow_wait: float = variable(
+        60.0,
+        "Seconds that a finished run waits for the server to take its metrics and files",
+        give="a number of seconds",
+        example="60",
+        ge=0,
+    )
+
+
+class TorchrunSettings(Variables):
+    """Where a process stands among several that train together; torchrun sets these."""
+
+    world_size: int = variable(1, "Number of processes", give="a whole number", example="2", ge=1)
+    rank: int = variable(0, "Number of this process, from 0", give="a whole number", example="0", ge=0)
+    local_rank: int = variable(0, "Number of this process on its machine", give="a whole number", example="0", ge=0)
+    master_addr: str = variable("", "Address of the machine on which the first process runs", example="127.0.0.1")
+
+
+class RealDataSettings(Variables):
+    """Real photos for the benchmark of training and for `make demo-real`."""
+
+    wms_real_data: str = variable(
+        "", "Folder with base/images and base/masks, and new/images and new/masks", example="/data/water-meters"
+    )
