@@ -1,4 +1,4 @@
-"""The pipeline when something goes wrong, and what it tells: failures, events, times, kills."""
+"""The pipeline when something goes wrong, and what it reports: failures, times, kills."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stage_workshop import Workshop, simple
 
 import wms
 from wms.errors import DataNotFoundError, DiskFullError, StageError, StageFailedError, run_main
-from wms.training.stages import MLOpsPipeline, PipelineStage, StageContext, StageEvent
+from wms.training.stages import MLOpsPipeline, PipelineStage, StageContext
 
 
 @pytest.fixture
@@ -31,15 +31,15 @@ def test_a_failure_carries_stage_cause_report_and_exit_code(tmp_path: Path) -> N
 
     pipeline = MLOpsPipeline("p", [simple("ok"), simple("bad", "ok", run=fail), simple("later", "bad")], tmp_path)
     with pytest.raises(StageFailedError) as caught:
-        pipeline.run()
+        pipeline.run_pipeline()
     failure: Any = caught.value
     assert str(failure) == "Stage 'bad' failed: Images directory not found: x"
     assert (failure.stage, failure.__cause__) == ("bad", original)
-    assert [r.status for r in failure.report.stages.values()] == ["done", "failed", "not run"]
-    assert failure.report.stages["bad"].error == str(failure)
+    assert [r.status for r in pipeline.reports.values()] == ["done", "failed", "not run"]
+    assert pipeline.reports["bad"].error == str(failure)
 
     def entry(_: object) -> int:
-        pipeline.run()
+        pipeline.run_pipeline()
         return 0
 
     assert run_main(entry) == failure.exit_code == DataNotFoundError.exit_code
@@ -61,7 +61,7 @@ def test_unforeseen_errors_keep_their_kind_and_traceback(
         raise error
 
     with pytest.raises(StageFailedError, match=text) as caught:
-        MLOpsPipeline("p", [simple("bad", run=fail)], tmp_path).run()
+        MLOpsPipeline("p", [simple("bad", run=fail)], tmp_path).run_pipeline()
     assert caught.value.exit_code == code
     assert "Traceback" in caplog.text
 
@@ -69,64 +69,47 @@ def test_unforeseen_errors_keep_their_kind_and_traceback(
 def test_an_undeclared_result_and_a_missing_output_fail(tmp_path: Path) -> None:
     curious = simple("curious", run=lambda context: context.result("a"))
     with pytest.raises(StageFailedError, match="asked for the result of 'a'") as caught:
-        MLOpsPipeline("p", [simple("a"), curious], tmp_path).run()
+        MLOpsPipeline("p", [simple("a"), curious], tmp_path).run_pipeline()
     assert isinstance(caught.value.__cause__, StageError)
     lazy = PipelineStage.from_function("lazy", str, outputs=(Path("x"),), fingerprint=lambda _: "same")
     with pytest.raises(StageFailedError, match=r"^Stage 'lazy' failed: its output .*x is missing"):
-        MLOpsPipeline("p", [lazy], tmp_path / "state").run()
+        MLOpsPipeline("p", [lazy], tmp_path / "state").run_pipeline()
     assert not (tmp_path / "state").exists()
 
 
 def test_a_dependency_that_fails_on_demand_is_the_one_that_failed(workshop: Workshop) -> None:
-    workshop.restorable = False
     workshop.run()
-    events: list[StageEvent] = []
     workshop.values |= {"c": "2"}
     workshop.broken = "a"
     with pytest.raises(StageFailedError, match=r"^Stage 'a' failed: a is broken") as caught:
-        workshop.run(on_event=events.append)
+        workshop.run()
     failure: Any = caught.value
     assert failure.stage == "a"
-    assert [e.stage for e in events if e.kind == "failed"] == ["a", "b", "c"]
-    assert {r.error for r in failure.report.stages.values()} == {str(failure)}
+    assert workshop.statuses() == ["failed"] * 3
+    assert {report.error for report in workshop.pipeline.reports.values()} == {str(failure)}
     workshop.broken = ""
     assert workshop.run() == ["a", "b", "c"]
 
 
-def test_events_and_seconds(workshop: Workshop) -> None:
-    events: list[StageEvent] = []
-    workshop.run(on_event=events.append)
-    assert [(e.stage, e.kind) for e in events] == [(s, k) for s in "abc" for k in ("started", "done")]
-    events.clear()
-    workshop.values["c"] = "2"
-    workshop.run(on_event=events.append)
-    assert [(e.stage, e.kind) for e in events] == [
-        ("a", "skipped"),
-        ("b", "skipped"),
-        ("c", "started"),
-        ("b", "restored"),
-        ("c", "done"),
-    ]
-
-
-def test_seconds_leave_out_what_was_restored(tmp_path: Path) -> None:
+def test_seconds_leave_out_what_ran_for_another_stage(tmp_path: Path) -> None:
     def slow(_: StageContext) -> int:
         time.sleep(1)  # far longer than the other stage, also on a busy machine
         return 1
 
-    first = PipelineStage.from_function("first", lambda _: 1, fingerprint=lambda _: "same", restore=slow)
+    wanted = ["1"]
+    first = PipelineStage.from_function("first", slow, fingerprint=lambda _: "same")
     second = PipelineStage.from_function(
         "second",
         lambda context: context.result("first"),
         depends_on=("first",),
-        fingerprint=lambda context: str(context.values),
+        fingerprint=lambda _: wanted[0],
     )
     pipeline = MLOpsPipeline("p", [first, second], tmp_path)
-    pipeline.run(values={"x": 1})
-    report = pipeline.run(values={"x": 2})
-    assert report.stages["first"].status == "skipped"
-    assert report.stages["first"].seconds >= 1
-    assert report.stages["second"].seconds < 1
+    pipeline.run_pipeline()
+    wanted[0] = "2"
+    pipeline.run_pipeline()
+    assert pipeline.reports["first"].seconds >= 1
+    assert pipeline.reports["second"].seconds < 1
 
 
 def test_ctrl_c_passes_through(tmp_path: Path) -> None:
@@ -134,13 +117,13 @@ def test_ctrl_c_passes_through(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        MLOpsPipeline("p", [simple("a", run=interrupt)], tmp_path).run()
+        MLOpsPipeline("p", [simple("a", run=interrupt)], tmp_path).run_pipeline()
 
 
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from wms.training.stages import MLOpsPipeline, stage
+from wms.training.stages import MLOpsPipeline, PipelineStage
 
 folder, wait = Path(sys.argv[1]), float(sys.argv[2])
 
@@ -148,19 +131,22 @@ def note(text):
     with (folder / "calls").open("a") as stream:
         stream.write(text + "\\n")
 
-@stage("first", outputs=(Path("first.txt"),), fingerprint=lambda _: "1")
 def first(context):
     note("first")
     (folder / "first.txt").write_text("whole")
 
-@stage("second", depends_on=("first",), outputs=(Path("second.txt"),), fingerprint=lambda _: "1")
 def second(context):
     note("second")
     (folder / "second.txt").write_text("ha")
     time.sleep(wait)
     (folder / "second.txt").write_text("half and half")
 
-MLOpsPipeline("p", [first, second], folder / "state").run()
+make, same = PipelineStage.from_function, lambda _: "1"
+stages = [
+    make("first", first, outputs=(Path("first.txt"),), fingerprint=same),
+    make("second", second, depends_on=("first",), outputs=(Path("second.txt"),), fingerprint=same),
+]
+MLOpsPipeline("p", stages, folder / "state").run_pipeline()
 """
 
 

@@ -10,7 +10,7 @@ import pytest
 from stage_workshop import Workshop, simple
 
 from wms.errors import StageError, StageFailedError
-from wms.training.stages import MLOpsPipeline, PipelineStage, StageContext, stage
+from wms.training.stages import MLOpsPipeline, PipelineStage, StageContext
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def workshop(tmp_path: Path) -> Workshop:
 
 def test_order_keeps_declaration_where_it_can(tmp_path: Path) -> None:
     stages = [simple("z"), simple("last", "m", "z"), simple("m", "a"), simple("b"), simple("a")]
-    assert MLOpsPipeline("p", stages, tmp_path).order() == ("z", "b", "a", "m", "last")
+    assert MLOpsPipeline("p", stages, tmp_path).order == ("z", "b", "a", "m", "last")
 
 
 @pytest.mark.parametrize(
@@ -48,26 +48,23 @@ def test_a_wrong_plan_is_refused(tmp_path: Path, stages: list[PipelineStage], me
     assert not (tmp_path / "state").exists()
 
 
-def test_forcing_an_unknown_stage_is_refused(workshop: Workshop) -> None:
-    workshop.run()
-    with pytest.raises(StageError, match="no such stage"):
-        workshop.pipeline.run(force=["d"])
-
-
 def test_nothing_runs_twice_without_a_reason(workshop: Workshop) -> None:
     assert workshop.run() == ["a", "b", "c"]
     assert workshop.statuses() == ["done"] * 3
-    first = workshop.report
+    first = workshop.pipeline
     assert workshop.run() == []
     assert workshop.statuses() == ["skipped"] * 3
-    assert [r.fingerprint for r in workshop.report.stages.values()] == [r.fingerprint for r in first.stages.values()]
+    assert workshop.pipeline.artifacts == {}
+    fingerprints = [report.fingerprint for report in workshop.pipeline.reports.values()]
+    assert fingerprints == [report.fingerprint for report in first.reports.values()]
 
 
 def test_a_changed_input_runs_the_stage_and_what_follows(workshop: Workshop) -> None:
     workshop.run()
     workshop.values["b"] = "2"
-    assert workshop.run() == ["b", "restore a", "c"]
-    assert workshop.statuses() == ["skipped", "done", "done"]
+    assert workshop.run() == ["b", "a", "c"]  # b needs the result of a
+    assert workshop.statuses() == ["done"] * 3
+    assert workshop.pipeline.artifacts == {"a": "a1", "b": "b2a1", "c": "c1b2a1"}
     assert (workshop.folder / "c.txt").read_text() == "c1b2a1"
 
 
@@ -76,8 +73,8 @@ def test_a_lost_or_changed_output_is_made_again(workshop: Workshop, damage: Call
     workshop.run()
     damage(workshop.folder / "b.txt")
     # b comes out as it was, so that c may be skipped.
-    assert workshop.run() == ["b", "restore a"]
-    assert workshop.statuses() == ["skipped", "done", "skipped"]
+    assert workshop.run() == ["b", "a"]
+    assert workshop.statuses() == ["done", "done", "skipped"]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff", b'{"fingerprint":"x","outputs":{}}'])
@@ -86,11 +83,6 @@ def test_a_damaged_record_means_run_again(workshop: Workshop, content: bytes) ->
     (workshop.folder / "state" / "a.json").write_bytes(content)
     assert workshop.run() == ["a"]
     assert workshop.run() == []
-
-
-def test_force_runs_a_stage(workshop: Workshop) -> None:
-    workshop.run()
-    assert workshop.run(force=["b"]) == ["b", "restore a"]
 
 
 def test_another_output_of_a_rerun_reaches_the_dependents(tmp_path: Path) -> None:
@@ -107,13 +99,13 @@ def test_another_output_of_a_rerun_reaches_the_dependents(tmp_path: Path) -> Non
         ),
     ]
     pipeline = MLOpsPipeline("p", stages, tmp_path / "state")
-    pipeline.run()
-    pipeline.run(force=["draw"])
+    pipeline.run_pipeline()
+    (tmp_path / "random").unlink()
+    pipeline.run_pipeline()
     assert calls == ["draw", "use"] * 2
 
 
-def test_a_stage_that_cannot_be_restored_runs_when_its_result_is_needed(workshop: Workshop) -> None:
-    workshop.restorable = False
+def test_a_skipped_stage_runs_when_its_result_is_needed(workshop: Workshop) -> None:
     workshop.run()
     assert workshop.run() == []
     workshop.values["c"] = "2"
@@ -131,10 +123,10 @@ def test_a_stage_without_fingerprint_and_what_follows_always_run(tmp_path: Path)
         ),
     ]
     pipeline = MLOpsPipeline("p", stages, tmp_path / "state")
-    pipeline.run()
-    report = pipeline.run()
+    pipeline.run_pipeline()
+    pipeline.run_pipeline()
     assert calls == ["memory", "next"] * 2
-    assert report.stages["next"].fingerprint is None
+    assert pipeline.reports["next"].fingerprint is None
     assert not (tmp_path / "state").exists()
 
 
@@ -145,32 +137,32 @@ def test_a_folder_as_output_is_hashed_by_its_files(tmp_path: Path) -> None:
 
     made = PipelineStage.from_function("s", run, outputs=(Path("images"),), fingerprint=lambda _: "same")
     pipeline = MLOpsPipeline("p", [made], tmp_path / "elsewhere", folder=tmp_path / "run")
-    assert pipeline.run().stages["s"].status == "done"
-    assert pipeline.run().stages["s"].status == "skipped"
+    pipeline.run_pipeline()
+    assert pipeline.reports["s"].status == "done"
+    pipeline.run_pipeline()
+    assert pipeline.reports["s"].status == "skipped"
     (tmp_path / "run" / "images" / "sub" / "1.txt").write_text("two")
-    assert pipeline.run().stages["s"].status == "done"
+    pipeline.run_pipeline()
+    assert pipeline.reports["s"].status == "done"
 
 
-def test_subclass_and_decorator(tmp_path: Path) -> None:
+def test_subclass_and_function(tmp_path: Path) -> None:
     class Load(PipelineStage):
         name = "load"
+        number = 21
 
         def run(self, context: StageContext) -> int:
-            return int(context.values["number"])
+            return self.number
 
         def validate(self, result: int) -> None:
             if result < 0:
                 raise ValueError("The number is negative.")
 
-    @stage("double", depends_on=("load",))
-    def double(context: StageContext) -> int:
-        seen.append(context.result("load") * 2)
-        return seen[-1]
-
-    seen: list[int] = []
-    pipeline = MLOpsPipeline("p", [double, Load()], tmp_path / "state")
-    pipeline.run(values={"number": 21})
-    assert seen == [42]
+    load = Load()
+    double = simple("double", "load", run=lambda context: context.result("load") * 2)
+    pipeline = MLOpsPipeline("p", [double, load], tmp_path / "state")
+    assert pipeline.run_pipeline() == pipeline.artifacts == {"load": 21, "double": 42}
+    load.number = -1
     with pytest.raises(StageFailedError, match=r"^Stage 'load' failed: The number is negative\.$"):
-        pipeline.run(values={"number": -1})
-    assert seen == [42]
+        pipeline.run_pipeline()
+    assert pipeline.artifacts == {}

@@ -20,7 +20,7 @@ TRACKING_URI = "MLFLOW_TRACKING_URI"
 
 def variable(default: Any, meaning: str, *, give: str = "", example: str = "", **limits: Any) -> Any:
     """A field of a group: `give` and `example` end the sentence about a bad value, such as "a number of seconds"."""
-    extra = {"give": give, "example": example}
+    extra: dict[str, Any] = {"give": give, "example": example}
     return Field(default, description=meaning, json_schema_extra=extra, repr=False, **limits)
 
 
@@ -34,7 +34,7 @@ class Variables(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
     @classmethod
-    def settings_customise_sources(
+    def settings_customise_sources(  # type: ignore[override] - the sources that are ignored have no name here
         cls,
         settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic hands it over by name
         init_settings: PydanticBaseSettingsSource,

@@ -26,7 +26,7 @@ RECENT = 2
 """So many of the newest are kept, so that a damaged one has a predecessor."""
 
 
-class CheckpointStore:
+class CheckpointManager:
     """The checkpoints of one run, in `folder`; `identity` (config hash, data version) must match to resume."""
 
     def __init__(self, folder: Path, identity: Mapping[str, str], *, keep_every: int) -> None:

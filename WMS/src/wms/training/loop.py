@@ -24,7 +24,7 @@ from wms.data.dataset import EpochBatches, MeterDataset, Sample
 from wms.errors import DivergedError
 from wms.losses import enlarge, per_image_loss
 from wms.metrics import DICE, IOU, is_strip_logit, measure
-from wms.training.checkpoint import CheckpointStore
+from wms.training.checkpoint import CheckpointManager
 from wms.training.distributed import Processes, pick_precision
 from wms.training.evaluation import evaluate, mean_of
 from wms.training.position import Position, Progress, copy_weights, make_optimiser
@@ -49,7 +49,7 @@ class Trainer:
         processes: Processes,
         *,
         tracker: ExperimentTracker | None = None,
-        checkpoints: CheckpointStore | None = None,
+        checkpoints: CheckpointManager | None = None,
         observe: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self.config, self.splits, self.processes = config, splits, processes

@@ -18,7 +18,7 @@ from wms.errors import ResumeMismatchError, WmsError
 from wms.files import write_atomic
 from wms.inference.export import export_model
 from wms.metrics import DICE, FINAL_DICE, FINAL_IOU, IOU
-from wms.training.checkpoint import CheckpointStore
+from wms.training.checkpoint import CheckpointManager
 from wms.training.console import training_progress
 from wms.training.distributed import Processes, pick_precision
 from wms.training.evaluation import CaseScore, evaluate, marks_nothing, mean_of
@@ -32,7 +32,7 @@ from wms.training.prepare import PreparedData, load_samples, split_samples
 from wms.training.report import write_report
 from wms.training.report_cases import choose_cases
 from wms.training.request import Request, TrainingResult
-from wms.training.run_folder import METADATA, create_run, describe_run, find_run, log_to, stop_logging
+from wms.training.run_folder import METADATA, create_run_directory, describe_run, find_run, log_to, stop_logging
 from wms.training.stages import MLOpsPipeline, PipelineStage, StageContext
 from wms.training.tracker import ExperimentTracker, read_metrics
 
@@ -48,7 +48,7 @@ class TrainingRun:
         if request.resume:
             self.run_dir, _ = find_run(request.runs, request.resume_name, config)
         else:
-            self.run_dir = create_run(request.runs, config)
+            self.run_dir = create_run_directory(request.runs, config)
         self.tracker: ExperimentTracker | None = None
         self.sync: MlflowSync | None = None
 
@@ -185,25 +185,10 @@ class TrainingRun:
 
     # ---- around them
 
-    def pipeline(self) -> MLOpsPipeline:
-        """The run as stages; the books are opened in `datasets`, so everything after it can be tracked."""
-        make = PipelineStage.from_function
-        stages = [
-            make("load_data", self.load_data),
-            make("splits", self.splits, depends_on=("load_data",)),
-            make("datasets", self.datasets, depends_on=("splits",)),
-            make("model", self.model, depends_on=("datasets",)),
-            make("train", self.train, depends_on=("model",)),
-            make("evaluate", self.evaluate, depends_on=("datasets", "model", "train"), validate=_check_scores),
-            make("export", self.export, depends_on=("train", "evaluate")),
-            make("report", self.report, depends_on=("datasets", "model", "train", "evaluate")),
-        ]
-        return MLOpsPipeline("train", stages, self.run_dir / "stages", folder=self.run_dir)
-
-    def checkpoints(self, version: str) -> CheckpointStore:
+    def checkpoints(self, version: str) -> CheckpointManager:
         """The run's checkpoint store, bound to its config and data."""
         identity = {"config": self.config.hash, "data version": version}
-        return CheckpointStore(self.run_dir / "checkpoints", identity, keep_every=self.config.training.keep_every)
+        return CheckpointManager(self.run_dir / "checkpoints", identity, keep_every=self.config.training.keep_every)
 
     def close(self, status: Status) -> None:
         """Hand everything to MLflow, or say how to send later what could not be sent."""
@@ -220,6 +205,22 @@ class TrainingRun:
     def _known_metadata(self) -> dict[str, Any] | None:
         path = self.run_dir / METADATA
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def build_mlops_pipeline(run: TrainingRun) -> MLOpsPipeline:
+    """The stages of a run; `datasets` opens its books, so that everything after it can be tracked."""
+    make = PipelineStage.from_function
+    stages = [
+        make("load_data", run.load_data),
+        make("splits", run.splits, depends_on=("load_data",)),
+        make("datasets", run.datasets, depends_on=("splits",)),
+        make("model", run.model, depends_on=("datasets",)),
+        make("train", run.train, depends_on=("model",)),
+        make("evaluate", run.evaluate, depends_on=("datasets", "model", "train"), validate=_check_scores),
+        make("export", run.export, depends_on=("train", "evaluate")),
+        make("report", run.report, depends_on=("datasets", "model", "train", "evaluate")),
+    ]
+    return MLOpsPipeline("train", stages, run.run_dir / "stages", folder=run.run_dir)
 
 
 def run_training(config: RunConfig, request: Request) -> TrainingResult | None:
@@ -243,7 +244,7 @@ def _first(config: RunConfig, request: Request, processes: Processes) -> Trainin
     handler = log_to(run.run_dir)
     status: Status = "FAILED"
     try:
-        run.pipeline().run()
+        build_mlops_pipeline(run).run_pipeline()
         status = "FINISHED"
     except (WmsError, OSError, KeyboardInterrupt) as error:
         status = "KILLED" if isinstance(error, KeyboardInterrupt) else status
@@ -272,7 +273,7 @@ def _follow(config: RunConfig, request: Request, processes: Processes) -> None:
     if request.resume:
         run_dir, _ = find_run(request.runs, request.resume_name, config)
         identity = {"config": config.hash, "data version": data.version}
-        trainer.resume(CheckpointStore(run_dir / "checkpoints", identity, keep_every=0).load())
+        trainer.resume(CheckpointManager(run_dir / "checkpoints", identity, keep_every=0).load())
     score_test(config, data, trainer.fit(), processes)
 
 

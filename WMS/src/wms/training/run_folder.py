@@ -30,12 +30,12 @@ METADATA = "metadata.json"
 FOLDERS = ("checkpoints", "artifacts", "logs")
 
 
-def create_run(root: Path, config: RunConfig, *, now: datetime | None = None) -> Path:
+def create_run_directory(root: Path, config: RunConfig) -> Path:
     """Make a new run folder with config.json and return it.
 
     Raises UnwritableError or DiskFullError; nothing half-written stays behind.
     """
-    moment = now or datetime.now(UTC)
+    moment = datetime.now(UTC)
     try:
         root.mkdir(parents=True, exist_ok=True)
         while True:

@@ -13,14 +13,14 @@ import logging
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from wms.errors import StageError, StageFailedError, WmsError
 from wms.files import canonical_json, sha256_file, sha256_text, write_atomic
-from wms.training.stage_types import PipelineStage, StageContext, StageEvent, StageFailure, StageReport
+from wms.training.stage_types import PipelineStage, StageContext, StageFailure, StageReport
 
 _log = logging.getLogger(__name__)
 
@@ -39,8 +39,8 @@ class Plan:
 class Execution:
     """One run of a plan: the results at hand and what has happened so far."""
 
-    def __init__(self, plan: Plan, values: Mapping[str, Any], emit: Callable[[StageEvent], None]) -> None:
-        self.plan, self.values, self.emit = plan, values, emit
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
         self.reports = dict.fromkeys(plan.order, StageReport())
         self.results: dict[str, object] = {}
         self.own: dict[str, str | None] = {}
@@ -48,26 +48,25 @@ class Execution:
         self.nested_seconds = 0.0
         self.failure: StageFailure | None = None
 
-    def attempt(self, name: str, act: Callable[[PipelineStage], Literal["done", "skipped", "restored"]]) -> None:
+    def attempt(self, name: str, act: Callable[[PipelineStage], Literal["done", "skipped"]]) -> None:
         """Do one thing with a stage, measure and report it; what it raises becomes a StageFailure."""
         began, nested_before = time.perf_counter(), self.nested_seconds
-        failure = kind = None
+        failure: StageFailure | None = None
+        status: Literal["done", "skipped", "failed"] = "failed"
         try:
-            kind = act(self.plan.stages[name])
+            status = act(self.plan.stages[name])
         except Exception as cause:
             if not isinstance(cause, WmsError | ValueError):
                 _log.exception("Stage %r met an error that nobody foresaw.", name)
             # A dependency that was needed in the midst and failed: the failure stays that stage's.
-            failure = cause if cause is self.failure else StageFailure(name, cause)
+            failure = cause if isinstance(cause, StageFailure) and cause is self.failure else StageFailure(name, cause)
             failure.__cause__ = failure.__cause__ or cause
             self.failure = failure
         elapsed = time.perf_counter() - began
         seconds = elapsed - (self.nested_seconds - nested_before)
         self.nested_seconds = nested_before + elapsed
-        status: Any = "failed" if failure else "skipped" if kind == "restored" else kind
         error = str(failure) if failure else None
         self.reports[name] = StageReport(status, seconds, self._fingerprint(name), error)
-        self.emit(StageEvent(name, kind or "failed", seconds, error))
         if failure is not None:
             raise failure
 
@@ -92,7 +91,6 @@ class Execution:
         context = self._context(stage)
         if stage.name not in self.own:
             self.own[stage.name] = stage.fingerprint(context)
-        self.emit(StageEvent(stage.name, "started"))
         # A stage that is killed from here on has no record, even if its inputs change back.
         self._record(stage).unlink(missing_ok=True)
         result = stage.run(context)
@@ -107,18 +105,12 @@ class Execution:
         self.results[stage.name] = result
         return "done"
 
-    def restore(self, stage: PipelineStage) -> Literal["restored"]:
-        """Reload the result of a skipped stage."""
-        self.results[stage.name] = stage.restore(self._context(stage))
-        return "restored"
-
     def _context(self, stage: PipelineStage) -> StageContext:
-        return StageContext(stage.name, self.plan.folder, self.values, tuple(stage.depends_on), self._result)
+        return StageContext(stage.name, self.plan.folder, tuple(stage.depends_on), self._result)
 
     def _result(self, name: str) -> object:
         if name not in self.results:
-            restorable = type(self.plan.stages[name]).restore is not PipelineStage.restore
-            self.attempt(name, self.restore if restorable else self.run)
+            self.attempt(name, self.run)
         return self.results[name]
 
     def _record(self, stage: PipelineStage) -> Path:
@@ -148,12 +140,6 @@ def _hash_outputs(stage: PipelineStage, folder: Path) -> dict[str, str]:
     return found
 
 
-def unknown_stage(name: str, names: Iterable[str]) -> str:
-    """The end of a sentence about a name that no stage has; it offers the nearest."""
-    nearest = difflib.get_close_matches(name, list(names), n=1)
-    return f"there is no such stage; did you mean {nearest[0]!r}?" if nearest else "there is no such stage."
-
-
 def check_stages(stages: Sequence[PipelineStage]) -> None:
     """Refuse what no order of the stages could make right, with a StageError."""
     names = Counter(stage.name for stage in stages)
@@ -165,8 +151,9 @@ def check_stages(stages: Sequence[PipelineStage]) -> None:
             raise StageError(f"Stage {stage.name!r} is defined {names[stage.name]} times; rename all but one.")
         for dependency in stage.depends_on:
             if dependency not in names:
-                problem = unknown_stage(dependency, names)
-                raise StageError(f"Stage {stage.name!r} depends on {dependency!r}, but {problem}")
+                nearest = difflib.get_close_matches(dependency, names, n=1)
+                hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
+                raise StageError(f"Stage {stage.name!r} depends on {dependency!r}, but there is no such stage{hint}")
         for output in stage.outputs:
             if output.is_absolute() or ".." in output.parts:
                 raise StageError(f"Output {output} of stage {stage.name!r} must lie in the pipeline's folder.")
