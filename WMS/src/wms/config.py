@@ -8,7 +8,6 @@ lie and how fast they are read, so that the same experiment has the same hash on
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -40,6 +39,7 @@ from wms.config_sections import (
     TrainingConfig,
 )
 from wms.errors import ConfigError
+from wms.files import sha256_text
 from wms.models import DEFAULT, Architecture, find_architecture, parse_model
 
 __all__ = [
@@ -115,7 +115,7 @@ class RunConfig(Section):
     def hash(self) -> str:
         """Sha256 (64 hex digits) of the decisions; independent of key order, paths and the machine."""
         text = json.dumps(self.decisions(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return sha256_text(text)
 
     def with_changes(self, **changes: Any) -> RunConfig:
         """A validated copy; keys are dotted with two underscores, as in data__folder=...

@@ -152,7 +152,7 @@ def read_verified(path: Path, sha256: str) -> bytes:
         content = path.read_bytes()
     except OSError as error:
         raise TrackingError(f"Can't read {path}: {error.strerror}; restore the file.") from error
-    found = hashlib.sha256(content).hexdigest()
+    found = sha256_bytes(content)
     if found != sha256:
         raise TrackingError(
             f"{path} is damaged: its SHA-256 should be {sha256[:12]}..., but is {found[:12]}...; restore the file."
@@ -170,9 +170,14 @@ def lines_holding(content: bytes, needle: str) -> Iterator[bytes]:
         at = content.find(wanted, end) if end >= 0 else -1
 
 
+def sha256_bytes(content: bytes) -> str:
+    """The SHA-256 of `content`, 64 hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def sha256_text(text: str) -> str:
     """The SHA-256 of `text` as UTF-8, 64 hexadecimal digits."""
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    return sha256_bytes(text.encode("utf-8"))
 
 
 def canonical_json(obj: object) -> str:

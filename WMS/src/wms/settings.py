@@ -34,11 +34,13 @@ class Variables(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
     @classmethod
-    def settings_customise_sources(  # type: ignore[override] - the sources that are ignored have no name here
+    def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic hands it over by name
+        settings_cls: type[BaseSettings],  # noqa: ARG003
         init_settings: PydanticBaseSettingsSource,
-        **_: Any,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Only what `read` hands over counts: a group never looks at the process's environment by itself."""
         return (init_settings,)

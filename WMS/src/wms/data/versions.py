@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wms import files
-from wms.errors import TrackingError, run_main
+from wms.errors import TrackingError, WmsError, run_main
 from wms.formats import from_fields
 
 if TYPE_CHECKING:
@@ -236,14 +236,24 @@ class DataVersionManager:
     def _items(self, version: str, needle: str = '"stem":') -> list[DataItem]:
         # Parsing only the lines that hold the needle keeps a hundred versions of a large data set quick.
         path = self.folder / "manifests" / f"{version}.jsonl"
-        lines = files.lines_holding(files.read_verified(path, version), needle)
-        return [from_fields(DataItem, json.loads(line), str(path), TrackingError) for line in lines]
+        return read_items(files.lines_holding(files.read_verified(path, version), needle), str(path))
 
 
 def manifest_text(items: Iterable[DataItem]) -> str:
     """A version's manifest: one line of canonical JSON for each item, in an order that only contents decide."""
     key = attrgetter("image_sha256", "mask_sha256", "stem", "split")
     return "".join(f"{files.canonical_json(asdict(item))}\n" for item in sorted(items, key=key))
+
+
+def read_items(lines: Iterable[bytes], where: str, newer: type[WmsError] = TrackingError) -> list[DataItem]:
+    """The items of lines that `manifest_text` wrote; `where` is their file, for errors.
+
+    Raises TrackingError for a damaged line, `newer` for one of a later version.
+    """
+    try:
+        return [from_fields(DataItem, json.loads(line), where, newer) for line in lines]
+    except (ValueError, TypeError) as error:
+        raise TrackingError(f"{where} is damaged; restore that file.") from error
 
 
 def _refuse_shared_stems(items: Sequence[DataItem]) -> None:

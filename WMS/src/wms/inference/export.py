@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
 import io
 import json
 import sys
@@ -28,7 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wms.errors import ModelDamagedError, ModelNotFoundError, from_os_error, run_main
-from wms.files import sha256_file, write_atomic
+from wms.files import sha256_bytes, sha256_file, write_atomic
 from wms.inference.predictor import (
     CARD,
     FIRST_PREPROCESSING,
@@ -94,7 +93,7 @@ def export_model(
     if not 0 <= second_look < 1 or (second_look and detail < 1):
         raise ValueError(f"second_look {second_look} or detail {detail} is out of range")
     weights = _weights_bytes(network)
-    weights_sha256 = hashlib.sha256(weights).hexdigest()
+    weights_sha256 = sha256_bytes(weights)
     settings: dict[str, object] = {"input_size": input_size, "threshold": threshold, "mirror": mirror}
     if second_look:  # a model without one is written as it always was
         settings |= {"second_look": second_look, "detail": detail}
@@ -103,7 +102,7 @@ def export_model(
     if model.stride != FIRST_STRIDE:
         settings["stride"] = model.stride
     graph = _onnx_bytes(network, model.stride, {"weights_sha256": weights_sha256, **settings})
-    onnx_sha256 = hashlib.sha256(graph).hexdigest()
+    onnx_sha256 = sha256_bytes(graph)
     difference = _verify(network, graph, input_size, model.stride)
     facts = {
         **settings,

@@ -5,7 +5,6 @@ Shared by `predicts.py` and the service, so that both give the same mask for the
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from collections.abc import Callable, Mapping
@@ -19,7 +18,7 @@ from PIL import Image
 
 from wms.data.images import resize_image, to_input
 from wms.errors import ModelDamagedError, ModelNotFoundError
-from wms.files import sha256_file
+from wms.files import sha256_bytes, sha256_file
 from wms.formats import refuse_newer
 from wms.inference.second_look import Floats, Looked, Mask, find_box, one_strip, sigmoid, window
 from wms.metrics import is_strip
@@ -71,7 +70,7 @@ class Predictor:
             path = path / ONNX
         content = _read_model(path)
         self.path = path
-        self.onnx_sha256 = hashlib.sha256(content).hexdigest()
+        self.onnx_sha256 = sha256_bytes(content)
         self.card = read_card(path.with_suffix(".json"))
         if self.card and self.card.get("onnx_sha256") != self.onnx_sha256:
             raise ModelDamagedError(f"{path} isn't the file that {CARD} beside it describes; {_RESTORE}.")

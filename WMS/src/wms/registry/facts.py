@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 from pathlib import PurePosixPath
 from typing import Any
 
+from wms.data.versions import read_items
 from wms.errors import LineageError, ModelDamagedError, ModelNotFoundError
+from wms.files import sha256_bytes
 from wms.registry.lineage import DATA, ORIGIN, fingerprints
 from wms.registry.metadata import run_means
 from wms.registry.mlflow_store import ModelRegistry
@@ -30,7 +31,7 @@ def gather(registry: ModelRegistry, run_id: str) -> Facts:
     card = _json(registry, run_id, CARD)
     hashes = {}
     for path, key in ((WEIGHTS, "weights_sha256"), (ONNX, "onnx_sha256")):
-        hashes[key] = hashlib.sha256(registry.read_artifact(run_id, path)).hexdigest()
+        hashes[key] = sha256_bytes(registry.read_artifact(run_id, path))
         if hashes[key] != card.get(key):
             raise ModelDamagedError(f"{path} of run {run_id} isn't the file that {CARD} describes; train it again.")
     version = run.tags.get("data_version", "")
@@ -62,6 +63,11 @@ def _json(registry: ModelRegistry, run_id: str, path: str) -> dict[str, Any]:
 
 
 def _training_images(content: bytes, version: str, run_id: str) -> int:
-    if hashlib.sha256(content).hexdigest() != version:
+    if sha256_bytes(content) != version:
         raise LineageError(f"{DATA} of run {run_id} isn't the list of data version {version[:12] or 'unknown'}.")
-    return sum(json.loads(line)["split"] == "train" for line in content.splitlines())
+    return count_training(content)
+
+
+def count_training(content: bytes) -> int:
+    """How many images of a run's data.jsonl were trained on. Raises TrackingError for a damaged one."""
+    return sum(item.split == "train" for item in read_items(content.splitlines(), DATA))

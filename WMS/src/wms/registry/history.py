@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from wms.errors import ModelNotFoundError
+from wms.errors import ModelNotFoundError, TrackingError
 from wms.metrics import FINAL, FINAL_DICE, FINAL_IOU
 from wms.models import model_of
+from wms.registry.facts import count_training
 from wms.registry.ledger import LedgerEntry
+from wms.registry.lineage import DATA
 from wms.registry.mlflow_store import ModelRegistry, ModelVersion, RunInfo
 from wms.registry.types import PREVIOUS, PRODUCTION, STAGED
 from wms.registry.verdicts import read_verdict
@@ -115,7 +117,9 @@ def _row(registry: ModelRegistry, version: ModelVersion, known: Row | None) -> R
         "iou": known.iou if known else run.metrics.get(FINAL_IOU),
         "loss": run.metrics.get(FINAL + "loss"),
         "parameters": _parameters(run),
-        "images": known.images if known else _if_there(lambda: _trained_on(registry, run.run_id)),
+        "images": known.images
+        if known
+        else _if_there(lambda: count_training(registry.read_artifact(run.run_id, DATA))),
         "verdict": known.verdict if known else _verdict(registry, run.run_id),
     }
     return Row(version.version, stage, known.at if known else version.created_at, **values)
@@ -135,11 +139,6 @@ def _parameters(run: RunInfo) -> int | None:
         return None
 
 
-def _trained_on(registry: ModelRegistry, run_id: str) -> int:
-    content = registry.read_artifact(run_id, "data.jsonl")
-    return sum(json.loads(line)["split"] == "train" for line in content.splitlines())
-
-
 def _verdict(registry: ModelRegistry, run_id: str) -> str:
     found = read_verdict(registry, run_id)
     return f"gate: {found.decision}" if found else ""
@@ -148,7 +147,7 @@ def _verdict(registry: ModelRegistry, run_id: str) -> str:
 def _if_there(read: Callable[[], int]) -> int | None:
     try:
         return read()
-    except (ModelNotFoundError, ValueError, KeyError):
+    except (ModelNotFoundError, TrackingError, ValueError, KeyError):
         return None
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Final, Literal
 
 from wms.errors import LineageError
+from wms.files import sha256_bytes
 from wms.registry.ledger import LedgerEntry
 
 State = Literal["holds", "broken", "not checked"]
@@ -81,7 +81,7 @@ class Evidence:
 
 def fingerprints(files: Mapping[str, bytes]) -> dict[str, str]:
     """The SHA-256 of the card and of a run's own files: what a ledger's entry may keep of them."""
-    return {name: sha256(files[name]).hexdigest() for name in (CARD, *ORIGIN) if name in files}
+    return {name: sha256_bytes(files[name]) for name in (CARD, *ORIGIN) if name in files}
 
 
 def require_whole(links: Sequence[Link]) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import sha256
 from typing import Any, Final
 
 from wms.config import parse_config
 from wms.errors import ConfigError, ModelDamagedError
+from wms.files import sha256_bytes
 from wms.metrics import DICE, FINAL, FINAL_DICE, FINAL_IOU, IOU
 from wms.registry.lineage import CARD, CONFIG, DATA, METADATA, ONNX, SCORES, WEIGHTS, Copy, Evidence, Link, State
 from wms.registry.metadata import metadata_of
@@ -79,7 +79,7 @@ class _Chain:
         return self._model_file(ONNX, "onnx_sha256")
 
     def _model_file(self, name: str, key: str) -> str:
-        found = sha256(self._need(name)).hexdigest()
+        found = sha256_bytes(self._need(name))
         source, expected = self._expected(key)
         _same("its SHA-256", found, expected, source)
         return f"SHA-256 {found[:12]} is the {source}'s"
@@ -111,7 +111,7 @@ class _Chain:
         if not seen.entry:
             raise _Unknown("nothing was ever promoted here")
         weights = seen.files.get(WEIGHTS)
-        if weights is not None and sha256(weights).hexdigest() != seen.entry.weights_sha256:
+        if weights is not None and sha256_bytes(weights) != seen.entry.weights_sha256:
             raise _Unknown(f"{seen.ledger_text}, but these weights are in none of its entries")
         place = "is Production" if seen.entry == seen.newest else "was Production once"
         return f"{seen.ledger_text}; version {seen.entry.to_version} {place}"
@@ -137,7 +137,7 @@ class _Chain:
         source, expected = self._expected("data_version")
         copies = self._copies(DATA)
         for copy in copies:
-            _same(f"the SHA-256 of the copy in {copy.where}", sha256(copy.content).hexdigest(), expected, source)
+            _same(f"the SHA-256 of the copy in {copy.where}", sha256_bytes(copy.content), expected, source)
         count = len(copies[0].content.splitlines())
         return f"its SHA-256 is the data version {expected[:12]}, {count} images{_places(copies)}"
 
@@ -232,7 +232,7 @@ class _Chain:
 
     def _check_recorded(self, name: str, content: bytes) -> None:
         if name in self.seen.recorded:
-            _same("its SHA-256", sha256(content).hexdigest(), self.seen.recorded[name], "ledger")
+            _same("its SHA-256", sha256_bytes(content), self.seen.recorded[name], "ledger")
 
 
 def _check_settings(graph: bytes, card: Mapping[str, Any]) -> None:

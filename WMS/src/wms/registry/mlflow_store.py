@@ -47,11 +47,11 @@ class ModelRegistry:
         self._repositories: dict[str, Any] = {}  # a new one asks the server what it can do
 
     @classmethod
-    def from_environment(cls, *, model: str = MODEL) -> ModelRegistry:
+    def from_environment(cls) -> ModelRegistry:
         """The registry that MLFLOW_TRACKING_URI names; raises UsageError where it names none."""
         if not (uri := TrackingSettings.read().mlflow_tracking_uri):
             raise UsageError(f"{URI} isn't set; give the address of the MLflow server, such as http://localhost:5000.")
-        return cls(uri, model=model)
+        return cls(uri)
 
     def versions(self) -> tuple[ModelVersion, ...]:
         """All versions with their aliases, oldest first; none of an unknown model."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 from wms.errors import LedgerError, ModelDamagedError, from_os_error
-from wms.files import sha256_file, write_atomic
+from wms.files import sha256_bytes, sha256_file, write_atomic
 from wms.formats import refuse_newer
 from wms.registry.ledger import LedgerEntry
 from wms.registry.lineage import CARD, FILES, ONNX, WEIGHTS
@@ -59,7 +58,7 @@ def verify_files(files: Mapping[str, bytes], entry: LedgerEntry, source: str) ->
         if name not in files:
             raise ModelDamagedError(f"{source} has no {name} of {version}; {_REFUSED}.")
     for name, expected in ((WEIGHTS, entry.weights_sha256), (ONNX, entry.onnx_sha256)):
-        found = sha256(files[name]).hexdigest()
+        found = sha256_bytes(files[name])
         if found != expected:
             raise ModelDamagedError(
                 f"{name} from {source} isn't {version}: its SHA-256 is {found[:12]}..., but {expected[:12]}... in the "

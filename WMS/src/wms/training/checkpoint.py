@@ -6,7 +6,6 @@ The file is written first, then the index replaces itself atomically, then what 
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import logging
@@ -17,7 +16,7 @@ from typing import Any
 import torch
 
 from wms.errors import CheckpointError, NothingToResumeError, ResumeMismatchError
-from wms.files import write_atomic
+from wms.files import sha256_bytes, write_atomic
 
 _log = logging.getLogger("wms")
 
@@ -42,7 +41,7 @@ class CheckpointManager:
         kept = bool(epoch_end and self.keep_every and epoch % self.keep_every == 0)
         entry = {
             "file": path.name,
-            "sha256": hashlib.sha256(content).hexdigest(),
+            "sha256": sha256_bytes(content),
             "epoch": epoch,
             "step": step,
             "kept": kept,
@@ -78,7 +77,7 @@ class CheckpointManager:
         path = self.folder / entry["file"]
         try:
             content = path.read_bytes()
-            if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+            if sha256_bytes(content) != entry["sha256"]:
                 raise ValueError("its sha256 isn't the recorded one")
             state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         except Exception as error:  # whatever a damaged file makes the reader raise

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 import threading
@@ -19,7 +18,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from wms.errors import TrackingError
-from wms.files import write_atomic
+from wms.files import sha256_file, write_atomic
 from wms.metrics import FINAL
 from wms.records import StoredRecord
 from wms.training.tracker import METRICS_FILE, Record, read_records
@@ -227,8 +226,7 @@ class Sender:
             raise failures[0]
 
     def _send_file(self, run_id: str, name: str, path: Path) -> None:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256_file(path)
         if self.state.artifacts.get(name) != digest:
             self._client.log_artifact(run_id, str(path), self.state.queued[name] or None)
             self.update(artifacts={**self.state.artifacts, name: digest})

@@ -15,7 +15,7 @@ from typing import Any, Final
 import polars as pl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from wms.errors import from_os_error
+from wms.files import write_atomic
 from wms.inference.overlay import Mask
 from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.training.report_figures import (
@@ -85,19 +85,8 @@ def write_report(
     files = ReportFiles(folder / "report.html", folder / "curves.png", folder / "samples.png")
     contents = ((files.html, page), (files.curves_png, curves_png), (files.samples_png, draw_samples(shown)))
     for path, content in contents:
-        _write(path, content)
+        write_atomic(path, content)
     return files
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write next to the target first: a reader never meets half a report."""
-    waiting = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        waiting.write_bytes(content)
-        waiting.replace(path)
-    except OSError as error:
-        raise from_os_error(error, path) from error
 
 
 def _tidy(metrics: pl.DataFrame) -> pl.DataFrame:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from wms.data.versions import DATA_MANIFEST, DataItem
+from wms.data.versions import DATA_MANIFEST, DataItem, read_items
 from wms.errors import CannotDecideError, ModelDamagedError, ModelNotFoundError, TrackingError
-from wms.formats import from_fields
+from wms.files import sha256_bytes
 from wms.inference.predictor import CARD, FIRST_PREPROCESSING, ONNX, WEIGHTS, Predictor
 from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.registry.gate import refusal
@@ -93,13 +91,11 @@ def _items(registry: ModelRegistry, run: RunInfo, who: str) -> tuple[tuple[DataI
             f"as its artifact {DATA_MANIFEST}."
         ) from error
     try:
-        items = tuple(
-            from_fields(DataItem, json.loads(line), f"{DATA_MANIFEST} of {who} run {run.name}", CannotDecideError)
-            for line in content.decode("utf-8").splitlines()
-        )
-    except (ValueError, TypeError, TrackingError) as error:
+        where = f"{DATA_MANIFEST} of {who} run {run.name}"
+        items = tuple(read_items(content.splitlines(), where, CannotDecideError))
+    except TrackingError as error:
         raise refusal(f"{DATA_MANIFEST} of {who} run {run.name} is damaged; restore that artifact.") from error
-    return items, hashlib.sha256(content).hexdigest()
+    return items, sha256_bytes(content)
 
 
 def _stored(run: RunInfo) -> Means | None:

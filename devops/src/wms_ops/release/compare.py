@@ -6,6 +6,7 @@ import io
 import json
 import math
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,8 @@ from PIL import Image
 
 from wms.data.images import read_image, read_mask
 from wms.data.pairs import Pair, find_pairs
-from wms.errors import ModelDamagedError, ModelNotFoundError, UsageError, WmsError
+from wms.data.versions import read_items
+from wms.errors import ModelDamagedError, ModelNotFoundError, TrackingError, UsageError, WmsError
 from wms.files import sha256_file, write_atomic
 from wms.inference.overlay import BOTH, draw_outline, overlay
 from wms.inference.predictor import Predictor
@@ -104,16 +106,12 @@ def _version(name: str, read: Read) -> Version:
 
 def _contents(read: Read) -> tuple[dict[str, str], dict[str, int]]:
     """Photo and mask of each image by their hashes, and how many images each split has; empty where unknown."""
-    contents: dict[str, str] = {}
-    splits: dict[str, int] = {}
     try:
-        for line in read(DATA).splitlines():
-            item = json.loads(line)
-            contents[item["stem"]] = f"{item['image_sha256']} {item['mask_sha256']}"
-            splits[item["split"]] = splits.get(item["split"], 0) + 1
-    except (ModelNotFoundError, ValueError, TypeError, KeyError):
+        items = read_items(read(DATA).splitlines(), DATA)
+    except (ModelNotFoundError, TrackingError):
         return {}, {}
-    return contents, splits
+    contents = {item.stem: f"{item.image_sha256} {item.mask_sha256}" for item in items}
+    return contents, Counter(item.split for item in items)
 
 
 def _facts(read: Read, splits: Mapping[str, int]) -> dict[str, str]:

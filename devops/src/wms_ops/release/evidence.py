@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from wms.errors import LedgerError, ModelNotFoundError, WmsError
+from wms.files import sha256_bytes
 from wms.registry.ledger import Ledger, LedgerEntry
 from wms.registry.lineage import (
     CARD,
@@ -87,7 +87,7 @@ def _card(files: dict[str, bytes]) -> dict[str, Any]:
 
 def _entry_of(entries: tuple[LedgerEntry, ...], files: dict[str, bytes], card: dict[str, Any]) -> LedgerEntry | None:
     """The newest entry with these weights; damaged ones are recognised by their card."""
-    wanted = [sha256(files[WEIGHTS]).hexdigest()] if WEIGHTS in files else []
+    wanted = [sha256_bytes(files[WEIGHTS])] if WEIGHTS in files else []
     for digest in [*wanted, card.get("weights_sha256")]:
         if found := next((entry for entry in reversed(entries) if entry.weights_sha256 == digest), None):
             return found
@@ -104,7 +104,7 @@ def _ask(registry: ModelRegistry | None, entry: LedgerEntry | None) -> tuple[Reg
         version = next((one for one in registry.versions() if one.version == entry.to_version), None)
         run = registry.run(entry.run_id)
         try:
-            weights = sha256(registry.read_artifact(entry.run_id, f"model/{WEIGHTS}")).hexdigest()
+            weights = sha256_bytes(registry.read_artifact(entry.run_id, f"model/{WEIGHTS}"))
         except ModelNotFoundError:
             weights = "absent"
     except ModelNotFoundError as error:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from wms.errors import ModelDamagedError
+from wms.files import sha256_bytes
 from wms.registry.lineage import CARD, FILES, ONNX, WEIGHTS
 from wms.registry.weights import check_architecture
 from wms_ops.base.errors import DamagedBlobError
@@ -87,7 +87,7 @@ def _fill(releases: Releases, release: Release, files: Mapping[str, bytes], step
 
 
 def _notes(files: Mapping[str, bytes]) -> str:
-    rows = "".join(f"| `{name}` | `{sha256(files[name]).hexdigest()}` |\n" for name in FILES)
+    rows = "".join(f"| `{name}` | `{sha256_bytes(files[name])}` |\n" for name in FILES)
     return (
         "A model that was promoted; `python WMS/scripts/sync_model.py` brings the newest one to `WMS/models` and "
         f"checks it against the ledger.\n\n| file | SHA-256 |\n|---|---|\n{rows}"
@@ -102,7 +102,7 @@ def _check_set(files: Mapping[str, bytes]) -> str:
     except (ValueError, TypeError, KeyError) as error:
         raise ModelDamagedError(f"{CARD} doesn't describe a model ({error!r}); export it again.") from error
     for name, digest in zip((WEIGHTS, ONNX), expected, strict=True):
-        if sha256(files[name]).hexdigest() != digest:
+        if sha256_bytes(files[name]) != digest:
             raise ModelDamagedError(f"{name} isn't the file that {CARD} beside it describes; nothing was published.")
     check_architecture(files[WEIGHTS], WEIGHTS, card)
     return str(expected[0])
@@ -118,7 +118,7 @@ def _refuse_other_set(there: Mapping[str, bytes | None], files: Mapping[str, byt
     if card is None or graph is None or graph == files[ONNX]:
         return
     try:
-        sound = json.loads(card)["onnx_sha256"] == sha256(graph).hexdigest()
+        sound = json.loads(card)["onnx_sha256"] == sha256_bytes(graph)
     except (ValueError, TypeError, KeyError):
         return
     if sound:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from wms.errors import WmsError
+from wms.files import sha256_bytes
 from wms_ops.base.errors import AccessDeniedError, StoreUnreachableError
 from wms_ops.pulls.gh import REPO, Answer, GitHub
 
@@ -107,7 +107,7 @@ class Releases:
         if asset is None or not asset.whole or asset.size != len(content):
             return False
         if asset.digest.startswith("sha256:"):
-            return asset.digest.removeprefix("sha256:") == sha256(content).hexdigest()
+            return asset.digest.removeprefix("sha256:") == sha256_bytes(content)
         return self.read(asset) == content
 
 

@@ -7,7 +7,6 @@ done. After a kill at any point the next run finishes what the journal began: se
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -25,7 +24,15 @@ from wms.data.images import FORMATS, MASK_THRESHOLD, decode_image, decode_mask
 from wms.data.qa.checks_content import files_with
 from wms.data.qa.facts import FolderFacts, ImageFacts, Listing, MaskFacts
 from wms.errors import from_os_error
-from wms.files import append_line, canonical_json, cut_torn_tail, read_json_lines, sha256_file, write_atomic
+from wms.files import (
+    append_line,
+    canonical_json,
+    cut_torn_tail,
+    read_json_lines,
+    sha256_bytes,
+    sha256_file,
+    write_atomic,
+)
 
 JOURNAL: Final = "journal.jsonl"
 LIST: Final = "fixes.json"
@@ -172,11 +179,6 @@ def _sha256(path: Path) -> str | None:
         return sha256_file(path)
     except OSError:
         return None
-
-
-def sha256_bytes(content: bytes) -> str:
-    """The SHA-256 of `content`, 64 hexadecimal digits."""
-    return hashlib.sha256(content).hexdigest()
 
 
 def _binary_png(content: bytes, name: str, max_megapixels: float) -> bytes | None:
