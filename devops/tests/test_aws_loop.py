@@ -19,6 +19,7 @@ from loop_shop import LoopShop
 from servers import free_port
 
 from wms.registry.lineage import FILES
+from wms_ops.cost.estimate import BUSY
 from wms_ops.cost.sessions import EndedBy, Purpose
 from wms_ops.demo.house import build
 from wms_ops.loop.places import local_cloud
@@ -76,6 +77,10 @@ def test_photos_are_pushed_to_a_bucket_and_an_instance_comes_trains_and_goes(sho
     assert (session.run, session.purpose, session.ended_by) == (record.id, Purpose.PIPELINE, EndedBy.DOWN)
     (entry,) = shop.ledger()
     assert entry["to_version"] == 1
+    assert session.model_version == 1
+    assert session.busy_seconds == sum(record.step(name).seconds for name in BUSY)
+    assert session.launched_at is not None and session.last_seen_at is not None
+    assert session.launched_at <= session.last_seen_at
     s3 = shop.yard.aws.client("s3")
     keys = [f"dvc/{key_of(entry['weights_sha256'], name)}" for name in FILES]
     for key in keys:

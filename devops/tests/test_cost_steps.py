@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ from test_report_pull import rendered
 
 from wms.errors import UsageError
 from wms_ops.base.errors import BudgetError, StoreUnreachableError
-from wms_ops.cost.bills import Line, RunBill, Saving
+from wms_ops.cost.bills import Line, RunBill, Saving, by_version
 from wms_ops.cost.budget import most_of
 from wms_ops.cost.estimate import Cost, cost_of
 from wms_ops.cost.prices import Choice, price_table
@@ -24,6 +24,7 @@ from wms_ops.loop import steps_cloud, steps_publish
 from wms_ops.loop.place import Place
 from wms_ops.machine.types import CloudState
 from wms_ops.report.pull_request import pull_body
+from wms_ops.runs.record import StepState
 from wms_ops.targets.local import LocalCloud
 
 HOUSE = Path(__file__).resolve().parents[2]
@@ -50,6 +51,11 @@ class BilledCloud:
 
     def for_run(self, run_id: str) -> BilledCloud:
         return self
+
+    def note(self, change: Callable[[Session], Session], since: datetime) -> None:
+        if self.broken:
+            raise StoreUnreachableError("Amazon S3 doesn't answer.")
+        self.kept = tuple(change(one) if one.run == "r1" else one for one in self.kept)
 
     def status(self) -> CloudState:
         return CloudState.ABSENT if self.downs else CloudState.RUNNING
@@ -153,6 +159,24 @@ def test_a_bill_that_can_not_be_had_is_left_out(tmp_path: Path, broken: bool) ->
     """Neither a store that is away nor a run without a session keeps the report from being written."""
     steps_publish.report(place(tmp_path, BilledCloud(Choice(), broken=broken)), merged())
     assert "| cost in the cloud," in (tmp_path / steps_publish.BODY).read_text()
+
+
+def test_a_run_s_bill_knows_its_model_version_and_its_work(tmp_path: Path) -> None:
+    """Each of a run's two instances bears the work that came after its own beginning."""
+    record = merged()
+    train, gate = (record.step(name) for name in ("train", "gate"))
+    begun = datetime.fromisoformat(train.started_at)
+    first = session(begun=begun - timedelta(minutes=5), run="r1")
+    second = session(begun=begun + timedelta(seconds=1), run="r1")
+    other = session(begun=begun, run="r2")
+    cloud = BilledCloud(Choice(), [first, second, other])
+    steps_cloud.note(place(tmp_path, cloud), record)
+    version = int(record.outputs["version"])
+    assert [one.model_version for one in cloud.kept] == [version, version, None]
+    assert [one.busy_seconds for one in cloud.kept] == [train.seconds + gate.seconds, gate.seconds, None]
+    assert set(by_version(cloud.kept, TABLE, begun + timedelta(hours=1))) == {str(version), "none"}
+    unfinished = record.with_step(train.model_copy(update={"state": StepState.FAILED}))
+    steps_cloud.note(place(tmp_path, BilledCloud(Choice(), broken=True)), unfinished)
 
 
 def test_the_local_cloud_keeps_its_would_have_cost(tmp_path: Path) -> None:

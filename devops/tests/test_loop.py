@@ -67,6 +67,8 @@ def good(shop: LoopShop) -> None:
     pull, text = shop.pull(2)
     assert pull["state"] == "merged"
     assert f"{float(values['challenger_dice']):.4f}"[:5] in text
+    assert "<summary>The data set</summary>" in text and "### Data set: 49 photos" in text
+    assert "25 photos before, 24 added, 49 now." in text and "are known of" not in text
     # Splits never move: those of the first 25 are the first 25 lines still.
     lines = (shop.on_main("WMS/data/splits.jsonl") or "").splitlines()
     assert len(lines) == 49 and lines[:25] == splits_of(shop, "model-v1")

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wms.config import DataConfig
-from wms.data.card import CardFacts, card_facts, extend, measure
+from wms.data.card import Card, CardFacts, card_facts, extend, measure
 from wms.data.card_page import pictures, render_card, render_markdown
 from wms.data.looks import perceptual_hash
+from wms.data.manifest import DataSet
 from wms.data.pairs import find_pairs
 from wms.data.splits import SplitRecord, assign
 from wms.errors import ManifestError, from_os_error
@@ -27,23 +28,9 @@ class CardFiles:
 
 
 def write_card(store: S3Remote, plan: MergePlan, photos: Path, splits: Path, folder: Path) -> CardFiles:
-    """Write the card of `plan.result` into `folder` and its figures beside the manifests in the remote.
-
-    `photos` holds the new pairs, `splits` the split record of the base. A base that has no card yet, or a damaged
-    one, starts anew: the card then says how many photos it knows. Safe to repeat.
-    """
-    before, after = plan.base.images, plan.result.images
-    config = DataConfig()
-    facts = extend(_earlier(store, before.oid), measure(photos, _splits(photos, splits, config), config))
-    store.write_note(_name(after.oid), facts.to_json().encode())
-    card = card_facts(
-        facts,
-        name="Data set",
-        before=before.files,
-        after=after.files,
-        manifests={kind: manifest.oid for kind, manifest, _ in plan.result},
-    )
-    stem = after.oid.removesuffix(".dir")
+    """Write the card of `plan.result` into `folder`; see `grow_card`. Raises DiskFullError, UnwritableError."""
+    card = grow_card(store, plan.base, plan.result, photos, splits)
+    stem = plan.result.images.oid.removesuffix(".dir")
     files = CardFiles(folder / f"{stem}.html", folder / f"{stem}.md")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -53,6 +40,25 @@ def write_card(store: S3Remote, plan: MergePlan, photos: Path, splits: Path, fol
     except OSError as error:
         raise from_os_error(error, folder) from error
     return files
+
+
+def grow_card(store: S3Remote, before: DataSet, after: DataSet, photos: Path, splits: Path) -> Card:
+    """The card of `after`; its figures are kept beside the manifests in the remote, for the next merge.
+
+    `photos` holds the new pairs, `splits` the split record of the base. A base that has no card yet, or a damaged
+    one, starts anew: the card then says how many photos it knows. Safe to repeat.
+    """
+    config = DataConfig()
+    earlier = _earlier(store, after.images.oid) or _earlier(store, before.images.oid)
+    facts = extend(earlier, measure(photos, _splits(photos, splits, config), config))
+    store.write_note(_name(after.images.oid), facts.to_json().encode())
+    return card_facts(
+        facts,
+        name="Data set",
+        before=before.images.files,
+        after=after.images.files,
+        manifests={kind: manifest.oid for kind, manifest, _ in after},
+    )
 
 
 def _name(oid: str) -> str:

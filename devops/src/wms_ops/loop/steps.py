@@ -75,6 +75,8 @@ def carry_out(place: Place, store: RunStore, record: RunRecord, name: str) -> Ru
     ended = {"state": StepState.DONE, "exit_code": done.exit_code, "text": done.text, "outputs": dict(done.outputs)}
     record = record.with_step(begun.model_copy(update={**ended, "seconds": time.monotonic() - clock}))
     store.save(record)
+    if name in (*BUSY, "promote", "down"):
+        steps_cloud.note(place, record)
     return record
 
 

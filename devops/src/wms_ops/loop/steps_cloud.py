@@ -10,18 +10,20 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from wms.errors import ModelNotFoundError
+from wms.errors import ModelNotFoundError, WmsError
 from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.registry.lineage import CARD
 from wms_ops.base.errors import PipelineError
 from wms_ops.base.layout import DATA_SET, SPLITS
 from wms_ops.cost.allowance import allowed_minutes
 from wms_ops.cost.budget import check_budget, read_budget
-from wms_ops.cost.estimate import cost_of, dollars, estimate_minutes
+from wms_ops.cost.estimate import BUSY, cost_of, dollars, estimate_minutes
 from wms_ops.cost.prices import Choice
+from wms_ops.cost.sessions import Session
 from wms_ops.loop.place import Done, Place
 from wms_ops.loop.workspace import check_out, commit_and_push, refuse_moved_splits
 from wms_ops.machine.types import CloudState
+from wms_ops.runs.record import RunRecord, StepState
 
 CANDIDATE = "WMS/models/candidate"
 PREPARED = "WMS/data/prepared.json"
@@ -90,6 +92,29 @@ def down(place: Place, values: Mapping[str, str]) -> Done:
     return Done(
         {"cost_usd": f"{cost.total:.4f}"}, f"{what}; {seconds / 60:.1f} minutes of it {verb} {dollars(cost.total)}."
     )
+
+
+def note(place: Place, record: RunRecord) -> None:
+    """Put on the bill's sessions which model version the run has promoted, and how long all cores have computed.
+
+    A session counts the work since its own beginning: a run that went on after a kill may have had two instances. Where
+    the store is away, the bill counts all the time as work, and the next call makes up for it.
+    """
+    if not place.cloud.billed:
+        return
+    version = record.outputs.get("version")
+    done = [record.step(name) for name in BUSY]
+    done = [step for step in done if step.state is StepState.DONE]
+
+    def noted(session: Session) -> Session:
+        busy = sum(step.seconds for step in done if datetime.fromisoformat(step.started_at) >= session.begun_at)
+        values = {"busy_seconds": busy} if busy else {}
+        return session.changed(**values, **({"model_version": int(version)} if version else {}))
+
+    try:
+        place.cloud.note(noted, datetime.fromisoformat(record.started_at))
+    except WmsError as error:
+        place.show(f"warning: the bill lacks what this run has worked and promoted. {error}")
 
 
 def _handed_over(place: Place, run: str) -> str:

@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from wms.data.card_page import render_markdown
 from wms.data.manifest import DataSet, Manifest, stem_of
 from wms.data.qa import validate_data
 from wms.data.splits import SplitRecord
 from wms.errors import DataQualityError
+from wms.files import remove, write_atomic
 from wms_ops.base.errors import PipelineError
 from wms_ops.base.layout import MAIN, SPLITS
 from wms_ops.dataset.branches import join_into
+from wms_ops.dataset.cards import grow_card
 from wms_ops.dataset.fetch import bring
 from wms_ops.dataset.inbox import inbox_files
 from wms_ops.dataset.losses import common, refuse_losses
@@ -21,6 +24,8 @@ from wms_ops.dataset.review import refuse_foreign, rests_on
 from wms_ops.dataset.versions import file_at, pointers_at, version_at
 from wms_ops.loop.place import Done, Place
 from wms_ops.loop.workspace import check_out, fetch, main_tip, tip
+
+CARD = "card.md"
 
 
 def merge(place: Place, values: Mapping[str, str]) -> Done:
@@ -58,7 +63,8 @@ def merge(place: Place, values: Mapping[str, str]) -> Done:
 def validate(place: Place, values: Mapping[str, str]) -> Done:
     """Check that the store holds every file, that none of main's is lost, and that the new photos are sound.
 
-    Only the new photos are downloaded. Raises MissingBlobError, ShrinkError, DataQualityError and the store's errors.
+    Only the new photos are downloaded; the data set's card is made from them, card.md in the run's folder.
+    Raises MissingBlobError, ShrinkError, DataQualityError and the store's errors.
     """
     git, commit = place.git, values["commit"]
     store = place.store()
@@ -68,17 +74,18 @@ def validate(place: Place, values: Mapping[str, str]) -> Done:
     refuse_losses(git, common(git, main, commit), commit, lambda one: version_at(git, one, store))
     known = before.pairs
     new = {stem: pair for stem, pair in after.pairs.items() if known.get(stem) != pair}
+    remove(place.folder / CARD)  # of an earlier try of this step
     if new:
-        _check(place, after, set(new), commit)
+        _check(place, before, after, set(new), commit)
     counts = {"photos_before": len(known), "photos_new": len(new), "photos_total": len(after.pairs)}
     outputs = {name: str(count) for name, count in counts.items()} | {"data_oid": after.images.oid}
     text = f"Existing: {len(known)}, new: {len(new)}, total: {len(after.pairs)}; all files are in {store.config.url}."
     return Done(outputs, text)
 
 
-def _check(place: Place, version: DataSet, stems: set[str], commit: str) -> None:
-    """The data check of the new pairs. Raises DataQualityError."""
-    kinds = {kind: _only(manifest, stems) for kind, manifest, _ in version}
+def _check(place: Place, before: DataSet, after: DataSet, stems: set[str], commit: str) -> None:
+    """The data check of the new pairs, and the card of the data set that they belong to. Raises DataQualityError."""
+    kinds = {kind: _only(manifest, stems) for kind, manifest, _ in after}
     with TemporaryDirectory(prefix="new-", dir=_made(place.folder)) as room:
         bring(place.store(), DataSet(kinds["images"], kinds["masks"]), Path(room))
         splits = Path(room) / "splits.jsonl"
@@ -95,6 +102,7 @@ def _check(place: Place, version: DataSet, stems: set[str], commit: str) -> None
                 f"The data check refuses the branch's new photos, {len(errors)} errors: {first} Mend them with "
                 "`python devops/scripts/data-qa.py DIR --fix` and push again."
             )
+        write_atomic(place.folder / CARD, render_markdown(grow_card(place.store(), before, after, Path(room), splits)))
 
 
 def _only(manifest: Manifest, stems: set[str]) -> Manifest:

@@ -17,6 +17,7 @@ from wms_ops.cost.prices import price_table
 from wms_ops.cost.sessions import month_name, month_start
 from wms_ops.dataset.review import RECORDS, refuse_foreign
 from wms_ops.loop.place import Done, Place
+from wms_ops.loop.steps_data import CARD
 from wms_ops.loop.steps_decide import PICTURES
 from wms_ops.loop.workspace import check_out, commit_and_push, fetch, main_tip
 from wms_ops.release.upstream import model_tag
@@ -51,9 +52,10 @@ def _tag(place: Place, name: str, commit: str) -> None:
 
 def report(place: Place, record: RunRecord) -> Done:
     """Write the pull request's text from what all steps said. Raises DiskFullError, UnwritableError."""
-    gate_text = _read(place.folder / "gate.md")
+    gate_text, card_text = _read(place.folder / "gate.md"), _read(place.folder / CARD)
     body, pictures = place.folder / BODY, sorted(attachments(place))
-    write_atomic(body, pull_body(record, gate_markdown=gate_text, pictures=pictures, bill=_bill(place)))
+    text = pull_body(record, gate_markdown=gate_text, card_markdown=card_text, pictures=pictures, bill=_bill(place))
+    write_atomic(body, text)
     return Done({"body": str(body)}, f"The report is {body}.")
 
 

@@ -67,6 +67,9 @@ class LocalCloud:
         """None: nothing is billed."""
         return ()
 
+    def note(self, change: Callable[[Session], Session], since: datetime) -> None:
+        """Nothing: no instance here is on record."""
+
     def for_run(self, run_id: str) -> Self:  # noqa: ARG002 - the protocol's
         """This cloud: it keeps no record of what it starts."""
         return self

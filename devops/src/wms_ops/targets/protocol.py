@@ -41,6 +41,13 @@ class Cloud(Protocol):
         """The instances on record, at least all that weren't over at `since`; none where nothing is billed."""
         ...
 
+    def note(self, change: Callable[[Session], Session], since: datetime) -> None:
+        """Change what is on record of this run's instances; nothing happens where nothing is billed.
+
+        Instances that were over at `since` may be left as they are.
+        """
+        ...
+
     def for_run(self, run_id: str) -> Self:
         """The same target for a run of the loop, which is named in the record of what the target starts."""
         ...

@@ -91,7 +91,9 @@ class AwsCloud:
 
     def wait(self, limit_s: float = LIMIT_S) -> None:
         """Return once MLflow answers, telling each step of the instance's start. Raises CloudError."""
-        wait_until_up(self.site, self._need(), self.answers, limit_s=limit_s)
+        found = self._need()
+        wait_until_up(self.site, found, self.answers, limit_s=limit_s)
+        self._seen(found)
 
     def down(self) -> None:
         """End everything that costs, and prove it by asking AWS. Raises as `take_down` does.
@@ -148,7 +150,10 @@ class AwsCloud:
         """
         # There MLflow is the host's own; where the data set lies only this side knows.
         given = {URL_VARIABLE: self.site.names.dvc_url, **(environ or {})}
-        return self._open_mailbox().run(command, folder=folder, log=log, environ=given, show=show)
+        found = self._need()
+        code = self.mailbox(found).run(command, folder=folder, log=log, environ=given, show=show)
+        self._seen(found)
+        return code
 
     def deploy(self, release: Release) -> str:
         """Serve this release once it's healthy; returns its address. Raises CloudError, and the old one is kept."""
@@ -210,6 +215,12 @@ class AwsCloud:
             return ()
         return self.site.sessions.sessions(names.environment, since)
 
+    def note(self, change: Callable[[Session], Session], since: datetime) -> None:
+        """Change what is on record of this run's sessions. Raises the errors of credentials and network."""
+        for one in self.sessions(since):
+            if self.run_id and one.run == self.run_id:
+                self.site.sessions.change(one.environment, one.launch_id, change)
+
     def affordable(self) -> int:
         """Minutes that the instance may live: those chosen, or fewer where WMS_BUDGET_USD buys no more.
 
@@ -220,6 +231,11 @@ class AwsCloud:
     def mailbox(self, instance: Instance) -> Mailbox:
         """Where an instance takes its jobs."""
         return self.site.mailbox(instance.launch_id)
+
+    def _seen(self, found: Instance) -> None:
+        """Put on record that the instance has answered: that proves, as its launch does, that it costs money."""
+        now = self.site.now()
+        self.site.sessions.change(self.site.names.environment, found.launch_id, lambda one: one.seen(now))
 
     def _open_mailbox(self) -> Mailbox:
         return self.mailbox(self._need())
