@@ -22,9 +22,9 @@ from instance_shop import Hypervisor, Machine
 from servers import free_port
 
 from wms_ops.git.command import Git
+from wms_ops.storage.bucket import Bucket
 from wms_ops.targets.host.backup import Backups
 from wms_ops.targets.host.mailbox import Mailbox
-from wms_ops.targets.host.objects import Objects
 
 HOUSE = Path(__file__).resolve().parents[2]
 BUCKET = "wms-tests-mlflow"
@@ -55,7 +55,7 @@ class Launch:
     """One launched instance."""
 
     machine: Machine
-    objects: Objects
+    objects: Bucket
     environment: str
     launch_id: str
     mlflow_port: int
@@ -115,7 +115,7 @@ class World:
         self.sha256 = hashlib.sha256(content).hexdigest()
         self.key = f"bundle/{self.sha256}.tar.gz"
         aws.client("s3").put_object(Bucket=BUCKET, Key=self.key, Body=content)
-        self.objects = Objects(BUCKET, aws.client("s3"))
+        self.objects = Bucket(BUCKET, aws.client("s3"))
 
     def launch(
         self,

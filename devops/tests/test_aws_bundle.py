@@ -16,6 +16,7 @@ from servers import require_tool
 
 from wms.paths import ROOT
 from wms_ops.base.errors import CloudError
+from wms_ops.storage.bucket import Bucket
 from wms_ops.targets.aws.bundle import FILES, Bundle, make_bundle, upload
 
 pytest_plugins = ["aws_fixtures"]
@@ -157,6 +158,6 @@ def test_it_is_sent_once(aws: AwsServer, clone: Path) -> None:
     s3 = aws.client("s3")
     s3.create_bucket(Bucket="wms-main-mlflow")
     bundle = make_bundle(clone)
-    assert upload(s3, "wms-main-mlflow", bundle) is True
-    assert upload(s3, "wms-main-mlflow", bundle) is False
+    assert upload(Bucket("wms-main-mlflow", s3), bundle) is True
+    assert upload(Bucket("wms-main-mlflow", s3), bundle) is False
     assert s3.get_object(Bucket="wms-main-mlflow", Key=bundle.key)["Body"].read() == bundle.content

@@ -15,7 +15,7 @@ from aws_yard import Yard
 from cloud_kills import DESTROYING, LAUNCHING, disturbed, run
 
 from wms_ops.cost.sessions import EndedBy
-from wms_ops.targets.aws.names import DEADLINE_TAG
+from wms_ops.storage.names import DEADLINE_TAG
 
 pytest_plugins = ["aws_fixtures"]
 

@@ -14,9 +14,10 @@ import pytest
 from aws_server import AwsServer
 
 from wms_ops.base.errors import BusyError
+from wms_ops.storage.bucket import Bucket
+from wms_ops.storage.shared import Shared
 from wms_ops.targets.aws import lease as module
 from wms_ops.targets.aws.lease import GRACE, SILENT, Desk, Lease
-from wms_ops.targets.aws.objects import Shared
 
 pytest_plugins = ["aws_fixtures"]
 
@@ -36,7 +37,7 @@ class Office:
     told: list[str] = field(default_factory=list)
 
     def desk(self) -> Desk:
-        return Desk(Shared(self.aws.client("s3"), BUCKET, KEY), lambda: self.exists, lambda: self.now)
+        return Desk(Shared(Bucket(BUCKET, self.aws.client("s3")), KEY), lambda: self.exists, lambda: self.now)
 
     def pass_(self, time_: timedelta) -> None:
         self.now += time_
@@ -220,7 +221,7 @@ def test_a_damaged_lease_is_written_anew(office: Office, content: bytes) -> None
 
 
 def test_what_was_changed_meanwhile_is_not_overwritten(office: Office) -> None:
-    shared = Shared(office.aws.client("s3"), BUCKET, "x.json")
+    shared = Shared(Bucket(BUCKET, office.aws.client("s3")), "x.json")
     assert shared.read() == (None, None)
     first = shared.replace({"a": 1}, None)
     assert first and shared.replace({"a": 2}, None) is None

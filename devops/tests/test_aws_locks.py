@@ -17,10 +17,11 @@ from aws_server import ACCOUNT, REGION, AwsServer
 from terraform_tool import terraform_environ
 
 from wms.errors import run_main
+from wms_ops.storage.bucket import Bucket
+from wms_ops.storage.names import Names
+from wms_ops.storage.shared import Shared
 from wms_ops.targets.aws.lease import Desk
 from wms_ops.targets.aws.locks import Lock, break_stale_lock, is_stale, locked_states
-from wms_ops.targets.aws.names import Names
-from wms_ops.targets.aws.objects import Shared
 from wms_ops.targets.aws.reap import main
 
 pytest_plugins = ["aws_fixtures"]
@@ -54,12 +55,12 @@ def lock_of(aws: AwsServer, key: str = STATE, **values: str) -> None:
 
 
 def locks(aws: AwsServer) -> list[tuple[str, str]]:
-    return list(locked_states(aws.client("s3"), BUCKET))
+    return list(locked_states(Bucket(BUCKET, aws.client("s3"))))
 
 
 def broken(aws: AwsServer, *, after: timedelta = timedelta(minutes=5), is_held: bool = False, **options: Any) -> Any:
     now = datetime.now(UTC) + after
-    return break_stale_lock(aws.client("s3"), BUCKET, STATE, is_held=is_held, now=now, **options)
+    return break_stale_lock(Bucket(BUCKET, aws.client("s3")), STATE, is_held=is_held, now=now, **options)
 
 
 def test_a_stale_lock_is_broken_and_its_holder_named(aws: AwsServer) -> None:
@@ -97,7 +98,7 @@ def test_a_lock_that_was_taken_in_between_is_never_broken(aws: AwsServer) -> Non
 
     s3.meta.events.register("before-call.s3.DeleteObject", another)
     now = datetime.now(UTC) + timedelta(minutes=5)
-    assert break_stale_lock(s3, BUCKET, STATE, is_held=False, now=now, show=said.append) is None
+    assert break_stale_lock(Bucket(BUCKET, s3), STATE, is_held=False, now=now, show=said.append) is None
     assert "it has changed" in said[0]
     assert locks(aws) == [("main", STATE)]
 
@@ -150,7 +151,7 @@ def terraform_at_work(aws: AwsServer, folder: Path) -> Iterator[subprocess.Popen
 def test_terraforms_own_lock(aws: AwsServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Held by a real Terraform it stays, as long as the lease beats; after a SIGKILL it's broken."""
     names = Names("main", ACCOUNT, REGION)
-    desk = Desk(Shared(aws.client("s3"), BUCKET, names.lease_key))
+    desk = Desk(Shared(Bucket(BUCKET, aws.client("s3")), names.lease_key))
     with terraform_at_work(aws, tmp_path) as process:
         assert locks(aws) == [("main", STATE)]
         desk.take("ana@laptop", datetime.now(UTC) + timedelta(hours=1))

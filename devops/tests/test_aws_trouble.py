@@ -22,7 +22,8 @@ from wms_ops.base.errors import (
     RepeatedRequestError,
     StoreUnreachableError,
 )
-from wms_ops.targets.aws.trouble import aws_errors, explain, is_gone
+from wms_ops.storage.trouble import aws_errors, is_gone
+from wms_ops.targets.aws.trouble import explain
 
 BY_CODE: dict[str, tuple[type[WmsError], str]] = {
     "ExpiredToken": (CredentialsExpiredError, "Start Lab, AWS Details, Show"),

@@ -15,16 +15,17 @@ from rich.console import Console
 from wms.errors import UsageError, run_main
 from wms_ops.base.errors import StoreUnreachableError
 from wms_ops.commands import cost as cli
-from wms_ops.cost import session_store
 from wms_ops.cost.estimate import cost_of
 from wms_ops.cost.prices import price_table
-from wms_ops.cost.session_store import S3SessionStore, make_store, state_bucket
+from wms_ops.cost.session_store import S3SessionStore, make_store
 from wms_ops.cost.sessions import EndedBy, month_name, month_start
 from wms_ops.cost.statement import statement_of
+from wms_ops.storage import client as clients
+from wms_ops.storage.names import Names
 
 pytest_plugins = ["aws_fixtures"]
 
-BUCKET = state_bucket(ACCOUNT, REGION)
+BUCKET = Names("main", ACCOUNT, REGION).state_bucket
 HOUR = timedelta(hours=1)
 
 
@@ -134,7 +135,7 @@ def test_wrong_arguments(argv: list[str], words: str, aws: AwsServer, capsys: py
     [
         ("ExpiredToken", 71, "have expired"),
         ("InvalidClientTokenId", 72, "doesn't know the access key"),
-        ("AccessDenied", 72, "may not"),
+        ("AccessDenied", 72, "lack the rights"),
     ],
 )
 @pytest.mark.usefixtures("aws")
@@ -142,18 +143,18 @@ def test_credentials_that_are_refused(
     code: str, expected: int, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """AWS on loopback takes any key, so the answer is put in its place: by botocore's own events, not by a mock."""
-    original = session_store.make_client
+    original = clients.make_client
 
-    def refusing(service: str, region: str) -> Any:
-        client = original(service, region)
+    def refusing(*of: Any, **more: Any) -> Any:
+        client = original(*of, **more)
         client.meta.events.register("before-send.sts", lambda **_: _answer(code, 403))
         return client
 
-    monkeypatch.setattr(session_store, "make_client", refusing)
+    monkeypatch.setattr(clients, "make_client", refusing)
     assert run("report") == expected
     error = capsys.readouterr().err
     assert words in error
-    assert f"wms-state-ACCOUNT-{REGION}" in error
+    assert "ask AWS whose credentials these are" in error
     assert error.count("\n") == 1
 
 

@@ -12,13 +12,15 @@ from cost_values import NOW, session
 
 from wms_ops.base.errors import BucketNotFoundError, BusyError, PipelineError
 from wms_ops.cost import session_store
-from wms_ops.cost.session_store import S3SessionStore, account_of, make_client, make_store, state_bucket
+from wms_ops.cost.session_store import S3SessionStore, make_store
 from wms_ops.cost.sessions import EndedBy, Session, month_start
 from wms_ops.cost.storage import GB, buckets_of, stored_gb
+from wms_ops.storage.client import account_of, make_client
+from wms_ops.storage.names import Names
 
 pytest_plugins = ["aws_fixtures"]
 
-BUCKET = state_bucket(ACCOUNT, REGION)
+BUCKET = Names("main", ACCOUNT, REGION).state_bucket
 HOUR = timedelta(hours=1)
 
 

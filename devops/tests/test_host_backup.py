@@ -15,8 +15,8 @@ import pytest
 from aws_server import REGION, AwsServer
 
 from wms_ops.base.errors import BucketNotFoundError, CloudError
+from wms_ops.storage.bucket import Bucket
 from wms_ops.targets.host.backup import KEPT, LATEST, BackupNote, Backups, OvertakenError
-from wms_ops.targets.host.objects import Objects
 
 pytest_plugins = ["aws_fixtures"]
 
@@ -27,22 +27,22 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from wms_ops.targets.host.backup import Backups
-from wms_ops.targets.host.objects import Objects
+from wms_ops.storage.bucket import Bucket
 bucket, region, launch, database, kill_at, method = sys.argv[1:]
 def step(name):
     if name == kill_at:
         os.kill(os.getpid(), signal.SIGKILL)
-getattr(Backups(Objects.open(bucket, region), "main", launch, Path(database), print, step), method)()
+getattr(Backups(Bucket.open(bucket, region), "main", launch, Path(database), print, step), method)()
 """
 
 
 @pytest.fixture
-def objects(aws: AwsServer) -> Objects:
+def objects(aws: AwsServer) -> Bucket:
     aws.client("s3").create_bucket(Bucket=BUCKET)
-    return Objects.open(BUCKET, REGION)
+    return Bucket.open(BUCKET, REGION)
 
 
-def backups(objects: Objects, folder: Path, launch: str = OLD) -> Backups:
+def backups(objects: Bucket, folder: Path, launch: str = OLD) -> Backups:
     """Of a machine whose disk is `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     return Backups(objects, "main", launch, folder / "mlflow.db", lambda _: None)
@@ -66,14 +66,14 @@ def killed_at(step: str, method: str, database: Path) -> None:
     assert done.returncode == -signal.SIGKILL, f"{step}: {done.stdout}{done.stderr}"
 
 
-def restored(objects: Objects, folder: Path) -> list[str]:
+def restored(objects: Bucket, folder: Path) -> list[str]:
     """What a new instance gets."""
     fresh = backups(objects, folder, NEW)
     assert fresh.restore() is not None
     return read(fresh.database)
 
 
-def test_killed_anywhere_the_backup_before_stays_good(objects: Objects, tmp_path: Path) -> None:
+def test_killed_anywhere_the_backup_before_stays_good(objects: Bucket, tmp_path: Path) -> None:
     one = backups(objects, tmp_path / "old")
     write(one.database, "first")
     one.save()
@@ -86,7 +86,7 @@ def test_killed_anywhere_the_backup_before_stays_good(objects: Objects, tmp_path
     assert sorted(path.name for path in one.database.parent.iterdir()) == ["mlflow.db"]
 
 
-def test_killed_while_it_restores_the_database_is_whole_or_absent(objects: Objects, tmp_path: Path) -> None:
+def test_killed_while_it_restores_the_database_is_whole_or_absent(objects: Bucket, tmp_path: Path) -> None:
     one = backups(objects, tmp_path / "old")
     write(one.database, "first")
     one.save()
@@ -98,7 +98,7 @@ def test_killed_while_it_restores_the_database_is_whole_or_absent(objects: Objec
     assert [path.name for path in database.parent.iterdir()] == ["mlflow.db"]
 
 
-def test_nothing_there_is_a_fresh_start_and_what_is_here_is_kept(objects: Objects, tmp_path: Path) -> None:
+def test_nothing_there_is_a_fresh_start_and_what_is_here_is_kept(objects: Bucket, tmp_path: Path) -> None:
     one = backups(objects, tmp_path / "old")
     assert one.restore() is None and one.latest() is None and not one.database.exists()
     write(one.database, "first")
@@ -106,10 +106,10 @@ def test_nothing_there_is_a_fresh_start_and_what_is_here_is_kept(objects: Object
     write(one.database, "second")
     assert one.restore() is None and read(one.database) == ["first", "second"]
     with pytest.raises(BucketNotFoundError):  # a store that doesn't answer isn't an empty one
-        backups(Objects.open("another", REGION), tmp_path / "new").restore()
+        backups(Bucket.open("another", REGION), tmp_path / "new").restore()
 
 
-def test_a_damaged_backup_gives_way_to_the_one_before(objects: Objects, tmp_path: Path) -> None:
+def test_a_damaged_backup_gives_way_to_the_one_before(objects: Bucket, tmp_path: Path) -> None:
     one = backups(objects, tmp_path / "old")
     notes: list[BackupNote] = []
     for name in ("first", "second", "third"):
@@ -131,7 +131,7 @@ def test_a_damaged_backup_gives_way_to_the_one_before(objects: Objects, tmp_path
         backups(objects, tmp_path / "newest").restore()  # rather than taking their place with an empty one
 
 
-def test_an_instance_that_dies_late_doesnt_overwrite_its_successor(objects: Objects, tmp_path: Path) -> None:
+def test_an_instance_that_dies_late_doesnt_overwrite_its_successor(objects: Bucket, tmp_path: Path) -> None:
     old, new = backups(objects, tmp_path / "old"), backups(objects, tmp_path / "new", NEW)
     write(old.database, "first")
     old.save()
@@ -163,7 +163,7 @@ def test_an_instance_that_dies_late_doesnt_overwrite_its_successor(objects: Obje
     assert restored(objects, tmp_path / "third") == ["first", "new", "newer"]
 
 
-def test_old_ones_go_and_a_copy_is_whole_while_others_write(objects: Objects, tmp_path: Path) -> None:
+def test_old_ones_go_and_a_copy_is_whole_while_others_write(objects: Bucket, tmp_path: Path) -> None:
     one = backups(objects, tmp_path / "old")
     write(one.database)
     assert one.changed()

@@ -44,9 +44,9 @@ CLIENT = """
 import sys
 from pathlib import Path
 from wms_ops.targets.host.mailbox import Mailbox
-from wms_ops.targets.host.objects import Objects
+from wms_ops.storage.bucket import Bucket
 bucket, region, launch, job, folder, log, *command = sys.argv[1:]
-mailbox = Mailbox(Objects.open(bucket, region), launch, poll_s=0.1)
+mailbox = Mailbox(Bucket.open(bucket, region), launch, poll_s=0.1)
 sys.exit(mailbox.run(command, folder=Path(folder), log=Path(log), show=lambda t: print(t, flush=True), job=job))
 """
 WAIT = """

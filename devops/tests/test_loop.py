@@ -18,7 +18,7 @@ from wms_ops.base.layout import MODELS
 from wms_ops.machine.types import CloudState, Release
 from wms_ops.release.sources import key_of
 from wms_ops.runs.record import Outcome, StepState
-from wms_ops.storage.client import make_client
+from wms_ops.storage.client import remote_client
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def from_the_sleeping_instance(shop: LoopShop, weights_sha256: str) -> None:
     """A model that only MLflow has: sync wakes the clone's own instance for it, and lets it sleep again."""
     (shop.house.clone / ".loop").symlink_to(shop.house.loop)
     store = shop.store()
-    client = make_client(store.config, shop.cloud.environ(), connections=1)
+    client = remote_client(store.config, shop.cloud.environ(), connections=1)
     for name in FILES:
         client.delete_object(Bucket=store.config.bucket, Key=store.config.inside(key_of(weights_sha256, name)))
     said = shop.shell("python", "WMS/scripts/sync_model_aws.py", "--force")

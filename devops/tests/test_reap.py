@@ -16,8 +16,9 @@ from wms_ops.base.errors import CloudError, CredentialsExpiredError
 from wms_ops.cost.prices import Choice
 from wms_ops.cost.session_store import S3SessionStore
 from wms_ops.cost.sessions import EndedBy, Purpose, begin
+from wms_ops.storage.bucket import Bucket
+from wms_ops.storage.names import Names
 from wms_ops.targets.aws.inventory import Thing, ThingKind, find
-from wms_ops.targets.aws.names import Names
 from wms_ops.targets.aws.reap import Overdue, main, note_ends, orphans, overdue, reap
 
 pytest_plugins = ["aws_fixtures"]
@@ -188,7 +189,7 @@ def test_a_users_mistakes(aws: AwsServer, capsys: pytest.CaptureFixture[str], mo
 
 def test_the_bill_has_the_end_of_what_was_reaped(aws: AwsServer) -> None:
     aws.client("s3").create_bucket(Bucket="wms-state")
-    store = S3SessionStore(aws.client("s3"), "wms-state")
+    store = S3SessionStore(Bucket("wms-state", aws.client("s3")))
     begun = datetime(2026, 11, 25, 15, tzinfo=UTC)
     session = begin(Choice(), launch_id="20261125-150000-ab12cd", environment="main", now=begun, purpose=Purpose.MANUAL)
     store.create(session)

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 from pydantic import ValidationError
+from wms_ops.targets.aws.objects import Shared
 
 from wms.errors import WmsError
 from wms.records import StoredRecord
@@ -22,7 +23,6 @@ from wms_ops.runs import record as record_module
 from wms_ops.runs.record import STEPS, Outcome, RunRecord, StepRecord, StepState
 from wms_ops.runs.store import FILE, RunStore
 from wms_ops.targets.aws.lease import Desk, Lease
-from wms_ops.targets.aws.objects import Shared
 from wms_ops.targets.aws.site import Used
 from wms_ops.targets.host import boot
 from wms_ops.targets.host.backup import BackupNote

@@ -30,7 +30,7 @@ from wms_ops.base.errors import (
 from wms_ops.storage import client
 from wms_ops.storage.config import RemoteConfig
 from wms_ops.storage.remote import S3Remote
-from wms_ops.storage.trouble import explain, store_errors
+from wms_ops.storage.trouble import aws_errors, from_sdk
 
 SOME_OID = "0123456789abcdef0123456789abcdef"
 HERE = RemoteConfig("meters", "dvc", profile="my team", endpoint_url="http://127.0.0.1:9")
@@ -88,19 +88,19 @@ def answer(code: str, status: int = 400) -> ClientError:
 
 @pytest.mark.parametrize("code", BY_CODE)
 def test_each_code_of_the_store(code: str) -> None:
-    error = explain(answer(code), HERE)
+    error = from_sdk(answer(code), HERE.use, HERE)
     assert type(error) is BY_CODE[code]
     assert REMEDY[BY_CODE[code]] in str(error)
     assert_one_sentence(error)
 
 
 def test_a_status_without_a_code() -> None:
-    assert type(explain(answer("", status=403), HERE)) is AccessDeniedError
+    assert type(from_sdk(answer("", status=403), HERE.use, HERE)) is AccessDeniedError
 
 
 @pytest.mark.parametrize(("raised", "kind"), BY_EXCEPTION, ids=lambda value: getattr(value, "__name__", ""))
 def test_each_failure_without_an_answer(raised: Exception, kind: type[WmsError]) -> None:
-    with pytest.raises(kind) as caught, store_errors(HERE):
+    with pytest.raises(kind) as caught, aws_errors(HERE.use, HERE):
         raise raised
     assert type(caught.value) is kind
     assert REMEDY[kind] in str(caught.value)
@@ -117,10 +117,10 @@ def test_every_class_of_the_sdk_is_caught() -> None:
 
 
 def test_the_two_failures_without_a_class_and_a_bug_that_stays_one() -> None:
-    with pytest.raises(CredentialsExpiredError), store_errors(HERE):
+    with pytest.raises(CredentialsExpiredError), aws_errors(HERE.use, HERE):
         raise RuntimeError("Credentials were refreshed, but the refreshed credentials are still expired.")
     for bug in (RuntimeError("dictionary changed size"), ValueError("not enough values to unpack")):
-        with pytest.raises(type(bug), match=str(bug)), store_errors(HERE):
+        with pytest.raises(type(bug), match=str(bug)), aws_errors(HERE.use, HERE):
             raise bug
 
 
@@ -185,7 +185,7 @@ def test_no_credentials_in_a_process_without_any(s3: S3Server, remote_config: Re
     environ = {"HOME": str(tmp_path), "PYTHONPATH": ":".join(sys.path), "AWS_EC2_METADATA_DISABLED": "true"}
     bare = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False)
     assert bare.returncode == CredentialsMissingError.exit_code
-    assert bare.stderr.startswith("error: There are no usable AWS credentials")
+    assert bare.stderr.startswith("error: Can't use s3://b: there are no usable AWS credentials")
     assert bare.stderr.count("\n") == 1
 
 

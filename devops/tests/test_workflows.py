@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from wms_ops.targets.aws.names import holder_of
+from wms_ops.storage.names import holder_of
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))

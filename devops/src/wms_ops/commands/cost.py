@@ -18,10 +18,11 @@ from wms_ops.base.errors import AccessDeniedError
 from wms_ops.cost.bills import Line
 from wms_ops.cost.estimate import dollars, hourly
 from wms_ops.cost.prices import DISK_GB, REGION, price_table
-from wms_ops.cost.session_store import S3SessionStore, account_of, make_client, state_bucket
+from wms_ops.cost.session_store import make_store
 from wms_ops.cost.sessions import NAME, month_start
 from wms_ops.cost.statement import Statement, statement_of
 from wms_ops.cost.storage import buckets_of, stored_gb
+from wms_ops.storage.client import account_of, make_client
 
 ENVIRONMENT: Final = "main"
 _REGIONS: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
@@ -61,7 +62,7 @@ def _report(arguments: argparse.Namespace) -> None:
     table, now = price_table(), datetime.now(UTC)
     table.rates(region)  # a wrong name is told before AWS is asked
     account = account_of(region)
-    store = S3SessionStore(make_client("s3", region), state_bucket(account, region))
+    store = make_store(region, account)
     statement = statement_of(
         store.sessions(environment, since=None if month is None else month_start(month)),
         table,

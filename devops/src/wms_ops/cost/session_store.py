@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from wms_ops.base.errors import BucketNotFoundError, BusyError, PipelineError
 from wms_ops.cost.budget import LONGEST_MINUTES
 from wms_ops.cost.sessions import Session
-from wms_ops.storage.client import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
-from wms_ops.storage.conditional import read_object, write_object_if
-from wms_ops.storage.config import RemoteConfig
-from wms_ops.storage.trouble import store_errors
+from wms_ops.storage.bucket import Bucket
+from wms_ops.storage.client import account_of, make_client
+from wms_ops.storage.names import SESSIONS, Names
 
-FOLDER: Final = "sessions"
 _AT_ONCE: Final = 8
 _WRITERS: Final = 12
 """Attempts to write a record that others write, too; each lost one means that another one got through."""
@@ -52,10 +50,8 @@ class SessionStore(Protocol):
 class S3SessionStore:
     """Sessions in a bucket under sessions/<environment>/<launch id>.json; see `SessionStore`."""
 
-    def __init__(self, client: Any, bucket: str) -> None:
-        self._client = client
+    def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
-        self._config = RemoteConfig(bucket, FOLDER, name="state")
 
     def create(self, session: Session) -> None:
         """See `SessionStore`."""
@@ -80,9 +76,13 @@ class S3SessionStore:
 
     def sessions(self, environment: str | None = None, since: datetime | None = None) -> tuple[Session, ...]:
         """See `SessionStore`."""
-        folder = f"{FOLDER}/{environment}/" if environment else f"{FOLDER}/"
+        folder = f"{SESSIONS}/{environment}/" if environment else f"{SESSIONS}/"
         try:
-            keys = [key for key in self._keys(folder) if since is None or _may_reach(key, since)]
+            keys = [
+                key
+                for key in self._bucket.names(folder)
+                if key.endswith(".json") and (since is None or _may_reach(key, since))
+            ]
         except BucketNotFoundError:
             return ()
         with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -95,73 +95,36 @@ class S3SessionStore:
             return None
         after = change(before)
         if after != before and not self._put(key, after, tag):
-            raise BusyError(f"Others keep changing s3://{self._bucket}/{key}; run it again in a minute.")
+            raise BusyError(f"Others keep changing s3://{self._bucket.name}/{key}; run it again in a minute.")
         return after
 
     def _put(self, key: str, session: Session, tag: str | None) -> bool:
         """Whether it was written over the version `tag`, or where there was none (None)."""
         body = session.model_dump_json(indent=1).encode()
-        with store_errors(self._config):
-            return (
-                write_object_if(self._client, self._bucket, key, body, tag, ContentType="application/json") is not None
-            )
+        return self._bucket.put_if(key, body, tag, ContentType="application/json") is not None
 
     def _get(self, key: str) -> Session | None:
         return self._tagged(key)[1]
 
     def _tagged(self, key: str) -> tuple[str, Session | None]:
-        with store_errors(self._config):
-            found = read_object(self._client, self._bucket, key)
+        found = self._bucket.get(key)
         if found is None:
             return "", None
-        body, tag = found
-        where = f"The record s3://{self._bucket}/{key} of a session"
-        return tag, Session.parse(body, where, PipelineError, "look at the object and delete it")
-
-    def _keys(self, folder: str) -> list[str]:
-        with store_errors(self._config):
-            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=folder)
-            keys = [str(item["Key"]) for page in pages for item in page.get("Contents", ())]
-        return [key for key in keys if key.endswith(".json")]
+        where = f"The record s3://{self._bucket.name}/{key} of a session"
+        return found.etag, Session.parse(found.content, where, PipelineError, "look at the object and delete it")
 
 
-def make_store(region: str) -> S3SessionStore:
+def make_store(region: str, account: str = "") -> S3SessionStore:
     """The sessions of the account whose credentials this process has, in a region's state bucket.
 
     Raises the errors of wms_ops.storage.trouble, such as CredentialsMissingError.
     """
-    bucket = state_bucket(account_of(region), region)
-    with store_errors(RemoteConfig(bucket)):
-        return S3SessionStore(make_client("s3", region), bucket)
-
-
-def account_of(region: str) -> str:
-    """The account's number, asked of AWS. Raises the errors of wms_ops.storage.trouble."""
-    with store_errors(RemoteConfig(state_bucket("ACCOUNT", region))):
-        return str(make_client("sts", region).get_caller_identity()["Account"])
-
-
-def state_bucket(account: str, region: str) -> str:
-    """The name of the bucket for Terraform's state, leases and sessions."""
-    return f"wms-state-{account}-{region}"
-
-
-def make_client(service: str, region: str) -> Any:
-    """A client of boto3's that doesn't wait long for a network that isn't there."""
-    from boto3.session import Session as AwsSession
-    from botocore.config import Config
-
-    config = Config(
-        connect_timeout=CONNECT_TIMEOUT_S,
-        read_timeout=READ_TIMEOUT_S,
-        retries={"mode": "standard", "total_max_attempts": 4},
-        max_pool_connections=_AT_ONCE,
-    )
-    return AwsSession().client(service, region_name=region, config=config)
+    names = Names("all", account or account_of(region), region)
+    return S3SessionStore(Bucket(names.state_bucket, make_client("s3", region)))
 
 
 def _key(environment: str, launch_id: str) -> str:
-    return f"{FOLDER}/{environment}/{launch_id}.json"
+    return f"{SESSIONS}/{environment}/{launch_id}.json"
 
 
 def _may_reach(key: str, since: datetime) -> bool:

@@ -9,9 +9,8 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from wms_ops.cost.session_store import state_bucket
-from wms_ops.storage.config import RemoteConfig
-from wms_ops.storage.trouble import store_errors
+from wms_ops.storage.names import Names
+from wms_ops.storage.trouble import aws_errors
 
 GB: Final = 2**30
 """AWS's GB of storage."""
@@ -22,19 +21,19 @@ _DAYS: Final = 3
 
 def buckets_of(environment: str, account: str, region: str) -> tuple[str, ...]:
     """The buckets of an environment: data set, models, and the state that all environments share."""
-    own = (f"wms-{environment}-{kind}-{account}-{region}" for kind in ("dvc", "mlflow"))
-    return (*own, state_bucket(account, region))
+    names = Names(environment, account, region)
+    return names.dvc_bucket, names.mlflow_bucket, names.state_bucket
 
 
 def stored_gb(client: Any, buckets: Iterable[str], now: datetime) -> dict[str, float]:
     """GB in S3 Standard by bucket, old versions included, as of the newest day that CloudWatch knows.
 
-    `client` is boto3's of CloudWatch. A bucket that is new or doesn't exist has no figure and is left out. Raises the
-    errors of wms_ops.storage.trouble.
+    `client` is the SDK's for CloudWatch. A bucket that is new or doesn't exist has no figure and is left out.
+    Raises the errors of wms_ops.storage.trouble.
     """
     found = {}
     for bucket in buckets:
-        with store_errors(RemoteConfig(bucket)):
+        with aws_errors(f"ask CloudWatch how much lies in {bucket}"):
             answer = client.get_metric_statistics(
                 Namespace="AWS/S3",
                 MetricName="BucketSizeBytes",

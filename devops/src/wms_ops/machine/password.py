@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from wms_ops.base.errors import CloudError
+from wms_ops.storage.client import PATIENT_ATTEMPTS, make_client
 
 USER: Final = "wms"
 OWN_USER: Final = "host"
@@ -16,13 +17,10 @@ def read_password(parameter: str, region: str | None = None) -> str:
 
     Raises CloudError.
     """
-    import boto3
-    from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        retries = Config(retries={"mode": "standard", "total_max_attempts": 6})
-        ssm: Any = boto3.client("ssm", region_name=region, config=retries)
+        ssm = make_client("ssm", region, attempts=PATIENT_ATTEMPTS)
         return str(ssm.get_parameter(Name=parameter, WithDecryption=True)["Parameter"]["Value"])
     except (BotoCoreError, ClientError) as error:
         reason = " ".join(str(error).split())[:200]

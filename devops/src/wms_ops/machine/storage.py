@@ -11,7 +11,7 @@ from typing import Any, Final
 from wms.errors import DiskFullError
 from wms_ops.machine.environment import REGION
 from wms_ops.machine.seaweed import FREE_MIB
-from wms_ops.storage.client import make_client
+from wms_ops.storage.client import remote_client
 from wms_ops.storage.config import RemoteConfig
 
 BUCKET: Final = "water-meters"
@@ -30,7 +30,7 @@ def probe_of(endpoint: str, environ: Mapping[str, str]) -> Callable[[], str | No
         try:
             if not made:
                 config = RemoteConfig(BUCKET, endpoint_url=endpoint, region=REGION)
-                made.append(make_client(config, environ, 1, attempts=1, proxies={}))
+                made.append(remote_client(config, environ, 1, attempts=1))
             (client,) = made
             with contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists):
                 client.create_bucket(Bucket=BUCKET)

@@ -1,130 +1,221 @@
-"""Single requests to one S3 bucket: each answers, or raises one of this project's errors."""
+"""One S3 bucket: each request answers, or raises one of this project's errors."""
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import io
 import secrets
 import threading
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, Final, Self
 
-from wms_ops.storage.client import Traffic, TrafficCounter, make_client
-from wms_ops.storage.codes import ABSENT, code_of
+from wms_ops.storage.client import PATIENT_ATTEMPTS, make_client
+from wms_ops.storage.codes import ABSENT, LOST, code_of
 from wms_ops.storage.config import RemoteConfig
-from wms_ops.storage.trouble import store_errors
+from wms_ops.storage.trouble import aws_errors
 
-BODY_ATTEMPTS = 3
+BODY_ATTEMPTS: Final = 3
 # A body goes out block by block, and each block must reach the socket within CONNECT_TIMEOUT_S on a new connection.
 # The SDK's blocks of 128 KiB would need 3 Mbit/s for 16 uploads at a time; these need 0.4.
-BLOCK_BYTES = 16 * 1024
-_BODILESS = {"400", "403"}  # what HEAD answers instead of a reason
-_WRONG_DIGEST = {"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"}
+BLOCK_BYTES: Final = 16 * 1024
+_BODILESS: Final = {"400", "403"}  # what HEAD answers instead of a reason
+_WRONG_DIGEST: Final = {"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"}
+_UNCONDITIONAL: Final = {"NotImplemented", "501"}
+_SHA256: Final = "sha256"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object's content and version, when it was written, and what time the store's clock says now."""
+
+    content: bytes = field(repr=False)
+    etag: str
+    written: datetime
+    clock: datetime
+
+
+@dataclass(frozen=True)
+class Facts:
+    """An object's size in bytes and the SHA-256 that was given with it, "" if none was."""
+
+    size: int
+    sha256: str
 
 
 class Bucket:
-    """The bucket of `config`, for up to `connections` threads at a time; connects at the first request.
+    """A bucket, for several threads at a time. `client` is botocore's, or makes it at the first request.
 
-    Every method raises CredentialsMissingError, CredentialsExpiredError, AccessDeniedError,
-    BucketNotFoundError, ClockSkewError, StoreConfigError or StoreUnreachableError.
+    Every method raises CredentialsMissingError, CredentialsExpiredError, AccessDeniedError, BucketNotFoundError,
+    ClockSkewError, StoreUnreachableError, CloudError, or StoreConfigError where the bucket is that of a DVC `remote`.
     """
 
-    def __init__(self, config: RemoteConfig, environ: Mapping[str, str], connections: int) -> None:
-        self._config = config
-        self._environ = environ
-        self._connections = connections
+    def __init__(self, name: str, client: Any, remote: RemoteConfig | None = None) -> None:
+        self.name = name
+        self._connect: Callable[[], Any] | None = client if callable(client) else None
+        self._connected: Any = None if callable(client) else client
+        self._remote = remote
         self._lock = threading.Lock()
-        self._connected: Any = None
         self._seen = False
-        self._counter = TrafficCounter()
 
-    @property
-    def traffic(self) -> Traffic:
-        return self._counter.traffic
+    @classmethod
+    def open(cls, name: str, region: str) -> Self:
+        """With the credentials that the SDK finds, on an instance those of its role."""
+        return cls(name, make_client("s3", region, attempts=PATIENT_ATTEMPTS))
 
     def try_listing(self) -> None:
         """One cheap request that needs the bucket and the permission to list it."""
-        with store_errors(self._config):
-            self._client.list_objects_v2(Bucket=self._config.bucket, Prefix=self._config.inside(""), MaxKeys=1)
+        with self._errors():
+            self._client.list_objects_v2(Bucket=self.name, Prefix=self._inside(""), MaxKeys=1)
         self._seen = True
 
     def try_writing(self) -> None:
         """Send an object under a wrong MD5: the store looks at the permission, then refuses the bytes."""
-        from botocore.exceptions import ClientError
+        where = {"Bucket": self.name, "Key": self._inside(f".wms-access-probe-{secrets.token_hex(8)}")}
+        with self._errors():
+            if self._unless(_WRONG_DIGEST, "put_object", **where, Body=b"probe", ContentMD5=_base64_md5(b"another")):
+                self._client.delete_object(**where)  # of a store that doesn't compare
 
-        where = {
-            "Bucket": self._config.bucket,
-            "Key": self._config.inside(f".wms-access-probe-{secrets.token_hex(8)}"),
-        }
-        with store_errors(self._config):
-            try:
-                self._client.put_object(**where, Body=b"probe", ContentMD5=_base64_md5(b"another"))
-            except ClientError as error:
-                if code_of(error) not in _WRONG_DIGEST:
-                    raise
-            else:  # a store that doesn't compare
-                self._client.delete_object(**where)
+    def get(self, key: str) -> Stored | None:
+        """An object, None if there is no such one."""
+        from botocore.exceptions import BotoCoreError
 
-    def put(self, key: str, data: bytes) -> None:
-        """Store `data` under `key`, whole or not at all; the store compares its MD5."""
-        with store_errors(self._config):
-            self._client.put_object(
-                Bucket=self._config.bucket, Key=key, Body=_Blocks(data), ContentMD5=_base64_md5(data)
-            )
-
-    def get(self, key: str) -> bytes | None:
-        """The object's bytes, None if there is no such object."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        with store_errors(self._config):
+        with self._errors():
             for attempt in range(1, BODY_ATTEMPTS + 1):
                 try:
-                    answer = self._client.get_object(Bucket=self._config.bucket, Key=key)
-                    return bytes(answer["Body"].read())
-                except ClientError as error:
-                    if code_of(error) not in ABSENT:
-                        raise
-                    return None
+                    answer = self._unless(ABSENT, "get_object", Key=key)
+                    return None if answer is None else _stored(answer)
                 except BotoCoreError:  # the SDK repeats requests, but not a body that breaks off
                     if attempt == BODY_ATTEMPTS:
                         raise
         raise AssertionError("The last attempt returns or raises.")
 
-    def head(self, key: str) -> int | None:
-        """The object's size in bytes, None if there is no such object."""
+    def facts(self, key: str) -> Facts | None:
+        """What the store says of an object, None if there is no such one."""
         from botocore.exceptions import ClientError
 
-        with store_errors(self._config):
+        with self._errors():
             try:
-                answer = self._client.head_object(Bucket=self._config.bucket, Key=key)
+                answer = self._unless(ABSENT, "head_object", Key=key)
             except ClientError as error:
-                code = code_of(error)
-                if code not in ABSENT | _BODILESS:
-                    raise
-                # A HEAD's answer has no body to tell an absent object from an absent bucket, or why it's refused.
-                if code in _BODILESS or not self._seen:
-                    self.try_listing()
-                if code in _BODILESS:
-                    raise
+                if code_of(error) in _BODILESS:
+                    self.try_listing()  # a HEAD's answer has no body that says why it's refused
+                raise
+            if answer is None:
+                if not self._seen:
+                    self.try_listing()  # nor one to tell an absent object from an absent bucket
                 return None
-        return int(answer["ContentLength"])
+        return Facts(int(answer["ContentLength"]), answer["Metadata"].get(_SHA256, ""))
 
-    def list(self, folder: str) -> dict[str, int]:
-        """Every object's size in bytes by its key, for keys that begin with `folder`."""
-        with store_errors(self._config):
-            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._config.bucket, Prefix=folder)
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """Every object's size in bytes by its key, for keys that begin with `prefix`."""
+        with self._errors():
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
             sizes = {item["Key"]: int(item["Size"]) for page in pages for item in page.get("Contents", ())}
         self._seen = True
         return sizes
 
+    def names(self, prefix: str = "") -> list[str]:
+        """All keys that begin so, sorted."""
+        return sorted(self.sizes(prefix))
+
+    def put(self, key: str, content: bytes) -> None:
+        """Store an object, whole or not at all, over any other of this name; the store compares its MD5."""
+        with self._errors():
+            self._client.put_object(**self._sent(key, content))
+
+    def put_if(self, key: str, content: bytes, etag: str | None, **more: str) -> str | None:
+        """Write an object over the version `etag`, or where there is none (None); its new ETag, None if it was late."""
+        condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
+        late = LOST if etag is None else LOST | ABSENT  # what was to be replaced may be gone
+        with self._errors():
+            answer = self._unless(late, "put_object", **self._sent(key, content), **condition, **more)
+        return None if answer is None else str(answer["ETag"])
+
+    def upload(self, key: str, path: Path, sha256: str = "") -> None:
+        """Write an object from a file of any size, in several parts if it's large."""
+        from boto3.s3.transfer import S3Transfer
+
+        more = {"Metadata": {_SHA256: sha256}} if sha256 else None
+        with self._errors():
+            S3Transfer(self._client).upload_file(str(path), self.name, key, extra_args=more)
+
+    def download(self, key: str, path: Path) -> bool:
+        """Write an object into a file; returns whether it's there."""
+        from boto3.s3.transfer import S3Transfer
+        from botocore.exceptions import ClientError
+
+        with self._errors():
+            try:
+                S3Transfer(self._client).download_file(self.name, key, str(path))
+            except ClientError as error:
+                if code_of(error) in ABSENT:
+                    return False
+                raise
+        return True
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects; those that aren't there don't matter."""
+        with self._errors():
+            for key in keys:
+                self._client.delete_object(Bucket=self.name, Key=key)
+
+    def delete_if(self, key: str, etag: str) -> bool:
+        """Delete exactly this version; returns whether it's gone, False if another one is there.
+
+        A store that knows no conditional deletion gets a plain one right after another look, which leaves some
+        milliseconds.
+        """
+        now = self.get(key)  # also for stores that take the condition and don't look at it
+        if now is None or now.etag != etag:
+            return now is None
+        with self._errors(), contextlib.suppress(_Unconditional):
+            return self._unless(LOST, "delete_object", Key=key, IfMatch=etag) is not None
+        self.delete([key])
+        return True
+
+    def _inside(self, name: str) -> str:
+        return self._remote.inside(name) if self._remote else name
+
+    def _sent(self, key: str, content: bytes) -> dict[str, Any]:
+        digest = _base64_md5(content)
+        return {"Bucket": self.name, "Key": key, "Body": _Blocks(content), "ContentMD5": digest}
+
+    def _unless(self, codes: Collection[str], call: str, **arguments: Any) -> Any:
+        """What a call of the SDK returns; None where the store answers with one of `codes`."""
+        from botocore.exceptions import ClientError
+
+        try:
+            return getattr(self._client, call)(**{"Bucket": self.name, **arguments})
+        except ClientError as error:
+            code = code_of(error)
+            if code is not None and code in codes:
+                return None
+            if code in _UNCONDITIONAL and call == "delete_object":
+                raise _Unconditional from error
+            if code in ABSENT and call == "delete_object":
+                return {}
+            raise
+
+    def _errors(self) -> contextlib.AbstractContextManager[None]:
+        remote = self._remote
+        return aws_errors(remote.use if remote else f"use s3://{self.name}", remote)
+
     @property
     def _client(self) -> Any:
         with self._lock:
-            if self._connected is None:
-                self._connected = make_client(self._config, self._environ, self._connections)
-                self._counter.watch(self._connected)
+            if self._connected is None and self._connect is not None:
+                self._connected = self._connect()
             return self._connected
+
+
+class _Unconditional(Exception):
+    """The store knows no condition of a deletion."""
 
 
 class _Blocks(io.BytesIO):
@@ -132,6 +223,14 @@ class _Blocks(io.BytesIO):
 
     def read(self, size: int | None = -1, /) -> bytes:
         return super().read(size if size is None or size < 0 else min(size, BLOCK_BYTES))
+
+
+def _stored(answer: Any) -> Stored:
+    with answer["Body"] as body:
+        content = bytes(body.read())
+    date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+    clock = parsedate_to_datetime(date) if date else datetime.now(UTC)
+    return Stored(content, str(answer["ETag"]), answer["LastModified"], clock)
 
 
 def _base64_md5(data: bytes) -> str:

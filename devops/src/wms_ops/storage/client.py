@@ -1,17 +1,22 @@
-"""An S3 client of botocore's that finds credentials as DVC finds them, and counts what it transfers."""
+"""The one place that makes clients of AWS's services, and a counter of what a client of S3 transfers."""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
-from wms_ops.storage.config import RemoteConfig
+from wms_ops.storage.config import ENDPOINT_VARIABLE, RemoteConfig
+from wms_ops.storage.trouble import aws_errors
 
 CONNECT_TIMEOUT_S = 5  # also for each block of a body that is sent first on a connection
 READ_TIMEOUT_S = 30  # for the next bytes of an answer or the next block of a body, not for a whole transfer
-ATTEMPTS = 4
+ATTEMPTS = 4  # a person without a network isn't kept waiting for a minute to be told so
+PATIENT_ATTEMPTS = 8  # where work is under way; botocore waits longer after each that is throttled, 20 s at the most
+CONNECTIONS = 20
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class TrafficCounter:
 
     @property
     def traffic(self) -> Traffic:
+        """The figures until now."""
         with self._lock:
             return self._traffic
 
@@ -63,49 +69,77 @@ class TrafficCounter:
 
 
 def make_client(
-    config: RemoteConfig,
-    environ: Mapping[str, str],
-    connections: int,
+    service: str,
+    region: str | None,
     *,
-    attempts: int = ATTEMPTS,
-    proxies: Mapping[str, str] | None = None,
+    endpoint: str | None = None,
+    connections: int = CONNECTIONS,
+    attempts: int | None = None,
+    session: Any = None,
+    remote: RemoteConfig | None = None,
+    **more: Any,
 ) -> Any:
     """A thread-safe client for `connections` requests at a time; opens no connection by itself.
 
-    `proxies` replaces those that the process's environment names. Raises botocore's errors, to be mapped by
-    `store_errors`.
+    Without an `endpoint` the SDK's own search counts, AWS_ENDPOINT_URL for example. Proxies of the environment are
+    passed over on loopback. `remote` is the DVC remote that it's for, `more` goes to botocore as it is. Raises what
+    `aws_errors` does, for a profile or a region that doesn't exist.
     """
     from botocore.config import Config
 
+    own = (f"{ENDPOINT_VARIABLE}_{service.upper()}", ENDPOINT_VARIABLE)
+    address = endpoint or next((os.environ[name] for name in own if os.environ.get(name)), None)
     settings: dict[str, Any] = {
         "connect_timeout": CONNECT_TIMEOUT_S,
         "read_timeout": READ_TIMEOUT_S,
-        "retries": {"mode": "standard", "total_max_attempts": attempts},
-        "proxies": proxies,
+        "retries": {"mode": "standard", "total_max_attempts": attempts or ATTEMPTS},
         "max_pool_connections": connections,
+        "user_agent_extra": "wms",
         # Other stores refuse the checksums that newer SDKs add; Content-MD5 is sent instead.
         "request_checksum_calculation": "when_required",
         "response_checksum_validation": "when_required",
     }
-    if config.endpoint_url:
+    if address:
         settings["s3"] = {"addressing_style": "path"}  # other stores have no name per bucket in the DNS
-    return _session(config, environ).create_client(
-        "s3",
-        region_name=config.region,
-        endpoint_url=config.endpoint_url,
-        verify=config.ssl_verify,
-        aws_access_key_id=config.access_key_id,
-        aws_secret_access_key=config.secret_access_key,
-        aws_session_token=config.session_token,
-        config=Config(**settings),
-    )
+        if urlsplit(address).hostname in ("127.0.0.1", "localhost", "::1"):
+            settings["proxies"] = {}
+    with aws_errors(remote.use if remote else f"make a client of {service}", remote):
+        return (session or new_session()).create_client(
+            service, region_name=region, endpoint_url=endpoint, config=Config(**settings), **more
+        )
 
 
-def _session(config: RemoteConfig, environ: Mapping[str, str]) -> Any:
+def new_session(profile: str | None = None) -> Any:
+    """A session of botocore's, whose clients share its search for credentials."""
+    from botocore.session import Session
+
+    return Session(profile=profile)
+
+
+def remote_client(
+    config: RemoteConfig, environ: Mapping[str, str], connections: int, *, attempts: int | None = None
+) -> Any:
+    """A client that finds credentials as DVC finds them. Raises what `aws_errors` does."""
+    with aws_errors(config.use, config):
+        return make_client(
+            "s3",
+            config.region,
+            endpoint=config.endpoint_url,
+            connections=connections,
+            attempts=attempts,
+            session=_remote_session(config, environ),
+            remote=config,
+            verify=config.ssl_verify,
+            aws_access_key_id=config.access_key_id,
+            aws_secret_access_key=config.secret_access_key,
+            aws_session_token=config.session_token,
+        )
+
+
+def _remote_session(config: RemoteConfig, environ: Mapping[str, str]) -> Any:
     """A session that takes AWS_... variables from `environ` only; the machine's own role is looked up as always."""
     from botocore.configprovider import ConfigChainFactory
     from botocore.credentials import EnvProvider
-    from botocore.session import Session
 
     variables = dict(environ)
     # As in DVC: what the user's environment says goes before what the repository says.
@@ -113,7 +147,7 @@ def _session(config: RemoteConfig, environ: Mapping[str, str]) -> Any:
         variables.setdefault("AWS_SHARED_CREDENTIALS_FILE", config.credentials_file)
     if config.config_file:
         variables.setdefault("AWS_CONFIG_FILE", config.config_file)
-    session = Session(profile=config.profile)
+    session = new_session(config.profile)
     chains = ConfigChainFactory(session=session, environ=variables)
     store = session.get_component("config_store")
     for name, (in_file, in_environment, default, convert) in session.session_var_map.items():
@@ -132,3 +166,10 @@ def _session(config: RemoteConfig, environ: Mapping[str, str]) -> Any:
         resolver.remove(EnvProvider.METHOD)
         resolver.insert_before("assume-role", EnvProvider(environ=variables))
     return session
+
+
+def account_of(region: str, session: Any = None) -> str:
+    """The number of the account whose credentials these are. Raises those that are missing, expired or unknown."""
+    client = make_client("sts", region, session=session)
+    with aws_errors("ask AWS whose credentials these are"):
+        return str(client.get_caller_identity()["Account"])

@@ -17,6 +17,8 @@ from wms_ops.base.errors import StoreConfigError
 from wms_ops.base.settings import StoreSettings
 
 URL_VARIABLE = "WMS_DVC_URL"
+ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
+ENDPOINT_VARIABLES = (f"{ENDPOINT_VARIABLE}_S3", ENDPOINT_VARIABLE)
 _SET_A_REMOTE = "run `dvc remote add -d storage s3://BUCKET/PREFIX`"
 _OID = re.compile(r"[0-9a-f]{32}(\.dir)?")
 _SECRETS = ("access_key_id", "secret_access_key", "session_token")
@@ -49,6 +51,11 @@ class RemoteConfig:
     def url(self) -> str:
         """The remote's address for messages: s3://bucket/prefix."""
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+    @property
+    def use(self) -> str:
+        """What can't be done where it fails, for sentences."""
+        return f"use {self.url}"
 
     def key(self, oid: str) -> str:
         """The object's key of a blob ("<32 hex>") or manifest ("<32 hex>.dir"); ManifestError for other names."""

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from wms.errors import DataNotFoundError
 from wms.files import write_atomic
 from wms_ops.base.errors import DamagedBlobError, MissingBlobError
 from wms_ops.storage.bucket import Bucket
-from wms_ops.storage.client import Traffic
+from wms_ops.storage.client import Traffic, TrafficCounter, remote_client
 from wms_ops.storage.config import RemoteConfig
 
 T = TypeVar("T")
@@ -54,12 +54,20 @@ class S3Remote:
 
     def __init__(self, config: RemoteConfig, environ: Mapping[str, str] | None = None) -> None:
         self.config = config
-        self._bucket = Bucket(config, os.environ if environ is None else environ, connections=WORKERS)
+        given = os.environ if environ is None else environ
+        self._counter = TrafficCounter()
+
+        def connect() -> Any:
+            client = remote_client(config, given, WORKERS)
+            self._counter.watch(client)
+            return client
+
+        self._bucket = Bucket(config.bucket, connect, config)
 
     @property
     def traffic(self) -> Traffic:
         """What this object has transferred so far; subtract an earlier value to measure one step."""
-        return self._bucket.traffic
+        return self._counter.traffic
 
     def check_access(self) -> None:
         """Make sure, with two requests that leave nothing behind, that the remote can be listed and written.
@@ -118,7 +126,8 @@ class S3Remote:
 
     def read_note(self, name: str) -> bytes | None:
         """What `write_note` kept, or None."""
-        return self._bucket.get(self.config.inside(name))
+        found = self._bucket.get(self.config.inside(name))
+        return None if found is None else found.content
 
     def _send(self, oid: str, content: Path | bytes) -> int:
         """Upload one object; returns its size in bytes."""
@@ -127,13 +136,13 @@ class S3Remote:
         return len(data)
 
     def _read(self, oid: str) -> bytes:
-        data = self._bucket.get(self.config.key(oid))
-        if data is None:
+        found = self._bucket.get(self.config.key(oid))
+        if found is None:
             raise MissingBlobError(
                 f"{self.config.url} doesn't hold the object {oid}; run `dvc push` on the machine that has it, "
                 "or go back to the last commit whose data is complete."
             )
-        return _verified(data, oid, self.config.url)
+        return _verified(found.content, oid, self.config.url)
 
     def _sizes(self, oids: Iterable[str]) -> dict[str, int]:
         """The size in bytes of each of `oids` that the remote holds."""
@@ -142,9 +151,9 @@ class S3Remote:
         singly = set(by_key)
         if len(by_key) > FEW:
             found, singly = self._listed(singly)
-        for key, size in _in_parallel(lambda key: (key, self._bucket.head(key)), singly):
-            if size is not None:
-                found[key] = size
+        for key, facts in _in_parallel(lambda key: (key, self._bucket.facts(key)), singly):
+            if facts is not None:
+                found[key] = facts.size
         return {oid: found[key] for key, oid in by_key.items() if key in found and (found[key] or oid == _NOTHING)}
 
     def _listed(self, keys: Iterable[str]) -> tuple[dict[str, int], set[str]]:
@@ -153,10 +162,10 @@ class S3Remote:
         for key in keys:
             folders[key[: key.rindex("/") + 1]].add(key)
         sample, *others = sorted(folders)
-        found = self._bucket.list(sample)
+        found = self._bucket.sizes(sample)
         held = len(found)
         singly = {name for name in others if held > LISTED_PER_HEAD * len(folders[name])}
-        for listing in _in_parallel(self._bucket.list, [name for name in others if name not in singly]):
+        for listing in _in_parallel(self._bucket.sizes, [name for name in others if name not in singly]):
             found |= listing
         return found, {key for name in singly for key in folders[name]}
 

@@ -1,22 +1,34 @@
-"""From the AWS SDK's exceptions to this project's errors: what is wrong, where, and the command that mends it."""
+"""From the AWS SDK's exceptions to this project's errors: what is wrong, where, and the command that mends it.
+
+Every sentence reads "Can't WHAT: what is wrong; what to do next." A DVC remote may lie in another store than Amazon's
+and has settings of its own: the remedy names them.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import difflib
+import os
+import re
 import shlex
 from collections.abc import Callable, Iterator
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 from wms.errors import WmsError
 from wms_ops.base.errors import (
     AccessDeniedError,
     BucketNotFoundError,
     ClockSkewError,
+    CloudError,
     CredentialsExpiredError,
     CredentialsMissingError,
+    QuotaError,
+    RepeatedRequestError,
     StoreConfigError,
     StoreUnreachableError,
 )
+from wms_ops.base.outputs import on_actions
 from wms_ops.storage.codes import (
     Kind,
     code_of,
@@ -28,126 +40,266 @@ from wms_ops.storage.codes import (
 )
 from wms_ops.storage.config import RemoteConfig
 
-_KEPT = "what was already transferred is kept"
+_LONGEST: Final = 300
+_LAB_ENDED: Final = "voc-cancel-cred"  # the policy by which AWS Academy ends a session whose keys aren't too old yet
+_QUOTA: Final = re.compile(r"(Limit|Quota|Count)Exceeded|TooManyBuckets")
+_NO_ROOM: Final = frozenset({"InsufficientInstanceCapacity", "InsufficientCapacity", "Unsupported"})
+_NOT_HERE: Final = frozenset({"OptInRequired", "InvalidRegion", "IllegalLocationConstraintException"})
+_TAKEN: Final = frozenset({"BucketAlreadyExists"})
+_REPEATED: Final = re.compile(r"AlreadyExists|AlreadyAssociated|InvalidPermission\.(NotFound|Duplicate)")
+_REGION: Final = re.compile(r"\b(?:[a-z]+-){2,3}\d+\b")
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A request that failed: what it was for, AWS's code ("" without an answer), its words, and the DVC remote."""
+
+    what: str
+    code: str
+    reason: str
+    remote: RemoteConfig | None = None
+
+    @property
+    def profile(self) -> str:
+        """The option that chooses the remote's own profile."""
+        return f" --profile {shlex.quote(self.remote.profile)}" if self.remote and self.remote.profile else ""
+
+    @property
+    def store(self) -> str:
+        """Who refused."""
+        return f"the S3 store at {self.remote.endpoint_url}" if self.remote and self.remote.endpoint_url else "AWS"
+
+    @property
+    def kept(self) -> str:
+        """What a person who starts anew wants to know."""
+        return ": what was already transferred is kept" if self.remote else ""
 
 
 @contextlib.contextmanager
-def store_errors(config: RemoteConfig) -> Iterator[None]:
-    """Turn every exception of the AWS SDK inside the `with` block into one of wms_ops.base.errors."""
+def aws_errors(what: str, remote: RemoteConfig | None = None) -> Iterator[None]:
+    """Turn the AWS SDK's exceptions inside the `with` block into errors of this project.
+
+    `what` completes "Can't ...": "start the instance". Raises CredentialsMissingError, CredentialsExpiredError,
+    AccessDeniedError, BucketNotFoundError, StoreUnreachableError, ClockSkewError, CloudError, QuotaError, and for a
+    DVC `remote` StoreConfigError.
+    """
     try:
         yield
     except sdk_errors() as error:
-        raise explain(error, config) from error
+        raise from_sdk(error, what, remote) from error
     except RuntimeError as error:
         if is_expired_after_renewal(error):
-            raise _expired("", config) from error
+            raise expired(Refusal(what, "", "", remote)) from error
         raise
     except ValueError as error:
-        if "invalid endpoint" in str(error).lower():  # again no class of its own
-            raise _wrong_address(str(error), config) from error
+        if "invalid endpoint" in str(error).lower():  # no class of its own
+            raise elsewhere(Refusal(what, "", str(error), remote)) from error
         raise
 
 
-def explain(error: Exception, config: RemoteConfig) -> WmsError:
-    """The error to raise instead of botocore's `error`, met at the remote `config`."""
+def from_sdk(error: Exception, what: str, remote: RemoteConfig | None = None) -> WmsError:
+    """The error to raise instead of botocore's `error`."""
     code = code_of(error)
-    if code is not None:
-        return _BUILDERS[kind_of_code(code)](code, config)
-    return _BUILDERS[kind_of_class(error)](reason_of(error), config)
+    if code is None:
+        if type(error).__name__ == "NoRegionError":
+            return elsewhere(Refusal(what, "", "no region is set", remote))
+        return _BUILDERS[kind_of_class(error)](Refusal(what, "", short(reason_of(error)), remote))
+    response: Any = getattr(error, "response", {})
+    operation = getattr(error, "operation_name", "")
+    message = short(str(response["Error"].get("Message") or ""))
+    return from_code(Refusal(what, code, message or f"{operation} was refused", remote))
 
 
-def _missing(reason: str, config: RemoteConfig) -> WmsError:
+def is_gone(error: Exception) -> bool:
+    """Whether a refusal of AWS says that the thing doesn't exist (any more)."""
+    code = code_of(error) or ""
+    return code in {"NoSuchEntity", "NoSuchKey", "404"} or code.lower().endswith((".notfound", "notfoundexception"))
+
+
+def from_code(found: Refusal) -> WmsError:
+    """The error that a refusal with a code means."""
+    code, kind = found.code, kind_of_code(found.code)
+    if _LAB_ENDED in found.reason:
+        return expired(found)
+    if code in _NOT_HERE:
+        return elsewhere(found)
+    if code in _TAKEN:
+        return CloudError(
+            f"Can't {found.what}: the bucket's name is taken by another account ({found.reason}); choose another "
+            "environment or region in infrastructure/terraform/wms.tfvars."
+        )
+    if kind is Kind.REFUSED and (code in _NO_ROOM or _QUOTA.search(code)):
+        return QuotaError(
+            f"Can't {found.what}: {found.reason} ({code}); stop what isn't needed, choose a smaller instance_type in "
+            "infrastructure/terraform/wms.tfvars, or ask for more under Service Quotas in the AWS console."
+        )
+    if kind is Kind.REFUSED and _REPEATED.search(code):
+        return RepeatedRequestError(
+            f"Can't {found.what}: AWS has done that already, as when an answer is lost on its way ({code}: "
+            f"{found.reason}); run it again."
+        )
+    return _BUILDERS[kind](found)
+
+
+def expired(found: Refusal) -> WmsError:
+    """The error where credentials are too old."""
+    return CredentialsExpiredError(f"Can't {found.what}: the AWS credentials have expired; {_renewal(found)}.")
+
+
+def missing(found: Refusal) -> WmsError:
+    """The error where there are no credentials."""
     return CredentialsMissingError(
-        f"There are no usable AWS credentials for {config.url} ({reason}); run `aws configure{_profile(config)}`, "
-        "or copy the keys of your AWS Academy session into ~/.aws/credentials."
+        f"Can't {found.what}: there are no usable AWS credentials ({found.reason}); {_renewal(found)}."
     )
 
 
-def _expired(_: str, config: RemoteConfig) -> WmsError:
-    return CredentialsExpiredError(
-        f"The AWS credentials for {config.url} have expired; run `aws sso login{_profile(config)}`, "
-        "or copy fresh AWS Academy keys into ~/.aws/credentials."
-    )
-
-
-def _unknown_key(code: str, config: RemoteConfig) -> WmsError:
+def _unknown_key(found: Refusal) -> WmsError:
+    if found.remote is None and _lacks_token():
+        return CredentialsMissingError(
+            f"Can't {found.what}: the access key is a temporary one (ASIA...) without its aws_session_token; "
+            f"{_renewal(found)}."
+        )
     return AccessDeniedError(
-        f"{_store(config)} doesn't know the access key for {config.url} ({code}); "
-        f"run `aws configure{_profile(config)}` with a key of the account that owns the bucket."
+        f"Can't {found.what}: {found.store} doesn't know the access key, or not in this region ({found.code}); "
+        f"{_renewal(found)}, and check the region."
     )
 
 
-def _wrong_secret(code: str, config: RemoteConfig) -> WmsError:
+def _wrong_secret(found: Refusal) -> WmsError:
+    if found.remote is None:
+        return _unknown_key(found)  # AWS says so of a session's key without its token, too
     return AccessDeniedError(
-        f"{_store(config)} refuses the secret key for {config.url}, which doesn't belong to the access key "
-        f"({code}); run `aws configure{_profile(config)}` and enter both again."
+        f"Can't {found.what}: {found.store} refuses the secret key, which doesn't belong to the access key "
+        f"({found.code}); run `aws configure{found.profile}` and enter both again."
     )
 
 
-def _not_allowed(code: str, config: RemoteConfig) -> WmsError:
+def _not_allowed(found: Refusal) -> WmsError:
+    action = re.search(r"not authorized to perform:? ([a-z0-9-]+:\w+)", found.reason)
+    lacking = f"the right to {action[1]}" if action else "the rights"
+    if found.remote:
+        lacking = "s3:ListBucket, s3:GetObject or s3:PutObject"
     return AccessDeniedError(
-        f"These credentials may not list, read and write {config.url} ({code}); ask the bucket's owner for "
-        f"s3:ListBucket, s3:GetObject and s3:PutObject, or choose others with `aws configure{_profile(config)}`."
+        f"Can't {found.what}: these AWS credentials lack {lacking} ({found.code}); ask the account's administrator for "
+        f"it, or use others with `export AWS_PROFILE=NAME` or `aws configure{found.profile}`."
     )
 
 
-def _skewed(_: str, config: RemoteConfig) -> WmsError:
+def _skewed(found: Refusal) -> WmsError:
     return ClockSkewError(
-        f"{_store(config)} refuses requests because this machine's clock is wrong; set it with "
+        f"Can't {found.what}: {found.store} refuses requests because this machine's clock is wrong; set it with "
         "`sudo timedatectl set-ntp true`, then run it again."
     )
 
 
-def _no_bucket(_: str, config: RemoteConfig) -> WmsError:
-    endpoint = f" --endpoint-url {shlex.quote(config.endpoint_url)}" if config.endpoint_url else ""
-    return BucketNotFoundError(
-        f"{_store(config)} has no bucket {config.bucket!r}; make it with `aws s3 mb s3://{config.bucket}{endpoint}`, "
-        f"or name another with `dvc remote modify {config.name} url s3://BUCKET/PREFIX`."
+def no_bucket(found: Refusal) -> WmsError:
+    """The error where the bucket doesn't exist."""
+    remedy = "check the account and the region, then run it again"
+    if remote := found.remote:
+        endpoint = f" --endpoint-url {shlex.quote(remote.endpoint_url)}" if remote.endpoint_url else ""
+        remedy = f"make it with `aws s3 mb s3://{remote.bucket}{endpoint}`, or name another with `{_modify(remote)}`"
+    return BucketNotFoundError(f"Can't {found.what}: there is no such bucket ({found.reason}); {remedy}.")
+
+
+def elsewhere(found: Refusal) -> WmsError:
+    """The error where an address or a region is wrong."""
+    shown = f"{found.reason} ({found.code})" if found.code else found.reason
+    if remote := found.remote:
+        return StoreConfigError(
+            f"Can't {found.what}: the DVC remote {remote.name!r} can't be addressed ({shown}); correct it with "
+            f"`{_modify(remote)}` or `dvc remote modify {remote.name} region REGION`."
+        )
+    return CloudError(
+        f"Can't {found.what}: AWS can't be used in this region ({shown}); set AWS_REGION and `region` in "
+        f"infrastructure/terraform/wms.tfvars to one that is switched on for the account{_nearest(found.reason)}."
     )
 
 
-def _wrong_address(reason: str, config: RemoteConfig) -> WmsError:
-    return StoreConfigError(
-        f"The DVC remote {config.name!r} ({config.url}) can't be addressed ({reason}); correct it with "
-        f"`dvc remote modify {config.name} url s3://BUCKET/PREFIX` or `dvc remote modify {config.name} region REGION`."
-    )
-
-
-def _unreachable(reason: str, config: RemoteConfig) -> WmsError:
+def unreachable(found: Refusal) -> WmsError:
+    """The error where nobody answers."""
+    reason = found.reason
+    if "amazonaws.com" in reason and (region := _REGION.search(reason)) and region[0] not in _regions():
+        return elsewhere(Refusal(found.what, "", f"there is no region {region[0]}", found.remote))
+    silent = "Terraform's registry" if "terraform.io" in reason else found.store
     return StoreUnreachableError(
-        f"{_store(config)} doesn't answer ({reason}); check the network and the endpoint, then run it again: {_KEPT}."
+        f"Can't {found.what}: {silent} doesn't answer ({reason}); check the network, then run it again{found.kept}."
     )
 
 
-def _busy(code: str, config: RemoteConfig) -> WmsError:
-    return StoreUnreachableError(f"{_store(config)} is busy ({code}); run it again in a minute: {_KEPT}.")
-
-
-def _refused(code: str, config: RemoteConfig) -> WmsError:
+def _busy(found: Refusal) -> WmsError:
     return StoreUnreachableError(
-        f"{_store(config)} refused a request for {config.url} ({code}); look that code up, then run it again: {_KEPT}."
+        f"Can't {found.what}: {found.store} is busy ({found.code}); run it again in a minute{found.kept}."
     )
 
 
-def _store(config: RemoteConfig) -> str:
-    return f"The S3 store at {config.endpoint_url}" if config.endpoint_url else "Amazon S3"
+def _refused(found: Refusal) -> WmsError:
+    kind = StoreUnreachableError if found.remote else CloudError
+    return kind(
+        f"Can't {found.what}: {found.store} refuses it ({found.code}: {found.reason}); correct that, then run it "
+        f"again{found.kept}."
+    )
 
 
-def _profile(config: RemoteConfig) -> str:
-    return f" --profile {shlex.quote(config.profile)}" if config.profile else ""
+def _modify(remote: RemoteConfig) -> str:
+    return f"dvc remote modify {remote.name} url s3://BUCKET/PREFIX"
 
 
-_Builder = Callable[[str, RemoteConfig], WmsError]
-_BUILDERS: Final[dict[Kind, _Builder]] = {
-    Kind.EXPIRED: _expired,
-    Kind.MISSING: _missing,
+def _renewal(found: Refusal) -> str:
+    if on_actions():
+        return (
+            "AWS Academy: Start Lab, AWS Details, Show; copy the three values into the repository's secrets "
+            "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN (with a role: check vars.AWS_ROLE_ARN)"
+        )
+    return (
+        "AWS Academy: Start Lab, AWS Details, Show; copy the three lines into ~/.aws/credentials (elsewhere: "
+        f"`aws sso login{found.profile}` or `aws configure{found.profile}`)"
+    )
+
+
+def _lacks_token() -> bool:
+    """Whether the credentials in use are a session's without its token; AWS calls such a key unknown."""
+    from botocore.exceptions import BotoCoreError
+    from botocore.session import Session
+
+    with contextlib.suppress(BotoCoreError):
+        found = Session().get_credentials() if "AWS_ACCESS_KEY_ID" not in os.environ else None
+        key = found.access_key if found else os.environ.get("AWS_ACCESS_KEY_ID", "")
+        token = found.token if found else os.environ.get("AWS_SESSION_TOKEN", "")
+        return key.startswith("ASIA") and not token
+    return False
+
+
+def _regions() -> list[str]:
+    from botocore.session import Session
+
+    session = Session()
+    names = [session.get_available_regions("ec2", one) for one in session.get_available_partitions()]
+    return [name for some in names for name in some]
+
+
+def _nearest(reason: str) -> str:
+    known = _regions()
+    wrong = [name for name in _REGION.findall(reason) if name not in known]
+    near = difflib.get_close_matches(wrong[0], known, n=2, cutoff=0.8) if wrong else []
+    return f", perhaps {' or '.join(sorted(near))}" if near else ""
+
+
+def short(text: str) -> str:
+    """One line without the ends of sentences, so that it fits into one; without encoded failure messages."""
+    line = re.sub(r"\s*Encoded authorization failure message:? \S+", "", " ".join(text.split()))
+    return re.sub(r"\.(?=\s+[A-Z])", ";", line)[:_LONGEST].rstrip(" .;:")
+
+
+_BUILDERS: Final[dict[Kind, Callable[[Refusal], WmsError]]] = {
+    Kind.EXPIRED: expired,
+    Kind.MISSING: missing,
     Kind.UNKNOWN_KEY: _unknown_key,
     Kind.WRONG_SECRET: _wrong_secret,
     Kind.SKEWED: _skewed,
-    Kind.NO_BUCKET: _no_bucket,
+    Kind.NO_BUCKET: no_bucket,
     Kind.NOT_ALLOWED: _not_allowed,
-    Kind.WRONG_ADDRESS: _wrong_address,
+    Kind.WRONG_ADDRESS: elsewhere,
     Kind.BUSY: _busy,
     Kind.REFUSED: _refused,
-    Kind.UNREACHABLE: _unreachable,
+    Kind.UNREACHABLE: unreachable,
 }

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from wms_ops.base.errors import CloudError
-from wms_ops.targets.aws.trouble import aws_errors
+from wms_ops.storage.trouble import aws_errors
 
 VARIABLE: Final = "WMS_CALLER_ADDRESS"
 _ASK: Final = "https://checkip.amazonaws.com"

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from wms_ops.base.errors import CloudError
+from wms_ops.storage.trouble import aws_errors
 from wms_ops.targets.aws.instances import Instance
 from wms_ops.targets.aws.site import Site
-from wms_ops.targets.aws.trouble import aws_errors
 from wms_ops.targets.host.boot import STEPS
 
 LIMIT_S: Final = 15 * 60.0

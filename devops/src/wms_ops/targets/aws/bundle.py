@@ -9,12 +9,11 @@ import os
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from wms.git import answer
 from wms_ops.base.errors import CloudError
-from wms_ops.storage.codes import ABSENT, code_of
-from wms_ops.targets.aws.trouble import aws_errors
+from wms_ops.storage.bucket import Bucket
 
 PARTS: Final = ("WMS/src", "WMS/configs", "devops/src", "infrastructure/bootstrap")
 FILES: Final = ("Makefile", "pyproject.toml", "requirements.in", "requirements.txt")
@@ -53,19 +52,12 @@ def make_bundle(root: Path) -> Bundle:
     return Bundle(gzip.compress(plain.getvalue(), mtime=0))
 
 
-def upload(s3: Any, bucket: str, bundle: Bundle) -> bool:
+def upload(bucket: Bucket, bundle: Bundle) -> bool:
     """Put the bundle there unless it is; returns whether it was sent."""
-    from botocore.exceptions import ClientError
-
-    with aws_errors(f"upload the code to s3://{bucket}"):
-        try:
-            s3.head_object(Bucket=bucket, Key=bundle.key)
-        except ClientError as error:
-            if code_of(error) not in ABSENT:
-                raise
-            s3.put_object(Bucket=bucket, Key=bundle.key, Body=bundle.content)
-            return True
-    return False
+    if bucket.facts(bundle.key) is not None:
+        return False
+    bucket.put(bundle.key, bundle.content)
+    return True
 
 
 def _files(root: Path, part: str) -> list[Path]:

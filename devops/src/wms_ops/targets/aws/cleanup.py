@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Final
 
+from wms_ops.storage.names import Names
+from wms_ops.storage.trouble import aws_errors
 from wms_ops.targets.aws.cloud import AwsCloud
-from wms_ops.targets.aws.names import Names
 from wms_ops.targets.aws.site import STORE_ROOT
 from wms_ops.targets.aws.state_bucket import state_bucket_exists
 from wms_ops.targets.aws.store_root import destroy_store
 from wms_ops.targets.aws.teardown import clear_lock, take_down
 from wms_ops.targets.aws.terraform import require_terraform
-from wms_ops.targets.aws.trouble import aws_errors
 
 _AT_ONCE: Final = 1000
 _LONGEST: Final = timedelta(minutes=30)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Self
 
-from wms.errors import UsageError
+from wms_ops.base.console import patient
 from wms_ops.base.errors import BusyError, CloudError
 from wms_ops.cost.allowance import allowed_minutes
 from wms_ops.cost.prices import Choice
@@ -24,14 +23,11 @@ from wms_ops.targets.aws import access, password
 from wms_ops.targets.aws.boot import LIMIT_S, wait_until_up
 from wms_ops.targets.aws.instances import Instance
 from wms_ops.targets.aws.launch import Wish, bring_up
-from wms_ops.targets.aws.settings import read_settings
+from wms_ops.targets.aws.settings import read_settings, wait_minutes
 from wms_ops.targets.aws.site import Site
 from wms_ops.targets.aws.state_bucket import state_bucket_exists
 from wms_ops.targets.aws.teardown import take_down
 from wms_ops.targets.host.mailbox import Mailbox
-
-WAIT: Final = "WMS_WAIT_MINUTES"
-"""How long `up` waits for somebody else's instance to end."""
 
 ADDRESS: Final = "WMS_INSTANCE_ADDRESS"
 """Where the instance is reached instead of at its public address: 127.0.0.1 at the end of a tunnel, for example."""
@@ -289,28 +285,8 @@ def open_aws(
     return AwsCloud(
         Site(settings, folder, given, patient(show)),
         timedelta(hours=settings.hours),
-        wait_s=60 * _minutes(given.get(WAIT, "")),
+        wait_s=60 * wait_minutes(given),
     )
 
 
 open_target = open_aws  # the name that the factory asks for
-
-
-def patient(show: Callable[[str], None]) -> Callable[[str], None]:
-    """The same, whatever becomes of who listens: a terminal that is closed must not keep a teardown from going on."""
-
-    def say(text: str) -> None:
-        with contextlib.suppress(OSError):
-            show(text)
-
-    return say
-
-
-def _minutes(text: str) -> float:
-    try:
-        value = float(text or 0)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 24 * 60:
-        raise UsageError(f"{WAIT} is {text!r}; give a number of minutes, such as 30.")
-    return value

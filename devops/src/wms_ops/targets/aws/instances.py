@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from wms_ops.targets.aws.names import (
+from wms_ops.storage.names import (
     DEADLINE_TAG,
     ENVIRONMENT_TAG,
     INSTANCE_PART,
@@ -16,7 +16,7 @@ from wms_ops.targets.aws.names import (
     PART_TAG,
     read_time,
 )
-from wms_ops.targets.aws.trouble import aws_errors
+from wms_ops.storage.trouble import aws_errors
 
 _ALIVE: Final = ("pending", "running")
 _EXISTING: Final = (*_ALIVE, "stopping", "stopped", "shutting-down")

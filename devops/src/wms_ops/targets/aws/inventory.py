@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from wms_ops.storage.codes import Kind, code_of, kind_of_code
-from wms_ops.targets.aws.names import (
+from wms_ops.storage.names import (
     DEADLINE_TAG,
     ENVIRONMENT_TAG,
     INSTANCE_PART,
@@ -23,7 +23,7 @@ from wms_ops.targets.aws.names import (
     PART_TAG,
     read_time,
 )
-from wms_ops.targets.aws.trouble import aws_errors
+from wms_ops.storage.trouble import aws_errors
 
 NAME_PREFIX: Final = "wms-"
 """IAM can't be asked for tags: roles and profiles are sought by the beginning of their names, then by their tags."""

@@ -13,11 +13,11 @@ from wms_ops.base.errors import CloudError, RepeatedRequestError
 from wms_ops.base.outputs import github_run
 from wms_ops.base.signals import stoppable, unstoppable
 from wms_ops.cost.sessions import Purpose, Session
+from wms_ops.storage.names import new_launch_id
 from wms_ops.targets.aws import access, password
 from wms_ops.targets.aws.bundle import make_bundle, upload
 from wms_ops.targets.aws.instances import Instance
 from wms_ops.targets.aws.lease import Lease
-from wms_ops.targets.aws.names import new_launch_id
 from wms_ops.targets.aws.site import INSTANCE_ROOT, STORE_ROOT, Site
 from wms_ops.targets.aws.state_bucket import ensure_state_bucket
 from wms_ops.targets.aws.store_root import ensure_store
@@ -115,7 +115,7 @@ def _launch(site: Site, wish: Wish, address: str, lease: Lease) -> Instance:
     site.sessions.create(_session(site, wish, lease))
     site.step("session")
     bundle = make_bundle(ROOT)
-    upload(site.aws.s3, site.names.mlflow_bucket, bundle)
+    upload(site.models, bundle)
     site.step("bundle")
     password.make_password(site.aws.ssm, site.names)
     site.step("password")

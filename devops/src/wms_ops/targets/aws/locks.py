@@ -6,14 +6,13 @@ Ages are S3's own: its clock says when a lock was written and what time it is no
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from wms_ops.storage.codes import ABSENT, LOST, code_of
-from wms_ops.targets.aws.trouble import aws_errors
+from wms_ops.base.errors import BucketNotFoundError
+from wms_ops.storage.bucket import Bucket
 
 SUFFIX: Final = ".tflock"
 GRACE: Final = timedelta(minutes=2)
@@ -21,9 +20,6 @@ GRACE: Final = timedelta(minutes=2)
 
 LONGEST: Final = timedelta(minutes=30)
 """Terraform is never given longer, so an older lock is nobody's, whatever the lease says."""
-
-_ABSENT: Final = ABSENT | {"NoSuchBucket"}
-_UNCONDITIONAL: Final = frozenset({"NotImplemented", "501"})
 
 
 class Lock(BaseModel):
@@ -51,8 +47,7 @@ def is_stale(lock: Lock, now: datetime, is_held: bool, longest: timedelta = LONG
 
 
 def break_stale_lock(
-    s3: Any,
-    bucket: str,
+    bucket: Bucket,
     key: str,
     *,
     is_held: bool,
@@ -65,12 +60,10 @@ def break_stale_lock(
     """Delete the lock of the state `key` if it's stale; returns it, None if there is none or it stays.
 
     What is deleted is the very lock that was judged: S3 compares its ETag in the same request, and locks never have
-    the same content because of their ids. So a lock that was taken in between is never broken. A store that knows no
-    conditional deletion gets a plain one right after another look, which leaves some milliseconds. `show` hears whose
-    lock it was, or why it stays. Raises what `aws_errors` does.
+    the same content because of their ids. So a lock that was taken in between is never broken. `show` hears whose
+    lock it was, or why it stays. Raises the bucket's errors.
     """
-    with aws_errors(f"look for a lock of s3://{bucket}/{key}"):
-        found = _read(s3, bucket, key + SUFFIX)
+    found = _read(bucket, key + SUFFIX)
     if found is None:
         return None
     lock, clock = found
@@ -80,54 +73,40 @@ def break_stale_lock(
     if dry_run:
         show(f"Stale: {lock}.")
         return lock
-    with aws_errors(f"break {lock}"):
-        if not _delete(s3, bucket, lock):
-            show(f"Left alone, because it has changed: {lock}.")
-            return None
+    if not bucket.delete_if(lock.key, lock.etag):
+        show(f"Left alone, because it has changed: {lock}.")
+        return None
     show(f"Broke {lock}: its holder is gone.")
     return lock
 
 
-def locked_states(s3: Any, bucket: str) -> Iterator[tuple[str, str]]:
+def locked_states(bucket: Bucket) -> Iterator[tuple[str, str]]:
     """(environment, key of the state) for each lock in the state bucket; none without that bucket."""
-    from botocore.exceptions import ClientError
-
-    with aws_errors(f"look for locks in {bucket}"):
-        try:
-            pages = list(s3.get_paginator("list_objects_v2").paginate(Bucket=bucket))
-        except ClientError as error:
-            if code_of(error) in _ABSENT:
-                return
-            raise
-    for one in [one for page in pages for one in page.get("Contents", [])]:
-        key = str(one["Key"])
+    try:
+        keys = bucket.names()
+    except BucketNotFoundError:
+        return
+    for key in keys:
         if key.endswith(f".tfstate{SUFFIX}"):
             state = key.removesuffix(SUFFIX)
             yield state.rsplit("/", 1)[-1].removesuffix(".tfstate"), state
 
 
-def read_lock(s3: Any, bucket: str, key: str) -> Lock | None:
-    """The lock of the state `key`; None if there is none. Raises what `aws_errors` does."""
-    with aws_errors(f"look for a lock of s3://{bucket}/{key}"):
-        found = _read(s3, bucket, key + SUFFIX)
+def read_lock(bucket: Bucket, key: str) -> Lock | None:
+    """The lock of the state `key`; None if there is none. Raises the bucket's errors."""
+    found = _read(bucket, key + SUFFIX)
     return found[0] if found else None
 
 
-def _read(s3: Any, bucket: str, key: str) -> tuple[Lock, datetime] | None:
+def _read(bucket: Bucket, key: str) -> tuple[Lock, datetime] | None:
     """A lock, and S3's time; None if there is none."""
-    from botocore.exceptions import ClientError
-
     try:
-        answer = s3.get_object(Bucket=bucket, Key=key)
-    except ClientError as error:
-        if code_of(error) in _ABSENT:
-            return None
-        raise
-    with answer["Body"] as body:
-        content = body.read()
-    date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
-    clock = parsedate_to_datetime(date) if date else datetime.now(UTC)
-    return _parse(content, key=key, etag=str(answer["ETag"]), since=answer["LastModified"]), clock
+        found = bucket.get(key)
+    except BucketNotFoundError:
+        return None
+    if found is None:
+        return None
+    return _parse(found.content, key=key, etag=found.etag, since=found.written), found.clock
 
 
 def _parse(content: bytes, **place: Any) -> Lock:
@@ -144,22 +123,3 @@ class _Written(BaseModel):
     ID: str
     Operation: str = ""
     Who: str = ""
-
-
-def _delete(s3: Any, bucket: str, lock: Lock) -> bool:
-    """Whether exactly this lock was deleted, or was gone already."""
-    from botocore.exceptions import ClientError
-
-    now = _read(s3, bucket, lock.key)  # for stores that take the condition and don't look at it
-    if now is None or now[0].etag != lock.etag:
-        return now is None
-    try:
-        s3.delete_object(Bucket=bucket, Key=lock.key, IfMatch=lock.etag)
-    except ClientError as error:
-        code = code_of(error)
-        if code in LOST | _ABSENT:
-            return code in _ABSENT
-        if code not in _UNCONDITIONAL:
-            raise
-        s3.delete_object(Bucket=bucket, Key=lock.key)
-    return True

@@ -7,8 +7,8 @@ from typing import Any
 
 from wms_ops.base.errors import CloudError
 from wms_ops.base.outputs import mask
-from wms_ops.targets.aws.names import Names
-from wms_ops.targets.aws.trouble import aws_errors
+from wms_ops.storage.names import Names
+from wms_ops.storage.trouble import aws_errors
 
 
 def make_password(ssm: Any, names: Names) -> None:

@@ -23,12 +23,13 @@ from wms_ops.base.errors import BucketNotFoundError, CloudError
 from wms_ops.base.outputs import add_summary
 from wms_ops.cost.session_store import S3SessionStore, SessionStore
 from wms_ops.cost.sessions import EndedBy
+from wms_ops.storage.bucket import Bucket
+from wms_ops.storage.names import ENVIRONMENT, Names
+from wms_ops.storage.shared import Shared
 from wms_ops.targets.aws.clients import Aws
 from wms_ops.targets.aws.inventory import Thing, ThingKind, find
 from wms_ops.targets.aws.lease import Desk
 from wms_ops.targets.aws.locks import break_stale_lock, locked_states
-from wms_ops.targets.aws.names import ENVIRONMENT, Names
-from wms_ops.targets.aws.objects import Shared
 from wms_ops.targets.aws.sweep import Clients, await_absence, sweep
 
 GRACE: Final = timedelta(minutes=10)
@@ -117,20 +118,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or arguments.region
     aws = Aws(region)
 
-    def names(one: str) -> Names:
-        return Names(one, aws.account, region)
+    state = Bucket(Names(environment or "all", aws.account, region).state_bucket, aws.s3)
 
     def is_held(one: str) -> bool:
-        return Desk(Shared(aws.s3, names(one).state_bucket, names(one).lease_key)).is_beating()
+        return Desk(Shared(state, Names(one, aws.account, region).lease_key)).is_beating()
 
     show: Callable[[str], None] = lambda text: print(text, flush=True)  # noqa: E731
     gone = reap(aws, environment=environment, is_held=is_held, show=show, dry_run=arguments.dry_run)
-    bucket = names(environment or "all").state_bucket
     if not arguments.dry_run:
-        note_ends(S3SessionStore(aws.s3, bucket), gone, datetime.now(UTC))
-    for owner, key in locked_states(aws.s3, bucket):
+        note_ends(S3SessionStore(state), gone, datetime.now(UTC))
+    for owner, key in locked_states(state):
         if environment in (None, owner):
-            break_stale_lock(aws.s3, bucket, key, is_held=is_held(owner), show=show, dry_run=arguments.dry_run)
+            break_stale_lock(state, key, is_held=is_held(owner), show=show, dry_run=arguments.dry_run)
     _report(gone, region, arguments.dry_run)
     return 0
 

@@ -13,10 +13,11 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from wms.errors import ConfigError
+from wms.errors import ConfigError, UsageError
 from wms.paths import ROOT
 
 FILE: Final = ROOT / "infrastructure" / "terraform" / "wms.tfvars"
+WAIT: Final = "WMS_WAIT_MINUTES"
 DEFAULT_REGION: Final = "us-east-1"
 
 
@@ -71,6 +72,18 @@ def read_settings(path: Path = FILE, *, environ: Mapping[str, str]) -> CloudSett
             f"{settings.mlflow_port}; change {name}."
         )
     return settings
+
+
+def wait_minutes(environ: Mapping[str, str]) -> float:
+    """How many minutes `up` waits for the end of another holder's instance: WMS_WAIT_MINUTES, or 0."""
+    text = environ.get(WAIT, "")
+    try:
+        value = float(text or 0)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 24 * 60:
+        raise UsageError(f"{WAIT} is {text!r}; give a number of minutes, such as 30.")
+    return value
 
 
 def _text(path: Path) -> str:

@@ -18,15 +18,15 @@ from wms.files import exclusive_lock, write_atomic
 from wms.records import StoredRecord
 from wms_ops.base.errors import CloudError
 from wms_ops.cost.session_store import S3SessionStore
+from wms_ops.storage.bucket import Bucket
+from wms_ops.storage.names import Names, holder_of
+from wms_ops.storage.shared import Shared
 from wms_ops.targets.aws.clients import Aws
 from wms_ops.targets.aws.instances import Instance, find_instances
 from wms_ops.targets.aws.lease import Desk
-from wms_ops.targets.aws.names import Names, holder_of
-from wms_ops.targets.aws.objects import Shared
 from wms_ops.targets.aws.settings import CloudSettings
 from wms_ops.targets.aws.terraform import ROOTS, Backend, Terraform
 from wms_ops.targets.host.mailbox import Mailbox
-from wms_ops.targets.host.objects import Objects
 
 INSTANCE_ROOT: Final = "instance"
 STORE_ROOT: Final = "persistent"
@@ -55,7 +55,7 @@ class Site:
     @cached_property
     def aws(self) -> Aws:
         """The clients."""
-        return Aws(self.settings.region, self.environ)
+        return Aws(self.settings.region)
 
     @cached_property
     def names(self) -> Names:
@@ -75,8 +75,17 @@ class Site:
     @property
     def desk(self) -> Desk:
         """Where the lease is given."""
-        shared = Shared(self.aws.s3, self.names.state_bucket, self.names.lease_key)
-        return Desk(shared, exists=lambda: bool(self.instances()))
+        return Desk(Shared(self.state, self.names.lease_key), exists=lambda: bool(self.instances()))
+
+    @property
+    def state(self) -> Bucket:
+        """The bucket of Terraform's states, leases and sessions."""
+        return Bucket(self.names.state_bucket, self.aws.s3)
+
+    @property
+    def models(self) -> Bucket:
+        """The bucket of MLflow's artifacts, code bundles and the instance's jobs."""
+        return Bucket(self.names.mlflow_bucket, self.aws.s3)
 
     @property
     def ports(self) -> tuple[int, int]:
@@ -86,11 +95,11 @@ class Site:
     @property
     def sessions(self) -> S3SessionStore:
         """What was started, from before its launch to its end: the bill."""
-        return S3SessionStore(self.aws.s3, self.names.state_bucket)
+        return S3SessionStore(self.state)
 
     def mailbox(self, launch_id: str) -> Mailbox:
         """Where the instance of a launch takes its jobs."""
-        return Mailbox(Objects(self.names.mlflow_bucket, self.aws.s3), launch_id)
+        return Mailbox(self.models, launch_id)
 
     def now(self) -> datetime:
         """The time, UTC, in whole seconds."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from wms_ops.base.errors import CloudError
-from wms_ops.targets.aws.names import ENVIRONMENT_TAG, PART_TAG, STORE_PART, Names
-from wms_ops.targets.aws.trouble import aws_errors
+from wms_ops.storage.names import ENVIRONMENT_TAG, PART_TAG, STORE_PART, Names
+from wms_ops.storage.trouble import aws_errors
 
 OLD_DAYS: Final = 90
 _NO_SUCH: Final = frozenset({"404", "NoSuchBucket"})

@@ -6,7 +6,7 @@ import hashlib
 from typing import Any, Final
 
 from wms.files import canonical_json
-from wms_ops.targets.aws.objects import Shared
+from wms_ops.storage.shared import Shared
 from wms_ops.targets.aws.site import STORE_ROOT, Site, path_style_variable
 from wms_ops.targets.aws.state_bucket import ensure_state_bucket
 from wms_ops.targets.aws.terraform import ROOTS
@@ -35,7 +35,7 @@ def ensure_store(site: Site) -> bool:
     """
     variables = store_variables(site)
     digest = _digest(variables)
-    note = Shared(site.aws.s3, site.names.state_bucket, f"{STORE_ROOT}/{site.names.environment}.applied.json")
+    note = Shared(site.state, site.names.applied_key(STORE_ROOT))
     noted, etag = note.read()
     if isinstance(noted, dict) and noted.get("digest") == digest and _exist(site):
         return False

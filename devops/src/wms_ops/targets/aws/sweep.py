@@ -15,8 +15,8 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponent
 
 from wms_ops.base.errors import AccessDeniedError, CloudError, CredentialsExpiredError, CredentialsMissingError
 from wms_ops.storage.codes import Kind, code_of, kind_of_class, kind_of_code
+from wms_ops.storage.trouble import from_sdk, is_gone
 from wms_ops.targets.aws.inventory import Thing, ThingKind, find
-from wms_ops.targets.aws.trouble import from_sdk, is_gone
 
 PATIENCE_S: Final = 600.0
 """For a whole sweep: AWS takes about a minute to end an instance and to let go of its network interface."""

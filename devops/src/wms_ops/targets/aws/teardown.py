@@ -16,15 +16,15 @@ from typing import Final
 from wms.errors import WmsError
 from wms_ops.base.signals import unstoppable
 from wms_ops.cost.sessions import EndedBy, Session
+from wms_ops.storage.shared import Shared
+from wms_ops.storage.trouble import aws_errors
 from wms_ops.targets.aws import access, password
 from wms_ops.targets.aws.inventory import find
 from wms_ops.targets.aws.lease import Lease
 from wms_ops.targets.aws.locks import GRACE, break_stale_lock, read_lock
-from wms_ops.targets.aws.objects import Shared
 from wms_ops.targets.aws.site import INSTANCE_ROOT, Site
 from wms_ops.targets.aws.state_bucket import state_bucket_exists
 from wms_ops.targets.aws.sweep import prove_nothing_left, sweep
-from wms_ops.targets.aws.trouble import aws_errors
 from wms_ops.targets.aws.variables import instance_variables
 
 _POLL_S: Final = 2.0
@@ -91,10 +91,10 @@ def clear_lock(site: Site, root: str) -> None:
     a cancelled job's on another machine may go on for some seconds.
     """
     site.terraform(root).end_orphan()
-    bucket, key, told = site.names.state_bucket, site.names.state_key(root), False
-    while (lock := read_lock(site.aws.s3, bucket, key)) is not None:
+    key, told = site.names.state_key(root), False
+    while (lock := read_lock(site.state, key)) is not None:
         grace = timedelta(0) if lock.who == own_name() else GRACE
-        if break_stale_lock(site.aws.s3, bucket, key, is_held=False, grace=grace, show=_nothing) is not None:
+        if break_stale_lock(site.state, key, is_held=False, grace=grace, show=_nothing) is not None:
             site.show(f"Broke {lock}: its holder is gone.")
         elif not told:
             site.show(f"Waiting at most {GRACE.total_seconds():.0f} s for {lock}.")
@@ -176,11 +176,10 @@ def _ended(session: Session, now: datetime, by: EndedBy) -> Session:
 
 def _has_state(site: Site) -> bool:
     """Whether Terraform's state names anything; where it can't be read Terraform has to say what is wrong with it."""
-    value, etag = Shared(site.aws.s3, site.names.state_bucket, site.names.state_key(INSTANCE_ROOT)).read()
+    value, etag = Shared(site.state, site.names.state_key(INSTANCE_ROOT)).read()
     return etag is not None and not (isinstance(value, dict) and value.get("resources") == [])
 
 
 def _reset_state(site: Site) -> None:
     """Everything is proven to be gone, so a state that names it is wrong; the bucket keeps the old version."""
-    with aws_errors("reset Terraform's state"):
-        site.aws.s3.delete_object(Bucket=site.names.state_bucket, Key=site.names.state_key(INSTANCE_ROOT))
+    site.state.delete([site.names.state_key(INSTANCE_ROOT)])

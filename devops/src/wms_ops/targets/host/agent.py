@@ -27,6 +27,7 @@ from wms_ops.machine.processes import lives, now
 from wms_ops.machine.room import MLFLOW, Room
 from wms_ops.machine.servers import start, wait
 from wms_ops.machine.types import Release
+from wms_ops.storage.bucket import Bucket
 from wms_ops.targets.host import boot, mlflow
 from wms_ops.targets.host.archive import Rules, put, staged
 from wms_ops.targets.host.backup import BackupNote, Backups, OvertakenError
@@ -34,7 +35,6 @@ from wms_ops.targets.host.config import HostConfig, Pace, public_address
 from wms_ops.targets.host.jobs import Job, Jobs
 from wms_ops.targets.host.mailbox import FILES_SENT, LEDGER, MODEL, RELEASE
 from wms_ops.targets.host.messages import Alive, Answer, DeployRequest, Keys
-from wms_ops.targets.host.objects import Objects
 from wms_ops.targets.host.runner import Runner
 from wms_ops.targets.host.service import ModelService
 from wms_ops.targets.host.timers import Limits, Verdict, decide
@@ -77,7 +77,7 @@ class Agent:
         self.config, self.pace, self.folder, self._config_path = config, pace, folder, config_path
         self.stop = threading.Event()
         self.room = Room(folder / "servers", say)
-        self.objects = Objects.open(config.mlflow_bucket, config.region)
+        self.objects = Bucket.open(config.mlflow_bucket, config.region)
         self.backups = Backups.of(self.objects, config.environment, config.launch_id, mlflow.database_of(self.room))
         self.service = ModelService.of(folder / "service", pace.bind, config.service_port, say)
         self.runner = Runner(folder / "work", self.variables, pace.poll_s, say)

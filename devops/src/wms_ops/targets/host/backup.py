@@ -25,7 +25,7 @@ from wms.files import sha256_file
 from wms.formats import refuse_newer
 from wms.records import StoredRecord
 from wms_ops.base.errors import CloudError
-from wms_ops.targets.host.objects import Objects
+from wms_ops.storage.bucket import Bucket
 
 KEPT: Final = 12
 """How many backups stay; the bucket's versions keep what was deleted for longer."""
@@ -60,7 +60,7 @@ class Backups:
     `show` hears sentences; `step`, for tests, the name of each step after it has happened.
     """
 
-    objects: Objects
+    objects: Bucket
     environment: str
     launch_id: str
     database: Path
@@ -134,7 +134,7 @@ class Backups:
                 return one
             self.show(f"The backup {one.key} {problem}; trying the one before it.")
         raise CloudError(
-            f"None of the {len(keys) + len(named)} backups in s3://{self.objects.bucket}/{self.prefix} can be read, "
+            f"None of the {len(keys) + len(named)} backups in s3://{self.objects.name}/{self.prefix} can be read, "
             "and an empty database would take their place; restore an earlier version of one of those objects, or "
             "move them away to start anew."
         )
@@ -148,7 +148,7 @@ class Backups:
             return None, None
         try:
             values = json.loads(found.content)
-            refuse_newer(values, f"s3://{self.objects.bucket}/{self.prefix}{LATEST}", CloudError)
+            refuse_newer(values, f"s3://{self.objects.name}/{self.prefix}{LATEST}", CloudError)
             return BackupNote.model_validate(values), found.etag
         except ValueError:
             self.show(f"{self.prefix}{LATEST} is damaged; looking for the newest backup without it.")
@@ -201,7 +201,7 @@ class Backups:
         return None
 
     @classmethod
-    def of(cls, objects: Objects, environment: str, launch_id: str, database: Path) -> Self:
+    def of(cls, objects: Bucket, environment: str, launch_id: str, database: Path) -> Self:
         """With what it shows printed at once."""
         return cls(objects, environment, launch_id, database, lambda text: print(text, flush=True))
 

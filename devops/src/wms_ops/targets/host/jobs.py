@@ -14,9 +14,9 @@ from pydantic import ValidationError
 
 from wms.errors import WmsError
 from wms_ops.base.errors import CloudError
+from wms_ops.storage.bucket import Bucket
 from wms_ops.targets.host.mailbox import COMMIT_SENT, FILES_SENT
 from wms_ops.targets.host.messages import REQUEST, Answer, Keys, Request
-from wms_ops.targets.host.objects import Objects
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Job:
 
     name: str
     request: Request
-    objects: Objects
+    objects: Bucket
     keys: Keys
     cancelled: threading.Event = field(default_factory=threading.Event)
 
@@ -52,7 +52,7 @@ Handler = Callable[[Job], Answer]
 class Jobs:
     """All jobs of one launch. `handlers`: who does what, by the request's kind."""
 
-    objects: Objects
+    objects: Bucket
     launch_id: str
     handlers: Mapping[str, Handler]
     show: Callable[[str], None] = print

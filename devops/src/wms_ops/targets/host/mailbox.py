@@ -25,6 +25,7 @@ from wms.registry.lineage import FILES
 from wms_ops.base.errors import CloudError
 from wms_ops.machine.commands import ended_by_sigterm
 from wms_ops.machine.types import Release
+from wms_ops.storage.bucket import Bucket
 from wms_ops.targets.host.archive import MOST_BYTES, pack
 from wms_ops.targets.host.backup import BackupNote
 from wms_ops.targets.host.commit import pack_commit
@@ -41,7 +42,6 @@ from wms_ops.targets.host.messages import (
     RollBackRequest,
     RunRequest,
 )
-from wms_ops.targets.host.objects import Objects
 from wms_ops.targets.host.parcel import outgoing, unpack
 
 Say = Callable[[str], None]
@@ -68,7 +68,7 @@ class Mailbox:
     errors of the store.
     """
 
-    objects: Objects
+    objects: Bucket
     launch_id: str
     poll_s: float = 2.0
     dead_s: float = 90.0
@@ -152,7 +152,7 @@ class Mailbox:
             raise CloudError(f"The result of job {job} isn't in the mailbox, or is too large; run it again.")
         if answer.result_sha256 not in ("", sha256_file(archive)):
             raise CloudError(f"The result of job {job} isn't what the host has sent; run it again.")
-        where = f"It lies in s3://{self.objects.bucket}/{key}; don't trust that instance any more, end it with `down`."
+        where = f"It lies in s3://{self.objects.name}/{key}; don't trust that instance any more, end it with `down`."
         unpack(archive, folder, title=f"The result of job {job}", advice=where)
 
     def _ask(self, request: Request, *files: Path) -> Answer:

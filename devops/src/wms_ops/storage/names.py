@@ -25,6 +25,9 @@ INSTANCE_PART: Final = "instance"
 STORE_PART: Final = "store"
 
 ENVIRONMENT: Final = re.compile(r"[a-z][a-z0-9-]{0,19}")
+SESSIONS: Final = "sessions"
+"""The folder of the bill in the state bucket."""
+
 HOLDER: Final = "WMS_HOLDER"
 _NOT_IN_TAGS: Final = re.compile(r"[^A-Za-z0-9_.:/=+@-]+")
 
@@ -65,6 +68,10 @@ class Names:
     def state_key(self, root: str) -> str:
         """Where the state of the Terraform root `root` lies in the state bucket."""
         return f"{root}/{self.environment}.tfstate"
+
+    def applied_key(self, root: str) -> str:
+        """Where it's noted what was applied of the Terraform root `root` last."""
+        return f"{root}/{self.environment}.applied.json"
 
     @property
     def lease_key(self) -> str:
