@@ -26,7 +26,7 @@ from wms_ops.cost.estimate import (
     hourly,
     month_of,
 )
-from wms_ops.cost.prices import BASELINE, VCPUS, Choice, PriceTable, Rates, price_table
+from wms_ops.cost.prices import BASELINE, DISK_GB, VCPUS, Choice, PriceTable, Rates, price_table
 from wms_ops.runs.record import StepState
 
 HOUSE = Path(__file__).resolve().parents[2]
@@ -138,24 +138,18 @@ def test_an_hour_is_instance_disk_and_address() -> None:
 
 
 def test_a_month_of_runs_beside_an_instance_that_is_always_on() -> None:
-    month = month_of(cost_of(1800, RATES), runs=20, stored_gb=50, rates=RATES)
-    assert month.storage == pytest.approx(1.0)
-    assert month.as_needed == pytest.approx(20 * cost_of(1800, RATES).total + 1.0)
-    assert month.always_on == pytest.approx(730 * 0.105 + 30 * 0.073 + 1.0)
+    month, rates = month_of(cost_of(1800)), price_table().rates()
+    assert month.as_needed == pytest.approx(month.runs * cost_of(1800).total)
+    whole = rates.on_demand_hour + rates.address_hour
+    assert month.always_on == pytest.approx(730 * whole + DISK_GB * rates.disk_gb_month)
     assert month.saved == pytest.approx(month.always_on - month.as_needed)
-    with pytest.raises(ValueError, match="less than no runs"):
-        month_of(cost_of(1, RATES), runs=-1)
 
 
 def test_a_run_costs_from_its_start_to_its_end() -> None:
-    cost = cost_of_run(merged(), RATES, start_s=0)
+    cost = cost_of_run(merged())
     assert cost is not None
-    assert cost.seconds == pytest.approx(sum(SECONDS[name] for name in ON_THE_CLOCK))
-    busy = sum(SECONDS[name] for name in BUSY)
-    assert cost == cost_of(cost.seconds, RATES, busy_seconds=busy)
-    in_cloud = cost_of_run(merged(), RATES)
-    assert in_cloud is not None
-    assert in_cloud.seconds == pytest.approx(cost.seconds + START_S)
+    assert cost.seconds == pytest.approx(sum(SECONDS[name] for name in ON_THE_CLOCK) + START_S)
+    assert cost == cost_of(cost.seconds, busy_seconds=sum(SECONDS[name] for name in BUSY))
 
 
 def test_a_run_without_an_instance_costs_nothing() -> None:

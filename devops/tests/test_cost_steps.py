@@ -146,11 +146,13 @@ def test_the_end_of_an_instance_that_stays_is_not_told(tmp_path: Path) -> None:
 def test_the_pull_request_gets_the_runs_own_bill(tmp_path: Path) -> None:
     now = datetime.now(UTC)
     own = session(begun=now - timedelta(minutes=30), run="r1", spot=True, instance_type="m6i.large")
-    where = place(tmp_path, BilledCloud(Choice(), [own, session(begun=now, run="r2")]))
+    github = {"GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "o/r", "GITHUB_RUN_ID": "7"}
+    where = place(tmp_path, BilledCloud(Choice(), [own, session(begun=now, run="r2")]), **github)
     steps_publish.report(where, merged())
     body = (tmp_path / steps_publish.BODY).read_text()
     assert "| cost of this run: m6i.large spot in us-east-1 | |" in body
     assert "| minutes until this report | 30.0 |" in body
+    assert "- [the run on GitHub](https://github.com/o/r/actions/runs/7)" in body
     assert "would have" not in body
 
 

@@ -26,17 +26,19 @@ else:
 _BLOCK_BYTES = 64 * 1024
 
 
-def write_atomic(path: Path, data: bytes | str) -> None:
+def write_atomic(path: Path, data: bytes | str, *, private: bool = False) -> None:
     """Replace `path` by `data` (text is written as UTF-8) so that a reader sees the old or the new content.
 
-    Missing folders are created. Raises DiskFullError or UnwritableError; no temporary file is left behind.
+    Missing folders are created; a `private` file is its owner's alone from its first byte on. Raises DiskFullError
+    or UnwritableError; no temporary file is left behind.
     """
     content = data.encode("utf-8") if isinstance(data, str) else data
     # In the same folder, because os.replace is atomic only within one file system.
     temporary = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as stream:
+        mode = 0o600 if private else 0o666
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())

@@ -34,6 +34,17 @@ def unstoppable(tell: Callable[[str], None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM unwind the stack, unless the signal has a handler already."""
+
+    def leave(number: int, _frame: Any) -> None:
+        raise SystemExit(128 + number)
+
+    with _handling(leave, *([signal.SIGTERM] if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL else [])):
+        yield
+
+
+@contextlib.contextmanager
 def _handling(handler: Callable[[int, Any], None], *numbers: signal.Signals) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers

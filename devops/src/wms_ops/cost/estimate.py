@@ -73,15 +73,11 @@ class Cost:
 
 @dataclass(frozen=True)
 class Month:
-    """A month of `runs` instances that come and go, beside one that is always on, in US dollars.
-
-    `storage` is what the data set in S3 costs; it is in both sums.
-    """
+    """A month of `runs` instances that come and go, beside one that is always on, in US dollars."""
 
     runs: int
     as_needed: float
     always_on: float
-    storage: float
 
     @property
     def saved(self) -> float:
@@ -130,31 +126,25 @@ def always_on(seconds: float, rates: Rates, *, disk_gb: float = DISK_GB) -> Cost
     return cost_of(seconds, rates, disk_gb=disk_gb, busy_seconds=0, minimum_s=0)
 
 
-def cost_of_run(record: RunRecord, rates: Rates | None = None, *, start_s: float = START_S) -> Cost | None:
-    """What a run's steps cost from `up` to `down`, as far as they went; None if it never came to an instance.
+def cost_of_run(record: RunRecord) -> Cost | None:
+    """What a run's steps would cost in the cloud from `up` to `down`, as far as they went.
 
-    For a run on this machine it's what the same would have cost in the cloud, with `start_s` added for the
-    instance's start; a run that had an instance has its start among its steps, so pass 0.
+    An instance's start is added, which a run on this machine doesn't have. None if it never came to an instance.
     """
     if not record.step("up").seconds:
         return None
     seconds = sum(record.step(name).seconds for name in ON_THE_CLOCK)
     busy = sum(record.step(name).seconds for name in BUSY)
-    return cost_of(seconds + start_s, rates, busy_seconds=busy)
+    return cost_of(seconds + START_S, busy_seconds=busy)
 
 
-def month_of(run: Cost, *, runs: int = RUNS_A_MONTH, stored_gb: float = 0.0, rates: Rates | None = None) -> Month:
-    """A month with `runs` such runs beside an always-on instance, each with `stored_gb` in S3.
+def month_of(run: Cost) -> Month:
+    """A month with RUNS_A_MONTH such runs beside an always-on instance.
 
-    The always-on instance pays nothing for surplus: idle, it saves credits enough for such runs. Raises ValueError
-    for negative numbers.
+    The always-on instance pays nothing for surplus: idle, it saves credits enough for such runs.
     """
-    if runs < 0 or stored_gb < 0:
-        raise ValueError("A month can't have less than no runs or no data.")
-    rates = rates or price_table().rates()
-    storage = stored_gb * rates.storage_gb_month
-    idle = always_on(HOURS_A_MONTH * 3600, rates).total
-    return Month(runs, runs * run.total + storage, idle + storage, storage)
+    idle = always_on(HOURS_A_MONTH * 3600, price_table().rates()).total
+    return Month(RUNS_A_MONTH, RUNS_A_MONTH * run.total, idle)
 
 
 def estimate_minutes(photos: int, config: RunConfig) -> float:

@@ -46,17 +46,17 @@ class Joined:
     changed: bool
 
 
-def join_into(git: Git, url: str, branch: str, *, target: str = MAIN) -> Joined:
-    """Merge `target` into a data branch over there by the union of their manifests, and push the branch.
+def join_into(git: Git, url: str, branch: str) -> Joined:
+    """Merge main into a data branch over there by the union of their manifests, and push the branch.
 
-    Conflicts between .dvc files don't arise; all other files become those of `target`, the records of an earlier run
-    of the loop, too. Safe to repeat: a branch that holds all of `target` and no other file of its own stays as it is.
+    Conflicts between .dvc files don't arise; all other files become those of main, the records of an earlier run
+    of the loop, too. Safe to repeat: a branch that holds all of main and no other file of its own stays as it is.
     Raises BranchContentError for a branch that changes something else than data, DataConflictError, GitError, and
     what the store raises.
     """
     with scratch_clone(git, url, depth=None) as scratch:
         here = scratch.git
-        ours, theirs = _tip(here, target), _tip(here, branch)
+        ours, theirs = _tip(here, MAIN), _tip(here, branch)
         refuse_foreign(here, ours, theirs, branch)
         store = open_store(dvc_config_at(here, ours), git)
         base = here("merge-base", ours, theirs) if here.ok("merge-base", ours, theirs) else None
@@ -66,7 +66,7 @@ def join_into(git: Git, url: str, branch: str, *, target: str = MAIN) -> Joined:
             return Joined(branch, theirs, len(mine.images.files), len(result.images.files), changed=False)
         if base != ours:
             result = _join(store, version_at(here, base, store) if base else DataSet(), mine, result)
-        message = f"Join {target} and {branch}\n\n{len(result.images.files)} photos\n"
+        message = f"Join {MAIN} and {branch}\n\n{len(result.images.files)} photos\n"
         parents = [theirs] if base == ours else [theirs, ours]
         commit = commit_version(here, result, parents, message, tree=ours)
         ref = f"refs/heads/{branch}"

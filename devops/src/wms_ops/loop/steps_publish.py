@@ -12,6 +12,7 @@ from wms.files import write_atomic
 from wms.registry.types import from_to, means_in
 from wms_ops.base.errors import BranchContentError, PipelineError, PullRequestError
 from wms_ops.base.layout import MAIN, METADATA
+from wms_ops.base.outputs import github_run
 from wms_ops.cost.bills import RunBill, bill_of_run
 from wms_ops.cost.prices import price_table
 from wms_ops.cost.sessions import month_name, month_start
@@ -54,7 +55,10 @@ def report(place: Place, record: RunRecord) -> Done:
     """Write the pull request's text from what all steps said. Raises DiskFullError, UnwritableError."""
     gate_text, card_text = _read(place.folder / "gate.md"), _read(place.folder / CARD)
     body, pictures = place.folder / BODY, sorted(attachments(place))
-    text = pull_body(record, gate_markdown=gate_text, card_markdown=card_text, pictures=pictures, bill=_bill(place))
+    links = [("the run on GitHub", address)] if (address := github_run(place.environ)) else []
+    text = pull_body(
+        record, gate_markdown=gate_text, card_markdown=card_text, pictures=pictures, links=links, bill=_bill(place)
+    )
     write_atomic(body, text)
     return Done({"body": str(body)}, f"The report is {body}.")
 

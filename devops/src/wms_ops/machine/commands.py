@@ -8,14 +8,14 @@ import os
 import selectors
 import signal
 import subprocess
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 from wms.errors import from_os_error
 from wms_ops.base.errors import CloudError
+from wms_ops.base.signals import ended_by_sigterm
 from wms_ops.machine.processes import MARK, ROLE, end
 from wms_ops.machine.room import GRACE_S, RUN, Room
 
@@ -123,20 +123,3 @@ def _end(room: Room, role: str, process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)  # also what took the mark off itself
     process.wait()
-
-
-@contextlib.contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM unwind the stack, unless somebody handles it already or this isn't the main thread."""
-    mine = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if mine:
-        signal.signal(signal.SIGTERM, _exit)
-    try:
-        yield
-    finally:
-        if mine:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _exit(number: int, _: object) -> NoReturn:
-    raise SystemExit(128 + number)

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,13 +23,14 @@ import psutil
 
 from wms.errors import from_os_error
 from wms_ops.base.errors import CloudError
+from wms_ops.base.poll import poll
 
 MARK: Final = "WMS_PROCESS_MARK"
 ROLE: Final = "WMS_PROCESS_ROLE"
 _BEFORE: Final = ("WMS_CLOUD", "WMS_CLOUD_ROLE")
 """The names in the release before this one. Its processes are found, too, as long as this release lasts."""
 
-POLL_S: Final = 0.05
+_POLL_S: Final = 0.05
 _KILLED_S: Final = 15.0
 _NEWBORN_S: Final = 2.0
 _BLINK_S: Final = 0.005
@@ -79,13 +80,11 @@ def unmarked(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _environ_of(process: psutil.Process) -> dict[str, str]:
     """Its variables. For a moment between its program's start and its first instruction there are none to be read."""
-    deadline = time.monotonic() + _NEWBORN_S
-    while not (environ := process.environ()):
-        is_newborn = time.time() - process.create_time() < _NEWBORN_S and bool(process.exe())
-        if not is_newborn or time.monotonic() >= deadline:
-            break
-        time.sleep(_BLINK_S)
-    return environ
+
+    def is_settled(environ: dict[str, str]) -> bool:
+        return bool(environ) or time.time() - process.create_time() >= _NEWBORN_S or not process.exe()
+
+    return poll(process.environ, _NEWBORN_S, until=is_settled, pause_s=_BLINK_S)
 
 
 def lives(process: psutil.Process) -> bool:
@@ -142,13 +141,11 @@ def end(processes: Iterable[psutil.Process], grace_s: float) -> list[psutil.Proc
 
 
 def _wait(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
-    deadline = time.monotonic() + seconds
-    while True:
+    def left() -> list[psutil.Process]:
         _reap()
-        processes = [process for process in processes if lives(process)]
-        if not processes or time.monotonic() >= deadline:
-            return processes
-        time.sleep(POLL_S)
+        return [process for process in processes if lives(process)]
+
+    return poll(left, seconds, until=lambda them: not them, pause_s=_POLL_S)
 
 
 def _reap() -> None:
@@ -156,7 +153,7 @@ def _reap() -> None:
         _children[:] = [child for child in _children if child.poll() is None]
 
 
-def draw_ports(count: int, avoid: Collection[int] = ()) -> list[int]:
+def draw_ports(count: int) -> list[int]:
     """Different TCP ports on loopback, in rising order, that nobody listened on a moment ago."""
     with contextlib.ExitStack() as open_ones:
         drawn: set[int] = set()
@@ -164,7 +161,6 @@ def draw_ports(count: int, avoid: Collection[int] = ()) -> list[int]:
             probe = open_ones.enter_context(socket.socket())
             probe.bind(("127.0.0.1", 0))
             drawn.add(int(probe.getsockname()[1]))
-            drawn -= set(avoid)
     return sorted(drawn)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,8 @@ import psutil
 
 from wms.files import exclusive_lock
 from wms_ops.base.errors import CloudError
-from wms_ops.machine.processes import POLL_S, Found, end, find, is_taken, lives, mark_of
+from wms_ops.base.poll import poll
+from wms_ops.machine.processes import Found, end, find, is_taken, lives, mark_of
 from wms_ops.machine.record import STATE, CloudRecord, read_record, write_record
 
 S3, MLFLOW, SERVICE, RUN = "s3", "mlflow", "service", "run"
@@ -103,14 +103,12 @@ class Room:
         if left:
             pid = left[0].pid
             raise CloudError(f"Process {pid} of the local cloud doesn't end; look at it with `ps {pid}`.")
-        deadline = time.monotonic() + _CLOSED_S
-        while taken := [port for port in ports if is_taken(port)]:
-            if time.monotonic() >= deadline:
-                raise CloudError(
-                    f"Port {taken[0]} is still listened on though the local cloud's processes are gone; "
-                    f"find out by whom with `lsof -i :{taken[0]}`."
-                )
-            time.sleep(POLL_S)
+        held = list(ports)
+        if taken := poll(lambda: [port for port in held if is_taken(port)], _CLOSED_S, until=lambda them: not them):
+            raise CloudError(
+                f"Port {taken[0]} is still listened on though the local cloud's processes are gone; "
+                f"find out by whom with `lsof -i :{taken[0]}`."
+            )
 
     def end_strays(self, record: CloudRecord) -> None:
         """End what a killed process has left: servers that no state names, commands without their starter.

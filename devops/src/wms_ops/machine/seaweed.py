@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import shutil
 import sys
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from wms.errors import from_os_error
+from wms.files import write_atomic
 from wms_ops.base.errors import CloudError
 from wms_ops.machine.processes import draw_ports
 
@@ -88,7 +87,7 @@ def configure(folder: Path, identities: Iterable[Identity]) -> None:
             }
             for one in identities
         ]
-        _write_private(folder / IDENTITIES, json.dumps({"identities": values}))
+        write_atomic(folder / IDENTITIES, json.dumps({"identities": values}), private=True)
     except OSError as error:
         raise from_os_error(error, folder) from error
 
@@ -119,17 +118,3 @@ def remove_sockets(ports: Iterable[int]) -> None:
     for port in ports:
         for left_over in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108
             left_over.unlink(missing_ok=True)
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Replace a file by one that only its owner can read, from its first byte on."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +11,13 @@ import psutil
 
 from wms.errors import DiskFullError
 from wms_ops.base.errors import CloudError
+from wms_ops.base.poll import poll
 from wms_ops.machine.processes import is_taken, lives, spawn
 from wms_ops.machine.room import Room
 
 START_S: Final = 120.0
 """Each takes seconds to start, far more on a machine that is busy."""
 
-_POLL_S: Final = 0.1
 _REPORT_S: Final = 10.0
 _LAST_LINES: Final = 8
 _LAST_BYTES: Final = 20_000
@@ -67,19 +66,21 @@ def start(room: Room, server: Server) -> Started:
 def wait(room: Room, started: Started, limit_s: float = START_S) -> None:
     """Return once the server works. Raises CloudError with the end of its log, PortTakenError or DiskFullError."""
     server = started.server
-    begun = told = time.monotonic()
-    while (reason := server.probe()) is not None:
-        waited = time.monotonic() - begun
+    told = 0.0
+
+    def waiting(reason: str | None, seconds: float) -> None:
+        nonlocal told
         if not lives(started.process):
             raise _died(started)
-        if waited >= limit_s:
-            raise CloudError(f"{server.title} doesn't answer after {waited:.0f} s ({reason}). {_said(started)}")
-        if time.monotonic() - told >= _REPORT_S:
-            room.show(f"Waiting for {server.title}: {waited:.0f} of at most {limit_s:.0f} s ({reason}).")
-            told = time.monotonic()
-        time.sleep(_POLL_S)
-    if not lives(started.process):  # it was somebody else who answered
+        if seconds - told >= _REPORT_S:
+            told = seconds
+            room.show(f"Waiting for {server.title}: {seconds:.0f} of at most {limit_s:.0f} s ({reason}).")
+
+    reason = poll(server.probe, limit_s, until=lambda why: why is None, waiting=waiting)
+    if not lives(started.process):  # if anything answered, it was another program
         raise _died(started)
+    if reason is not None:
+        raise CloudError(f"{server.title} doesn't answer after {limit_s:.0f} s ({reason}). {_said(started)}")
 
 
 def _died(started: Started) -> Exception:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import Final
 from wms.errors import RegistryUnreachableError
 from wms.loopback import is_loopback
 from wms.registry.mlflow_calls import without_credentials
+from wms_ops.base.poll import poll
 from wms_ops.machine.instance import ANY_CALL
 from wms_ops.machine.loopback import direct
 
@@ -24,21 +24,23 @@ def wait_for_mlflow(uri: str, limit_s: float, show: Callable[[str], None]) -> No
 
     Says every few seconds how long it has waited. Raises RegistryUnreachableError after `limit_s` seconds.
     """
-    started = told = time.monotonic()
-    while True:
-        reason = why_silent(uri)
-        if reason is None:
-            return
-        waited = time.monotonic() - started
-        if waited >= limit_s:
-            raise RegistryUnreachableError(
-                f"MLflow at {without_credentials(uri)} didn't answer within {limit_s:.0f} s ({reason}); look at the "
-                "instance, or run it again."
-            )
-        if time.monotonic() - told >= _REPORT_S or told == started:
-            show(f"Waiting for MLflow: {waited:.0f} of at most {limit_s:.0f} s ({reason}).")
-            told = time.monotonic()
-        time.sleep(min(_PAUSE_S, limit_s - waited))
+
+    def waiting(reason: str | None, seconds: float) -> None:
+        show(f"Waiting for MLflow: {seconds:.0f} of at most {limit_s:.0f} s ({reason}).")
+
+    reason = poll(
+        lambda: why_silent(uri),
+        limit_s,
+        until=lambda why: why is None,
+        pause_s=_PAUSE_S,
+        waiting=waiting,
+        every_s=_REPORT_S,
+    )
+    if reason is not None:
+        raise RegistryUnreachableError(
+            f"MLflow at {without_credentials(uri)} didn't answer within {limit_s:.0f} s ({reason}); look at the "
+            "instance, or run it again."
+        )
 
 
 def why_silent(uri: str) -> str | None:

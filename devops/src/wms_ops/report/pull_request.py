@@ -9,7 +9,7 @@ from typing import Final
 from wms.metrics import DICE, IOU, METRICS, title_of
 from wms_ops.base.text import code, image, link, plain, safe
 from wms_ops.cost.bills import RunBill
-from wms_ops.cost.estimate import START_S, Cost, cost_of_run, dollars, month_of
+from wms_ops.cost.estimate import START_S, cost_of_run, dollars, month_of
 from wms_ops.cost.prices import DISK_GB, INSTANCE, REGION, price_table
 from wms_ops.cost.sessions import month_start
 from wms_ops.report.figures import DESCRIPTIONS
@@ -38,20 +38,16 @@ def pull_body(
     gate_markdown: str,
     card_markdown: str = "",
     pictures: Sequence[str] = (),
-    cost: Cost | None = None,
     links: Sequence[tuple[str, str]] = (),
-    start_s: float = START_S,
     bill: RunBill | None = None,
 ) -> str:
     """The pull request's text: the verdict first, then what it rests on, then how the run went and what it cost.
 
     `gate_markdown` and `card_markdown` are Markdown already, from wms_ops.gate.report and wms.data.card_page.
-    `pictures` are names of files beside the text; what isn't a picture among them becomes a link. `cost` is by
-    default what the record's steps cost in the cloud, with `start_s` seconds for an instance's start; pass 0 where
-    the record's `up` has started one. `links` are label and address, for example of the workflow's run. `bill` is what
-    a run's own sessions have cost, where an instance was really started; it takes the place of `cost`.
+    `pictures` are names of files beside the text; what isn't a picture among them becomes a link. `links` are label
+    and address, for example of the workflow's run. `bill` is what a run's own sessions have cost, where an instance
+    was really started; without one it's told what the same would have cost.
     """
-    price = cost_of_run(record, start_s=start_s) if cost is None else cost
     parts = [
         [headline(record)],
         _next(record),
@@ -61,7 +57,7 @@ def pull_body(
         _folded("The gate's report", gate_markdown),
         _folded("The data set", card_markdown),
         _steps(record),
-        _cost(record, price, start_s) if bill is None else _bill(record, bill),
+        _cost(record) if bill is None else _bill(record, bill),
         _links(record, pictures, links),
     ]
     return "\n\n".join(text for part in parts if (text := "\n".join(part).strip())) + "\n"
@@ -134,7 +130,8 @@ def _row(step: StepRecord) -> str:
     return f"| {safe(step.name)} | {_STATES[step.state]} | {seconds} | {safe(text)} |"
 
 
-def _cost(record: RunRecord, cost: Cost | None, start_s: float) -> Iterator[str]:
+def _cost(record: RunRecord) -> Iterator[str]:
+    cost = cost_of_run(record)
     if cost is None:
         yield "The run never came to an instance, so it cost nothing."
         return
@@ -146,10 +143,10 @@ def _cost(record: RunRecord, cost: Cost | None, start_s: float) -> Iterator[str]
     yield f"| {DISK_GB:.0f} GB disk, public address | {cost.disk + cost.address:.4f} |"
     yield f"| **total** | **{cost.total:.4f}** |"
     yield ""
-    included = f", {start_s / 60:.0f} minutes for an instance's start included" if start_s else ""
     yield (
-        f"Prices of {price_table().as_of:%Y-%m-%d} in {REGION}{included}. {month.runs} such runs a month cost "
-        f"{dollars(month.as_needed)}, an instance that is always on {dollars(month.always_on)}."
+        f"Prices of {price_table().as_of:%Y-%m-%d} in {REGION}, {START_S / 60:.0f} minutes for an instance's start "
+        f"included. {month.runs} such runs a month cost {dollars(month.as_needed)}, an instance that is always on "
+        f"{dollars(month.always_on)}."
     )
     yield from _estimate(record)
 

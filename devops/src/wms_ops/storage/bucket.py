@@ -8,7 +8,7 @@ import hashlib
 import io
 import secrets
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from wms_ops.storage.client import PATIENT_ATTEMPTS, make_client
-from wms_ops.storage.codes import ABSENT, LOST, code_of
+from wms_ops.storage.codes import ABSENT, LOST, code_of, unless
 from wms_ops.storage.config import RemoteConfig
 from wms_ops.storage.trouble import aws_errors
 
@@ -78,7 +78,9 @@ class Bucket:
         """Send an object under a wrong MD5: the store looks at the permission, then refuses the bytes."""
         where = {"Bucket": self.name, "Key": self._inside(f".wms-access-probe-{secrets.token_hex(8)}")}
         with self._errors():
-            if self._unless(_WRONG_DIGEST, "put_object", **where, Body=b"probe", ContentMD5=_base64_md5(b"another")):
+            if unless(
+                _WRONG_DIGEST, self._client.put_object, **where, Body=b"probe", ContentMD5=_base64_md5(b"another")
+            ):
                 self._client.delete_object(**where)  # of a store that doesn't compare
 
     def get(self, key: str) -> Stored | None:
@@ -88,7 +90,7 @@ class Bucket:
         with self._errors():
             for attempt in range(1, BODY_ATTEMPTS + 1):
                 try:
-                    answer = self._unless(ABSENT, "get_object", Key=key)
+                    answer = unless(ABSENT, self._client.get_object, Bucket=self.name, Key=key)
                     return None if answer is None else _stored(answer)
                 except BotoCoreError:  # the SDK repeats requests, but not a body that breaks off
                     if attempt == BODY_ATTEMPTS:
@@ -101,7 +103,7 @@ class Bucket:
 
         with self._errors():
             try:
-                answer = self._unless(ABSENT, "head_object", Key=key)
+                answer = unless(ABSENT, self._client.head_object, Bucket=self.name, Key=key)
             except ClientError as error:
                 if code_of(error) in _BODILESS:
                     self.try_listing()  # a HEAD's answer has no body that says why it's refused
@@ -134,7 +136,7 @@ class Bucket:
         condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
         late = LOST if etag is None else LOST | ABSENT  # what was to be replaced may be gone
         with self._errors():
-            answer = self._unless(late, "put_object", **self._sent(key, content), **condition, **more)
+            answer = unless(late, self._client.put_object, **self._sent(key, content), **condition, **more)
         return None if answer is None else str(answer["ETag"])
 
     def upload(self, key: str, path: Path, sha256: str = "") -> None:
@@ -148,16 +150,13 @@ class Bucket:
     def download(self, key: str, path: Path) -> bool:
         """Write an object into a file; returns whether it's there."""
         from boto3.s3.transfer import S3Transfer
-        from botocore.exceptions import ClientError
+
+        def load() -> bool:
+            S3Transfer(self._client).download_file(self.name, key, str(path))
+            return True
 
         with self._errors():
-            try:
-                S3Transfer(self._client).download_file(self.name, key, str(path))
-            except ClientError as error:
-                if code_of(error) in ABSENT:
-                    return False
-                raise
-        return True
+            return unless(ABSENT, load) is not None
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects; those that aren't there don't matter."""
@@ -174,8 +173,17 @@ class Bucket:
         now = self.get(key)  # also for stores that take the condition and don't look at it
         if now is None or now.etag != etag:
             return now is None
-        with self._errors(), contextlib.suppress(_Unconditional):
-            return self._unless(LOST, "delete_object", Key=key, IfMatch=etag) is not None
+        from botocore.exceptions import ClientError
+
+        with self._errors():
+            try:
+                answer = unless(LOST, self._client.delete_object, Bucket=self.name, Key=key, IfMatch=etag)
+                return answer is not None
+            except ClientError as error:
+                if code_of(error) in ABSENT:
+                    return True
+                if code_of(error) not in _UNCONDITIONAL:
+                    raise
         self.delete([key])
         return True
 
@@ -185,22 +193,6 @@ class Bucket:
     def _sent(self, key: str, content: bytes) -> dict[str, Any]:
         digest = _base64_md5(content)
         return {"Bucket": self.name, "Key": key, "Body": _Blocks(content), "ContentMD5": digest}
-
-    def _unless(self, codes: Collection[str], call: str, **arguments: Any) -> Any:
-        """What a call of the SDK returns; None where the store answers with one of `codes`."""
-        from botocore.exceptions import ClientError
-
-        try:
-            return getattr(self._client, call)(**{"Bucket": self.name, **arguments})
-        except ClientError as error:
-            code = code_of(error)
-            if code is not None and code in codes:
-                return None
-            if code in _UNCONDITIONAL and call == "delete_object":
-                raise _Unconditional from error
-            if code in ABSENT and call == "delete_object":
-                return {}
-            raise
 
     def _errors(self) -> contextlib.AbstractContextManager[None]:
         remote = self._remote
@@ -212,10 +204,6 @@ class Bucket:
             if self._connected is None and self._connect is not None:
                 self._connected = self._connect()
             return self._connected
-
-
-class _Unconditional(Exception):
-    """The store knows no condition of a deletion."""
 
 
 class _Blocks(io.BytesIO):

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import enum
+import re
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 ABSENT: Final = frozenset({"NoSuchKey", "NotFound", "404"})
 """There is no such object."""
+
+NO_PARAMETER: Final = frozenset({"ParameterNotFound"})
+"""There is no such parameter in SSM."""
 
 LOST: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 """A condition of the request doesn't hold: somebody else was quicker."""
@@ -25,6 +31,9 @@ def reason_of(error: Exception) -> str:
     if type(error).__name__ == "ResponseParserError":  # its own words are the whole answer
         return "what answered isn't AWS, perhaps a proxy"
     return " ".join(str(error).split()).rstrip(".")[:200]
+
+
+_REGION: Final = re.compile(r"\b(?:[a-z]+-){2,3}\d+\b")
 
 
 class Kind(enum.Enum):
@@ -100,6 +109,18 @@ def code_of(error: Exception) -> str | None:
     return str(response["Error"].get("Code") or status)
 
 
+def unless(codes: Collection[str], call: Callable[..., Any], **arguments: Any) -> Any:
+    """What a call of the SDK returns; None where AWS answers with one of `codes`. Raises the SDK's other errors."""
+    from botocore.exceptions import ClientError
+
+    try:
+        return call(**arguments)
+    except ClientError as error:
+        if code_of(error) in codes:
+            return None
+        raise
+
+
 def kind_of_code(code: str) -> Kind:
     """What a code means; REFUSED for one that isn't known here."""
     return next((kind for kind, codes in _BY_CODE.items() if code in codes), Kind.REFUSED)
@@ -115,3 +136,23 @@ def is_expired_after_renewal(error: Exception) -> bool:
     """Whether it's the SDK's RuntimeError for credentials that are still too old after it renewed them."""
     text = str(error).lower()
     return isinstance(error, RuntimeError) and "credentials" in text and "expired" in text
+
+
+def unknown_region(text: str) -> str:
+    """The first name of a region in a text that isn't one of AWS's; "" where there is none."""
+    return next((name for name in _REGION.findall(text) if name not in _regions()), "")
+
+
+def nearest_regions(text: str) -> str:
+    """The regions that a text may have meant, such as ", perhaps us-east-1"; "" for none."""
+    wrong = unknown_region(text)
+    near = difflib.get_close_matches(wrong, _regions(), n=2, cutoff=0.8) if wrong else []
+    return f", perhaps {' or '.join(sorted(near))}" if near else ""
+
+
+def _regions() -> list[str]:
+    from botocore.session import Session
+
+    session = Session()
+    names = [session.get_available_regions("ec2", one) for one in session.get_available_partitions()]
+    return [name for some in names for name in some]

@@ -7,7 +7,6 @@ and has settings of its own: the remedy names them.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 import re
 import shlex
@@ -35,8 +34,10 @@ from wms_ops.storage.codes import (
     is_expired_after_renewal,
     kind_of_class,
     kind_of_code,
+    nearest_regions,
     reason_of,
     sdk_errors,
+    unknown_region,
 )
 from wms_ops.storage.config import RemoteConfig
 
@@ -47,7 +48,6 @@ _NO_ROOM: Final = frozenset({"InsufficientInstanceCapacity", "InsufficientCapaci
 _NOT_HERE: Final = frozenset({"OptInRequired", "InvalidRegion", "IllegalLocationConstraintException"})
 _TAKEN: Final = frozenset({"BucketAlreadyExists"})
 _REPEATED: Final = re.compile(r"AlreadyExists|AlreadyAssociated|InvalidPermission\.(NotFound|Duplicate)")
-_REGION: Final = re.compile(r"\b(?:[a-z]+-){2,3}\d+\b")
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,11 @@ def aws_errors(what: str, remote: RemoteConfig | None = None) -> Iterator[None]:
         raise from_sdk(error, what, remote) from error
     except RuntimeError as error:
         if is_expired_after_renewal(error):
-            raise expired(Refusal(what, "", "", remote)) from error
+            raise _expired(Refusal(what, "", "", remote)) from error
         raise
     except ValueError as error:
         if "invalid endpoint" in str(error).lower():  # no class of its own
-            raise elsewhere(Refusal(what, "", str(error), remote)) from error
+            raise _elsewhere(Refusal(what, "", str(error), remote)) from error
         raise
 
 
@@ -102,7 +102,7 @@ def from_sdk(error: Exception, what: str, remote: RemoteConfig | None = None) ->
     code = code_of(error)
     if code is None:
         if type(error).__name__ == "NoRegionError":
-            return elsewhere(Refusal(what, "", "no region is set", remote))
+            return _elsewhere(Refusal(what, "", "no region is set", remote))
         return _BUILDERS[kind_of_class(error)](Refusal(what, "", short(reason_of(error)), remote))
     response: Any = getattr(error, "response", {})
     operation = getattr(error, "operation_name", "")
@@ -116,13 +116,18 @@ def is_gone(error: Exception) -> bool:
     return code in {"NoSuchEntity", "NoSuchKey", "404"} or code.lower().endswith((".notfound", "notfoundexception"))
 
 
+def of_kind(kind: Kind, found: Refusal) -> WmsError:
+    """The error that a refusal of a known kind means."""
+    return _BUILDERS[kind](found)
+
+
 def from_code(found: Refusal) -> WmsError:
     """The error that a refusal with a code means."""
     code, kind = found.code, kind_of_code(found.code)
     if _LAB_ENDED in found.reason:
-        return expired(found)
+        return _expired(found)
     if code in _NOT_HERE:
-        return elsewhere(found)
+        return _elsewhere(found)
     if code in _TAKEN:
         return CloudError(
             f"Can't {found.what}: the bucket's name is taken by another account ({found.reason}); choose another "
@@ -141,13 +146,11 @@ def from_code(found: Refusal) -> WmsError:
     return _BUILDERS[kind](found)
 
 
-def expired(found: Refusal) -> WmsError:
-    """The error where credentials are too old."""
+def _expired(found: Refusal) -> WmsError:
     return CredentialsExpiredError(f"Can't {found.what}: the AWS credentials have expired; {_renewal(found)}.")
 
 
-def missing(found: Refusal) -> WmsError:
-    """The error where there are no credentials."""
+def _missing(found: Refusal) -> WmsError:
     return CredentialsMissingError(
         f"Can't {found.what}: there are no usable AWS credentials ({found.reason}); {_renewal(found)}."
     )
@@ -192,8 +195,7 @@ def _skewed(found: Refusal) -> WmsError:
     )
 
 
-def no_bucket(found: Refusal) -> WmsError:
-    """The error where the bucket doesn't exist."""
+def _no_bucket(found: Refusal) -> WmsError:
     remedy = "check the account and the region, then run it again"
     if remote := found.remote:
         endpoint = f" --endpoint-url {shlex.quote(remote.endpoint_url)}" if remote.endpoint_url else ""
@@ -201,8 +203,7 @@ def no_bucket(found: Refusal) -> WmsError:
     return BucketNotFoundError(f"Can't {found.what}: there is no such bucket ({found.reason}); {remedy}.")
 
 
-def elsewhere(found: Refusal) -> WmsError:
-    """The error where an address or a region is wrong."""
+def _elsewhere(found: Refusal) -> WmsError:
     shown = f"{found.reason} ({found.code})" if found.code else found.reason
     if remote := found.remote:
         return StoreConfigError(
@@ -210,16 +211,16 @@ def elsewhere(found: Refusal) -> WmsError:
             f"`{_modify(remote)}` or `dvc remote modify {remote.name} region REGION`."
         )
     return CloudError(
-        f"Can't {found.what}: AWS can't be used in this region ({shown}); set AWS_REGION and `region` in "
-        f"infrastructure/terraform/wms.tfvars to one that is switched on for the account{_nearest(found.reason)}."
+        f"Can't {found.what}: AWS can't be used in this region ({shown}); set AWS_REGION and `region` "
+        f"in infrastructure/terraform/wms.tfvars to one that is switched on for the account"
+        f"{nearest_regions(found.reason)}."
     )
 
 
-def unreachable(found: Refusal) -> WmsError:
-    """The error where nobody answers."""
+def _unreachable(found: Refusal) -> WmsError:
     reason = found.reason
-    if "amazonaws.com" in reason and (region := _REGION.search(reason)) and region[0] not in _regions():
-        return elsewhere(Refusal(found.what, "", f"there is no region {region[0]}", found.remote))
+    if "amazonaws.com" in reason and (region := unknown_region(reason)):
+        return _elsewhere(Refusal(found.what, "", f"there is no region {region}", found.remote))
     silent = "Terraform's registry" if "terraform.io" in reason else found.store
     return StoreUnreachableError(
         f"Can't {found.what}: {silent} doesn't answer ({reason}); check the network, then run it again{found.kept}."
@@ -269,21 +270,6 @@ def _lacks_token() -> bool:
     return False
 
 
-def _regions() -> list[str]:
-    from botocore.session import Session
-
-    session = Session()
-    names = [session.get_available_regions("ec2", one) for one in session.get_available_partitions()]
-    return [name for some in names for name in some]
-
-
-def _nearest(reason: str) -> str:
-    known = _regions()
-    wrong = [name for name in _REGION.findall(reason) if name not in known]
-    near = difflib.get_close_matches(wrong[0], known, n=2, cutoff=0.8) if wrong else []
-    return f", perhaps {' or '.join(sorted(near))}" if near else ""
-
-
 def short(text: str) -> str:
     """One line without the ends of sentences, so that it fits into one; without encoded failure messages."""
     line = re.sub(r"\s*Encoded authorization failure message:? \S+", "", " ".join(text.split()))
@@ -291,15 +277,15 @@ def short(text: str) -> str:
 
 
 _BUILDERS: Final[dict[Kind, Callable[[Refusal], WmsError]]] = {
-    Kind.EXPIRED: expired,
-    Kind.MISSING: missing,
+    Kind.EXPIRED: _expired,
+    Kind.MISSING: _missing,
     Kind.UNKNOWN_KEY: _unknown_key,
     Kind.WRONG_SECRET: _wrong_secret,
     Kind.SKEWED: _skewed,
-    Kind.NO_BUCKET: no_bucket,
+    Kind.NO_BUCKET: _no_bucket,
     Kind.NOT_ALLOWED: _not_allowed,
-    Kind.WRONG_ADDRESS: elsewhere,
+    Kind.WRONG_ADDRESS: _elsewhere,
     Kind.BUSY: _busy,
     Kind.REFUSED: _refused,
-    Kind.UNREACHABLE: unreachable,
+    Kind.UNREACHABLE: _unreachable,
 }

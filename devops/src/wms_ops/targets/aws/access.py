@@ -14,9 +14,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from wms_ops.base.errors import CloudError
+from wms_ops.storage.codes import unless
 from wms_ops.storage.trouble import aws_errors
 
 VARIABLE: Final = "WMS_CALLER_ADDRESS"
+_THERE: Final = frozenset({"InvalidPermission.Duplicate"})
 _ASK: Final = "https://checkip.amazonaws.com"
 
 
@@ -46,15 +48,10 @@ def caller_address(environ: Mapping[str, str]) -> str:
 
 def allow(ec2: Any, group: str, address: str, ports: Sequence[int], who: str) -> None:
     """Let one address in on these ports; nothing happens if it's in already."""
-    from botocore.exceptions import ClientError
-
     for port in ports:
+        rules = [_rule(address, port, who)]
         with aws_errors(f"open port {port} to {address}"):
-            try:
-                ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[_rule(address, port, who)])
-            except ClientError as error:
-                if error.response["Error"]["Code"] != "InvalidPermission.Duplicate":
-                    raise
+            unless(_THERE, ec2.authorize_security_group_ingress, GroupId=group, IpPermissions=rules)
 
 
 def revoke(ec2: Any, group: str, who: str | None = None) -> int:

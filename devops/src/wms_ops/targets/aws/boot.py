@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from wms_ops.base.errors import CloudError
+from wms_ops.base.poll import poll
+from wms_ops.storage.codes import NO_PARAMETER, unless
 from wms_ops.storage.trouble import aws_errors
 from wms_ops.targets.aws.instances import Instance
 from wms_ops.targets.aws.site import Site
@@ -38,15 +40,10 @@ class BootStep:
 
 def read_boot(site: Site, launch_id: str) -> tuple[BootStep, ...]:
     """The steps that this launch's instance has reported; none for another launch's report."""
-    from botocore.exceptions import ClientError
-
     with aws_errors("read the instance's report"):
-        try:
-            answer = site.aws.ssm.get_parameter(Name=site.names.boot_parameter)
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ParameterNotFound":
-                return ()
-            raise
+        answer = unless(NO_PARAMETER, site.aws.ssm.get_parameter, Name=site.names.boot_parameter)
+    if answer is None:
+        return ()
     with contextlib.suppress(ValueError, LookupError, TypeError):
         report = json.loads(answer["Parameter"]["Value"])
         if report["launch_id"] == launch_id:
@@ -61,31 +58,34 @@ def wait_until_up(
 
     Raises CloudError for a step that failed, an instance that is gone, or after `limit_s`.
     """
-    started = time.monotonic()
     told: set[tuple[str, str]] = set()
-    while not answers():
+
+    def tell(*_: object) -> tuple[BootStep, ...]:
         steps = read_boot(site, instance.launch_id)
         for one in steps:
             if (one.name, one.state) not in told:
                 told.add((one.name, one.state))
                 site.show(f"{one.title}: {one.state}{f' ({one.sentence})' if one.sentence else ''}")
-        _check(site, instance, steps, time.monotonic() - started, limit_s)
-        time.sleep(poll_s)
-    return time.monotonic() - started
+        _check(site, instance, steps)
+        return steps
 
-
-def _check(site: Site, instance: Instance, steps: tuple[BootStep, ...], waited: float, limit_s: float) -> None:
-    failed = next((one for one in steps if one.state == "failed" and one.name in _NEEDED), None)
-    if failed is not None:
-        raise CloudError(f"The instance {instance.id} couldn't set up {failed.title}: {failed.sentence}")
-    if not any(one.id == instance.id and one.is_alive for one in site.instances()):
-        raise CloudError(f"The instance {instance.id} has ended before MLflow answered; run this again.")
-    if waited >= limit_s:
+    started = time.monotonic()
+    if not poll(answers, limit_s, pause_s=poll_s, waiting=tell):
+        steps = tell()
         last = f"its last report was `{steps[-1].title}: {steps[-1].state}`" if steps else "it has reported nothing"
         raise CloudError(
             f"MLflow didn't answer within {limit_s / 60:.0f} minutes, and {last}; look at the instance with "
             f"`aws ssm start-session --target {instance.id}`, or end it with devops/scripts/stop-cloud.sh."
         )
+    return time.monotonic() - started
+
+
+def _check(site: Site, instance: Instance, steps: tuple[BootStep, ...]) -> None:
+    failed = next((one for one in steps if one.state == "failed" and one.name in _NEEDED), None)
+    if failed is not None:
+        raise CloudError(f"The instance {instance.id} couldn't set up {failed.title}: {failed.sentence}")
+    if not any(one.id == instance.id and one.is_alive for one in site.instances()):
+        raise CloudError(f"The instance {instance.id} has ended before MLflow answered; run this again.")
 
 
 def _step(raw: Mapping[str, str]) -> BootStep:

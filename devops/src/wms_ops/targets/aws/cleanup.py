@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Final
 
+from wms_ops.storage.codes import unless
 from wms_ops.storage.names import Names
 from wms_ops.storage.trouble import aws_errors
 from wms_ops.targets.aws.cloud import AwsCloud
@@ -49,8 +50,6 @@ def clean_up(cloud: AwsCloud) -> None:
 
 def _forget(s3: Any, names: Names) -> None:
     """Delete the environment's objects in the state bucket, all versions of them, and the bucket once it's empty."""
-    from botocore.exceptions import ClientError
-
     bucket = names.state_bucket
     with aws_errors(f"empty the bucket {bucket}"):
         left = False
@@ -62,11 +61,7 @@ def _forget(s3: Any, names: Names) -> None:
                 keys = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in mine[start : start + _AT_ONCE]]
                 s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
         if not left:
-            try:
-                s3.delete_bucket(Bucket=bucket)
-            except ClientError as error:
-                if error.response["Error"]["Code"] not in ("NoSuchBucket", "BucketNotEmpty"):
-                    raise
+            unless(("NoSuchBucket", "BucketNotEmpty"), s3.delete_bucket, Bucket=bucket)
 
 
 def _environment_of(key: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from wms_ops.storage.codes import Kind, code_of, kind_of_code
+from wms_ops.storage.codes import Kind, code_of, kind_of_code, unless
 from wms_ops.storage.names import (
     DEADLINE_TAG,
     ENVIRONMENT_TAG,
@@ -212,16 +212,11 @@ def _identities(iam: Any, environment: str | None, show: Callable[[str], None]) 
 
 def tags_of_identity(iam: Any, kind: ThingKind, name: str) -> dict[str, str]:
     """The tags of a role or an instance profile; none if it's gone meanwhile."""
-    from botocore.exceptions import ClientError
-
-    try:
-        if kind is ThingKind.ROLE:
-            return _tags({"Tags": _ask(iam, "list_role_tags", "Tags", RoleName=name)})
-        return _tags(iam.get_instance_profile(InstanceProfileName=name)["InstanceProfile"])
-    except ClientError as error:
-        if code_of(error) == "NoSuchEntity":
-            return {}
-        raise
+    if kind is ThingKind.ROLE:
+        found = unless({"NoSuchEntity"}, lambda: {"Tags": _ask(iam, "list_role_tags", "Tags", RoleName=name)})
+    else:
+        found = unless({"NoSuchEntity"}, lambda: iam.get_instance_profile(InstanceProfileName=name)["InstanceProfile"])
+    return _tags(found or {})
 
 
 def _ask(client: Any, call: str, plural: str, filters: Sequence[Raw] | None = None, **options: Any) -> list[Raw]:

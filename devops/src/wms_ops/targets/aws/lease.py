@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,6 +20,7 @@ from wms.errors import WmsError
 from wms.formats import refuse_newer
 from wms.records import StoredRecord
 from wms_ops.base.errors import BusyError, CloudError
+from wms_ops.base.poll import poll
 from wms_ops.storage.shared import Shared
 
 BEAT_S: Final = 15.0
@@ -84,26 +84,32 @@ class Desk:
         show: Callable[[str], None] = lambda _: None,
     ) -> Lease:
         """Take the lease, or go on with one's own; with `force` also another's. Raises BusyError after `wait_s`."""
-        started = time.monotonic()
-        told = -_REPORT_S
-        while True:
-            value, etag = self.shared.read()
-            found, now = _lease(value), self.now()
-            if found is None or force or self._is_free(found, holder, now):
+
+        def look() -> Lease | str:
+            while True:
+                value, etag = self.shared.read()
+                found, now = _lease(value), self.now()
+                if found is not None and not force and not self._is_free(found, holder, now):
+                    since = f"{found.taken_at:%H:%M} UTC, until {found.until:%H:%M}"
+                    return f"The instance is in use by {found.holder} since {since}"
                 wanted = self._next(found, holder, until, now)
                 if self.shared.replace(wanted.model_dump(mode="json"), etag):
-                    return wanted
-                continue  # somebody else was quicker: look again
-            waited = time.monotonic() - started
-            text = (
-                f"The instance is in use by {found.holder} since {found.taken_at:%H:%M} UTC, until {found.until:%H:%M}"
-            )
-            if wait_s > 0 and waited - told >= _REPORT_S:
-                show(f"{text}; waiting for it, {max(0.0, wait_s - waited):.0f} s more at the most.")
-                told = waited
-            if waited >= wait_s:
-                raise BusyError(f"{text} at the latest; run this again then, or run devops/scripts/stop-cloud.sh.")
-            time.sleep(min(POLL_S, wait_s - waited))
+                    return wanted  # else another holder was quicker: look again
+
+        def waiting(text: Lease | str, seconds: float) -> None:
+            show(f"{text}; waiting for it, {max(0.0, wait_s - seconds):.0f} s more at the most.")
+
+        taken = poll(
+            look,
+            wait_s,
+            until=lambda one: isinstance(one, Lease),
+            pause_s=POLL_S,
+            waiting=waiting,
+            every_s=_REPORT_S,
+        )
+        if isinstance(taken, Lease):
+            return taken
+        raise BusyError(f"{taken} at the latest; run this again then, or run devops/scripts/stop-cloud.sh.")
 
     def amend(self, holder: str, **changes: Any) -> Lease:
         """Change one's own lease. Raises BusyError if it is another's by now."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from wms_ops.base.errors import CloudError
 from wms_ops.base.outputs import mask
+from wms_ops.storage.codes import NO_PARAMETER, unless
 from wms_ops.storage.names import Names
 from wms_ops.storage.trouble import aws_errors
 
@@ -21,18 +22,13 @@ def make_password(ssm: Any, names: Names) -> None:
 
 def read_password(ssm: Any, names: Names) -> str:
     """The instance's password. Raises CloudError where there is none."""
-    from botocore.exceptions import ClientError
-
     with aws_errors("read MLflow's password"):
-        try:
-            found = ssm.get_parameter(Name=names.password_parameter, WithDecryption=True)
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ParameterNotFound":
-                raise CloudError(
-                    f"There is no password for MLflow in {names.password_parameter}; start the instance with "
-                    "devops/scripts/deploy-to-cloud.sh."
-                ) from error
-            raise
+        found = unless(NO_PARAMETER, ssm.get_parameter, Name=names.password_parameter, WithDecryption=True)
+    if found is None:
+        raise CloudError(
+            f"There is no password for MLflow in {names.password_parameter}; start the instance with "
+            "devops/scripts/deploy-to-cloud.sh."
+        )
     password = str(found["Parameter"]["Value"])
     mask(password)
     return password

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential
 
 from wms_ops.base.errors import AccessDeniedError, CloudError, CredentialsExpiredError, CredentialsMissingError
+from wms_ops.base.poll import poll
 from wms_ops.storage.codes import Kind, code_of, kind_of_class, kind_of_code
 from wms_ops.storage.trouble import from_sdk, is_gone
 from wms_ops.targets.aws.inventory import Thing, ThingKind, find
@@ -87,14 +88,13 @@ def prove_nothing_left(
     iam: Any,
     *,
     environment: str,
-    show: Callable[[str], None] = lambda _: None,
     patience_s: float = PROOF_S,
 ) -> Mapping[ThingKind, int]:
     """Ask AWS again; how many of each kind are left, which is 0 for all. Terminated instances don't count.
 
     Raises CloudError with what is left, and what `aws_errors` does.
     """
-    left = await_absence(lambda: find(ec2, iam, environment=environment, show=show), patience_s)
+    left = await_absence(lambda: find(ec2, iam, environment=environment), patience_s)
     if left:
         raise CloudError(f"The environment {environment} isn't gone: {_listed(left)} are left; {NEXT}.")
     counts = Counter(one.kind for one in left)
@@ -103,12 +103,7 @@ def prove_nothing_left(
 
 def await_absence(look: Callable[[], Sequence[Thing]], patience_s: float = PROOF_S) -> Sequence[Thing]:
     """What `look` still finds after `patience_s` seconds: AWS goes on listing for a while what it has deleted."""
-    deadline = time.monotonic() + patience_s
-    pause = 0.2
-    while (left := look()) and time.monotonic() < deadline:
-        time.sleep(min(pause, max(deadline - time.monotonic(), 0)))
-        pause = min(pause * 2, 5.0)
-    return left
+    return poll(look, patience_s, until=lambda left: not left, pause_s=0.2, most_s=5.0)
 
 
 @dataclass(frozen=True)
@@ -158,17 +153,14 @@ class _Broom:
                     failed[thing] = _reason(error, f"wait for the end of {thing}")
 
     def _await_end(self, thing: Thing) -> None:
-        pause = 0.1
-        while True:
+        def alive() -> list[str]:
             answer = self._ask(self.clients.ec2.describe_instances, InstanceIds=[thing.id])
             states = [one["State"]["Name"] for group in answer.get("Reservations", []) for one in group["Instances"]]
-            if all(state == "terminated" for state in states):
-                self.step(f"{thing}: terminated")
-                return
-            if time.monotonic() >= self.deadline:
-                raise CloudError(f"it is still {states[0]}")
-            time.sleep(pause)  # a poll's pause
-            pause = min(pause * 2, 5.0)
+            return [state for state in states if state != "terminated"]
+
+        if left := poll(alive, self.deadline - time.monotonic(), until=lambda them: not them, most_s=5.0):
+            raise CloudError(f"it is still {left[0]}")
+        self.step(f"{thing}: terminated")
 
     def _free_address(self, thing: Thing) -> None:
         ec2 = self.clients.ec2

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import getpass
 import platform
-import time
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from wms.errors import WmsError
+from wms_ops.base.poll import poll
 from wms_ops.base.signals import unstoppable
 from wms_ops.cost.sessions import EndedBy, Session
 from wms_ops.storage.shared import Shared
@@ -21,7 +21,7 @@ from wms_ops.storage.trouble import aws_errors
 from wms_ops.targets.aws import access, password
 from wms_ops.targets.aws.inventory import find
 from wms_ops.targets.aws.lease import Lease
-from wms_ops.targets.aws.locks import GRACE, break_stale_lock, read_lock
+from wms_ops.targets.aws.locks import GRACE, Lock, break_stale_lock, read_lock
 from wms_ops.targets.aws.site import INSTANCE_ROOT, Site
 from wms_ops.targets.aws.state_bucket import state_bucket_exists
 from wms_ops.targets.aws.sweep import prove_nothing_left, sweep
@@ -91,25 +91,25 @@ def clear_lock(site: Site, root: str) -> None:
     a cancelled job's on another machine may go on for some seconds.
     """
     site.terraform(root).end_orphan()
-    key, told = site.names.state_key(root), False
-    while (lock := read_lock(site.state, key)) is not None:
-        grace = timedelta(0) if lock.who == own_name() else GRACE
-        if break_stale_lock(site.state, key, is_held=False, grace=grace, show=_nothing) is not None:
+    key = site.names.state_key(root)
+
+    def left() -> Lock | None:
+        while (lock := read_lock(site.state, key)) is not None:
+            grace = timedelta(0) if lock.who == own_name() else GRACE
+            if break_stale_lock(site.state, key, is_held=False, grace=grace) is None:
+                break
             site.show(f"Broke {lock}: its holder is gone.")
-        elif not told:
-            site.show(f"Waiting at most {GRACE.total_seconds():.0f} s for {lock}.")
-            told = True
-        else:
-            time.sleep(_POLL_S)
+        return lock
+
+    def waiting(lock: Lock | None, _: float) -> None:
+        site.show(f"Waiting at most {GRACE.total_seconds():.0f} s for {lock}.")
+
+    poll(left, None, until=lambda lock: lock is None, pause_s=_POLL_S, waiting=waiting, every_s=GRACE.total_seconds())
 
 
 def own_name() -> str:
     """What Terraform writes into a lock that it takes here."""
     return f"{getpass.getuser()}@{platform.node()}"
-
-
-def _nothing(_: str) -> None:
-    pass
 
 
 def _close(site: Site) -> None:

@@ -26,6 +26,7 @@ from wms.errors import from_os_error
 from wms.files import write_atomic
 from wms.paths import ROOT
 from wms_ops.base.errors import CloudError, RepeatedRequestError
+from wms_ops.base.poll import poll
 from wms_ops.targets.aws.trouble import explain
 
 ROOTS: Final = ROOT / "infrastructure" / "terraform"
@@ -157,17 +158,20 @@ class Terraform:
         except OSError as error:
             raise from_os_error(error, log) from error
         with _ended(process):
-            deadline = time.monotonic() + LONGEST_S
             with log.open("rb") as stream:
-                while process.poll() is None:
-                    self._tell(stream)
-                    if time.monotonic() > deadline:
-                        raise CloudError(
-                            f"Terraform didn't finish within {LONGEST_S / 60:.0f} minutes; its output is in {log}. "
-                            "Run the same command again."
-                        )
-                    time.sleep(_POLL_S)
+                done = poll(
+                    process.poll,
+                    LONGEST_S,
+                    until=lambda code: code is not None,
+                    pause_s=_POLL_S,
+                    waiting=lambda *_: self._tell(stream),
+                )
                 self._tell(stream)
+            if done is None:
+                raise CloudError(
+                    f"Terraform didn't finish within {LONGEST_S / 60:.0f} minutes; its output is in {log}. "
+                    "Run the same command again."
+                )
         return process.returncode, log.read_text(encoding="utf-8", errors="replace")
 
     def _environ(self) -> dict[str, str]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Final
 
 from wms.errors import WmsError
 from wms_ops.base.errors import CloudError
 from wms_ops.storage.codes import Kind, kind_of_code
-from wms_ops.storage.trouble import Refusal, elsewhere, expired, from_code, missing, no_bucket, short, unreachable
+from wms_ops.storage.trouble import Refusal, from_code, of_kind, short
 
 
 def explain(text: str, what: str = "run Terraform") -> WmsError:
@@ -23,9 +22,9 @@ def explain(text: str, what: str = "run Terraform") -> WmsError:
     found.sort(key=lambda one: _RANK.index(kind_of_code(one[0])) if kind_of_code(one[0]) in _RANK else len(_RANK))
     if found:
         return from_code(Refusal(what, *found[0]))
-    for pattern, build in _BY_WORDS:
+    for pattern, kind in _BY_WORDS:
         if match := pattern.search(plain):
-            return build(Refusal(what, "", short(match.group())))
+            return of_kind(kind, Refusal(what, "", short(match.group())))
     first = re.search(r"Error: ([^\n]+)", plain)
     return CloudError(f"Can't {what}: {short(first[1] if first else plain) or 'it says nothing'}; then run it again.")
 
@@ -38,13 +37,16 @@ def _plain(text: str) -> str:
 
 _RANK: Final = (Kind.EXPIRED, Kind.UNKNOWN_KEY, Kind.WRONG_SECRET, Kind.SKEWED, Kind.NOT_ALLOWED)
 _API_ERROR: Final = re.compile(r"(?:api error |\()(?P<code>[A-Z][\w.]*)\)?: (?P<message>[^\n]*)")
-_BY_WORDS: Final[tuple[tuple[re.Pattern[str], Callable[[Refusal], WmsError]], ...]] = (
-    (re.compile(r"security token included in the request is expired|[Tt]oken has expired|ExpiredToken"), expired),
-    (re.compile(r"No valid credential sources? found|failed to refresh cached credentials|get credentials"), missing),
-    (re.compile(r"(?i)invalid aws region: ?\S+"), elsewhere),
-    (re.compile(r'S3 bucket "[^"]+" does not exist|NoSuchBucket'), no_bucket),
+_BY_WORDS: Final[tuple[tuple[re.Pattern[str], Kind], ...]] = (
+    (re.compile(r"security token included in the request is expired|[Tt]oken has expired|ExpiredToken"), Kind.EXPIRED),
+    (
+        re.compile(r"No valid credential sources? found|failed to refresh cached credentials|get credentials"),
+        Kind.MISSING,
+    ),
+    (re.compile(r"(?i)invalid aws region: ?\S+"), Kind.WRONG_ADDRESS),
+    (re.compile(r'S3 bucket "[^"]+" does not exist|NoSuchBucket'), Kind.NO_BUCKET),
     (
         re.compile(r"(?:request send failed|dial tcp|no such host|i/o timeout|connection (?:refused|reset))[^\n]*"),
-        unreachable,
+        Kind.UNREACHABLE,
     ),
 )

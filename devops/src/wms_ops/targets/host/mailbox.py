@@ -23,7 +23,8 @@ from wms.files import sha256_file
 from wms.registry.ledger import CURRENT, HISTORY
 from wms.registry.lineage import FILES
 from wms_ops.base.errors import CloudError
-from wms_ops.machine.commands import ended_by_sigterm
+from wms_ops.base.poll import poll
+from wms_ops.base.signals import ended_by_sigterm
 from wms_ops.machine.types import Release
 from wms_ops.storage.bucket import Bucket
 from wms_ops.targets.host.archive import MOST_BYTES, pack
@@ -170,15 +171,18 @@ class Mailbox:
     def _follow(self, job: str, listener: Listener | None) -> Answer:
         """Wait for the answer. Whatever ends this early cancels the job."""
         pulse = _Pulse(self.dead_s)
+
+        def look() -> list[Answer]:
+            answer = self._answer(job)
+            self._hear(job, listener, answer)
+            return [] if answer is None else [answer]
+
+        def waiting(*_: object) -> None:
+            if pulse.is_due(self.poll_s):
+                pulse.feel(self.alive())
+
         try:
-            while True:
-                answer = self._answer(job)
-                self._hear(job, listener, answer)
-                if answer is not None:
-                    return _checked(answer)
-                if pulse.is_due(self.poll_s):
-                    pulse.feel(self.alive())
-                time.sleep(self.poll_s)
+            return _checked(poll(look, None, pause_s=self.poll_s, waiting=waiting)[0])
         except CloudError:
             raise  # the host's own, or the host is dead
         except BaseException:
@@ -214,9 +218,7 @@ class Mailbox:
     def _cancel(self, job: str) -> None:
         """Tell the host, and give it a moment to end the command."""
         self.objects.put(self._keys.of(job, "cancel"), b"")
-        deadline = time.monotonic() + self.cancel_s
-        while self._answer(job) is None and time.monotonic() < deadline:
-            time.sleep(self.poll_s)
+        poll(lambda: self._answer(job), self.cancel_s, pause_s=self.poll_s)
 
     def _forget(self, job: str) -> None:
         """Delete what was sent and what came back, the request first: without the rest it would be new."""

@@ -1,0 +1,54 @@
+"""The one way to wait: look again until a condition holds, never for a time alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def poll(
+    look: Callable[[], T],
+    limit_s: float | None,
+    *,
+    until: Callable[[T], object] = bool,
+    pause_s: float = 0.1,
+    most_s: float = 0.0,
+    waiting: Callable[[T, float], object] = lambda _value, _seconds: None,
+    every_s: float = 0.0,
+) -> T:
+    """What `look` returns once `until` is true of it, or the last it returned after `limit_s` seconds (None: never).
+
+    Between two looks lie `pause_s` seconds, each time twice as many up to `most_s`. `waiting` hears the newest value
+    and the seconds so far, at the first look in vain and then every `every_s` seconds. What `look` and `waiting` raise
+    ends the wait.
+    """
+    from tenacity import RetryCallState, Retrying, retry_if_result
+
+    told: list[float] = []
+
+    def seconds(state: RetryCallState) -> float:
+        return state.seconds_since_start or 0.0
+
+    def pause(state: RetryCallState) -> float:
+        wanted = min(pause_s * 2.0 ** (state.attempt_number - 1), max(pause_s, most_s)) if most_s else pause_s
+        return wanted if limit_s is None else max(0.0, min(wanted, limit_s - seconds(state)))
+
+    def tell(state: RetryCallState) -> None:
+        if not told or seconds(state) - told[-1] >= every_s:
+            told.append(seconds(state))
+            waiting(last(state), seconds(state))
+
+    def last(state: RetryCallState) -> Any:
+        return state.outcome.result() if state.outcome else None
+
+    again = Retrying(
+        retry=retry_if_result(lambda value: not until(value)),
+        stop=lambda state: limit_s is not None and seconds(state) >= limit_s,
+        wait=pause,
+        before_sleep=tell,
+        retry_error_callback=last,
+    )
+    found: T = again(look)
+    return found
