@@ -37,7 +37,7 @@ lint: .venv/.installed ## Run the linters, the type checker and the dependency r
 	.venv/bin/lint-imports
 
 loop: .venv/.installed ## Bring the newest data branch through the loop on this machine (docs/loop.md)
-	$(PY) -m wms_ops.loop run $(ARGS)
+	$(PY) -m wms_ops loop run $(ARGS)
 
 repro: .venv/.installed ## Prepare, train and evaluate what changed since the last time, by `dvc repro`
 	PATH="$(CURDIR)/.venv/bin:$$PATH" dvc repro $(ARGS)

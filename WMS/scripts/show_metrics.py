@@ -1,15 +1,12 @@
 #!/usr/bin/env python3
-"""Show the versions with their scores: see docs/models.md and `show_metrics.py --help`."""
+"""`wms versions scores`: show the versions with their scores."""
 
-import importlib.util
 import sys
 from pathlib import Path
 
-if importlib.util.find_spec("wms_ops") is None:
-    root = Path(__file__).resolve().parents[2]
-    sys.path[:0] = [str(root / "WMS" / "src"), str(root / "devops" / "src")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "WMS" / "src"))
 
-from wms.start import run_script
+from wms.start import run_wms
 
 if __name__ == "__main__":
-    sys.exit(run_script("wms.registry.history_cli:main"))
+    sys.exit(run_wms("versions", "scores"))

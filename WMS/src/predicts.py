@@ -1,8 +1,8 @@
-"""Marks the reading strip on photos: `python WMS/src/predicts.py --help` says how."""
+"""`wms predict`: mark the reading strip on photos."""
 
 import sys
 
-from wms.start import run_script
+from wms.start import run_wms
 
 if __name__ == "__main__":
-    sys.exit(run_script("wms.inference.cli:main"))
+    sys.exit(run_wms("predict"))

@@ -1,8 +1,8 @@
-"""Train the U-Net once: see `python WMS/src/train.py --help`."""
+"""`wms train`: train the U-Net once."""
 
 import sys
 
-from wms.start import run_script
+from wms.start import run_wms
 
 if __name__ == "__main__":
-    sys.exit(run_script("wms.training.cli:main"))
+    sys.exit(run_wms("train"))

@@ -85,14 +85,14 @@ def promote(model: Path, ledger: Path, version: int, **more: object) -> LedgerEn
 
 
 class ServiceProcess:
-    """`python -m wms.serving` as a process of its own, on loopback."""
+    """`wms serve` as a process of its own, on loopback."""
 
     def __init__(self, model: Path, log: Path, *more: str, ledger: Path | None = None) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
         where = ["--model", str(model), "--ledger", str(ledger or model), "--port", str(self.port)]
-        self._command = [sys.executable, "-m", "wms.serving", *where, *more]
+        self._command = [sys.executable, "-m", "wms.serving.cli", *where, *more]
         self.process: psutil.Popen | None = None
 
     def start(self) -> float:

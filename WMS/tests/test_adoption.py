@@ -1,4 +1,4 @@
-"""`promote-model.py --adopt VERSION`: a ledger begins with what is Production already; killed, raced, refused."""
+"""`wms promote --adopt VERSION`: a ledger begins with what is Production already; killed, raced, refused."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_version_is_adopted_and_the_next_run_is_compared_with_it(
     prepare(shop)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", shop.uri)
     monkeypatch.setenv("GITHUB_ACTOR", "ann")
-    adopt = (cli.promote_main, shop, "--adopt", str(version))
+    adopt = (cli.PROMOTE, shop, "--adopt", str(version))
     assert command(*adopt) == 2, "without a terminal it needs --yes"
     assert "There is no terminal to ask on; add --yes." in capsys.readouterr().err
     assert shop.desk.entries.read().entries == ()
@@ -63,7 +63,7 @@ def test_a_version_is_adopted_and_the_next_run_is_compared_with_it(
     assert command(*adopt) == 0, "done before, so nobody is asked"
     assert "Production already" in capsys.readouterr().out
     assert shop.snapshot() == snapshot
-    assert command(cli.baseline_main, shop) == 0
+    assert command(cli.BASELINE, shop) == 0
     assert json.loads(capsys.readouterr().out)["version"] == version
     assert promote(shop, shop.run(0.9, champion=version)).entry.from_version == version
 
@@ -123,7 +123,7 @@ REFUSED: dict[str, tuple[Callable[[Shop], None], type[WmsError], str]] = {
     "another project's": (
         foreign,
         ModelNotFoundError,
-        r"lacks model/production\.json, data\.jsonl\..* `promote-model.py RUN --force REASON`",
+        r"lacks model/production\.json, data\.jsonl\..* `wms promote RUN --force REASON`",
     ),
     "no run": (without_a_run, ModelNotFoundError, r"names no run.*--force REASON"),
     "its run was deleted": (deleted_run, ModelNotFoundError, "mlflow runs restore"),
@@ -149,7 +149,7 @@ def test_what_is_not_adopted_stays_as_it_is(shop: Shop, case: str) -> None:
 
 @pytest.mark.parametrize("more", [["a-run"], ["--version", "1"], ["--rollback"], ["--repair"], ["--force", "x"]])
 def test_adopting_goes_alone(more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_main(cli.promote_main, ["--adopt", "1", *more]) == 2
+    assert run_main(cli.PROMOTE, ["--adopt", "1", *more]) == 2
     assert capsys.readouterr().err in (
         "error: --adopt VERSION goes alone, or with --reason TEXT.\n",
         "error: --repair stands alone.\n",

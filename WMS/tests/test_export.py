@@ -19,6 +19,7 @@ from wms.errors import ModelDamagedError, ModelNotFoundError, UnwritableError
 from wms.files import sha256_file
 from wms.inference import export
 from wms.inference.export import ExportedModel, export_model
+from wms.inference.export_cli import COMMAND
 from wms.inference.predictor import PREPROCESSING, Predictor
 from wms.models.unet import UNet
 
@@ -183,10 +184,10 @@ def test_exports_again_from_weights_alone(tmp_path: Path, capsys: pytest.Capture
     done = exported(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     done.onnx.unlink()
-    assert export.main([str(tmp_path)]) == 0
+    assert COMMAND([str(tmp_path)]) == 0
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
     done.card.unlink()
-    assert export.main([str(tmp_path)]) == 0
+    assert COMMAND([str(tmp_path)]) == 0
     predictor = Predictor(tmp_path)
     assert (predictor.input_size, predictor.threshold, predictor.mirror) == (256, 0.5, False)
     assert "differ from torch's by at most" in capsys.readouterr().out
@@ -197,30 +198,31 @@ def test_a_rule_of_the_model_outlives_its_onnx_file(tmp_path: Path) -> None:
     rules = {"second_look": 0.4, "detail": 64, "one_strip": True}
     export_model(random_network(SMALL).state_dict(), tmp_path, model=UNet(channels=SMALL), **settings, **rules)
     (tmp_path / "production.onnx").unlink()
-    assert export.main([str(tmp_path)]) == 0
+    assert COMMAND([str(tmp_path)]) == 0
     predictor = Predictor(tmp_path)
     assert {name: getattr(predictor, name) for name in rules} == rules
 
 
 def test_main_names_what_is_wrong(tmp_path: Path) -> None:
-    with pytest.raises(ModelNotFoundError, match=r"train\.py"):
-        export.main([str(tmp_path)])
+    with pytest.raises(ModelNotFoundError, match="wms train"):
+        COMMAND([str(tmp_path)])
     done = exported(tmp_path)
     torch.save(weights(seed=1), done.weights)
     with pytest.raises(ModelDamagedError, match=r"production\.json"):
-        export.main([str(tmp_path)])
+        COMMAND([str(tmp_path)])
     for content in ({"model": {}}, [1], {"other": torch.zeros(1)}):
         torch.save(content, done.weights)
         with pytest.raises(ModelDamagedError):
-            export.main([str(tmp_path)])
+            COMMAND([str(tmp_path)])
     done.weights.write_bytes(b"no zip")
     with pytest.raises(ModelDamagedError, match="can't be read"):
-        export.main([str(tmp_path)])
+        COMMAND([str(tmp_path)])
 
 
 def test_module_runs_as_the_command_that_errors_name(tmp_path: Path) -> None:
     source = Path(export.__file__).parents[2]
-    command = [sys.executable, "-m", "wms.inference.export", str(tmp_path)]
-    done = subprocess.run(command, env={"PYTHONPATH": str(source)}, capture_output=True, text=True, check=False)
+    paths = f"{source}:{source.parents[1] / 'devops' / 'src'}"
+    command = [sys.executable, "-m", "wms_ops", "export", str(tmp_path)]
+    done = subprocess.run(command, env={"PYTHONPATH": paths}, capture_output=True, text=True, check=False)
     assert done.returncode == ModelNotFoundError.exit_code
     assert done.stderr.startswith("error: No weights at")

@@ -97,11 +97,11 @@ def forget(shop: Shop) -> None:
 
 
 PASTS: dict[str, tuple[Callable[[Shop], None], str]] = {
-    "a stage of MLflow 2": (staged, r"version 2 in the stage Production of MLflow 2.*`promote-model.py --adopt 2`"),
-    "registered by hand": (by_hand, r"has version 1 of .*no first training.*`promote-model.py --adopt 1`"),
-    "both ledgers lost": (without_its_ledger, r"has version 1 of .*`promote-model.py --adopt 1`"),
-    "alias deleted": (without_alias, r"is gone, but by the ledger version 1.*`promote-model.py --repair`"),
-    "alias deleted, a fresh clone": (without_alias_in_another_clone, r"is gone, .*`promote-model.py --repair`"),
+    "a stage of MLflow 2": (staged, r"version 2 in the stage Production of MLflow 2.*`wms promote --adopt 2`"),
+    "registered by hand": (by_hand, r"has version 1 of .*no first training.*`wms promote --adopt 1`"),
+    "both ledgers lost": (without_its_ledger, r"has version 1 of .*`wms promote --adopt 1`"),
+    "alias deleted": (without_alias, r"is gone, but by the ledger version 1.*`wms restore`"),
+    "alias deleted, a fresh clone": (without_alias_in_another_clone, r"is gone, .*`wms restore`"),
     "version deleted": (without_its_version, r"is gone, but by the ledger version 1"),
     "registry emptied": (emptied, r"has 1 entries, but the registry at .* knows 0 only.*--adopt VERSION"),
     "registry emptied, history deleted": (without_its_history, r"has no entry, but production_current.json"),
@@ -110,7 +110,7 @@ PASTS: dict[str, tuple[Callable[[Shop], None], str]] = {
 
 def command(main: Callable[[Sequence[str] | None], int], shop: Shop, *arguments: str) -> int:
     where = ["--ledger", str(shop.folder), "--model", shop.model]
-    if main is not cli.baseline_main:
+    if main is not cli.BASELINE:
         where += ["--metadata", str(shop.folder / "model-metadata.json")]
     return run_main(main, [*arguments, *where])
 
@@ -124,14 +124,14 @@ def test_a_past_without_production_is_no_first_training(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", shop.uri)
     before = shop.registry.versions()
     capsys.readouterr()
-    assert command(cli.baseline_main, shop) == 94
+    assert command(cli.BASELINE, shop) == 94
     told = capsys.readouterr()
     assert told.out == "", "no zeros"
     challenger = shop.run(0.6)  # its verdict says that nothing was Production
     with pytest.raises(LedgerError, match=words) as caught:
         promote(shop, challenger)
     assert told.err == f"error: {caught.value}\n"
-    assert command(cli.metadata_main, shop) == 94
+    assert command(cli.METADATA_FILE, shop) == 94
     desk = shop.desk
     with pytest.raises(LedgerError, match=words):
         read_standing(desk.registry, desk.entries, desk.ledger)
@@ -143,12 +143,12 @@ def test_a_ledger_whose_history_was_deleted_has_no_zeros_without_a_server(
 ) -> None:
     promote(shop, shop.run(0.7))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert command(cli.baseline_main, shop) == 0
+    assert command(cli.BASELINE, shop) == 0
     assert json.loads(capsys.readouterr().out)["version"] == 1
     shop.desk.ledger.history.unlink()
-    assert command(cli.baseline_main, shop) == 94
+    assert command(cli.BASELINE, shop) == 94
     assert capsys.readouterr().out == ""
-    assert command(cli.metadata_main, shop) == 94
+    assert command(cli.METADATA_FILE, shop) == 94
 
 
 def test_a_version_that_a_killed_first_promotion_left_is_none_either(shop: Shop, promoters: Promoters) -> None:
@@ -171,15 +171,15 @@ def test_repair_and_rollback_say_that_there_is_no_entry(
     """An alias that was set by hand: Production, but not "nothing was ever promoted"."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", shop.uri)
     shop.registry.set_alias("production", shop.registry.register(shop.run(0.8, gate=False)).version)
-    assert command(cli.baseline_main, shop) == 0
+    assert command(cli.BASELINE, shop) == 0
     for main, arguments in (
-        (cli.promote_main, ("--repair",)),
-        (cli.promote_main, ("--rollback", "--yes")),
-        (cli.metadata_main, ()),
+        (cli.PROMOTE, ("--repair",)),
+        (cli.PROMOTE, ("--rollback", "--yes")),
+        (cli.METADATA_FILE, ()),
     ):
         capsys.readouterr()
         assert command(main, shop, *arguments) == 94
-        assert "begin one with `promote-model.py --adopt 1`" in capsys.readouterr().err
+        assert "begin one with `wms promote --adopt 1`" in capsys.readouterr().err
 
 
 def test_a_person_may_force_a_model_past_an_unknown_one(shop: Shop) -> None:
@@ -199,7 +199,7 @@ def test_sync_asks_the_registry_before_it_says_that_nothing_was_promoted(shop: S
     with pytest.raises(ModelNotFoundError, match="No model was promoted yet"):
         sync()
     staged(shop)
-    with pytest.raises(LedgerError, match=r"promote-model\.py --adopt 2"):
+    with pytest.raises(LedgerError, match=r"wms promote --adopt 2"):
         sync()
     entry = promote(shop, shop.run(0.9), force="the old one's files are lost").entry
     assert sync() == entry

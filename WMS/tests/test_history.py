@@ -16,7 +16,7 @@ from terminal import Terminal
 
 from wms.errors import run_main
 from wms.registry.history import NEWEST, QUALITY, draw_history, from_ledger, quality
-from wms.registry.history_cli import main
+from wms.registry.history_cli import COMMAND as main
 from wms.registry.ledger import Ledger, LedgerEntry, Record
 from wms.registry.types import Means
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from wms.errors import LedgerError
 from wms.files import canonical_json, sha256_text
 from wms.registry.chain import ENTRY, Chain, missing_from, resolve
-from wms.registry.ledger import CURRENT, FIRST, HISTORY, Ledger, LedgerEntry, Record, link, main
+from wms.registry.ledger import COMMAND, CURRENT, FIRST, HISTORY, Ledger, LedgerEntry, Record, link
 from wms.registry.mlflow_store import ModelVersion
 from wms.registry.types import Means
 
@@ -142,7 +142,7 @@ def test_the_command_checks_and_lists(tmp_path: Path, capsys: pytest.CaptureFixt
     ledger = Ledger(tmp_path)
     ledger.append(record(1))
     ledger.append(record(2, 1, action="rollback", verdict="rollback"))
-    assert main([str(tmp_path)]) == 0
+    assert COMMAND([str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "2. 2026-11-20T12:00:00+00:00 Zoë: rollback from version 1 to version 2, Dice 0.9000" in out
     assert "The chain of 2 entries is sound." in out

@@ -203,16 +203,16 @@ def test_the_command_sends_what_waited(
         report = sync.finish("FINISHED", 1.0)
     assert (report.sent, report.pending, report.artifacts_pending, report.run_id) == (0, 15, 1, None)
     assert report.error
-    assert run_main(mlflow_sync.main, [str(run_dir), "--timeout", "1"]) == TrackingError.exit_code
+    assert run_main(mlflow_sync.COMMAND, [str(run_dir), "--timeout", "1"]) == TrackingError.exit_code
     assert "15 metrics and 1 files" in capsys.readouterr().err
     front.refuse_with = None
     done = subprocess.run(
-        [sys.executable, "-m", "wms.training.mlflow_sync", str(run_dir)],
+        [sys.executable, "-m", "wms_ops", "runs", "send", str(run_dir)],
         capture_output=True,
         text=True,
         check=False,
         timeout=PATIENCE_S,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "src")},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "15 metrics" in done.stdout

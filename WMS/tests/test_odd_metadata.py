@@ -15,7 +15,7 @@ from small import photos
 
 from wms.data.images import image_size, read_image, read_small
 from wms.data.qa import validate_data
-from wms.data.qa.cli import main as data_qa
+from wms.data.qa.cli import COMMAND as data_qa
 
 Entry = tuple[int, int, int, bytes]  # tag, type, count, value
 

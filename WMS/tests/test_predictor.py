@@ -169,7 +169,7 @@ def test_damage_is_detected_and_named(
     damage(tmp_path / name)
     with pytest.raises(ModelDamagedError, match=name.replace(".", r"\.")) as caught:
         Predictor(tmp_path)
-    assert "train.py" in str(caught.value) or "wms.inference.export" in str(caught.value)
+    assert "wms train" in str(caught.value) or "wms export" in str(caught.value)
 
 
 def test_weights_are_not_needed_but_never_wrong(tmp_path: Path, models: Path) -> None:
@@ -184,10 +184,10 @@ def test_weights_are_not_needed_but_never_wrong(tmp_path: Path, models: Path) ->
 
 def test_missing_model_says_what_to_run(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "absent", tmp_path / "x.onnx"):
-        with pytest.raises(ModelNotFoundError, match=r"`python WMS/src/train\.py` or `make demo`"):
+        with pytest.raises(ModelNotFoundError, match=r"`wms train` or `make demo`"):
             Predictor(path)
     (tmp_path / "production.pth").touch()
-    with pytest.raises(ModelNotFoundError, match=r"python -m wms\.inference\.export"):
+    with pytest.raises(ModelNotFoundError, match=r"wms export"):
         Predictor(tmp_path)
 
 

@@ -35,13 +35,13 @@ class Commands:
         return code, out + err
 
     def promote(self, *arguments: str) -> tuple[int, str]:
-        return self._run(cli.promote_main, *arguments, *self.files)
+        return self._run(cli.PROMOTE, *arguments, *self.files)
 
     def metadata(self) -> tuple[int, str]:
-        return self._run(cli.metadata_main, *self.files)
+        return self._run(cli.METADATA_FILE, *self.files)
 
     def baseline(self) -> dict[str, Any]:
-        code, text = self._run(cli.baseline_main, *self.baseline_files)
+        code, text = self._run(cli.BASELINE, *self.baseline_files)
         assert code == 0, text
         return dict(json.loads(text))
 
@@ -128,7 +128,7 @@ NONSENSE = {
 @pytest.mark.parametrize("case", NONSENSE)
 def test_nonsense_is_refused(case: str, capsys: pytest.CaptureFixture[str]) -> None:
     arguments, words = NONSENSE[case]
-    assert run_main(cli.promote_main, arguments) == 2
+    assert run_main(cli.PROMOTE, arguments) == 2
     assert words in capsys.readouterr().err
 
 

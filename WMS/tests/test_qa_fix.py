@@ -18,7 +18,7 @@ from qa_data import checked, codes, copy, first
 from small import ROOT, environment
 
 from wms.data.images import read_image, read_mask
-from wms.data.qa.cli import main
+from wms.data.qa.cli import COMMAND as main
 from wms.data.synthetic import write_dataset
 from wms.errors import DataQualityError
 from wms.files import sha256_file
@@ -114,7 +114,7 @@ def test_a_png_that_is_there_already_isnt_overwritten(folder):
 
 KILLER = textwrap.dedent("""
     import os, signal, sys
-    from wms.data.qa.cli import main
+    from wms.data.qa.cli import COMMAND as main
     calls = [int(sys.argv.pop(1))]
 
     def watch(event, arguments):

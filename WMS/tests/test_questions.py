@@ -12,7 +12,7 @@ import pytest
 from registry_workshop import Shop
 from terminal import CTRL_C, CTRL_D, Terminal
 
-from wms.errors import INTERRUPTED
+from wms.errors import DECLINED, INTERRUPTED
 from wms.registry import promotion
 from wms.registry.types import PRODUCTION
 
@@ -87,7 +87,7 @@ def test_all_else_changes_nothing(with_production: Shop, answer: str) -> None:
     with open_terminal(shop, promote(shop, run_id)) as terminal:
         terminal.wait_for(GO_ON)
         terminal.type(answer)
-        assert terminal.finish() == INTERRUPTED
+        assert terminal.finish() == (INTERRUPTED if answer == CTRL_C else DECLINED)
         words = "Stopped by the user" if answer == CTRL_C else "Nothing was changed."
         assert terminal.shown.splitlines()[-1].startswith(words)
     assert standing(shop) == before
@@ -96,7 +96,7 @@ def test_all_else_changes_nothing(with_production: Shop, answer: str) -> None:
 def test_without_a_terminal_nobody_is_asked(shop: Shop) -> None:
     commands = {
         "add --yes.": promote(shop, shop.run(0.8)),
-        "use devops/scripts/promote-model.py.": check(shop, "--promote"),
+        "use `wms promote`.": check(shop, "--promote"),
     }
     for instead, command in commands.items():
         done = subprocess.run(
@@ -133,11 +133,11 @@ def test_check_model_promotes_a_run_that_waits(with_production: Shop) -> None:
 
 
 ANSWERS: dict[str, tuple[list[str], int, str]] = {
-    "none": (["\n"], 0, "Nothing was changed."),
+    "none": (["\n"], DECLINED, "Nothing was changed."),
     "Ctrl-C": ([CTRL_C], INTERRUPTED, "Stopped by the user"),
     "no sense": (["--rollback\n"], 2, "error: '--rollback' is neither a version nor a run"),
     "unknown version": (["v7\n"], 40, "error: The registry at"),
-    "version, then no": (["v2\n", "n\n"], INTERRUPTED, "Nothing was changed."),
+    "version, then no": (["v2\n", "n\n"], DECLINED, "Nothing was changed."),
     "version, then Ctrl-C": (["2\n", CTRL_C], INTERRUPTED, "Stopped by the user"),
 }
 

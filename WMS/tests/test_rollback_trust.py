@@ -50,7 +50,7 @@ def test_a_rollback_leads_only_to_what_was_production(shop: Shop) -> None:
     promote(shop, shop.run(0.8))
     promote(shop, shop.run(0.9, champion=1))
     shop.registry.register(shop.run(0.99, champion=2, improved=False), {})
-    with pytest.raises(UsageError, match=r"Version 3 never was Production.*promote-model.py --version 3"):
+    with pytest.raises(UsageError, match=r"Version 3 never was Production.*wms promote --version 3"):
         roll_back(shop, 3)
     assert production(shop) == 2
 
@@ -71,7 +71,7 @@ def test_a_verdict_from_before_a_rollback_promotes_nothing(shop: Shop) -> None:
     promote(shop, second)
     roll_back(shop)
     shop.judge(second, 0.9, champion=1, decided_at="2026-11-20T11:00:00+00:00")
-    with pytest.raises(PromotionLostError, match=r"rolled back at .*quality-gate.py"):
+    with pytest.raises(PromotionLostError, match=r"rolled back at .*wms gate"):
         promote(shop, second)
     assert production(shop) == 1
     assert promote(shop, second, force="it was the camera").changed

@@ -206,7 +206,7 @@ def test_an_idle_process_stops_at_once(promoted: Path, tmp_path: Path, number: i
 def test_a_taken_port_is_one_sentence(service: ServiceProcess, promoted: Path) -> None:
     where = ["--model", str(promoted), "--ledger", str(promoted), "--port", str(service.port)]
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-m", "wms.serving", *where]
+    command = [sys.executable, "-m", "wms.serving.cli", *where]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 2
     assert done.stderr == (

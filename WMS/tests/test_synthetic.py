@@ -165,10 +165,10 @@ def test_shuffling_needs_two_pairs(tmp_path: Path) -> None:
 def test_command_line_refuses_a_used_folder_unless_forced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "demo"
     arguments = [str(target), "--count", "3", "--seed", "1", "--size", "64"]
-    assert run_main(synthetic.main, arguments) == 0
+    assert run_main(synthetic.COMMAND, arguments) == 0
     (target / "notes.txt").write_text("mine")
-    assert run_main(synthetic.main, arguments) == UsageError.exit_code
+    assert run_main(synthetic.COMMAND, arguments) == UsageError.exit_code
     assert "--force" in capsys.readouterr().err
-    assert run_main(synthetic.main, [*arguments, "--count", "2", "--force", "--shuffle-masks"]) == 0
+    assert run_main(synthetic.COMMAND, [*arguments, "--count", "2", "--force", "--shuffle-masks"]) == 0
     assert len(list((target / "images").iterdir())) == 2
     assert (target / "notes.txt").read_text() == "mine"

@@ -40,7 +40,7 @@ def test_run_without_its_server_finishes_and_is_sent_later(tmp_path, quick_mlflo
     uri = f"http://127.0.0.1:{port}"
     result = train(tmp_path, MLFLOW_TRACKING_URI=uri, WMS_MLFLOW_WAIT="1")
     assert result.returncode == 0, result.stderr
-    assert "Send them later: python -m wms.training.mlflow_sync" in result.stdout
+    assert "Send them later: wms runs send" in result.stdout
     run = only_run(tmp_path / "runs")
     with mlflow_server(tmp_path / "server", port):
         assert replay(run).complete

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wms
-from wms.data.versions import DataItem, DataVersionManager, VersionDiff, data_version, main
+from wms.data.versions import DataItem, DataVersionManager, VersionDiff, data_version
+from wms.data.versions_cli import DIFF, HISTORY, USES
 from wms.errors import TrackingError, run_main
 from wms.files import sha256_file, sha256_text
 
@@ -204,29 +205,28 @@ def test_two_processes_record_without_losing_a_line(manager: DataVersionManager)
 
 def test_the_command_line_answers(manager: DataVersionManager, capsys: pytest.CaptureFixture[str]) -> None:
     folder = ["--folder", str(manager.folder)]
-    assert main([*folder, "history"]) == 0
+    assert HISTORY(folder) == 0
     assert "No run is recorded" in capsys.readouterr().out
     assert not manager.folder.exists()
     manager.record("one", ITEMS, FLIP, None)
     manager.record("two", ITEMS[:3], FLIP, "c0ffee")
-    assert main([*folder, "uses", "d [x]"]) == 0
+    assert USES([*folder, "d [x]"]) == 0
     assert "d [x]" in capsys.readouterr().out
-    assert main([*folder, "uses", "nobody"]) == 0
+    assert USES([*folder, "nobody"]) == 0
     assert "No run recorded" in capsys.readouterr().out
-    assert main([*folder, "diff", "one", "two"]) == 0
+    assert DIFF([*folder, "one", "two"]) == 0
     assert "removed" in capsys.readouterr().out
-    assert main([*folder, "diff", "one", "one"]) == 0
+    assert DIFF([*folder, "one", "one"]) == 0
     assert "same images" in capsys.readouterr().out
-    assert run_main(main, [*folder, "diff", "one", "three"]) == TrackingError.exit_code
+    assert run_main(DIFF, [*folder, "one", "three"]) == TrackingError.exit_code
     assert "'three' is neither" in capsys.readouterr().err
 
 
-def test_the_module_runs_as_a_program_without_torch(manager: DataVersionManager) -> None:
+def test_the_command_runs_as_a_program_without_torch(manager: DataVersionManager) -> None:
     manager.record("one", ITEMS, FLIP, None)
-    source = Path(wms.__file__).parents[1]
-    command = [sys.executable, "-X", "importtime", "-m", "wms.data.versions", "--folder", str(manager.folder)]
-    done = subprocess.run(
-        [*command, "history"], capture_output=True, text=True, check=True, env={"PYTHONPATH": str(source)}
-    )
+    library = Path(wms.__file__).parents[1]
+    command = [sys.executable, "-X", "importtime", "-m", "wms_ops", "data", "history", "--folder", str(manager.folder)]
+    paths = f"{library}:{library.parents[1] / 'devops' / 'src'}"
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={"PYTHONPATH": paths})
     assert "one" in done.stdout
     assert "torch" not in done.stderr

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One command of the cloud at AWS, such as `cloud.sh allow`; the scripts beside it are its commonest ones. docs/cloud.md
+# `wms cloud ... --target aws`, such as `cloud.sh allow`; the scripts beside this one name the commonest. docs/cloud.md
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 python="$root/.venv/bin/python"
@@ -8,4 +8,4 @@ if [[ -z "$python" ]] || ! "$python" -c 'import importlib.util as u, sys; sys.ex
   echo "error: What this command needs isn't installed in $root; run \`make install\` there, then this again." >&2
   exit 2
 fi
-PYTHONPATH="$root/devops/src:$root/WMS/src${PYTHONPATH:+:$PYTHONPATH}" exec "$python" -m wms_ops.targets.aws "$@"
+PYTHONPATH="$root/devops/src:$root/WMS/src${PYTHONPATH:+:$PYTHONPATH}" exec "$python" -m wms_ops cloud "$@" --target aws

@@ -1,15 +1,12 @@
 #!/usr/bin/env python3
-"""Decide whether a run may replace the Production model: see docs/gate.md and `quality-gate.py --help`."""
+"""`wms gate`: decide whether a run may replace the Production model."""
 
-import importlib.util
 import sys
 from pathlib import Path
 
-if importlib.util.find_spec("wms_ops") is None:
-    root = Path(__file__).resolve().parents[2]
-    sys.path[:0] = [str(root / "WMS" / "src"), str(root / "devops" / "src")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "WMS" / "src"))
 
-from wms.start import run_script
+from wms.start import run_wms
 
 if __name__ == "__main__":
-    sys.exit(run_script("wms_ops.commands.gate:main"))
+    sys.exit(run_wms("gate"))

@@ -21,7 +21,7 @@ from wms.errors import run_main
 from wms.registry.chain import SUFFIX
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.types import MODEL, PRODUCTION, VERDICT_FILE, Verdict
-from wms_ops.commands.gate import main
+from wms_ops.commands.gate import COMMAND as main
 
 Edit = Callable[[Path], object]
 Change = Callable[[list[DataItem]], list[DataItem]]

@@ -117,9 +117,9 @@ class LoopShop:
         return shell(*self.command("run", "--branch", branch), expect=expect)
 
     def command(self, *arguments: str) -> list[str]:
-        """`python -m wms_ops.loop ARGUMENTS` for this shop."""
+        """`wms loop ARGUMENTS` for this shop."""
         place = ["--folder", str(self.house.loop), "--repo", str(self.house.clone), "--recipe", RECIPE]
-        return [sys.executable, "-m", "wms_ops.loop", *arguments, *place]
+        return [sys.executable, "-m", "wms_ops", "loop", *arguments, *place]
 
     def start(self, branch: str) -> subprocess.Popen[bytes]:
         """The loop, running."""

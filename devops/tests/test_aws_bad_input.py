@@ -12,6 +12,8 @@ from aws_clone import Clone, assert_told
 from aws_server import ACCOUNT, AwsServer
 from servers import free_port, serving
 
+from wms.errors import DECLINED
+
 pytest_plugins = ["aws_fixtures", "aws_clone_fixtures"]
 
 STOP = "devops/scripts/stop-cloud.sh"
@@ -215,7 +217,7 @@ def test_nobody_to_ask(clone: Clone, aws: AwsServer, script: str) -> None:
 def test_a_wrong_account_number_changes_nothing(clone: Clone, aws: AwsServer) -> None:
     clone.make_store()
     done = clone.run("cleanup-aws", "--account", "111111111111")
-    assert done.returncode == 1 and "nothing was changed" in done.stdout and done.stderr == ""
+    assert done.returncode == DECLINED and "nothing was changed" in done.stdout and done.stderr == ""
     assert len(buckets(aws)) == 2
 
 

@@ -17,12 +17,12 @@ from aws_server import ACCOUNT, REGION, AwsServer
 from terraform_tool import terraform_environ
 
 from wms.errors import run_main
+from wms_ops.commands.cloud_reap import COMMAND
 from wms_ops.storage.bucket import Bucket
 from wms_ops.storage.names import Names
 from wms_ops.storage.shared import Shared
 from wms_ops.targets.aws.lease import Desk
 from wms_ops.targets.aws.locks import Lock, break_stale_lock, is_stale, locked_states
-from wms_ops.targets.aws.reap import main
 
 pytest_plugins = ["aws_fixtures"]
 
@@ -156,7 +156,7 @@ def test_terraforms_own_lock(aws: AwsServer, tmp_path: Path, capsys: pytest.Capt
         assert locks(aws) == [("main", STATE)]
         desk.take("ana@laptop", datetime.now(UTC) + timedelta(hours=1))
         assert broken(aws, is_held=desk.is_beating()) is None
-        assert run_main(main, []) == 0
+        assert run_main(COMMAND, []) == 0
         assert "Terraform is at work: the lock instance/main.tfstate.tflock" in capsys.readouterr().out
         assert locks(aws) == [("main", STATE)]
         os.killpg(process.pid, 9)

@@ -19,7 +19,7 @@ def started(shop: Workshop, clone) -> subprocess.Popen[str]:
 
 
 def dataset(shop: Workshop, command: str, *arguments: str, where, check: bool = True):
-    return shop.run("python", "-m", "wms_ops.dataset", command, *arguments, where=where, check=check)
+    return shop.run("python", "-m", "wms_ops", "data", command, *arguments, where=where, check=check)
 
 
 def test_ten_clones_at_once_end_in_the_exact_union(shop: Workshop) -> None:
@@ -151,7 +151,7 @@ def test_ci_merges_raw_photos_of_a_branch_without_keys_on_the_laptop(shop: Works
     assert sorted(shop.data_branches()) == ["data/more-than-photos", "data/my-photos"]
     output = shop.folder / "output"
     done = shop.run(
-        *("python", "-m", "wms_ops.dataset", "merge", "origin/data/my-photos"),
+        *("python", "-m", "wms_ops", "data", "merge", "origin/data/my-photos"),
         *("--if-any", "--delete-branch", "data/my-photos", "--summary"),
         where=runner,
         GITHUB_OUTPUT=str(output),

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from wms_ops.commands import cloud_aws as cli
-from wms_ops.commands import cost as cost_cli
+from wms_ops.commands.main import main
 from wms_ops.targets.aws import boot, names, reap
 from wms_ops.targets.aws.settings import CloudSettings
 from wms_ops.targets.host.backup import KEPT
@@ -20,8 +19,7 @@ PAGE = HOUSE / "docs" / "cloud.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 SECTION = (HOUSE / "README.md").read_text(encoding="utf-8").partition("## In the cloud\n")[2].partition("\n## ")[0]
 NAMES = names.Names("ENV", "ACCOUNT", "REGION")
-COMMANDS = {"wms_ops.targets.aws": cli.main, "wms_ops.targets.aws.reap": reap.main, "wms_ops.cost": cost_cli.main}
-CALLED = sorted(set(re.findall(r"python -m ([\w.]+)((?: (?:-{1,2})?[a-z][a-z-]*)*)", TEXT + SECTION)))
+CALLED = sorted(set(re.findall(r"wms ((?:cloud|cost) [a-z]+)", TEXT + SECTION)))
 OF_GITHUB = {
     "AWS_ROLE_ARN",
     "WMS_TFVARS",
@@ -32,20 +30,15 @@ OF_GITHUB = {
 }
 
 
-@pytest.mark.parametrize(("module", "words"), CALLED)
-def test_each_command_exists(module: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("words", CALLED)
+def test_each_command_exists(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        COMMANDS[module]([*words.split(), "--help"])
+        main([*words.split(), "--help"])
     assert ended.value.code == 0, capsys.readouterr().err
 
 
 def test_the_commands_for_people_are_told() -> None:
-    assert {words.strip() for module, words in CALLED if module == "wms_ops.targets.aws"} >= {
-        "environ",
-        "allow",
-        "revoke",
-        "store",
-    }
+    assert set(CALLED) >= {f"cloud {name}" for name in ("environ", "allow", "revoke", "store", "reap")}
 
 
 def test_each_script_exists_and_can_be_run() -> None:
@@ -58,7 +51,7 @@ def test_each_script_exists_and_can_be_run() -> None:
 
 def test_the_options_are_those_of_deploy(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        cli.main(["deploy", "--help"])
+        main(["cloud", "deploy", "--help"])
     known = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
     named = set(re.findall(r"`(--[a-z-]+)(?: \d+)?`", TEXT))
     assert {"--yes", "--hours", "--idle-minutes"} == named <= known

@@ -110,6 +110,6 @@ def test_commands_and_the_service_end_with_the_cloud(cloud: LocalCloud, models: 
     for one in (cloud, new_cloud(tmp_path)):
         run = partial(one.run, ["true"], folder=tmp_path, log=tmp_path / "run.log")
         for act in (run, one.roll_back, partial(one.deploy, models.one)):
-            with pytest.raises(CloudError, match=r"isn't up; start it with `python -m wms_ops\.cloud up --folder '"):
+            with pytest.raises(CloudError, match=r"isn't up; start it with `wms cloud up --target local --folder '"):
                 act()
     assert not one.folder.exists()

@@ -1,4 +1,4 @@
-"""`python -m wms_ops.cost`, against an AWS on loopback."""
+"""`wms cost`, against an AWS on loopback."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from aws_server import ACCOUNT, REGION, AwsServer
 from cost_values import session
 from rich.console import Console
 
-from wms.errors import UsageError, run_main
+from wms.errors import UsageError
 from wms_ops.base.errors import StoreUnreachableError
 from wms_ops.commands import cost as cli
+from wms_ops.commands.main import main
 from wms_ops.cost.estimate import cost_of
 from wms_ops.cost.prices import price_table
 from wms_ops.cost.session_store import S3SessionStore, make_store
@@ -37,7 +38,7 @@ def store(aws: AwsServer) -> S3SessionStore:
 
 
 def run(*argv: str) -> int:
-    return run_main(cli.main, list(argv))
+    return main(["cost", *argv])
 
 
 def test_nothing_was_ever_started(aws: AwsServer, capsys: pytest.CaptureFixture[str]) -> None:

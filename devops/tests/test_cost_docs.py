@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from wms.config import load_config
-from wms_ops.commands.cost import main
+from wms_ops.commands.main import main
 from wms_ops.cost.budget import BUDGET, DEFAULT_BUDGET_USD, MARGIN_MINUTES, MONTH_BUDGET, affordable_minutes
 from wms_ops.cost.estimate import cost_of, estimate_minutes, hourly, month_of
 from wms_ops.cost.prices import price_table
@@ -62,10 +62,10 @@ def test_the_variables_and_the_assumption() -> None:
     assert f"with {MARGIN_MINUTES} minutes\nfor boot" in TEXT
 
 
-@pytest.mark.parametrize("line", re.findall(r"^    python -m wms_ops\.cost ([^#\n]+)", TEXT, re.MULTILINE))
+@pytest.mark.parametrize("line", re.findall(r"^    wms cost ([^#\n]+)", TEXT, re.MULTILINE))
 def test_each_command_exists(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main([*line.split(), "--help"])
+        main(["cost", *line.split(), "--help"])
     assert ended.value.code == 0
     options = set(re.findall(r"--[a-z]+", line))
     assert options <= set(re.findall(r"--[a-z]+", capsys.readouterr().out))

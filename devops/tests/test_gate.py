@@ -247,7 +247,7 @@ def test_a_past_without_production_is_no_first_training(
 
     runs.produce(None)
     version = runs.registry.register(runs.weak).version
-    refused(f"no first training. Say which version is Production, for example with `promote-model.py --adopt {version}")
+    refused(f"no first training. Say which version is Production, for example with `wms promote --adopt {version}")
     refused("no first training", off)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecated, but a server's database may still hold it
@@ -255,7 +255,7 @@ def test_a_past_without_production_is_no_first_training(
     refused(f"version {version} in the stage Production of MLflow 2")
     in_registry(runs, version)
     refused("is gone, but by the ledger version 1 is Production: somebody changed it by hand.")
-    refused("promote-model.py --repair", off)
+    refused("wms restore", off)
     runs.produce(None)
     Ledger(tmp_path / "ledger").append(promotion_of(runs, 1))
     refused("has 1 entries, but the registry")

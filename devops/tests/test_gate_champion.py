@@ -21,7 +21,7 @@ from wms.errors import run_main
 from wms.files import sha256_file
 from wms.registry.gate_types import GateReport
 from wms.registry.types import PRODUCTION
-from wms_ops.commands.promote import promote_main
+from wms_ops.commands.promote import PROMOTE
 
 pytest_plugins = ["gate_fixtures"]
 
@@ -60,7 +60,7 @@ def test_a_champion_whose_run_is_gone(
     words = f"the run {champion} of the Production model, version {version}, is gone"
     sentence = one_sentence(capsys.readouterr().err)
     assert words in sentence
-    assert f"`mlflow runs restore --run-id {champion}`, or promote with `promote-model.py --force" in sentence
+    assert f"`mlflow runs restore --run-id {champion}`, or promote with `wms promote --force" in sentence
     assert "no verdict" in (tmp_path / "r.md").read_text()
     tags = runs.registry.run(runs.good).tags
     assert (tags["gate.decision"], words in tags["gate.reason"]) == ("cannot decide", True)
@@ -75,7 +75,7 @@ def test_a_champion_whose_run_is_gone(
         assert runs.gate(runs.good) == 90, "compared again, with its own weights"
         return
     where = ["--ledger", str(tmp_path / "models"), "--metadata", str(tmp_path / "model-metadata.json")]
-    assert run_main(promote_main, [runs.good, "--force", "its run is gone", "--yes", *where]) == 0
+    assert run_main(PROMOTE, [runs.good, "--force", "its run is gone", "--yes", *where]) == 0
     promoted = runs.registry.alias(PRODUCTION)
     assert promoted is not None
     assert promoted.run_id == runs.good

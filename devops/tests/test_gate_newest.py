@@ -21,7 +21,7 @@ from wms.registry.history import from_registry
 from wms.registry.ledger import Ledger
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.types import VERDICT_FILE
-from wms_ops.commands.promote import promote_main
+from wms_ops.commands.promote import PROMOTE
 from wms_ops.gate.decide import decide
 from wms_ops.release.listing import runs_that_wait
 
@@ -47,7 +47,7 @@ def lose_a_test_photo(runs: GateRuns, photos: Path) -> None:
 
 def promote(run_id: str, tmp_path: Path, *more: str) -> int:
     where = ["--ledger", str(tmp_path / "models"), "--metadata", str(tmp_path / "model-metadata.json")]
-    return run_main(promote_main, [run_id, "--yes", *more, *where])
+    return run_main(PROMOTE, [run_id, "--yes", *more, *where])
 
 
 def recipe_of(runs: GateRuns, photos: Path) -> RunConfig:
@@ -82,7 +82,7 @@ def test_a_refusal_takes_the_older_verdict_away(
     assert promote(runs.good, tmp_path) == 91
     sentence = one_sentence(capsys.readouterr().err)
     assert "newest word about run" in sentence and '"cannot decide", and only the newest counts' in sentence
-    assert f"quality-gate.py --run {runs.good}" in sentence
+    assert f"wms gate --run {runs.good}" in sentence
     assert [version.run_id for version in runs.registry.versions()] == [runs.weak]
     for path in (VERDICT_FILE, "gate/report.json"):
         assert json.loads(runs.registry.read_artifact(runs.good, path))["decision"] == "cannot decide"

@@ -191,12 +191,12 @@ def test_the_data_path_in_a_hostile_configuration(shop: Workshop) -> None:
     again = shop.push(one, "origin", "main")
     assert "already" in said(again)
     first, second = sorted(shop.data_branches())
-    shop.run("python", "-m", "wms_ops.dataset", "take-back", where=two)
+    shop.run("python", "-m", "wms_ops", "data", "take-back", where=two)
     assert shop.run("git", "rev-parse", "HEAD", where=two).stdout.strip() == shop.branches()["main"]
     shop.extra["GIT_CONFIG_GLOBAL"] = "/dev/null"
     shop.merge(first)
     del shop.extra["GIT_CONFIG_GLOBAL"]
-    dataset = ("python", "-m", "wms_ops.dataset")
+    dataset = ("python", "-m", "wms_ops", "data")
     assert "4 in all" in shop.run(*dataset, "join", second, where=one).stdout
     assert "4 photos before, 3 after" not in said(shop.run(*dataset, "remove", "s1_0", where=one))
     (removal,) = [name for name in shop.data_branches() if name.endswith("-remove")]

@@ -14,7 +14,7 @@ from sync_shop import Shop, make_run, make_shop, model_files
 from wms.errors import ModelDamagedError, ModelNotFoundError, run_main
 from wms.registry.lineage import CARD, FILES, ONNX, WEIGHTS
 from wms_ops.base.errors import AccessDeniedError, DamagedBlobError, StoreUnreachableError
-from wms_ops.commands.sync import main_github
+from wms_ops.commands import sync
 from wms_ops.pulls.gh import GitHub
 from wms_ops.release.publish import publish_release
 from wms_ops.release.releases import Releases
@@ -57,7 +57,7 @@ def test_published_and_had_back_by_sync_model(
 ) -> None:
     assert publish_release(here, shop.run / "artifacts" / "model") is True
     shop.forget()
-    assert run_main(main_github, shop.where) == 0
+    assert run_main(sync.COMMAND, shop.where) == 0
     assert "from the releases on GitHub" in capsys.readouterr().out
     assert {name: (shop.models / name).read_bytes() for name in FILES} == files
     assert not github.drafts

@@ -176,7 +176,7 @@ def test_photos_on_a_data_branch_pass_and_may_not_reach_main_from_there(shop: Wo
     assert done.returncode == 1
     assert shop.branches()["main"] == main
     merged = shop.run(
-        "python", "-m", "wms_ops.dataset", "merge", "origin/data/my-photos", where=shop.clone("ci"), check=False
+        "python", "-m", "wms_ops", "data", "merge", "origin/data/my-photos", where=shop.clone("ci"), check=False
     )
     assert "already" in merged.stdout
 
@@ -290,7 +290,7 @@ def test_a_shrunken_pointer_is_not_pushed(shop: Workshop) -> None:
         assert "would lose 3 photos" in said(done)
     main = shop.run("git", "rev-parse", "origin/main", where=other).stdout.strip()
     assert shop.branches()["main"] == main
-    done = shop.run("python", "-m", "wms_ops.dataset", "remove", stems[0], where=other)
+    done = shop.run("python", "-m", "wms_ops", "data", "remove", stems[0], where=other)
     branch = next(name for name in shop.data_branches() if name.endswith("-remove"))
     shop.run("git", "fetch", "--quiet", where=other)
     shop.run("git", "checkout", "--quiet", branch, where=other)

@@ -16,7 +16,7 @@ def photos_on(shop: Workshop, branch: str) -> list[str]:
 
 
 def dataset(shop: Workshop, *arguments: str, where: Path):
-    return shop.run("python", "-m", "wms_ops.dataset", *arguments, where=where, check=False)
+    return shop.run("python", "-m", "wms_ops", "data", *arguments, where=where, check=False)
 
 
 def test_a_push_from_another_folder_is_not_waved_through(shop: Workshop) -> None:

@@ -255,7 +255,7 @@ def test_a_replacement_by_the_hook_is_on_purpose(shop: Workshop, other: Path, tr
     assert "Data-Replaced: 1\n" in message
     if not trailer:
         shop.run("git", "commit", "-q", "--amend", "-m", message.replace("Data-Replaced: 1\n", ""), where=ci)
-    check = ("python", "-m", "wms_ops.dataset", "verify", "HEAD", "--base", "origin/main")
+    check = ("python", "-m", "wms_ops", "data", "verify", "HEAD", "--base", "origin/main")
     assert "all 6 files of 3 photos" not in said(shop.run(*check, where=ci))
     shop.run("git", "commit", "-q", "--amend", "-m", "Without a word", where=ci)
     lost = shop.run(*check, where=ci, check=False)
@@ -267,7 +267,7 @@ def test_a_replacement_by_the_hook_is_on_purpose(shop: Workshop, other: Path, tr
 def test_the_check_of_a_branch_compares_contents_too(shop: Workshop, other: Path, kind: str) -> None:
     changes = {"s1_0": None, "new": "new"} if kind == "lost" else {"s1_0": "new"}
     point(shop, other, changed(shop.version("main"), changes), upload="new")
-    check = ("python", "-m", "wms_ops.dataset", "verify", "HEAD", "--base", "origin/main")
+    check = ("python", "-m", "wms_ops", "data", "verify", "HEAD", "--base", "origin/main")
     done = shop.run(*check, where=other, check=False)
     assert done.returncode == 83
     assert "'s1_0' first" in said(done)

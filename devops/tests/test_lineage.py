@@ -49,7 +49,7 @@ def states(links: tuple[Link, ...]) -> dict[str, str]:
 
 
 def lineage(shop: Shop) -> int:
-    return run_main(check.main, ["--lineage", *shop.where, "--runs", str(shop.runs)])
+    return run_main(check.LINEAGE, [*shop.where, "--runs", str(shop.runs)])
 
 
 def flip(path: Path, place: int) -> None:
@@ -188,9 +188,9 @@ def test_the_way_back_from_a_commit_config_data_or_version(shop: Shop, capsys: p
     for text in ("1", "v1", entry.git_commit[:7], entry.config_hash, entry.data_version[:10], entry.run_id):
         assert find_entries(entries, text) == (entry,), text
     assert find_entries(entries, "2") == find_entries(entries, "") == find_entries(entries, entry.git_commit[:5]) == ()
-    assert run_main(check.main, ["--find", entry.git_commit, *shop.where]) == 0
+    assert run_main(check.LINEAGE, [entry.git_commit, *shop.where]) == 0
     assert f"weights {entry.weights_sha256[:12]}" in capsys.readouterr().out
-    assert run_main(check.main, ["--find", "fffffff", *shop.where]) == 40
+    assert run_main(check.LINEAGE, ["fffffff", *shop.where]) == 40
 
 
 def test_a_card_that_lies_about_the_tensors_is_blamed(shop: Shop) -> None:

@@ -31,7 +31,7 @@ def test_every_step_is_a_command_that_names_its_values(tmp_path: Path) -> None:
         assert record.outcome is Outcome.MERGED
         assert record.outputs == named
         assert shop.cloud.status() is CloudState.ABSENT
-        assert "merged" in shop.shell("python", "-m", "wms_ops.loop", "list", "--folder", str(shop.house.loop))
+        assert "merged" in shop.shell("python", "-m", "wms_ops", "loop", "list", "--folder", str(shop.house.loop))
     finally:
         shop.close()
 

@@ -129,7 +129,7 @@ def test_the_same_data_on_both_sides_is_joined_by_a_command(office: Office) -> N
     head = office.yard.branch()
     pull = office.pulls.open(BRANCH, "Add data", "Better.")
     office.yard.branch("main", images__dvc="other photos\n")
-    with pytest.raises(PullRequestError, match=f"python -m wms_ops.dataset join {BRANCH}"):
+    with pytest.raises(PullRequestError, match=f"wms data join {BRANCH}"):
         office.merge(pull, head)
     assert office.yard.main() == ["Change for main", "Start"]
     assert office.yard.tip(BRANCH) == head

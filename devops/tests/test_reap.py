@@ -13,13 +13,14 @@ from aws_server import ACCOUNT, REGION, AwsServer
 
 from wms.errors import run_main
 from wms_ops.base.errors import CloudError, CredentialsExpiredError
+from wms_ops.commands.cloud_reap import COMMAND
 from wms_ops.cost.prices import Choice
 from wms_ops.cost.session_store import S3SessionStore
 from wms_ops.cost.sessions import EndedBy, Purpose, begin
 from wms_ops.storage.bucket import Bucket
 from wms_ops.storage.names import Names
 from wms_ops.targets.aws.inventory import Thing, ThingKind, find
-from wms_ops.targets.aws.reap import Overdue, main, note_ends, orphans, overdue, reap
+from wms_ops.targets.aws.reap import Overdue, note_ends, orphans, overdue, reap
 
 pytest_plugins = ["aws_fixtures"]
 
@@ -161,16 +162,16 @@ def test_the_command_reports_what_is_gone(
     aws: AwsServer, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
-    assert run_main(main, []) == 0
+    assert run_main(COMMAND, []) == 0
     assert "Nothing in us-east-1 is past its deadline." in capsys.readouterr().out
     litter = make(aws, "wms-main", tags_of("main", "2020-01-01T00:00:00+00:00"))
-    assert run_main(main, ["--all", "--dry-run"]) == 0
+    assert run_main(COMMAND, ["--all", "--dry-run"]) == 0
     assert "would go: 15" in capsys.readouterr().out
     assert left(aws) == {"main"}
-    assert run_main(main, ["--environment", "other"]) == 0
+    assert run_main(COMMAND, ["--environment", "other"]) == 0
     assert left(aws) == {"main"}
     capsys.readouterr()
-    assert run_main(main, ["--environment", "main"]) == 0
+    assert run_main(COMMAND, ["--environment", "main"]) == 0
     said = capsys.readouterr().out
     assert "gone: 15" in said
     assert all(part in said for part in (litter.instance, litter.vpc, "ana@laptop", "past its deadline by"))
@@ -179,11 +180,11 @@ def test_the_command_reports_what_is_gone(
 
 
 def test_a_users_mistakes(aws: AwsServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run_main(main, ["--environment", "Main!"]) == 2
+    assert run_main(COMMAND, ["--environment", "Main!"]) == 2
     assert "small letters" in capsys.readouterr().err
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name)
-    assert run_main(main, []) == 70
+    assert run_main(COMMAND, []) == 70
     assert capsys.readouterr().err.count("\n") == 1
 
 

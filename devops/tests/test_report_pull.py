@@ -126,10 +126,10 @@ def test_a_blocked_run_says_how_to_go_on() -> None:
     assert "`git push origin main` again" in body
     assert "Main and Production are as they were." in body
     assert "| promote | skipped | | The gate's verdict" in re.sub(" +", " ", body)
-    assert "data-qa.py" in body_of(failed("validate", "grey", 28))
+    assert "wms data check" in body_of(failed("validate", "grey", 28))
     broken = body_of(failed("train", "Killed.", 89))
-    assert "`python -m wms_ops.loop run --branch data/20261121-120000`. It goes on where it stopped" in broken
-    assert "Then ask the gate again: `python -m wms_ops.loop run" in body_of(ENDINGS["undecided"])
+    assert "`wms loop run --branch data/20261121-120000`. It goes on where it stopped" in broken
+    assert "Then ask the gate again: `wms loop run" in body_of(ENDINGS["undecided"])
 
 
 def test_a_run_that_never_came_to_an_instance_cost_nothing() -> None:

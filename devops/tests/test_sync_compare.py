@@ -98,7 +98,7 @@ def test_the_page_from_two_runs_folders(runs: Path, tmp_path: Path, monkeypatch:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     page, table = tmp_path / "compare.html", tmp_path / "compare.md"
     more = ("--html", str(page), "--markdown", str(table), "--data", str(runs / "photos"))
-    assert run_main(check.main, command(runs, *more)) == 0
+    assert run_main(check.LIST, command(runs, *more)) == 0
     text = page.read_text(encoding="utf-8")
     links = Links()
     links.feed(text)
@@ -112,12 +112,12 @@ def test_the_page_from_two_runs_folders(runs: Path, tmp_path: Path, monkeypatch:
 
 def test_photos_that_are_absent_or_changed_are_not_shown(runs: Path, tmp_path: Path) -> None:
     page, data = tmp_path / "compare.html", tmp_path / "photos"
-    assert run_main(check.main, command(runs, "--html", str(page), "--data", str(data))) == 0
+    assert run_main(check.LIST, command(runs, "--html", str(page), "--data", str(data))) == 0
     assert "6 of 6 photos aren&#39;t in" in page.read_text(encoding="utf-8")
     shutil.copytree(runs / "photos", data)
     newest = find_pairs(data)[-1]
     shutil.copy2(find_pairs(data)[0].mask, newest.mask)  # another mask than the one that was tested
-    assert run_main(check.main, command(runs, "--html", str(page), "--data", str(data))) == 0
+    assert run_main(check.LIST, command(runs, "--html", str(page), "--data", str(data))) == 0
     text = page.read_text(encoding="utf-8")
     assert "1 of 6 photos aren&#39;t in" in text
     assert f"<h3>{newest.stem}:" not in text
@@ -127,14 +127,14 @@ def test_a_version_that_nobody_knows(
     runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert run_main(check.main, ["--compare", "3", "run_after", "--runs", str(runs / "runs")]) == 2
+    assert run_main(check.LIST, ["--compare", "3", "run_after", "--runs", str(runs / "runs")]) == 2
     assert "set MLFLOW_TRACKING_URI to look it up" in capsys.readouterr().err
-    assert run_main(check.main, command(runs)) == 0
+    assert run_main(check.LIST, command(runs)) == 0
     assert capsys.readouterr().out.startswith("### run_after compared with run_before")
 
 
 def test_a_page_of_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for option in ("--html", "--markdown"):
-        assert run_main(check.main, [option, str(tmp_path / "page"), "--models", str(tmp_path)]) == 2
+        assert run_main(check.LIST, [option, str(tmp_path / "page"), "--models", str(tmp_path)]) == 2
         assert capsys.readouterr().err == "error: --html and --markdown go with --compare A B.\n"
     assert list(tmp_path.iterdir()) == []

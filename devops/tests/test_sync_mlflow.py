@@ -25,9 +25,9 @@ from wms.registry.lineage import FILES, require_whole
 from wms.registry.lineage_links import check_lineage
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.plan import Proposal
+from wms_ops.commands import sync
 from wms_ops.commands import versions as check
-from wms_ops.commands.promote import promote_main
-from wms_ops.commands.sync import main_aws, main_github
+from wms_ops.commands.promote import PROMOTE
 from wms_ops.git.command import Git
 from wms_ops.machine.types import CloudState, Endpoints
 from wms_ops.machine.waiting import wait_for_mlflow
@@ -145,9 +145,9 @@ def lineage_states(scene: Scene, uri: str) -> dict[str, tuple[str, str]]:
 def test_every_link_holds_and_a_changed_tag_breaks_the_registrys(
     scene: Scene, mlflow: str, entry: LedgerEntry, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_main(main_github, scene.where) == 0
+    assert run_main(sync.COMMAND, scene.where) == 0
     assert f"from MLflow at {mlflow}" in capsys.readouterr().out
-    assert run_main(check.main, ["--lineage", *scene.where, "--runs", str(scene.folder / "runs")]) == 0
+    assert run_main(check.LIST, ["--lineage", *scene.where, "--runs", str(scene.folder / "runs")]) == 0
     said = capsys.readouterr().out
     assert "10 of 10 links hold" in said
     assert f"found in {scene.folder / 'runs'}" in said
@@ -176,7 +176,7 @@ def test_the_table_is_complete_with_a_server_and_useful_without(
     scene: Scene, mlflow: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     plot = tmp_path / "history.png"
-    assert run_main(history_cli.main, ["--all", "--plot", str(plot), "--models", str(scene.models)]) == 0
+    assert run_main(history_cli.COMMAND, ["--all", "--plot", str(plot), "--models", str(scene.models)]) == 0
     row = next(line for line in capsys.readouterr().out.splitlines() if "Production" in line).split("│")
     cells = [cell.strip() for cell in row]
     assert cells[1:3] == ["1", "Production"]
@@ -184,11 +184,11 @@ def test_the_table_is_complete_with_a_server_and_useful_without(
     assert int(cells[7]) > 0  # images that were trained on
     assert int(cells[8].replace(",", "")) > 0  # parameters
     assert plot.read_bytes().startswith(b"\x89PNG")
-    assert run_main(check.main, scene.where) == 0
+    assert run_main(check.LIST, scene.where) == 0
     assert "production" in capsys.readouterr().out
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("WMS_MLFLOW_TIMEOUT", "1")
-    assert run_main(history_cli.main, ["--models", str(scene.models)]) == 0
+    assert run_main(history_cli.COMMAND, ["--models", str(scene.models)]) == 0
     said = capsys.readouterr()
     assert "Showing the ledger alone." in said.err
     assert "Production" in said.out
@@ -206,7 +206,7 @@ def nothing_at_github(mlflow: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 def run_sync(scene: Scene, cloud: Cloud, *more: str) -> int:
-    return run_main(lambda argv: main_github(argv, cloud=cloud), [*scene.where, *more])
+    return run_main(lambda argv: sync.run(sync.COMMAND.parser().parse_args(argv), cloud=cloud), [*scene.where, *more])
 
 
 def test_a_sleeping_instance_is_woken_used_and_stopped(
@@ -285,12 +285,12 @@ def test_what_a_promotion_publishes_is_brought_from_the_store_without_mlflow(
 ) -> None:
     files = ["--ledger", str(scene.models), "--metadata", str(scene.clone / "model-metadata.json")]
     for words in ("has got the model's files", "has the model's files"):
-        assert promote_main([entry.run_id, "--yes", "--publish", *files]) == 0
+        assert PROMOTE([entry.run_id, "--yes", "--publish", *files]) == 0
         assert words in capsys.readouterr().out
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     for name in FILES:
         (scene.models / name).unlink(missing_ok=True)
-    assert run_main(main_aws, scene.where) == 0
+    assert run_main(sync.COMMAND, ["--from", "s3", *scene.where]) == 0
     assert sha256_file(scene.models / "production.pth") == entry.weights_sha256
     assert set(entry.files) == {"production.json", "data.jsonl", "config.json", "test_scores.json"}
     assert sha256_file(scene.models / "production.json") == entry.files["production.json"]
@@ -306,11 +306,11 @@ def test_what_a_promotion_publishes_as_a_release_is_brought_by_gh_without_mlflow
     monkeypatch.setenv("MLFLOW_TRACKING_URI", scene.server.uri)
     files = ["--ledger", str(scene.models), "--metadata", str(scene.clone / "model-metadata.json")]
     for words in ("A release on GitHub has got the model's files", "A release on GitHub has the model's files"):
-        assert promote_main([entry.run_id, "--yes", "--publish-release", *files]) == 0
+        assert PROMOTE([entry.run_id, "--yes", "--publish-release", *files]) == 0
         assert words in capsys.readouterr().out
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     for name in FILES:
         (scene.models / name).unlink(missing_ok=True)
-    assert run_main(main_github, scene.where) == 0
+    assert run_main(sync.COMMAND, scene.where) == 0
     assert "from the releases on GitHub" in capsys.readouterr().out
     assert sha256_file(scene.models / "production.pth") == entry.weights_sha256

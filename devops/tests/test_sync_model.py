@@ -19,7 +19,7 @@ from wms.errors import LedgerError, run_main
 from wms.registry.ledger import HISTORY, Ledger
 from wms.registry.lineage import CARD, FILES, ONNX, WEIGHTS
 from wms.registry.sync import STAGING, is_here, newer_chain
-from wms_ops.commands.sync import main_aws, main_github
+from wms_ops.commands import sync
 from wms_ops.git.command import Git
 from wms_ops.release.publish import publish_model
 from wms_ops.release.sources import key_of, release_tag
@@ -74,28 +74,28 @@ def test_from_s3_and_the_second_call_needs_no_store(
     aws: Shop, s3: S3Server, remote: S3Remote, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish_model(remote, model_files(aws.run))
-    assert run_main(main_aws, aws.where) == 0
+    assert run_main(sync.COMMAND, ["--from", "s3", *aws.where]) == 0
     said = capsys.readouterr().out
     assert "is Production now: version 1 (Dice 0.9100, IoU 0.8000)" in said
     assert f"from {remote.config.url}" in said
     assert held(aws) == model_files(aws.run)
     s3.kill()
-    assert run_main(main_aws, aws.where) == 0
+    assert run_main(sync.COMMAND, ["--from", "s3", *aws.where]) == 0
     assert "is Production already: version 1" in capsys.readouterr().out
     monkeypatch.setattr(client, "ATTEMPTS", 1)
-    assert run_main(main_aws, [*aws.where, "--force"]) == 74
+    assert run_main(sync.COMMAND, ["--from", "s3", *aws.where, "--force"]) == 74
 
 
 def test_a_newer_version_on_the_remote_replaces_the_old_one(aws: Shop, remote: S3Remote) -> None:
     publish_model(remote, model_files(aws.run))
-    assert run_main(main_aws, aws.where) == 0
+    assert run_main(sync.COMMAND, ["--from", "s3", *aws.where]) == 0
     newer = make_run(aws.folder, seed=1)
     publish_model(remote, model_files(newer))
     other = Shop(aws.folder, aws.folder / "another clone", aws.run, aws.entry)
     Git(aws.folder)("clone", "--quiet", "origin.git", str(other.clone))
     promote(newer, other.models, 2)
     other.push()
-    assert run_main(main_aws, aws.where) == 0
+    assert run_main(sync.COMMAND, ["--from", "s3", *aws.where]) == 0
     assert held(aws) == model_files(newer)
 
 
@@ -108,7 +108,7 @@ def test_what_is_not_the_ledgers_is_refused_and_replaces_nothing(
     remote.write_note(key_of(aws.entry.weights_sha256, name), other[name])
     for old, content in other.items():
         (aws.models / old).write_bytes(content)
-    assert run_main(main_aws, aws.where) == 41
+    assert run_main(sync.COMMAND, ["--from", "s3", *aws.where]) == 41
     assert f"error: {name} from s3://" in capsys.readouterr().err
     assert held(aws) == other
     assert not (aws.models / STAGING).exists()
@@ -122,13 +122,13 @@ def test_weights_of_another_architecture_are_refused_although_every_hash_fits(
     publish_model(remote, files)
     card = {**json.loads(files[CARD]), "channels": [2, 3, 4, 5, 8]}
     remote.write_note(key_of(aws.entry.weights_sha256, CARD), json.dumps(card).encode())
-    assert run_main(main_aws, aws.where) == 41
+    assert run_main(sync.COMMAND, ["--from", "s3", *aws.where]) == 41
     assert "isn't a U-Net with channels (2, 3, 4, 5, 8)" in capsys.readouterr().err
     assert held(aws) == {}
 
 
 def test_nobody_has_it(aws: Shop, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_main(main_aws, aws.where) == 40
+    assert run_main(sync.COMMAND, ["--from", "s3", *aws.where]) == 40
     said = capsys.readouterr().err
     assert "lacks production.pth" in said
     assert "No cloud is configured, so there is no instance to start." in said
@@ -136,7 +136,7 @@ def test_nobody_has_it(aws: Shop, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_before_the_first_promotion(aws: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     Git(aws.clone)("push", "--quiet", "origin", "HEAD~1:main", "--force")
-    assert run_main(main_aws, aws.where) == 40
+    assert run_main(sync.COMMAND, ["--from", "s3", *aws.where]) == 40
     assert "No model was promoted yet" in capsys.readouterr().err
 
 
@@ -150,7 +150,7 @@ def test_killed_between_the_files_and_run_again(aws: Shop, remote: S3Remote) -> 
             (aws.models / STAGING).mkdir(exist_ok=True)
             (aws.models / STAGING / name).write_bytes(new[name][:100])
         assert not is_here(aws.models, aws.entry)
-        assert run_main(main_aws, aws.where) == 0
+        assert run_main(sync.COMMAND, ["--from", "s3", *aws.where]) == 0
         assert held(aws) == new
         assert not (aws.models / STAGING).exists()
 
@@ -167,17 +167,17 @@ def test_killed_while_it_downloads(aws: Shop, remote: S3Remote, s3: S3Server) ->
         assert "Looking for version 1" in process.stdout.readline()
         process.kill()
     assert [name for name in FILES if (aws.models / name).read_bytes() != old[name]] == []
-    assert run_main(main_aws, aws.where) == 0
+    assert run_main(sync.COMMAND, ["--from", "s3", *aws.where]) == 0
     assert held(aws) == model_files(aws.run)
 
 
 def test_through_github_with_nothing_but_gh(shop: Shop, github: FakeGitHub, capsys: pytest.CaptureFixture[str]) -> None:
     github.releases[release_tag(shop.entry.weights_sha256)] = model_files(shop.run)
-    assert run_main(main_github, shop.where) == 0
+    assert run_main(sync.COMMAND, shop.where) == 0
     assert "from the releases on GitHub" in capsys.readouterr().out
     assert held(shop) == model_files(shop.run)
     github.requests.clear()
-    assert run_main(main_github, shop.where) == 0
+    assert run_main(sync.COMMAND, shop.where) == 0
     assert github.requests == []
 
 
@@ -189,7 +189,7 @@ def test_the_ledger_comes_from_gh_where_git_cannot_fetch(
     github.releases[release_tag(shop.entry.weights_sha256)] = model_files(shop.run)
     shutil.rmtree(shop.folder / "origin.git")
     git("update-ref", "-d", "refs/remotes/origin/main")
-    assert run_main(main_github, shop.where) == 0
+    assert run_main(sync.COMMAND, shop.where) == 0
     assert held(shop) == model_files(shop.run)
     assert any("/contents/" in path for path in github.requests)
     capsys.readouterr()
@@ -199,7 +199,7 @@ def test_offline_the_ledger_that_was_fetched_last_counts(aws: Shop, capsys: pyte
     for name, content in model_files(aws.run).items():
         (aws.models / name).write_bytes(content)
     shutil.rmtree(aws.folder / "origin.git")
-    assert run_main(main_aws, aws.where) == 0
+    assert run_main(sync.COMMAND, ["--from", "s3", *aws.where]) == 0
     said = capsys.readouterr().out
     assert "The remote doesn't answer; taking the ledger that was fetched last." in said
     assert "is Production already: version 1" in said
@@ -212,7 +212,7 @@ def test_a_damaged_ledger_on_the_remote_is_no_ledger(aws: Shop) -> None:
     history.write_text(history.read_text().replace('"who":"Ada"', '"who":"Eve"'))
     aws.push()
     aws.forget()
-    assert run_main(main_aws, aws.where) == 94
+    assert run_main(sync.COMMAND, ["--from", "s3", *aws.where]) == 94
 
 
 def test_two_ledgers_that_part_are_a_persons_business(shop: Shop, tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_each_script_starts_and_has_its_twin_for_windows(name: str) -> None:
     done = subprocess.run(
         [sys.executable, str(SCRIPTS / f"{name}.py"), "--help"], capture_output=True, text=True, check=True
     )
-    assert done.stdout.startswith(f"usage: {name}.py")
+    assert done.stdout.startswith("usage: wms ")
     assert len((SCRIPTS / f"{name}.py").read_text().splitlines()) < 30
     twin = (SCRIPTS / f"{name}.bat").read_bytes()
     assert f'"%~dp0{name}.py" %*'.encode() in twin

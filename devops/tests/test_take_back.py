@@ -40,7 +40,7 @@ cli.main(["take-back"])
 
 
 def take_back(shop: Workshop, clone: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    return shop.run("python", "-m", "wms_ops.dataset", "take-back", *arguments, where=clone, check=check)
+    return shop.run("python", "-m", "wms_ops", "data", "take-back", *arguments, where=clone, check=check)
 
 
 def git(shop: Workshop, clone: Path, *arguments: str) -> str:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 ACTIONS = sorted((ROOT / ".github" / "actions").glob("*/action.yml"))
 PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}")
-STARTS = ("wms_ops.targets.aws up", "wms_ops.targets.aws deploy")
+STARTS = ("wms cloud up", "wms cloud deploy")
 
 
 def steps(workflow: dict[str, Any]) -> list[dict[str, Any]]:
@@ -75,11 +75,11 @@ def test_the_teardown_job_runs_in_every_case_and_needs_nothing_but_names() -> No
     for job in jobs.values():  # each has a login of its own, since a session lasts an hour
         assert job["permissions"] == {"contents": "read", "id-token": "write"}
         (login,) = [step for step in job["steps"] if step.get("uses") == "./.github/actions/aws"]
-        commands = [step for step in job["steps"] if "wms_ops" in step.get("run", "")]
+        commands = [step for step in job["steps"] if ".venv/bin/wms" in step.get("run", "")]
         assert {step["if"] for step in [login, *commands]} == {"env.CONFIGURED != ''"}, "no account: skipped"
     told, *_, last = down["steps"]
     assert told["if"] == "env.CONFIGURED == ''" and told["run"].startswith('echo "::notice::')
-    assert last["run"] == ".venv/bin/python -m wms_ops.targets.aws down $FORCE"
+    assert last["run"] == ".venv/bin/wms cloud down --target aws $FORCE"
     assert "always()" not in str(down["steps"])
 
 
@@ -104,4 +104,4 @@ def test_the_reaper_runs_by_itself_is_never_cut_off_and_needs_no_account() -> No
     assert told["run"].startswith('echo "::notice::')
     guards = {"env.CONFIGURED != ''", "env.CONFIGURED == 'keys'", "vars.AWS_ROLE_ARN != ''"}
     assert {step["if"] for step in others} == guards
-    assert sum("wms_ops.targets.aws.reap" in step.get("run", "") for step in others) == 2  # with a role, or with keys
+    assert sum("wms cloud reap" in step.get("run", "") for step in others) == 2  # with a role, or with keys

@@ -38,9 +38,10 @@ from wms.config_sections import (
     TrackingConfig,
     TrainingConfig,
 )
-from wms.errors import ConfigError
+from wms.errors import ConfigError, UsageError
 from wms.files import sha256_text
 from wms.models import DEFAULT, Architecture, find_architecture, parse_model
+from wms.paths import from_root
 
 __all__ = [
     "AugmentationConfig",
@@ -135,6 +136,20 @@ class RunConfig(Section):
                 target = below
             target[last] = value
         return parse_config(values, "the changed config")
+
+    def with_data(self, folder: Path | None, splits_file: Path | None, **changes: Any) -> RunConfig:
+        """A copy for another data set (the recipe's where None), with paths taken from the repository's root.
+
+        `changes` are made as `with_changes` makes them. Raises UsageError for a folder without a split record.
+        """
+        if folder and not splits_file:
+            raise UsageError("--data needs --splits FILE as well: each data set has its own record of splits.")
+        return self.with_changes(
+            data__folder=str(folder or from_root(self.data.folder)),
+            data__splits_file=str(splits_file or from_root(self.data.splits_file)),
+            data__cache_folder=str(from_root(self.data.cache_folder)),
+            **changes,
+        )
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):

@@ -215,6 +215,9 @@ class RegistryError(WmsError):
     exit_code = 96
 
 
+DECLINED = 3
+"""Exit code after a question was answered with no; nothing was changed."""
+
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as shells count it."""
 

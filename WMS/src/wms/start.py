@@ -1,10 +1,11 @@
-"""How a script starts: by any Python, also one that lacks what this project needs."""
+"""How a command starts: by any Python, also one that lacks what this project needs, and by names it had before."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import Any, Final
 
 from wms.errors import UsageError, run_main
 from wms.paths import ROOT
@@ -12,28 +13,48 @@ from wms.paths import ROOT
 OLDEST = (3, 11)
 """The oldest Python that this project works with."""
 
+_WMS: Final = "wms_ops.commands.main:main"
+
+
+def run_wms(*words: str, argv: Sequence[str] | None = None) -> int:
+    """`wms WORDS ARGUMENTS`, for a file whose name stays; returns the exit code.
+
+    `argv` are the arguments, those of the process if None.
+    """
+    beside = ROOT / "devops" / "src"
+    if beside.is_dir() and str(beside) not in sys.path:  # not what another clone may have installed
+        sys.path.insert(0, str(beside))
+    return run_script(_WMS, [*words, *(sys.argv[1:] if argv is None else argv)])
+
+
+def run_renamed(old: str, *words: str, argv: Sequence[str] | None = None) -> int:
+    """`run_wms` for a name that goes with the next release, after one line on standard error that says so."""
+    print(f"`python -m {old}` is `{' '.join(('wms', *words))}` now; the old name goes next.", file=sys.stderr)
+    return run_wms(*words, argv=argv)
+
 
 def run_script(entry: str, argv: Sequence[str] | None = None) -> int:
-    """`run_main` for the entry point "module:function"; returns its exit code.
-
-    It's imported here, so that a missing library becomes a sentence and exit code 2, not a traceback.
-    """
+    """`run_main` for the entry point "module:function"; returns its exit code."""
 
     def start(argv: Sequence[str] | None) -> int:
-        module, _, name = entry.partition(":")
         if sys.version_info < OLDEST:
             raise UsageError(f"Python {sys.version.split()[0]} is too old; {_advice()}")
-        try:
-            main = getattr(importlib.import_module(module), name)
-        except ModuleNotFoundError as error:
-            missing = (error.name or "").partition(".")[0]
-            if missing in ("", "wms", "wms_ops"):
-                raise
-            raise UsageError(f"{sys.executable} lacks {missing}, which this command needs; {_advice()}") from error
-        code: int = main(argv)
+        code: int = load(entry)(argv)
         return code
 
     return run_main(start, argv)
+
+
+def load(entry: str) -> Any:
+    """The object at "module:name", imported now; raises UsageError where a library is missing that it needs."""
+    module, _, name = entry.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in ("", "wms", "wms_ops"):
+            raise
+        raise UsageError(f"{sys.executable} lacks {missing}, which this command needs; {_advice()}") from error
 
 
 def _advice() -> str:

@@ -155,7 +155,7 @@ def reads_as_empty(peak: int, faint: float, coverage: float) -> str:
     shown = f"no value is above {MASK_THRESHOLD}, the highest is {peak}" if peak else "its marks have no grey value"
     what = f"reads as empty, but isn't: {shown}"
     if peak == 1:
-        return f"{what}; let data-qa.py --fix write 255 for 1, or paint the strip white (255) and all else black."
+        return f"{what}; let `wms data check --fix` write 255 for 1, or paint the strip white (255) and all else black."
     return f"{what}; paint the strip white (255) and all else black."
 
 

@@ -96,7 +96,7 @@ class Pointer:
 
         Raises ManifestError, also for one that DVC would look for elsewhere or by another hash.
         """
-        hint = "restore it from an older commit; in a merge that stopped, run `python -m wms_ops.dataset resolve`"
+        hint = "restore it from an older commit; in a merge that stopped, run `wms data resolve`"
         try:
             if len(text) > _LONGEST_POINTER:
                 raise ValueError("too long")

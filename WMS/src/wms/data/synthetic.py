@@ -1,6 +1,6 @@
 """Synthetic water-meter photos with exact masks, for demos and tests that may not hold anybody's photos.
 
-    python -m wms.data.synthetic FOLDER --count 120 --seed 0
+    wms data draw FOLDER --count 120 --seed 0
 
 writes FOLDER/images/*.jpg and FOLDER/masks/*.png. A mask is white (255) where the reading strip is, black (0)
 elsewhere, and as large as the upright image. The same seed always writes the same files.
@@ -21,9 +21,11 @@ from PIL import Image, ImageDraw, ImageOps
 from rich.console import Console
 from rich.progress import Progress
 
+from wms.command import Command
 from wms.data.synthetic_drawing import Strip, draw_face, plan_strip
 from wms.data.synthetic_scene import draw_background, photograph
-from wms.errors import DataNotFoundError, PairingError, UsageError, from_os_error, run_main
+from wms.errors import DataNotFoundError, PairingError, UsageError, from_os_error
+from wms.start import run_renamed
 
 Matrix = NDArray[np.float64]
 
@@ -251,9 +253,8 @@ def _make_room(folder: Path, force: bool) -> None:
             path.unlink()
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns 0. Raises UsageError for a folder in use, and what write_dataset raises."""
-    parser = argparse.ArgumentParser(prog="python -m wms.data.synthetic", description=(__doc__ or "").split("\n")[0])
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the drawing."""
     parser.add_argument("folder", type=Path, help="where images/ and masks/ are written")
     parser.add_argument("--count", type=int, default=120, help="number of photos (default: 120)")
     parser.add_argument("--seed", type=int, default=0, help="decides every picture (default: 0)")
@@ -261,7 +262,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--difficulty", type=float, default=1.0, help="0 is easy, 1 like real (default: 1)")
     parser.add_argument("--shuffle-masks", action="store_true", help="give every photo another photo's mask")
     parser.add_argument("--force", action="store_true", help="write into a folder that isn't empty")
-    options = parser.parse_args(argv)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Draw; returns 0. Raises UsageError for a folder in use, and what write_dataset raises."""
     _make_room(options.folder, options.force)
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("Drawing water meters", total=options.count)
@@ -279,5 +283,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+COMMAND = Command((__doc__ or "").split("\n")[0], declare, run)
+
 if __name__ == "__main__":
-    sys.exit(run_main(main))
+    sys.exit(run_renamed("wms.data.synthetic", "data", "draw"))

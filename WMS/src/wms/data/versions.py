@@ -7,7 +7,6 @@ hundred thousand images don't repeat it. A manifest's name is the SHA-256 of its
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
@@ -20,8 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wms import files
-from wms.errors import TrackingError, WmsError, run_main
+from wms.errors import TrackingError, WmsError
 from wms.formats import from_fields
+from wms.start import run_renamed
 
 if TYPE_CHECKING:
     import polars
@@ -270,45 +270,6 @@ def _refuse_other_content(known: DataVersion, new: DataVersion) -> None:
             raise TrackingError(f"Run {new.run_name!r} {reason}; choose another run name.")
 
 
-def _print_table(rows: Sequence[Mapping[str, object]], otherwise: str) -> None:
-    """Print rows as a table, digests shortened; a sentence when there are none."""
-    from rich.console import Console
-    from rich.table import Column, Table
-
-    if not rows:
-        print(otherwise)
-        return
-    table = Table(*(Column(heading.replace("_", " "), overflow="fold") for heading in rows[0]))
-    for row in rows:
-        cells = ["" if value is None else str(value) for value in row.values()]
-        table.add_row(*(cell[:12] if _SHA256.fullmatch(cell) else cell for cell in cells))
-    Console(markup=False, highlight=False).print(table)  # a stem with square brackets is no markup
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Answer one question on the command line. Returns 0; raises what DataVersionManager raises."""
-    parser = argparse.ArgumentParser(prog="python -m wms.data.versions", description=__doc__)
-    parser.add_argument("--folder", type=Path, default=Path("runs"), help="where the runs are recorded")
-    commands = parser.add_subparsers(dest="command", required=True)
-    uses = commands.add_parser("uses", help="list the runs that used an image")
-    uses.add_argument("image", help="a stem, or an image's SHA-256 or its first digits (8 or more)")
-    commands.add_parser("history", help="list all runs with their data version")
-    diff = commands.add_parser("diff", help="show what changed between two data versions")
-    diff.add_argument("versions", nargs=2, metavar=("A", "B"), help="a run's name, or a data version's digits")
-    options = parser.parse_args(argv)
-    manager = DataVersionManager(options.folder)
-    if options.command == "uses":
-        none = f"No run recorded in {manager.folder} used {options.image!r}; a digest needs 8 digits or more."
-        _print_table([asdict(use) for use in manager.runs_using(options.image)], none)
-    elif options.command == "history":
-        rows = manager.history().drop("augmentation", "manifest").to_dicts()
-        _print_table(rows, f"No run is recorded in {manager.folder} yet.")
-    else:
-        changes = asdict(manager.diff(*options.versions)).items()
-        rows = [{"change": name.replace("_", " "), "stem": stem} for name, stems in changes for stem in stems]
-        _print_table(rows, "The two data versions hold the same images, masks and splits.")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(run_main(main))
+    folder = sys.argv[1:3] if sys.argv[1:2] == ["--folder"] else []
+    sys.exit(run_renamed("wms.data.versions", "data", argv=[*sys.argv[1 + len(folder) :], *folder]))

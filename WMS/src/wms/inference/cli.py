@@ -1,4 +1,4 @@
-"""The command behind `python WMS/src/predicts.py`: one mask for every photo in a folder."""
+"""`wms predict`: one mask for every photo in a folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import sys
 import time
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Protocol
@@ -18,6 +18,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from wms.command import Command
 from wms.data.images import SUFFIXES, read_image
 from wms.data.pairs import list_images
 from wms.errors import DataNotFoundError, PairingError, UsageError, WmsError
@@ -40,13 +41,13 @@ class _Progress(Protocol):
     def say(self, text: str) -> None: ...
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def run(options: argparse.Namespace) -> int:
     """Write a mask for each photo; returns 0, or the exit code of the first photo that couldn't be read.
 
     Raises UsageError, DataNotFoundError, PairingError, ModelNotFoundError or ModelDamagedError before any
     work, and DiskFullError or UnwritableError when a mask can't be written.
     """
-    options = _parse(argv)
+    _refuse_nonsense(options)
     photos = _find_photos(options.input, options.output)
     predictor = Predictor(options.model, threads=options.threads)
     started = time.perf_counter()
@@ -71,24 +72,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="predicts.py",
-        description="Marks the reading strip of the water meter on every photo of a folder.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of a prediction."""
+    parser.add_argument("--input", type=Path, default=INPUT, help="folder with the photos (default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="folder for the masks (default: %(default)s)")
+    parser.add_argument(
+        "--model", type=Path, default=MODELS, help="folder of the model, or its .onnx file (default: %(default)s)"
     )
-    parser.add_argument("--input", type=Path, default=INPUT, help="folder with the photos")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="folder that receives the masks")
-    parser.add_argument("--model", type=Path, default=MODELS, help="folder of the model, or its .onnx file")
     parser.add_argument("--overlay", action="store_true", help="also write each photo with the strip outlined")
-    parser.add_argument("--threshold", type=float, help="a pixel is strip above this probability; None: the model's")
-    parser.add_argument("--threads", type=int, help="threads for one prediction; None: ONNX Runtime decides")
-    options = parser.parse_args(argv)
+    parser.add_argument("--threshold", type=float, help="a pixel above this probability is strip (default: its own)")
+    parser.add_argument("--threads", type=int, help="threads for one prediction (default: ONNX Runtime decides)")
+
+
+def _refuse_nonsense(options: argparse.Namespace) -> None:
     if options.threshold is not None and not 0 < options.threshold < 1:
         raise UsageError(f"--threshold {options.threshold:g} isn't between 0 and 1; try 0.5.")
     if options.threads is not None and options.threads < 1:
         raise UsageError(f"--threads {options.threads} can't predict; use 1 or more.")
-    return options
 
 
 def _find_photos(folder: Path, output: Path) -> list[Path]:
@@ -154,3 +154,6 @@ class _Lines:
 
     def say(self, text: str) -> None:
         print(text, file=sys.stderr)
+
+
+COMMAND: Final = Command("Mark the reading strip of the water meter on every photo of a folder.", declare, run)

@@ -1,13 +1,12 @@
 """Writes a trained network as the three files that prediction and serving need.
 
 production.pth is the plain state_dict, production.onnx what the predictor runs, production.json (the card)
-says which bytes belong together and where they come from. `python -m wms.inference.export FOLDER` makes the
+says which bytes belong together and where they come from. `wms export FOLDER` makes the
 other two from a production.pth alone.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import json
@@ -15,7 +14,7 @@ import sys
 import tempfile
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wms.errors import ModelDamagedError, ModelNotFoundError, from_os_error, run_main
+from wms.errors import ModelDamagedError, ModelNotFoundError, from_os_error
 from wms.files import sha256_bytes, sha256_file, write_atomic
 from wms.inference.predictor import (
     CARD,
@@ -40,6 +39,7 @@ from wms.inference.predictor import (
 )
 from wms.metrics import THRESHOLD
 from wms.models import Architecture, model_of, recognise
+from wms.start import run_renamed
 
 OPSET: Final = 17
 TOLERANCE: Final = 1e-4
@@ -119,17 +119,13 @@ def export_model(
     return ExportedModel(folder / WEIGHTS, folder / ONNX, folder / CARD, weights_sha256, onnx_sha256, difference)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Export FOLDER/production.pth again; returns 0.
+def export_again(folder: Path) -> ExportedModel:
+    """Export `folder`/production.pth again, with the settings of its card, or the defaults where there is none.
 
-    Settings come from the card, or are the defaults where there is none. Raises ModelNotFoundError,
-    ModelDamagedError for weights that can't be read or aren't the card's, and what export_model raises.
+    Raises ModelNotFoundError, ModelDamagedError for weights that can't be read or aren't the card's, and what
+    export_model raises.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m wms.inference.export", description=f"Make {ONNX} and {CARD} from {WEIGHTS}."
-    )
-    parser.add_argument("folder", type=Path, help=f"the folder that holds {WEIGHTS}")
-    path = parser.parse_args(argv).folder / WEIGHTS
+    path = folder / WEIGHTS
     state = _read_weights(path)
     card = read_card(path.with_suffix(".json"))
     if card and card.get("weights_sha256") != sha256_file(path):
@@ -140,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     model = _model_of(card, state, path)
     written = ("weights_sha256", "onnx_sha256", "parameters", "stride", *type(model).model_fields)
     about = {key: value for key, value in card.items() if key not in written}
-    done = export_model(
+    return export_model(
         state,
         path.parent,
         model=model,
@@ -153,8 +149,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         one_strip=bool(about.pop("one_strip", False)),
         about=about,
     )
-    print(f"Wrote {done.onnx}; its logits differ from torch's by at most {done.max_difference:.1e}.")
-    return 0
 
 
 def _build(state_dict: Mapping[str, Tensor], model: Architecture) -> nn.Module:
@@ -261,9 +255,7 @@ def _place(folder: Path, contents: Mapping[str, bytes]) -> None:
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise ModelNotFoundError(
-            f"No weights at {path}: run `python WMS/src/train.py` or `make demo` to train a model."
-        )
+        raise ModelNotFoundError(f"No weights at {path}: run `wms train` or `make demo` to train a model.")
     try:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch, zipfile and pickle each have their own class for "not my format"
@@ -285,4 +277,4 @@ def _model_of(card: Mapping[str, Any], state: Mapping[str, Tensor], path: Path) 
 
 
 if __name__ == "__main__":
-    sys.exit(run_main(main))
+    sys.exit(run_renamed("wms.inference.export", "export"))

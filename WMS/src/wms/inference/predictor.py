@@ -1,6 +1,6 @@
 """Finds the reading strip on a photo with ONNX Runtime; starts without torch.
 
-Shared by `predicts.py` and the service, so that both give the same mask for the same photo.
+Shared by `wms predict` and the service, so that both give the same mask for the same photo.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ PREPROCESSING: Final = "exif-rgb-bilinear-1"
 FIRST_STRIDE: Final = 16
 """What a model means that names no stride: only those of other strides do."""
 
-_TRAIN: Final = "run `python WMS/src/train.py` or `make demo` to train one, then name its folder with --model"
-_RESTORE: Final = "restore the folder's files together, or run `python WMS/src/train.py` again"
+_TRAIN: Final = "run `wms train` or `make demo` to train one, then name its folder with --model"
+_RESTORE: Final = "restore the folder's files together, or run `wms train` again"
 
 _TRUTHS: Final = {"true": True, "false": False}
 
@@ -88,8 +88,7 @@ class Predictor:
             self.weights_sha256 = str(metadata["wms.weights_sha256"])
         except (KeyError, ValueError) as error:
             raise ModelDamagedError(
-                f"{path} has no valid record of its own settings ({error}); export it with "
-                f"`python -m wms.inference.export {path.parent}`."
+                f"{path} has no valid record of its own settings ({error}); export it with `wms export {path.parent}`."
             ) from error
         _check_weights(path.with_suffix(".pth"), self.weights_sha256, self.card)
 
@@ -190,8 +189,7 @@ def _read_model(path: Path) -> bytes:
     except OSError as error:
         if path.with_suffix(".pth").is_file() and not path.exists():
             raise ModelNotFoundError(
-                f"No model at {path}, but its weights are there: run "
-                f"`python -m wms.inference.export {path.parent}` to export them."
+                f"No model at {path}, but its weights are there: run `wms export {path.parent}` to export them."
             ) from error
         reason = "" if isinstance(error, FileNotFoundError) else f" that can be read ({error.strerror})"
         raise ModelNotFoundError(f"No model at {path}{reason}: {_TRAIN}.") from error

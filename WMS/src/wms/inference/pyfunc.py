@@ -17,7 +17,7 @@ from wms.inference.predictor import Predictor, mask_file
 
 
 class PhotoModel:
-    """A model behind MLflow's interface; it predicts what `predicts.py` does, byte for byte."""
+    """A model behind MLflow's interface; it predicts what `wms predict` does, byte for byte."""
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor

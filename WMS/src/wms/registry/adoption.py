@@ -14,7 +14,7 @@ from wms.registry.standing import staged_versions
 from wms.registry.types import STAGED
 
 _NEEDED: Final = (WEIGHTS, ONNX, CARD, DATA, METADATA)
-_INSTEAD: Final = "train a model with this project and promote it with `promote-model.py RUN --force REASON`"
+_INSTEAD: Final = "train a model with this project and promote it with `wms promote RUN --force REASON`"
 
 
 def propose_adoption(desk: Desk, version: int, *, reason: str = "") -> Proposal | Outcome:
@@ -30,7 +30,7 @@ def propose_adoption(desk: Desk, version: int, *, reason: str = "") -> Proposal 
             return Outcome(False, head, f"Version {version} is Production already, and the ledger knows it.")
         raise UsageError(
             f"The ledger of {desk.registry.server} has entries: version {head.to_version} is Production. --adopt only "
-            f"begins a ledger; go to another version with `promote-model.py --rollback --version {version}`."
+            f"begins a ledger; go to another version with `wms rollback --version {version}`."
         )
     versions = desk.registry.versions()
     found = next((one for one in versions if one.version == version), None)

@@ -79,7 +79,7 @@ def missing_from(local: Sequence[LedgerEntry], chain: Chain, where: str, server:
             f"{where} has {len(local)} entries, but the registry at {server} knows {len(chain.entries)} only; check "
             f"that MLFLOW_TRACKING_URI names the registry that it belongs to. If that is lost for good, move {where} "
             f"and {CURRENT} beside it away; a new ledger then begins with a first training, or with "
-            f"`promote-model.py --adopt VERSION` where versions are left."
+            f"`wms promote --adopt VERSION` where versions are left."
         )
     return chain.entries[len(local) :]
 

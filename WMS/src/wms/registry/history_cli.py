@@ -1,4 +1,4 @@
-"""The command line of `show_metrics.py`: a table of versions, and a plot of how Production became better."""
+"""`wms versions scores`: a table of versions, and a plot of how Production became better."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from wms.command import Command
 from wms.errors import RegistryUnreachableError
 from wms.files import write_atomic
 from wms.registry.history import NEWEST, Row, draw_history, from_ledger, from_registry
@@ -32,13 +34,12 @@ _COLUMNS: Final = (
 )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def run(options: argparse.Namespace) -> int:
     """Print the versions with their scores; returns 0, also where there is none yet.
 
     An MLflow server that doesn't answer is said, and the ledger is shown. Raises LedgerError, RegistryError,
     DiskFullError or UnwritableError.
     """
-    options = _parser().parse_args(argv)
     entries = Ledger(options.models).entries()
     most = None if options.all else NEWEST
     ledger_rows = from_ledger(entries, _card(options.models / CARD))
@@ -49,10 +50,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             rows, source = from_registry(registry, ledger_rows, most), f"MLflow at {registry.server} and the ledger"
         except RegistryUnreachableError as error:
             print(f"{error} Showing the ledger alone.", file=sys.stderr)
-    print_rows(rows, f"From {source}. Words by test Dice: see docs/models.md.")
+    if options.json:
+        print(json.dumps([asdict(row) for row in rows], indent=2))
+    else:
+        print_rows(rows, f"From {source}. Words by test Dice: see docs/models.md.")
     if options.plot:
         write_atomic(options.plot, draw_history(entries))
-        print(f"Wrote {options.plot}.")
+        print(f"Wrote {options.plot}.", file=sys.stderr if options.json else None)
     return 0
 
 
@@ -70,15 +74,12 @@ def print_rows(rows: Sequence[Row], caption: str) -> None:
     print_table(_COLUMNS, cells, caption=caption)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="show_metrics.py",
-        description="Show the versions of the model: from the ledger, and from MLflow if MLFLOW_TRACKING_URI is set.",
-    )
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the table and the plot."""
     parser.add_argument("--all", action="store_true", help=f"every version, not the newest {NEWEST} only")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write the history as a PNG picture")
     parser.add_argument("--models", type=Path, default=FOLDER, metavar="DIR", help="the ledger's folder")
-    return parser
+    parser.add_argument("--json", action="store_true", help="print one JSON array instead of the table")
 
 
 def _number(value: float | None, form: str) -> str:
@@ -91,3 +92,10 @@ def _card(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return card if isinstance(card, dict) else {}
+
+
+COMMAND: Final = Command(
+    "Show the versions of the model with their scores: from the ledger, and from MLflow if MLFLOW_TRACKING_URI is set.",
+    declare,
+    run,
+)

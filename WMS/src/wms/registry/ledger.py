@@ -9,7 +9,7 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
@@ -17,10 +17,12 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr
 
 from wms import files
-from wms.errors import LedgerError, TrackingError, run_main
+from wms.command import Command
+from wms.errors import LedgerError, TrackingError
 from wms.paths import ROOT
 from wms.records import StoredRecord
 from wms.registry.types import Means
+from wms.start import run_renamed
 
 FOLDER = ROOT / "WMS" / "models"
 HISTORY, CURRENT = "production_history.jsonl", "production_current.json"
@@ -185,11 +187,14 @@ class Ledger:
         return files.exclusive_lock(self.folder / ".ledger.lock")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """`python -m wms.registry.ledger [FOLDER]`: check the chain and list it; 0 when it is sound."""
-    parser = argparse.ArgumentParser(prog="python -m wms.registry.ledger", description="Check the ledger and list it.")
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Add the one argument of `wms versions ledger`."""
     parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, help="where the ledger lies")
-    entries = Ledger(parser.parse_args(argv).folder).entries()
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check the chain and list it; 0 when it is sound. Raises LedgerError."""
+    entries = Ledger(options.folder).entries()
     for entry in entries:
         before = "nothing" if entry.from_version is None else f"version {entry.from_version}"
         print(
@@ -200,5 +205,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+COMMAND = Command("Check the ledger of promotions and list it.", declare, run)
+
 if __name__ == "__main__":
-    sys.exit(run_main(main))
+    sys.exit(run_renamed("wms.registry.ledger", "versions", "ledger"))

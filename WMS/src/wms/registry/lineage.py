@@ -91,7 +91,7 @@ def require_whole(links: Sequence[Link]) -> None:
         names = ", ".join(link.name for link in broken)
         raise LineageError(
             f"The chain is broken at {names}: {broken[0].text}. Restore the files with "
-            "`python WMS/scripts/sync_model.py --force` and `git checkout`, or find out who changed them."
+            "`wms sync --force` and `git checkout`, or find out who changed them."
         )
 
 

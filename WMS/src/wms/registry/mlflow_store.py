@@ -107,6 +107,15 @@ class ModelRegistry:
         words = f"attributes.status = 'FINISHED' and metrics.{FINAL_DICE} >= 0"
         return self._call("reading the newest runs", self._runs(words, most))
 
+    def metric_history(self, run_id: str, name: str) -> list[tuple[int, float, float]]:
+        """A metric's values of a run as (step, value, unix seconds), in the order of steps; none it never logged."""
+
+        def work() -> list[tuple[int, float, float]]:
+            found = self._client.get_metric_history(run_id, name)
+            return sorted((int(one.step), float(one.value), one.timestamp / 1000) for one in found)
+
+        return self._call(f"reading {name} of run {run_id}", work)
+
     def read_artifact(self, run_id: str, path: str) -> bytes:
         """The bytes of a run's artifact; raises ModelNotFoundError where it is absent."""
         with tempfile.TemporaryDirectory(prefix="wms-mlflow-", ignore_cleanup_errors=True) as folder:

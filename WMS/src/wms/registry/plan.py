@@ -139,7 +139,7 @@ def accept(facts: Facts, verdict: Verdict | NoVerdict | None, standing: Standing
     Raises CannotDecideError where it is no verdict about these weights, NotImprovedError, PromotionLostError where
     Production isn't what the gate compared with.
     """
-    again = f"run `quality-gate.py --run {facts.run_id}` and promote again"
+    again = f"run `wms gate --run {facts.run_id}` and promote again"
     if verdict is None:
         raise CannotDecideError(f"Run {facts.run_id} has no verdict of the gate; {again}.")
     if isinstance(verdict, NoVerdict):

@@ -171,7 +171,7 @@ def propose_rollback(desk: Desk, version: int | None = None, *, reason: str = ""
     if known is None and all(entry.from_version != target for entry in standing.chain.entries):
         raise UsageError(
             f"Version {target} never was Production, so there is no way back to it; let the gate compare it, then "
-            f"promote it with `promote-model.py --version {target}`."
+            f"promote it with `wms promote --version {target}`."
         )
     facts = run_facts.gather(registry, found.run_id)
     if known and (known.weights_sha256, known.onnx_sha256) != (facts.weights_sha256, facts.onnx_sha256):

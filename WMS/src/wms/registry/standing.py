@@ -57,7 +57,7 @@ def require_entry(standing: Standing, server: str) -> None:
     if standing.chain.head is None and standing.production is not None:
         raise LedgerError(
             f"Version {standing.production} at {server} has the alias {PRODUCTION}, but no ledger of promotions knows "
-            f"it; begin one with `promote-model.py --adopt {standing.production}`."
+            f"it; begin one with `wms promote --adopt {standing.production}`."
         )
 
 
@@ -69,7 +69,7 @@ def _moved(registry: ModelRegistry, head: LedgerEntry) -> str:
     has = f"is at version {found.version}" if found else "is gone"
     return (
         f"The alias {PRODUCTION} {has}, but by the ledger version {head.to_version} is Production: somebody "
-        f"changed it by hand. Put it back with `promote-model.py --repair`."
+        f"changed it by hand. Put it back with `wms restore`."
     )
 
 
@@ -86,7 +86,7 @@ def _unknown_past(registry: ModelRegistry) -> str:
     return (
         f"The registry at {registry.server} has {found} of {registry.model}, but neither the alias {PRODUCTION} nor a "
         "ledger of promotions, so this is no first training. Say which version is Production, for example with "
-        f"`promote-model.py --adopt {likely.version}`."
+        f"`wms promote --adopt {likely.version}`."
     )
 
 

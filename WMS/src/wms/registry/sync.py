@@ -18,7 +18,7 @@ from wms.registry.weights import check_architecture
 STAGING: Final = ".sync"
 """Folder beside the model's files where new ones wait; a killed sync may leave it, and the next one removes it."""
 
-_REFUSED: Final = "nothing was replaced. Publish the model again, or look at the ledger with check_model.py --lineage"
+_REFUSED: Final = "nothing was replaced. Publish the model again, or look at the ledger with `wms lineage`"
 
 
 def newer_chain(here: Sequence[LedgerEntry], upstream: Sequence[LedgerEntry]) -> tuple[LedgerEntry, ...]:

@@ -21,7 +21,7 @@ from wms.models.spec import Shape
 
 _MOST_PICKLE_BYTES: Final = 4 * 2**20
 _ITEM_BYTES: Final = {"FloatStorage": 4, "LongStorage": 8}
-_RESTORE: Final = "bring the right file back, by `python WMS/scripts/sync_model.py --force`"
+_RESTORE: Final = "bring the right file back, by `wms sync --force`"
 
 
 def read_shapes(content: bytes, name: str) -> dict[str, Shape]:

@@ -1,9 +1,8 @@
-"""`python -m wms.serving`."""
+"""`python -m wms.serving`, the service's name before `wms serve`."""
 
 import sys
 
-from wms.errors import run_main
-from wms.serving.cli import main
+from wms.start import run_renamed
 
 if __name__ == "__main__":
-    sys.exit(run_main(main))
+    sys.exit(run_renamed("wms.serving", "serve"))

@@ -1,4 +1,4 @@
-"""The command behind `python -m wms.serving`: one process, one model, one port."""
+"""`wms serve`: one process, one model, one port."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
 import uvicorn
 
-from wms.errors import UsageError
+from wms.command import Command
+from wms.errors import UsageError, run_main
 from wms.serving.access_log import LOG
 from wms.serving.app import create_app
 from wms.serving.limits import Limits
@@ -30,13 +30,13 @@ _BACKLOG: Final = 128
 _M_MMAP_THRESHOLD: Final = -3  # from malloc.h
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def run(options: argparse.Namespace) -> int:
     """Serve until SIGTERM, then finish what is under way and end with 0.
 
     Without a model that may be served the process runs all the same, and `GET /health` says why. Raises UsageError
     for arguments out of range and for an address that can't be had.
     """
-    options = _parse(argv)
+    _refuse_nonsense(options)
     limits = Limits(upload_bytes=int(options.max_upload * 2**20), at_once=options.at_once, waiting=options.waiting)
     with _listen(options.host, options.port) as listener:
         # uvicorn repeats the signal when it's done; without this it would end the process as if it had been killed.
@@ -58,22 +58,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the service."""
     usual = Limits()
-    parser = argparse.ArgumentParser(
-        prog="python -m wms.serving",
-        description="Serves the promoted model over HTTP.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
     parser.add_argument("--model", type=Path, required=True, help="folder of production.onnx, .pth and .json")
     parser.add_argument("--ledger", type=Path, required=True, help="folder of production_history.jsonl")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, required=True, help="port to listen on; 0: any free one")
-    parser.add_argument("--threads", type=int, help="threads for one prediction; None: ONNX Runtime decides")
-    parser.add_argument("--at-once", type=int, default=usual.at_once, help="photos predicted at the same time")
-    parser.add_argument("--waiting", type=int, default=usual.waiting, help="photos that may wait for it")
-    parser.add_argument("--max-upload", type=float, default=usual.upload_bytes / 2**20, help="MiB of one photo")
-    options = parser.parse_args(argv)
+    parser.add_argument("--threads", type=int, help="threads for one prediction (default: ONNX Runtime decides)")
+    parser.add_argument(
+        "--at-once", type=int, default=usual.at_once, help="photos predicted at the same time (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--waiting", type=int, default=usual.waiting, help="photos that may wait for it (default: %(default)s)"
+    )
+    most = usual.upload_bytes / 2**20
+    parser.add_argument("--max-upload", type=float, default=most, help="MiB of one photo (default: %(default)s)")
+
+
+def _refuse_nonsense(options: argparse.Namespace) -> None:
     if not 0 <= options.port <= 65535:
         raise UsageError(f"--port {options.port} isn't between 0 and 65535; try 8000.")
     for name, least in (("threads", 1), ("at_once", 1), ("waiting", 0)):
@@ -81,7 +84,6 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
             raise UsageError(f"--{name.replace('_', '-')} {value} is too few; use {least} or more.")
     if not 0 < options.max_upload <= 1024:
         raise UsageError(f"--max-upload {options.max_upload:g} isn't between 0 and 1024 MiB; try 25.")
-    return options
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -128,3 +130,9 @@ def _announce(service: Service, host: str, port: int) -> None:
         return
     entry = service.model.entry
     LOG.info("Serving version %d (weights %s...) at %s.", entry.to_version, entry.weights_sha256[:12], address)
+
+
+COMMAND: Final = Command("Serve the promoted model over HTTP until SIGTERM.", declare, run)
+
+if __name__ == "__main__":
+    sys.exit(run_main(COMMAND))

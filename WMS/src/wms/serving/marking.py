@@ -31,7 +31,7 @@ class Marked:
 
 
 def mark(predictor: Predictor, content: bytes, *, max_megapixels: float) -> Marked:
-    """Find the strip on the photo that these bytes of a file hold; the same pixels as predicts.py writes.
+    """Find the strip on the photo that these bytes of a file hold; the same pixels as `wms predict` writes.
 
     Raises TruncatedImageError, NotAnImageError or ImageTooLargeError.
     """

@@ -73,11 +73,11 @@ def confirm(weights_sha256: str, onnx_sha256: str, entries: Sequence[LedgerEntry
         raise LineageError(
             f"{ONNX} has the SHA-256 {onnx_sha256[:12]}..., but version {same[-1].to_version} was promoted with "
             f"{same[-1].onnx_sha256[:12]}..., says the ledger in {ledger}; bring the promoted files back with "
-            "`python WMS/scripts/sync_model.py --force`."
+            "`wms sync --force`."
         )
     raise LineageError(
         f"The ledger in {ledger} has no entry about the weights {weights_sha256[:12]}... among its {len(entries)}; "
-        "promote this model first, or bring the promoted one with `python WMS/scripts/sync_model.py`."
+        "promote this model first, or bring the promoted one with `wms sync`."
     )
 
 

@@ -10,7 +10,7 @@ import json
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,12 @@ def prepare(config: RunConfig, output: Path) -> dict[str, Any]:
     return facts
 
 
+def describe(facts: Mapping[str, Any]) -> str:
+    """What `prepare` found, in one sentence."""
+    counts = ", ".join(f"{count} {name}" for name, count in facts["splits"].items())
+    return f"{facts['images']} pairs ({counts}), data version {facts['data_version'][:8]}."
+
+
 def refuse_bad_files(config: RunConfig) -> None:
     """Run the data check; files that passed before aren't read again. Raises DataQualityError."""
     splits = config.data.splits_file
@@ -63,7 +69,7 @@ def refuse_bad_files(config: RunConfig) -> None:
     if errors := report["errors"]:
         raise DataQualityError(
             f"The data check refuses {config.data.folder}, {len(errors)} errors: {errors[0]} See all of them: "
-            f"python devops/scripts/data-qa.py {config.data.folder} --html qa.html."
+            f"`wms data check {config.data.folder} --html qa.html`."
         )
 
 
@@ -171,9 +177,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         data__cache_folder=str(from_root(recipe.data.cache_folder)),
     )
     if asked.stage == "prepare":
-        facts = prepare(config, asked.output)
-        counts = ", ".join(f"{count} {name}" for name, count in facts["splits"].items())
-        print(f"{facts['images']} pairs ({counts}), data version {facts['data_version'][:8]}.")
+        print(describe(prepare(config, asked.output)))
     elif asked.stage == "train":
         version = _read_prepared(asked.prepared)["data_version"]
         run = train_candidate(config, asked.output, runs=asked.runs, data_version=version, device=asked.device)

@@ -44,7 +44,7 @@ def hand_over(sync: MlflowSync, run_dir: Path, status: Status) -> str:
         return f"MLflow has everything: run {done.run_id}."
     return (
         f"MLflow hasn't taken everything: {done.pending} metrics and {done.artifacts_pending} files wait "
-        f"({done.error}). Send them later: python -m wms.training.mlflow_sync {run_dir}"
+        f"({done.error}). Send them later: wms runs send {run_dir}"
     )
 
 

@@ -21,14 +21,15 @@ from pathlib import Path
 from tenacity import RetryCallState, Retrying, retry_if_not_exception_type, stop_after_delay
 from tenacity.wait import wait_exponential, wait_random
 
-from wms.errors import TrackingError, run_main
+from wms.command import Command
+from wms.errors import TrackingError
 from wms.registry import mlflow_variables
 from wms.registry.mlflow_calls import reason_of, without_credentials
 from wms.settings import TrackingSettings
+from wms.start import run_renamed
 from wms.training.mlflow_sender import OWN_SETTINGS, STATE_FILE, Sender, Status, SyncReport, SyncState
 from wms.training.tracker import Record
 
-_PURPOSE = "Send to MLflow what a run couldn't send while its server was away."
 _log = logging.getLogger("wms")
 
 
@@ -100,7 +101,7 @@ class MlflowSync:
         if not arrived:
             late = f"it hasn't answered within {timeout_s:g} seconds"
             report = replace(report, error=report.error or late)
-            command = f"python -m wms.training.mlflow_sync {self._sender.run_dir}"
+            command = f"wms runs send {self._sender.run_dir}"
             _log.warning("MLflow doesn't have all of this run; send the rest later with: %s", command)
         return report
 
@@ -213,12 +214,14 @@ def replay(run_dir: Path, timeout_s: float = 60.0) -> SyncReport:
     return sender.report(None)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """`python -m wms.training.mlflow_sync RUN_DIR`: send what a run couldn't send; 0 when all has arrived."""
-    parser = argparse.ArgumentParser(prog="python -m wms.training.mlflow_sync", description=_PURPOSE)
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `wms runs send`."""
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="the folder that holds metrics.jsonl")
     parser.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="how long to try")
-    args = parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Send what a run couldn't send; 0 when all has arrived. Raises TrackingError."""
     report = replay(args.run_dir, args.timeout)
     if not report.complete:
         raise TrackingError(
@@ -233,5 +236,7 @@ def _now_ms() -> int:
     return round(time.time() * 1000)
 
 
+COMMAND = Command("Send to MLflow what a run couldn't send while its server was away.", declare, run)
+
 if __name__ == "__main__":
-    sys.exit(run_main(main))
+    sys.exit(run_renamed("wms.training.mlflow_sync", "runs", "send"))

@@ -88,5 +88,5 @@ def refuse_mostly_empty(samples: Sequence[Sample], where: str) -> None:
         shown = ", ".join(empty[:3]) + (", ..." if len(empty) > 3 else "")
         raise EmptyMaskError(
             f"{len(empty)} of {len(samples)} masks of {where} are empty ({shown}), so nothing can be learned or "
-            "measured there. Paint the strip white (255), or remove these pairs; data-qa.py lists them."
+            "measured there. Paint the strip white (255), or remove these pairs; wms data check lists them."
         )

@@ -199,7 +199,7 @@ class ExperimentTracker:
 
         Raises TrackingError where the metric was never logged or holds nothing but NaN.
         """
-        return _best(read_metrics(self.path), name, phase, maximize)
+        return best_metric(read_metrics(self.path), name, phase, maximize)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Close the file, then the sink, which may take `timeout_s` for what it hasn't passed on."""
@@ -243,22 +243,27 @@ def compare_runs(run_dirs: Sequence[Path], metrics: Sequence[str] = COMPARED) ->
     `best_<phase>_<name>_epoch`; the best loss is the smallest, the best of anything else the greatest. What a
     run hasn't logged is null. Raises TrackingError for a folder without metrics or an impossible metric.
     """
-    rows = [_compared(run_dir, [_split(name) for name in metrics]) for run_dir in run_dirs]
+    return compare_tables({run_dir.resolve().name: read_metrics(run_dir) for run_dir in run_dirs}, metrics)
+
+
+def compare_tables(tables: Mapping[str, pl.DataFrame], metrics: Sequence[str] = COMPARED) -> pl.DataFrame:
+    """As `compare_runs`, of tables as `read_metrics` returns them, by the names of their runs."""
+    rows = [_compared(name, table, [split_name(metric) for metric in metrics]) for name, table in tables.items()]
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def _split(name: str) -> tuple[Phase, str]:
+def split_name(name: str) -> tuple[Phase, str]:
+    """The phase and the metric of a name such as val/dice. Raises TrackingError for another form."""
     for phase in PHASES:
         if name.startswith(f"{phase}/") and name != f"{phase}/":
             return phase, name.removeprefix(f"{phase}/")
     raise TrackingError(f"{name!r} names no metric; write it as phase/name, such as val/dice.")
 
 
-def _compared(run_dir: Path, metrics: Sequence[tuple[Phase, str]]) -> dict[str, str | float | None]:
-    table = read_metrics(run_dir)
+def _compared(run: str, table: pl.DataFrame, metrics: Sequence[tuple[Phase, str]]) -> dict[str, str | float | None]:
     times = table["time"].to_list()
     row: dict[str, str | float | None] = {
-        "run": run_dir.resolve().name,
+        "run": run,
         "epochs": table.filter(pl.col("phase").is_in(["train", "val"]))["epoch"].n_unique(),
         "wall_time_s": max(times) - min(times) if times else 0.0,
     }
@@ -267,13 +272,14 @@ def _compared(run_dir: Path, metrics: Sequence[tuple[Phase, str]]) -> dict[str, 
         if phase == "test":
             row[f"{FINAL}{name}"] = values[-1] if len(values) else None
             continue
-        found = _best(table, name, phase, "loss" not in name) if values.is_not_nan().any() else None
+        found = best_metric(table, name, phase, "loss" not in name) if values.is_not_nan().any() else None
         row[f"best_{phase}_{name}"] = found.value if found else None
         row[f"best_{phase}_{name}_epoch"] = found.epoch if found else None
     return row
 
 
-def _best(table: pl.DataFrame, name: str, phase: str, maximize: bool) -> BestMetric:
+def best_metric(table: pl.DataFrame, name: str, phase: str, maximize: bool = True) -> BestMetric:
+    """`ExperimentTracker.get_best_metric` of a table, for a run that must not be opened for writing."""
     rows = table.filter((pl.col("phase") == phase) & (pl.col("metric") == name))
     if rows.is_empty():
         raise TrackingError(_unknown(table, name, phase))

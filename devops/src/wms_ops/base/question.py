@@ -24,3 +24,8 @@ def ask(question: str, instead: str) -> str:
     except KeyboardInterrupt:
         print()  # what is said next begins on a line of its own
         raise
+
+
+def agrees(question: str, instead: str) -> bool:
+    """Whether the answer to `question` is yes; a command ends with DECLINED where it isn't. Raises as `ask` does."""
+    return ask(f"{question} [y/N] ", instead).lower() in ("y", "yes")

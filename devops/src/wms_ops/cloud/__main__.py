@@ -1,8 +1,8 @@
-"""`python -m wms_ops.targets`."""
+"""`python -m wms_ops.cloud`, a name before `wms cloud`."""
 
 import sys
 
-from wms.errors import run_main
-from wms_ops.commands.cloud import main
+from wms.start import run_renamed
 
-sys.exit(run_main(main))
+if __name__ == "__main__":
+    sys.exit(run_renamed("wms_ops.cloud", "cloud", argv=[*sys.argv[1:], "--target", "local"]))

@@ -1,106 +1,162 @@
-"""`python -m wms_ops.targets`: start, look at and stop the cloud on this machine."""
+"""`wms cloud`: an instance with MLflow and the service, on this machine or at AWS: start it, look at it, end it.
+
+`--target`, else WMS_CLOUD, names the target. A module commands/cloud_TARGET.py has a function for each command
+that its target knows, so that a command for one target imports nothing of another; cloud_any.py is for the others.
+"""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
+import importlib
+import importlib.util
+import json
+import os
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-import psutil
-from rich.console import Console
-from rich.table import Table
-
+from wms.command import Command, nothing
+from wms.errors import UsageError
 from wms.paths import ROOT
-from wms_ops.base.errors import CloudError
-from wms_ops.machine.room import MLFLOW, RUN, S3, SERVICE
-from wms_ops.targets import local
-from wms_ops.targets.factory import LOOP
-from wms_ops.targets.local import LocalCloud
+from wms_ops.targets.factory import CHOICE, LOOP, TARGETS, cloud_in, open_cloud
+from wms_ops.targets.protocol import Cloud
 
-FOLDER: Final = ROOT / LOOP / local.FOLDER
-_MIB: Final = 2**20
+_ONLY: Final = {"hours": "aws", "force": "aws", "all": "local"}
+"""Options that one target has."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns 0. Raises CloudError, DiskFullError, UnwritableError."""
-    arguments = _parser().parse_args(argv)
-    cloud = LocalCloud(arguments.folder, lambda text: print(text, flush=True))
-    run: Callable[[LocalCloud, argparse.Namespace], None] = arguments.run
-    run(cloud, arguments)
+def target_of(environ: Mapping[str, str]) -> str:
+    """The target that WMS_CLOUD names; the local one without it. Raises UsageError for a name that no target has."""
+    name = environ.get(CHOICE) or "local"
+    if name not in TARGETS:
+        raise UsageError(f"{CHOICE} is {name!r}, but no target has that name; choose one of: {', '.join(TARGETS)}.")
+    return name
+
+
+def open_target(name: str, folder: Path | None = None) -> Cloud:
+    """The cloud of this clone at a target, with its state in `folder`. Nothing is started. Raises ConfigError."""
+
+    def show(text: str) -> None:
+        print(text, flush=True)
+
+    return open_cloud(name, folder, show) if folder else cloud_in(ROOT / LOOP, show, name)
+
+
+def module_of(target: str) -> Any:
+    """The module with a target's functions; one for all where a target has nothing of its own to say."""
+    name = f"wms_ops.commands.cloud_{target}"
+    return importlib.import_module(name if importlib.util.find_spec(name) else "wms_ops.commands.cloud_any")
+
+
+def command(name: str) -> Command:
+    """The command `wms cloud NAME`."""
+    text, declare = _COMMANDS[name]
+
+    def add(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--target", choices=tuple(TARGETS), help=f"where (default: {CHOICE}, else local)")
+        parser.add_argument("--folder", type=Path, help="its state on this machine (default: .loop/cloud, .loop/aws)")
+        declare(parser)
+
+    return Command(text, add, partial(_run, name), "Your choices for AWS: infrastructure/terraform/wms.tfvars.")
+
+
+def _run(name: str, options: argparse.Namespace) -> int:
+    """Hand over to the target's function; returns its code. Raises UsageError for what the target doesn't know."""
+    target = options.target or target_of(os.environ)
+    for option, owner in _ONLY.items():
+        if getattr(options, option, None) and owner != target:
+            raise UsageError(f"--{option} is for the target {owner}, but this is {target}; leave it out.")
+    module = module_of(target)
+    if name in ("environ", "status"):
+        cloud = open_target(target, options.folder)
+        return _environ(cloud) if name == "environ" else _status(module, cloud, as_json=options.json)
+    run: Callable[[Any, argparse.Namespace], int] | None = getattr(module, name, None)
+    if run is None:
+        others = " or ".join(f"--target {one}" for one in TARGETS if one != target)
+        raise UsageError(f"The target {target} has no `wms cloud {name}`; add {others}.")
+    return run(open_target(target, options.folder), options)
+
+
+def _environ(cloud: Cloud) -> int:
+    for name, value in sorted(cloud.environ().items()):
+        print(f"export {name}={shlex.quote(value)}")
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m wms_ops.targets", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def command(name: str, run: Callable[[LocalCloud, argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
-        one = commands.add_parser(name, help=text, description=text)
-        one.set_defaults(run=run)
-        one.add_argument("--folder", type=Path, default=FOLDER, help="its state and data (default: .loop/cloud)")
-        return one
-
-    command("up", _up, "Start S3 and MLflow, unless they run.")
-    down = command("down", _down, "End MLflow and the service; S3, which stands for the bucket, goes on.")
-    down.add_argument("--all", action="store_true", help="end S3, too; all data stays on the disk")
-    command("status", _status, "Show the cloud's processes, addresses and logs.")
-    command("environ", _environ, 'Print `export` lines for a shell: eval "$(...)". They hold the store\'s secret keys.')
-    return parser
+def _status(module: Any, cloud: Cloud, *, as_json: bool) -> int:
+    if not as_json:
+        module.show(cloud)
+        return 0
+    print(json.dumps(facts(cloud) | module.facts(cloud), indent=2))
+    return 0
 
 
-def _up(cloud: LocalCloud, _: argparse.Namespace) -> None:
-    endpoints = cloud.up()
-    print(f"MLflow: {endpoints.mlflow}")
-    print(f"S3:     {cloud.environ()['AWS_ENDPOINT_URL_S3']}")
+def facts(cloud: Cloud) -> dict[str, Any]:
+    """What every target knows of its instance, as JSON can hold it."""
+    endpoints = cloud.endpoints()
+    return {
+        "target": cloud.name,
+        "state": str(cloud.status()),
+        "mlflow": endpoints and endpoints.mlflow,
+        "service": endpoints and endpoints.service,
+    }
 
 
-def _down(cloud: LocalCloud, arguments: argparse.Namespace) -> None:
-    if arguments.all:
-        cloud.close()
-        print("Nothing of the local cloud runs any more; its data stays on the disk.")
-    else:
-        cloud.down()
-        print("MLflow and the service are stopped; `down --all` stops the store, too.")
+def _of_up(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--hours", type=_hours, help="aws: its longest life (default: `hours` in wms.tfvars, else 4)")
 
 
-def _environ(cloud: LocalCloud, _: argparse.Namespace) -> None:
-    for name, value in sorted(cloud.environ().items()):
-        print(f"export {name}={shlex.quote(value)}")
+def _of_deploy(parser: argparse.ArgumentParser) -> None:
+    _of_up(parser)
+    parser.add_argument("--idle-minutes", type=_minutes, help="end it after so many without a request; 0: never")
+    _of_question(parser)
+    parser.add_argument("--models", type=Path, default=ROOT / "WMS" / "models", help=argparse.SUPPRESS)
 
 
-def _status(cloud: LocalCloud, _: argparse.Namespace) -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"The local cloud is {cloud.status()}.")
-    table = Table(box=None)
-    for heading in ("role", "process", "address", "since, UTC", "memory"):
-        table.add_column(heading, justify="right" if heading in ("process", "memory") else "left", no_wrap=True)
-    count = 0
-    for row in _rows(cloud):
-        table.add_row(*row)
-        count += 1
-    if count:
-        console.print(table)
-    console.print(f"Logs: {cloud.room.logs}", markup=False)
+def _of_down(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--all", action="store_true", help="local: end S3, too; all data stays on the disk")
+    parser.add_argument("--force", action="store_true", help="aws: although another user holds it")
 
 
-def _rows(cloud: LocalCloud) -> Iterator[tuple[str, str, str, str, str]]:
-    record, endpoints = cloud.room.read(), cloud.endpoints()
-    addresses: dict[str, str | None] = {}
-    with contextlib.suppress(CloudError):
-        addresses[S3] = cloud.environ()["AWS_ENDPOINT_URL_S3"]
-    if endpoints is not None:
-        addresses |= {MLFLOW: endpoints.mlflow, SERVICE: endpoints.service}
-    since = {server.pid: server.started_at for server in record.servers.values()}
-    if record.current is not None:
-        since[record.current.pid] = record.current.started_at
-    for one in sorted(cloud.room.find(), key=lambda one: (one.role, one.process.pid)):
-        role = "command" if one.role.startswith(RUN) else one.role
-        if record.current is not None and one.process.pid == record.current.pid:
-            role = f"{role}, version {record.current.version}"
-        with contextlib.suppress(psutil.Error):  # it ends while it's looked at
-            memory = f"{one.process.memory_info().rss / _MIB:.0f} MiB"
-            pid = one.process.pid
-            yield role, str(pid), addresses.get(one.role) or "", since.get(pid, "")[11:19], memory
+def _of_question(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="don't ask")
+
+
+def _of_cleanup(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--account", help="the account's number, as the answer to the question")
+
+
+def _of_status(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+
+
+def _hours(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.1 <= value <= 48:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a number of hours from 0.1 to 48")
+    return value
+
+
+def _minutes(text: str) -> int:
+    if not text.isdecimal() or int(text) > 1440:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a number of minutes from 0 to 1440")
+    return int(text)
+
+
+_COMMANDS: Final[Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]] = {
+    "up": ("Start MLflow, and what it needs, unless it runs; asks nothing.", _of_up),
+    "down": ("End MLflow and the service; the store of photos and models stays. Asks nothing.", _of_down),
+    "status": ("Show the instance, its addresses, and at AWS its start, price and holder.", _of_status),
+    "environ": ('Print `export` lines for a shell, eval "$(...)"; they hold secrets.', nothing),
+    "deploy": ("Start the instance, wait until MLflow works, serve Production; asks first.", _of_deploy),
+    "stop": ("End the instance, whoever started it, and prove that nothing is left; asks first.", _of_question),
+    "allow": ("Let this machine's address in.", nothing),
+    "revoke": ("Take away what `wms cloud allow` on this machine gave.", nothing),
+    "store": ("Make the buckets that outlive instances, for the data set and for models.", nothing),
+    "cleanup": ("Delete everything of this environment at AWS, the data set and models too.", _of_cleanup),
+}

@@ -1,4 +1,4 @@
-"""`python -m wms_ops.cost`: what instances have cost, from their sessions on record; and what they cost an hour."""
+"""`wms cost`: what instances have cost, from their sessions on record; and what they cost an hour."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import argparse
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 
+from wms.command import Command
 from wms.errors import UsageError
 from wms_ops.base.errors import AccessDeniedError
 from wms_ops.cost.bills import Line
@@ -28,35 +29,20 @@ ENVIRONMENT: Final = "main"
 _REGIONS: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns 0. Raises UsageError and the errors of wms_ops.storage.trouble."""
-    arguments = _parser().parse_args(argv)
-    run: Callable[[argparse.Namespace], None] = arguments.run
-    run(arguments)
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m wms_ops.cost", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+def _add_region(parser: argparse.ArgumentParser) -> None:
     region = next((os.environ[name] for name in _REGIONS if os.environ.get(name)), REGION)
-
-    text = "Show what the instances of an environment have cost, and what an instance that is always on would have."
-    report = commands.add_parser("report", help=text, description=text)
-    report.set_defaults(run=_report)
-    report.add_argument("--month", help="only this UTC month, such as 2026-11 (default: all)")
-    report.add_argument("--environment", default=ENVIRONMENT, help="whose instances (default: main)")
-    report.add_argument("--region", default=region, help=f"where they ran (default: {region})")
-    report.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
-
-    text = "Show what each instance type costs an hour."
-    prices = commands.add_parser("prices", help=text, description=text)
-    prices.set_defaults(run=_prices)
-    prices.add_argument("--region", default=region, help=f"where (default: {region})")
-    return parser
+    parser.add_argument("--region", default=region, help=f"where they run (default: {region})")
 
 
-def _report(arguments: argparse.Namespace) -> None:
+def _of_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--month", help="only this UTC month, such as 2026-11 (default: all)")
+    parser.add_argument("--environment", default=ENVIRONMENT, help="whose instances (default: main)")
+    _add_region(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    """Print the bill; returns 0. Raises UsageError and the errors of wms_ops.storage.trouble."""
     month, environment, region = arguments.month, arguments.environment, arguments.region
     _check(month, environment)
     table, now = price_table(), datetime.now(UTC)
@@ -76,6 +62,7 @@ def _report(arguments: argparse.Namespace) -> None:
         print(json.dumps(statement.as_json(), indent=2))
     else:
         show(statement, Console(highlight=False, soft_wrap=True))
+    return 0
 
 
 def _check(month: str | None, environment: str) -> None:
@@ -173,7 +160,7 @@ def _storage(statement: Statement) -> str:
     return f"In the buckets: {gb:.2f} GB, {dollars(statement.storage_usd_month or 0.0)} a month."
 
 
-def _prices(arguments: argparse.Namespace) -> None:
+def _prices(arguments: argparse.Namespace) -> int:
     prices = price_table()
     prices.rates(arguments.region)
     table = _columns("instance type", "vCPU", "GiB", "on demand", "all cores busy", "spot, about")
@@ -186,3 +173,12 @@ def _prices(arguments: argparse.Namespace) -> None:
     console.print(
         f"USD an hour in {arguments.region} with {DISK_GB:.0f} GB of disk and one address; prices of {prices.as_of}."
     )
+    return 0
+
+
+REPORT: Final = Command(
+    "Show what the instances of an environment have cost, and what an instance that is always on would have.",
+    _of_report,
+    _report,
+)
+PRICES: Final = Command("Show what each instance type costs an hour.", _add_region, _prices)

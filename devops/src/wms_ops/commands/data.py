@@ -1,11 +1,13 @@
-"""`python -m wms_ops.dataset`: the data set's versions by command, as the hook and the workflows use them."""
+"""`wms data`: the data set's versions by command, as the hook and the workflows use them."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
+from wms.command import Command, nothing
 from wms.errors import WmsError
 from wms.files import write_atomic
 from wms_ops.base.console import counting
@@ -22,49 +24,53 @@ from wms_ops.git.command import Git
 Named = dict[str, str | int]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; its results go to GITHUB_OUTPUT, too, where there is one. Raises WmsError."""
-    arguments = _parser().parse_args(argv)
-    here = Git(Path.cwd())
-    git = Git(Path(here("rev-parse", "--show-toplevel")))
-    run: Callable[[Git, argparse.Namespace], Named] = arguments.run
-    named = run(git, arguments)
-    put_outputs(named)
-    return 0
+def _command(
+    text: str, run: Callable[[Git, argparse.Namespace], Named], declare: Callable[[argparse.ArgumentParser], None]
+) -> Command:
+    """A command on the clone of the working directory; its results go to GITHUB_OUTPUT, too, where there is one."""
+
+    def add(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--remote", default="origin", help="name or URL (default %(default)s)")
+        declare(parser)
+
+    def start(arguments: argparse.Namespace) -> int:
+        here = Git(Path.cwd())
+        put_outputs(run(Git(Path(here("rev-parse", "--show-toplevel"))), arguments))
+        return 0
+
+    return Command(text, add, start)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m wms_ops.dataset", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+def _of_merge(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("commit", nargs="?", default="HEAD")
+    parser.add_argument("--replace", action="store_true", help="take other content for names that are there")
+    parser.add_argument("--if-any", action="store_true", help="do nothing, successfully, if the commit holds no photos")
+    parser.add_argument("--delete-branch", metavar="BRANCH", help="delete this branch of photos once they are safe")
+    parser.add_argument("--summary", action="store_true", help="append the card to GITHUB_STEP_SUMMARY")
+    parser.add_argument("--card", type=Path, help="write the data set's card, as Markdown, there")
 
-    def command(name: str, run: Callable[[Git, argparse.Namespace], Named], text: str) -> argparse.ArgumentParser:
-        one = commands.add_parser(name, help=text, description=text)
-        one.set_defaults(run=run)
-        one.add_argument("--remote", default="origin", help="name or URL (default %(default)s)")
-        return one
 
-    merge = command("merge", _merge, "Merge the photos of a commit and push a data branch, as the hook does.")
-    merge.add_argument("commit", nargs="?", default="HEAD")
-    merge.add_argument("--replace", action="store_true", help="take other content for names that are there")
-    merge.add_argument("--if-any", action="store_true", help="do nothing, successfully, if the commit holds no photos")
-    merge.add_argument("--delete-branch", metavar="BRANCH", help="delete this branch of photos once they are safe")
-    merge.add_argument("--summary", action="store_true", help="append the card to GITHUB_STEP_SUMMARY")
-    merge.add_argument("--card", type=Path, help="write the data set's card, as Markdown, there")
-    joining = command("join", _join, "Bring main's photos into a data branch by the union of the manifests.")
-    which = joining.add_mutually_exclusive_group(required=True)
+def _of_join(parser: argparse.ArgumentParser) -> None:
+    which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("branch", nargs="?", help=f"such as {DATA_BRANCHES}20261121-103000")
-    which.add_argument("--all", action="store_true", help="every data branch over there that holds pointers")
-    command("resolve", _resolve, "Settle the .dvc files of a merge that git stopped.")
-    removing = command("remove", _remove, "Remove photos from the data set, on a branch of its own.")
-    removing.add_argument("names", nargs="+", metavar="NAME", help="names without extension")
-    back = command("take-back", _take_back, "Take photos that are in the data set out of the commits not pushed yet.")
-    back.add_argument("branch", nargs="?", help="a local branch (default: the one that is checked out)")
-    fetching = command("fetch", _fetch, "Bring the data set of the checked-out commit here: only what isn't there yet.")
-    fetching.add_argument("--folder", type=Path, default=Path(DATA_SET), help="where to (default %(default)s)")
-    checking = command("verify", _verify, "Check that the remote holds every file of a commit's data set.")
-    checking.add_argument("commit", nargs="?", default="HEAD")
-    checking.add_argument("--base", help="a branch such as origin/main: what it held when this one began must be there")
-    return parser
+    which.add_argument("--all", action="store_true", help="every data branch of the remote that holds pointers")
+
+
+def _of_remove(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="+", metavar="NAME", help="names without extension")
+
+
+def _of_take_back(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("branch", nargs="?", help="a local branch (default: the one that is checked out)")
+
+
+def _of_fetch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--folder", type=Path, default=Path(DATA_SET), help="where to (default %(default)s)")
+
+
+def _of_verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("commit", nargs="?", default="HEAD")
+    parser.add_argument("--base", help="a branch such as origin/main: what it held when this one began must be there")
 
 
 def _url(git: Git, remote: str) -> str:
@@ -166,3 +172,16 @@ def _verify(git: Git, arguments: argparse.Namespace) -> Named:
         refuse_losses(git, start, arguments.commit, lambda commit: version_at(git, commit, store))
     print(f"{store.config.url} holds all {len(version.oids)} files of {len(version.images.files)} photos.")
     return {"total": len(version.images.files)}
+
+
+MERGE: Final = _command("Merge the photos of a commit and push a data branch, as the hook does.", _merge, _of_merge)
+JOIN: Final = _command("Bring main's photos into a data branch by the union of the manifests.", _join, _of_join)
+RESOLVE: Final = _command("Settle the .dvc files of a merge that git stopped.", _resolve, nothing)
+REMOVE: Final = _command("Remove photos from the data set, on a branch of its own.", _remove, _of_remove)
+TAKE_BACK: Final = _command(
+    "Take photos that are in the data set out of the commits not pushed yet.", _take_back, _of_take_back
+)
+FETCH: Final = _command(
+    "Bring the data set of the checked-out commit here: only what isn't there yet.", _fetch, _of_fetch
+)
+VERIFY: Final = _command("Check that the remote holds every file of a commit's data set.", _verify, _of_verify)

@@ -1,16 +1,17 @@
-"""The command line of the gate: `devops/scripts/quality-gate.py --run RUN`."""
+"""`wms gate`: whether a run's model may replace the one that is Production."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
+from wms.command import Command
 from wms.config import RunConfig, load_config
-from wms.errors import CannotDecideError, NotImprovedError, UsageError, WmsError
+from wms.errors import CannotDecideError, NotImprovedError, WmsError
 from wms.files import remove, write_atomic
-from wms.paths import ROOT, from_root
+from wms.paths import ROOT
 from wms.registry.ledger import FOLDER
 from wms.registry.mlflow_store import ModelRegistry
 from wms_ops.base.console import counting
@@ -19,15 +20,15 @@ from wms_ops.gate.page import render
 from wms_ops.gate.report import markdown, stopped, terminal
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Compare a run with the Production model and keep the verdict in the run; returns 0 if it may be promoted.
 
     Raises NotImprovedError, CannotDecideError, LedgerError, RegistryUnreachableError, RegistryError and, for mistakes
     in the arguments, UsageError, ConfigError, ModelNotFoundError.
     """
-    arguments = _parser().parse_args(argv)
+    config = load_config(arguments.config).with_data(arguments.data, arguments.splits)
     try:
-        return _run(arguments, _config(arguments))
+        return _run(arguments, config)
     except WmsError as error:
         if arguments.report and not isinstance(error, NotImprovedError):
             write_atomic(arguments.report, stopped(error))
@@ -62,13 +63,8 @@ def _run(arguments: argparse.Namespace, config: RunConfig) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="quality-gate.py",
-        description="Compare a run's model with the Production model on the same test images, both scored now.",
-        epilog="Exit codes: 0 improved, 90 not improved, 91 can't decide, 92 no answer of the registry, 94 nobody "
-        "can say what is Production; docs/gate.md.",
-    )
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the gate."""
     parser.add_argument(
         "--run", required=True, metavar="RUN", help="the challenger: a run's id, or its name run_2026..."
     )
@@ -84,15 +80,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder with images/ and masks/, not the recipe's")
     parser.add_argument("--splits", type=Path, metavar="FILE", help="record of the splits, not the recipe's")
     parser.add_argument("--ledger", type=Path, default=FOLDER, metavar="DIR", help="where the ledger lies")
-    return parser
 
 
-def _config(arguments: argparse.Namespace) -> RunConfig:
-    if arguments.data and not arguments.splits:
-        raise UsageError("--data needs --splits FILE as well: each data set has its own record of splits.")
-    config = load_config(arguments.config)
-    return config.with_changes(
-        data__folder=str(arguments.data or from_root(config.data.folder)),
-        data__splits_file=str(arguments.splits or from_root(config.data.splits_file)),
-        data__cache_folder=str(from_root(config.data.cache_folder)),
-    )
+COMMAND: Final = Command(
+    "Compare a run's model with the Production model on the same test images, both scored now.",
+    declare,
+    run,
+    "Exit codes: 0 improved, 90 not improved, 91 can't decide, 92 no answer of the registry, 94 nobody "
+    "can say what is Production; docs/gate.md.",
+)

@@ -1,12 +1,15 @@
-"""`python -m wms_ops.loop`: the loop by command, whole or step by step."""
+"""`wms loop`: the loop by command, whole or step by step."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Sequence
+import json
+from functools import partial
 from pathlib import Path
+from typing import Final
 
+from wms.command import Command
 from wms.paths import ROOT
 from wms_ops.base.errors import PipelineError
 from wms_ops.base.layout import DATA_BRANCHES
@@ -22,39 +25,34 @@ from wms_ops.runs.record import STEPS, Outcome, RunRecord
 from wms_ops.targets.factory import cloud_in
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the loop, or one step of it, or list what was run. Raises WmsError."""
-    arguments = _parser().parse_args(argv)
-    if arguments.command == "list":
-        return _list(arguments.folder)
-    if arguments.command == "run":
-        return _run(arguments)
-    return _one(arguments)
+def _add_folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--folder", type=Path, default=places.FOLDER, help="where the loop lives (%(default)s)")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m wms_ops.loop",
-        description=__doc__,
-        epilog="Exit codes: 0 merged, 90 not improved, 91 can't decide, 85 another run is at it; docs/exit-codes.md.",
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="all steps, for the newest data branch or the one that is named")
-    run.add_argument("--keep-up", action="store_true", help="leave MLflow and the service running at the end")
-    listing = commands.add_parser("list", help="the runs so far")
-    for name in STEPS:
-        one = commands.add_parser(name, help=f"only the step {name}, with what the steps before it left")
-        one.add_argument("--run", help="id of the run that this step belongs to; by default the branch's newest")
-    for command in commands.choices.values():
-        command.add_argument("--folder", type=Path, default=places.FOLDER, help="where the loop lives (%(default)s)")
-        if command is not listing:
-            command.add_argument("--branch", help=f"such as {DATA_BRANCHES}20261121-103000")
-            command.add_argument("--repo", type=Path, default=ROOT, help="a clone; its origin is worked with")
-            command.add_argument("--recipe", default=RECIPE, help="as main has it (default %(default)s)")
-    return parser
+def _add_place(parser: argparse.ArgumentParser) -> None:
+    _add_folder(parser)
+    parser.add_argument("--branch", help=f"such as {DATA_BRANCHES}20261121-103000")
+    parser.add_argument("--repo", type=Path, default=ROOT, help="a clone; its origin is worked with")
+    parser.add_argument("--recipe", default=RECIPE, help="as main has it (default %(default)s)")
+
+
+def _of_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--keep-up", action="store_true", help="leave MLflow and the service running at the end")
+    _add_place(parser)
+
+
+def _of_step(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", help="id of the run that this step belongs to; by default the branch's newest")
+    _add_place(parser)
+
+
+def _of_list(parser: argparse.ArgumentParser) -> None:
+    _add_folder(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON array of the runs' records")
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    """Run the loop to its end; returns the code of its outcome. Raises WmsError."""
     teller = ConsoleTeller()
     url = places.origin_of(arguments.repo)
     branch = arguments.branch or _newest_branch(arguments.repo, url)
@@ -69,32 +67,32 @@ def _run(arguments: argparse.Namespace) -> int:
     return exit_code(record)
 
 
-def _one(arguments: argparse.Namespace) -> int:
+def _one(step_name: str, arguments: argparse.Namespace) -> int:
     """One step as a command: its named values go to GITHUB_OUTPUT, too, its code is the step's."""
     store = places.run_store(arguments.folder)
     url = places.origin_of(arguments.repo)
     cloud = cloud_in(arguments.folder)
     with one_at_a_time(store.folder):
-        record = _record(arguments, url)  # a mistake is told before anything is started
+        record = _record(step_name, arguments, url)  # a mistake is told before anything is started
         cloud.storage_up()
         place = places.place_in(arguments.folder, url, cloud, recipe=arguments.recipe)(record)
-        record = carry_out(place, store, record, arguments.command)
-        if arguments.command == LAST:
+        record = carry_out(place, store, record, step_name)
+        if step_name == LAST:
             record = ended(record)
             store.save(record)
-    step = record.step(arguments.command)
+    step = record.step(step_name)
     print(step.text)
     put_outputs(step.outputs)
     return step.exit_code or 0
 
 
-def _record(arguments: argparse.Namespace, url: str) -> RunRecord:
+def _record(step_name: str, arguments: argparse.Namespace, url: str) -> RunRecord:
     store = places.run_store(arguments.folder)
     if arguments.run:
         return store.load(arguments.run)
     branch = arguments.branch or _newest_branch(arguments.repo, url)
     newest = store.newest(branch)
-    first = arguments.command == STEPS[0]
+    first = step_name == STEPS[0]
     if newest is None or (first and newest.outcome is not Outcome.RUNNING):
         return store.create(branch)
     return newest
@@ -104,12 +102,17 @@ def _newest_branch(repo: Path, url: str) -> str:
     lines = Git(repo)("ls-remote", "--heads", url, f"refs/heads/{DATA_BRANCHES}*").splitlines()
     names = sorted(line.split("\trefs/heads/")[1] for line in lines)
     if not names:
-        raise PipelineError("No data branch waits over there; push photos to main first, then run the loop.")
+        raise PipelineError("No data branch waits at the origin; push photos to main first, then run the loop.")
     return names[-1]
 
 
-def _list(folder: Path) -> int:
+def _list(arguments: argparse.Namespace) -> int:
+    """Print the runs so far; returns 0. Raises PipelineError for a damaged record."""
+    folder = arguments.folder
     runs = places.run_store(folder).runs()
+    if arguments.json:
+        print(json.dumps([record.model_dump(mode="json") for record in runs], indent=2))
+        return 0
     for record in runs:
         print(f"{record.started_at}  {record.id}  {record.outcome}  {record.reason}")
     with contextlib.suppress(IndexError):
@@ -117,3 +120,14 @@ def _list(folder: Path) -> int:
     if not runs:
         print(f"The loop hasn't run in {folder} yet.")
     return 0
+
+
+_CODES: Final = "Exit codes: 0 merged, 90 not improved, 91 can't decide, 85 another run is at it; docs/exit-codes.md."
+RUN: Final = Command("All steps, for the newest data branch or the one that is named.", _of_run, _run, _CODES)
+LIST: Final = Command("List the runs so far.", _of_list, _list)
+
+
+def step(name: str) -> Command:
+    """The command for one step of the loop."""
+    text = f"Only the step {name}, with what the steps before it left."
+    return Command(text, _of_step, partial(_one, name), _CODES)

@@ -1,13 +1,14 @@
-"""promote-model.py, update-model-metadata.py and get-baseline-metrics.py."""
+"""`wms promote`, `rollback`, `restore`, and what `wms versions` tells other programs of Production."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
-from wms.errors import INTERRUPTED, ModelNotFoundError, UsageError
+from wms.command import Command
+from wms.errors import DECLINED, ModelNotFoundError, UsageError
 from wms.paths import ROOT
 from wms.registry import promotion
 from wms.registry.adoption import propose_adoption
@@ -20,7 +21,7 @@ from wms.registry.promotion import Desk, Outcome
 from wms.registry.standing import require_entry
 from wms.registry.types import MODEL
 from wms_ops.base.outputs import github_run, put_outputs
-from wms_ops.base.question import ask
+from wms_ops.base.question import agrees
 from wms_ops.pulls.gh import GitHub
 from wms_ops.release.actor import who
 from wms_ops.release.publish import publish_model, publish_release
@@ -28,36 +29,18 @@ from wms_ops.storage.config import read_remote
 from wms_ops.storage.remote import S3Remote
 
 
-def promote_main(argv: Sequence[str] | None = None) -> int:
+def _promote(arguments: argparse.Namespace) -> int:
     """Promote a run or a version, roll back, repair or adopt; 0 also where it was done before. Raises WmsError."""
-    parser = argparse.ArgumentParser(prog="promote-model.py", description="Change which model is Production.")
-    parser.add_argument("run", nargs="?", metavar="RUN", help="a run's id, or its name such as run_20261121_103000_...")
-    parser.add_argument("--version", type=int, metavar="N", help="a registered version instead of a run")
-    parser.add_argument("--rollback", action="store_true", help="go back to the Production before, or to --version N")
-    parser.add_argument("--repair", action="store_true", help="put aliases, tags and files back as the ledger says")
-    parser.add_argument(
-        "--adopt", type=int, metavar="VERSION", help="begin the ledger with a version that is Production without one"
-    )
-    parser.add_argument("--force", metavar="REASON", help="promote without the gate; the reason goes on record")
-    parser.add_argument("--reason", default="", metavar="TEXT", help="why it is rolled back or adopted, for the ledger")
-    parser.add_argument("--yes", action="store_true", help="don't ask")
-    parser.add_argument("--publish", action="store_true", help="first copy the files to S3, for sync_model_aws.py")
-    parser.add_argument("--publish-release", action="store_true", help="and to a GitHub release, for sync_model.py")
-    _add_files(parser)
-    arguments = parser.parse_args(argv)
     _refuse_nonsense(arguments)
-    uri = ModelRegistry.from_environment().uri
-    desk = Desk(uri, Ledger(arguments.ledger), arguments.metadata, arguments.model)
+    desk = _desk(arguments)
     if arguments.repair:
-        done = promotion.repair(desk)
-        print(done.text if done else "Nothing was ever promoted here, so there is nothing to repair.")
-        return 0
+        return _restore(arguments)
     proposal = _propose(desk, arguments)
     if isinstance(proposal, Proposal):
         print(proposal.text)
-        if not arguments.yes and ask("Go on? [y/N] ", "add --yes").lower() not in ("y", "yes"):
+        if not arguments.yes and not agrees("Go on?", "add --yes"):
             print("Nothing was changed.")
-            return INTERRUPTED
+            return DECLINED
         _publish(desk.registry, proposal.facts.run_id, arguments)  # before it's Production: it can be fetched then
         proposal = promotion.execute(desk, proposal, who=who(), github_run=github_run())
     else:
@@ -66,13 +49,15 @@ def promote_main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def metadata_main(argv: Sequence[str] | None = None) -> int:
+def _restore(arguments: argparse.Namespace) -> int:
+    """Put aliases, tags and files back as the ledger says; returns 0. Raises WmsError."""
+    done = promotion.repair(_desk(arguments))
+    print(done.text if done else "Nothing was ever promoted here, so there is nothing to repair.")
+    return 0
+
+
+def _metadata(arguments: argparse.Namespace) -> int:
     """Write model-metadata.json from the ledger, brought up to date from the registry where one is named."""
-    parser = argparse.ArgumentParser(
-        prog="update-model-metadata.py", description="Write model-metadata.json for the model that is Production."
-    )
-    _add_files(parser)
-    arguments = parser.parse_args(argv)
     ledger = Ledger(arguments.ledger)
     if uri := os.environ.get(URI):
         desk = Desk(uri, ledger, arguments.metadata, arguments.model)
@@ -84,22 +69,22 @@ def metadata_main(argv: Sequence[str] | None = None) -> int:
         if head is not None:
             write_metadata(head, arguments.metadata)
     if head is None:
-        raise ModelNotFoundError("Nothing was ever promoted, so there is nothing to write; use promote-model.py first.")
+        raise ModelNotFoundError("Nothing was ever promoted, so there is nothing to write; use `wms promote` first.")
     print(f"{arguments.metadata} describes version {head.to_version} (run {head.run_id}).")
     return 0
 
 
-def baseline_main(argv: Sequence[str] | None = None) -> int:
+def _baseline(arguments: argparse.Namespace) -> int:
     """Print Production's version, run, Dice and IoU as JSON; zeros and a note where nothing ever was Production."""
-    parser = argparse.ArgumentParser(
-        prog="get-baseline-metrics.py", description="Print Production's Dice and IoU as one line of JSON."
-    )
-    _add_ledger(parser)
-    arguments = parser.parse_args(argv)
     if not os.environ.get(URI) and not arguments.ledger.is_dir():
         raise UsageError(f"{arguments.ledger} isn't a folder, so no ledger lies there; name another one by --ledger.")
     print(baseline_json(os.environ.get(URI) or None, Ledger(arguments.ledger), arguments.model))
     return 0
+
+
+def _desk(arguments: argparse.Namespace) -> Desk:
+    uri = ModelRegistry.from_environment().uri
+    return Desk(uri, Ledger(arguments.ledger), arguments.metadata, arguments.model)
 
 
 def _publish(registry: ModelRegistry, run_id: str, arguments: argparse.Namespace) -> None:
@@ -114,6 +99,33 @@ def _publish(registry: ModelRegistry, run_id: str, arguments: argparse.Namespace
     if arguments.publish_release:
         sent = publish_release(GitHub(ROOT), files)
         print(f"A release on GitHub {'has got' if sent else 'has'} the model's files.")
+
+
+def _of_promote(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", nargs="?", metavar="RUN", help="a run's id, or its name such as run_20261121_103000_...")
+    parser.add_argument("--version", type=int, metavar="N", help="a registered version instead of a run")
+    parser.add_argument(
+        "--adopt", type=int, metavar="VERSION", help="begin the ledger with a version that is Production without one"
+    )
+    parser.add_argument("--force", metavar="REASON", help="promote without the gate; the reason goes on record")
+    # promote-model.py had these before `wms rollback` and `wms restore`.
+    parser.add_argument("--rollback", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--repair", action="store_true", help=argparse.SUPPRESS)
+    _add_change(parser)
+
+
+def _of_rollback(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--version", type=int, metavar="N", help="an earlier Production (default: the one before)")
+    _add_change(parser)
+    parser.set_defaults(run=None, adopt=None, force=None, rollback=True, repair=False)
+
+
+def _add_change(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--reason", default="", metavar="TEXT", help="why it is rolled back or adopted, for the ledger")
+    parser.add_argument("--yes", action="store_true", help="don't ask")
+    parser.add_argument("--publish", action="store_true", help="first copy the files to S3, for `wms sync --from s3`")
+    parser.add_argument("--publish-release", action="store_true", help="and to a GitHub release, for `wms sync`")
+    _add_files(parser)
 
 
 def _add_ledger(parser: argparse.ArgumentParser) -> None:
@@ -138,7 +150,7 @@ def _refuse_nonsense(arguments: argparse.Namespace) -> None:
         if arguments.run is not None or arguments.force is not None:
             raise UsageError("--rollback goes with --version N or alone, and with --reason TEXT.")
     elif named != 1:
-        raise UsageError("Give a run or --version N; `promote-model.py --help` shows all there is.")
+        raise UsageError("Give a run or --version N; `wms promote --help` shows all there is.")
     elif arguments.force is not None and not arguments.force.strip():
         raise UsageError("--force needs a reason, which goes on record.")
 
@@ -162,3 +174,12 @@ def _tell(outcome: Outcome) -> None:
     print(outcome.text)
     entry = outcome.entry
     put_outputs({"version": entry.to_version, "run_id": entry.run_id, "changed": outcome.changed})
+
+
+PROMOTE: Final = Command("Make a run or a registered version Production.", _of_promote, _promote)
+ROLLBACK: Final = Command("Go back to an earlier Production.", _of_rollback, _promote)
+RESTORE: Final = Command("Put aliases, tags and files back as the ledger says.", _add_files, _restore)
+METADATA_FILE: Final = Command("Write model-metadata.json for the model that is Production.", _add_files, _metadata)
+BASELINE: Final = Command(
+    "Print the Dice and IoU that a new model has to beat, as one line of JSON.", _add_ledger, _baseline
+)

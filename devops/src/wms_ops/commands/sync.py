@@ -1,4 +1,4 @@
-"""The command lines of `sync_model.py` (through GitHub) and `sync_model_aws.py` (with AWS credentials)."""
+"""`wms sync`: Production to this machine, through GitHub or with AWS credentials."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
+from wms.command import Command
 from wms.paths import ROOT
 from wms.registry.ledger import FOLDER
 from wms.registry.mlflow_store import URI, ModelRegistry
@@ -22,18 +24,13 @@ from wms_ops.targets.protocol import Cloud
 from wms_ops.targets.sleeping import SleepingSource, ask_to_stop
 
 
-def main_github(argv: Sequence[str] | None = None, *, cloud: Cloud | None = None) -> int:
-    """Bring Production here with nothing but `gh`; returns 0. Raises what `current_production` and `sync_model` do."""
-    options = _parser("sync_model.py", "a release on GitHub; needs `gh`").parse_args(argv)
+def run(options: argparse.Namespace, *, cloud: Cloud | None = None) -> int:
+    """Bring Production here; returns 0. Raises what `current_production` and `sync_model` do, and S3's errors."""
+    if options.source == "s3":
+        store = S3Remote(read_remote(options.repo, environ=os.environ))
+        return _sync(options, [S3Source(store)], None, cloud)
     github = GitHub(options.repo)
     return _sync(options, [ReleaseSource(github)], github, cloud)
-
-
-def main_aws(argv: Sequence[str] | None = None, *, cloud: Cloud | None = None) -> int:
-    """Bring Production here from the S3 store; returns 0. Raises as `main_github` does, and the store's errors."""
-    options = _parser("sync_model_aws.py", "the S3 store; needs AWS credentials").parse_args(argv)
-    store = S3Remote(read_remote(options.repo, environ=os.environ))
-    return _sync(options, [S3Source(store)], None, cloud)
 
 
 def _sync(
@@ -55,11 +52,14 @@ def _sync(
     return 0
 
 
-def _parser(name: str, source: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=name,
-        description=f"Bring the model that is Production to WMS/models, from {source}, else from MLflow.",
-        epilog="Exit codes: 0 done, 40 nobody has the model, 41 it isn't the ledger's, 92 MLflow doesn't answer.",
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of a sync."""
+    parser.add_argument(
+        "--from",
+        dest="source",
+        choices=("github", "s3"),
+        default="github",
+        help="github: a release, needs `gh` and a login; s3: the data set's bucket, needs AWS keys (default: github)",
     )
     parser.add_argument("--force", action="store_true", help="download although the right files are there")
     parser.add_argument("--no-stop", action="store_true", help="leave an instance running that had to be started")
@@ -68,7 +68,6 @@ def _parser(name: str, source: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--models", type=Path, default=FOLDER, metavar="DIR", help="where to (default: WMS/models)")
     parser.add_argument("--repo", type=Path, default=ROOT, metavar="DIR", help="the clone that has the ledger")
-    return parser
 
 
 def _seconds(text: str) -> float:
@@ -79,3 +78,11 @@ def _seconds(text: str) -> float:
     if not 0 < value < 1e6:
         raise argparse.ArgumentTypeError(f"{text!r} isn't a number of seconds above 0")
     return value
+
+
+COMMAND: Final = Command(
+    "Bring the model that is Production to WMS/models: from GitHub or S3, else from MLflow.",
+    declare,
+    run,
+    "Exit codes: 0 done, 40 no source has the model, 41 it isn't the ledger's, 92 MLflow doesn't answer.",
+)

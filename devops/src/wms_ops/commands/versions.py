@@ -1,15 +1,15 @@
-"""The command line of `check_model.py`: versions and their aliases, the proof of origin, two versions side by side."""
+"""`wms versions` and `wms lineage`: versions and their aliases, the proof of origin, two versions side by side."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from wms.errors import ModelNotFoundError, UsageError
+from wms.command import Command
+from wms.errors import DECLINED, ModelNotFoundError, UsageError
 from wms.files import write_atomic
 from wms.paths import ROOT
 from wms.registry.compare_page import compare, render_page, render_table
@@ -19,21 +19,21 @@ from wms.registry.lineage_links import check_lineage
 from wms.registry.mlflow_store import URI, ModelRegistry
 from wms.registry.types import MODEL
 from wms_ops.base.question import ask
-from wms_ops.commands.promote import promote_main
+from wms_ops.commands.promote import PROMOTE
 from wms_ops.release.compare import draw_panels, find_version
 from wms_ops.release.evidence import collect
 from wms_ops.release.listing import print_versions
 
+_DATA: Final = ROOT / "WMS" / "data" / "dataset"
 _NAME: Final = re.compile(r"\w[\w.-]*")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def run(options: argparse.Namespace) -> int:
     """List versions, or do what an option names; returns 0.
 
     Raises LineageError for a broken link, ModelNotFoundError, UsageError, LedgerError, CannotDecideError, and the
     errors of MLflow and of a promotion.
     """
-    options = _parser().parse_args(argv)
     if (options.html or options.markdown) and not options.compare:
         raise UsageError("--html and --markdown go with --compare A B.")
     if options.promote:  # which needs a server: say so before anything is asked
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     elif options.compare:
         _compare(options, registry)
     else:
-        print_versions(Ledger(options.models).entries(), registry)
+        print_versions(Ledger(options.models).entries(), registry, as_json=options.json)
         if options.promote:
             return _promote(options)
     return 0
@@ -99,38 +99,68 @@ def _compare(options: argparse.Namespace, registry: ModelRegistry | None) -> Non
 def _promote(options: argparse.Namespace) -> int:
     """Ask what to promote, then hand over to the promotion, which says what would change and asks again."""
     question = "Which version or run should become Production? (none: Enter) "
-    answer = ask(question, "use devops/scripts/promote-model.py")
+    answer = ask(question, "use `wms promote`")
     if not answer:
         print("Nothing was changed.")
-        return 0
+        return DECLINED
     if not _NAME.fullmatch(answer):
         raise UsageError(f"{answer!r} is neither a version nor a run; give one that stands in the tables.")
     number = answer.removeprefix("v")
     chosen = ["--version", number] if number.isdecimal() else [answer]
     where = ["--ledger", str(options.models), "--metadata", str(options.repo / METADATA), "--model", options.model]
-    return promote_main([*chosen, *where])
+    return PROMOTE([*chosen, *where])
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="check_model.py",
-        description="List the model's versions, or look closely at one or two of them.",
-        epilog="Exit codes: 0 in order, 40 nothing found, 91 nothing to compare, 95 a link of the lineage is broken.",
-    )
+def _of_list(parser: argparse.ArgumentParser) -> None:
     action = parser.add_mutually_exclusive_group()
-    action.add_argument("--lineage", action="store_true", help="check where the model in --models is from, by hash")
-    action.add_argument(
-        "--find", metavar="TEXT", help="models by version, or by digits of a commit, config, data, run id or weights"
-    )
-    action.add_argument("--compare", nargs=2, metavar=("A", "B"), help="two versions, runs or run folders")
     action.add_argument("--promote", action="store_true", help="choose a version or run to become Production")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="with --compare: write a page with pictures")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="with --compare: write the pull request's table")
+    action.add_argument("--json", action="store_true", help="print one JSON object instead of the tables")
+    # check_model.py had these before `wms lineage` and `wms versions compare`.
+    action.add_argument("--lineage", action="store_true", help=argparse.SUPPRESS)
+    action.add_argument("--find", metavar="TEXT", help=argparse.SUPPRESS)
+    action.add_argument("--compare", nargs=2, metavar=("A", "B"), help=argparse.SUPPRESS)
+    for name in ("--html", "--markdown"):
+        parser.add_argument(name, type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--data", type=Path, default=_DATA, help=argparse.SUPPRESS)
+    _add_places(parser)
+
+
+def _of_compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("compare", nargs=2, metavar="VERSION", help="two versions, runs or run folders")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the pull request's table")
+    parser.add_argument("--data", type=Path, metavar="DIR", default=_DATA, help="photos and masks for the pictures")
+    _add_places(parser)
+    parser.set_defaults(lineage=False, find=None, promote=False)
+
+
+def _of_lineage(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", default=ROOT / "WMS/data/dataset", help="photos and masks for the pictures"
-    )
+        "find", nargs="?", metavar="TEXT", help="list models by version, or by digits of a commit, config, data, run "
+        "or weights, instead of checking the one in --models"
+    )  # fmt: skip
+    _add_places(parser)
+    parser.set_defaults(promote=False, compare=None, html=None, markdown=None)
+
+
+def _run_lineage(options: argparse.Namespace) -> int:
+    options.lineage = options.find is None
+    return run(options)
+
+
+def _add_places(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", type=Path, default=FOLDER, metavar="DIR", help="model and ledger")
     parser.add_argument("--model", default=MODEL, metavar="NAME", help="registered model (default %(default)s)")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs", metavar="DIR", help="where trainings are kept")
     parser.add_argument("--repo", type=Path, default=ROOT, metavar="DIR", help="the clone that has the commits")
-    return parser
+
+
+_CODES: Final = "Exit codes: 0 in order, 40 nothing found, 91 nothing to compare, 95 a link of the lineage is broken."
+LIST: Final = Command("List the model's versions, and the runs that wait to become one.", _of_list, run, _CODES)
+COMPARE: Final = Command("Put two versions or runs side by side.", _of_compare, run, _CODES)
+LINEAGE: Final = Command(
+    "Check by hash where the model in --models is from, or find models by what they were made from.",
+    _of_lineage,
+    _run_lineage,
+    _CODES,
+)

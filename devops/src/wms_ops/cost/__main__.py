@@ -1,7 +1,8 @@
-"""`python -m wms_ops.cost`."""
+"""`python -m wms_ops.cost`, a name before `wms cost`."""
 
 import sys
 
-from wms.start import run_script
+from wms.start import run_renamed
 
-sys.exit(run_script("wms_ops.commands.cost:main"))
+if __name__ == "__main__":
+    sys.exit(run_renamed("wms_ops.cost", "cost"))

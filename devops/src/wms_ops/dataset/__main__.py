@@ -1,7 +1,8 @@
-"""`python -m wms_ops.dataset`."""
+"""`python -m wms_ops.dataset`, a name before `wms data`."""
 
 import sys
 
-from wms.start import run_script
+from wms.start import run_renamed
 
-sys.exit(run_script("wms_ops.commands.data:main"))
+if __name__ == "__main__":
+    sys.exit(run_renamed("wms_ops.dataset", "data"))

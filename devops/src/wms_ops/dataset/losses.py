@@ -60,7 +60,7 @@ def _on_purpose(git: Git, base: str, commit: str, read: Read) -> tuple[set[str],
             if len(stems) > number > 0:
                 raise ShrinkError(
                     f"Commit {one[:10]} says {name}: {number}, but that is so of {len(stems)} photos "
-                    f"({min(stems)!r} first), so it was refused; use `python -m wms_ops.dataset remove`."
+                    f"({min(stems)!r} first), so it was refused; use `wms data remove`."
                 )
             if number:
                 (removed if name == REMOVED else replaced).update(stems)

@@ -173,7 +173,7 @@ def _check(scratch: Scratch, base: str) -> Mapping[str, Any]:
     more = f"\n  and {len(errors) - 10} more" if len(errors) > 10 else ""
     raise DataQualityError(
         f"The data check refuses the new files, {len(errors)} errors; nothing was uploaded:\n  {shown}{more}\n"
-        f"See them as pictures: python devops/scripts/data-qa.py {INBOX} --html qa.html; many are mended by --fix."
+        f"See them as pictures: wms data check {INBOX} --html qa.html; many are mended by --fix."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -72,7 +73,7 @@ def photos_arrive(cast: Cast, title: str, text: str, prefix: str, draw: Callable
     before = set(_data_branches(house))
     shell("git", "push", "origin", MAIN, expect=1, event="git push")
     branch = next(iter(set(_data_branches(house)) - before))
-    shell("python", "-m", "wms_ops.dataset", "take-back")
+    _wms(shell, "data", "take-back")
     make = place_in(house.loop, house.url, cast.cloud, recipe=cast.recipe, show=cast.teller.line)
     record = run_loop(make, run_store(house.loop), branch, cast.teller)
     if record.outcome is Outcome.MERGED:
@@ -97,15 +98,15 @@ def photos_arrive(cast: Cast, title: str, text: str, prefix: str, draw: Callable
 
 
 def everybody_has_it(cast: Cast) -> Act:
-    """The sync script brings Production to the laptop, and predicts.py uses it without a network."""
+    """The sync script brings Production to the laptop, and `wms predict` uses it without a network."""
     time_of = _Clock.start()
     house, shell = cast.house, cast.shell
     cast.photos.unseen(house.photos / "unseen")
-    shell("python", "WMS/scripts/sync_model_aws.py", event="sync")
-    shell("python", "WMS/scripts/show_metrics.py", event="metrics")
+    _wms(shell, "sync", "--from", "s3", event="sync")
+    _wms(shell, "versions", "scores", event="metrics")
     masks = house.folder / "masks"
     arguments = ["--input", str(house.photos / "unseen" / "images"), "--output", str(masks), "--overlay"]
-    shell("python", "WMS/src/predicts.py", *arguments, event="predict")
+    _wms(shell, "predict", *arguments, event="predict")
     sheet = contact_sheet(sorted(masks.glob("*_overlay.jpg")), house.folder / "unseen.png")
     output, events = shell.take()
     caption = "Strips that Production finds on photos that no model was trained on."
@@ -129,15 +130,15 @@ def there_and_back(cast: Cast) -> Act:
     named = dict(shell.environ)
     newest = _current(house)
     own = Shell(house.clone, {**named, "MLFLOW_TRACKING_URI": endpoints.mlflow}, cast.show)
-    promote = ("python", "devops/scripts/promote-model.py", "--yes")
-    own(*promote, "--rollback", "--reason", "the demo tries it", event="roll back")
+    _wms(own, "rollback", "--yes", "--reason", "the demo tries it", event="roll back")
     back = _serve(cast, own)
-    own(*promote, "--rollback", "--version", str(newest), "--reason", "and back again", event="return")
+    version = ("--version", str(newest))
+    _wms(own, "rollback", "--yes", *version, "--reason", "and back again", event="return")
     forward = _serve(cast, own)
     own("git", "add", *LEDGER)
     own("git", "commit", "--quiet", "-m", f"Roll back to version {back} and return to version {forward}")
     own("git", "push", "--quiet", "origin", MAIN)
-    own("python", "WMS/scripts/check_model.py", "--lineage", event="lineage")
+    _wms(own, "lineage", event="lineage")
     output, events = own.take()
     return time_of.act(
         "A rollback, and back",
@@ -148,9 +149,14 @@ def there_and_back(cast: Cast) -> Act:
     )
 
 
+def _wms(shell: Shell, *words: str, event: str = "") -> None:
+    """`wms WORDS`, by the module's name, since the demo's clone needs no installation."""
+    shell("python", "-m", "wms_ops", *words, shown=shlex.join(["wms", *words]), event=event)
+
+
 def _serve(cast: Cast, shell: Shell) -> int:
     """Deploy what is Production now, and ask the service which version it serves."""
-    shell("python", "WMS/scripts/sync_model_aws.py")
+    _wms(shell, "sync", "--from", "s3")
     models = cast.house.clone / MODELS
     entry = json.loads((models / CURRENT).read_bytes())
     release = Release(entry["to_version"], entry["weights_sha256"], models, models)

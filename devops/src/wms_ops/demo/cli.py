@@ -175,7 +175,7 @@ def _addresses(console: Console, house: House) -> None:
     found = local_cloud(house.loop).endpoints()
     if found is not None:
         console.print(f"MLflow:  {found.mlflow}\nService: {found.service or 'none'}/docs", markup=False)
-    stop = f"python -m wms_ops.targets down --all --folder {house.loop / 'cloud'}"
+    stop = f"wms cloud down --all --target local --folder {house.loop / 'cloud'}"
     console.print(f"They run until you stop them: .venv/bin/{stop}", markup=False)
 
 

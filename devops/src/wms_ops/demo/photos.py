@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from wms.data.pairs import find_pairs
-from wms.data.qa.cli import main as check_data
+from wms.data.qa.cli import COMMAND as check_data
 from wms.data.synthetic import shuffle_masks, write_dataset
 from wms.errors import DataNotFoundError, UsageError
 

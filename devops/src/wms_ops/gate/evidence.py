@@ -95,7 +95,7 @@ def _doubts_about(champion: Contestant, test: Sequence[DataItem], entry: LedgerE
     if entry and entry.weights_sha256 != side.weights_sha256:
         doubts.append(
             f"version {side.version} holds other weights than those which were promoted, says the ledger; look into it "
-            "with `python WMS/scripts/check_model.py`."
+            "with `wms versions`."
         )
     return doubts
 
@@ -121,7 +121,7 @@ def _production(registry: ModelRegistry, ledger: Path) -> tuple[ModelVersion | N
             return version, entry
     raise refusal(
         f"version {standing.production} is Production after the ledger, but {registry.server} lacks it; roll back to "
-        "another one with `promote-model.py --rollback --version N`."
+        "another one with `wms rollback --version N`."
     )
 
 
@@ -136,6 +136,6 @@ def _champion(registry: ModelRegistry, version: ModelVersion, threads: int | Non
     except ModelNotFoundError as error:
         raise refusal(
             f"the run {version.run_id} of the Production model, version {version.version}, is gone; bring it back "
-            f"with `mlflow runs restore --run-id {version.run_id}`, or promote with `promote-model.py --force REASON`."
+            f"with `mlflow runs restore --run-id {version.run_id}`, or promote with `wms promote --force REASON`."
         ) from error
     return fetch(registry, run, version.version, threads=threads)

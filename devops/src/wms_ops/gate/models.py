@@ -42,7 +42,7 @@ def fetch(registry: ModelRegistry, run: RunInfo, version: int | None, *, threads
     if run.status != "FINISHED":
         raise refusal(
             f"{who} run {run.name} is {run.status.lower()}, not finished; wait for its end, or "
-            "send the rest of it with `python -m wms.training.mlflow_sync`."
+            "send the rest of it with `wms runs send`."
         )
     predictor, card_sha256 = _load(registry, run, who, threads)
     items, version_of_data = _items(registry, run, who)

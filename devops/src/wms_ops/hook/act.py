@@ -62,7 +62,7 @@ def take_back_command(git: Git, ref: PushedRef, remote: str) -> str:
     out = git.attempt("symbolic-ref", "--quiet", "--short", "HEAD").stdout.decode("utf-8", "surrogateescape").strip()
     named = [branch] if ref.local_name.startswith("refs/heads/") and branch != out else []
     elsewhere = ["--remote", remote] if remote != "origin" else []
-    return shlex.join(["python", "-m", "wms_ops.dataset", "take-back", *elsewhere, *named])
+    return shlex.join(["wms", "data", "take-back", *elsewhere, *named])
 
 
 def _say(line: str) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from wms.errors import from_os_error, run_main
+from wms.command import Command
+from wms.errors import from_os_error
 from wms.files import write_atomic
 from wms_ops.base.errors import GitError
 from wms_ops.git.command import Git
@@ -34,11 +33,13 @@ printf '%s\\n' "$refs" | grep . | sh "$root/hooks/pre-push" "$@"
 """
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Install (or remove) the hook; repeating it changes nothing. Raises GitError, UnwritableError."""
-    parser = argparse.ArgumentParser(prog="install-git-hooks.sh", description=__doc__)
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Add the one option."""
     parser.add_argument("--remove", action="store_true", help="take the hook away and put the earlier one back")
-    arguments = parser.parse_args(argv)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Install (or remove) the hook; repeating it changes nothing. Raises GitError, UnwritableError."""
     here = Git(Path.cwd())
     root = Path(here("rev-parse", "--show-toplevel"))
     hooks = Path(here("rev-parse", "--path-format=absolute", "--git-path", "hooks"))
@@ -86,5 +87,6 @@ def _remove(hook: Path, earlier: Path, ours: bool) -> int:
     return 0
 
 
-if __name__ == "__main__":
-    sys.exit(run_main(main))
+COMMAND = Command(
+    "Install the pre-push hook, beside one that is there, for the clone and all its work trees.", declare, run
+)

@@ -62,7 +62,7 @@ def train(place: Place, values: Mapping[str, str]) -> Done:
     branch, commit = values["branch"], values["commit"]
     check_out(place, commit, branch)
     recipe = ["--config", place.recipe, "--data", DATA_SET, "--splits", SPLITS]
-    _on_instance(place, ["-m", "wms_ops.dataset", "fetch"])
+    _on_instance(place, ["-m", "wms_ops", "data", "fetch"])
     _on_instance(place, ["-m", "wms.training.dvc_stages", "prepare", *recipe, "--output", PREPARED])
     refuse_moved_splits(place.git, commit)
     message = f"Record the splits of {values['photos_new']} new photos"
@@ -126,7 +126,7 @@ def _handed_over(place: Place, run: str) -> str:
     except ModelNotFoundError:
         place.show(f"MLflow lacks {run}; sending it again.")
     if found is None or found.status != "FINISHED":
-        _on_instance(place, ["-m", "wms.training.mlflow_sync", f"runs/{run}"])
+        _on_instance(place, ["-m", "wms_ops", "runs", "send", f"runs/{run}"])
         found = registry.find_run(run)
     return found.run_id
 

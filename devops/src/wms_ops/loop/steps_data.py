@@ -100,7 +100,7 @@ def _check(place: Place, before: DataSet, after: DataSet, stems: set[str], commi
             first = str(errors[0]).replace(f"{room}/", "")
             raise DataQualityError(
                 f"The data check refuses the branch's new photos, {len(errors)} errors: {first} Mend them with "
-                "`python devops/scripts/data-qa.py DIR --fix` and push again."
+                "`wms data check DIR --fix` and push again."
             )
         write_atomic(place.folder / CARD, render_markdown(grow_card(place.store(), before, after, Path(room), splits)))
 

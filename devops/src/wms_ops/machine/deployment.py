@@ -109,7 +109,7 @@ def _server(room: Room, served: Served) -> Server:
     return Server(
         role=SERVICE,
         title=f"the service of version {served.version}",
-        command=[sys.executable, "-m", "wms.serving", *arguments],
+        command=[sys.executable, "-m", "wms.serving.cli", *arguments],
         folder=room.releases / served.name,
         environ=plain_environ(),
         ports=[served.port],
@@ -164,14 +164,14 @@ def _place(room: Room, release: Release, target: Path) -> None:
     sources = {name: release.model / name for name in FILES} | {n: release.ledger / n for n in (HISTORY, CURRENT)}
     there = {name: path for name, path in sources.items() if path.is_file()}
     if WEIGHTS not in there:
-        raise CloudError(f"{release.model} holds no {WEIGHTS}; bring it with `python WMS/scripts/sync_model.py`.")
+        raise CloudError(f"{release.model} holds no {WEIGHTS}; bring it with `wms sync`.")
     staging = target.with_name(f".{target.name}.new")
     try:
         found = sha256_file(there[WEIGHTS])
         if found != release.weights_sha256:
             raise CloudError(
                 f"{there[WEIGHTS]} has the SHA-256 {found[:12]}..., but version {release.version} has "
-                f"{release.weights_sha256[:12]}...; bring it with `python WMS/scripts/sync_model.py --force`."
+                f"{release.weights_sha256[:12]}...; bring it with `wms sync --force`."
             )
         if target.is_dir():
             for name, path in there.items():

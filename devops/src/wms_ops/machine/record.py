@@ -72,7 +72,7 @@ def read_record(path: Path) -> CloudRecord:
     """The state in a file; that of a cloud which never was where there is none. Raises CloudError."""
     folder = shlex.quote(str(path.parent))
     hint = (
-        f"run `python -m wms_ops.targets down --all --folder {folder}`, which ends all processes and forgets that file"
+        f"run `wms cloud down --all --target local --folder {folder}`, which ends all processes and forgets that file"
     )
     try:
         content = path.read_bytes()

@@ -47,7 +47,7 @@ class Room:
 
     def command(self, words: str) -> str:
         """What to type for this cloud, for sentences."""
-        return f"python -m wms_ops.targets {words} --folder {shlex.quote(str(self.folder))}"
+        return f"wms cloud {words} --target local --folder {shlex.quote(str(self.folder))}"
 
     @property
     def logs(self) -> Path:

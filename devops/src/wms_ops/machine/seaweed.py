@@ -108,7 +108,7 @@ def read_identity(folder: Path) -> Identity | None:
         return None
     except (OSError, ValueError, LookupError, TypeError):  # their own text might repeat a key
         raise CloudError(
-            f"{path} is damaged; stop everything with `python -m wms_ops.targets down --all`, delete that file, and "
+            f"{path} is damaged; stop everything with `wms cloud down --all`, delete that file, and "
             "start again: new keys are made, the data stays."
         ) from None
 

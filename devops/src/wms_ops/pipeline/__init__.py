@@ -1,1 +1,1 @@
-"""The loop from a data branch to a merged or blocked pull request: steps as commands, and the driver on a laptop."""
+"""The old name of `wms loop`."""

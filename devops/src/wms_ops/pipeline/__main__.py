@@ -1,8 +1,8 @@
-"""`python -m wms_ops.loop`."""
+"""`python -m wms_ops.pipeline`, a name before `wms loop`."""
 
 import sys
 
-from wms.errors import run_main
-from wms_ops.commands.loop import main
+from wms.start import run_renamed
 
-sys.exit(run_main(main))
+if __name__ == "__main__":
+    sys.exit(run_renamed("wms_ops.pipeline", "loop"))

@@ -121,7 +121,7 @@ class GitHub:
             )
         except FileNotFoundError as error:
             raise UsageError(
-                "gh isn't installed; get it from https://cli.github.com (sync_model_aws.py does without it)."
+                "gh isn't installed; get it from https://cli.github.com (`wms sync --from s3` does without it)."
             ) from error
         except subprocess.TimeoutExpired as error:
             raise StoreUnreachableError(f"GitHub took more than {_LIMIT_S} s over {what}; run it again.") from error

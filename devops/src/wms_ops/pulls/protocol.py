@@ -107,12 +107,12 @@ def conflict(branch: str, files: list[str]) -> PullRequestError:
     others = [name for name in files if not name.endswith(".dvc")]
     if files and not others:
         return PullRequestError(
-            f"{branch} and main both changed the data set: run `python -m wms_ops.dataset join {branch}`, which brings "
+            f"{branch} and main both changed the data set: run `wms data join {branch}`, which brings "
             "main's photos into it, and run the loop for it again."
         )
     if not files:
         return PullRequestError(
-            f"{branch} conflicts with main: run `python -m wms_ops.dataset join {branch}`; if that finds other files "
+            f"{branch} conflicts with main: run `wms data join {branch}`; if that finds other files "
             "than the data set's in conflict, merge main into it by hand. Then run the loop for it again."
         )
     more = f" and {len(others) - 1} more files" if len(others) > 1 else ""

@@ -36,7 +36,7 @@ def collect(models: Path, *, repo: Path, runs: Path, registry: ModelRegistry | N
     """
     files = {name: (models / name).read_bytes() for name in FILES if (models / name).is_file()}
     if not files:
-        raise ModelNotFoundError(f"{models} holds no model; bring Production here with sync_model.py.")
+        raise ModelNotFoundError(f"{models} holds no model; bring Production here with `wms sync`.")
     entries, trouble = read_ledger(models)
     card = _card(files)
     entry = None if trouble else _entry_of(entries, files, card)

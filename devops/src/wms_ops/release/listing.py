@@ -1,7 +1,8 @@
-"""The tables of `check_model.py`: versions with their stage and aliases, and runs that aren't a version yet."""
+"""The tables of `wms versions`: versions with their stage and aliases, and runs that aren't a version yet."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Final
 
@@ -36,9 +37,10 @@ _RUNS: Final = (
 Row = tuple[str, ...]
 
 
-def print_versions(entries: Sequence[LedgerEntry], registry: ModelRegistry | None) -> None:
+def print_versions(entries: Sequence[LedgerEntry], registry: ModelRegistry | None, *, as_json: bool = False) -> None:
     """Print versions, newest last: the registry's, with the runs that wait, or those in the ledger.
 
+    As JSON that is an object with `source`, `versions` and `waiting`, whose keys are the tables' headings.
     Raises RegistryUnreachableError or RegistryError.
     """
     if registry is None:
@@ -48,12 +50,20 @@ def print_versions(entries: Sequence[LedgerEntry], registry: ModelRegistry | Non
         versions = registry.versions()
         rows, source = from_registry(versions, entries), f"MLflow at {registry.server}"
         waiting = runs_that_wait(registry, versions)
+    if as_json:
+        found = {"source": source, "versions": _named(_VERSIONS, rows), "waiting": _named(_RUNS, waiting)}
+        print(json.dumps(found, indent=2))
+        return
     if rows:
         print_table(_VERSIONS, rows, caption=f"From {source}.")
     else:
         print(f"No version yet, by {source}.")
     if waiting:
         print_table(_RUNS, waiting, title="Runs that were never promoted")
+
+
+def _named(columns: Sequence[Column], rows: Sequence[Row]) -> list[dict[str, str]]:
+    return [{column.heading.replace(" ", "_"): cell for column, cell in zip(columns, row, strict=True)} for row in rows]
 
 
 def from_registry(versions: Sequence[ModelVersion], entries: Sequence[LedgerEntry]) -> list[Row]:

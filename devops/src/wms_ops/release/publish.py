@@ -44,7 +44,7 @@ def publish_model(store: S3Remote, model: Path | Mapping[str, bytes]) -> bool:
 def publish_release(
     github: GitHub, model: Path | Mapping[str, bytes], *, step: Callable[[str], None] = lambda _: None
 ) -> bool:
-    """Bring a model to the release on GitHub from where `sync_model.py` gets it; nobody sees it before it's whole.
+    """Bring a model to the release on GitHub from where `wms sync` gets it; nobody sees it before it's whole.
 
     Returns whether anything had to be done; repeat it after an error or a kill. `step` gets each step's name as it
     begins. Raises as `publish_model` does, and what `Releases` raises.
@@ -89,7 +89,7 @@ def _fill(releases: Releases, release: Release, files: Mapping[str, bytes], step
 def _notes(files: Mapping[str, bytes]) -> str:
     rows = "".join(f"| `{name}` | `{sha256_bytes(files[name])}` |\n" for name in FILES)
     return (
-        "A model that was promoted; `python WMS/scripts/sync_model.py` brings the newest one to `WMS/models` and "
+        "A model that was promoted; `wms sync` brings the newest one to `WMS/models` and "
         f"checks it against the ledger.\n\n| file | SHA-256 |\n|---|---|\n{rows}"
     )
 

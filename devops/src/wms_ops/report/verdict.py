@@ -106,7 +106,7 @@ def advice(record: RunRecord) -> tuple[str, ...]:
     if failed is not None and failed.exit_code == DataQualityError.exit_code:
         return (
             "Mend or leave out the files named above in `WMS/data/training`, check them with "
-            "`python devops/scripts/data-qa.py WMS/data/training`, commit, and `git push origin main` again.",
+            "`wms data check WMS/data/training`, commit, and `git push origin main` again.",
             "Close this one and delete its branch. Main and Production are as they were.",
         )
     return (
@@ -116,7 +116,7 @@ def advice(record: RunRecord) -> tuple[str, ...]:
 
 
 def _again(record: RunRecord) -> str:
-    return code(f"python -m wms_ops.loop run --branch {record.branch}")
+    return code(f"wms loop run --branch {record.branch}")
 
 
 def _promotion(values: Mapping[str, str]) -> str:

@@ -34,9 +34,9 @@ def open_cloud(name: str, folder: Path, show: Callable[[str], None] = print) -> 
     return cloud
 
 
-def cloud_in(loop: Path, show: Callable[[str], None] = print) -> Cloud:
-    """The target that WMS_CLOUD names, its state in its folder below `loop`. Raises as `open_cloud` does."""
-    name = os.environ.get(CHOICE) or "local"
+def cloud_in(loop: Path, show: Callable[[str], None] = print, name: str | None = None) -> Cloud:
+    """The target called `name`, else as WMS_CLOUD names it, its state in its folder below `loop`. Raises likewise."""
+    name = name or os.environ.get(CHOICE) or "local"
     return open_cloud(name, loop / _module(name).FOLDER, show)
 
 

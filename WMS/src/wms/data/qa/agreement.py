@@ -2,7 +2,7 @@
 
 Where a strip really is, the mask's inside holds more texture (digits) than most other places of the photo, and
 moving the mask a little off its place loses the edges along its outline. Both are measured on small pictures;
-`python -m wms.data.qa.calibrate` prints how often that is right.
+`wms data calibrate` prints how often that is right.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Prints what the warnings' limits do on a folder of good pairs: false alarms, and what they catch.
 
-    python -m wms.data.qa.calibrate DIR
+    wms data calibrate DIR
 
 Masks are swapped among photos of the same size, because a swap between sizes is an error anyway; photos are
 blurred, darkened and brightened.
@@ -19,24 +19,29 @@ from PIL import Image, ImageFilter
 from rich.console import Console
 from rich.progress import track
 
+from wms.command import Command
 from wms.config import DataConfig
 from wms.data.images import MASK_THRESHOLD
 from wms.data.pairs import find_pairs
 from wms.data.qa import agreement
 from wms.data.qa.checks_content import BLURRED, LEAST_AGREEMENT, OVEREXPOSED, TOO_DARK
 from wms.data.qa.reading import mask_grey, measure, small_grey
-from wms.errors import UsageError, run_main
+from wms.errors import UsageError
+from wms.start import run_renamed
 
 Grey = NDArray[np.uint8]
 _SWAPS = 4  # other photos' masks that each photo is tried with
 _BLURS = (1.0, 2.0, 3.0, 4.0)  # pixels of standard deviation at a short side of 512
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print the table for a folder of pairs that belong together. Returns 0; raises what reading raises."""
-    parser = argparse.ArgumentParser(prog="python -m wms.data.qa.calibrate", description=(__doc__ or "").split("\n")[0])
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Add the one argument."""
     parser.add_argument("folder", metavar="DIR", type=Path, help="pairs that belong together")
-    pairs = find_pairs(parser.parse_args(argv).folder)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the table for a folder of pairs that belong together. Returns 0; raises what reading raises."""
+    pairs = find_pairs(options.folder)
     if len(pairs) < 2:
         raise UsageError("One pair can't be swapped; name a folder with more of them.")
     limit = DataConfig().max_megapixels
@@ -100,5 +105,7 @@ def _print_photos(photos: Sequence[Grey]) -> None:
     print(f"three times as bright: {np.mean([measure(photo)[1] > OVEREXPOSED for photo in bright]):.1%} warned")
 
 
+COMMAND = Command((__doc__ or "").split("\n")[0], declare, run)
+
 if __name__ == "__main__":
-    sys.exit(run_main(main))
+    sys.exit(run_renamed("wms.data.qa.calibrate", "data", "calibrate"))

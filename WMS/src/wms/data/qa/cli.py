@@ -1,4 +1,4 @@
-"""The command line of the data check: `devops/scripts/data-qa.py DIR`."""
+"""`wms data check`: a folder of photos and masks in, what is wrong with it out."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
+from wms.command import Command
 from wms.config import DataConfig
 from wms.data.qa.fix import apply_fixes, plan_fixes, recover
 from wms.data.qa.html import by_check, render_html
@@ -29,18 +30,17 @@ _NAMED: Final = 3  # files of one check that the table names, and sentences belo
 _FIXES_SHOWN: Final = 20
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def run(options: argparse.Namespace) -> int:
     """Check a data set and print what is wrong; returns 0 if it passes.
 
     Raises DataQualityError if it fails (after printing and writing the reports), UsageError for a wrong DIR,
     SplitError for a damaged split record, DiskFullError or UnwritableError.
     """
-    options = _parser().parse_args(argv)
     folder: Path = options.folder
     if not folder.is_dir():
         raise UsageError(f"There is no folder {shown(str(folder))}; name the one that holds images/ and masks/.")
     console = Console(markup=False, highlight=False, soft_wrap=not Console().is_terminal)
-    run = partial(
+    look = partial(
         check,
         folder,
         splits_file=options.splits,
@@ -50,10 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     fixes: list[dict[str, Any]] | None = None
     if options.fix:
-        fixes = _fix(folder, run)
+        fixes = _fix(folder, look)
         _print_fixes(console, fixes)
     with _progress() as on_progress:
-        checked = run(on_progress=on_progress)
+        checked = look(on_progress=on_progress)
     document = checked.report if fixes is None else {**checked.report, "fixes": fixes}
     if options.output:
         write_atomic(options.output, json.dumps(document, indent=2) + "\n")
@@ -79,12 +79,8 @@ def summary(report: dict[str, Any]) -> str:
     return f"{report['status']}: {', '.join(counts)}."
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="data-qa.py",
-        description="Check a folder of photos (images/) and masks (masks/).",
-        epilog="Exit codes: 0 passed, 28 errors found, 2 wrong argument; see docs/data-qa.md.",
-    )
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the check."""
     parser.add_argument("folder", metavar="DIR", type=Path, help="the folder that holds images/ and masks/")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the report as JSON")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with thumbnails of each problem")
@@ -107,7 +103,6 @@ def _parser() -> argparse.ArgumentParser:
         help="where facts about files are kept (default: .cache/qa)",
     )
     parser.add_argument("--workers", type=_positive, metavar="N", help="reading processes (default: one a core)")
-    return parser
 
 
 def _positive(text: str) -> int:
@@ -116,11 +111,11 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _fix(folder: Path, run: Callable[..., Checked]) -> list[dict[str, Any]]:
+def _fix(folder: Path, look: Callable[..., Checked]) -> list[dict[str, Any]]:
     """Finish what a killed run began, then fix what can be fixed; returns all changes."""
     done = recover(folder)
     with _progress() as on_progress:
-        facts = run(on_progress=on_progress).facts
+        facts = look(on_progress=on_progress).facts
     config = DataConfig()
     changes = plan_fixes(facts, config)
     return done + apply_fixes(
@@ -173,3 +168,11 @@ def _files(problems: Sequence[Problem]) -> str:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+COMMAND: Final = Command(
+    "Check a folder of photos (images/) and masks (masks/).",
+    declare,
+    run,
+    "Exit codes: 0 passed, 28 errors found, 2 wrong argument; see docs/data-qa.md.",
+)

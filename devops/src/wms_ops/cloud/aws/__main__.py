@@ -1,8 +1,8 @@
-"""`python -m wms_ops.targets.aws`."""
+"""`python -m wms_ops.cloud.aws`, a name before `wms cloud`."""
 
 import sys
 
-from wms.errors import run_main
-from wms_ops.commands.cloud_aws import main
+from wms.start import run_renamed
 
-sys.exit(run_main(main))
+if __name__ == "__main__":
+    sys.exit(run_renamed("wms_ops.cloud.aws", "cloud", argv=[*sys.argv[1:], "--target", "aws"]))

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from wms.errors import WmsError
+from wms.errors import DECLINED, WmsError
 from wms.registry.ledger import Ledger, LedgerEntry
 from wms.registry.mlflow_store import URI, ModelRegistry
 from wms_ops.base.errors import CloudError
-from wms_ops.base.question import ask
+from wms_ops.base.question import agrees
 from wms_ops.base.signals import stoppable, unstoppable
 from wms_ops.machine.environment import tracking_address
 from wms_ops.machine.types import Release
@@ -25,7 +25,7 @@ from wms_ops.targets.aws.terraform import require_terraform
 
 
 def deploy(cloud: AwsCloud, models: Path, *, is_sure: bool) -> int:
-    """Do it; returns 0, or 1 where the user said no. Raises WmsError; what was started for nothing is ended."""
+    """Do it; returns 0, or DECLINED where the user said no. Raises WmsError; what was started for nothing is ended."""
     site = cloud.site
     cloud.choice().rates()  # a type or a region without a price is told before AWS is asked for anything
     site.show(f"Terraform {require_terraform(site.environ)} is installed.")
@@ -33,9 +33,9 @@ def deploy(cloud: AwsCloud, models: Path, *, is_sure: bool) -> int:
     site.show(f"The ports will be open to {access.caller_address(site.environ)} only.")
     if cloud.running() is None:  # else it was paid for by its own launch
         site.show(show.price_text(cloud, cloud.affordable()))
-        if not is_sure and ask("Start it? [y/N] ", "add --yes").lower() not in ("y", "yes"):
+        if not is_sure and not agrees("Start it?", "add --yes"):
             site.show("Nothing was started.")
-            return 1
+            return DECLINED
     with ended_if_stopped(cloud):
         endpoints = cloud.up()
         found = next((one for one in site.instances() if one.is_alive), None)

@@ -1,35 +1,21 @@
 """The reaper: whatever at AWS is past its deadline goes, whoever started it and whatever became of them.
 
-`python -m wms_ops.targets.aws.reap` asks all environments of the account and region; it needs no record of anybody's,
+`wms cloud reap` asks all environments of the account and region; it needs no record of anybody's,
 because the deadline is on each thing. What is within its deadline is never touched.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import os
-import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from rich.console import Console
-from rich.table import Table
-
-from wms.errors import UsageError, run_main
 from wms_ops.base.errors import BucketNotFoundError, CloudError
-from wms_ops.base.outputs import add_summary
-from wms_ops.cost.session_store import S3SessionStore, SessionStore
+from wms_ops.cost.session_store import SessionStore
 from wms_ops.cost.sessions import EndedBy
-from wms_ops.storage.bucket import Bucket
-from wms_ops.storage.names import ENVIRONMENT, Names
-from wms_ops.storage.shared import Shared
-from wms_ops.targets.aws.clients import Aws
 from wms_ops.targets.aws.inventory import Thing, ThingKind, find
-from wms_ops.targets.aws.lease import Desk
-from wms_ops.targets.aws.locks import break_stale_lock, locked_states
 from wms_ops.targets.aws.sweep import Clients, await_absence, sweep
 
 GRACE: Final = timedelta(minutes=10)
@@ -109,50 +95,12 @@ def reap(
     return tuple(going)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the reaper; returns 0. Raises CloudError and what `aws_errors` does."""
-    arguments = _parser().parse_args(argv)
-    environment = None if arguments.all else arguments.environment
-    if environment is not None and not ENVIRONMENT.fullmatch(environment):
-        raise UsageError(f"{environment!r} can't be an environment; use small letters, digits and dashes, 20 at most.")
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or arguments.region
-    aws = Aws(region)
-
-    state = Bucket(Names(environment or "all", aws.account, region).state_bucket, aws.s3)
-
-    def is_held(one: str) -> bool:
-        return Desk(Shared(state, Names(one, aws.account, region).lease_key)).is_beating()
-
-    show: Callable[[str], None] = lambda text: print(text, flush=True)  # noqa: E731
-    gone = reap(aws, environment=environment, is_held=is_held, show=show, dry_run=arguments.dry_run)
-    if not arguments.dry_run:
-        note_ends(S3SessionStore(state), gone, datetime.now(UTC))
-    for owner, key in locked_states(state):
-        if environment in (None, owner):
-            break_stale_lock(state, key, is_held=is_held(owner), show=show, dry_run=arguments.dry_run)
-    _report(gone, region, arguments.dry_run)
-    return 0
-
-
 def note_ends(store: SessionStore, gone: Iterable[Overdue], now: datetime) -> None:
     """Put the end of each instance that was reaped into the bill; one that nobody began is not in it."""
     for thing in (one.thing for one in gone):
         if thing.kind is ThingKind.INSTANCE and thing.launch_id:
             with contextlib.suppress(BucketNotFoundError):  # then there is no bill
                 store.change(thing.environment, thing.launch_id, lambda one: one.ended(now, EndedBy.REAPER))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m wms_ops.targets.aws.reap",
-        description="Delete what is past its deadline at AWS, and Terraform's locks whose holder is gone.",
-    )
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--environment", metavar="E", help="only this one's")
-    which.add_argument("--all", action="store_true", help="those of all environments of the account (default)")
-    parser.add_argument("--region", default="us-east-1", help="unless AWS_REGION is set (default: us-east-1)")
-    parser.add_argument("--dry-run", action="store_true", help="only say what would go")
-    return parser
 
 
 def _lateness(thing: Thing, now: datetime, grace: timedelta) -> str:
@@ -173,39 +121,9 @@ def _prove(clients: Clients, gone: Collection[Thing], environment: str | None) -
 
     if left := await_absence(look):
         listed = ", ".join(map(str, left))
-        raise CloudError(f"{listed} are still there; run `python -m wms_ops.targets.aws.reap` again in a minute.")
-
-
-def _report(gone: Iterable[Overdue], region: str, dry_run: bool) -> None:
-    rows = [_row(one) for one in gone]
-    done = "would go" if dry_run else "gone"
-    if not rows:
-        print(f"Nothing in {region} is past its deadline.")
-        return
-    print(f"Past their deadline in {region}, {done}: {len(rows)}.")
-    table = Table(box=None)
-    for heading in _HEADINGS:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200).print(table)
-    lines = [f"Reaper, {region}: {len(rows)} {done}", "", *(f"| {' | '.join(one)} |" for one in (
-        _HEADINGS, ["---"] * len(_HEADINGS), *rows))]  # fmt: skip
-    add_summary("\n".join(lines))
-
-
-_HEADINGS: Final = ("environment", "thing", "id", "owner", "launch", "why")
-
-
-def _row(one: Overdue) -> tuple[str, ...]:
-    thing = one.thing
-    return thing.environment, str(thing.kind), thing.id, thing.owner, thing.launch_id, one.reason
+        raise CloudError(f"{listed} are still there; run `wms cloud reap` again in a minute.")
 
 
 def _hours(span: timedelta) -> str:
     minutes = round(span.total_seconds() / 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.0f} h"
-
-
-if __name__ == "__main__":
-    sys.exit(run_main(main))

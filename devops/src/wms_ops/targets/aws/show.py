@@ -70,7 +70,7 @@ def status_text(cloud: AwsCloud) -> str:
 
 def addresses(mlflow: str, service: str | None) -> list[str]:
     """The addresses for people."""
-    lines = [f"MLflow:   {mlflow}   (user wms; the password: `python -m wms_ops.targets.aws environ`)"]
+    lines = [f"MLflow:   {mlflow}   (user wms; the password: `wms cloud environ --target aws`)"]
     if service:
         lines += [f"Service:  {service}/", f"API docs: {service}/docs"]
     return lines

@@ -1,0 +1,66 @@
+"""A command of `wms`: the arguments it declares and what it does with them, whichever door it is started by."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, NoReturn
+
+WIDTH: Final = 100
+"""Columns of every help text."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command. `declare` adds its arguments to a parser, `run` gets what was parsed and returns an exit code.
+
+    Modules keep theirs as constants, and `wms_ops.commands.tree` names them, so that a module is imported when its
+    command is chosen and not before. Called with a list of arguments, a Command parses them and runs.
+    """
+
+    text: str
+    declare: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+    epilog: str = ""
+
+    def __call__(self, argv: Sequence[str] | None = None) -> int:
+        """Parse the arguments (those of the process if None) and run; raises what `run` does."""
+        return self.run(self.parser().parse_args(argv))
+
+    def parser(self, prog: str | None = None, example: str = "") -> argparse.ArgumentParser:
+        """The command's parser; `example` is a whole command line that the help ends with."""
+        last = f"example:\n  {example}" if example else ""
+        parser = Parser(
+            prog=prog,
+            description=textwrap.fill(self.text, WIDTH),
+            epilog="\n\n".join(filter(None, (textwrap.fill(self.epilog, WIDTH), last))) or None,
+            formatter_class=partial(argparse.RawDescriptionHelpFormatter, width=WIDTH),
+        )
+        self.declare(parser)
+        return parser
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that answers a mistake with one sentence, the nearest valid option and where the help is."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with 2."""
+        hint = ""
+        if found := re.match(r"unrecognized arguments: (--[\w-]+)", message):
+            hint = nearest(found[1], [name for name in self._option_string_actions if name.startswith("--")])
+        self.exit(2, f"error: {message}{hint}; see `{self.prog} --help`.\n")
+
+
+def nearest(name: str, valid: Sequence[str]) -> str:
+    """ ", did you mean ...?" with the valid name that is nearest; empty where none is near."""
+    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.6)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def nothing(_: argparse.ArgumentParser) -> None:
+    """The declaration of a command without arguments."""

@@ -1,0 +1,26 @@
+"""`wms export`: production.onnx and its card, made again from production.pth."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from wms.command import Command
+from wms.inference.predictor import CARD, ONNX, WEIGHTS
+
+
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Add the one argument."""
+    parser.add_argument("folder", type=Path, help=f"the folder that holds {WEIGHTS}")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Export; returns 0. Raises what `export_again` does."""
+    from wms.inference.export import export_again  # imports torch, which help and completion do without
+
+    done = export_again(options.folder)
+    print(f"Wrote {done.onnx}; its logits differ from torch's by at most {done.max_difference:.1e}.")
+    return 0
+
+
+COMMAND = Command(f"Make {ONNX} and {CARD} from {WEIGHTS}.", declare, run)

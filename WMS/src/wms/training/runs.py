@@ -1,0 +1,132 @@
+"""Trainings side by side: the folders of runs on this machine, and the runs of the MLflow server that is named."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from wms.errors import ModelNotFoundError, TrackingError
+from wms.registry.mlflow_store import ModelRegistry, RunInfo
+from wms.training.tracker import METRICS_FILE, best_metric, compare_tables, read_metrics, split_name
+
+_TEST: Final = "final_test"
+"""What a metric's name at MLflow begins with, instead of the phase test."""
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One training. `where` is "here", "MLflow" or both; scores are None where the run hasn't logged them."""
+
+    run: str
+    where: str
+    epochs: int | None
+    minutes: float | None
+    best_val_dice: float | None
+    final_test_dice: float | None
+    final_test_iou: float | None
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best value of a metric in one run, and the epoch that reached it."""
+
+    run: str
+    value: float
+    epoch: int
+
+
+def run_folders(root: Path) -> list[Path]:
+    """The runs below `root` that have logged something, oldest first; none where there is no such folder."""
+    return sorted(path.parent for path in root.glob(f"*/{METRICS_FILE}"))
+
+
+def list_runs(folders: Sequence[Path], at_server: Sequence[RunInfo]) -> list[RunRow]:
+    """A row for each run here, and for each of the server's that isn't. Raises TrackingError for damaged metrics."""
+    known = {run.name for run in at_server}
+    rows = []
+    for folder in folders:
+        (row,) = compare_tables({folder.name: read_metrics(folder)}).to_dicts()
+        rows.append(
+            RunRow(
+                run=folder.name,
+                where="here, MLflow" if folder.name in known else "here",
+                epochs=row["epochs"],
+                minutes=round(row["wall_time_s"] / 60, 1),
+                best_val_dice=row["best_val_dice"],
+                final_test_dice=row["final_test_dice"],
+                final_test_iou=row["final_test_iou"],
+            )
+        )
+    here = {folder.name for folder in folders}
+    for run in at_server:
+        if run.name not in here:
+            dice, iou = (run.metrics.get(f"{_TEST}_{name}") for name in ("dice", "iou"))
+            rows.append(RunRow(run.name, "MLflow", None, None, None, dice, iou))
+    return sorted(rows, key=lambda row: row.run)
+
+
+def read_run(name: str, root: Path, registry: ModelRegistry | None, metrics: Sequence[str]) -> tuple[str, pl.DataFrame]:
+    """A run's name and its metrics as `read_metrics` returns them; a server is asked for `metrics` (val/dice) only.
+
+    `name` is a folder, the name of one below `root`, or a run's name or id at the server. Raises ModelNotFoundError
+    for an unknown run, TrackingError for damaged metrics, RegistryUnreachableError, RegistryError.
+    """
+    for folder in (Path(name), root / name):
+        if (folder / METRICS_FILE).is_file():
+            return folder.resolve().name, read_metrics(folder)
+    if registry is None:
+        raise ModelNotFoundError(
+            f"{root} holds no run {name!r}; `wms runs list` shows what there is. MLflow is asked, too, where "
+            "MLFLOW_TRACKING_URI names it."
+        )
+    found = registry.find_run(name)
+    rows = []
+    for metric in metrics:
+        phase, key = split_name(metric)
+        prefix = _TEST if phase == "test" else phase
+        for step, value, time in registry.metric_history(found.run_id, f"{prefix}_{key}"):
+            rows.append({"step": step, "epoch": step, "phase": phase, "metric": key, "value": value, "time": time})
+    schema = {"step": pl.Int64, "epoch": pl.Int64, "phase": pl.String, "metric": pl.String, "value": pl.Float64}
+    return found.name, pl.DataFrame(rows, schema={**schema, "time": pl.Float64})
+
+
+def rank(tables: Mapping[str, pl.DataFrame], metric: str, *, maximize: bool) -> tuple[list[Best], list[str]]:
+    """The runs by their best value of `metric`, the best first; and a sentence for each run that lacks it.
+
+    Raises TrackingError for a metric that isn't written as phase/name.
+    """
+    phase, name = split_name(metric)
+    found, lacking = [], []
+    for run, table in tables.items():
+        try:
+            best = best_metric(table, name, phase, maximize)
+        except TrackingError as error:
+            lacking.append(f"{run}: {error}")
+        else:
+            found.append(Best(run, best.value, best.epoch))
+    return sorted(found, key=lambda one: one.value, reverse=maximize), lacking
+
+
+def draw_comparison(tables: Mapping[str, pl.DataFrame], metrics: Sequence[str]) -> bytes:
+    """A PNG picture: for each metric a field with one line for each run, against the epoch."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2 * len(metrics), 4.2), dpi=120, layout="constrained")
+    for axes, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
+        phase, name = split_name(metric)
+        for run, table in tables.items():
+            line = table.filter((pl.col("phase") == phase) & (pl.col("metric") == name)).sort("epoch")
+            dot = "o" if line.height == 1 else None  # a single point draws no line
+            axes.plot(line["epoch"].to_list(), line["value"].to_list(), label=run, marker=dot)
+        axes.set_title(metric)
+        axes.set_xlabel("Epoch")
+        axes.grid(alpha=0.4)
+        axes.legend(fontsize=7, frameon=False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()

@@ -1,0 +1,126 @@
+"""`wms runs list`, `best` and `compare`: trainings on this machine and on the MLflow server that is named."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from wms.command import Command
+from wms.errors import RegistryUnreachableError
+from wms.files import write_atomic
+from wms.paths import ROOT
+from wms.registry.mlflow_store import URI, ModelRegistry
+from wms.registry.tables import Column, print_table
+from wms.training.runs import draw_comparison, list_runs, rank, read_run, run_folders
+from wms.training.tracker import COMPARED, compare_tables
+
+NEWEST: Final = 20
+"""Runs shown without --all."""
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs", metavar="DIR", help="where run folders are")
+    parser.add_argument("--json", action="store_true", help="print one JSON array instead of the table")
+
+
+def _of_list(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--all", action="store_true", help=f"every run, not the newest {NEWEST} only")
+    _add_common(parser)
+
+
+def _of_best(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="RUN", help="only these runs (default: all on this machine)")
+    parser.add_argument("--metric", default="val/dice", help="as phase/name (default: %(default)s)")
+    parser.add_argument("--smallest", action="store_true", help="the smallest value is the best, as of a loss")
+    _add_common(parser)
+
+
+def _of_compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="+", metavar="RUN", help="folders, names of runs, or ids at MLflow")
+    parser.add_argument(
+        "--metrics", type=lambda text: text.split(","), default=list(COMPARED), metavar="A,B", help="as phase/name, "
+        f"with commas between (default: {','.join(COMPARED)})"
+    )  # fmt: skip
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="write the curves as a PNG picture")
+    _add_common(parser)
+
+
+def run_list(options: argparse.Namespace) -> int:
+    """Print the runs, newest last; returns 0. Raises TrackingError, RegistryError.
+
+    A server that doesn't answer is told on standard error, and the runs of this machine are shown.
+    """
+    folders, at_server = run_folders(options.runs), []
+    if registry := _registry():
+        try:
+            at_server = registry.newest_runs(1000 if options.all else NEWEST)
+        except RegistryUnreachableError as error:
+            print(f"{error} Showing this machine's runs alone.", file=sys.stderr)
+    rows = list_runs(folders if options.all else folders[-NEWEST:], at_server)
+    none = f"No run in {options.runs} yet; `wms train` begins one."
+    _print([asdict(row) for row in (rows if options.all else rows[-NEWEST:])], none, as_json=options.json)
+    return 0
+
+
+def run_best(options: argparse.Namespace) -> int:
+    """Print the runs by a metric, the best first; returns 0. Raises TrackingError, ModelNotFoundError."""
+    names = options.names or [str(folder) for folder in run_folders(options.runs)]
+    found, lacking = rank(_read(options, names, [options.metric]), options.metric, maximize=not options.smallest)
+    for sentence in lacking:
+        print(sentence, file=sys.stderr)
+    none = f"No run in {options.runs} has logged {options.metric}."
+    _print([asdict(one) for one in found], none, as_json=options.json)
+    return 0
+
+
+def run_compare(options: argparse.Namespace) -> int:
+    """Print a row for each run, and draw the curves; returns 0. Raises TrackingError, ModelNotFoundError."""
+    tables = _read(options, options.names, options.metrics)
+    _print(compare_tables(tables, options.metrics).to_dicts(), "", as_json=options.json)
+    if options.plot:
+        write_atomic(options.plot, draw_comparison(tables, options.metrics))
+        print(f"Wrote {options.plot}.", file=sys.stderr if options.json else None)
+    return 0
+
+
+def _read(options: argparse.Namespace, names: Sequence[str], metrics: Sequence[str]) -> dict[str, pl.DataFrame]:
+    registry = _registry()
+    return dict(read_run(name, options.runs, registry, metrics) for name in names)
+
+
+def _registry() -> ModelRegistry | None:
+    return ModelRegistry(uri) if (uri := os.environ.get(URI)) else None
+
+
+def _print(rows: Sequence[Mapping[str, Any]], otherwise: str, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    elif not rows:
+        print(otherwise)
+    else:
+        columns = [Column(name.replace("_", " "), justify="left" if name in ("run", "where") else "right",
+                          later=place > 4) for place, name in enumerate(rows[0])]  # fmt: skip
+        print_table(columns, [[_cell(value) for value in row.values()] for row in rows])
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+LIST: Final = Command(
+    "List the trainings on this machine, and those on the MLflow server that MLFLOW_TRACKING_URI names.",
+    _of_list,
+    run_list,
+)
+BEST: Final = Command("Show which run reached the best value of a metric, and in which epoch.", _of_best, run_best)
+COMPARE: Final = Command("Put runs side by side in a table, their curves in a picture.", _of_compare, run_compare)

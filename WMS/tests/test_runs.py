@@ -1,0 +1,131 @@
+"""`wms runs`: trainings of this machine and of an MLflow server side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow_runs import PATIENCE_S, sync_to
+from PIL import Image
+from servers import MlflowServer, free_port, mlflow_server
+
+from wms.errors import ModelNotFoundError, TrackingError, run_main
+from wms.training.runs_cli import BEST, COMPARE, LIST
+from wms.training.tracker import METRICS_FILE, ExperimentTracker
+
+
+def log(folder: Path, dice: list[float], test: float | None = None) -> Path:
+    """A run whose validation Dice went like this, and whose test Dice is `test`."""
+    with ExperimentTracker(folder) as tracker:
+        for epoch, value in enumerate(dice):
+            tracker.log("val", {"dice": value, "loss": 1 - value}, step=10 * epoch, epoch=epoch)
+        if test is not None:
+            tracker.log("test", {"dice": test, "iou": test / (2 - test)}, step=99, epoch=len(dice))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as running:
+        yield running
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two runs and something else, and no server."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    log(tmp_path / "runs" / "run_a", [0.2, 0.8, 0.5], 0.7)
+    log(tmp_path / "runs" / "run_b", [0.9, 0.1])
+    (tmp_path / "runs" / "manifests").mkdir()
+    return tmp_path / "runs"
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = json.loads(capsys.readouterr().out)
+    return rows
+
+
+def test_the_runs_here_are_listed(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert LIST(["--runs", str(runs), "--json"]) == 0
+    one, two = said(capsys)
+    assert (one["run"], one["where"], one["epochs"]) == ("run_a", "here", 3)
+    assert (one["best_val_dice"], one["final_test_dice"]) == (0.8, 0.7)
+    assert (two["run"], two["final_test_dice"]) == ("run_b", None)
+    assert LIST(["--runs", str(runs)]) == 0
+    table = capsys.readouterr().out
+    assert "run_a" in table and "0.8000" in table
+    assert LIST(["--runs", str(runs / "nowhere")]) == 0
+    assert "`wms train` begins one" in capsys.readouterr().out
+
+
+def test_the_best_comes_first_and_a_reader_changes_nothing(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = runs / "run_b" / METRICS_FILE
+    with file.open("ab") as unfinished:  # a training is at it, and has written half a line
+        unfinished.write(b'{"step": 20, "epo')
+    before = file.read_bytes()
+    assert BEST(["--runs", str(runs), "--json"]) == 0
+    assert said(capsys) == [
+        {"run": "run_b", "value": 0.9, "epoch": 0},
+        {"run": "run_a", "value": 0.8, "epoch": 1},
+    ]
+    assert BEST(["--runs", str(runs), "--metric", "val/loss", "--smallest", "--json", "run_a"]) == 0
+    assert said(capsys) == [{"run": "run_a", "value": pytest.approx(0.2), "epoch": 1}]
+    assert BEST(["--runs", str(runs), "--metric", "test/dice", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert [row["run"] for row in json.loads(out)] == ["run_a"]
+    assert err.startswith("run_b: This run has no metric test/dice")
+    assert file.read_bytes() == before
+
+
+def test_runs_are_compared_and_drawn(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plot = tmp_path / "runs.png"
+    words = ["run_a", str(runs / "run_b"), "--runs", str(runs), "--metrics", "val/dice,val/loss", "--json"]
+    assert COMPARE([*words, "--plot", str(plot)]) == 0
+    one, two = said(capsys)
+    assert (one["best_val_dice_epoch"], two["best_val_loss"]) == (1, pytest.approx(0.1))
+    with Image.open(plot) as picture:
+        assert picture.format == "PNG" and picture.width > 2 * picture.height
+
+
+def test_mistakes(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_main(COMPARE, ["run_c", "--runs", str(runs)]) == ModelNotFoundError.exit_code
+    assert "holds no run 'run_c'; `wms runs list`" in capsys.readouterr().err
+    assert run_main(BEST, ["--runs", str(runs), "--metric", "dice"]) == TrackingError.exit_code
+    assert "write it as phase/name" in capsys.readouterr().err
+
+
+def test_runs_of_a_server_stand_beside_those_here(
+    server: MlflowServer,
+    runs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "elsewhere" / "run_far"
+    sync = sync_to(server.uri, folder)
+    with ExperimentTracker(folder, sync) as tracker:
+        for epoch, value in enumerate((0.3, 0.6, 0.4)):
+            tracker.log("val", {"dice": value}, step=epoch, epoch=epoch)
+        tracker.log("test", {"dice": 0.55, "iou": 0.38}, step=9, epoch=2)
+        assert sync.finish("FINISHED", PATIENCE_S).complete
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    assert LIST(["--runs", str(runs), "--all", "--json"]) == 0
+    (far,) = [row for row in said(capsys) if row["run"] == "run_far"]
+    assert (far["where"], far["final_test_dice"], far["epochs"]) == ("MLflow", 0.55, None)
+    assert COMPARE(["run_a", "run_far", "--runs", str(runs), "--metrics", "val/dice,test/dice", "--json"]) == 0
+    row = said(capsys)[1]
+    assert (row["run"], row["epochs"], row["best_val_dice"], row["best_val_dice_epoch"]) == ("run_far", 3, 0.6, 1)
+    assert row["final_test_dice"] == 0.55
+
+
+def test_a_silent_server_leaves_the_runs_here(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    assert LIST(["--runs", str(runs), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert len(json.loads(out)) == 2
+    assert "Showing this machine's runs alone." in err

@@ -1,0 +1,79 @@
+"""What `wms cloud` does on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Iterator
+from typing import Any, Final
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from wms_ops.base.errors import CloudError
+from wms_ops.machine.room import MLFLOW, RUN, S3, SERVICE
+from wms_ops.targets.local import LocalCloud
+
+_MIB: Final = 2**20
+_HEADINGS: Final = ("role", "process", "address", "since, UTC", "memory")
+
+
+def up(cloud: LocalCloud, _: argparse.Namespace) -> int:
+    """Start S3 and MLflow. Raises CloudError, DiskFullError, UnwritableError."""
+    endpoints = cloud.up()
+    print(f"MLflow: {endpoints.mlflow}")
+    print(f"S3:     {cloud.environ()['AWS_ENDPOINT_URL_S3']}")
+    return 0
+
+
+def down(cloud: LocalCloud, options: argparse.Namespace) -> int:
+    """Stop MLflow and the service, and S3 if all is to end. Raises CloudError if anything is left."""
+    if options.all:
+        cloud.close()
+        print("Nothing of the local cloud runs any more; its data stays on the disk.")
+    else:
+        cloud.down()
+        print("MLflow and the service are stopped; `wms cloud down --all` stops the store, too.")
+    return 0
+
+
+def show(cloud: LocalCloud) -> None:
+    """Print the cloud's state and a table of its processes."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"The local cloud is {cloud.status()}.")
+    table = Table(box=None)
+    for heading in _HEADINGS:
+        table.add_column(heading, justify="right" if heading in ("process", "memory") else "left", no_wrap=True)
+    for row in _rows(cloud):
+        table.add_row(*row)
+    if table.row_count:
+        console.print(table)
+    console.print(f"Logs: {cloud.room.logs}", markup=False)
+
+
+def facts(cloud: LocalCloud) -> dict[str, Any]:
+    """What only this target knows: its processes and where the logs are."""
+    names = ("role", "process", "address", "since", "memory")
+    processes = [dict(zip(names, row, strict=True)) for row in _rows(cloud)]
+    return {"processes": processes, "logs": str(cloud.room.logs)}
+
+
+def _rows(cloud: LocalCloud) -> Iterator[tuple[str, str, str, str, str]]:
+    record, endpoints = cloud.room.read(), cloud.endpoints()
+    addresses: dict[str, str | None] = {}
+    with contextlib.suppress(CloudError):
+        addresses[S3] = cloud.environ()["AWS_ENDPOINT_URL_S3"]
+    if endpoints is not None:
+        addresses |= {MLFLOW: endpoints.mlflow, SERVICE: endpoints.service}
+    since = {server.pid: server.started_at for server in record.servers.values()}
+    if record.current is not None:
+        since[record.current.pid] = record.current.started_at
+    for one in sorted(cloud.room.find(), key=lambda one: (one.role, one.process.pid)):
+        role = "command" if one.role.startswith(RUN) else one.role
+        if record.current is not None and one.process.pid == record.current.pid:
+            role = f"{role}, version {record.current.version}"
+        with contextlib.suppress(psutil.Error):  # it ends while it's looked at
+            memory = f"{one.process.memory_info().rss / _MIB:.0f} MiB"
+            pid = one.process.pid
+            yield role, str(pid), addresses.get(one.role) or "", since.get(pid, "")[11:19], memory

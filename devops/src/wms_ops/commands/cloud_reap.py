@@ -1,0 +1,89 @@
+"""`wms cloud reap`: everything at AWS that is past its deadline goes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from wms.command import Command
+from wms.errors import UsageError
+from wms_ops.base.outputs import add_summary
+from wms_ops.cost.session_store import S3SessionStore
+from wms_ops.storage.bucket import Bucket
+from wms_ops.storage.names import ENVIRONMENT, Names
+from wms_ops.storage.shared import Shared
+from wms_ops.targets.aws.clients import Aws
+from wms_ops.targets.aws.lease import Desk
+from wms_ops.targets.aws.locks import break_stale_lock, locked_states
+from wms_ops.targets.aws.reap import Overdue, note_ends, reap
+
+
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the reaper."""
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--environment", metavar="E", help="only this one's")
+    which.add_argument("--all", action="store_true", help="those of all environments of the account (default)")
+    parser.add_argument("--region", default="us-east-1", help="unless AWS_REGION is set (default: us-east-1)")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would go")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the reaper; returns 0. Raises CloudError and what `aws_errors` does."""
+    environment = None if arguments.all else arguments.environment
+    if environment is not None and not ENVIRONMENT.fullmatch(environment):
+        raise UsageError(f"{environment!r} can't be an environment; use small letters, digits and dashes, 20 at most.")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or arguments.region
+    aws = Aws(region)
+
+    state = Bucket(Names(environment or "all", aws.account, region).state_bucket, aws.s3)
+
+    def is_held(one: str) -> bool:
+        return Desk(Shared(state, Names(one, aws.account, region).lease_key)).is_beating()
+
+    show: Callable[[str], None] = lambda text: print(text, flush=True)  # noqa: E731
+    gone = reap(aws, environment=environment, is_held=is_held, show=show, dry_run=arguments.dry_run)
+    if not arguments.dry_run:
+        note_ends(S3SessionStore(state), gone, datetime.now(UTC))
+    for owner, key in locked_states(state):
+        if environment in (None, owner):
+            break_stale_lock(state, key, is_held=is_held(owner), show=show, dry_run=arguments.dry_run)
+    _report(gone, region, arguments.dry_run)
+    return 0
+
+
+def _report(gone: Iterable[Overdue], region: str, dry_run: bool) -> None:
+    rows = [_row(one) for one in gone]
+    done = "would go" if dry_run else "gone"
+    if not rows:
+        print(f"Nothing in {region} is past its deadline.")
+        return
+    print(f"Past their deadline in {region}, {done}: {len(rows)}.")
+    table = Table(box=None)
+    for heading in _HEADINGS:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200).print(table)
+    lines = [f"Reaper, {region}: {len(rows)} {done}", "", *(f"| {' | '.join(one)} |" for one in (
+        _HEADINGS, ["---"] * len(_HEADINGS), *rows))]  # fmt: skip
+    add_summary("\n".join(lines))
+
+
+_HEADINGS: Final = ("environment", "thing", "id", "owner", "launch", "why")
+
+
+def _row(one: Overdue) -> tuple[str, ...]:
+    thing = one.thing
+    return thing.environment, str(thing.kind), thing.id, thing.owner, thing.launch_id, one.reason
+
+
+COMMAND: Final = Command(
+    "Delete what is past its deadline at AWS, and Terraform's locks whose holder is gone.", declare, run
+)

@@ -1,0 +1,192 @@
+"""`wms`: the tree of commands, its help, its doors, and what starting costs."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from wms.errors import UsageError
+from wms_ops.commands.main import find, help_of, main, parse, run, version
+from wms_ops.commands.tree import TREE, Group, Leaf, leaves
+from wms_ops.runs.record import STEPS
+from wms_ops.targets.factory import TARGETS
+
+ROOT = Path(__file__).resolve().parents[2]
+LEAVES = dict(leaves(TREE))
+GROUPS = [("wms",), *((*("wms",), name) for name, one in TREE.members.items() if isinstance(one, Group))]
+
+
+def program(*words: str) -> subprocess.CompletedProcess[str]:
+    """`wms WORDS` in a process of its own."""
+    command = [sys.executable, "-m", "wms_ops", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_each_command_has_a_help_that_fits_and_an_example_that_it_accepts(
+    path: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    leaf = LEAVES[path]
+    with pytest.raises(SystemExit) as ended:
+        run([*path[1:], "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 100
+    (example,) = re.findall(r"^example:\n  (.+)$", text, re.MULTILINE)
+    words = shlex.split(example)
+    assert tuple(words[: len(path)]) == path
+    found, _, rest = find(words[1:])
+    assert found == leaf
+    parse(leaf, path, rest)
+
+
+@pytest.mark.parametrize("path", GROUPS, ids=" ".join)
+def test_each_groups_help_fits_a_screen(path: tuple[str, ...]) -> None:
+    group, _, _ = find([*path[1:], "--help"])
+    assert isinstance(group, Group)
+    lines = help_of(group, path).splitlines()
+    assert len(lines) <= 24 and max(map(len, lines)) <= 100
+    assert all(any(line.startswith(f"  {name} ") for line in lines) for name in group.members)
+
+
+@pytest.mark.parametrize("words", ["--help", "--version", "data --help", "data", ""])
+def test_help_imports_no_command(words: str) -> None:
+    code = (
+        "import sys; from wms_ops.commands.main import main; main(sys.argv[1:]); "
+        "print({'torch', 'mlflow', 'boto3', 'pydantic', 'numpy', 'rich'} & set(sys.modules) or '', file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words.split()], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stderr.splitlines()[-1] == ""
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_no_commands_help_imports_torch_or_mlflow(path: tuple[str, ...]) -> None:
+    """All in one process would prove less: each module is imported by its own command."""
+    if path[1] == "loop" and path[2] not in ("run", "merge"):
+        pytest.skip("the steps share one module")
+    code = (
+        "import sys; from wms_ops.commands.main import run\n"
+        "try:\n    run([*sys.argv[1:], '--help'])\nexcept SystemExit: pass\n"
+        "print({'torch', 'mlflow'} & set(sys.modules) or '', file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", code, *path[1:]]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stderr.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("dta check", "There is no `wms dta` (did you mean data?)"),
+        ("data chek", "There is no `wms data chek` (did you mean check?)"),
+        ("versions compere", "There is no `wms versions compere` (did you mean compare?)"),
+        ("zzzz", "There is no `wms zzzz`; `wms --help` lists what there is."),
+        (
+            "data check DIR --outptu report.json",
+            "unrecognized arguments: --outptu report.json (did you mean --output?)",
+        ),
+    ],
+)
+def test_a_typo_gets_the_nearest_name(words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        code = main(words.split())
+    except SystemExit as end:
+        code = int(str(end.code))
+    assert code == UsageError.exit_code
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {said}") and err.count("\n") == 1
+
+
+def test_a_group_alone_shows_its_help_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cost"]) == UsageError.exit_code
+    assert "report" in capsys.readouterr().err
+
+
+def test_a_group_with_a_usual_command_runs_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["versions", "--models", str(tmp_path)]) == 0
+    usual = capsys.readouterr().out
+    assert main(["versions", "list", "--models", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == usual
+
+
+def test_the_version_is_the_projects(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"wms {version()}\n"
+    assert f'version = "{version()}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+
+def test_the_steps_and_targets_are_those_of_the_code() -> None:
+    loop = TREE.members["loop"]
+    assert isinstance(loop, Group)
+    assert [name for name in loop.members if name not in ("run", "list")] == list(STEPS)
+    for name in TARGETS:
+        assert importlib.util.find_spec(f"wms_ops.commands.cloud_{name}")
+
+
+def test_what_a_target_does_not_know_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cloud", "store", "--target", "local"]) == UsageError.exit_code
+    assert "The target local has no `wms cloud store`; add --target aws." in capsys.readouterr().err
+    assert main(["cloud", "up", "--target", "local", "--hours", "2"]) == UsageError.exit_code
+    assert "--hours is for the target aws" in capsys.readouterr().err
+
+
+def test_wms_cloud_names_the_target(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("WMS_CLOUD", "azure")
+    assert main(["cloud", "status"]) == UsageError.exit_code
+    assert "WMS_CLOUD is 'azure', but no target has that name" in capsys.readouterr().err
+
+
+OLD = {
+    "wms_ops.dataset": "data",
+    "wms_ops.pipeline": "loop",
+    "wms_ops.cost": "cost",
+    "wms_ops.cloud": "cloud",
+    "wms_ops.cloud.aws": "cloud",
+    "wms_ops.cloud.aws.reap": "cloud reap",
+    "wms.serving": "serve",
+    "wms.training.mlflow_sync": "runs send",
+    "wms.registry.ledger": "versions ledger",
+    "wms.data.versions": "data",
+    "wms.inference.export": "export",
+    "wms.data.qa.calibrate": "data calibrate",
+    "wms.data.synthetic": "data draw",
+}
+
+
+@pytest.mark.parametrize("module", OLD)
+def test_an_old_name_works_and_names_the_new_one(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--help"], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout.startswith(f"usage: wms {OLD[module]} ")
+    assert done.stderr == f"`python -m {module}` is `wms {OLD[module]}` now; the old name goes next.\n"
+
+
+def test_the_old_names_keep_their_order_of_arguments(tmp_path: Path) -> None:
+    for words in (
+        ["wms.data.versions", "--folder", str(tmp_path), "history"],
+        ["wms_ops.cloud", "status", "--folder", str(tmp_path / "cloud")],
+    ):
+        done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_the_program_maps_errors(tmp_path: Path) -> None:
+    done = program("data", "check", str(tmp_path / "nowhere"))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("error: There is no folder")
+
+
+def test_leaves_name_modules_that_exist() -> None:
+    for leaf in LEAVES.values():
+        assert isinstance(leaf, Leaf)
+        assert importlib.util.find_spec(leaf.entry.partition(":")[0])
