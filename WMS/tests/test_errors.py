@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 from wms import errors
-from wms.errors import DECLINED, INTERRUPTED, DiskFullError, UnwritableError, WmsError, from_os_error, run_main
+from wms.errors import (
+    DECLINED,
+    INTERRUPTED,
+    UNHEALTHY,
+    DiskFullError,
+    UnwritableError,
+    WmsError,
+    from_os_error,
+    run_main,
+)
 from wms_ops.base import errors as ops_errors
 
 
@@ -37,7 +46,7 @@ def test_exit_codes_are_unique_and_possible() -> None:
     codes = Counter(kind.exit_code for kind in CLASSES)
     assert len(CLASSES) > 20
     assert codes.most_common(1)[0][1] == 1
-    assert DECLINED not in codes
+    assert DECLINED not in codes and UNHEALTHY not in codes
     # 0 is success; shells take 126 and above for themselves.
     assert all(0 < code < 126 for code in codes)
 
@@ -99,4 +108,4 @@ def test_from_os_error(error: OSError, kind: type[WmsError], words: str) -> None
 def test_every_exit_code_is_documented() -> None:
     table = (Path(__file__).resolve().parents[2] / "docs" / "exit-codes.md").read_text(encoding="utf-8")
     documented = {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)}
-    assert {cls.exit_code for cls in CLASSES} | {DECLINED, INTERRUPTED} == documented
+    assert {cls.exit_code for cls in CLASSES} | {DECLINED, UNHEALTHY, INTERRUPTED} == documented

@@ -192,7 +192,7 @@ def test_missing_model_says_what_to_run(tmp_path: Path) -> None:
 
 
 def run(folder: Path, models: Path, *more: str) -> int:
-    return cli.main(["--input", str(folder), "--output", str(folder.parent / "out"), "--model", str(models), *more])
+    return cli.COMMAND(["--input", str(folder), "--output", str(folder.parent / "out"), "--model", str(models), *more])
 
 
 def test_command_writes_upright_black_and_white_masks(
@@ -244,7 +244,7 @@ def test_refusals_come_before_any_work(tmp_path: Path, models: Path) -> None:
         run(photos(tmp_path / "in", "a.jpg", "a.png"), models)
     folder = photos(tmp_path / "fine", "a.png")
     with pytest.raises(UsageError, match="two folders"):
-        cli.main(["--input", str(folder), "--output", str(folder / ".." / "fine"), "--model", str(models)])
+        cli.COMMAND(["--input", str(folder), "--output", str(folder / ".." / "fine"), "--model", str(models)])
     for wrong in (("--threshold", "1"), ("--threads", "0")):
         with pytest.raises(UsageError, match=wrong[0]):
             run(folder, models, *wrong)

@@ -28,7 +28,7 @@ def mask_by_predicts(folder: Path, content: bytes, suffix: str, scratch: Path) -
     (scratch / "in").mkdir()
     (scratch / "in" / f"meter{suffix}").write_bytes(content)
     where = ["--input", str(scratch / "in"), "--output", str(scratch / "out"), "--model", str(folder)]
-    assert cli.main([*where, "--threads", "1"]) == 0
+    assert cli.COMMAND([*where, "--threads", "1"]) == 0
     return (scratch / "out" / "meter.png").read_bytes()
 
 

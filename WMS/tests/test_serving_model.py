@@ -204,4 +204,4 @@ def test_a_prediction_needs_no_torch(promoted: Path, tmp_path: Path) -> None:
 )
 def test_arguments_out_of_range_are_refused(tmp_path: Path, wrong: tuple[str, str]) -> None:
     with pytest.raises(UsageError, match=rf"{wrong[0]} {wrong[1]} "):
-        cli.main(["--model", str(tmp_path), "--ledger", str(tmp_path), "--port", str(free_port()), *wrong])
+        cli.COMMAND(["--model", str(tmp_path), "--ledger", str(tmp_path), "--port", str(free_port()), *wrong])

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `wms cloud ... --target aws`, such as `cloud.sh allow`; the scripts beside this one name the commonest. docs/cloud.md
+# A command of `wms cloud` with AWS as its target, such as `cloud.sh allow`. See docs/cloud.md.
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 python="$root/.venv/bin/python"

@@ -5,6 +5,7 @@ moto plays AWS, and a hypervisor boots what runs there on loopback; a minute of 
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from cloud_shop import Models
 from instance_shop import Hypervisor
 from servers import free_port
 
+from wms_ops.commands import cloud_aws
 from wms_ops.cost.sessions import EndedBy
 from wms_ops.git.command import Git
 from wms_ops.machine.loopback import ask
@@ -72,6 +74,11 @@ def test_deploy_use_and_stop(aws: AwsServer, hypervisor: Hypervisor, tmp_path: P
     assert rules == {(port, f"{CALLER}/32") for port in cloud.site.ports}
     assert cloud.revoke(cloud.site.visitor) == 2
     assert cloud.allow(cloud.site.visitor) == CALLER
+    (instance,) = cloud_aws.facts(cloud)["instances"]
+    assert instance["state"] == "running" and json.dumps(instance)
+    summary = cloud_aws.summary(cloud)
+    assert summary["until"] == f"{cloud.site.instances()[0].deadline:%Y-%m-%d %H:%M} UTC"
+    assert "has cost " in summary["cost"]
     password = cloud.environ()["MLFLOW_TRACKING_PASSWORD"]
     assert password not in said and password not in show.status_text(cloud)
 

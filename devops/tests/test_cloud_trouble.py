@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,9 +12,9 @@ from pathlib import Path
 import pytest
 from cloud_shop import close_and_check, listening, new_cloud, roles
 
-from wms.errors import DiskFullError, UsageError, run_main
+from wms.errors import DiskFullError, UsageError
 from wms_ops.base.errors import CloudError
-from wms_ops.commands import cloud as cli
+from wms_ops.commands.main import main
 from wms_ops.machine import servers, storage
 from wms_ops.machine.record import STATE, ServerRecord
 from wms_ops.machine.room import S3
@@ -83,7 +84,7 @@ def test_a_state_that_is_damaged(
         with pytest.raises(CloudError, match=words):
             act()
     assert roles(cloud) == ([S3] if torn else [])
-    assert run_main(cli.main, ["down", "--all", "--folder", str(cloud.folder)]) == 0
+    assert main(["cloud", "down", "--all", "--folder", str(cloud.folder)]) == 0
     assert "Nothing of the local cloud runs" in capsys.readouterr().out
     assert roles(cloud) == []
     assert cloud.status() is CloudState.ABSENT
@@ -123,31 +124,35 @@ def test_no_space(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_folder_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").touch()
-    assert run_main(cli.main, ["up", "--folder", str(tmp_path / "file")]) == 31
+    assert main(["cloud", "up", "--folder", str(tmp_path / "file")]) == 31
     assert "choose another folder" in capsys.readouterr().err
 
 
 def test_commands_show_what_runs(cloud: LocalCloud, capsys: pytest.CaptureFixture[str]) -> None:
     where = ["--folder", str(cloud.folder)]
-    assert cli.main(["status", *where]) == 0
+    assert main(["cloud", "status", *where]) == 0
     said = capsys.readouterr().out
     assert "is absent" in said and "process" not in said
     assert not cloud.folder.exists()
     cloud.storage_up()
-    assert cli.main(["status", *where]) == 0
+    assert main(["cloud", "status", *where]) == 0
     said = capsys.readouterr().out
     environ = cloud.environ()
     assert environ["AWS_ENDPOINT_URL_S3"] in said and str(cloud.room.logs) in said
     assert environ["AWS_SECRET_ACCESS_KEY"] not in said
-    assert cli.main(["environ", *where]) == 0
+    assert main(["cloud", "status", "--json", *where]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["target"], facts["state"], facts["mlflow"]) == ("local", "absent", None)
+    assert [one["address"] for one in facts["processes"]] == [environ["AWS_ENDPOINT_URL_S3"]]
+    assert main(["cloud", "environ", *where]) == 0
     lines = capsys.readouterr().out
     shown = subprocess.run(
         ["sh", "-c", f'{lines}printf %s "$AWS_SECRET_ACCESS_KEY"'], capture_output=True, text=True, check=True
     )
     assert shown.stdout == environ["AWS_SECRET_ACCESS_KEY"]
-    assert cli.main(["down", *where]) == 0 and roles(cloud) == [S3]
-    assert cli.main(["down", "--all", *where]) == 0 and roles(cloud) == []
-    assert cli.main(["down", "--all", *where]) == 0
+    assert main(["cloud", "down", *where]) == 0 and roles(cloud) == [S3]
+    assert main(["cloud", "down", "--all", *where]) == 0 and roles(cloud) == []
+    assert main(["cloud", "down", "--all", *where]) == 0
 
 
 def test_names_of_clouds(tmp_path: Path) -> None:

@@ -18,9 +18,10 @@ from s3_server import require_tool
 
 from wms.errors import DiskFullError
 from wms_ops.base.errors import BusyError, CloudError, GitError
-from wms_ops.demo.checks import check_disk, check_git
+from wms_ops.demo.checks import check_disk
 from wms_ops.demo.cli import lock_folder, main
 from wms_ops.demo.house import clear
+from wms_ops.git.version import require_git
 from wms_ops.loop.driver import one_at_a_time
 from wms_ops.loop.places import local_cloud, run_store
 from wms_ops.runs.record import Outcome, StepState
@@ -141,8 +142,8 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("version", ["git version 2.30.2", "git version 1.8", "something else"])
 def test_a_git_that_is_too_old_is_named(version: str) -> None:
     with pytest.raises(GitError, match=r"too old: git 2\.38 or newer"):
-        check_git(version)
-    check_git("git version 2.39.5 (Apple Git-154)")
+        require_git(version)
+    require_git("git version 2.39.5 (Apple Git-154)")
 
 
 def test_a_disk_without_room_is_named(tmp_path: Path) -> None:

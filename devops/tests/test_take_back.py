@@ -35,7 +35,7 @@ if step == "noted": takeback.note = note
 if step == "moved": takeback.finish = die
 if step in ("index", "half"): Path.unlink = unlink
 if step == "files": takeback._next = die
-cli.main(["take-back"])
+cli.TAKE_BACK([])
 """
 
 

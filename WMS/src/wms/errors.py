@@ -218,6 +218,9 @@ class RegistryError(WmsError):
 DECLINED = 3
 """Exit code after a question was answered with no; nothing was changed."""
 
+UNHEALTHY = 4
+"""Exit code of `wms doctor` where something is missing that the next step needs."""
+
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as shells count it."""
 

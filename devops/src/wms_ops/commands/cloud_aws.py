@@ -118,3 +118,10 @@ def facts(cloud: AwsCloud) -> dict[str, Any]:
         "environment": names.environment,
         "instances": instances,
     }
+
+
+def summary(cloud: AwsCloud) -> dict[str, Any]:
+    """What `wms status` adds for this target: the instance's deadline, and what the month has cost."""
+    deadlines = [one.deadline for one in cloud.site.instances() if one.is_alive and one.deadline]
+    until = f"{min(deadlines):%Y-%m-%d %H:%M} UTC" if deadlines else None
+    return {"until": until, "cost": showing.month_text(cloud)}

@@ -59,6 +59,11 @@ def facts(cloud: LocalCloud) -> dict[str, Any]:
     return {"processes": processes, "logs": str(cloud.room.logs)}
 
 
+def summary(_: LocalCloud) -> dict[str, Any]:
+    """What `wms status` adds for this target: nothing, since it has no deadline and no price."""
+    return {}
+
+
 def _rows(cloud: LocalCloud) -> Iterator[tuple[str, str, str, str, str]]:
     record, endpoints = cloud.room.read(), cloud.endpoints()
     addresses: dict[str, str | None] = {}

@@ -124,6 +124,8 @@ _CLOUD: Final = {
 TREE: Final = Group(
     "The loop from a pushed photo to a served model.",
     {
+        "doctor": Leaf("Look at what is needed, and say what mends the rest.", f"{_OPS}.doctor:COMMAND", "--json"),
+        "status": Leaf("Show this clone, Production, the instance, the runs.", f"{_OPS}.status:COMMAND", "--json"),
         "data": Group("Photos and masks: check, merge, fetch, join, remove them.", _DATA),
         "train": Leaf("Train the U-Net once.", "wms.training.cli:COMMAND", "--config WMS/configs/train.yaml --seed 7"),
         "predict": Leaf(
@@ -165,5 +167,6 @@ TREE: Final = Group(
             },
         ),
         "hook": Leaf("Install the pre-push hook into this clone.", "wms_ops.hook.install:COMMAND"),
+        "completion": Leaf("Print the completion for bash or zsh.", f"{_OPS}.completion:COMMAND", "bash"),
     },
 )

@@ -16,11 +16,12 @@ from wms.settings import RealDataSettings
 from wms_ops.base.signals import stoppable, unstoppable
 from wms_ops.cost.estimate import cost_of_run, dollars
 from wms_ops.demo import acts
-from wms_ops.demo.checks import check_disk, check_git
+from wms_ops.demo.checks import check_disk
 from wms_ops.demo.house import House, build, clear
 from wms_ops.demo.memory import MemoryWatch
 from wms_ops.demo.photos import DrawnPhotos, PhotoSource, RealPhotos
 from wms_ops.git.command import Git
+from wms_ops.git.version import require_git
 from wms_ops.loop.console import ConsoleTeller, summary, verdict
 from wms_ops.loop.driver import one_at_a_time
 from wms_ops.loop.places import local_cloud
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--recipe", default=RECIPE, help="what is trained (default %(default)s)")
     arguments = parser.parse_args(argv)
     photos: PhotoSource = _real() if arguments.real else DrawnPhotos(arguments.photos or DrawnPhotos.counts)
-    check_git()
+    require_git()
     folder: Path = arguments.folder.absolute()
     check_disk(folder)
     with one_at_a_time(lock_folder(folder)):

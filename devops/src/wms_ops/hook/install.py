@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     root = Path(here("rev-parse", "--show-toplevel"))
     hooks = Path(here("rev-parse", "--path-format=absolute", "--git-path", "hooks"))
     hook, earlier = hooks / "pre-push", hooks / _EARLIER
-    ours = hook.is_file() and _MARK in hook.read_text(encoding="utf-8", errors="replace")
+    ours = _is_ours(hook)
     try:
         if arguments.remove:
             return _remove(hook, earlier, ours)
@@ -62,6 +62,15 @@ def run(arguments: argparse.Namespace) -> int:
         raise from_os_error(error, hook) from error
     print(f"Installed {hook}; it looks at every push from this clone and its work trees.")
     return 0
+
+
+def is_installed(git: Git) -> bool:
+    """Whether the pre-push hook of a clone is this project's. Raises GitError outside of a clone."""
+    return _is_ours(Path(git("rev-parse", "--path-format=absolute", "--git-path", "hooks")) / "pre-push")
+
+
+def _is_ours(hook: Path) -> bool:
+    return hook.is_file() and _MARK in hook.read_text(encoding="utf-8", errors="replace")
 
 
 def _refuse_shared(git: Git, root: Path, hooks: Path) -> None:

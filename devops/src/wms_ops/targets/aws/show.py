@@ -63,9 +63,17 @@ def status_text(cloud: AwsCloud) -> str:
         if endpoints := cloud.endpoints():
             lines += addresses(endpoints.mlflow, endpoints.service)
     if has_bucket:
-        sessions = cloud.sessions(month_start(month_name(now)))
-        lines.append(f"{now:%B %Y} has cost {dollars(month_so_far(sessions, price_table(), now))} so far.")
+        lines.append(f"{month_text(cloud)}.")
     return "\n".join(lines)
+
+
+def month_text(cloud: AwsCloud) -> str:
+    """What this month has cost; empty where nothing was ever started. Raises the errors of AWS."""
+    now = cloud.site.now()
+    if not state_bucket_exists(cloud.site.aws.s3, cloud.site.names):
+        return ""
+    sessions = cloud.sessions(month_start(month_name(now)))
+    return f"{now:%B %Y} has cost {dollars(month_so_far(sessions, price_table(), now))} so far"
 
 
 def addresses(mlflow: str, service: str | None) -> list[str]:
@@ -78,12 +86,9 @@ def addresses(mlflow: str, service: str | None) -> list[str]:
 
 def after_stop(cloud: AwsCloud) -> str:
     """What a stop ends with: the proof has been made, and this is what the month has cost."""
-    now = cloud.site.now()
     text = f"{_NOTHING}: AWS was asked for instances, volumes, addresses, interfaces, networks and roles."
-    if state_bucket_exists(cloud.site.aws.s3, cloud.site.names):
-        sessions = cloud.sessions(month_start(month_name(now)))
-        text += f" {now:%B %Y} has cost {dollars(month_so_far(sessions, price_table(), now))} so far."
-    return text
+    month = month_text(cloud)
+    return f"{text} {month}." if month else text
 
 
 def _sentence(one: Instance, now: datetime) -> str:

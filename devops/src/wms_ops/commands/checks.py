@@ -1,0 +1,178 @@
+"""What `wms doctor` looks at: each check returns a Finding, or raises the WmsError that says what is wrong."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from wms.errors import WmsError
+from wms.registry.ledger import Ledger
+from wms.registry.mlflow_calls import without_credentials
+from wms.registry.sync import is_here
+from wms_ops.base.errors import StoreUnreachableError
+from wms_ops.base.layout import MODELS
+from wms_ops.git.command import Git
+from wms_ops.git.version import require_git
+from wms_ops.hook.install import is_installed
+from wms_ops.storage.config import read_remote
+from wms_ops.storage.remote import S3Remote
+
+_FREE_GB: Final = 5.0
+_ANSWER_S: Final = 5.0
+_LIBRARIES: Final = ("pydantic", "PIL", "numpy", "dvc", "boto3", "mlflow", "onnxruntime", "torch")
+_KEYS: Final = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run `aws sso login`"
+
+
+class State(StrEnum):
+    """`missing` stops the next step; `optional` is only needed for what its text says."""
+
+    FINE = "fine"
+    MISSING = "missing"
+    OPTIONAL = "optional"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one thing; `mend` is a command or a sentence, empty where nothing is to do."""
+
+    name: str
+    state: State
+    text: str
+    mend: str = ""
+
+
+def check_python(_: Path) -> Finding:
+    """The version of Python, and the libraries that commands import."""
+    lacking = [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]
+    version = f"Python {platform.python_version()}"
+    if lacking:
+        return Finding("Python", State.MISSING, f"{version} lacks {', '.join(lacking)}", "make install")
+    return Finding("Python", State.FINE, f"{version} with all libraries, {sys.executable}")
+
+
+def check_git(_: Path) -> Finding:
+    """git's version: merges of the data set need a new one."""
+    try:
+        return Finding("git", State.FINE, require_git())
+    except WmsError as error:
+        return Finding("git", State.MISSING, str(error), "https://git-scm.com/downloads")
+
+
+def check_hook(repo: Path) -> Finding:
+    """Whether pushes of this clone go through the pre-push hook."""
+    if is_installed(Git(repo)):
+        return Finding("hook", State.FINE, "the pre-push hook looks at every push from this clone")
+    return Finding("hook", State.MISSING, "without the hook photos would reach main unseen", "wms hook")
+
+
+def check_disk(repo: Path) -> Finding:
+    """Free space where the data set, runs and models go."""
+    free = shutil.disk_usage(repo).free / 1e9
+    if free < _FREE_GB:
+        text = f"{free:.1f} GB are free where {_FREE_GB:.0f} are needed"
+        return Finding("disk", State.MISSING, text, "free some space, for example of old folders in runs/")
+    return Finding("disk", State.FINE, f"{free:.0f} GB are free")
+
+
+def check_bucket(repo: Path) -> Finding:
+    """Whether the data set's bucket can be read with the keys at hand."""
+    config = read_remote(repo, environ=os.environ)
+    try:
+        S3Remote(config).check_access()
+    except StoreUnreachableError as error:
+        return Finding("bucket", State.MISSING, str(error), 'wms cloud up && eval "$(wms cloud environ)"')
+    except WmsError as error:
+        return Finding("bucket", State.MISSING, str(error), _KEYS)
+    return Finding("bucket", State.FINE, f"{config.url} can be read and written")
+
+
+def check_aws(_: Path) -> Finding:
+    """Whose AWS credentials these are; only the cloud at AWS needs them."""
+    from wms_ops.targets.aws.clients import Aws
+
+    needed = "only needed for an instance at AWS"
+    if os.environ.get("AWS_ENDPOINT_URL_S3") and not os.environ.get("AWS_ENDPOINT_URL_STS"):
+        return Finding("AWS", State.OPTIONAL, f"the keys are those of the local cloud; others are {needed}")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    try:
+        return Finding("AWS", State.FINE, f"account {Aws(region).account}, region {region}")
+    except WmsError as error:
+        return Finding("AWS", State.OPTIONAL, f"{needed}: {error}", _KEYS)
+
+
+def check_terraform(_: Path) -> Finding:
+    """Terraform; only the cloud at AWS needs it."""
+    from wms_ops.targets.aws.terraform import require_terraform
+
+    try:
+        return Finding("Terraform", State.FINE, f"Terraform {require_terraform(os.environ)}")
+    except WmsError as error:
+        text = f"only needed for an instance at AWS: {error}"
+        return Finding("Terraform", State.OPTIONAL, text, "https://developer.hashicorp.com/terraform/install")
+
+
+def check_github(_: Path) -> Finding:
+    """The command gh and its login; `wms sync` and pull requests at GitHub need it."""
+    needed = "only needed for `wms sync` and pull requests at GitHub"
+    try:
+        done = subprocess.run(["gh", "auth", "status"], capture_output=True, timeout=_ANSWER_S, check=False)
+    except FileNotFoundError:
+        return Finding("GitHub", State.OPTIONAL, f"gh isn't installed; {needed}", "https://cli.github.com")
+    except subprocess.TimeoutExpired:
+        return Finding("GitHub", State.OPTIONAL, f"gh doesn't answer; {needed}", "gh auth status")
+    if done.returncode:
+        return Finding("GitHub", State.OPTIONAL, f"gh has no login; {needed}", "gh auth login")
+    return Finding("GitHub", State.FINE, "gh is logged in")
+
+
+def check_mlflow(_: Path) -> Finding:
+    """The MLflow server that is named; promotions and the gate need it."""
+    from wms_ops.machine.waiting import why_silent
+
+    needed = "only needed for `wms gate` and `wms promote`"
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    start = 'wms cloud up && eval "$(wms cloud environ)"'
+    if not uri:
+        return Finding("MLflow", State.OPTIONAL, f"MLFLOW_TRACKING_URI isn't set; {needed}", start)
+    if not uri.startswith(("http://", "https://")):
+        return Finding("MLflow", State.FINE, f"a database: {without_credentials(uri)}")
+    if reason := why_silent(uri):
+        return Finding("MLflow", State.OPTIONAL, f"{without_credentials(uri)} is silent ({reason}); {needed}", start)
+    return Finding("MLflow", State.FINE, f"{without_credentials(uri)} answers")
+
+
+def check_model(repo: Path) -> Finding:
+    """The files of Production; `wms predict` and `wms serve` need them."""
+    folder = repo / MODELS
+    entry = Ledger(folder).current()
+    if entry is None:
+        text = "nothing was ever promoted here; only needed for `wms predict` and `wms serve`"
+        return Finding("model", State.OPTIONAL, text, "wms train, then wms gate and wms promote")
+    if is_here(folder, entry):
+        return Finding("model", State.FINE, f"{folder} holds version {entry.to_version}, which is Production")
+    text = f"{folder} doesn't hold version {entry.to_version}; only needed for `wms predict` and `wms serve`"
+    return Finding("model", State.OPTIONAL, text, "wms sync, or wms sync --from s3")
+
+
+CHECKS: Final[Mapping[str, tuple[Callable[[Path], Finding], bool]]] = {
+    "Python": (check_python, True),
+    "git": (check_git, True),
+    "hook": (check_hook, True),
+    "disk": (check_disk, True),
+    "bucket": (check_bucket, True),
+    "AWS": (check_aws, False),
+    "Terraform": (check_terraform, False),
+    "GitHub": (check_github, False),
+    "MLflow": (check_mlflow, False),
+    "model": (check_model, False),
+}
+"""Each check with whether the next step, a push of photos, needs it."""

@@ -1,0 +1,64 @@
+"""`wms doctor`: what the next step of a user needs, what of it is fine, and the command that mends the rest."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+from wms.command import Command
+from wms.errors import UNHEALTHY
+from wms.paths import ROOT
+from wms_ops.commands.checks import CHECKS, Finding, State
+from wms_ops.commands.parallel import LIMIT_S, ask_all
+
+_WORDS: Final = {State.FINE: "fine", State.MISSING: "MISSING", State.OPTIONAL: "optional"}
+
+
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the examination."""
+    parser.add_argument("--repo", type=Path, default=ROOT, metavar="DIR", help="the clone (default: this project's)")
+    parser.add_argument("--json", action="store_true", help="print one JSON array instead of text")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what was found; returns 0 if all that is needed is there, else UNHEALTHY.
+
+    Everything is looked at side by side, and what hasn't answered in time counts as not there.
+    """
+    findings = examine(options.repo)
+    if options.json:
+        print(json.dumps([asdict(one) for one in findings], indent=2))
+    else:
+        for one in findings:
+            print(f"{one.name:13} {_WORDS[one.state]:9} {one.text}")
+            if one.mend:
+                print(f"{'':23} -> {one.mend}")
+        lacking = [one.name for one in findings if one.state is State.MISSING]
+        print(f"\nMissing: {', '.join(lacking)}." if lacking else "\nAll that is needed is here.")
+    return UNHEALTHY if any(one.state is State.MISSING for one in findings) else 0
+
+
+def examine(repo: Path, limit_s: float = LIMIT_S) -> list[Finding]:
+    """The findings of all checks, in their order."""
+    answers = ask_all({name: check for name, (check, _) in CHECKS.items()}, repo, limit_s)
+    late = f"no answer within {limit_s:.0f} s"
+    found = []
+    for name, (_, is_needed) in CHECKS.items():
+        answer = answers[name]
+        if not isinstance(answer, Finding):
+            state = State.MISSING if is_needed else State.OPTIONAL
+            text = late if answer is None else str(answer).split("\n", maxsplit=1)[0]
+            answer = Finding(name, state, text, "try again, or look at the network")
+        found.append(answer)
+    return found
+
+
+COMMAND: Final = Command(
+    "Look at what the next step needs: what is fine, what isn't, and the command that mends it.",
+    declare,
+    run,
+    "Exit codes: 0 all that is needed is here, 4 something is missing.",
+)

@@ -1,0 +1,161 @@
+"""`wms status`: one screen about branch, data set, Production, instance, the loop's runs and open data branches."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from wms.command import Command
+from wms.paths import ROOT
+from wms.registry.ledger import Ledger
+from wms_ops.base.layout import DATA_BRANCHES, MODELS
+from wms_ops.commands.cloud import facts, open_target, target_of
+from wms_ops.commands.parallel import LIMIT_S, ask_all
+from wms_ops.dataset.versions import pointers_at
+from wms_ops.git.command import Git
+from wms_ops.runs.store import RunStore
+from wms_ops.targets.factory import PLACE
+
+_LAST_RUNS: Final = 3
+
+Part = dict[str, Any]
+
+
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the screen."""
+    parser.add_argument("--repo", type=Path, default=ROOT, metavar="DIR", help="the clone (default: this project's)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what is known; returns 0, also offline: what couldn't be asked says so."""
+    answers = ask_all(_QUESTIONS, options.repo)
+    found = {name: _part(answer) for name, answer in answers.items()}
+    if options.json:
+        print(json.dumps(found, indent=2))
+        return 0
+    for name, part in found.items():
+        text = part["unknown"] if "unknown" in part else _TEXTS[name](part)
+        print(f"{name.replace('_', ' '):13} {text}")
+    return 0
+
+
+def _part(answer: object) -> Part:
+    """The answer itself, or what took its place: a sentence under the key `unknown`."""
+    if isinstance(answer, dict):
+        return answer
+    late = f"not known: no answer within {LIMIT_S:.0f} s"
+    return {"unknown": late if answer is None else f"not known: {str(answer).splitlines()[0]}"}
+
+
+def repository(repo: Path) -> Part:
+    """Folder, branch and commit. Raises GitError outside of a clone."""
+    git = Git(repo)
+    changed = git("status", "--porcelain", "--untracked-files=no")
+    branch = git("rev-parse", "--abbrev-ref", "HEAD")
+    return {"folder": str(repo), "branch": branch, "commit": git("rev-parse", "HEAD"), "changed": bool(changed)}
+
+
+def data_set(repo: Path) -> Part:
+    """The version of the commit that is checked out, as its .dvc files name it. Raises ManifestError, GitError."""
+    pointers = pointers_at(Git(repo), "HEAD")
+    if not pointers:
+        return {"version": None, "images": 0, "bytes": 0}
+    images = pointers["images"]
+    return {"version": images.oid.removesuffix(".dir"), "images": images.nfiles, "bytes": images.size}
+
+
+def production(repo: Path) -> Part:
+    """Production by the ledger of this clone. Raises LedgerError."""
+    entry = Ledger(repo / MODELS).current()
+    if entry is None:
+        return {"version": None}
+    scores = {"dice": entry.metrics.dice, "iou": entry.metrics.iou}
+    return {"version": entry.to_version, "run_id": entry.run_id, "since": entry.at, **scores}
+
+
+def instance(repo: Path) -> Part:
+    """The instance of the target that WMS_CLOUD names, asked now. Raises the target's errors."""
+    name = target_of(os.environ)
+    folder = repo / PLACE if name == "local" else None
+    if folder is not None and not folder.is_dir():
+        return {"target": name, "state": "absent", "mlflow": None, "service": None}
+    cloud = open_target(name, folder)
+    module = importlib.import_module(f"wms_ops.commands.cloud_{name}")
+    more: Part = module.summary(cloud)
+    return facts(cloud) | more
+
+
+def loop_runs(repo: Path) -> Part:
+    """The newest runs of the loop on this machine. Raises PipelineError for a damaged record."""
+    records = RunStore(repo / PLACE.parent / "runs").runs()[-_LAST_RUNS:]
+    return {"runs": [{"id": one.id, "outcome": str(one.outcome), "reason": one.reason} for one in reversed(records)]}
+
+
+def data_branches(repo: Path) -> Part:
+    """Data branches at the origin; offline those that the last fetch saw."""
+    git = Git(repo, {"http.lowSpeedLimit": "1000", "http.lowSpeedTime": "5"})
+    silent = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o ConnectTimeout=5"}
+    silent |= {name: os.environ[name] for name in silent if name in os.environ}
+    asked = git.attempt("ls-remote", "--heads", "origin", f"refs/heads/{DATA_BRANCHES}*", environ=silent)
+    if asked.returncode == 0:
+        lines = asked.stdout.decode("utf-8", "replace").splitlines()
+        return {"branches": [line.split("\trefs/heads/")[1] for line in lines], "asked": True}
+    known = git("for-each-ref", "--format=%(refname:lstrip=3)", f"refs/remotes/origin/{DATA_BRANCHES}*")
+    return {"branches": known.split(), "asked": False}
+
+
+def _instance_text(part: Part) -> str:
+    more = [f"until {part['until']}" if part.get("until") else "", part.get("mlflow") or "", part.get("cost", "")]
+    return ", ".join([f"{part['target']}: {part['state']}", *filter(None, more)])
+
+
+def _production_text(part: Part) -> str:
+    if part["version"] is None:
+        return "nothing was ever promoted here"
+    return f"version {part['version']}, Dice {part['dice']:.4f}, IoU {part['iou']:.4f}, since {part['since'][:16]}"
+
+
+def _runs_text(part: Part) -> str:
+    lines = [f"{one['id']}  {one['outcome']}  {one['reason']}".rstrip() for one in part["runs"]]
+    return f"\n{'':14}".join(lines) or "none on this machine yet"
+
+
+def _branches_text(part: Part) -> str:
+    listed = ", ".join(part["branches"]) or "none"
+    return listed if part["asked"] else f"{listed} by the last fetch (the origin didn't answer)"
+
+
+def _data_text(part: Part) -> str:
+    if part["version"] is None:
+        return "empty: no photos were merged yet"
+    return f"{part['images']} photos, version {part['version'][:12]}"
+
+
+_QUESTIONS: Final[Mapping[str, Callable[[Path], Part]]] = {
+    "repository": repository,
+    "data_set": data_set,
+    "production": production,
+    "instance": instance,
+    "loop_runs": loop_runs,
+    "data_branches": data_branches,
+}
+_TEXTS: Final[Mapping[str, Callable[[Part], str]]] = {
+    "repository": lambda part: (
+        f"{part['folder']}, branch {part['branch']}, commit {part['commit'][:10]}{', changed' * part['changed']}"
+    ),
+    "data_set": _data_text,
+    "production": _production_text,
+    "instance": _instance_text,
+    "loop_runs": _runs_text,
+    "data_branches": _branches_text,
+}
+
+COMMAND: Final = Command(
+    "Show on one screen: branch, data set, Production, instance, the loop's runs, open data branches.", declare, run
+)
