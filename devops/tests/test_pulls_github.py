@@ -127,7 +127,7 @@ def test_a_review_that_is_missing_where_nothing_may_wait(office: Office) -> None
     office.fake.needs, office.fake.forbidden = {"check", "review"}, {"own", "auto-merge"}
     pull, head = office.opened()
     with pytest.raises(
-        PullRequestError, match=r"refuses to merge pull request 1: At least 1 approving review .*pull-requests\.md"
+        PullRequestError, match=r"refuses to merge pull request 1: At least 1 approving review .*BRANCH_PROTECTION\.md"
     ):
         office.merge(pull, head)
     assert office.yard.main() == ["Start"]
@@ -188,7 +188,7 @@ def test_nothing_to_merge(office: Office) -> None:
 def test_what_the_settings_forbid_is_named(office: Office) -> None:
     office.yard.branch()
     office.fake.forbidden = {"create"}
-    with pytest.raises(PullRequestError, match=r"not permitted to create .*docs/pull-requests\.md says what"):
+    with pytest.raises(PullRequestError, match=r"not permitted to create .*docs/BRANCH_PROTECTION\.md says what"):
         office.pulls.open(BRANCH, "Add data", "")
     office.fake.forbidden = set()
     pull = office.pulls.open(BRANCH, "Add data", "")

@@ -83,8 +83,8 @@ class Desk:
             wanted = plan.tags_after(chain.entries)
             if head.to_version not in there:
                 raise ModelNotFoundError(
-                    f"Version {head.to_version} is Production after the ledger, but the registry at "
-                    f"{self.registry.server} lacks it; roll back to another one with --rollback --version N."
+                    f"The ledger says that version {head.to_version} is Production, but the registry at "
+                    f"{self.registry.server} doesn't have it. Roll back to another one by `wms rollback --version N`."
                 )
             self._tag(there, {head.to_version: wanted[head.to_version]})
             self.step("tags")

@@ -38,20 +38,20 @@ def inbox_files(git: Git, commit: str) -> tuple[InboxFile, ...]:
             if name == ".gitkeep":
                 continue
             if reason := _unfit(mode, name):
-                raise DataQualityError(f"{path!r} {reason}, so nothing was merged; then commit and push again.")
+                raise DataQualityError(f"{path!r} {reason}, commit, and push again; nothing was changed.")
             found.append(InboxFile(kind, name, blob))
     return tuple(found)
 
 
 def _unfit(mode: str, name: str) -> str | None:
     if mode == _SYMLINK:
-        return "is a symbolic link; copy the file itself there"
+        return "is a symbolic link. Copy the file itself there"
     if mode == _SUBMODULE:
-        return "is a submodule; remove it"
+        return "is a submodule. Remove it"
     if "/" in name or "\\" in name:  # which parts folders on Windows
-        return "lies in a folder of its own; move it up into images/ or masks/"
+        return "lies in a folder of its own. Move it up into images/ or masks/"
     if PurePosixPath(name).suffix.lower() not in SUFFIXES or name.startswith("."):
-        return f"isn't named like an image ({', '.join(sorted(SUFFIXES))}); rename or remove it"
+        return f"isn't named like an image ({', '.join(sorted(SUFFIXES))}). Rename or remove it"
     return None
 
 

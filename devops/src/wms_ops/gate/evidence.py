@@ -120,8 +120,8 @@ def _production(registry: ModelRegistry, ledger: Path) -> tuple[ModelVersion | N
         if version.version == standing.production:
             return version, entry
     raise refusal(
-        f"version {standing.production} is Production after the ledger, but {registry.server} lacks it; roll back to "
-        "another one with `wms rollback --version N`."
+        f"the ledger says that version {standing.production} is Production, but {registry.server} doesn't have it. "
+        "Roll back to another version by `wms rollback --version N`."
     )
 
 

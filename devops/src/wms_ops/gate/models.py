@@ -41,8 +41,8 @@ def fetch(registry: ModelRegistry, run: RunInfo, version: int | None, *, threads
     who = "the challenger" if version is None else f"the Production model, version {version},"
     if run.status != "FINISHED":
         raise refusal(
-            f"{who} run {run.name} is {run.status.lower()}, not finished; wait for its end, or "
-            "send the rest of it with `wms runs send`."
+            f"{who} run {run.name} is {run.status.lower()}, not finished. Wait for its end. If the training itself has "
+            f"ended, send the rest of it to MLflow by `wms runs send runs/{run.name}`."
         )
     predictor, card_sha256 = _load(registry, run, who, threads)
     items, version_of_data = _items(registry, run, who)

@@ -36,8 +36,8 @@ def foretell(git: Git, ref: PushedRef) -> None:
     files = inbox_files(git, ref.local_commit)
     pairs = pair_up([(file.kind, NewFile(file.name, file.blob, 0)) for file in files])
     _say(
-        f"dry run: {len(pairs)} photos with their masks would be checked, those that the data set lacks uploaded and "
-        f"put on a data branch, and the push to {MAIN} stopped; nothing was changed."
+        f"dry run: {len(pairs)} photos with their masks would be checked. Those that the data set lacks would be put "
+        f"on a data branch. The push to {MAIN} would be stopped. This was a trial: nothing was changed."
     )
 
 
@@ -51,7 +51,7 @@ def _told(done: Publication, remote: str) -> list[str]:
         done.plan.summary,
         f"Uploaded {done.uploaded} files ({done.bytes_up / 1e6:.1f} MB); every file of the new version was found in "
         f"{done.where}.",
-        f"Branch {done.branch} is on {remote}. It holds pointers only; the loop trains on it next.",
+        f"Branch {done.branch} is on {remote}. It holds pointers only. A run of the loop opens its pull request.",
         *card,
     ]
 

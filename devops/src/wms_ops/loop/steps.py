@@ -88,7 +88,7 @@ def values_for(step: Step, name: str, record: RunRecord, environ: Mapping[str, s
             values[need] = given
         if need not in values:
             raise PipelineError(
-                f"The step {name} needs {need}, which an earlier step says; run that one first, or set "
+                f"Step {name} has no {need}; nothing was changed. Run the steps before it first, or set "
                 f"WMS_{need.upper()}."
             )
     return values

@@ -14,7 +14,7 @@ from wms_ops.pulls.protocol import CHECK
 Json = dict[str, Any]
 
 _DESCRIPTION = 140  # characters that GitHub takes
-_SETTINGS = "docs/pull-requests.md says what the repository's settings must allow."
+_SETTINGS = "docs/BRANCH_PROTECTION.md says what the repository's settings must allow."
 _AUTO_MERGE = """
 mutation($id: ID!, $head: GitObjectID!, $title: String!, $text: String!) {
   enablePullRequestAutoMerge(input: {pullRequestId: $id, expectedHeadOid: $head, mergeMethod: SQUASH,

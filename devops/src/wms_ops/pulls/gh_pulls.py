@@ -114,7 +114,7 @@ class GhPulls:
             if not (answer := self._api.approve(pull.number, head)).ok:
                 self._say(
                     f"GitHub doesn't let this login approve pull request {pull.number} ({answer.words}); where main "
-                    "requires a review, a person has to give it, or another login: see docs/pull-requests.md."
+                    "requires a review, a person has to give it, or another login: see docs/BRANCH_PROTECTION.md."
                 )
             if self._api.merge_by_itself(there, head, subject, text).ok:
                 there = self._waited(pull)

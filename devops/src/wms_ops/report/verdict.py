@@ -89,11 +89,11 @@ def advice(record: RunRecord) -> tuple[str, ...]:
     verdict = verdict_of(record)
     if verdict is Verdict.BLOCKED and record.outputs["decision"] == "not improved":
         return (
-            "Look at the test photos that lost most, in the pictures here and on the gate's page, and then at the new "
-            "masks: do they mark the strip of their own photo, and nothing else?",
-            "Mend or leave out the wrong pairs in `WMS/data/training`, commit, and `git push origin main` again: that "
-            "makes a new data branch and a new pull request.",
-            "Close this one and delete its branch. Main and Production are as they were.",
+            "Look at the test photos that lost most: they are in the pictures here and on the gate's page. Then look "
+            "at the new masks. Each must mark the strip of its own photo, and nothing else.",
+            "If a mask is wrong, put the mended pairs into `WMS/data/training` once more, commit, and "
+            "`git push origin main` again. That makes a new data branch and a new pull request.",
+            "Close this pull request and delete its branch. Main and Production are as they were.",
         )
     if verdict is Verdict.BLOCKED:
         return (
@@ -105,9 +105,9 @@ def advice(record: RunRecord) -> tuple[str, ...]:
     failed = failed_step(record)
     if failed is not None and failed.exit_code == DataQualityError.exit_code:
         return (
-            "Mend or leave out the files named above in `WMS/data/training`, check them with "
+            "Mend the files named above, put them into `WMS/data/training` once more, check them by "
             "`wms data check WMS/data/training`, commit, and `git push origin main` again.",
-            "Close this one and delete its branch. Main and Production are as they were.",
+            "Close this pull request and delete its branch. Main and Production are as they were.",
         )
     return (
         "The sentence above says what went wrong. Mend that.",

@@ -22,10 +22,14 @@ _NOTHING: Final = "No instance runs at AWS, and nothing of one is left"
 def price_text(cloud: AwsCloud, minutes: int) -> str:
     """Price per hour and for the whole life, before a start. Raises UsageError for a type without a price."""
     choice = cloud.choice()
-    hour = hourly(choice.rates(), spot=choice.spot, disk_gb=choice.disk_gb)
+    rates, hours = choice.rates(), minutes / 60
+    waiting, training = (
+        hourly(rates, spot=choice.spot, disk_gb=choice.disk_gb, busy=is_busy) for is_busy in (False, True)
+    )
     return (
-        f"A {choice} with {choice.disk_gb:.0f} GB costs about {dollars(hour)} an hour, {dollars(hour * minutes / 60)} "
-        f"in the {minutes / 60:.1f} hours after which it ends itself; training adds up to twice that (docs/cost.md)."
+        f"A {choice} with {choice.disk_gb:.0f} GB costs about {dollars(waiting)} an hour while it waits and "
+        f"{dollars(training)} while it trains. It ends itself after {hours:.1f} hours, at a cost "
+        f"of {dollars(waiting * hours)} to {dollars(training * hours)} (docs/cost.md)."
     )
 
 
