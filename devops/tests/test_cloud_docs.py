@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from wms_ops.commands.main import main
 from wms_ops.targets.aws import boot, names, reap
 from wms_ops.targets.aws.settings import CloudSettings
 from wms_ops.targets.host.backup import KEPT
@@ -51,6 +52,14 @@ def test_the_settings_and_their_example() -> None:
     academy = dict(re.findall(r"^ +(\w+)\s*= (.*)$", block[1], re.MULTILINE))
     assert set(academy) == {"existing_instance_profile", "hours"}
     assert CloudSettings(existing_instance_profile="LabInstanceProfile", hours=float(academy["hours"])).hours < 4
+
+
+def test_the_options_are_those_of_deploy(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["cloud", "deploy", "--help"])
+    known = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    named = set(re.findall(r"^\| `(--[a-z-]+)(?: \d+)?` \|", DEPLOYMENT, re.MULTILINE))
+    assert {"--yes", "--hours", "--idle-minutes"} == named <= known
 
 
 def test_the_ports() -> None:
