@@ -42,7 +42,7 @@ def test_mlflow_predicts_what_predicts_does(shop: Shop, tmp_path: Path, monkeypa
         (tmp_path / "photos").mkdir(exist_ok=True)
         (tmp_path / "photos" / name).write_bytes(content)
     places = ["--input", tmp_path / "photos", "--output", tmp_path / "masks", "--model", model]
-    assert cli.main([str(word) for word in places]) == 0
+    assert cli.COMMAND([str(word) for word in places]) == 0
     loaded = load(shop, monkeypatch)
     found = loaded.predict(pd.DataFrame({"photo": list(photos.values())}, index=list(photos)))
     masks = {name: (tmp_path / "masks" / name).with_suffix(".png").read_bytes() for name in photos}

@@ -22,7 +22,7 @@ from wms.data.pairs import find_pairs
 from wms.data.versions import DataItem
 from wms.errors import ConfigError, ModelDamagedError
 from wms.files import sha256_file
-from wms.inference import cli, export
+from wms.inference import cli, export_cli
 from wms.inference.predictor import PREPROCESSING, Predictor
 from wms.models import architectures, find_architecture, parse_model
 from wms.registry.gate import judge
@@ -100,7 +100,7 @@ def test_from_a_recipe_to_a_served_mask(plain: str, tmp_path: Path) -> None:
     assert (kept.model, kept.hash) == (config.model, config.hash)
 
     (model / "production.onnx").unlink()
-    assert export.main([str(model)]) == 0
+    assert export_cli.COMMAND([str(model)]) == 0
     assert json.loads((model / "production.json").read_text()) == card
     predictor = Predictor(model, threads=1)
     assert predictor.logits(np.zeros((1, 3, 20, 12), np.float32)).shape == (1, 1, 20, 12)
@@ -110,7 +110,7 @@ def test_from_a_recipe_to_a_served_mask(plain: str, tmp_path: Path) -> None:
     pairs = [pair for pair in find_pairs(tmp_path / "photos") if pair.stem in tested]
     (tmp_path / "shown" / pairs[0].image.name).write_bytes(pairs[0].image.read_bytes())
     places = ["--input", tmp_path / "shown", "--output", tmp_path / "masks", "--model", model]
-    assert cli.main([str(word) for word in places]) == 0
+    assert cli.COMMAND([str(word) for word in places]) == 0
     written = (tmp_path / "masks" / f"{pairs[0].stem}.png").read_bytes()
 
     files = {DataItem(p.stem, sha256_file(p.image), sha256_file(p.mask), "test"): p for p in pairs}

@@ -31,8 +31,9 @@ def commands() -> list[tuple[str, str]]:
     for path in SOURCES:
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".md":
+            text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)  # diagrams
             blocks = re.findall(r"^    (.+)$", text, re.MULTILINE)
-            spans = [span.replace("\n", " ") for span in re.findall(r"`([^`]*)`", re.sub(r"```.*?```", "", text))]
+            spans = [span.replace("\n", " ") for span in re.findall(r"`([^`]*)`", text)]
             pieces = blocks + spans
         else:
             pieces = re.findall(r"^\s*(?:- )?run: (.+)$", text, re.MULTILINE) + re.findall(r"`([^`\n]+)`", text)
@@ -54,7 +55,7 @@ def words_of(command: str) -> list[str]:
 @pytest.mark.parametrize(("command", "where"), commands())
 def test_a_command_that_is_told_exists(command: str, where: str) -> None:
     node, path, rest = find(words_of(command))
-    if isinstance(node, Leaf):
+    if isinstance(node, Leaf) and rest not in ([], ["--help"]):  # the rest of the sentences only name a command
         parse(node, path, rest)
 
 

@@ -52,7 +52,7 @@ def test_a_pixel_at_the_threshold_is_no_strip_on_any_path(tmp_path: Path, thresh
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.png").write_bytes(content)
     places = ["--input", tmp_path / "photos", "--output", tmp_path / "masks", "--model", tmp_path / "model"]
-    assert cli.main([str(word) for word in places]) == 0
+    assert cli.COMMAND([str(word) for word in places]) == 0
     paths = {
         "evaluation in training": trained.numpy(),
         "the steps of training": is_strip_logit(logits, threshold).numpy(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -14,12 +13,12 @@ from wms.command import Command
 from wms.paths import ROOT
 from wms.registry.ledger import Ledger
 from wms_ops.base.layout import DATA_BRANCHES, MODELS
-from wms_ops.commands.cloud import facts, open_target, target_of
+from wms_ops.commands.cloud import facts, module_of, target_of
 from wms_ops.commands.parallel import LIMIT_S, ask_all
 from wms_ops.dataset.versions import pointers_at
 from wms_ops.git.command import Git
 from wms_ops.runs.store import RunStore
-from wms_ops.targets.factory import PLACE
+from wms_ops.targets.factory import LOOP, cloud_in
 
 _LAST_RUNS: Final = 3
 
@@ -82,18 +81,14 @@ def production(repo: Path) -> Part:
 def instance(repo: Path) -> Part:
     """The instance of the target that WMS_CLOUD names, asked now. Raises the target's errors."""
     name = target_of(os.environ)
-    folder = repo / PLACE if name == "local" else None
-    if folder is not None and not folder.is_dir():
-        return {"target": name, "state": "absent", "mlflow": None, "service": None}
-    cloud = open_target(name, folder)
-    module = importlib.import_module(f"wms_ops.commands.cloud_{name}")
-    more: Part = module.summary(cloud)
+    cloud = cloud_in(repo / LOOP, lambda _: None, name)
+    more: Part = module_of(name).summary(cloud)
     return facts(cloud) | more
 
 
 def loop_runs(repo: Path) -> Part:
     """The newest runs of the loop on this machine. Raises PipelineError for a damaged record."""
-    records = RunStore(repo / PLACE.parent / "runs").runs()[-_LAST_RUNS:]
+    records = RunStore(repo / LOOP / "runs").runs()[-_LAST_RUNS:]
     return {"runs": [{"id": one.id, "outcome": str(one.outcome), "reason": one.reason} for one in reversed(records)]}
 
 
