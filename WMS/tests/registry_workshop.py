@@ -16,8 +16,8 @@ from typing import Any
 from wms.registry.ledger import Ledger
 from wms.registry.mlflow_calls import _settings
 from wms.registry.mlflow_store import ModelRegistry
-from wms.registry.promotion import Desk
-from wms.registry.types import VERDICT_FILE, Means, Verdict
+from wms.registry.promotion import PromotionClient
+from wms.registry.types import VERDICT_FILE, GateVerdict, Means
 
 DATA = "".join(
     json.dumps({"stem": f"m{i}", "image_sha256": f"{i:064x}", "mask_sha256": f"{i:064x}", "split": split}) + "\n"
@@ -41,7 +41,7 @@ def work(job):
         if name == job.get("kill_at"):
             os.kill(os.getpid(), signal.SIGKILL)
     folder = Path(job["folder"])
-    desk = promotion.Desk(job["uri"], Ledger(folder), folder / "model-metadata.json", job["model"], step)
+    desk = promotion.PromotionClient(job["uri"], Ledger(folder), folder / "model-metadata.json", job["model"], step)
     try:
         if job.get("rollback"):
             found = promotion.propose_rollback(desk)
@@ -118,8 +118,8 @@ class Shop:
     model: str
 
     @property
-    def desk(self) -> Desk:
-        return Desk(self.uri, Ledger(self.folder), self.folder / "model-metadata.json", self.model)
+    def promotions(self) -> PromotionClient:
+        return PromotionClient(self.uri, Ledger(self.folder), self.folder / "model-metadata.json", self.model)
 
     @cached_property
     def registry(self) -> ModelRegistry:
@@ -157,7 +157,7 @@ class Shop:
 
     def judge(self, run_id: str, dice: float, *, champion: int | None, improved: bool = True, **more: Any) -> None:
         """Store a verdict of the gate with a run."""
-        verdict = Verdict(
+        verdict = GateVerdict(
             decision="improved" if improved else "not improved",
             run_id=run_id,
             weights_sha256=more.get("weights_sha256", _sha(f"weights of {run_id}".encode())),
@@ -179,21 +179,21 @@ class Shop:
 
     def snapshot(self) -> dict[str, Any]:
         """All that a promotion leaves, in the registry and on disk, but for times and the hashes over them."""
-        desk = self.desk
+        promotions = self.promotions
         varying = {"promoted", "promoted_at", "at", "hash", "previous_hash"}
         varying |= {"run_id", "weights_sha256", "onnx_sha256", "files"}  # two models of a comparison differ there
 
         def plain(values: dict[str, Any]) -> dict[str, Any]:
             return {key: value for key, value in values.items() if key not in varying}
 
-        chain = desk.entries.read()
-        history = desk.ledger.entries()
+        chain = promotions.entries.read()
+        history = promotions.ledger.entries()
         assert history == chain.entries, "the ledger in Git and the registry's are not the same"
         return {
-            "versions": [(v.version, v.aliases, plain(v.tags)) for v in desk.registry.versions()],
+            "versions": [(v.version, v.aliases, plain(v.tags)) for v in promotions.registry.versions()],
             "history": [plain(entry.model_dump(mode="json")) for entry in history],
-            "current": plain(json.loads(desk.ledger.newest.read_text())),
-            "metadata": plain(json.loads(desk.metadata.read_text())),
+            "current": plain(json.loads(promotions.ledger.newest.read_text())),
+            "metadata": plain(json.loads(promotions.metadata.read_text())),
             "settled": chain.settled,
             "files": sorted(path.name for path in self.folder.iterdir()),
         }

@@ -26,10 +26,10 @@ from small import environment
 from wms.data.images import ORIENTATION_TAG
 from wms.inference.export import export_model
 from wms.models.unet import UNet
-from wms.registry.ledger import Ledger, LedgerEntry, Record
+from wms.registry.ledger import Ledger, LedgerEntry, LedgerRecord
 from wms.registry.types import Means
 from wms.serving.app import create_app
-from wms.serving.limits import Limits
+from wms.serving.limits import RequestLimits
 from wms.serving.service import Service
 
 START_TIMEOUT_S: Final = 60.0  # It takes 1.5 s; far more on a machine that is busy.
@@ -81,7 +81,7 @@ def promote(model: Path, ledger: Path, version: int, **more: object) -> LedgerEn
         "trained_at": "2026-11-01T09:00:00+00:00",
         **{key: card[key] for key in ("weights_sha256", "onnx_sha256", "git_commit", "config_hash", "data_version")},
     }
-    return Ledger(ledger).append(Record.model_validate({**values, **more}))
+    return Ledger(ledger).append(LedgerRecord.model_validate({**values, **more}))
 
 
 class ServiceProcess:
@@ -146,4 +146,4 @@ def predict(app: FastAPI, content: bytes, query: str = "") -> httpx.Response:
 
 def app_of(folder: Path, **limits: Any) -> FastAPI:
     """An app for the model and the ledger in `folder`."""
-    return create_app(Service.load(folder, folder, threads=1, limits=Limits(**limits)))
+    return create_app(Service.load(folder, folder, threads=1, limits=RequestLimits(**limits)))

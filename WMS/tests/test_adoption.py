@@ -25,7 +25,7 @@ from wms.errors import (
 from wms.registry import promotion
 from wms.registry.adoption import propose_adoption
 from wms.registry.ledger import Ledger
-from wms.registry.promotion import STEPS, Outcome
+from wms.registry.promotion import STEPS, PromotionOutcome
 from wms_ops.commands import promote as cli
 
 pytest_plugins = ["registry_fixtures"]
@@ -47,13 +47,13 @@ def test_a_version_is_adopted_and_the_next_run_is_compared_with_it(
     adopt = (cli.PROMOTE, shop, "--adopt", str(version))
     assert command(*adopt) == 2, "without a terminal it needs --yes"
     assert "There is no terminal to ask on; add --yes." in capsys.readouterr().err
-    assert shop.desk.entries.read().entries == ()
+    assert shop.promotions.entries.read().entries == ()
     assert command(*adopt, "--yes", "--reason", "it serves since May") == 0
     said = capsys.readouterr().out
     assert f"Adopt version {version} (run " in said and "the ledger begins with it" in said
     snapshot = shop.snapshot()
     assert snapshot["settled"]
-    (entry,) = shop.desk.ledger.entries()
+    (entry,) = shop.promotions.ledger.entries()
     assert (entry.from_version, entry.to_version, entry.who) == (None, version, "ann")
     assert entry.verdict == "adopted: it serves since May"
     assert entry.action == "promote", "the word that older code reads"
@@ -73,8 +73,8 @@ def test_an_alias_that_was_set_by_hand_is_adopted_where_it_is(shop: Shop) -> Non
     other = shop.registry.register(shop.run(0.8, gate=False)).version
     shop.registry.set_alias("production", other)
     with pytest.raises(UsageError, match=f"The alias production is at version {other}; adopt that one"):
-        propose_adoption(shop.desk, 1)
-    assert not isinstance(propose_adoption(shop.desk, other), Outcome)
+        propose_adoption(shop.promotions, 1)
+    assert not isinstance(propose_adoption(shop.promotions, other), PromotionOutcome)
 
 
 def foreign(shop: Shop) -> None:
@@ -140,11 +140,11 @@ REFUSED: dict[str, tuple[Callable[[Shop], None], type[WmsError], str]] = {
 def test_what_is_not_adopted_stays_as_it_is(shop: Shop, case: str) -> None:
     prepare, error, words = REFUSED[case]
     prepare(shop)
-    before = shop.registry.versions(), shop.desk.entries.read(), Ledger(shop.folder).entries()
+    before = shop.registry.versions(), shop.promotions.entries.read(), Ledger(shop.folder).entries()
     with pytest.raises(error, match=words) as caught:
-        propose_adoption(shop.desk, 1)
+        propose_adoption(shop.promotions, 1)
     assert "\n" not in str(caught.value)
-    assert (shop.registry.versions(), shop.desk.entries.read(), Ledger(shop.folder).entries()) == before
+    assert (shop.registry.versions(), shop.promotions.entries.read(), Ledger(shop.folder).entries()) == before
 
 
 @pytest.mark.parametrize("more", [["a-run"], ["--version", "1"], ["--rollback"], ["--repair"], ["--force", "x"]])
@@ -187,17 +187,17 @@ def test_of_an_adoption_and_a_forced_promotion_one_wins(shop: Shop, tmp_path: Pa
     by_hand(shop)
     other = Shop(shop.uri, tmp_path / "another clone", shop.model)
     proposals = [
-        (shop, propose_adoption(shop.desk, 1), "one"),
-        (other, promotion.propose(other.desk, shop.run(0.9), force="a race"), "two"),
+        (shop, propose_adoption(shop.promotions, 1), "one"),
+        (other, promotion.propose(other.promotions, shop.run(0.9), force="a race"), "two"),
     ]
     for count, (mine, proposal, who) in enumerate(proposals if first == "adoption" else reversed(proposals)):
-        assert not isinstance(proposal, Outcome)
+        assert not isinstance(proposal, PromotionOutcome)
         if count == 0:
-            assert promotion.execute(mine.desk, proposal, who=who).changed
+            assert promotion.execute(mine.promotions, proposal, who=who).changed
             continue
         with pytest.raises(PromotionLostError):
-            promotion.execute(mine.desk, proposal, who=who)
-    (entry,) = shop.desk.entries.read().entries
+            promotion.execute(mine.promotions, proposal, who=who)
+    (entry,) = shop.promotions.entries.read().entries
     assert entry.who == ("one" if first == "adoption" else "two")
     found = shop.registry.alias("production")
     assert found is not None
@@ -208,5 +208,5 @@ def test_two_adoptions_of_one_version_are_one(promoters: Promoters, shop: Shop) 
     by_hand(shop)
     answers = promoters(*(shop.job("unused", adopt=1) for _ in range(3)))
     assert [code for code, _ in answers] == [0, 0, 0], answers
-    assert len(shop.desk.ledger.entries()) == 1
+    assert len(shop.promotions.ledger.entries()) == 1
     assert shop.snapshot()["settled"]

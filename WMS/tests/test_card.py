@@ -14,20 +14,20 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from wms.config import DataConfig
-from wms.data.card import MOST_PICTURES, CardFacts, Figures, NewPair, card_facts, extend, measure
+from wms.data.card import MOST_PICTURES, CardFacts, CardPair, Figures, card_facts, extend, measure
 from wms.data.card_page import OUTLINE, SIDE, contact_sheet, pictures, render_card, render_markdown
 from wms.data.synthetic import write_dataset
 from wms.errors import ManifestError
 from wms.files import sha256_file
 
 
-def pair(stem: str, **changes: object) -> NewPair:
+def pair(stem: str, **changes: object) -> CardPair:
     values = {"split": "train", "width": 640, "height": 480, "image_bytes": 5000, "mask_bytes": 300, "coverage": 0.02}
-    return NewPair(stem, **(values | changes))  # type: ignore[arg-type]
+    return CardPair(stem, **(values | changes))  # type: ignore[arg-type]
 
 
 @st.composite
-def merges(draw: st.DrawFn, count: int) -> list[list[NewPair]]:
+def merges(draw: st.DrawFn, count: int) -> list[list[CardPair]]:
     """Merges that overlap; a stem means the same pair in each."""
     pairs = {
         stem: pair(
@@ -48,7 +48,7 @@ def same(one: CardFacts, other: CardFacts) -> bool:
 
 
 @given(merges(3))
-def test_merges_add_up_in_any_order_and_count_once(drawn: list[list[NewPair]]) -> None:
+def test_merges_add_up_in_any_order_and_count_once(drawn: list[list[CardPair]]) -> None:
     before, first, second = drawn
     start = extend(None, before)
     together = extend(start, [*first, *second])
@@ -61,7 +61,7 @@ def test_merges_add_up_in_any_order_and_count_once(drawn: list[list[NewPair]]) -
 
 
 @given(merges(2))
-def test_a_card_comes_back_from_its_json(drawn: list[list[NewPair]]) -> None:
+def test_a_card_comes_back_from_its_json(drawn: list[list[CardPair]]) -> None:
     facts = extend(extend(None, drawn[0]), drawn[1])
     assert CardFacts.from_json(facts.to_json()) == facts
     assert CardFacts.from_json(facts.to_json()).to_json() == facts.to_json()

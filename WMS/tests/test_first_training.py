@@ -19,7 +19,7 @@ from wms.registry.chain import SUFFIX, RegistryLedger
 from wms.registry.history import stage_in_registry
 from wms.registry.ledger import Ledger, LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry
-from wms.registry.promotion import Desk, Outcome
+from wms.registry.promotion import PromotionClient, PromotionOutcome
 from wms.registry.standing import read_standing
 from wms_ops.commands import promote as cli
 from wms_ops.git.command import Git
@@ -34,9 +34,9 @@ def client_of(shop: Shop):  # type: ignore[no-untyped-def]
     return MlflowClient(tracking_uri=shop.uri)
 
 
-def promote(shop: Shop, run_id: str, force: str | None = None) -> Outcome:
-    found = promotion.propose(shop.desk, run_id, force=force)
-    return found if isinstance(found, Outcome) else promotion.execute(shop.desk, found, who="Ann")
+def promote(shop: Shop, run_id: str, force: str | None = None) -> PromotionOutcome:
+    found = promotion.propose(shop.promotions, run_id, force=force)
+    return found if isinstance(found, PromotionOutcome) else promotion.execute(shop.promotions, found, who="Ann")
 
 
 def stage(shop: Shop, version: int) -> None:
@@ -88,7 +88,7 @@ def emptied(shop: Shop) -> None:
 def without_its_history(shop: Shop) -> None:
     """The clone's history was deleted; the file of its newest entry tells that there was one."""
     emptied(shop)
-    shop.desk.ledger.history.unlink()
+    shop.promotions.ledger.history.unlink()
 
 
 def forget(shop: Shop) -> None:
@@ -132,9 +132,9 @@ def test_a_past_without_production_is_no_first_training(
         promote(shop, challenger)
     assert told.err == f"error: {caught.value}\n"
     assert command(cli.METADATA_FILE, shop) == 94
-    desk = shop.desk
+    promotions = shop.promotions
     with pytest.raises(LedgerError, match=words):
-        read_standing(desk.registry, desk.entries, desk.ledger)
+        read_standing(promotions.registry, promotions.entries, promotions.ledger)
     assert shop.registry.versions() == before
 
 
@@ -145,7 +145,7 @@ def test_a_ledger_whose_history_was_deleted_has_no_zeros_without_a_server(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert command(cli.BASELINE, shop) == 0
     assert json.loads(capsys.readouterr().out)["version"] == 1
-    shop.desk.ledger.history.unlink()
+    shop.promotions.ledger.history.unlink()
     assert command(cli.BASELINE, shop) == 94
     assert capsys.readouterr().out == ""
     assert command(cli.METADATA_FILE, shop) == 94
@@ -251,6 +251,6 @@ def test_a_refusal_to_show_the_registry_is_not_an_empty_one(shop: Shop, tmp_path
             ModelRegistry(uri, model=shop.model).versions()
         with pytest.raises(RegistryError, match="403"):
             RegistryLedger(uri, shop.model).read()
-        fresh = Desk(uri, Ledger(tmp_path / "fresh"), tmp_path / "m.json", shop.model)
+        fresh = PromotionClient(uri, Ledger(tmp_path / "fresh"), tmp_path / "m.json", shop.model)
         with pytest.raises(RegistryError, match="403"):
             fresh.settle()

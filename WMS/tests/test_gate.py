@@ -16,7 +16,7 @@ from wms.data.versions import DataItem
 from wms.errors import CannotDecideError, ConfigError
 from wms.registry import gate_trust
 from wms.registry.gate import decide, judge
-from wms.registry.gate_types import Evidence, GateReport, Score, ScoredImage, Side
+from wms.registry.gate_types import GateEvidence, GateModel, GateReport, MetricPair, ScoredImage
 from wms.registry.types import Means
 
 NOW = "2026-11-21T12:00:00+00:00"
@@ -24,16 +24,16 @@ HERE = "prepared-1"
 RULE = GateConfig()
 
 
-def score(dice: float, marked: float = 0.02) -> Score:
-    return Score({"dice": dice, "iou": dice / (2 - dice)}, marked)
+def score(dice: float, marked: float = 0.02) -> MetricPair:
+    return MetricPair({"dice": dice, "iou": dice / (2 - dice)}, marked)
 
 
-def side(name: str, version: int | None = None, **changes: Any) -> Side:
+def side(name: str, version: int | None = None, **changes: Any) -> GateModel:
     values = {"weights_sha256": name * 8, "preprocessing": HERE, "input_size": 224}
-    return Side(run_id=name, run_name=f"run_{name}", version=version, **{**values, **changes})
+    return GateModel(run_id=name, run_name=f"run_{name}", version=version, **{**values, **changes})
 
 
-def evidence(before: list[float] | None, now: list[float], **changes: Any) -> Evidence:
+def evidence(before: list[float] | None, now: list[float], **changes: Any) -> GateEvidence:
     """One image for each Dice of the challenger, `before` of the champion if there is one."""
     images = tuple(
         ScoredImage(
@@ -49,7 +49,7 @@ def evidence(before: list[float] | None, now: list[float], **changes: Any) -> Ev
     )
     champion = None if before is None else side("old", 7)
     values = {"test_version": "f" * 64, "preprocessing": HERE, "grid": 512}
-    return Evidence(**{"challenger": side("new"), "champion": champion, "images": images, **values, **changes})
+    return GateEvidence(**{"challenger": side("new"), "champion": champion, "images": images, **values, **changes})
 
 
 def judged(before: list[float] | None, now: list[float], gate: GateConfig = RULE, **changes: Any) -> GateReport:
@@ -174,12 +174,12 @@ def blank(who: str) -> ScoredImage:
 
 def broken(who: str) -> ScoredImage:
     (image,) = evidence([0.5], [0.5]).images
-    return replace(image, **{who: Score({"dice": math.nan, "iou": math.nan}, 0.1)})
+    return replace(image, **{who: MetricPair({"dice": math.nan, "iou": math.nan}, 0.1)})
 
 
 def without_strip(images: tuple[ScoredImage, ...], *marked: float) -> tuple[ScoredImage, ...]:
     """The images, and as many more whose mask is empty, on which the challenger marks these shares."""
-    perfect = Score({"dice": 1.0, "iou": 1.0}, 0.0)
+    perfect = MetricPair({"dice": 1.0, "iou": 1.0}, 0.0)
     (one, *_) = images
     return (
         *images,
@@ -187,7 +187,9 @@ def without_strip(images: tuple[ScoredImage, ...], *marked: float) -> tuple[Scor
             replace(
                 one, stem=f"empty_{n}", image_sha256=f"{900 + n:064x}", coverage=0.0, challenger=mine, champion=perfect
             )
-            for n, mine in enumerate(Score(dict.fromkeys(("dice", "iou"), float(not share)), share) for share in marked)
+            for n, mine in enumerate(
+                MetricPair(dict.fromkeys(("dice", "iou"), float(not share)), share) for share in marked
+            )
         ),
     )
 
@@ -225,7 +227,7 @@ def unscored() -> ScoredImage:
     ],
 )
 def test_what_cannot_be_trusted_is_refused_with_its_reason(
-    changes: Callable[[Evidence], dict[str, Any]], words: str
+    changes: Callable[[GateEvidence], dict[str, Any]], words: str
 ) -> None:
     good = evidence([0.5], [0.6])
     assert judge(good, RULE, decided_at=NOW).passes

@@ -17,7 +17,7 @@ from terminal import Terminal
 from wms.errors import run_main
 from wms.registry.history import NEWEST, QUALITY, draw_history, from_ledger, quality
 from wms.registry.history_cli import COMMAND as main
-from wms.registry.ledger import Ledger, LedgerEntry, Record
+from wms.registry.ledger import Ledger, LedgerEntry, LedgerRecord
 from wms.registry.types import Means
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,8 +25,8 @@ DOCUMENT = ROOT / "docs" / "models.md"
 SCRIPT = ROOT / "WMS" / "scripts" / "show_metrics.py"
 
 
-def record(version: int, dice: float, before: LedgerEntry | None, action: str = "promote") -> Record:
-    return Record.model_validate(
+def record(version: int, dice: float, before: LedgerEntry | None, action: str = "promote") -> LedgerRecord:
+    return LedgerRecord.model_validate(
         {
             "at": f"2026-11-{10 + version:02d}T08:00:00+00:00",
             "who": "Ada",

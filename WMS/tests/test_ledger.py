@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from wms.errors import LedgerError
 from wms.files import canonical_json, sha256_text
 from wms.registry.chain import ENTRY, Chain, missing_from, resolve
-from wms.registry.ledger import COMMAND, CURRENT, FIRST, HISTORY, Ledger, LedgerEntry, Record, link
+from wms.registry.ledger import COMMAND, CURRENT, FIRST, HISTORY, Ledger, LedgerEntry, LedgerRecord, link
 from wms.registry.mlflow_store import ModelVersion
 from wms.registry.types import Means
 
 
-def record(to: int = 1, before: int | None = None, **more: object) -> Record:
+def record(to: int = 1, before: int | None = None, **more: object) -> LedgerRecord:
     plain: dict[str, object] = {
         "at": "2026-11-20T12:00:00+00:00",
         "who": "Zoë",
@@ -37,7 +37,7 @@ def record(to: int = 1, before: int | None = None, **more: object) -> Record:
         "data_version": "f" * 64,
         "training_data_count": 300,
     }
-    return Record.model_validate({**plain, **more})
+    return LedgerRecord.model_validate({**plain, **more})
 
 
 def test_entries_are_chained_and_the_newest_has_its_file(tmp_path: Path) -> None:

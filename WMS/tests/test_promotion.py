@@ -26,21 +26,25 @@ from wms.registry.chain import SUFFIX
 from wms.registry.ledger import Ledger
 from wms.registry.metadata import ModelMetadata
 from wms.registry.mlflow_store import ModelRegistry
-from wms.registry.promotion import STEPS, Outcome
+from wms.registry.promotion import STEPS, PromotionOutcome
 
 pytest_plugins = ["registry_fixtures"]
 
 
-def promote(shop: Shop, run_id: str, force: str | None = None) -> Outcome:
-    proposal = promotion.propose(shop.desk, run_id, force=force)
+def promote(shop: Shop, run_id: str, force: str | None = None) -> PromotionOutcome:
+    proposal = promotion.propose(shop.promotions, run_id, force=force)
     return (
-        proposal if isinstance(proposal, Outcome) else promotion.execute(shop.desk, proposal, who="Ann", github_run="g")
+        proposal
+        if isinstance(proposal, PromotionOutcome)
+        else promotion.execute(shop.promotions, proposal, who="Ann", github_run="g")
     )
 
 
-def roll_back(shop: Shop, version: int | None = None) -> Outcome:
-    proposal = promotion.propose_rollback(shop.desk, version, reason="too dark")
-    return proposal if isinstance(proposal, Outcome) else promotion.execute(shop.desk, proposal, who="Bob")
+def roll_back(shop: Shop, version: int | None = None) -> PromotionOutcome:
+    proposal = promotion.propose_rollback(shop.promotions, version, reason="too dark")
+    return (
+        proposal if isinstance(proposal, PromotionOutcome) else promotion.execute(shop.promotions, proposal, who="Bob")
+    )
 
 
 def state(shop: Shop) -> tuple[int | None, int | None]:
@@ -69,7 +73,7 @@ def test_promoted_twice_rolled_back_and_forth(shop: Shop) -> None:
     assert state(shop) == (1, 2)
     assert roll_back(shop, 2).changed
     assert state(shop) == (2, 1)
-    entries = shop.desk.ledger.entries()
+    entries = shop.promotions.ledger.entries()
     assert [(e.action, e.from_version, e.to_version, e.who) for e in entries] == [
         ("promote", None, 1, "Ann"),
         ("promote", 1, 2, "Ann"),
@@ -84,7 +88,7 @@ def test_promoted_twice_rolled_back_and_forth(shop: Shop) -> None:
 def test_metadata_says_what_the_contract_names(shop: Shop) -> None:
     run_id = shop.run(0.8)
     promote(shop, run_id)
-    values = json.loads(shop.desk.metadata.read_text())
+    values = json.loads(shop.promotions.metadata.read_text())
     assert ModelMetadata.model_validate(values).model_version == 1
     assert {key: values[key] for key in ("run_id", "baseline", "trained_at", "training_data_count", "github_run")} == {
         "run_id": run_id,
@@ -147,7 +151,7 @@ def test_another_promotion_finishes_what_was_killed(shop: Shop, promoters: Promo
     assert state(shop) == (1, None)
     assert promote(shop, third).changed
     assert state(shop) == (3, 2)
-    assert [entry.to_version for entry in shop.desk.ledger.entries()] == [1, 2, 3]
+    assert [entry.to_version for entry in shop.promotions.ledger.entries()] == [1, 2, 3]
 
 
 def test_a_clone_that_lacks_entries_catches_up(shop: Shop, tmp_path: Path) -> None:
@@ -157,8 +161,8 @@ def test_a_clone_that_lacks_entries_catches_up(shop: Shop, tmp_path: Path) -> No
     (other.folder / "production_history.jsonl").write_bytes((shop.folder / "production_history.jsonl").read_bytes())
     promote(shop, shop.run(0.85, champion=1))
     assert promote(other, shop.run(0.9, champion=2)).changed
-    assert [entry.to_version for entry in other.desk.ledger.entries()] == [1, 2, 3]
-    assert not promote(shop, other.desk.ledger.entries()[-1].run_id).changed  # and so does the first one
+    assert [entry.to_version for entry in other.promotions.ledger.entries()] == [1, 2, 3]
+    assert not promote(shop, other.promotions.ledger.entries()[-1].run_id).changed  # and so does the first one
     assert shop.snapshot()["metadata"] == other.snapshot()["metadata"]
 
 
@@ -180,7 +184,7 @@ def test_an_alias_moved_by_hand_stops_promotions_until_it_is_repaired(shop: Shop
     late = shop.run(0.9, champion=2)
     with pytest.raises(LedgerError, match=r"is at version 1.*--repair"):
         promote(shop, late)
-    done = promotion.repair(shop.desk)
+    done = promotion.repair(shop.promotions)
     assert done is not None
     assert state(shop) == (2, 1)
     assert promote(shop, late).changed
@@ -207,12 +211,12 @@ def test_production_from_before_the_ledger_is_taken_over(shop: Shop) -> None:
 
 
 def test_confirmed_too_late_it_is_lost(shop: Shop) -> None:
-    slow = promotion.propose(shop.desk, shop.run(0.8))
-    assert not isinstance(slow, Outcome)
+    slow = promotion.propose(shop.promotions, shop.run(0.8))
+    assert not isinstance(slow, PromotionOutcome)
     promote(shop, shop.run(0.85))
     with pytest.raises(PromotionLostError, match="Production is version 1, promoted by Ann"):
-        promotion.execute(shop.desk, slow, who="Bob")
-    assert len(shop.desk.ledger.entries()) == 1
+        promotion.execute(shop.promotions, slow, who="Bob")
+    assert len(shop.promotions.ledger.entries()) == 1
     assert [version.version for version in shop.registry.versions()] == [1]
 
 
@@ -259,7 +263,7 @@ def test_forced_by_a_person_it_is_on_record(shop: Shop) -> None:
     promote(shop, shop.run(0.9))
     worse = shop.run(0.8, champion=1, improved=False)
     assert promote(shop, worse, force="the old one can't read blue meters").changed
-    entry = shop.desk.ledger.entries()[-1]
+    entry = shop.promotions.ledger.entries()[-1]
     assert entry.verdict == "forced: the old one can't read blue meters (gate: not improved)"
     assert entry.metrics.dice == 0.8
 

@@ -77,7 +77,7 @@ def test_a_promotion_and_a_rollback_by_command(
     assert (tmp_path / "output").read_text() == f"version=2\nrun_id={second}\nchanged=true\n"
     metadata = json.loads((shop.folder / "model-metadata.json").read_text())
     assert metadata["github_run"] == "https://github.example/team/meters/actions/runs/77"
-    assert [entry.who for entry in shop.desk.ledger.entries()] == ["ann", "ann"]
+    assert [entry.who for entry in shop.promotions.ledger.entries()] == ["ann", "ann"]
     assert commands.baseline() == {"version": 2, "run_id": second, "dice": 0.9, "iou": pytest.approx(0.9 / 1.1)}
     code, text = commands.promote("--version", "2")
     assert (code, "Production already" in text) == (0, True)
@@ -89,7 +89,7 @@ def test_a_promotion_and_a_rollback_by_command(
     (shop.folder / "model-metadata.json").write_text("{}")
     assert commands.metadata()[0] == 0
     assert json.loads((shop.folder / "model-metadata.json").read_text())["model_version"] == 1
-    assert shop.desk.ledger.entries()[-1].verdict == "rollback: reads sevens as ones"
+    assert shop.promotions.ledger.entries()[-1].verdict == "rollback: reads sevens as ones"
 
 
 def test_files_of_a_fresh_clone_are_written_from_the_registry(commands: Commands) -> None:
@@ -98,7 +98,7 @@ def test_files_of_a_fresh_clone_are_written_from_the_registry(commands: Commands
     assert (code, "Nothing was ever promoted" in text) == (40, True)
     commands.promote(shop.run(0.8), "--yes")
     before = shop.snapshot()
-    for path in (shop.desk.ledger.history, shop.desk.ledger.newest, shop.desk.metadata):
+    for path in (shop.promotions.ledger.history, shop.promotions.ledger.newest, shop.promotions.metadata):
         path.unlink()
     assert commands.metadata()[0] == 0
     assert shop.snapshot() == before
@@ -112,7 +112,7 @@ def test_refused_by_the_gate_and_forced(commands: Commands) -> None:
         f"error: The gate didn't let run {run_id} pass: Dice 0.80 is below Production's 0.90.\n",
     )
     assert commands.promote(run_id, "--yes", "--force", "a demonstration")[0] == 0
-    assert commands.shop.desk.ledger.entries()[0].verdict == "forced: a demonstration (gate: not improved)"
+    assert commands.shop.promotions.ledger.entries()[0].verdict == "forced: a demonstration (gate: not improved)"
 
 
 NONSENSE = {

@@ -57,11 +57,11 @@ def test_two_promotions_at_once(
         assert found.run_id == runs[winner]
         champion = found.version
         runs = [runs[2], runs[1 - winner], runs[winner]]  # the two that aren't Production race next
-    chain = one.desk.entries.read()
+    chain = one.promotions.entries.read()
     assert [entry.who for entry in chain.entries] == ["one" if winner == 0 else "two" for winner in winners]
     assert [entry.from_version for entry in chain.entries[1:]] == [entry.to_version for entry in chain.entries[:-1]]
     for shop in (one, two):
-        shop.desk.settle()
+        shop.promotions.settle()
         assert shop.snapshot()["history"] == one.snapshot()["history"]
     written = [v for v in ModelRegistry(server.uri, model=model + SUFFIX).versions() if ENTRY in v.tags]
     statuses = Counter(version.tags.get("status") for version in one.registry.versions())
@@ -78,13 +78,13 @@ def test_five_promotions_of_one_run_are_one(mlflow_of_session: MlflowServer, pro
     answers = promoters(*(shop.job(run_id) for _ in range(5)))
     assert [code for code, _ in answers] == [0] * 5, answers
     assert sum("already" not in text for _, text in answers) == 1
-    assert len(shop.desk.ledger.entries()) == 1
+    assert len(shop.promotions.ledger.entries()) == 1
     assert shop.snapshot()["settled"]
 
 
 def test_of_equal_entries_the_first_counts(promoters: Promoters, shop: Shop) -> None:
     promoters(shop.job(shop.run(0.9)))
-    (entry,) = shop.desk.entries.read().entries
-    chain, counts = shop.desk.entries.add(entry)  # as another process does in the same second
+    (entry,) = shop.promotions.entries.read().entries
+    chain, counts = shop.promotions.entries.add(entry)  # as another process does in the same second
     assert chain.entries == (entry,)
     assert not counts

@@ -28,7 +28,7 @@ def environ(shop: Shop, **more: str) -> dict[str, str]:
 
 
 def promote(shop: Shop, *arguments: str) -> list[str]:
-    where = ["--ledger", str(shop.folder), "--metadata", str(shop.desk.metadata), "--model", shop.model]
+    where = ["--ledger", str(shop.folder), "--metadata", str(shop.promotions.metadata), "--model", shop.model]
     return [sys.executable, str(PROMOTE), *arguments, *where]
 
 
@@ -52,9 +52,9 @@ def standing(shop: Shop) -> dict[str, Any]:
 @pytest.fixture
 def with_production(shop: Shop) -> Shop:
     """Version 1 is Production."""
-    found = promotion.propose(shop.desk, shop.run(0.8, name=f"run_first_{shop.model}"))
+    found = promotion.propose(shop.promotions, shop.run(0.8, name=f"run_first_{shop.model}"))
     assert isinstance(found, promotion.Proposal)
-    promotion.execute(shop.desk, found, who="bob")
+    promotion.execute(shop.promotions, found, who="bob")
     return shop
 
 
@@ -75,7 +75,7 @@ def test_yes_promotes(shop: Shop, answer: str) -> None:
         assert terminal.finish() == 0
         assert f"Version 1 (run {run_id}) is Production, the first one." in terminal.shown
     assert production(shop) == run_id
-    assert [entry.who for entry in shop.desk.ledger.entries()] == ["ann"]
+    assert [entry.who for entry in shop.promotions.ledger.entries()] == ["ann"]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_check_model_promotes_a_run_that_waits(with_production: Shop) -> None:
         terminal.type("yes\n")
         assert terminal.finish() == 0
     assert production(shop) == run_id
-    assert shop.desk.metadata.is_file()
+    assert shop.promotions.metadata.is_file()
 
 
 ANSWERS: dict[str, tuple[list[str], int, str]] = {

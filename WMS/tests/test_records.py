@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from wms.data.card import CardFacts, NewPair, extend
+from wms.data.card import CardFacts, CardPair, extend
 from wms.data.splits import SplitRecord
 from wms.data.versions import DataVersionManager
 from wms.errors import LedgerError, ModelDamagedError, SplitError, TrackingError, WmsError
@@ -19,10 +19,10 @@ from wms.inference.predictor import read_card
 from wms.records import StoredRecord
 from wms.registry import ledger as ledger_module
 from wms.registry.gate_types import GateReport
-from wms.registry.ledger import CURRENT, FIRST, HISTORY, Ledger, LedgerEntry, Record
+from wms.registry.ledger import CURRENT, FIRST, HISTORY, Ledger, LedgerEntry, LedgerRecord
 from wms.registry.metadata import ModelMetadata, write_metadata
 from wms.registry.mlflow_store import ModelRegistry
-from wms.registry.types import NoVerdict, Verdict
+from wms.registry.types import GateVerdict, NoVerdict
 from wms.registry.verdicts import read_verdict
 from wms.training.mlflow_sender import SyncState
 from wms.training.tracker import METRICS_FILE, read_records
@@ -33,7 +33,7 @@ V1 = SAMPLES / "v1"
 RECORDS: dict[str, tuple[type[StoredRecord], dict[str, object]]] = {
     CURRENT: (LedgerEntry, {"seq": 3, "action": "rollback", "who": "Zoë", "metrics.dice": 0.9123}),
     "model-metadata.json": (ModelMetadata, {"model_version": 1, "training_data_count": 300, "github_run": "7"}),
-    "verdict.json": (Verdict, {"decision": "improved", "champion_version": 1, "challenger.iou": 0.84}),
+    "verdict.json": (GateVerdict, {"decision": "improved", "champion_version": 1, "challenger.iou": 0.84}),
     "no_verdict.json": (NoVerdict, {"decision": "cannot decide", "mode": "enforce"}),
     "gate_report.json": (GateReport, {"verdict.test_images": 30, "dice.low": 0.05, "challenger.input_size": 128}),
     "card.json": (CardFacts, {"version": 1, "total.images": 2, "newest.mask_bytes": 410}),
@@ -112,7 +112,7 @@ def test_a_new_optional_field_leaves_old_lines_as_they_are(monkeypatch: pytest.M
     assert "".join(f"{one.line}\n" for one in entries).encode() == before
     ledger.write_current(entries[-1])
     assert ledger.newest.read_bytes() == (V1 / CURRENT).read_bytes()
-    ledger.append(Record.model_validate(entries[-1].model_dump(include=set(Record.model_fields))))
+    ledger.append(LedgerRecord.model_validate(entries[-1].model_dump(include=set(LedgerRecord.model_fields))))
     assert ledger.history.read_bytes().startswith(before)
     assert len(ledger.entries()) == 4
 
@@ -164,7 +164,7 @@ def test_metadata_keeps_a_later_versions_fields_about_the_same_promotion(tmp_pat
         write_metadata(newest, path)
 
 
-def verdict_of(content: dict[str, object]) -> Verdict | NoVerdict | None:
+def verdict_of(content: dict[str, object]) -> GateVerdict | NoVerdict | None:
     said = SimpleNamespace(
         read_artifact=lambda _run, _path: json.dumps(content).encode(), run=lambda _run: SimpleNamespace(tags={})
     )
@@ -173,7 +173,7 @@ def verdict_of(content: dict[str, object]) -> Verdict | NoVerdict | None:
 
 def test_a_verdict_counts_with_a_field_more_but_not_in_another_format() -> None:
     values = json.loads((V1 / "verdict.json").read_bytes())
-    assert isinstance(verdict_of(values | {"reviewed": True}), Verdict)
+    assert isinstance(verdict_of(values | {"reviewed": True}), GateVerdict)
     for spoiled, words in (({"format": 2}, "update this clone"), ({"decision": "fine"}, "decision: Input should be")):
         found = verdict_of(values | spoiled)
         assert isinstance(found, NoVerdict) and found.decision == "damaged verdict" and words in found.reason
@@ -182,7 +182,7 @@ def test_a_verdict_counts_with_a_field_more_but_not_in_another_format() -> None:
 def test_a_card_grows_and_keeps_what_it_does_not_know() -> None:
     values = json.loads((V1 / "card.json").read_bytes())
     values["later"], values["total"]["later"] = 1, 2
-    grown = extend(CardFacts.from_json(json.dumps(values)), [NewPair("m3", "train", 640, 480, 900, 100, 0.01)])
+    grown = extend(CardFacts.from_json(json.dumps(values)), [CardPair("m3", "train", 640, 480, 900, 100, 0.01)])
     again = json.loads(grown.to_json())
     assert (again["later"], again["total"]["later"], again["total"]["images"]) == (1, 2, 3)
 

@@ -28,7 +28,7 @@ from wms.registry import promotion
 from wms.registry.ledger import Ledger
 from wms.registry.mlflow_calls import call
 from wms.registry.mlflow_store import ModelRegistry
-from wms.registry.promotion import Desk, Outcome
+from wms.registry.promotion import PromotionClient, PromotionOutcome
 
 pytest_plugins = ["registry_fixtures"]
 
@@ -197,7 +197,7 @@ def test_trouble_is_one_sentence_in_bounded_time(shop: Shop, kind: str, monkeypa
     with trouble(kind, port_of(shop)) as uri:
         began = time.monotonic()
         with pytest.raises(error, match=words) as caught:
-            promotion.propose(Desk(uri, Ledger(shop.folder), shop.folder / "m.json", shop.model), "0" * 32)
+            promotion.propose(PromotionClient(uri, Ledger(shop.folder), shop.folder / "m.json", shop.model), "0" * 32)
         assert time.monotonic() - began < 30  # MLflow alone would go on for minutes
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -219,11 +219,11 @@ def test_half_a_download_is_no_model(shop: Shop, path: str, monkeypatch: pytest.
         assert front.cuts > 1  # it was tried again
         assert "\n" not in str(caught.value)
         assert not target.exists()
-        desk = Desk(front.uri, Ledger(shop.folder), shop.folder / "m.json", shop.model)
+        promotions = PromotionClient(front.uri, Ledger(shop.folder), shop.folder / "m.json", shop.model)
         with pytest.raises(RegistryUnreachableError):
-            promotion.propose(desk, run_id)
+            promotion.propose(promotions, run_id)
         front.cut = ""
-        assert isinstance(promotion.propose(desk, run_id), promotion.Proposal)
+        assert isinstance(promotion.propose(promotions, run_id), promotion.Proposal)
     assert shop.registry.versions() == ()
 
 
@@ -237,18 +237,18 @@ def test_an_answer_that_is_lost_does_not_double_anything(
 ) -> None:
     run_id = shop.run(0.8)
     with gateway(port_of(shop)) as front:
-        desk = Desk(front.uri, Ledger(shop.folder), shop.folder / "model-metadata.json", shop.model)
-        proposal = promotion.propose(desk, run_id)
-        assert not isinstance(proposal, Outcome)
+        promotions = PromotionClient(front.uri, Ledger(shop.folder), shop.folder / "model-metadata.json", shop.model)
+        proposal = promotion.propose(promotions, run_id)
+        assert not isinstance(proposal, PromotionOutcome)
         monkeypatch.setenv("WMS_MLFLOW_TIMEOUT", "1.5")
         front.lose = (request_path,)
         with contextlib.suppress(RegistryUnreachableError):  # where repeating it shows that it was done, all is well
-            promotion.execute(desk, proposal, who="Ann")
+            promotion.execute(promotions, proposal, who="Ann")
         assert front.lost
     monkeypatch.delenv("WMS_MLFLOW_TIMEOUT")
-    found = promotion.propose(shop.desk, run_id)
-    if not isinstance(found, Outcome):
-        promotion.execute(shop.desk, found, who="Ann")
+    found = promotion.propose(shop.promotions, run_id)
+    if not isinstance(found, PromotionOutcome):
+        promotion.execute(shop.promotions, found, who="Ann")
     snapshot = shop.snapshot()
     production = [version for version, aliases, _ in snapshot["versions"] if "production" in aliases]
     assert len(production) == 1

@@ -11,23 +11,27 @@ from registry_workshop import Shop
 from wms.errors import CannotDecideError, ModelDamagedError, PromotionLostError, UsageError
 from wms.registry import promotion
 from wms.registry.plan import SMOKE
-from wms.registry.promotion import Outcome
+from wms.registry.promotion import PromotionOutcome
 
 pytest_plugins = ["registry_fixtures"]
 
 
-def promote(shop: Shop, run_id: str, **more: str) -> Outcome:
-    proposal = promotion.propose(shop.desk, run_id, **more)
-    return proposal if isinstance(proposal, Outcome) else promotion.execute(shop.desk, proposal, who="Ann")
+def promote(shop: Shop, run_id: str, **more: str) -> PromotionOutcome:
+    proposal = promotion.propose(shop.promotions, run_id, **more)
+    return (
+        proposal if isinstance(proposal, PromotionOutcome) else promotion.execute(shop.promotions, proposal, who="Ann")
+    )
 
 
-def roll_back(shop: Shop, version: int | None = None, reason: str = "too dark") -> Outcome:
-    proposal = promotion.propose_rollback(shop.desk, version, reason=reason)
-    return proposal if isinstance(proposal, Outcome) else promotion.execute(shop.desk, proposal, who="Bob")
+def roll_back(shop: Shop, version: int | None = None, reason: str = "too dark") -> PromotionOutcome:
+    proposal = promotion.propose_rollback(shop.promotions, version, reason=reason)
+    return (
+        proposal if isinstance(proposal, PromotionOutcome) else promotion.execute(shop.promotions, proposal, who="Bob")
+    )
 
 
 def production(shop: Shop) -> int | None:
-    return shop.desk.settle().production
+    return shop.promotions.settle().production
 
 
 def exchange(shop: Shop, run_id: str) -> str:

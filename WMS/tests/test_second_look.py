@@ -20,7 +20,7 @@ from wms.inference.export import export_model
 from wms.inference.predictor import Predictor
 from wms.inference.second_look import SMALLEST, Box, Looked, blend, find_box, one_strip, window
 from wms.models.unet import UNet
-from wms.training.evaluation import Case, mirrored, predict_masks, scoring_mode
+from wms.training.evaluation import EvaluationCase, mirrored, predict_masks, scoring_mode
 
 CHANNELS = (4, 5, 6, 7, 8)
 
@@ -146,7 +146,7 @@ def test_training_and_prediction_look_alike(tmp_path: Path, alone: bool) -> None
     model = random_network(CHANNELS).eval()
     images = [photo(seed) for seed in range(6)]
     cases = [
-        Case(
+        EvaluationCase(
             torch.from_numpy(to_input(image, 48))[0],
             torch.zeros(1, 64, 64, dtype=torch.bool),
             resize_image(image, 128),

@@ -23,7 +23,7 @@ from wms.files import sha256_file
 from wms.registry.ledger import CURRENT, HISTORY, Ledger
 from wms.serving import cli
 from wms.serving.app import create_app
-from wms.serving.limits import Line
+from wms.serving.limits import RequestQueue
 from wms.serving.model import NoModel, ServedModel, confirm, load_model
 from wms.serving.refusals import Refusal
 from wms.serving.service import Service
@@ -127,7 +127,7 @@ def test_the_ledger_may_lie_elsewhere_and_the_weights_may_be_absent(own: Path, t
 
 
 def test_a_line_lets_no_more_in_than_fit(capsys: pytest.CaptureFixture[str]) -> None:
-    line, running, go = Line(at_once=2, waiting=1), threading.Semaphore(0), threading.Event()
+    line, running, go = RequestQueue(at_once=2, waiting=1), threading.Semaphore(0), threading.Event()
     most = now = 0
     lock = threading.Lock()
 

@@ -19,7 +19,7 @@ from wms.training.tracker import (
     METRICS_FILE,
     BestMetric,
     ExperimentTracker,
-    Record,
+    MetricRecord,
     compare_runs,
     read_metrics,
     read_records,
@@ -41,7 +41,7 @@ class Recorder:
     """A sink that keeps what it's told."""
 
     def __init__(self) -> None:
-        self.records: list[Record] = []
+        self.records: list[MetricRecord] = []
         self.closed_with: float | None = None
 
     def push(self, records: Any) -> None:
@@ -80,9 +80,9 @@ def test_what_is_logged_is_read_back(tmp_path: Path) -> None:
 
 @given(value=st.floats(), name=st.text(min_size=1))
 def test_a_record_survives_its_line(value: float, name: str) -> None:
-    record = Record(1, 2, "val", name, value, 1.5)
+    record = MetricRecord(1, 2, "val", name, value, 1.5)
     line = record.to_line()
-    back = Record.from_line(line)
+    back = MetricRecord.from_line(line)
     assert line.count(b"\n") == 1
     assert back.metric == name
     assert back.value == value or (math.isnan(back.value) and math.isnan(value))

@@ -37,7 +37,7 @@ class Yard:
         from dataclasses import replace
 
         cloud = open_aws(self.folder / folder, self.said.append, environ={**self.environ, **more})
-        return replace(cloud, site=replace(cloud.site, step=step))
+        return replace(cloud, context=replace(cloud.context, step=step))
 
     def left(self) -> dict[str, int]:
         """What of an instance AWS has, asked directly: instances that aren't terminated, volumes, and all the rest."""

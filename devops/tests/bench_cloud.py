@@ -26,9 +26,9 @@ def main() -> int:
     parser.add_argument("--kills", action="store_true", help="SIGKILL, cancel, expired credentials, throttling")
     parser.add_argument("--only", default="", help="with --kills: only what begins so, such as up:launching:kill")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="wms-bench-cloud-") as place, AwsServer(Path(place, "aws")) as aws:
+    with tempfile.TemporaryDirectory(prefix="wms-bench-cloud-") as context, AwsServer(Path(context, "aws")) as aws:
         os.environ.update(aws.environ)
-        yard = Yard(aws, Path(place, "yard"))
+        yard = Yard(aws, Path(context, "yard"))
         return _kills(yard, aws, arguments.only) if arguments.kills else _phases(yard)
 
 

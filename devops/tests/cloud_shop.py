@@ -21,7 +21,7 @@ from sync_shop import make_run, promote
 
 from wms_ops.machine.processes import is_taken
 from wms_ops.machine.record import CloudRecord
-from wms_ops.machine.types import Release
+from wms_ops.machine.types import ModelRelease
 from wms_ops.targets.local import LocalCloud
 
 ACT = """
@@ -29,7 +29,7 @@ import json, os, signal, sys
 from pathlib import Path
 from wms.errors import run_main
 from wms_ops.targets.local import LocalCloud
-from wms_ops.machine.types import Release
+from wms_ops.machine.types import ModelRelease
 folder, kill_at, method, *rest = sys.argv[1:]
 def step(name):
     if name == kill_at:
@@ -38,7 +38,7 @@ def main(_):
     cloud = LocalCloud(Path(folder), print, step)
     if method == "deploy":
         version, weights, model, ledger = rest
-        cloud.deploy(Release(int(version), weights, Path(model), Path(ledger)))
+        cloud.deploy(ModelRelease(int(version), weights, Path(model), Path(ledger)))
     elif method == "run":
         return cloud.run(rest, folder=Path.cwd(), log=Path(folder) / "run.log", show=print)
     else:
@@ -73,7 +73,7 @@ def eventually(condition: Callable[[], object], seconds: float = 60) -> None:
 
 def roles(cloud: LocalCloud) -> list[str]:
     """Roles of the cloud's living processes."""
-    return sorted(one.role.split(" ")[0] for one in cloud.room.find())
+    return sorted(one.role.split(" ")[0] for one in cloud.workspace.find())
 
 
 def ports(record: CloudRecord) -> list[int]:
@@ -84,7 +84,7 @@ def ports(record: CloudRecord) -> list[int]:
 
 def close_and_check(cloud: LocalCloud) -> None:
     """Close a cloud; nothing of it is left."""
-    taken = ports(cloud.room.read())
+    taken = ports(cloud.workspace.read())
     cloud.close()
     assert roles(cloud) == []
     assert not [port for port in taken if is_taken(port)]
@@ -119,8 +119,8 @@ def new_cloud(folder: Path) -> LocalCloud:
 class Models:
     """Two promoted models, versions 1 and 2, in one ledger."""
 
-    one: Release
-    two: Release
+    one: ModelRelease
+    two: ModelRelease
 
     @classmethod
     def make(cls, folder: Path) -> Models:
@@ -128,12 +128,12 @@ class Models:
         ledger = folder / "ledger"
         entries = [promote(run, ledger, version) for version, run in enumerate(runs, start=1)]
         releases = [
-            Release(entry.to_version, entry.weights_sha256, run / "artifacts" / "model", ledger)
+            ModelRelease(entry.to_version, entry.weights_sha256, run / "artifacts" / "model", ledger)
             for entry, run in zip(entries, runs, strict=True)
         ]
         return cls(*releases)
 
 
-def arguments(release: Release) -> list[str]:
+def arguments(release: ModelRelease) -> list[str]:
     """A release for `begin`."""
     return [str(release.version), release.weights_sha256, str(release.model), str(release.ledger)]

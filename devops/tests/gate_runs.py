@@ -20,7 +20,7 @@ from wms.data.versions import DataItem, manifest_text
 from wms.errors import run_main
 from wms.registry.chain import SUFFIX
 from wms.registry.mlflow_store import ModelRegistry
-from wms.registry.types import MODEL, PRODUCTION, VERDICT_FILE, Verdict
+from wms.registry.types import MODEL, PRODUCTION, VERDICT_FILE, GateVerdict
 from wms_ops.commands.gate import COMMAND as main
 
 Edit = Callable[[Path], object]
@@ -49,17 +49,17 @@ class GateRuns:
         """Both trainings, one beside the other."""
         begun = []
         for name, sections in (("weak", WEAK), ("good", GOOD)):
-            place = self.folder / name
-            place.mkdir()
+            context = self.folder / name
+            context.mkdir()
             for shared in ("photos", "splits.jsonl"):
-                (place / shared).symlink_to(self.folder / shared)
-            write_recipe(place, model={"channels": [6, 8, 12, 16, 24]}, augmentation=PLAIN, **sections)
+                (context / shared).symlink_to(self.folder / shared)
+            write_recipe(context, model={"channels": [6, 8, 12, 16, 24]}, augmentation=PLAIN, **sections)
             if not begun:  # the first one decides the splits, the second one meets them
-                self._start(place, "--quiet", begun)
+                self._start(context, "--quiet", begun)
                 while not (self.folder / "splits.jsonl").exists() and begun[0].poll() is None:
                     time.sleep(0.1)  # a poll's pause
             else:
-                self._start(place, "--quiet", begun)
+                self._start(context, "--quiet", begun)
         for process in begun:
             output, errors = process.communicate(timeout=240)
             assert process.returncode == 0, f"{process.returncode}: {output}{errors}"
@@ -67,10 +67,10 @@ class GateRuns:
             self.registry.find_run(only_run(self.folder / name / "runs").name).run_id for name in ("weak", "good")
         )
 
-    def _start(self, place: Path, option: str, begun: list[subprocess.Popen[str]]) -> None:
+    def _start(self, context: Path, option: str, begun: list[subprocess.Popen[str]]) -> None:
         variables = environment(MLFLOW_TRACKING_URI=self.server.uri)
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        begun.append(subprocess.Popen(train_command(place, option), env=variables, **pipes))
+        begun.append(subprocess.Popen(train_command(context, option), env=variables, **pipes))
 
     def produce(self, run_id: str | None) -> int | None:
         """Make a run's model Production, or begin with an empty registry; returns its version."""
@@ -131,9 +131,9 @@ class GateRuns:
         given = [str(option) for option in more]
         return [*(str(part) for pair in options.items() if pair[0] not in given for part in pair), *given]
 
-    def verdict(self, run_id: str) -> Verdict:
+    def verdict(self, run_id: str) -> GateVerdict:
         """What the gate left in a run."""
-        return Verdict.model_validate_json(self.registry.read_artifact(run_id, VERDICT_FILE))
+        return GateVerdict.model_validate_json(self.registry.read_artifact(run_id, VERDICT_FILE))
 
     def recipe_with(self, **gate: object) -> str:
         """The recipe's name with these settings of the gate."""

@@ -24,7 +24,7 @@ from servers import free_port
 from wms_ops.git.command import Git
 from wms_ops.storage.bucket import Bucket
 from wms_ops.targets.host.backup import Backups
-from wms_ops.targets.host.mailbox import Mailbox
+from wms_ops.targets.host.message_queue import MessageQueue
 
 HOUSE = Path(__file__).resolve().parents[2]
 BUCKET = "wms-tests-mlflow"
@@ -62,9 +62,9 @@ class Launch:
     service_port: int
 
     @property
-    def mailbox(self) -> Mailbox:
+    def queue(self) -> MessageQueue:
         """Quick."""
-        return Mailbox(self.objects, self.launch_id, poll_s=0.1, dead_s=5)
+        return MessageQueue(self.objects, self.launch_id, poll_s=0.1, dead_s=5)
 
     @property
     def backups(self) -> Backups:
@@ -184,7 +184,7 @@ class World:
         """Wait until MLflow has started."""
 
         def is_up() -> bool:
-            alive = launch.mailbox.alive()
+            alive = launch.queue.alive()
             return alive is not None and alive.phase == "running"
 
         self.hypervisor.wait(is_up, "MLflow's start")

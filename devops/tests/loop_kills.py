@@ -10,7 +10,7 @@ from loop_shop import LoopShop
 
 from wms_ops.base.errors import PipelineError
 from wms_ops.machine.types import CloudState
-from wms_ops.runs.record import STEPS, Outcome, RunRecord, StepState
+from wms_ops.runs.record import STEPS, RunOutcome, RunRecord, StepState
 
 LIMIT_S = 240.0
 TRAINING = "training"
@@ -87,7 +87,7 @@ def look(shop: LoopShop, branch: str, before: list[dict[str, object]], photos: i
     """What differs from a loop that nobody disturbed."""
     wrong = []
     record = shop.record(branch)
-    if record.outcome is not Outcome.MERGED:
+    if record.outcome is not RunOutcome.MERGED:
         wrong.append(f"outcome {record.outcome}: {record.reason or said[-300:]}")
     data, ledger = shop.data(), shop.ledger()
     if len(data.pairs) != photos:

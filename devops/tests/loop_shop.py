@@ -18,12 +18,12 @@ from wms.data.synthetic import shuffle_masks, write_dataset
 from wms.registry.ledger import HISTORY
 from wms_ops.base.layout import INBOX, MAIN, METADATA, MODELS
 from wms_ops.dataset.versions import file_at, version_at
-from wms_ops.demo.house import House, build
+from wms_ops.demo.folder import DemoFolder, build
 from wms_ops.demo.photos import put_into
 from wms_ops.demo.shell import Shell
 from wms_ops.git.command import Git
-from wms_ops.loop.places import local_cloud, run_store
-from wms_ops.runs.record import Outcome, RunRecord, StepState
+from wms_ops.loop.contexts import local_cloud, run_store
+from wms_ops.runs.record import RunOutcome, RunRecord, StepState
 from wms_ops.storage.config import parse_remote
 from wms_ops.storage.remote import S3Remote
 from wms_ops.targets.local import LocalCloud
@@ -46,9 +46,9 @@ def tiny(gate: dict[str, Any], epochs: int) -> dict[str, Any]:
 
 @dataclass
 class LoopShop:
-    """`house` is the demo's own; `pushed` says what the newest push printed."""
+    """`demo_folder` is the demo's own; `pushed` says what the newest push printed."""
 
-    house: House
+    demo_folder: DemoFolder
     cloud: LocalCloud
     pushed: str = ""
     _sets: int = field(default=0, repr=False)
@@ -56,17 +56,17 @@ class LoopShop:
     @classmethod
     def open(cls, folder: Path, *, gate: dict[str, Any] | None = None, epochs: int = 40) -> LoopShop:
         """A project without photos whose store answers; `gate` is a section of its recipe."""
-        house = build(folder)
-        cloud = local_cloud(house.loop, lambda _: None)
+        demo_folder = build(folder)
+        cloud = local_cloud(demo_folder.loop, lambda _: None)
         cloud.storage_up()
-        shop = cls(house, cloud)
+        shop = cls(demo_folder, cloud)
         shop.set_up(gate or {}, epochs)
         return shop
 
     def set_up(self, gate: dict[str, Any], epochs: int) -> None:
         """The hook and the recipe, pushed."""
         text = yaml.safe_dump(tiny(gate, epochs))
-        (self.house.clone / RECIPE).write_text(text, encoding="utf-8")
+        (self.demo_folder.clone / RECIPE).write_text(text, encoding="utf-8")
         self.shell("devops/scripts/install-git-hooks.sh")
         self.shell("git", "add", RECIPE)
         self.shell("git", "commit", "--quiet", "-m", "A tiny recipe")
@@ -74,20 +74,20 @@ class LoopShop:
 
     def shell(self, *command: str | Path, **more: Any) -> str:
         """A command in the person's clone."""
-        return Shell(self.house.clone, self.environ, lambda _: None)(*command, **more)
+        return Shell(self.demo_folder.clone, self.environ, lambda _: None)(*command, **more)
 
     @property
     def environ(self) -> dict[str, str]:
-        return {**self.house.environ(), "OMP_NUM_THREADS": "1"}
+        return {**self.demo_folder.environ(), "OMP_NUM_THREADS": "1"}
 
     def commit_photos(self, count: int, *, shuffled: bool = False) -> None:
         """Put new synthetic pairs into the inbox and commit them."""
         self._sets += 1
-        made = self.house.photos / str(self._sets)
+        made = self.demo_folder.photos / str(self._sets)
         write_dataset(made, count, seed=self._sets, size=96, difficulty=0.3)
         if shuffled:
             shuffle_masks(made, seed=1)
-        put_into(self.house.clone / INBOX, made, f"s{self._sets}")
+        put_into(self.demo_folder.clone / INBOX, made, f"s{self._sets}")
         shutil.rmtree(made)
         self.shell("git", "add", "--all")
         self.shell("git", "commit", "--quiet", "-m", f"{count} photos")
@@ -107,34 +107,34 @@ class LoopShop:
         assert "Existing: 0, new: 25, total: 25" in self.pushed
         assert "Merged: version 1 is Production" in self.run(branch)
         record = self.record(branch)
-        assert record.outcome is Outcome.MERGED
+        assert record.outcome is RunOutcome.MERGED
         assert {step.state for step in record.steps} == {StepState.DONE}
         return record
 
     def run(self, branch: str, expect: int | None = 0, **more: str) -> str:
         """The loop in a process of its own, as a user starts it, with more variables."""
-        shell = Shell(self.house.clone, {**self.environ, **more}, lambda _: None)
+        shell = Shell(self.demo_folder.clone, {**self.environ, **more}, lambda _: None)
         return shell(*self.command("run", "--branch", branch), expect=expect)
 
     def command(self, *arguments: str) -> list[str]:
         """`wms loop ARGUMENTS` for this shop."""
-        place = ["--folder", str(self.house.loop), "--repo", str(self.house.clone), "--recipe", RECIPE]
-        return [sys.executable, "-m", "wms_ops", "loop", *arguments, *place]
+        context = ["--folder", str(self.demo_folder.loop), "--repo", str(self.demo_folder.clone), "--recipe", RECIPE]
+        return [sys.executable, "-m", "wms_ops", "loop", *arguments, *context]
 
     def start(self, branch: str) -> subprocess.Popen[bytes]:
         """The loop, running."""
-        log = (self.house.folder / "started.log").open("ab")
+        log = (self.demo_folder.folder / "started.log").open("ab")
         command = self.command("run", "--branch", branch)
-        return subprocess.Popen(command, cwd=self.house.clone, env=self.environ, stdout=log, stderr=log)
+        return subprocess.Popen(command, cwd=self.demo_folder.clone, env=self.environ, stdout=log, stderr=log)
 
     def record(self, branch: str) -> RunRecord:
-        found = run_store(self.house.loop).newest(branch)
+        found = run_store(self.demo_folder.loop).newest(branch)
         assert found is not None
         return found
 
     @property
     def origin(self) -> Git:
-        return Git(self.house.origin)
+        return Git(self.demo_folder.origin)
 
     def branches(self) -> dict[str, str]:
         lines = self.origin("for-each-ref", "--format=%(refname:lstrip=2) %(objectname)", "refs/heads/data")

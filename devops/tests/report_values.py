@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 import numpy as np
 
 from wms.registry.gate import judge
-from wms.registry.gate_types import Evidence, GateReport, Score, ScoredImage, Side
-from wms_ops.runs.record import STEPS, Outcome, RunRecord, StepRecord, StepState
+from wms.registry.gate_types import GateEvidence, GateModel, GateReport, MetricPair, ScoredImage
+from wms_ops.runs.record import STEPS, RunOutcome, RunRecord, StepRecord, StepState
 
 START = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 SECONDS = {
@@ -57,7 +57,7 @@ def merged(after: float = 4.0) -> RunRecord:
         id="r1",
         branch="data/20261121-120000",
         started_at=steps[0].started_at,
-        outcome=Outcome.MERGED,
+        outcome=RunOutcome.MERGED,
         reason="The new model is better.",
         steps=tuple(steps),
     )
@@ -67,7 +67,7 @@ def blocked(after: float = 4.0, **gate: str) -> RunRecord:
     """A run that the gate refused."""
     values = GATE | {"decision": "not improved", "passes": "false", "gate_reason": "Mean Dice fell."}
     values |= {"challenger_dice": "0.4312", "challenger_iou": "0.3120"} | gate
-    record = merged(after).model_copy(update={"outcome": Outcome.BLOCKED, "reason": values["gate_reason"]})
+    record = merged(after).model_copy(update={"outcome": RunOutcome.BLOCKED, "reason": values["gate_reason"]})
     record = with_step(record, "gate", outputs=values, exit_code=90)
     for name in ("promote", "smoke-deploy", "metadata"):
         skipped = StepRecord(name=name, state=StepState.SKIPPED, text="The gate's verdict: not improved.")
@@ -77,7 +77,7 @@ def blocked(after: float = 4.0, **gate: str) -> RunRecord:
 
 def failed(name: str, text: str, code: int = 1) -> RunRecord:
     """A run in which one step failed, and those after it but `down` never began."""
-    record = merged().model_copy(update={"outcome": Outcome.FAILED, "reason": text})
+    record = merged().model_copy(update={"outcome": RunOutcome.FAILED, "reason": text})
     for later in STEPS[STEPS.index(name) + 1 : -1]:
         record = record.with_step(StepRecord(name=later))
     return with_step(record, name, state=StepState.FAILED, text=text, exit_code=code, outputs={})
@@ -85,7 +85,7 @@ def failed(name: str, text: str, code: int = 1) -> RunRecord:
 
 def running(name: str) -> RunRecord:
     """A run in the middle of a step."""
-    record = merged().model_copy(update={"outcome": Outcome.RUNNING})
+    record = merged().model_copy(update={"outcome": RunOutcome.RUNNING})
     for later in STEPS[STEPS.index(name) + 1 :]:
         record = record.with_step(StepRecord(name=later))
     return with_step(record, name, state=StepState.RUNNING, seconds=0.0, outputs={}, text="")
@@ -103,14 +103,14 @@ def gate_report(images: int = 12, *, first: bool = False, stem: str = "meter_{}"
     for index in range(images):
         before = float(rng.uniform(0.55, 0.9))
         after = float(np.clip(before + rng.normal(0.04, 0.05), 0, 1))
-        champion = None if first else Score({"dice": before, "iou": before / (2 - before)}, 0.05)
-        challenger = Score({"dice": after, "iou": after / (2 - after)}, 0.05)
+        champion = None if first else MetricPair({"dice": before, "iou": before / (2 - before)}, 0.05)
+        challenger = MetricPair({"dice": after, "iou": after / (2 - after)}, 0.05)
         drawn.append(ScoredImage(stem.format(index), f"{index:064x}", 640, 480, 0.05, challenger, champion))
     sides = [
-        Side(f"{name:0>32}", f"run_{name}", version, f"{name:0>64}", "exif-rgb-bilinear-1", 128)
+        GateModel(f"{name:0>32}", f"run_{name}", version, f"{name:0>64}", "exif-rgb-bilinear-1", 128)
         for name, version in (("a", 1), ("b", None))
     ]
-    evidence = Evidence(
+    evidence = GateEvidence(
         challenger=sides[1],
         champion=None if first else sides[0],
         images=tuple(drawn),

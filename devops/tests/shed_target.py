@@ -14,7 +14,7 @@ from wms_ops.cost.prices import Choice
 from wms_ops.cost.sessions import EndedBy, Purpose, Session, begin
 from wms_ops.machine.environment import plain_environ
 from wms_ops.machine.processes import draw_ports, end, find, mark_of, spawn
-from wms_ops.machine.types import CloudState, Endpoints, Release
+from wms_ops.machine.types import CloudState, Endpoints, ModelRelease
 from wms_ops.machine.waiting import wait_for_mlflow, why_silent
 
 FOLDER: Final = "shed"
@@ -94,7 +94,7 @@ class Shed:
     def run(self, command: Sequence[str], **_: object) -> NoReturn:
         raise CloudError("The shed runs no commands.")
 
-    def deploy(self, release: Release) -> NoReturn:
+    def deploy(self, release: ModelRelease) -> NoReturn:
         raise CloudError("The shed serves no model.")
 
     def roll_back(self) -> None:

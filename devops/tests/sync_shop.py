@@ -13,7 +13,7 @@ from small import config_in
 from wms.data.versions import DataItem, manifest_text
 from wms.files import sha256_text
 from wms.inference.export import export_model
-from wms.registry.ledger import Ledger, LedgerEntry, Record
+from wms.registry.ledger import Ledger, LedgerEntry, LedgerRecord
 from wms.registry.lineage import CARD, FILES
 from wms.registry.metadata import write_metadata
 from wms.registry.types import Means
@@ -66,7 +66,7 @@ def promote(run: Path, models: Path, version: int, action: str = "promote") -> L
     before = ledger.current()
     means = Means(dice=float(card["final_test_dice"]), iou=float(card["final_test_iou"]))
     return ledger.append(
-        Record.model_validate(
+        LedgerRecord.model_validate(
             {
                 "at": f"2026-11-{version:02d}T10:00:00+00:00",
                 "who": "Ada",

@@ -26,7 +26,7 @@ from wms.inference import cli, export_cli
 from wms.inference.predictor import PREPROCESSING, Predictor
 from wms.models import architectures, find_architecture, parse_model
 from wms.registry.gate import judge
-from wms.registry.gate_types import Evidence, Side
+from wms.registry.gate_types import GateEvidence, GateModel
 from wms.registry.weights import check_architecture
 from wms.serving.marking import mark
 from wms.serving.model import ServedModel, load_model
@@ -116,8 +116,8 @@ def test_from_a_recipe_to_a_served_mask(plain: str, tmp_path: Path) -> None:
     files = {DataItem(p.stem, sha256_file(p.image), sha256_file(p.mask), "test"): p for p in pairs}
     images = score_images(files, predictor, None, data=config.data, grid=config.evaluation.grid)
     assert {image.stem: image.challenger.dice for image in images} == pytest.approx(tested, abs=0.02)
-    side = Side("run", "run", None, predictor.weights_sha256, PREPROCESSING, predictor.input_size)
-    evidence = Evidence(side, None, images, "t" * 64, PREPROCESSING, config.evaluation.grid)
+    side = GateModel("run", "run", None, predictor.weights_sha256, PREPROCESSING, predictor.input_size)
+    evidence = GateEvidence(side, None, images, "t" * 64, PREPROCESSING, config.evaluation.grid)
     assert judge(evidence, config.gate, decided_at="2026-11-27T12:00:00+00:00").verdict.decision == "improved"
 
     promote(model, tmp_path / "ledger", 1)

@@ -30,10 +30,10 @@ def buckets(yard: Yard) -> list[str]:
 
 def test_everything_goes_and_another_environment_stays(yard: Yard) -> None:
     cloud, s3 = yard.cloud(), yard.aws.client("s3")
-    names = cloud.site.names
+    names = cloud.context.names
     ensure_state_bucket(s3, names)
-    assert ensure_store(cloud.site) is True
-    assert ensure_store(yard.cloud("another").site) is False  # noted for every clone
+    assert ensure_store(cloud.context) is True
+    assert ensure_store(yard.cloud("another").context) is False  # noted for every clone
     for bucket in (names.dvc_bucket, names.mlflow_bucket):
         for body in (b"one", b"two"):  # an old version, too
             s3.put_object(Bucket=bucket, Key="dvc/files/md5/aa/bb", Body=body)
@@ -60,21 +60,21 @@ def test_nothing_is_there(yard: Yard) -> None:
 
 def test_without_terraform_nothing_is_deleted_by_halves(yard: Yard) -> None:
     cloud = yard.cloud(PATH=str(yard.folder))
-    ensure_state_bucket(yard.aws.client("s3"), cloud.site.names)
+    ensure_state_bucket(yard.aws.client("s3"), cloud.context.names)
     with pytest.raises(CloudError, match="Terraform isn't installed"):
         cleanup.clean_up(cloud)
-    assert buckets(yard) == [cloud.site.names.state_bucket]
+    assert buckets(yard) == [cloud.context.names.state_bucket]
 
 
 def test_somebody_who_starts_meanwhile_is_refused(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = yard.cloud()
-    ensure_state_bucket(yard.aws.client("s3"), cloud.site.names)
+    ensure_state_bucket(yard.aws.client("s3"), cloud.context.names)
     refused = []
 
     def destroy(_: object) -> None:
         other = yard.cloud("another", WMS_HOLDER="ben@desk")
         with pytest.raises(BusyError) as caught:
-            other.site.desk.take(other.site.holder, other.site.now())
+            other.context.leases.take(other.context.holder, other.context.now())
         refused.append(str(caught.value))
 
     monkeypatch.setattr(cleanup, "destroy_store", destroy)

@@ -44,8 +44,8 @@ def hypervisor(aws: AwsServer, tmp_path: Path) -> Iterator[Hypervisor]:
 def cloud_of(yard: Yard, minutes: int) -> AwsCloud:
     cloud = yard.cloud(WMS_INSTANCE_ADDRESS="127.0.0.1", WMS_BUDGET_USD="20")
     ports = {"mlflow_port": free_port(), "service_port": free_port()}
-    site = replace(cloud.site, settings=cloud.site.settings.model_copy(update=ports))
-    return replace(cloud, site=site, lifetime=timedelta(minutes=minutes))
+    context = replace(cloud.context, settings=cloud.context.settings.model_copy(update=ports))
+    return replace(cloud, context=context, lifetime=timedelta(minutes=minutes))
 
 
 def _rules_in(answer: dict[str, Any]) -> list[dict[str, Any]]:
@@ -64,20 +64,20 @@ def test_deploy_use_and_stop(aws: AwsServer, hypervisor: Hypervisor, tmp_path: P
     said = "\n".join(yard.said)
     assert "costs about 0.09" in said and "an hour" in said
     hypervisor.wait(lambda: "MLflow: done" in show.status_text(cloud), "the report of the start")
-    assert f"Service:  http://127.0.0.1:{cloud.site.settings.service_port}/" in said
+    assert f"Service:  http://127.0.0.1:{cloud.context.settings.service_port}/" in said
     assert cloud.status() is CloudState.RUNNING
     endpoints = cloud.endpoints()
     assert endpoints is not None and endpoints.service is not None
     assert str(ask(f"{endpoints.service}/version")[1]["version"]) == str(made.two.version)
     opened = aws.client("ec2").describe_security_groups(Filters=[{"Name": "tag:wms:environment", "Values": ["main"]}])
     rules = {(rule["FromPort"], *[one["CidrIp"] for one in rule["IpRanges"]]) for rule in _rules_in(opened)}
-    assert rules == {(port, f"{CALLER}/32") for port in cloud.site.ports}
-    assert cloud.revoke(cloud.site.visitor) == 2
-    assert cloud.allow(cloud.site.visitor) == CALLER
+    assert rules == {(port, f"{CALLER}/32") for port in cloud.context.ports}
+    assert cloud.revoke(cloud.context.visitor) == 2
+    assert cloud.allow(cloud.context.visitor) == CALLER
     (instance,) = cloud_aws.facts(cloud)["instances"]
     assert instance["state"] == "running" and json.dumps(instance)
     summary = cloud_aws.summary(cloud)
-    assert summary["until"] == f"{cloud.site.instances()[0].deadline:%Y-%m-%d %H:%M} UTC"
+    assert summary["until"] == f"{cloud.context.instances()[0].deadline:%Y-%m-%d %H:%M} UTC"
     assert "has cost " in summary["cost"]
     password = cloud.environ()["MLFLOW_TRACKING_PASSWORD"]
     assert password not in said and password not in show.status_text(cloud)
@@ -92,12 +92,12 @@ def test_deploy_use_and_stop(aws: AwsServer, hypervisor: Hypervisor, tmp_path: P
     done = cloud.run(command, folder=workspace, log=tmp_path / "log", environ={"WORD": "hello"}, show=heard.append)
     assert (done, heard, (workspace / "runs/a.txt").read_text()) == (0, ["hello"], "there")
 
-    take_down(cloud.site, force=True)
+    take_down(cloud.context, force=True)
     assert yard.left() == {}
     assert cloud.status() is CloudState.ABSENT
     (session,) = cloud.sessions()
     assert session.launched_at is not None and session.ended_by is EndedBy.DOWN
-    backups = aws.client("s3").list_objects_v2(Bucket=cloud.site.names.mlflow_bucket, Prefix="backup/main/")
+    backups = aws.client("s3").list_objects_v2(Bucket=cloud.context.names.mlflow_bucket, Prefix="backup/main/")
     assert backups["KeyCount"] >= 2, "the last backup was made before the end"
 
 
@@ -109,10 +109,10 @@ def test_where_nobody_comes_the_machine_ends_itself_and_the_reaper_takes_the_res
     cloud.up()
     hypervisor.wait(lambda: "instances" not in yard.left(), "the end of the instance at its deadline")
     assert not {"volumes", "addresses"} & set(yard.left()), "nothing that costs is left"
-    site = cloud.site
-    later = site.now() + timedelta(hours=2)
-    reap(site.aws, environment=None, is_held=lambda _: False, show=yard.said.append, now=later)
+    context = cloud.context
+    later = context.now() + timedelta(hours=2)
+    reap(context.aws, environment=None, is_held=lambda _: False, show=yard.said.append, now=later)
     assert yard.left() == {}
-    take_down(site)
+    take_down(context)
     (session,) = cloud.sessions()
     assert session.ended_by is not None

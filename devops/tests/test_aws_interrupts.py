@@ -78,7 +78,7 @@ def test_interrupted_at_a_word(clone: Clone, aws: AwsServer, word: str) -> None:
     def show(text: str) -> None:
         said.append(text)
         if text.startswith("Starting a"):
-            lease = cloud.site.desk.read()
+            lease = cloud.context.leases.read()
             assert lease is not None
             make(aws, "wms-main", tags_of("main", deadline=lease.until.isoformat(), launch=lease.launch_id))
         if text.startswith(word):
@@ -88,24 +88,24 @@ def test_interrupted_at_a_word(clone: Clone, aws: AwsServer, word: str) -> None:
     with pytest.raises(KeyboardInterrupt):
         deploy(cloud, clone.folder / "models", is_sure=True)
     assert any(text.startswith("Ending i-") for text in said), said
-    assert not [one for one in cloud.site.instances() if one.is_alive]
+    assert not [one for one in cloud.context.instances() if one.is_alive]
 
 
 def test_a_run_of_the_loop_leaves_what_its_user_started_by_hand(aws: AwsServer, clone: Clone) -> None:
     clone.make_store()
     cloud = open_aws(clone.folder / "terraform", environ=clone.environ)
-    site, begun = cloud.site, cloud.site.now()
-    ensure_state_bucket(site.aws.s3, site.names)
+    context, begun = cloud.context, cloud.context.now()
+    ensure_state_bucket(context.aws.s3, context.names)
     record = session(begun=begun, purpose=Purpose.MANUAL)
-    site.desk.take(site.holder, record.deadline)
-    site.desk.amend(site.holder, launch_id=record.launch_id)
-    site.sessions.create(record)
+    context.leases.take(context.holder, record.deadline)
+    context.leases.amend(context.holder, launch_id=record.launch_id)
+    context.sessions.create(record)
     made = make(aws, "wms-main", tags_of("main", deadline=record.deadline.isoformat(), launch=record.launch_id))
     loops = cloud.for_run("r1")
     with pytest.raises(BusyError, match=f"{made.instance} was started by hand.*stop-cloud.sh"):
         loops.up()
     loops.down()
-    assert [one.id for one in site.instances() if one.is_alive] == [made.instance]
+    assert [one.id for one in context.instances() if one.is_alive] == [made.instance]
     assert clone.run("stop-cloud", "--yes").returncode == 0
 
 
@@ -115,5 +115,5 @@ def test_an_instance_that_ran_before_survives_an_interrupt(aws: AwsServer, clone
     cloud = open_aws(clone.folder / "terraform", environ=clone.environ)
     with pytest.raises(KeyboardInterrupt), ended_if_stopped(cloud):
         raise KeyboardInterrupt
-    assert [one.id for one in cloud.site.instances() if one.is_alive] == [made.instance]
+    assert [one.id for one in cloud.context.instances() if one.is_alive] == [made.instance]
     assert clone.run("stop-cloud", "--yes").returncode == 0

@@ -81,11 +81,11 @@ def test_up_twice_is_one_instance_and_another_holder_has_to_wait(aws: AwsServer,
 def test_an_instance_that_is_about_to_end_is_replaced_and_both_are_in_the_bill(aws: AwsServer, tmp_path: Path) -> None:
     yard = Yard(aws, tmp_path)
     assert run(yard, "up", "laptop").returncode == 0
-    (first,) = yard.cloud().site.instances()
+    (first,) = yard.cloud().context.instances()
     soon = datetime.now(UTC) + timedelta(minutes=1)
     aws.client("ec2").create_tags(Resources=[first.id], Tags=[{"Key": DEADLINE_TAG, "Value": soon.isoformat()}])
     assert run(yard, "up", "laptop").returncode == 0
-    (second,) = yard.cloud().site.instances()
+    (second,) = yard.cloud().context.instances()
     assert second.id != first.id
     assert run(yard, "down", "laptop").returncode == 0
     assert yard.left() == {}

@@ -17,7 +17,7 @@ from wms_ops.base.errors import BusyError
 from wms_ops.storage.bucket import Bucket
 from wms_ops.storage.shared import Shared
 from wms_ops.targets.aws import lease as module
-from wms_ops.targets.aws.lease import GRACE, SILENT, Desk, Lease
+from wms_ops.targets.aws.lease import GRACE, SILENT, Lease, LeaseClient
 
 pytest_plugins = ["aws_fixtures"]
 
@@ -36,8 +36,8 @@ class Office:
     exists: bool = True
     told: list[str] = field(default_factory=list)
 
-    def desk(self) -> Desk:
-        return Desk(Shared(Bucket(BUCKET, self.aws.client("s3")), KEY), lambda: self.exists, lambda: self.now)
+    def leases(self) -> LeaseClient:
+        return LeaseClient(Shared(Bucket(BUCKET, self.aws.client("s3")), KEY), lambda: self.exists, lambda: self.now)
 
     def pass_(self, time_: timedelta) -> None:
         self.now += time_
@@ -57,7 +57,7 @@ def eventually(condition: Callable[[], Any]) -> None:
 
 
 def test_of_many_that_come_at_once_one_has_it(office: Office) -> None:
-    desks = {f"holder-{number}": office.desk() for number in range(6)}
+    desks = {f"holder-{number}": office.leases() for number in range(6)}
     together = threading.Barrier(len(desks))
 
     def take(holder: str) -> str | None:
@@ -70,15 +70,15 @@ def test_of_many_that_come_at_once_one_has_it(office: Office) -> None:
     with ThreadPoolExecutor(len(desks)) as pool:
         winners = [one for one in pool.map(take, desks) if one]
     assert len(winners) == 1
-    found = office.desk().read()
+    found = office.leases().read()
     assert found is not None and found.holder == winners[0]
 
 
 def test_its_holder_goes_on_and_nothing_of_it_is_lost(office: Office) -> None:
-    office.desk().take(ANA, START + 4 * HOUR)
-    office.desk().amend(ANA, launch_id="20261125-153000-ab12cd")
+    office.leases().take(ANA, START + 4 * HOUR)
+    office.leases().amend(ANA, launch_id="20261125-153000-ab12cd")
     office.pass_(HOUR)
-    again = office.desk().take(ANA, office.now + timedelta(minutes=30))  # what `down` asks for is shorter
+    again = office.leases().take(ANA, office.now + timedelta(minutes=30))  # what `down` asks for is shorter
     assert again == Lease(
         holder=ANA,
         launch_id="20261125-153000-ab12cd",
@@ -89,9 +89,9 @@ def test_its_holder_goes_on_and_nothing_of_it_is_lost(office: Office) -> None:
 
 
 def test_another_is_told_who_has_it_until_when_and_what_to_run(office: Office) -> None:
-    office.desk().take(ANA, START + HOUR)
+    office.leases().take(ANA, START + HOUR)
     with pytest.raises(BusyError) as caught:
-        office.desk().take(GITHUB, START + HOUR)
+        office.leases().take(GITHUB, START + HOUR)
     assert str(caught.value) == (
         "The instance is in use by ana@laptop since 15:30 UTC, until 16:30 at the latest; run this again then, or run "
         "devops/scripts/stop-cloud.sh."
@@ -102,21 +102,21 @@ def test_another_is_told_who_has_it_until_when_and_what_to_run(office: Office) -
 @pytest.mark.parametrize("freed", ["released", "silent and nothing runs", "over"])
 def test_another_waits_and_has_it_once_it_is_free(office: Office, freed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "POLL_S", 0.02)
-    office.desk().take(ANA, START + HOUR)
-    office.desk().amend(ANA, launch_id="one")
+    office.leases().take(ANA, START + HOUR)
+    office.leases().amend(ANA, launch_id="one")
     told = threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(office.desk().take, GITHUB, START + HOUR, wait_s=60, show=lambda _: told.set())
+        waiting = pool.submit(office.leases().take, GITHUB, START + HOUR, wait_s=60, show=lambda _: told.set())
         assert told.wait(30) and not waiting.done()
         if freed == "released":
-            office.desk().release(ANA)
+            office.leases().release(ANA)
         elif freed == "over":
             office.pass_(HOUR + GRACE + timedelta(seconds=1))
         else:
             office.exists = False
             office.pass_(SILENT - timedelta(seconds=1))  # it may be about to launch one
             with pytest.raises(BusyError):
-                office.desk().take("a third", START + HOUR)
+                office.leases().take("a third", START + HOUR)
             office.pass_(timedelta(seconds=2))
         found = waiting.result(30)
     assert found.holder == GITHUB and found.taken_at == office.now
@@ -124,66 +124,66 @@ def test_another_waits_and_has_it_once_it_is_free(office: Office, freed: str, mo
 
 
 def test_a_silent_holder_keeps_it_while_its_instance_runs(office: Office) -> None:
-    office.desk().take(ANA, START + HOUR)
+    office.leases().take(ANA, START + HOUR)
     office.pass_(timedelta(minutes=50))
     with pytest.raises(BusyError):
-        office.desk().take(GITHUB, office.now + HOUR)
+        office.leases().take(GITHUB, office.now + HOUR)
     office.pass_(timedelta(minutes=19))  # past the deadline, but the instance may be on its way out
     with pytest.raises(BusyError):
-        office.desk().take(GITHUB, office.now + HOUR)
-    assert office.desk().is_held() and not office.desk().is_beating()
+        office.leases().take(GITHUB, office.now + HOUR)
+    assert office.leases().is_held() and not office.leases().is_beating()
 
 
 def test_a_holder_at_work_is_never_over(office: Office) -> None:
     """A teardown after the deadline may take long; who beats is at work."""
-    office.desk().take(ANA, START + HOUR)
+    office.leases().take(ANA, START + HOUR)
     office.exists = False
     office.pass_(5 * HOUR)
-    office.desk().amend(ANA)
-    assert office.desk().is_held() and office.desk().is_beating()
+    office.leases().amend(ANA)
+    assert office.leases().is_held() and office.leases().is_beating()
     with pytest.raises(BusyError):
-        office.desk().take(GITHUB, office.now + HOUR)
+        office.leases().take(GITHUB, office.now + HOUR)
 
 
 def test_waiting_ends_in_time(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "POLL_S", 60.0)
-    office.desk().take(ANA, START + HOUR)
+    office.leases().take(ANA, START + HOUR)
     started = time.monotonic()
     with pytest.raises(BusyError, match="in use by ana@laptop"):
-        office.desk().take(GITHUB, START + HOUR, wait_s=0.3, show=office.told.append)
+        office.leases().take(GITHUB, START + HOUR, wait_s=0.3, show=office.told.append)
     assert 0.3 <= time.monotonic() - started < 30
     assert len(office.told) == 1 and "waiting for it" in office.told[0]
 
 
 def test_force_takes_it_and_whoever_had_it_notices(office: Office) -> None:
-    office.desk().take(ANA, START + HOUR)
-    office.desk().amend(ANA, launch_id="one")
-    taken = office.desk().take(GITHUB, START + HOUR, force=True)
+    office.leases().take(ANA, START + HOUR)
+    office.leases().amend(ANA, launch_id="one")
+    taken = office.leases().take(GITHUB, START + HOUR, force=True)
     assert (taken.holder, taken.launch_id) == (GITHUB, "one")
     with pytest.raises(BusyError, match=f"taken from {ANA}: {GITHUB} has it now; run this again"):
-        office.desk().amend(ANA, launch_id="two")
-    with pytest.raises(BusyError), office.desk().beating(ANA):
+        office.leases().amend(ANA, launch_id="two")
+    with pytest.raises(BusyError), office.leases().beating(ANA):
         pytest.fail("work without the lease")
-    office.desk().release(ANA)  # lets go of nothing
-    assert office.desk().read() == taken
+    office.leases().release(ANA)  # lets go of nothing
+    assert office.leases().read() == taken
 
 
 def test_nobody_has_it(office: Office) -> None:
-    assert office.desk().read() is None
-    assert not office.desk().is_held() and not office.desk().is_beating()
+    assert office.leases().read() is None
+    assert not office.leases().is_held() and not office.leases().is_beating()
     with pytest.raises(BusyError, match="nobody has it now"):
-        office.desk().amend(ANA)
-    office.desk().release(ANA)
-    assert office.desk().read() is None
+        office.leases().amend(ANA)
+    office.leases().release(ANA)
+    assert office.leases().read() is None
 
 
 def test_released_and_taken_again_it_is_a_new_one(office: Office) -> None:
-    office.desk().take(ANA, START + HOUR)
-    office.desk().amend(ANA, launch_id="one")
-    office.desk().release(ANA)
-    assert not office.desk().is_held()
+    office.leases().take(ANA, START + HOUR)
+    office.leases().amend(ANA, launch_id="one")
+    office.leases().release(ANA)
+    assert not office.leases().is_held()
     office.pass_(timedelta(minutes=1))
-    found = office.desk().take(ANA, office.now + HOUR)
+    found = office.leases().take(ANA, office.now + HOUR)
     assert (found.launch_id, found.taken_at, found.until) == ("", office.now, office.now + HOUR)
 
 
@@ -191,22 +191,22 @@ def test_the_heartbeat_goes_on_behind_the_work_and_ends_with_it(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "BEAT_S", 0.02)
-    desk = office.desk()
-    desk.take(ANA, START + HOUR)
-    with desk.beating(ANA):
+    leases = office.leases()
+    leases.take(ANA, START + HOUR)
+    with leases.beating(ANA):
         for _ in range(3):
             office.pass_(timedelta(minutes=5))
-            eventually(desk.is_beating)
-        office.desk().take(GITHUB, START + HOUR, force=True)  # a lost lease doesn't break the thread
+            eventually(leases.is_beating)
+        office.leases().take(GITHUB, START + HOUR, force=True)  # a lost lease doesn't break the thread
     assert not [one for one in threading.enumerate() if one.name == "lease"]
-    found = desk.read()
+    found = leases.read()
     assert found is not None and found.holder == GITHUB
 
 
 def test_the_heartbeat_ends_when_the_work_fails(office: Office) -> None:
-    desk = office.desk()
-    desk.take(ANA, START + HOUR)
-    with pytest.raises(ZeroDivisionError), desk.beating(ANA):
+    leases = office.leases()
+    leases.take(ANA, START + HOUR)
+    with pytest.raises(ZeroDivisionError), leases.beating(ANA):
         raise ZeroDivisionError
     assert not [one for one in threading.enumerate() if one.name == "lease"]
 
@@ -214,10 +214,10 @@ def test_the_heartbeat_ends_when_the_work_fails(office: Office) -> None:
 @pytest.mark.parametrize("content", [b"{", b"", b"[]", b'"x"', b'{"holder": 1}', b"\xff"])
 def test_a_damaged_lease_is_written_anew(office: Office, content: bytes) -> None:
     office.aws.client("s3").put_object(Bucket=BUCKET, Key=KEY, Body=content)
-    assert office.desk().read() is None
-    assert office.desk().take(ANA, START + HOUR).holder == ANA
+    assert office.leases().read() is None
+    assert office.leases().take(ANA, START + HOUR).holder == ANA
     with pytest.raises(BusyError):
-        office.desk().take(GITHUB, START + HOUR)
+        office.leases().take(GITHUB, START + HOUR)
 
 
 def test_what_was_changed_meanwhile_is_not_overwritten(office: Office) -> None:

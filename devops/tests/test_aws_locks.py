@@ -21,7 +21,7 @@ from wms_ops.commands.cloud_reap import COMMAND
 from wms_ops.storage.bucket import Bucket
 from wms_ops.storage.names import Names
 from wms_ops.storage.shared import Shared
-from wms_ops.targets.aws.lease import Desk
+from wms_ops.targets.aws.lease import LeaseClient
 from wms_ops.targets.aws.locks import Lock, break_stale_lock, is_stale, locked_states
 
 pytest_plugins = ["aws_fixtures"]
@@ -151,18 +151,18 @@ def terraform_at_work(aws: AwsServer, folder: Path) -> Iterator[subprocess.Popen
 def test_terraforms_own_lock(aws: AwsServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Held by a real Terraform it stays, as long as the lease beats; after a SIGKILL it's broken."""
     names = Names("main", ACCOUNT, REGION)
-    desk = Desk(Shared(Bucket(BUCKET, aws.client("s3")), names.lease_key))
+    leases = LeaseClient(Shared(Bucket(BUCKET, aws.client("s3")), names.lease_key))
     with terraform_at_work(aws, tmp_path) as process:
         assert locks(aws) == [("main", STATE)]
-        desk.take("ana@laptop", datetime.now(UTC) + timedelta(hours=1))
-        assert broken(aws, is_held=desk.is_beating()) is None
+        leases.take("ana@laptop", datetime.now(UTC) + timedelta(hours=1))
+        assert broken(aws, is_held=leases.is_beating()) is None
         assert run_main(COMMAND, []) == 0
         assert "Terraform is at work: the lock instance/main.tfstate.tflock" in capsys.readouterr().out
         assert locks(aws) == [("main", STATE)]
         os.killpg(process.pid, 9)
         process.wait(timeout=30)
     assert locks(aws) == [("main", STATE)], "a killed Terraform leaves its state locked"
-    later = Desk(desk.shared, now=lambda: datetime.now(UTC) + timedelta(minutes=5))
+    later = LeaseClient(leases.shared, now=lambda: datetime.now(UTC) + timedelta(minutes=5))
     assert not later.is_beating()
     lock = broken(aws, is_held=later.is_beating())
     assert lock.operation == "OperationTypeApply"

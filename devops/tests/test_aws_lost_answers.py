@@ -11,20 +11,20 @@ from aws_yard import Yard
 from lost_answers import LostAnswers
 
 from wms_ops.base.errors import RepeatedRequestError
-from wms_ops.targets.aws.launch import Wish, bring_up
+from wms_ops.targets.aws.launch import LaunchRequest, bring_up
 from wms_ops.targets.aws.teardown import take_down
 
 pytest_plugins = ["aws_fixtures"]
 
-WISH = Wish(lifetime=lambda: timedelta(minutes=60))
+WISH = LaunchRequest(lifetime=lambda: timedelta(minutes=60))
 
 
 def test_a_lost_answer_costs_another_try_and_nothing_else(aws: AwsServer, tmp_path: Path) -> None:
     actions = ["CreateVpc", "CreateRole", "CreateRoute", "RevokeSecurityGroupEgress"]
     with LostAnswers(aws.endpoint, actions) as relay:
         yard = Yard(aws, tmp_path, {"AWS_ENDPOINT_URL": relay.endpoint})
-        site = yard.cloud().site
-        instance = bring_up(site, WISH)
+        context = yard.cloud().context
+        instance = bring_up(context, WISH)
         assert sorted(relay.lost) == sorted(actions)
         assert [said for said in yard.said if "starting once more" in said]
         assert instance.is_alive
@@ -33,7 +33,7 @@ def test_a_lost_answer_costs_another_try_and_nothing_else(aws: AwsServer, tmp_pa
         assert (left["instances"], left["networks"], left["roles"]) == (1, 1, 1)
         (session,) = yard.cloud().sessions()
         assert session.launch_id == instance.launch_id and session.ended_by is None
-        take_down(site)
+        take_down(context)
     assert yard.left() == {}
 
 
@@ -41,6 +41,6 @@ def test_a_second_refusal_ends_the_start_and_all_of_it(aws: AwsServer, tmp_path:
     with LostAnswers(aws.endpoint, ["CreateRoute"], times=2) as relay:
         yard = Yard(aws, tmp_path, {"AWS_ENDPOINT_URL": relay.endpoint})
         with pytest.raises(RepeatedRequestError, match=r"RouteAlreadyExists.*output is in"):
-            bring_up(yard.cloud().site, WISH)
+            bring_up(yard.cloud().context, WISH)
     assert relay.lost == ["CreateRoute"] * 2
     assert yard.left() == {}

@@ -12,8 +12,8 @@ from cloud_shop import Models, arguments, ask, eventually, kill_at, roles
 
 from wms_ops.base.errors import CloudError
 from wms_ops.machine.processes import is_taken
-from wms_ops.machine.room import MLFLOW, S3, SERVICE
 from wms_ops.machine.types import CloudState
+from wms_ops.machine.workspace import MLFLOW, S3, SERVICE
 from wms_ops.targets.local import LocalCloud
 
 pytest_plugins = ["cloud_fixtures"]
@@ -27,21 +27,21 @@ def served(cloud: LocalCloud) -> int | None:
 
 
 def service(cloud: LocalCloud) -> list[int]:
-    return [one.process.pid for one in cloud.room.find() if one.role == SERVICE]
+    return [one.process.pid for one in cloud.workspace.find() if one.role == SERVICE]
 
 
 @pytest.fixture
 def fresh(cloud: LocalCloud) -> LocalCloud:
     """As after `up`, without the seconds that takes."""
-    record = cloud.room.read()
-    cloud.room.end(one for one in cloud.room.find() if one.role == SERVICE)
-    cloud.room.write(record.model_copy(update={"current": None, "before": None, "coming": None}))
-    shutil.rmtree(cloud.room.releases, ignore_errors=True)
+    record = cloud.workspace.read()
+    cloud.workspace.end(one for one in cloud.workspace.find() if one.role == SERVICE)
+    cloud.workspace.write(record.model_copy(update={"current": None, "before": None, "coming": None}))
+    shutil.rmtree(cloud.workspace.releases, ignore_errors=True)
     return cloud
 
 
 def folders(cloud: LocalCloud) -> list[str]:
-    return sorted(path.name.rpartition("-")[2] for path in cloud.room.releases.iterdir())
+    return sorted(path.name.rpartition("-")[2] for path in cloud.workspace.releases.iterdir())
 
 
 def test_deployed_twice_rolled_back_and_again(fresh: LocalCloud, models: Models) -> None:

@@ -15,8 +15,8 @@ from cloud_shop import ask, begin, close_and_check, eventually, fetch, kill_at, 
 
 from wms_ops.base.errors import CloudError
 from wms_ops.machine.processes import is_taken
-from wms_ops.machine.room import MLFLOW, S3
 from wms_ops.machine.types import CloudState
+from wms_ops.machine.workspace import MLFLOW, S3
 from wms_ops.storage.config import RemoteConfig
 from wms_ops.storage.remote import S3Remote
 from wms_ops.targets.local import BUCKET, LocalCloud
@@ -72,13 +72,13 @@ def test_two_ups_at_once_are_one_cloud_whose_data_outlives_it(cloud: LocalCloud)
     key = cloud.environ()["AWS_ACCESS_KEY_ID"]
     close_and_check(cloud)
 
-    with listening(cloud.room.read().mlflow_port):  # somebody took it meanwhile
+    with listening(cloud.workspace.read().mlflow_port):  # somebody took it meanwhile
         after = cloud.up()
     assert after.mlflow != before.mlflow and cloud.environ()["AWS_ACCESS_KEY_ID"] == key
     assert experiments(after.mlflow) == ["Default", "kept"]
     assert fetch(artifact.replace(before.mlflow, after.mlflow)) == b"content"
     assert remote(cloud).missing([EMPTY_MD5]) == set()
-    assert cloud.room.log(MLFLOW).read_text().count("start of mlflow") == 2
+    assert cloud.workspace.log(MLFLOW).read_text().count("start of mlflow") == 2
 
 
 def test_killed_at_each_step_of_up_the_next_one_goes_on(cloud: LocalCloud) -> None:
@@ -103,13 +103,13 @@ def test_killed_at_each_step_of_up_the_next_one_goes_on(cloud: LocalCloud) -> No
     assert cloud.status() is CloudState.STOPPING and cloud.endpoints() is None
     cloud.up()
     assert cloud.status() is CloudState.RUNNING
-    (store,) = [one.process for one in cloud.room.find() if one.role == S3]
+    (store,) = [one.process for one in cloud.workspace.find() if one.role == S3]
     store.kill()
-    door = cloud.room.read().s3_ports["s3.port"]
+    door = cloud.workspace.read().s3_ports["s3.port"]
     eventually(lambda: not is_taken(door))
     with listening(door):  # MLflow must learn of the store's new address, too
         cloud.storage_up()
-    (mlflow,) = [one.process for one in cloud.room.find() if one.role == MLFLOW]
+    (mlflow,) = [one.process for one in cloud.workspace.find() if one.role == MLFLOW]
     assert mlflow.environ()["AWS_ENDPOINT_URL_S3"] == cloud.environ()["AWS_ENDPOINT_URL_S3"]
     for step in ("stopping", "ended", "stopped"):
         kill_at(cloud, step, "down")
@@ -129,7 +129,7 @@ def test_killed_at_a_step_of_up_nothing_is_left_after_close(cloud: LocalCloud, s
 
 def test_ctrl_c_during_up_leaves_nothing(cloud: LocalCloud) -> None:
     process = begin(cloud, "up")
-    eventually(lambda: cloud.room.read().servers.get(MLFLOW) and cloud.room.read().servers[MLFLOW].pid)
+    eventually(lambda: cloud.workspace.read().servers.get(MLFLOW) and cloud.workspace.read().servers[MLFLOW].pid)
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in said

@@ -13,7 +13,7 @@ from cloud_shop import Models, begin, eventually, new_cloud, roles
 from wms.errors import UnwritableError
 from wms_ops.base.errors import CloudError
 from wms_ops.machine.processes import is_taken
-from wms_ops.machine.room import RUN, S3
+from wms_ops.machine.workspace import RUN, S3
 from wms_ops.targets.local import LocalCloud
 
 pytest_plugins = ["cloud_fixtures"]
@@ -53,7 +53,7 @@ def test_output_exit_code_and_variables(cloud: LocalCloud, tmp_path: Path, monke
     assert cloud.run(["sh", "-c", "kill -9 $$"], folder=tmp_path, log=log) == 128 + 9
     assert cloud.run(["sh", "-c", "sleep 600 & echo done"], folder=tmp_path, log=log, show=said.append) == 0
     assert said[-1] == "done"  # what still holds the pipe isn't waited for
-    left = [one.process for one in cloud.room.find() if one.role.startswith("run")]
+    left = [one.process for one in cloud.workspace.find() if one.role.startswith("run")]
     assert len(left) == 1
     left[0].kill()
     eventually(lambda: commands(cloud) == 0)
@@ -83,7 +83,7 @@ def test_a_command_ends_with_who_started_it(cloud: LocalCloud, number: signal.Si
     assert starter.stdout is not None
     name, *pids = starter.stdout.readline().split()
     assert name == "family"
-    found = {one.process.pid: one.role.split(" ")[:2] for one in cloud.room.find()}
+    found = {one.process.pid: one.role.split(" ")[:2] for one in cloud.workspace.find()}
     assert [found[int(pid)] for pid in pids] == [[RUN, str(starter.pid)]] * 2
     assert cloud.run(["true"], folder=cloud.folder, log=cloud.folder / "other.log") == 0
     assert commands(cloud) == 2  # others are left alone as long as somebody waits for them
@@ -104,7 +104,7 @@ def test_commands_and_the_service_end_with_the_cloud(cloud: LocalCloud, models: 
     assert starter.stdout is not None
     starter.stdout.readline()
     cloud.down()
-    assert roles(cloud) == [S3] and not is_taken(int(url.rpartition(":")[2])) and not cloud.room.releases.exists()
+    assert roles(cloud) == [S3] and not is_taken(int(url.rpartition(":")[2])) and not cloud.workspace.releases.exists()
     starter.communicate(timeout=60)
     assert starter.returncode == 128 + signal.SIGTERM
     for one in (cloud, new_cloud(tmp_path)):

@@ -17,8 +17,8 @@ from wms_ops.base.errors import CloudError
 from wms_ops.commands.main import main
 from wms_ops.machine import servers, storage
 from wms_ops.machine.record import STATE, ServerRecord
-from wms_ops.machine.room import S3
 from wms_ops.machine.types import CloudState
+from wms_ops.machine.workspace import S3
 from wms_ops.targets.factory import open_cloud
 from wms_ops.targets.local import LocalCloud
 
@@ -36,21 +36,21 @@ def cloud(tmp_path: Path) -> Iterator[LocalCloud]:
 
 def test_ports_that_somebody_took(cloud: LocalCloud) -> None:
     cloud.storage_up()
-    first = cloud.room.read().s3_ports
+    first = cloud.workspace.read().s3_ports
     cloud.close()
     taken = [first["s3.port"]]
 
     def take(step: str) -> None:
         """At the first start's last moment one of the new ports is taken, too."""
         if step == "begun" and len(taken) == 1:
-            taken.append(cloud.room.read().s3_ports["master.port"])
+            taken.append(cloud.workspace.read().s3_ports["master.port"])
             others.enter_context(listening(taken[-1]))
 
     with contextlib.ExitStack() as others:
         others.enter_context(listening(taken[0]))
         LocalCloud(cloud.folder, step=take).storage_up()
         assert len(taken) == 2
-    assert not set(taken) & set(cloud.room.read().s3_ports.values())
+    assert not set(taken) & set(cloud.workspace.read().s3_ports.values())
     assert roles(cloud) == [S3]
 
 
@@ -60,8 +60,10 @@ def test_a_state_that_is_out_of_date(cloud: LocalCloud) -> None:
         process.kill()
         process.wait(30)
     with subprocess.Popen(["sleep", "600"]) as other:  # it has got the number of a server that is gone
-        record = cloud.room.read()
-        cloud.room.write(record.with_server(S3, ServerRecord(pid=other.pid, started_at="2026-11-21T10:00:00+00:00")))
+        record = cloud.workspace.read()
+        cloud.workspace.write(
+            record.with_server(S3, ServerRecord(pid=other.pid, started_at="2026-11-21T10:00:00+00:00"))
+        )
         cloud.storage_up()
         assert roles(cloud) == [S3]
         close_and_check(cloud)
@@ -138,7 +140,7 @@ def test_commands_show_what_runs(cloud: LocalCloud, capsys: pytest.CaptureFixtur
     assert main(["cloud", "status", *where]) == 0
     said = capsys.readouterr().out
     environ = cloud.environ()
-    assert environ["AWS_ENDPOINT_URL_S3"] in said and str(cloud.room.logs) in said
+    assert environ["AWS_ENDPOINT_URL_S3"] in said and str(cloud.workspace.logs) in said
     assert environ["AWS_SECRET_ACCESS_KEY"] not in said
     assert main(["cloud", "status", "--json", *where]) == 0
     facts = json.loads(capsys.readouterr().out)

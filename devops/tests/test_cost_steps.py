@@ -15,13 +15,13 @@ from test_report_pull import rendered
 
 from wms.errors import UsageError
 from wms_ops.base.errors import BudgetError, StoreUnreachableError
-from wms_ops.cost.bills import Line, RunBill, Saving, by_version
+from wms_ops.cost.bills import BillLine, RunBill, Saving, by_version
 from wms_ops.cost.budget import most_of
 from wms_ops.cost.estimate import Cost, cost_of
 from wms_ops.cost.prices import Choice, price_table
 from wms_ops.cost.sessions import EndedBy, Session, month_name, month_start
 from wms_ops.loop import steps_cloud, steps_publish
-from wms_ops.loop.place import Place
+from wms_ops.loop.context import RunContext
 from wms_ops.machine.types import CloudState
 from wms_ops.report.pull_request import pull_body
 from wms_ops.runs.record import StepState
@@ -64,8 +64,8 @@ class BilledCloud:
         self.downs += not self.kept_up
 
 
-def place(folder: Path, cloud: object, **environ: str) -> Place:
-    return Place(
+def context(folder: Path, cloud: object, **environ: str) -> RunContext:
+    return RunContext(
         run_id="r1",
         workspace=HOUSE,
         folder=folder,
@@ -76,22 +76,22 @@ def place(folder: Path, cloud: object, **environ: str) -> Place:
     )
 
 
-def budget(where: Place, photos: int = 360) -> dict[str, str]:
+def budget(where: RunContext, photos: int = 360) -> dict[str, str]:
     return dict(steps_cloud.budget(where, {"photos_total": str(photos)}).outputs)
 
 
 def test_the_local_cloud_counts_as_the_instance_of_record(tmp_path: Path) -> None:
-    here = steps_cloud.budget(place(tmp_path, LocalCloud(tmp_path)), {"photos_total": "360"})
-    record = steps_cloud.budget(place(tmp_path, BilledCloud(Choice())), {"photos_total": "360"})
+    here = steps_cloud.budget(context(tmp_path, LocalCloud(tmp_path)), {"photos_total": "360"})
+    record = steps_cloud.budget(context(tmp_path, BilledCloud(Choice())), {"photos_total": "360"})
     assert here == record
     assert here.text.startswith("On the instance of record: about 38 minutes and 0.10 USD.")
     # A month's budget is for what costs money.
-    assert budget(place(tmp_path, LocalCloud(tmp_path), WMS_BUDGET_MONTH_USD="0"))
+    assert budget(context(tmp_path, LocalCloud(tmp_path), WMS_BUDGET_MONTH_USD="0"))
 
 
 def test_the_estimate_is_of_the_chosen_instance(tmp_path: Path) -> None:
     choice = Choice(region="eu-west-1", instance_type="m6i.xlarge", spot=True, disk_gb=80)
-    done = steps_cloud.budget(place(tmp_path, BilledCloud(choice)), {"photos_total": "360"})
+    done = steps_cloud.budget(context(tmp_path, BilledCloud(choice)), {"photos_total": "360"})
     minutes = float(done.outputs["estimated_minutes"])
     expected = cost_of(minutes * 60, TABLE.rates("eu-west-1", "m6i.xlarge"), spot=True, disk_gb=80).total
     assert float(done.outputs["estimated_usd"]) == pytest.approx(expected, rel=0.02)
@@ -102,14 +102,14 @@ def test_the_budget_bears_the_price_on_demand(tmp_path: Path) -> None:
     """0.10 USD would do at the spot price of the day, but that may rise."""
     choice = Choice(instance_type="m6i.xlarge", spot=True)
     limit = "0.10"
-    assert float(budget(place(tmp_path, BilledCloud(choice)))["estimated_usd"]) < float(limit)
+    assert float(budget(context(tmp_path, BilledCloud(choice)))["estimated_usd"]) < float(limit)
     with pytest.raises(BudgetError, match="WMS_BUDGET_USD"):
-        budget(place(tmp_path, BilledCloud(choice), WMS_BUDGET_USD=limit))
+        budget(context(tmp_path, BilledCloud(choice), WMS_BUDGET_USD=limit))
 
 
 def test_an_unknown_type_is_refused_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"did you mean t3\.large\?"):
-        budget(place(tmp_path, BilledCloud(Choice(instance_type="t3.larg"))))
+        budget(context(tmp_path, BilledCloud(Choice(instance_type="t3.larg"))))
 
 
 def test_a_month_that_would_pass_its_budget_is_refused(tmp_path: Path) -> None:
@@ -119,18 +119,18 @@ def test_a_month_that_would_pass_its_budget_is_refused(tmp_path: Path) -> None:
     choice = Choice(minutes=60)
     needed = cost_of(3600, TABLE.rates()).total + most_of(60, TABLE.rates()).total
     cloud = BilledCloud(choice, [spent])
-    assert budget(place(tmp_path, cloud, WMS_BUDGET_MONTH_USD=f"{needed + 0.001:.4f}"))
+    assert budget(context(tmp_path, cloud, WMS_BUDGET_MONTH_USD=f"{needed + 0.001:.4f}"))
     with pytest.raises(
         BudgetError, match=r"has cost 0\.16\d USD so far, and this session may cost up to 0\.170 USD"
     ) as e:
-        budget(place(tmp_path, cloud, WMS_BUDGET_MONTH_USD=f"{needed - 0.001:.4f}"))
+        budget(context(tmp_path, cloud, WMS_BUDGET_MONTH_USD=f"{needed - 0.001:.4f}"))
     assert str(e.value).startswith(f"{now:%B %Y} has cost")
 
 
 def test_the_end_tells_what_it_cost(tmp_path: Path) -> None:
     values = {"seconds_up": "3600", "seconds_busy": "0"}
     cloud = BilledCloud(Choice(instance_type="c6i.xlarge", spot=True))
-    done = steps_cloud.down(place(tmp_path, cloud), values)
+    done = steps_cloud.down(context(tmp_path, cloud), values)
     assert cloud.downs == 1
     assert done.outputs["cost_usd"] == "0.0843"
     assert done.text == "The instance is gone; 60.0 minutes of it cost 0.084 USD."
@@ -139,7 +139,7 @@ def test_the_end_tells_what_it_cost(tmp_path: Path) -> None:
 def test_the_end_of_an_instance_that_stays_is_not_told(tmp_path: Path) -> None:
     cloud = BilledCloud(Choice())
     cloud.kept_up = True
-    done = steps_cloud.down(place(tmp_path, cloud), {"seconds_up": "0"})
+    done = steps_cloud.down(context(tmp_path, cloud), {"seconds_up": "0"})
     assert done.text.startswith("The instance, which isn't the loop's own, stays;")
 
 
@@ -147,7 +147,7 @@ def test_the_pull_request_gets_the_runs_own_bill(tmp_path: Path) -> None:
     now = datetime.now(UTC)
     own = session(begun=now - timedelta(minutes=30), run="r1", spot=True, instance_type="m6i.large")
     github = {"GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "o/r", "GITHUB_RUN_ID": "7"}
-    where = place(tmp_path, BilledCloud(Choice(), [own, session(begun=now, run="r2")]), **github)
+    where = context(tmp_path, BilledCloud(Choice(), [own, session(begun=now, run="r2")]), **github)
     steps_publish.report(where, merged())
     body = (tmp_path / steps_publish.BODY).read_text()
     assert "| cost of this run: m6i.large spot in us-east-1 | |" in body
@@ -159,7 +159,7 @@ def test_the_pull_request_gets_the_runs_own_bill(tmp_path: Path) -> None:
 @pytest.mark.parametrize("broken", [True, False])
 def test_a_bill_that_can_not_be_had_is_left_out(tmp_path: Path, broken: bool) -> None:
     """Neither a store that is away nor a run without a session keeps the report from being written."""
-    steps_publish.report(place(tmp_path, BilledCloud(Choice(), broken=broken)), merged())
+    steps_publish.report(context(tmp_path, BilledCloud(Choice(), broken=broken)), merged())
     assert "| cost in the cloud," in (tmp_path / steps_publish.BODY).read_text()
 
 
@@ -172,17 +172,17 @@ def test_a_run_s_bill_knows_its_model_version_and_its_work(tmp_path: Path) -> No
     second = session(begun=begun + timedelta(seconds=1), run="r1")
     other = session(begun=begun, run="r2")
     cloud = BilledCloud(Choice(), [first, second, other])
-    steps_cloud.note(place(tmp_path, cloud), record)
+    steps_cloud.note(context(tmp_path, cloud), record)
     version = int(record.outputs["version"])
     assert [one.model_version for one in cloud.kept] == [version, version, None]
     assert [one.busy_seconds for one in cloud.kept] == [train.seconds + gate.seconds, gate.seconds, None]
     assert set(by_version(cloud.kept, TABLE, begun + timedelta(hours=1))) == {str(version), "none"}
     unfinished = record.with_step(train.model_copy(update={"state": StepState.FAILED}))
-    steps_cloud.note(place(tmp_path, BilledCloud(Choice(), broken=True)), unfinished)
+    steps_cloud.note(context(tmp_path, BilledCloud(Choice(), broken=True)), unfinished)
 
 
 def test_the_local_cloud_keeps_its_would_have_cost(tmp_path: Path) -> None:
-    steps_publish.report(place(tmp_path, LocalCloud(tmp_path)), merged())
+    steps_publish.report(context(tmp_path, LocalCloud(tmp_path)), merged())
     assert "| cost in the cloud," in (tmp_path / steps_publish.BODY).read_text()
 
 
@@ -192,7 +192,7 @@ BILL = RunBill(
     kind="t3.large on demand in us-east-1",
     cost=Cost(1620, 0.0374, 0.0200, 0.0015, 0.0022),
     month="2026-11",
-    month_line=Line(12, Cost(20_000, 0.5, 0.25, 0.02, 0.03)),
+    month_line=BillLine(12, Cost(20_000, 0.5, 0.25, 0.02, 0.03)),
     saving=Saving(864_000, "t3.large", 0.8, 21.9588),
     open=False,
 )

@@ -13,7 +13,7 @@ import pytest
 from wms.errors import RegistryError
 from wms.registry.ledger import Ledger
 from wms.registry.mlflow_store import ModelRegistry
-from wms.registry.promotion import Desk
+from wms.registry.promotion import PromotionClient
 from wms_ops.machine.environment import plain_environ, tracking_address
 from wms_ops.machine.loopback import ask
 from wms_ops.machine.mlflow_server import server_environ
@@ -82,10 +82,10 @@ def test_the_registry_works_with_credentials_that_only_its_address_holds(uri: st
 
 
 def test_the_password_is_not_shown(uri: str, tmp_path: Path) -> None:
-    desk = Desk(tracking_address(LED, uri), Ledger(tmp_path))
+    leases = PromotionClient(tracking_address(LED, uri), Ledger(tmp_path))
     with pytest.raises(RegistryError) as caught:
         ModelRegistry(tracking_address({**LED, "MLFLOW_TRACKING_PASSWORD": "secret-but-wrong"}, uri)).versions()
-    for text in (repr(desk), desk.registry.server, str(caught.value)):
+    for text in (repr(leases), leases.registry.server, str(caught.value)):
         assert "p%40ss" not in text and "secret-but-wrong" not in text
 
 

@@ -20,11 +20,11 @@ from wms.errors import DiskFullError
 from wms_ops.base.errors import BusyError, CloudError, GitError
 from wms_ops.demo.checks import check_disk
 from wms_ops.demo.cli import lock_folder, main
-from wms_ops.demo.house import clear
+from wms_ops.demo.folder import clear
 from wms_ops.git.version import require_git
+from wms_ops.loop.contexts import local_cloud, run_store
 from wms_ops.loop.driver import one_at_a_time
-from wms_ops.loop.places import local_cloud, run_store
-from wms_ops.runs.record import Outcome, StepState
+from wms_ops.runs.record import RunOutcome, StepState
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 240
@@ -72,7 +72,7 @@ def test_the_whole_demo_tells_its_story_and_leaves_nothing_running(folder: Path,
     process = start(folder, recipe)
     said = process.communicate(timeout=540)[0]
     assert process.returncode == 1, said[-3000:]  # the gate of this recipe lets the bad masks pass, too
-    assert [run.outcome for run in run_store(folder / "loop").runs()] == [Outcome.MERGED] * 3
+    assert [run.outcome for run in run_store(folder / "loop").runs()] == [RunOutcome.MERGED] * 3
     page = (folder / "index.html").read_text(encoding="utf-8")
     for title in ("The first photos", "More photos", "The model is on the laptop", "Bad masks", "A rollback, and back"):
         assert title in page

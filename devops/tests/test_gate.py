@@ -19,7 +19,7 @@ from servers import free_port, gateway
 from wms.data.versions import DataItem
 from wms.registry.chain import RegistryLedger
 from wms.registry.gate_types import GateReport
-from wms.registry.ledger import Ledger, LedgerEntry, Record, link
+from wms.registry.ledger import Ledger, LedgerEntry, LedgerRecord, link
 from wms.registry.types import MODEL, Means
 
 pytest_plugins = ["gate_fixtures"]
@@ -219,7 +219,7 @@ def promotion_of(runs: GateRuns, version: int) -> LedgerEntry:
     """The ledger's first entry: it made a version with unknown weights Production."""
     means = Means(dice=0.5, iou=0.4)
     hashes = dict.fromkeys(("weights_sha256", "onnx_sha256", "config_hash", "data_version"), "0" * 64)
-    record = Record(
+    record = LedgerRecord(
         at="2026-11-21T12:00:00+00:00", who="a", action="promote", from_version=None, to_version=version,
         run_id=runs.weak, metrics=means, baseline=means, verdict="improved", git_commit="c", training_data_count=1,
         **hashes,

@@ -11,7 +11,7 @@ from torch.nn import functional
 from wms.config import GateConfig
 from wms.metrics import measure
 from wms.registry.gate import judge
-from wms.registry.gate_types import Evidence, GateReport, Score, ScoredImage, Side
+from wms.registry.gate_types import GateEvidence, GateModel, GateReport, MetricPair, ScoredImage
 from wms_ops.gate.page import most_changed
 from wms_ops.gate.report import markdown, terminal
 from wms_ops.gate.scoring import enlarge
@@ -41,15 +41,15 @@ def test_dice_and_iou_equal_torch(seed: int, marked: float, covered: float) -> N
 
 
 def report(stems: list[str], before: list[float] | None, now: list[float]) -> GateReport:
-    def score(dice: float) -> Score:
-        return Score({"dice": dice, "iou": dice / (2 - dice)}, 0.1)
+    def score(dice: float) -> MetricPair:
+        return MetricPair({"dice": dice, "iou": dice / (2 - dice)}, 0.1)
 
     images = tuple(
         ScoredImage(stem, f"{index:064x}", 100, 100, 0.1, score(now[index]), score(before[index]) if before else None)
         for index, stem in enumerate(stems)
     )
-    models = [Side(name, f"run_{name}", version, name, "p", 48) for name, version in (("new", None), ("old", 3))]
-    evidence = Evidence(models[0], models[1] if before else None, images, "f" * 64, "p", 64)
+    models = [GateModel(name, f"run_{name}", version, name, "p", 48) for name, version in (("new", None), ("old", 3))]
+    evidence = GateEvidence(models[0], models[1] if before else None, images, "f" * 64, "p", 64)
     return judge(evidence, GateConfig(slices=("coverage",)), decided_at="2026-11-21T12:00:00+00:00")
 
 

@@ -217,21 +217,21 @@ def test_a_merge_commit_that_brings_photos_is_seen(shop: Workshop) -> None:
 def test_unusual_clones(shop: Workshop, way: str) -> None:
     options = {"shallow": ["--depth=1"], "renamed": ["--origin=company"]}.get(way, [])
     clone = shop.clone("cl one", *options)
-    place, target = clone, ["origin", "HEAD:main"]
+    context, target = clone, ["origin", "HEAD:main"]
     if way == "worktree":
-        place = shop.folder / "side tree"
-        shop.run("git", "worktree", "add", "--quiet", "-b", "side", place, where=clone)
+        context = shop.folder / "side tree"
+        shop.run("git", "worktree", "add", "--quiet", "-b", "side", context, where=clone)
     if way == "detached":
         shop.run("git", "checkout", "--quiet", "--detach", where=clone)
-    shop.photos(place)
-    shop.commit(place)
+    shop.photos(context)
+    shop.commit(context)
     if way == "url":
         target = [f"file://{shop.origin}", "main"]
     if way == "renamed":
         target = ["company", "main"]
     if way == "force":
         target = ["--force", "origin", "main"]
-    done = shop.push(place, *target)
+    done = shop.push(context, *target)
     assert done.returncode == 1
     assert "Existing: 0, new: 3, total: 3" in said(done)
     assert "Traceback" not in said(done)

@@ -49,17 +49,17 @@ def test_mlflow_asks_for_the_password_and_knows_its_own_name(host: Launch) -> No
 
 def test_what_counts_as_use(world: World, host: Launch) -> None:
     def idle_s() -> float:
-        alive = host.mailbox.alive()
+        alive = host.queue.alive()
         assert alive is not None
         return alive.idle_s
 
     world.hypervisor.wait(lambda: idle_s() > 2, "idleness")
     own = f"host:{PASSWORD}"
-    beats = host.mailbox.alive()
+    beats = host.queue.alive()
     for login in (own, "wms:wrong", None):  # the instance's own requests, and those of nobody
         host.ask(SEARCH, ASKED, login=login)
     host.ask("/health", login=None)
-    world.hypervisor.wait(lambda: host.mailbox.alive().beat > beats.beat + 1, "signs of life")
+    world.hypervisor.wait(lambda: host.queue.alive().beat > beats.beat + 1, "signs of life")
     assert idle_s() > 2
     assert host.ask(SEARCH, ASKED)[0] == 200
     world.hypervisor.wait(lambda: idle_s() < 1, "a request to MLflow")
@@ -101,7 +101,7 @@ def test_metrics_survive_the_instance(world: World) -> None:
     world.hypervisor.wait(lambda: _is_another(second.machine, agent.pid), "another agent")
     world.hypervisor.wait(lambda: _answers(second), "MLflow")
     assert "kept" in second.experiments()
-    note = second.mailbox.backup()
+    note = second.queue.backup()
     latest = second.backups.latest()
     assert latest is not None and latest.key >= note.key
     second.machine.cut_power()
@@ -114,7 +114,7 @@ def test_metrics_survive_the_instance(world: World) -> None:
     assert "for the idle time; a last backup" in third.machine.log("wms-host")
     latest = third.backups.latest()
     assert latest is not None and latest.launch_id == third.launch_id
-    alive = third.mailbox.alive()
+    alive = third.queue.alive()
     assert alive is not None and alive.phase == "stopping"
 
 

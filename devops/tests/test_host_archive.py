@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from wms_ops.base.errors import CloudError
-from wms_ops.targets.host.parcel import unpack
+from wms_ops.targets.host.transfer import unpack
 
 UNSAFE, DAMAGED = 79, 84
 GOOD = "runs/run_1/metadata.json"

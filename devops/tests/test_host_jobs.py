@@ -21,7 +21,7 @@ from host_shop import BUCKET, Launch, World
 from test_host_parts import repository
 
 from wms_ops.base.errors import CloudError
-from wms_ops.targets.host.mailbox import Mailbox, new_job
+from wms_ops.targets.host.message_queue import MessageQueue, new_job
 from wms_ops.targets.host.messages import Alive, Keys
 
 pytest_plugins = ["host_fixtures"]
@@ -43,10 +43,10 @@ sys.exit(7)
 CLIENT = """
 import sys
 from pathlib import Path
-from wms_ops.targets.host.mailbox import Mailbox
+from wms_ops.targets.host.message_queue import MessageQueue
 from wms_ops.storage.bucket import Bucket
 bucket, region, launch, job, folder, log, *command = sys.argv[1:]
-mailbox = Mailbox(Bucket.open(bucket, region), launch, poll_s=0.1)
+mailbox = MessageQueue(Bucket.open(bucket, region), launch, poll_s=0.1)
 sys.exit(mailbox.run(command, folder=Path(folder), log=Path(log), show=lambda t: print(t, flush=True), job=job))
 """
 WAIT = """
@@ -77,7 +77,7 @@ def test_a_command_talks_returns_its_code_and_leaves_its_files(host: Launch, tmp
     folder, log, said = repository(tmp_path / "client's folder"), tmp_path / "logs" / "job.log", []
     job = new_job()
     command = [sys.executable, "-c", TALK, str(folder / "not python"), str(folder)]
-    code = host.mailbox.run(command, folder=folder, log=log, environ={"CHOSEN": "ü 1"}, show=said.append, job=job)
+    code = host.queue.run(command, folder=folder, log=log, environ={"CHOSEN": "ü 1"}, show=said.append, job=job)
     assert code == 7, said
     assert said == ["first", "second, on the other stream", "ü 1 True True", "True True", "no line end"]
     assert log.read_text() == "\n".join(said)
@@ -89,13 +89,13 @@ def test_a_command_talks_returns_its_code_and_leaves_its_files(host: Launch, tmp
     (folder / "gone.txt").unlink()
     seen = "P('runs/one/metrics.jsonl').exists(), P('gone.txt').exists(), P('.git').is_dir()"
     check = f"from pathlib import Path as P; print({seen})"
-    assert host.mailbox.run([sys.executable, "-c", check], folder=folder, log=log, show=said.append) == 0
+    assert host.queue.run([sys.executable, "-c", check], folder=folder, log=log, show=said.append) == 0
     assert said[-1] == "True False True"
     with pytest.raises(CloudError, match="`no-such-program` can't be started"):
-        host.mailbox.run(["no-such-program"], folder=folder, log=log)
+        host.queue.run(["no-such-program"], folder=folder, log=log)
     long = "import sys; [print(n, 'x' * 80) for n in range(40000)]"
     lines: list[str] = []
-    assert host.mailbox.run([sys.executable, "-c", long], folder=folder, log=log, show=lines.append) == 0
+    assert host.queue.run([sys.executable, "-c", long], folder=folder, log=log, show=lines.append) == 0
     assert [int(line.split()[0]) for line in lines] == list(range(40000))
 
 
@@ -135,13 +135,13 @@ def test_a_client_that_was_killed_finds_its_job_again_and_nothing_is_doubled(
     pid = int(lost.stdout.readline().split()[1])
     lost.kill()
     lost.communicate()
-    assert host.mailbox.run([sys.executable, "-c", "print(1)"], folder=folder, log=tmp_path / "four.log") == 0
+    assert host.queue.run([sys.executable, "-c", "print(1)"], folder=folder, log=tmp_path / "four.log") == 0
     assert not psutil.pid_exists(pid)
 
 
 def test_a_dead_host_is_given_up(host: Launch, tmp_path: Path) -> None:
     folder = repository(tmp_path / "client")
-    nobody = Mailbox(host.objects, "20261101-000000-abcdef", poll_s=0.05, dead_s=0.5)
+    nobody = MessageQueue(host.objects, "20261101-000000-abcdef", poll_s=0.05, dead_s=0.5)
     with pytest.raises(CloudError, match=r"no sign of life for .* end it with `down`"):
         nobody.run(["true"], folder=folder, log=tmp_path / "log")
     sign = Alive(launch_id=nobody.launch_id, beat=5, at="2026-11-01T00:00:00+00:00", phase="running")
@@ -158,8 +158,8 @@ def test_releases_are_served_behind_one_port(host: Launch, models: Models, tmp_p
     url = f"http://127.0.0.1:{host.service_port}"
     with pytest.raises(urllib.error.HTTPError, match="503"):
         fetch(url)
-    assert host.mailbox.roll_back() is None
-    host.mailbox.deploy(models.one)
+    assert host.queue.roll_back() is None
+    host.queue.deploy(models.one)
     assert version(url) == 1
     bad: dict[str, Any] = {
         "has the SHA-256": replace(models.two, weights_sha256="0" * 64),
@@ -171,18 +171,18 @@ def test_releases_are_served_behind_one_port(host: Launch, models: Models, tmp_p
     bad["can't be served; version 1 is served on"] = replace(models.two, model=damaged)
     for message, release in bad.items():
         with pytest.raises(CloudError, match=message):
-            host.mailbox.deploy(release)
+            host.queue.deploy(release)
         assert version(url) == 1
-    host.mailbox.deploy(models.two)
+    host.queue.deploy(models.two)
     assert version(url) == 2
-    assert host.mailbox.roll_back() == 1 and version(url) == 1
+    assert host.queue.roll_back() == 1 and version(url) == 1
 
     service = [one for one in host.machine.processes() if "wms.serving" in " ".join(one.cmdline())]
     assert len(service) == 1
     service[0].kill()  # it comes back by itself
     eventually(lambda: works(url))
     assert version(url) == 1
-    alive = host.mailbox.alive()
+    alive = host.queue.alive()
     assert alive is not None and alive.version == 1 and alive.idle_s < 60
 
 

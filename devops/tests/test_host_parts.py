@@ -15,8 +15,8 @@ from wms_ops.targets.host import boot
 from wms_ops.targets.host.archive import pack
 from wms_ops.targets.host.commit import pack_commit
 from wms_ops.targets.host.config import HostConfig, Pace
-from wms_ops.targets.host.parcel import adopt, incoming, outgoing, unpack
-from wms_ops.targets.host.timers import Limits, Verdict, decide
+from wms_ops.targets.host.timers import LifeDecision, LifeLimits, decide
+from wms_ops.targets.host.transfer import adopt, incoming, outgoing, unpack
 
 CONFIG = {
     "environment": "main",
@@ -34,17 +34,17 @@ CONFIG = {
 @pytest.mark.parametrize(
     ("now", "last_used", "jobs", "idle_s", "expected"),
     [
-        (1000, 0, 0, 0, Verdict.GO_ON),  # idleness ends nothing unless asked to
-        (1000, 401, 0, 600, Verdict.GO_ON),
-        (1000, 400, 0, 600, Verdict.IDLE),
-        (1000, 0, 1, 600, Verdict.GO_ON),  # a job is no idleness, however long it takes
-        (9760, 9759, 1, 600, Verdict.DEADLINE),
-        (9759, 9759, 1, 0, Verdict.GO_ON),
-        (99999, 0, 0, 600, Verdict.DEADLINE),
+        (1000, 0, 0, 0, LifeDecision.GO_ON),  # idleness ends nothing unless asked to
+        (1000, 401, 0, 600, LifeDecision.GO_ON),
+        (1000, 400, 0, 600, LifeDecision.IDLE),
+        (1000, 0, 1, 600, LifeDecision.GO_ON),  # a job is no idleness, however long it takes
+        (9760, 9759, 1, 600, LifeDecision.DEADLINE),
+        (9759, 9759, 1, 0, LifeDecision.GO_ON),
+        (99999, 0, 0, 600, LifeDecision.DEADLINE),
     ],
 )
-def test_when_an_instance_ends(now: float, last_used: float, jobs: int, idle_s: float, expected: Verdict) -> None:
-    limits = Limits(deadline=10_000, margin_s=240, idle_s=idle_s)
+def test_when_an_instance_ends(now: float, last_used: float, jobs: int, idle_s: float, expected: LifeDecision) -> None:
+    limits = LifeLimits(deadline=10_000, margin_s=240, idle_s=idle_s)
     assert decide(limits, now=now, last_used=last_used, jobs=jobs) is expected
 
 

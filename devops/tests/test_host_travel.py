@@ -18,9 +18,9 @@ from wms.training.run_folder import git_state
 from wms_ops.base.errors import CloudError
 from wms_ops.dataset.versions import dvc_config_at, pointers_at
 from wms_ops.git.command import Git
-from wms_ops.targets.host.mailbox import Mailbox, new_job
-from wms_ops.targets.host.messages import REQUEST, Answer, Keys
-from wms_ops.targets.host.parcel import adopt, outgoing
+from wms_ops.targets.host.message_queue import MessageQueue, new_job
+from wms_ops.targets.host.messages import REQUEST, JobAnswer, Keys
+from wms_ops.targets.host.transfer import adopt, outgoing
 
 pytest_plugins = ["host_fixtures"]
 
@@ -70,10 +70,10 @@ def test_only_what_git_has_travels(clone: Path) -> None:
 def test_no_secret_of_a_clone_reaches_the_bucket(clone: Path, world: World, tmp_path: Path) -> None:
     """And what the commands of a training ask Git for is the same there as here."""
     world.objects.delete(world.objects.names(f"host/{LAUNCH}/"))
-    mailbox, job, keys = Mailbox(world.objects, LAUNCH, poll_s=0.05, dead_s=0.2), new_job(), Keys(LAUNCH)
+    queue, job, keys = MessageQueue(world.objects, LAUNCH, poll_s=0.05, dead_s=0.2), new_job(), Keys(LAUNCH)
     (clone / "a.txt").write_text("changed, and not committed")
     with pytest.raises(CloudError, match="no sign of life"):
-        mailbox.run(["true"], folder=clone, log=tmp_path / "log", job=job)
+        queue.run(["true"], folder=clone, log=tmp_path / "log", job=job)
     there = tmp_path / "host" / "tree"
     there.parent.mkdir()
     sent = {}
@@ -131,14 +131,14 @@ def test_what_was_sent_is_what_is_adopted(clone: Path, tmp_path: Path) -> None:
     assert [(tree / name).stat().st_mode & 0o7777 for name in good] == [0o755, 0o644]
 
 
-def answered(world: World, answer: Answer | dict[str, object], result: bytes | None) -> tuple[Mailbox, str]:
+def answered(world: World, answer: JobAnswer | dict[str, object], result: bytes | None) -> tuple[MessageQueue, str]:
     """A job that somebody has answered, with this result in its place."""
     job, keys = new_job(), Keys(LAUNCH)
     if result is not None:
         world.objects.put(keys.of(job, "result.tar.gz"), result)
     text = json.dumps(answer) if isinstance(answer, dict) else answer.model_dump_json()
     world.objects.put(keys.of(job, "answer.json"), text.encode())
-    return Mailbox(world.objects, LAUNCH, poll_s=0.05, dead_s=5), job
+    return MessageQueue(world.objects, LAUNCH, poll_s=0.05, dead_s=5), job
 
 
 def test_a_job_s_result_never_becomes_code(clone: Path, world: World, tmp_path: Path) -> None:
@@ -146,10 +146,10 @@ def test_a_job_s_result_never_becomes_code(clone: Path, world: World, tmp_path: 
     for name in (".git/hooks/post-checkout", "WMS/src/wms/errors.py", "hooks/pre-push", "dvc.yaml"):
         members = [member("runs/run_1/metadata.json"), member(name, hook, mode=0o755)]
         content = archive(tmp_path / "bad.tar.gz", members).read_bytes()
-        mailbox, job = answered(world, {"code": 0, "pieces": 0, "has_files": True}, content)
+        queue, job = answered(world, {"code": 0, "pieces": 0, "has_files": True}, content)
         before = {path: path.read_bytes() for path in clone.rglob("*") if path.is_file()}
         with pytest.raises(CloudError) as caught:
-            mailbox.run(["true"], folder=clone, log=tmp_path / "log", job=job)
+            queue.run(["true"], folder=clone, log=tmp_path / "log", job=job)
         said = str(caught.value)
         assert caught.value.exit_code == 79 and repr(name) in said and "end it with `down`" in said
         assert f"s3://{BUCKET}/{Keys(LAUNCH).of(job, 'result.tar.gz')}" in said
@@ -169,17 +169,17 @@ def test_a_result_is_that_of_its_job(clone: Path, world: World, tmp_path: Path) 
         "isn't in the mailbox": ({}, None),
     }
     for words, (more, result) in wrong.items():
-        mailbox, job = answered(world, {"code": 0, "has_files": True, **more}, result)
+        queue, job = answered(world, {"code": 0, "has_files": True, **more}, result)
         with pytest.raises(CloudError, match=words):
-            mailbox.run(["true"], folder=clone, log=tmp_path / "log", job=job)
+            queue.run(["true"], folder=clone, log=tmp_path / "log", job=job)
         assert not (clone / "runs").exists()
-    mailbox, job = answered(world, {"error": "It failed.", "exit_code": 0}, None)
+    queue, job = answered(world, {"error": "It failed.", "exit_code": 0}, None)
     with pytest.raises(CloudError) as caught:
-        mailbox.run(["true"], folder=clone, log=tmp_path / "log", job=job)
+        queue.run(["true"], folder=clone, log=tmp_path / "log", job=job)
     assert caught.value.exit_code != 0, "a failure doesn't look like a success"
     for more in ({}, {"result_sha256": sha256}):  # an earlier version's host says less
-        mailbox, job = answered(world, {"code": 3, "pieces": 0, "has_files": True, **more}, content)
-        assert mailbox.run(["true"], folder=clone, log=tmp_path / "log", job=job) == 3
+        queue, job = answered(world, {"code": 3, "pieces": 0, "has_files": True, **more}, content)
+        assert queue.run(["true"], folder=clone, log=tmp_path / "log", job=job) == 3
         assert (clone / "runs/a.json").read_text() == "{}"
         (clone / "runs/a.json").unlink()
 

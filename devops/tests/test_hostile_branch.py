@@ -14,8 +14,8 @@ from wms.registry.ledger import HISTORY
 from wms_ops.base.layout import DATA_SET, METADATA, MODELS, SPLITS
 from wms_ops.dataset.review import POINTERS, RECORDS
 from wms_ops.dataset.versions import file_at
-from wms_ops.loop.places import run_store
-from wms_ops.runs.record import Outcome, StepRecord, StepState
+from wms_ops.loop.contexts import run_store
+from wms_ops.runs.record import RunOutcome, StepRecord, StepState
 
 CODE = "WMS/src/wms/training/dvc_stages.py"
 
@@ -44,7 +44,7 @@ class Attacker:
         shop.shell("git", "fetch", "--quiet", "origin")
 
     def write(self, path: str, text: str) -> None:
-        target = self.shop.house.clone / path
+        target = self.shop.demo_folder.clone / path
         target.unlink(missing_ok=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
@@ -80,7 +80,7 @@ def attacker(shop: LoopShop, tmp_path: Path) -> Iterator[Attacker]:
 @pytest.mark.timeout(600)
 def test_code_on_a_data_branch_is_refused_by_name_and_never_run(shop: LoopShop, attacker: Attacker) -> None:
     before = shop.main()
-    workspace = shop.house.loop / "workspace"
+    workspace = shop.demo_folder.loop / "workspace"
     attacks = {
         CODE: attacker.payload() + (file_at(shop.origin, "main", CODE) or ""),
         ".github/workflows/data.yml": "on: push\n",
@@ -99,13 +99,13 @@ def test_code_on_a_data_branch_is_refused_by_name_and_never_run(shop: LoopShop, 
             (workspace / path).read_text() if (workspace / path).exists() else None
         ), "it isn't checked out either"
     attacker.start()
-    (shop.house.clone / DATA_SET / "images.dvc").unlink()
-    (shop.house.clone / DATA_SET / "images.dvc").symlink_to("/etc/passwd")
+    (shop.demo_folder.clone / DATA_SET / "images.dvc").unlink()
+    (shop.demo_folder.clone / DATA_SET / "images.dvc").symlink_to("/etc/passwd")
     attacker.push(DATA_SET)
     assert "(a symbolic link)" in shop.run(attacker.branch, expect=99)
     assert not attacker.marker.exists(), "code of the branch has run"
     assert shop.main() == before
-    assert shop.record(attacker.branch).outcome is Outcome.FAILED
+    assert shop.record(attacker.branch).outcome is RunOutcome.FAILED
 
 
 @pytest.mark.timeout(600)
@@ -115,14 +115,14 @@ def test_a_commit_that_came_in_after_all_checks_is_not_merged(shop: LoopShop, at
     attacker.start()
     attacker.write(CODE, attacker.payload())
     commit = attacker.push(CODE)
-    store = run_store(shop.house.loop)
+    store = run_store(shop.demo_folder.loop)
     record = store.create(attacker.branch)
     values = {
         "branch": attacker.branch, "commit": commit, "photos_new": "6", "photos_total": "31", "version": "2",
         "decision": "improved", "passes": "true", "gate_reason": "", "champion_version": "1",
         **{f"{who}_{what}": "0.5" for who in ("champion", "challenger") for what in ("dice", "iou")},
     }  # fmt: skip
-    body = shop.house.folder / "body.md"
+    body = shop.demo_folder.folder / "body.md"
     body.write_text("Better.\n", encoding="utf-8")
     done = {"validate": values, "report": {"body": str(body)}}
     for step in record.steps:
@@ -151,12 +151,12 @@ def test_records_of_a_branch_are_never_taken(shop: LoopShop, attacker: Attacker)
     tampered = attacker.push(SPLITS, MODELS, METADATA)
     shop.run(attacker.branch, expect=None)
     record = shop.record(attacker.branch)
-    assert record.outcome in (Outcome.MERGED, Outcome.BLOCKED), record.reason
+    assert record.outcome in (RunOutcome.MERGED, RunOutcome.BLOCKED), record.reason
     commit = record.outputs["commit"]
     assert commit != tampered
     kept = (file_at(shop.origin, commit, SPLITS) or "").splitlines()
     assert kept[: len(splits)] == splits and len(kept) == len(splits) + 6
     assert (file_at(shop.origin, commit, f"{MODELS}/{HISTORY}") or "").startswith(ledger)
     assert json.loads(file_at(shop.origin, commit, METADATA) or "{}").get("model_version") != 99
-    changed = shop.origin("diff", "--name-only", "main~1" if record.outcome is Outcome.MERGED else "main", commit)
+    changed = shop.origin("diff", "--name-only", "main~1" if record.outcome is RunOutcome.MERGED else "main", commit)
     assert set(changed.splitlines()) <= {*POINTERS, *RECORDS}

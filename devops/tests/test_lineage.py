@@ -13,7 +13,17 @@ from sync_shop import Shop, make_run, make_shop, promote
 
 from wms.errors import LineageError, run_main
 from wms.registry.ledger import Ledger
-from wms.registry.lineage import CARD, ONNX, WEIGHTS, Copy, Evidence, Link, find_entries, fingerprints, require_whole
+from wms.registry.lineage import (
+    CARD,
+    ONNX,
+    WEIGHTS,
+    Copy,
+    LineageEvidence,
+    Link,
+    find_entries,
+    fingerprints,
+    require_whole,
+)
 from wms.registry.lineage_links import check_lineage
 from wms_ops.commands import versions as check
 from wms_ops.git.command import Git
@@ -40,7 +50,7 @@ def shop(made: Shop, tmp_path: Path) -> Shop:
     return Shop(folder, folder / "clone", folder / "runs" / made.run.name, made.entry)
 
 
-def evidence_of(shop: Shop) -> Evidence:
+def evidence_of(shop: Shop) -> LineageEvidence:
     return collect(shop.models, repo=shop.clone, runs=shop.runs, registry=None)
 
 

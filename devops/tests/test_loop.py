@@ -15,9 +15,9 @@ from wms.registry.lineage import FILES
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.types import PRODUCTION
 from wms_ops.base.layout import MODELS
-from wms_ops.machine.types import CloudState, Release
+from wms_ops.machine.types import CloudState, ModelRelease
 from wms_ops.release.sources import key_of
-from wms_ops.runs.record import Outcome, StepState
+from wms_ops.runs.record import RunOutcome, StepState
 from wms_ops.storage.client import remote_client
 
 
@@ -84,7 +84,7 @@ def bad(shop: LoopShop) -> None:
     said = shop.run(branch, expect=90)
     assert "Blocked" in said
     record = shop.record(branch)
-    assert record.outcome is Outcome.BLOCKED
+    assert record.outcome is RunOutcome.BLOCKED
     skipped = [step.name for step in record.steps if step.state is StepState.SKIPPED]
     assert skipped == ["promote", "smoke-deploy", "metadata"]
     assert shop.main() == before
@@ -103,13 +103,13 @@ def deployment(shop: LoopShop) -> None:
     shop.shell("git", "pull", "--quiet")
     endpoints = shop.cloud.up()
     entry = shop.ledger()[-1]
-    model = shop.house.folder / "served"
+    model = shop.demo_folder.folder / "served"
     registry = ModelRegistry(endpoints.mlflow)
     version = registry.alias(PRODUCTION)
     assert version is not None and version.version == entry["to_version"] == 2
     assert version.run_id == entry["run_id"]
     shop.shell("python", "WMS/scripts/sync_model_aws.py", "--models", str(model))
-    service = shop.cloud.deploy(Release(2, entry["weights_sha256"], model, shop.house.clone / MODELS))
+    service = shop.cloud.deploy(ModelRelease(2, entry["weights_sha256"], model, shop.demo_folder.clone / MODELS))
     assert httpx.get(f"{service}/version", timeout=30).json()["version"] == 2
     shop.cloud.down()
     assert shop.cloud.status() is CloudState.ABSENT
@@ -122,7 +122,7 @@ def deployment(shop: LoopShop) -> None:
 
 def from_the_sleeping_instance(shop: LoopShop, weights_sha256: str) -> None:
     """A model that only MLflow has: sync wakes the clone's own instance for it, and lets it sleep again."""
-    (shop.house.clone / ".loop").symlink_to(shop.house.loop)
+    (shop.demo_folder.clone / ".loop").symlink_to(shop.demo_folder.loop)
     store = shop.store()
     client = remote_client(store.config, shop.cloud.environ(), connections=1)
     for name in FILES:
@@ -140,7 +140,7 @@ def test_a_push_without_credentials_is_stopped_with_a_sentence(shop: LoopShop) -
     without.pop("AWS_SECRET_ACCESS_KEY")
     from wms_ops.demo.shell import Shell
 
-    said = Shell(shop.house.clone, without, lambda _: None)("git", "push", "origin", "main", expect=1)
+    said = Shell(shop.demo_folder.clone, without, lambda _: None)("git", "push", "origin", "main", expect=1)
     assert "error: " in said and "credentials" in said.lower() and "Traceback" not in said
     assert shop.main() == before and shop.branches() == {}
 

@@ -9,7 +9,7 @@ import pytest
 from wms_ops.base.errors import PipelineError
 from wms_ops.loop.steps import TABLE, values_for
 from wms_ops.runs import plan
-from wms_ops.runs.record import STEPS, Outcome, RunRecord, StepRecord, StepState
+from wms_ops.runs.record import STEPS, RunOutcome, RunRecord, StepRecord, StepState
 from wms_ops.runs.store import FILE, RunStore
 
 OUTPUTS = {
@@ -51,27 +51,27 @@ def test_every_step_has_a_command_and_the_other_way_round() -> None:
 def test_a_better_model_is_merged() -> None:
     record = played(start())
     assert states(record, StepState.DONE) == list(STEPS)
-    assert (record.outcome, plan.exit_code(record)) == (Outcome.MERGED, 0)
+    assert (record.outcome, plan.exit_code(record)) == (RunOutcome.MERGED, 0)
 
 
 def test_a_worse_model_is_neither_promoted_nor_merged() -> None:
     blocked = {**OUTPUTS, "gate": WORSE, "pull-request": {"pull": "1", "pull_url": "u", "merged": ""}}
     record = played(start(), outputs=blocked)
     assert states(record, StepState.SKIPPED) == ["promote", "smoke-deploy", "metadata"]
-    assert (record.outcome, record.reason, plan.exit_code(record)) == (Outcome.BLOCKED, "Dice fell.", 90)
+    assert (record.outcome, record.reason, plan.exit_code(record)) == (RunOutcome.BLOCKED, "Dice fell.", 90)
 
 
 def test_main_with_the_same_data_starts_nothing() -> None:
     same = {**OUTPUTS, "validate": {"photos_before": "25", "photos_new": "0", "photos_total": "25"}}
     record = played(start(), outputs=same)
     assert states(record, StepState.DONE) == ["merge", "validate", "down"]
-    assert (record.outcome, plan.exit_code(record)) == (Outcome.NOTHING, 0)
+    assert (record.outcome, plan.exit_code(record)) == (RunOutcome.NOTHING, 0)
 
 
 @pytest.mark.parametrize("name", STEPS)
 def test_whatever_fails_the_loop_tells_of_it_and_takes_the_instance_down(name: str) -> None:
     record = played(start(), fail=name)
-    assert record.outcome is Outcome.FAILED
+    assert record.outcome is RunOutcome.FAILED
     assert plan.exit_code(record) == 77
     assert "It broke." in record.reason
     done = states(record, StepState.DONE)
@@ -94,7 +94,7 @@ def test_a_broken_run_goes_on_at_the_step_that_broke(name: str) -> None:
     expected = {"report": "report", "pull-request": "report", "down": "report"}.get(name, name)
     assert first == ("up" if on_instance else expected)
     record = played(again)
-    assert record.outcome is Outcome.MERGED
+    assert record.outcome is RunOutcome.MERGED
     assert {step.state for step in record.steps} == {StepState.DONE}
 
 
@@ -104,7 +104,7 @@ def test_a_killed_run_goes_on_too(name: str) -> None:
     while (step := plan.next_step(record)) is not None and step != name:
         record = over(record, step, OUTPUTS, "")
     killed = record.with_step(StepRecord(name=name, state=StepState.RUNNING))
-    assert played(plan.reopened(killed)).outcome is Outcome.MERGED
+    assert played(plan.reopened(killed)).outcome is RunOutcome.MERGED
 
 
 def test_a_step_takes_what_the_record_lacks_from_the_environment() -> None:
@@ -130,12 +130,12 @@ def test_records_are_kept_and_a_damaged_one_is_named(tmp_path: Path) -> None:
 def test_a_gate_that_could_not_decide_is_asked_again() -> None:
     unsure = {"decision": "cannot decide", "passes": "false", "gate_reason": "A test photo is gone."}
     blocked = played(start(), outputs={**OUTPUTS, "gate": unsure, "pull-request": {"pull": "1", "merged": ""}})
-    assert blocked.outcome is Outcome.BLOCKED
+    assert blocked.outcome is RunOutcome.BLOCKED
     again = plan.reopened(blocked)
     assert plan.next_step(again) == "up"
-    assert played(again).outcome is Outcome.MERGED
+    assert played(again).outcome is RunOutcome.MERGED
 
 
 def test_a_merge_that_waits_for_a_person_is_no_failure() -> None:
     record = played(start(), outputs={**OUTPUTS, "pull-request": {"pull": "1", "merged": ""}})
-    assert (record.outcome, plan.exit_code(record)) == (Outcome.WAITING, 0)
+    assert (record.outcome, plan.exit_code(record)) == (RunOutcome.WAITING, 0)

@@ -10,10 +10,10 @@ from s3_server import require_tool
 
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.types import PRODUCTION
+from wms_ops.loop.contexts import run_store
 from wms_ops.loop.driver import one_at_a_time
-from wms_ops.loop.places import run_store
 from wms_ops.machine.types import CloudState
-from wms_ops.runs.record import Outcome, StepState
+from wms_ops.runs.record import RunOutcome, StepState
 
 
 @pytest.mark.timeout(600)
@@ -33,7 +33,7 @@ def test_what_must_not_go_on_says_why_and_leaves_main_and_production(tmp_path: P
 
 
 def another_loop(shop: LoopShop, branch: str) -> None:
-    with one_at_a_time(run_store(shop.house.loop).folder):
+    with one_at_a_time(run_store(shop.demo_folder.loop).folder):
         said = shop.run(branch, expect=85)
     assert "error: Another run is at work" in said
 
@@ -49,7 +49,7 @@ def no_budget(shop: LoopShop, branch: str) -> None:
     said = shop.run(branch, expect=86, WMS_BUDGET_USD="0.001")
     assert "WMS_BUDGET_USD" in said
     record = shop.record(branch)
-    assert record.outcome is Outcome.FAILED
+    assert record.outcome is RunOutcome.FAILED
     assert record.step("up").state is StepState.WAITING
     pull, text = shop.pull(1)
     assert pull["state"] == "blocked" and "WMS\\_BUDGET" in text

@@ -10,7 +10,7 @@ from s3_server import require_tool
 
 from wms_ops.demo.shell import Shell
 from wms_ops.machine.types import CloudState
-from wms_ops.runs.record import STEPS, Outcome
+from wms_ops.runs.record import STEPS, RunOutcome
 
 
 @pytest.mark.timeout(600)
@@ -28,17 +28,17 @@ def test_every_step_is_a_command_that_names_its_values(tmp_path: Path) -> None:
         assert named["photos_total"] == "25" and named["decision"] == "improved" and named["version"] == "1"
         assert shop.main() == named["merged"]
         record = shop.record(branch)
-        assert record.outcome is Outcome.MERGED
+        assert record.outcome is RunOutcome.MERGED
         assert record.outputs == named
         assert shop.cloud.status() is CloudState.ABSENT
-        assert "merged" in shop.shell("python", "-m", "wms_ops", "loop", "list", "--folder", str(shop.house.loop))
+        assert "merged" in shop.shell("python", "-m", "wms_ops", "loop", "list", "--folder", str(shop.demo_folder.loop))
     finally:
         shop.close()
 
 
 def step(shop: LoopShop, name: str, branch: str, output: Path, expect: int = 0) -> tuple[str, dict[str, str]]:
     """What the command said, and the values that it wrote for the workflow."""
-    shell = Shell(shop.house.clone, {**shop.environ, "GITHUB_OUTPUT": str(output)}, lambda _: None)
+    shell = Shell(shop.demo_folder.clone, {**shop.environ, "GITHUB_OUTPUT": str(output)}, lambda _: None)
     said = shell(*shop.command(name, "--branch", branch), expect=expect)
     return said, outputs_of(output)
 

@@ -22,10 +22,10 @@ from wms.inference.predictor import Predictor
 from wms.metrics import METRICS, Compared, Metric, is_strip, is_strip_logit, measure
 from wms.models.unet import UNet
 from wms.registry.gate import judge
-from wms.registry.gate_types import Evidence, GateReport, Score, ScoredImage, Side
+from wms.registry.gate_types import GateEvidence, GateModel, GateReport, MetricPair, ScoredImage
 from wms.registry.types import Means
 from wms.serving.marking import mark
-from wms.training.evaluation import Case, predict_masks, scoring_mode
+from wms.training.evaluation import EvaluationCase, predict_masks, scoring_mode
 from wms_ops.gate.report import markdown, terminal
 from wms_ops.gate.scoring import predicted_mask
 from wms_ops.loop.steps_decide import _outputs
@@ -46,7 +46,7 @@ def test_a_pixel_at_the_threshold_is_no_strip_on_any_path(tmp_path: Path, thresh
     content = photo("PNG", (48, 64))
     image = decode_image(content, "the photo")
     config = config_in(tmp_path, evaluation={"threshold": threshold, "grid": 64})
-    case = Case(torch.zeros(3, 32, 32), torch.ones(1, 64, 64, dtype=torch.bool), None)
+    case = EvaluationCase(torch.zeros(3, 32, 32), torch.ones(1, 64, 64, dtype=torch.bool), None)
     with scoring_mode(network):
         trained, logits = predict_masks(network, [case], config, device=torch.device("cpu"))
     (tmp_path / "photos").mkdir()
@@ -93,17 +93,19 @@ def judged(worse: str = "") -> GateReport:
     truth = np.zeros((20, 20), dtype=bool)
     truth[5:10, 4:16] = True
 
-    def score(columns: int, more: float) -> Score:
+    def score(columns: int, more: float) -> MetricPair:
         found = truth.copy()
         found[:, 4:columns] = False
         values = {name: float(value) for name, value in measure(found, truth).items()}
-        return Score({**values, **({worse: values[worse] + more} if worse else {})}, float(found.mean()))
+        return MetricPair({**values, **({worse: values[worse] + more} if worse else {})}, float(found.mean()))
 
     images = tuple(
         ScoredImage(f"m{n}", f"{n:064x}", 20, 20, 0.15, score(6 + n % 2, 0.5), score(8 + n % 3, 0.0)) for n in range(12)
     )
-    new, old = (Side(name, f"run_{name}", version, name, "p", 48) for name, version in (("new", None), ("old", 3)))
-    return judge(Evidence(new, old, images, "f" * 64, "p", 64), GateConfig(), decided_at="2026-11-27T12:00:00+00:00")
+    new, old = (GateModel(name, f"run_{name}", version, name, "p", 48) for name, version in (("new", None), ("old", 3)))
+    return judge(
+        GateEvidence(new, old, images, "f" * 64, "p", 64), GateConfig(), decided_at="2026-11-27T12:00:00+00:00"
+    )
 
 
 @pytest.mark.parametrize("third", [True, False], indirect=True)
@@ -135,10 +137,12 @@ def test_the_gate_carries_a_third_metric(third: Metric) -> None:
 def test_without_a_champion_a_falling_metric_asks_for_nothing(third: Metric) -> None:
     report = judged()
     images = tuple(
-        ScoredImage(i.stem, i.image_sha256, 20, 20, 0.15, Score(i.challenger.named(), 0.1)) for i in report.images
+        ScoredImage(i.stem, i.image_sha256, 20, 20, 0.15, MetricPair(i.challenger.named(), 0.1)) for i in report.images
     )
-    side = Side("new", "run_new", None, "new", "p", 48)
-    first = judge(Evidence(side, None, images, "f" * 64, "p", 64), GateConfig(), decided_at="2026-11-27T12:00:00+00:00")
+    side = GateModel("new", "run_new", None, "new", "p", 48)
+    first = judge(
+        GateEvidence(side, None, images, "f" * 64, "p", 64), GateConfig(), decided_at="2026-11-27T12:00:00+00:00"
+    )
     assert (first.verdict.decision, first.verdict.champion.named()) == ("improved", {"dice": 0, "iou": 0, "wrong": 0})
 
 

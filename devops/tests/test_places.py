@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from wms_ops.git.command import Git
-from wms_ops.loop.places import pulls_of
+from wms_ops.loop.contexts import pulls_of
 from wms_ops.pulls.gh_pulls import GhPulls
 from wms_ops.pulls.local_pulls import LocalPulls
 from wms_ops.targets.aws.cloud import open_aws

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from wms_ops.machine.environment import plain_environ
-from wms_ops.machine.processes import Found, end, find, mark_of, spawn
+from wms_ops.machine.processes import MarkedProcess, end, find, mark_of, spawn
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
 ASKS = """
@@ -34,7 +34,7 @@ def start(folder: Path, mark: str, command: list[str]) -> psutil.Process:
     return spawn(command, mark=mark, role="s3", folder=folder, environ=plain_environ(), log=folder / "log")
 
 
-def eventually(count: int, mark: str) -> list[Found]:
+def eventually(count: int, mark: str) -> list[MarkedProcess]:
     """The processes with a mark, once there are so many; a test's own time limit ends the wait."""
     while len(found := find(mark)) < count:
         pass

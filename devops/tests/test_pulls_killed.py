@@ -14,7 +14,7 @@ from pull_yard import BRANCH, Yard, make_yard
 
 from wms_ops.git.command import Git
 from wms_ops.git.scratch import scratch_clone
-from wms_ops.pulls import shelf
+from wms_ops.pulls import file_branch
 from wms_ops.pulls.local_pulls import LocalPulls
 from wms_ops.pulls.protocol import PullState
 
@@ -161,7 +161,7 @@ def test_a_branch_that_is_deleted_between_the_look_and_the_fetch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     yard, _ = prepared(tmp_path / "y", "merge")
-    look = shelf.remote_tip
+    look = file_branch.remote_tip
 
     def look_and_delete(git: Git, url: str, branch: str) -> str | None:
         tip = look(git, url, branch)
@@ -169,9 +169,9 @@ def test_a_branch_that_is_deleted_between_the_look_and_the_fetch(
             Git(yard.origin)("update-ref", "-d", f"refs/heads/{BRANCH}")
         return tip
 
-    monkeypatch.setattr(shelf, "remote_tip", look_and_delete)
+    monkeypatch.setattr(file_branch, "remote_tip", look_and_delete)
     with scratch_clone(yard.clone, yard.url) as scratch:
-        assert shelf.fetch_branch(scratch, BRANCH) is None
+        assert file_branch.fetch_branch(scratch, BRANCH) is None
 
 
 def test_the_same_one_merged_by_two_at_once(tmp_path: Path) -> None:

@@ -33,8 +33,8 @@ def test_the_pages(yard: Yard, pulls: LocalPulls, tmp_path: Path) -> None:
     pulls.block(bad, "Dice 0.70 is below\nProduction's 0.90.")
     commit = pulls.merge(good, head=head, title="Add data: 24", message="")
     assert good.url == f"{yard.url}#pull-requests:0001/README.md"
-    place = good.url.partition("#")[2].removeprefix("pull-requests:")
-    page = yard.show(place)
+    context = good.url.partition("#")[2].removeprefix("pull-requests:")
+    page = yard.show(context)
     assert page.startswith(
         "# Add data: 24 \\| \\*new\\* (#1)\n\n**Merged**: `data/20261121-103000` into `main`, as `" + commit
     )

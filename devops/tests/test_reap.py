@@ -19,7 +19,7 @@ from wms_ops.cost.session_store import S3SessionStore
 from wms_ops.cost.sessions import EndedBy, Purpose, begin
 from wms_ops.storage.bucket import Bucket
 from wms_ops.storage.names import Names
-from wms_ops.targets.aws.inventory import Thing, ThingKind, find
+from wms_ops.targets.aws.inventory import Resource, ResourceKind, find
 from wms_ops.targets.aws.reap import Overdue, note_ends, orphans, overdue, reap
 
 pytest_plugins = ["aws_fixtures"]
@@ -31,50 +31,50 @@ STATE = "instance/main.tfstate"
 BUCKET = Names("main", ACCOUNT, REGION).state_bucket
 
 
-def thing(kind: ThingKind = ThingKind.INSTANCE, environment: str = "main", **values: Any) -> Thing:
+def resource(kind: ResourceKind = ResourceKind.INSTANCE, environment: str = "main", **values: Any) -> Resource:
     values = {"deadline": EARLIER, "created": NOW - timedelta(hours=3), **values}
-    return Thing(kind, f"{kind}-{environment}", environment, **values)
+    return Resource(kind, f"{kind}-{environment}", environment, **values)
 
 
-def gone(things: list[Thing]) -> dict[Thing, str]:
-    return {one.thing: one.reason for one in overdue(things, NOW)}
+def gone(resources: list[Resource]) -> dict[Resource, str]:
+    return {one.resource: one.reason for one in overdue(resources, NOW)}
 
 
 # -- the decisions
 
 
 def test_what_is_past_its_deadline_and_the_grace() -> None:
-    assert gone([thing()]) == {thing(): "past its deadline by 30 min"}
-    assert not gone([thing(deadline=LATER)])
-    assert not gone([thing(deadline=NOW - timedelta(minutes=10))]), "the machine ends itself then"
-    assert gone([thing(deadline=NOW - timedelta(minutes=10, seconds=1))])
+    assert gone([resource()]) == {resource(): "past its deadline by 30 min"}
+    assert not gone([resource(deadline=LATER)])
+    assert not gone([resource(deadline=NOW - timedelta(minutes=10))]), "the machine ends itself then"
+    assert gone([resource(deadline=NOW - timedelta(minutes=10, seconds=1))])
 
 
 def test_without_a_readable_deadline_a_day_is_enough() -> None:
-    assert not gone([thing(deadline=None, created=NOW - timedelta(hours=24))])
-    old = thing(deadline=None, created=NOW - timedelta(hours=25))
+    assert not gone([resource(deadline=None, created=NOW - timedelta(hours=24))])
+    old = resource(deadline=None, created=NOW - timedelta(hours=25))
     assert gone([old]) == {old: "without a readable deadline, and 25 h old"}
-    assert not gone([thing(deadline=None, created=None)])
+    assert not gone([resource(deadline=None, created=None)])
 
 
 def test_a_network_that_a_living_instance_uses_stays() -> None:
-    network, volume = thing(ThingKind.VPC), thing(ThingKind.VOLUME)
-    alive = thing(deadline=LATER)
+    network, volume = resource(ResourceKind.VPC), resource(ResourceKind.VOLUME)
+    alive = resource(deadline=LATER)
     assert set(gone([network, volume, alive])) == {volume}
-    assert set(gone([network, volume, thing()])) == {network, volume, thing()}
-    elsewhere = thing(deadline=LATER, environment="other")
+    assert set(gone([network, volume, resource()])) == {network, volume, resource()}
+    elsewhere = resource(deadline=LATER, environment="other")
     assert set(gone([network, volume, elsewhere])) == {network, volume}
 
 
 def test_orphans_are_over_an_hour_old_and_have_no_instance() -> None:
-    network = thing(ThingKind.VPC, deadline=LATER)
-    young = thing(ThingKind.SUBNET, deadline=LATER, created=NOW - timedelta(minutes=59))
-    assert [one.thing for one in orphans([network], NOW)] == [network]
+    network = resource(ResourceKind.VPC, deadline=LATER)
+    young = resource(ResourceKind.SUBNET, deadline=LATER, created=NOW - timedelta(minutes=59))
+    assert [one.resource for one in orphans([network], NOW)] == [network]
     assert not orphans([network, young], NOW), "Terraform is making them"
-    for kind in (ThingKind.INSTANCE, ThingKind.SPOT):
-        assert not orphans([network, thing(kind, deadline=LATER)], NOW)
-    assert orphans([network, thing(environment="other")], NOW)
-    assert orphans([thing(ThingKind.VPC, deadline=None, created=None)], NOW)
+    for kind in (ResourceKind.INSTANCE, ResourceKind.SPOT):
+        assert not orphans([network, resource(kind, deadline=LATER)], NOW)
+    assert orphans([network, resource(environment="other")], NOW)
+    assert orphans([resource(ResourceKind.VPC, deadline=None, created=None)], NOW)
 
 
 # -- against AWS
@@ -83,7 +83,7 @@ def test_orphans_are_over_an_hour_old_and_have_no_instance() -> None:
 def reaped(aws: AwsServer, *, held: tuple[str, ...] = (), **options: Any) -> dict[str, str]:
     options = {"environment": None, "now": NOW, "show": lambda _: None, **options}
     found = reap(clients_of(aws), is_held=lambda one: one in held, **options)
-    return {one.thing.id: one.reason for one in found}
+    return {one.resource.id: one.reason for one in found}
 
 
 def left(aws: AwsServer) -> set[str]:
@@ -141,7 +141,7 @@ def test_one_environment_that_fails_keeps_no_other_from_going(aws: AwsServer) ->
         reap(refusal.clients, environment=None, is_held=lambda _: False, show=lambda _: None, now=NOW)
     assert left(aws) == {"main"}
     assert {one.kind for one in find(refusal.clients.ec2, refusal.clients.iam, environment="main")} == {
-        ThingKind.TEMPLATE
+        ResourceKind.TEMPLATE
     }
     assert litter.vpc
 
@@ -195,9 +195,9 @@ def test_the_bill_has_the_end_of_what_was_reaped(aws: AwsServer) -> None:
     session = begin(Choice(), launch_id="20261125-150000-ab12cd", environment="main", now=begun, purpose=Purpose.MANUAL)
     store.create(session)
     there = [
-        Overdue(Thing(ThingKind.INSTANCE, "i-1", "main", launch_id=session.launch_id), "late"),
-        Overdue(Thing(ThingKind.INSTANCE, "i-2", "main", launch_id="20261125-160000-nobody"), "late"),
-        Overdue(Thing(ThingKind.VPC, "vpc-1", "main", launch_id=session.launch_id), "late"),
+        Overdue(Resource(ResourceKind.INSTANCE, "i-1", "main", launch_id=session.launch_id), "late"),
+        Overdue(Resource(ResourceKind.INSTANCE, "i-2", "main", launch_id="20261125-160000-nobody"), "late"),
+        Overdue(Resource(ResourceKind.VPC, "vpc-1", "main", launch_id=session.launch_id), "late"),
     ]
     now = begun + timedelta(hours=3)
     note_ends(store, there, now)

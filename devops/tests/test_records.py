@@ -20,26 +20,26 @@ from wms_ops.machine.record import STATE, CloudRecord, read_record, write_record
 from wms_ops.pulls.pages import PullRecord, parse_record
 from wms_ops.runs import plan
 from wms_ops.runs import record as record_module
-from wms_ops.runs.record import STEPS, Outcome, RunRecord, StepRecord, StepState
+from wms_ops.runs.record import STEPS, RunOutcome, RunRecord, StepRecord, StepState
 from wms_ops.runs.store import FILE, RunStore
-from wms_ops.targets.aws.lease import Desk, Lease
-from wms_ops.targets.aws.site import Used
+from wms_ops.targets.aws.context import Used
+from wms_ops.targets.aws.lease import Lease, LeaseClient
 from wms_ops.targets.host import boot
 from wms_ops.targets.host.backup import BackupNote
-from wms_ops.targets.host.messages import REQUEST, Alive, Answer, DeployRequest
+from wms_ops.targets.host.messages import REQUEST, Alive, DeployRequest, JobAnswer
 
 V1 = Path(__file__).parent / "samples" / "v1"
 NOW = datetime(2026, 11, 21, 11, tzinfo=UTC)
 
 RECORDS: dict[str, tuple[type[StoredRecord], dict[str, object]]] = {
-    FILE: (RunRecord, {"outcome": Outcome.FAILED, "outputs": {"commit": "d" * 40}}),
+    FILE: (RunRecord, {"outcome": RunOutcome.FAILED, "outputs": {"commit": "d" * 40}}),
     STATE: (CloudRecord, {"mlflow_port": 5000, "current.version": 2, "pids": frozenset({4711, 4712})}),
     "pull.json": (PullRecord, {"number": 1, "state": "blocked", "folder": "0001"}),
     "session.json": (Session, {"busy_seconds": 1200.5, "ended_by": EndedBy.DOWN, "spot": False}),
     "lease.json": (Lease, {"holder": "ana", "until": datetime(2026, 11, 21, 12, tzinfo=UTC)}),
     "used.json": (Used, {"account": "123456789012"}),
     "latest.json": (BackupNote, {"size": 4096}),
-    "answer.json": (Answer, {"code": 0, "exit_code": 84, "backup.size": 4096}),
+    "answer.json": (JobAnswer, {"code": 0, "exit_code": 84, "backup.size": 4096}),
     "alive.json": (Alive, {"beat": 7, "phase": "running", "backup_at": None}),
 }
 OTHERS = {"boot.json", "request_deploy.json"}
@@ -126,12 +126,12 @@ class Kept:
 
 def test_a_lease_is_renewed_with_its_unknown_fields_and_a_newer_one_is_left_alone() -> None:
     kept = Kept(values_of("lease.json") | {"purpose": "study"})
-    desk = Desk(cast(Shared, kept), now=lambda: NOW)
-    desk.amend("ana")
+    promotions = LeaseClient(cast(Shared, kept), now=lambda: NOW)
+    promotions.amend("ana")
     assert kept.value["purpose"] == "study" and kept.value["heartbeat_at"].startswith("2026-11-21T11:00")
     kept = Kept(values_of("lease.json") | {"format": 2})
     with pytest.raises(CloudError, match="newer version"):
-        Desk(cast(Shared, kept), now=lambda: NOW).take("bob", NOW)
+        LeaseClient(cast(Shared, kept), now=lambda: NOW).take("bob", NOW)
     assert not kept.writes
 
 

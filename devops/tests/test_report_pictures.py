@@ -21,12 +21,12 @@ from wms.inference.export import export_model
 from wms.inference.predictor import PREPROCESSING, Predictor
 from wms.models.unet import UNet
 from wms.registry.gate import judge
-from wms.registry.gate_types import Evidence, Side
+from wms.registry.gate_types import GateEvidence, GateModel
 from wms_ops.gate.drawing import CHALLENGER, CHAMPION, TRUTH
 from wms_ops.gate.evidence import Gathered
 from wms_ops.gate.models import Contestant
 from wms_ops.gate.scoring import score_images
-from wms_ops.report.figures import PHOTOS, SCORES, Case, draw_photos, draw_scores
+from wms_ops.report.figures import PHOTOS, SCORES, FigureCase, draw_photos, draw_scores
 from wms_ops.report.pictures import extremes, gate_pictures
 
 # Its pictures
@@ -53,7 +53,7 @@ def test_a_strange_name_is_drawn_without_a_word() -> None:
     grey = np.full((60, 80, 3), 128, np.uint8)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        cases = [Case(label, image, (("photo", grey), ("detail", grey))) for label, image in extremes(report)]
+        cases = [FigureCase(label, image, (("photo", grey), ("detail", grey))) for label, image in extremes(report)]
         assert size_of(draw_photos(cases, [("truth", (255, 255, 255))]))[0] > 500
     with pytest.raises(ValueError, match="no photo"):
         draw_photos([], [])
@@ -86,13 +86,13 @@ def test_pictures_of_a_decision_come_from_its_own_photos(tmp_path: Path) -> None
             "about": {"run": name},
         }
         export_model(UNet(channels=channels).build().state_dict(), tmp_path / name, **settings)
-        side = Side(name * 4, name, None if seed else 1, f"{seed}" * 64, PREPROCESSING, 32)
+        side = GateModel(name * 4, name, None if seed else 1, f"{seed}" * 64, PREPROCESSING, 32)
         models.append(Contestant(side, (), Predictor(tmp_path / name)))
     champion, challenger = models
     pairs = find_pairs(tmp_path / "photos")
     files = {DataItem(p.stem, sha256_file(p.image), sha256_file(p.mask), "test"): p for p in pairs}
     scored = score_images(files, challenger.predictor, champion.predictor, data=config.data, grid=64)
-    evidence = Evidence(challenger.side, champion.side, scored, "c" * 64, PREPROCESSING, 64)
+    evidence = GateEvidence(challenger.side, champion.side, scored, "c" * 64, PREPROCESSING, 64)
     report = judge(evidence, config.gate.model_copy(update={"mode": "off"}), decided_at=START.isoformat())
     pictures = gate_pictures(report, Gathered(evidence, challenger, champion, files), config)
     assert set(pictures) == {SCORES, PHOTOS}

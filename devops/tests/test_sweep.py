@@ -13,7 +13,7 @@ from aws_litter import clients_of, make, snapshot, tagged, tags_of
 from aws_server import AwsServer
 
 from wms_ops.base.errors import CloudError, CredentialsExpiredError
-from wms_ops.targets.aws.inventory import Thing, ThingKind, find
+from wms_ops.targets.aws.inventory import Resource, ResourceKind, find
 from wms_ops.targets.aws.sweep import prove_nothing_left, sweep
 
 pytest_plugins = ["aws_fixtures"]
@@ -38,7 +38,7 @@ sweep(clients, find(clients.ec2, clients.iam, environment="main"), lambda _: Non
 """
 
 
-def found(aws: AwsServer, environment: str | None = "main") -> tuple[Thing, ...]:
+def found(aws: AwsServer, environment: str | None = "main") -> tuple[Resource, ...]:
     return find(clients_of(aws).ec2, clients_of(aws).iam, environment=environment)
 
 
@@ -63,14 +63,16 @@ def test_a_whole_environment_goes_and_nothing_else(aws: AwsServer) -> None:
     neighbours(aws)
     before = snapshot(aws)
     make(aws, "wms-main", tags_of("main"))
-    things = found(aws)
+    resources = found(aws)
     # One of each kind, but for: two volumes, two network interfaces, two groups; moto has no spot request here.
-    assert {one.kind for one in things} == set(ThingKind) - {ThingKind.SPOT}
-    assert len(things) == len(ThingKind) - 1 + 3
-    assert {(one.environment, one.owner, one.launch_id[:8]) for one in things} == {("main", "ana@laptop", "20261125")}
-    assert all(one.deadline and one.deadline.hour == 18 and one.created for one in things)
+    assert {one.kind for one in resources} == set(ResourceKind) - {ResourceKind.SPOT}
+    assert len(resources) == len(ResourceKind) - 1 + 3
+    assert {(one.environment, one.owner, one.launch_id[:8]) for one in resources} == {
+        ("main", "ana@laptop", "20261125")
+    }
+    assert all(one.deadline and one.deadline.hour == 18 and one.created for one in resources)
     shown: list[str] = []
-    sweep(clients_of(aws), things, shown.append)
+    sweep(clients_of(aws), resources, shown.append)
     assert set(prove(aws).values()) == {0}
     assert snapshot(aws) == before
     assert [text.split()[1] for text in shown][:2] == ["instance", "elastic"]
@@ -93,9 +95,9 @@ def test_children_that_lost_their_tags_are_found_by_their_parents(aws: AwsServer
     litter = make(aws, "wms-main", tags_of("main"))
     lost = [litter.root_volume, litter.primary_interface, litter.interface, litter.subnet, litter.group]
     lose_tags(aws, lost)
-    things = {one.id: one for one in found(aws)}
-    assert set(lost) <= set(things)
-    assert {things[one].deadline for one in lost} == {things[litter.vpc].deadline}
+    resources = {one.id: one for one in found(aws)}
+    assert set(lost) <= set(resources)
+    assert {resources[one].deadline for one in lost} == {resources[litter.vpc].deadline}
     sweep_all(aws)
     prove(aws)
 
@@ -122,10 +124,10 @@ def test_a_spot_request_goes_before_its_instance(aws: AwsServer) -> None:
         TagSpecifications=[{"ResourceType": "spot-instances-request", "Tags": tags_of("main")}],
     )["SpotInstanceRequests"][0]
     ec2.create_tags(Resources=[request["SpotInstanceRequestId"]], Tags=tags_of("main"))
-    things = found(aws)
-    assert [one.kind for one in things][:1] == [ThingKind.SPOT]
+    resources = found(aws)
+    assert [one.kind for one in resources][:1] == [ResourceKind.SPOT]
     sweep_all(aws)
-    assert ThingKind.SPOT not in {one.kind for one in found(aws)}
+    assert ResourceKind.SPOT not in {one.kind for one in found(aws)}
 
 
 def test_more_than_a_page_of_roles(aws: AwsServer) -> None:
@@ -133,14 +135,14 @@ def test_more_than_a_page_of_roles(aws: AwsServer) -> None:
     for number in range(120):  # a page has 100
         iam.create_role(RoleName=f"a-{number}", AssumeRolePolicyDocument="{}")
     make(aws, "wms-main", tags_of("main"))
-    assert [one.id for one in found(aws) if one.kind is ThingKind.ROLE] == ["wms-main-instance"]
+    assert [one.id for one in found(aws) if one.kind is ResourceKind.ROLE] == ["wms-main-instance"]
 
 
 def test_things_that_are_gone_already_are_fine(aws: AwsServer) -> None:
     make(aws, "wms-main", tags_of("main"))
-    things = found(aws)
+    resources = found(aws)
     for _ in range(2):
-        sweep(clients_of(aws), things, lambda _: None, patience_s=5)
+        sweep(clients_of(aws), resources, lambda _: None, patience_s=5)
     prove(aws)
 
 
@@ -184,9 +186,9 @@ def test_credentials_that_expire_in_the_middle(aws: AwsServer, after: int) -> No
 
 def test_a_throttled_api_only_takes_longer(aws: AwsServer) -> None:
     make(aws, "wms-main", tags_of("main"))
-    things = found(aws)
+    resources = found(aws)
     busy = Faults(aws, lambda number, _: number % 2 == 0, "RequestLimitExceeded", 503)
-    sweep(busy.clients, things, lambda _: None)
+    sweep(busy.clients, resources, lambda _: None)
     assert busy.refused > 20
     prove(aws)
 
@@ -199,7 +201,7 @@ def test_one_that_fails_keeps_no_other_from_going(aws: AwsServer) -> None:
     text = str(caught.value)
     for part in (litter.volume, litter.root_volume, litter.role, "UnauthorizedOperation", "stop-cloud.sh"):
         assert part in text
-    assert {one.kind for one in found(aws)} == {ThingKind.VOLUME, ThingKind.ROLE}
+    assert {one.kind for one in found(aws)} == {ResourceKind.VOLUME, ResourceKind.ROLE}
     sweep_all(aws)
     prove(aws)
 
@@ -238,7 +240,7 @@ def test_the_proof_fails_as_long_as_anything_is_left(aws: AwsServer) -> None:
         prove(aws, patience_s=0.1)
     sweep_all(aws)
     counts = prove(aws)
-    assert set(counts) == set(ThingKind)
+    assert set(counts) == set(ResourceKind)
     described = clients_of(aws).ec2.describe_instances()["Reservations"][0]["Instances"][0]
     assert described["State"]["Name"] == "terminated", "which doesn't count"
 
@@ -247,7 +249,7 @@ def test_where_iam_may_not_be_listed_the_rest_goes_all_the_same(aws: AwsServer) 
     make(aws, "wms-main", tags_of("main"))
     academy = Faults(aws, lambda _, name: name.startswith("List"), "AccessDenied", 403)
     said: list[str] = []
-    things = find(academy.clients.ec2, academy.clients.iam, environment="main", show=said.append)
+    resources = find(academy.clients.ec2, academy.clients.iam, environment="main", show=said.append)
     assert "may not list roles" in said[0]
-    assert {ThingKind.ROLE, ThingKind.PROFILE}.isdisjoint(one.kind for one in things)
-    assert ThingKind.INSTANCE in {one.kind for one in things}
+    assert {ResourceKind.ROLE, ResourceKind.PROFILE}.isdisjoint(one.kind for one in resources)
+    assert ResourceKind.INSTANCE in {one.kind for one in resources}

@@ -16,13 +16,13 @@ from wms.data.pairs import find_pairs
 from wms.data.versions import DataItem, manifest_text
 from wms.errors import CannotDecideError, run_main
 from wms.files import sha256_file
-from wms.registry.compare_page import SHOWN, Score, Side, compare, render_page, render_table
+from wms.registry.compare_page import SHOWN, ComparedModel, ImageScore, compare, render_page, render_table
 from wms_ops.commands import versions as check
 
 
-def side(name: str, **dice: float) -> Side:
-    scores = {stem: Score(value, value / (2 - value), 1 - value) for stem, value in dice.items()}
-    return Side(name, {"run": name}, scores, dict.fromkeys(dice, "same"))
+def side(name: str, **dice: float) -> ComparedModel:
+    scores = {stem: ImageScore(value, value / (2 - value), 1 - value) for stem, value in dice.items()}
+    return ComparedModel(name, {"run": name}, scores, dict.fromkeys(dice, "same"))
 
 
 def test_pairs_counts_and_means() -> None:
@@ -41,7 +41,7 @@ def test_pairs_counts_and_means() -> None:
 
 def test_an_image_whose_mask_changed_is_left_out() -> None:
     before, after = side("one", a=0.5, b=0.5), side("other", a=0.9, b=0.9)
-    changed = Side("other", {}, after.scores, {"a": "same", "b": "another mask"})
+    changed = ComparedModel("other", {}, after.scores, {"a": "same", "b": "another mask"})
     found = compare(before, changed)
     assert ([change.stem for change in found.changes], found.differing) == (["a"], 1)
     with pytest.raises(CannotDecideError, match="tested on different images"):
@@ -82,8 +82,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run = make_run(folder, seed=seed)
         (run / "artifacts" / "data.jsonl").write_text(manifest_text(items))
         rows = [
-            {"stem": p.stem, "dice": 0.5 + (0.05 * place if seed else 0), "iou": 0.4, "loss": 0.3}
-            for place, p in enumerate(pairs)
+            {"stem": p.stem, "dice": 0.5 + (0.05 * context if seed else 0), "iou": 0.4, "loss": 0.3}
+            for context, p in enumerate(pairs)
         ]
         (run / "artifacts" / "test_scores.json").write_text(json.dumps(rows))
         run.rename(folder / "runs" / f"run_{'after' if seed else 'before'}")

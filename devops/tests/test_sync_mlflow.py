@@ -62,11 +62,11 @@ class Scene:
         variables = environment(MLFLOW_TRACKING_URI=self.server.uri)
         subprocess.run(train_command(self.folder), cwd=self.clone, env=variables, check=True, capture_output=True)
         registry = ModelRegistry(self.server.uri)
-        desk = promotion.Desk(self.server.uri, Ledger(self.models), self.clone / "model-metadata.json")
+        promotions = promotion.PromotionClient(self.server.uri, Ledger(self.models), self.clone / "model-metadata.json")
         run = registry.find_run(only_run(self.folder / "runs").name)
-        proposal = promotion.propose(desk, run.run_id, force="the first one")
+        proposal = promotion.propose(promotions, run.run_id, force="the first one")
         assert isinstance(proposal, Proposal)
-        return promotion.execute(desk, proposal, who="Ada").entry
+        return promotion.execute(promotions, proposal, who="Ada").entry
 
 
 @pytest.fixture(scope="module")

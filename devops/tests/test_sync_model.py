@@ -145,8 +145,8 @@ def test_killed_between_the_files_and_run_again(aws: Shop, remote: S3Remote) -> 
     new, old = model_files(aws.run), model_files(make_run(aws.folder, seed=1))
     publish_model(remote, new)
     for moved in range(len(FILES)):
-        for place, name in enumerate(FILES):
-            (aws.models / name).write_bytes(new[name] if place < moved else old[name])
+        for context, name in enumerate(FILES):
+            (aws.models / name).write_bytes(new[name] if context < moved else old[name])
             (aws.models / STAGING).mkdir(exist_ok=True)
             (aws.models / STAGING / name).write_bytes(new[name][:100])
         assert not is_here(aws.models, aws.entry)
@@ -217,8 +217,8 @@ def test_a_damaged_ledger_on_the_remote_is_no_ledger(aws: Shop) -> None:
 
 def test_two_ledgers_that_part_are_a_persons_business(shop: Shop, tmp_path: Path) -> None:
     runs = [make_run(tmp_path / str(seed), seed=seed) for seed in (0, 1, 2)]
-    for place in ("one", "other"):
-        promote(runs[0], tmp_path / place, 1)
+    for context in ("one", "other"):
+        promote(runs[0], tmp_path / context, 1)
     one, other = Ledger(tmp_path / "one"), Ledger(tmp_path / "other")
     promote(runs[1], one.folder, 2)
     assert newer_chain(one.entries(), other.entries()) == newer_chain(other.entries(), one.entries()) == one.entries()

@@ -15,12 +15,12 @@ from wms.errors import UsageError
 from wms_ops.base.errors import BudgetError
 from wms_ops.commands import loop
 from wms_ops.git.command import Git
-from wms_ops.loop.place import RECIPE
-from wms_ops.loop.places import pulls_of, run_store
+from wms_ops.loop.context import RECIPE
+from wms_ops.loop.contexts import pulls_of, run_store
 from wms_ops.machine.types import CloudState
 from wms_ops.pulls.gh_pulls import GhPulls
 from wms_ops.pulls.local_pulls import LocalPulls
-from wms_ops.runs.record import Outcome, StepState
+from wms_ops.runs.record import RunOutcome, StepState
 from wms_ops.targets import factory
 from wms_ops.targets.aws.cloud import AwsCloud
 from wms_ops.targets.local import LocalCloud
@@ -98,7 +98,7 @@ def test_the_loops_steps_budget_up_and_down_work_with_it(
     assert shed.status() is CloudState.ABSENT
     (record,) = run_store(folder).runs()
     assert {record.step(name).state for name in ("budget", "up", "down")} == {StepState.DONE}
-    assert record.outcome is not Outcome.RUNNING
+    assert record.outcome is not RunOutcome.RUNNING
     assert dict(os.environ) == before
 
 

@@ -36,7 +36,7 @@ Count = Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True)
-class NewPair:
+class CardPair:
     """One new photo with its mask: the upright photo's sides in pixels, bytes of both files, masked share 0..1."""
 
     stem: str
@@ -123,7 +123,7 @@ class CardFacts(StoredRecord, strict=True):
 
 
 @dataclass(frozen=True)
-class Card:
+class DataCard:
     """One version of the data set: its name, photos in the manifests before and after, and what is known of them.
 
     `splits` counts all photos, also those that the facts don't know; `manifests` names the .dir objects.
@@ -144,14 +144,14 @@ class Card:
         return self.before + self.added - self.removed
 
 
-def extend(previous: CardFacts | None, new: Sequence[NewPair]) -> CardFacts:
+def extend(previous: CardFacts | None, new: Sequence[CardPair]) -> CardFacts:
     """The card after a merge of `new`; pairs that it has counted already, by stem, are passed over.
 
     Without a card before it (None) it knows the new pairs only. Where nothing is new it stays as it is.
     """
     before = previous or CardFacts()
     known = set(_digests(base64.b64decode(before.counted)))
-    fresh: dict[bytes, NewPair] = {}
+    fresh: dict[bytes, CardPair] = {}
     for pair in new:
         digest = hashlib.sha256(pair.stem.encode()).digest()[:_DIGEST_BYTES]
         if digest not in known:
@@ -175,14 +175,14 @@ def card_facts(
     after: Mapping[str, str],
     splits: Mapping[str, int] | None = None,
     manifests: Mapping[str, str] | None = None,
-) -> Card:
+) -> DataCard:
     """Facts and the photos' manifests (relative path -> MD5) before and after a merge as a card called `name`.
 
     `splits` are the counts of the whole split record, by default those of the counted pairs; `manifests` may name
     what the version consists of ("images" -> "....dir").
     """
     kept = before.keys() & after.keys()
-    return Card(
+    return DataCard(
         name=name,
         before=len(before),
         added=len(after) - len(kept),
@@ -194,7 +194,7 @@ def card_facts(
     )
 
 
-def measure(folder: Path, split_of: Mapping[str, str], config: DataConfig) -> tuple[NewPair, ...]:
+def measure(folder: Path, split_of: Mapping[str, str], config: DataConfig) -> tuple[CardPair, ...]:
     """Measure every pair of folder/images and folder/masks; `split_of` is the split of a photo's sha256.
 
     A photo without one counts as "unassigned". Raises the errors of `find_pairs` and `measure_pair`.
@@ -204,15 +204,15 @@ def measure(folder: Path, split_of: Mapping[str, str], config: DataConfig) -> tu
     )
 
 
-def measure_pair(pair: Pair, split: str, config: DataConfig) -> NewPair:
+def measure_pair(pair: Pair, split: str, config: DataConfig) -> CardPair:
     """Measure one pair; raises the errors of `read_pair`."""
     _, mask = read_pair(pair, config)
     width, height = image_size(pair.image)
     sizes = (pair.image.stat().st_size, pair.mask.stat().st_size)
-    return NewPair(pair.stem, split, width, height, *sizes, coverage=float((mask > 0).mean()))
+    return CardPair(pair.stem, split, width, height, *sizes, coverage=float((mask > 0).mean()))
 
 
-def _figures(pairs: Iterable[NewPair]) -> Figures:
+def _figures(pairs: Iterable[CardPair]) -> Figures:
     listed = list(pairs)
     ppm = [round(pair.coverage * 1e6) for pair in listed]
     bins = Counter(bisect_right(COVERAGE_EDGES, share / 1e4) for share in ppm)

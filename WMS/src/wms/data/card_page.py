@@ -14,7 +14,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image, ImageFilter
 
-from wms.data.card import COVERAGE_EDGES, MOST_PICTURES, Card
+from wms.data.card import COVERAGE_EDGES, MOST_PICTURES, DataCard
 from wms.data.images import read_mask, read_small
 from wms.data.pairs import find_pairs
 
@@ -25,7 +25,7 @@ MOST_RESOLUTIONS: Final = 6
 
 
 @dataclass(frozen=True)
-class Picture:
+class CardPicture:
     """One photo of the contact sheet, small, with the outline of its mask: `jpeg` is a file's bytes."""
 
     stem: str
@@ -33,7 +33,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Bar:
+class HistogramBar:
     """One line of a bar chart: a label, photos of all and of the newest, and the share of the longest bar, 0..1."""
 
     label: str
@@ -42,17 +42,17 @@ class Bar:
     share: float
 
 
-def pictures(folder: Path, stems: Sequence[str]) -> tuple[Picture, ...]:
+def pictures(folder: Path, stems: Sequence[str]) -> tuple[CardPicture, ...]:
     """Pictures of the pairs `stems` in folder/images and folder/masks, in this order, at most MOST_PICTURES.
 
     Stems that the folder doesn't hold are passed over. Raises the errors of `find_pairs` and `read_image`.
     """
     pairs = {pair.stem: pair for pair in find_pairs(folder)}
     chosen = [pairs[stem] for stem in stems if stem in pairs][:MOST_PICTURES]
-    return tuple(Picture(pair.stem, _jpeg(_outlined(pair.image, pair.mask))) for pair in chosen)
+    return tuple(CardPicture(pair.stem, _jpeg(_outlined(pair.image, pair.mask))) for pair in chosen)
 
 
-def contact_sheet(shown: Sequence[Picture], columns: int = 6) -> Image.Image:
+def contact_sheet(shown: Sequence[CardPicture], columns: int = 6) -> Image.Image:
     """The pictures in rows of `columns`, on white: one RGB image, for where a page can't go."""
     columns = max(1, min(columns, len(shown)))
     rows = max(1, -(-len(shown) // columns))
@@ -65,7 +65,7 @@ def contact_sheet(shown: Sequence[Picture], columns: int = 6) -> Image.Image:
     return sheet
 
 
-def render_card(card: Card, shown: Sequence[Picture] = ()) -> str:
+def render_card(card: DataCard, shown: Sequence[CardPicture] = ()) -> str:
     """The card as an HTML page: every value escaped, every picture a data URI, nothing loaded."""
     # autoescape=True, since select_autoescape() would leave a name that ends in .j2 unescaped
     environment = Environment(
@@ -85,7 +85,7 @@ def render_card(card: Card, shown: Sequence[Picture] = ()) -> str:
     )
 
 
-def render_markdown(card: Card) -> str:
+def render_markdown(card: DataCard) -> str:
     """The card for a pull request: GitHub's Markdown without pictures; names can't break out of it."""
     lines = [f"### {_literal(card.name)}: {card.images:,} photos", "", _headline(card), ""]
     lines += ["| | all | new |", "|---|---:|---:|"]
@@ -102,14 +102,14 @@ def render_markdown(card: Card) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _headline(card: Card) -> str:
+def _headline(card: DataCard) -> str:
     parts = [f"{card.added:,} added"]
     parts += [f"{card.replaced:,} replaced"] if card.replaced else []
     parts += [f"{card.removed:,} removed"] if card.removed else []
     return f"{card.before:,} photos before, {', '.join(parts)}, {card.images:,} now."
 
 
-def _facts(card: Card) -> list[tuple[str, str, str]]:
+def _facts(card: DataCard) -> list[tuple[str, str, str]]:
     """Rows of label, value of all counted pairs, value of the newest."""
     both = (card.facts.total, card.facts.newest)
     rows = {
@@ -121,7 +121,7 @@ def _facts(card: Card) -> list[tuple[str, str, str]]:
     return [(label, every, new) for label, (every, new) in rows.items()]
 
 
-def _unknown(card: Card) -> str:
+def _unknown(card: DataCard) -> str:
     missing = card.images - card.facts.total.images
     if missing <= 0:
         return ""
@@ -131,9 +131,9 @@ def _unknown(card: Card) -> str:
     )
 
 
-def _bars(every: Mapping[str, int], newest: Mapping[str, int]) -> list[Bar]:
+def _bars(every: Mapping[str, int], newest: Mapping[str, int]) -> list[HistogramBar]:
     longest = max(every.values(), default=0) or 1
-    return [Bar(label, count, newest.get(label, 0), count / longest) for label, count in every.items()]
+    return [HistogramBar(label, count, newest.get(label, 0), count / longest) for label, count in every.items()]
 
 
 def _ordered(splits: Mapping[str, int]) -> dict[str, int]:

@@ -8,8 +8,8 @@ from wms.errors import ModelDamagedError, ModelNotFoundError, UsageError
 from wms.registry.facts import CARD, METADATA, ONNX, WEIGHTS, gather
 from wms.registry.lineage import DATA
 from wms.registry.mlflow_store import ModelVersion
-from wms.registry.plan import NOTHING, Facts, Proposal, Standing
-from wms.registry.promotion import Desk, Outcome
+from wms.registry.plan import NOTHING, PromotionFacts, Proposal, Standing
+from wms.registry.promotion import PromotionClient, PromotionOutcome
 from wms.registry.standing import staged_versions
 from wms.registry.types import STAGED
 
@@ -17,27 +17,27 @@ _NEEDED: Final = (WEIGHTS, ONNX, CARD, DATA, METADATA)
 _INSTEAD: Final = "train a model with this project and promote it with `wms promote RUN --force REASON`"
 
 
-def propose_adoption(desk: Desk, version: int, *, reason: str = "") -> Proposal | Outcome:
-    """The ledger's beginning with `version`, for somebody to confirm; an Outcome where it is Production already.
+def propose_adoption(promotions: PromotionClient, version: int, *, reason: str = "") -> Proposal | PromotionOutcome:
+    """The ledger's beginning with `version`, to be confirmed; a PromotionOutcome where it is Production already.
 
     Raises UsageError where a ledger has entries, or another version is Production; ModelNotFoundError where there is
-    no such version or its run lacks what a promotion needs; ModelDamagedError, LineageError, and what `Desk.settle`
-    raises.
+    no such version or its run lacks what a promotion needs; ModelDamagedError, LineageError, and what
+    `PromotionClient.settle` raises.
     """
-    standing = desk.settle(proven=False)
+    standing = promotions.settle(proven=False)
     if (head := standing.chain.head) is not None:
         if head.to_version == version:
-            return Outcome(False, head, f"Version {version} is Production already, and the ledger knows it.")
+            return PromotionOutcome(False, head, f"Version {version} is Production already, and the ledger knows it.")
         raise UsageError(
-            f"The ledger of {desk.registry.server} has entries: version {head.to_version} is Production. --adopt only "
-            f"begins a ledger; go to another version with `wms rollback --version {version}`."
+            f"The ledger of {promotions.registry.server} has entries: version {head.to_version} is Production. --adopt "
+            f"only begins a ledger; go to another version with `wms rollback --version {version}`."
         )
-    versions = desk.registry.versions()
+    versions = promotions.registry.versions()
     found = next((one for one in versions if one.version == version), None)
     if found is None:
-        raise ModelNotFoundError(f"The registry at {desk.registry.server} has no version {version}.")
+        raise ModelNotFoundError(f"The registry at {promotions.registry.server} has no version {version}.")
     _refuse_another(standing, versions, found)
-    facts = _facts(desk, found)
+    facts = _facts(promotions, found)
     words = f"adopted: {reason}" if reason else "adopted"
     return Proposal("adopt", facts, version, None, facts.measured, NOTHING, words)
 
@@ -56,8 +56,8 @@ def _refuse_another(standing: Standing, versions: tuple[ModelVersion, ...], foun
         )
 
 
-def _facts(desk: Desk, found: ModelVersion) -> Facts:
-    name, registry = f"Version {found.version}", desk.registry
+def _facts(promotions: PromotionClient, found: ModelVersion) -> PromotionFacts:
+    name, registry = f"Version {found.version}", promotions.registry
     if not found.run_id:
         raise ModelNotFoundError(f"{name} names no run, so nobody knows where it is from; {_INSTEAD}.")
     run = registry.run(found.run_id)

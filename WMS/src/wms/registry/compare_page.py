@@ -31,7 +31,7 @@ _MARKS: Final = re.compile(r"(?<![^\W_])_|_(?![^\W_])|[^\w ,./-]")
 
 
 @dataclass(frozen=True)
-class Score:
+class ImageScore:
     """One image's result; loss is NaN where it isn't known."""
 
     dice: float
@@ -40,7 +40,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Side:
+class ComparedModel:
     """One of the two: a name such as "version 3", facts as label and text, and scores by stem.
 
     `contents` identifies photo and mask of each stem, empty where that wasn't recorded.
@@ -48,17 +48,17 @@ class Side:
 
     name: str
     facts: Mapping[str, str]
-    scores: Mapping[str, Score]
+    scores: Mapping[str, ImageScore]
     contents: Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Change:
+class SettingChange:
     """One image, before and after."""
 
     stem: str
-    before: Score
-    after: Score
+    before: ImageScore
+    after: ImageScore
 
     @property
     def dice(self) -> float:
@@ -74,9 +74,9 @@ class Change:
 class Comparison:
     """Both sides, the images that they share, largest change first, and how many each has alone or changed."""
 
-    before: Side
-    after: Side
-    changes: tuple[Change, ...]
+    before: ComparedModel
+    after: ComparedModel
+    changes: tuple[SettingChange, ...]
     only_before: int
     only_after: int
     differing: int
@@ -108,7 +108,7 @@ class Panel:
     pictures: tuple[tuple[str, str], ...]
 
 
-def compare(before: Side, after: Side) -> Comparison:
+def compare(before: ComparedModel, after: ComparedModel) -> Comparison:
     """Pair the images of both sides. Raises CannotDecideError where they share none."""
     both = before.scores.keys() & after.scores.keys()
     same = {stem for stem in both if _same_content(before, after, stem)}
@@ -117,7 +117,7 @@ def compare(before: Side, after: Side) -> Comparison:
             f"{before.name} and {after.name} were tested on different images, so nothing can be compared; "
             "run the quality gate, which scores both on the same ones."
         )
-    changes = [Change(stem, before.scores[stem], after.scores[stem]) for stem in same]
+    changes = [SettingChange(stem, before.scores[stem], after.scores[stem]) for stem in same]
     changes.sort(key=lambda change: (-abs(change.dice), change.stem))
     return Comparison(
         before=before,
@@ -196,7 +196,7 @@ def left_out(found: Comparison) -> str:
     return f"Left out: {'; '.join(said)}." if said else ""
 
 
-def _same_content(before: Side, after: Side, stem: str) -> bool:
+def _same_content(before: ComparedModel, after: ComparedModel, stem: str) -> bool:
     one, other = before.contents.get(stem), after.contents.get(stem)
     return one is None or other is None or one == other
 

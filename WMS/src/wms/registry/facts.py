@@ -13,13 +13,13 @@ from wms.files import sha256_bytes
 from wms.registry.lineage import DATA, ORIGIN, fingerprints
 from wms.registry.metadata import run_means
 from wms.registry.mlflow_store import ModelRegistry
-from wms.registry.plan import Facts
+from wms.registry.plan import PromotionFacts
 
 WEIGHTS, ONNX, CARD = "model/production.pth", "model/production.onnx", "model/production.json"
 METADATA = "metadata.json"
 
 
-def gather(registry: ModelRegistry, run_id: str) -> Facts:
+def gather(registry: ModelRegistry, run_id: str) -> PromotionFacts:
     """The facts of a finished run, its artifacts downloaded and hashed.
 
     Raises ModelNotFoundError for a run that didn't finish or lacks an artifact, ModelDamagedError where an artifact
@@ -39,7 +39,7 @@ def gather(registry: ModelRegistry, run_id: str) -> Facts:
     for path in (CARD, *ORIGIN):
         with contextlib.suppress(ModelNotFoundError):  # runs of other tools needn't keep a recipe or scores
             own[PurePosixPath(path).name] = registry.read_artifact(run_id, path)
-    return Facts(
+    return PromotionFacts(
         run_id=run_id,
         **hashes,
         measured=run_means(run, registry.server),

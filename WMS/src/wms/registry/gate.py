@@ -19,19 +19,19 @@ from wms.errors import CannotDecideError
 from wms.metrics import DICE, IOU, METRICS, Metric
 from wms.registry.gate_parts import change_of, facts_of, lost, percent, rows_of, slices_of, without_empty
 from wms.registry.gate_stats import LEVEL, compare_pairs, detectable
-from wms.registry.gate_types import Change, Evidence, GateReport, ScoredImage
+from wms.registry.gate_types import GateEvidence, GateReport, MetricChange, ScoredImage
 from wms.registry.gate_warnings import warnings_of
-from wms.registry.types import Means, Verdict, from_to
+from wms.registry.types import GateVerdict, Means, from_to
 
 CANNOT: Final = "The gate can't decide: "
 
 
-def decide(evidence: Evidence, settings: GateConfig, *, decided_at: str) -> Verdict:
+def decide(evidence: GateEvidence, settings: GateConfig, *, decided_at: str) -> GateVerdict:
     """The verdict of `judge`."""
     return judge(evidence, settings, decided_at=decided_at).verdict
 
 
-def judge(evidence: Evidence, settings: GateConfig, *, decided_at: str) -> GateReport:
+def judge(evidence: GateEvidence, settings: GateConfig, *, decided_at: str) -> GateReport:
     """Compare challenger and champion; `decided_at` is UTC, ISO 8601. The order of the images doesn't matter.
 
     Raises CannotDecideError, which names the reason, where the comparison can't be trusted; with mode off only where
@@ -58,7 +58,7 @@ def judge(evidence: Evidence, settings: GateConfig, *, decided_at: str) -> GateR
     slices = slices_of(images, settings) if pairs else ()
     reasons = _reasons(evidence, settings, changes, images)
     further = {name: change for name, change in changes.items() if name not in (DICE, IOU)}
-    verdict = Verdict(
+    verdict = GateVerdict(
         decision="not improved" if reasons else "improved",
         run_id=evidence.challenger.run_id,
         weights_sha256=evidence.challenger.weights_sha256,
@@ -103,7 +103,7 @@ def _refuse(doubts: Sequence[str]) -> None:
         raise refusal(*doubts)
 
 
-def _useless(evidence: Evidence, images: Sequence[ScoredImage], empty: Sequence[ScoredImage]) -> list[str]:
+def _useless(evidence: GateEvidence, images: Sequence[ScoredImage], empty: Sequence[ScoredImage]) -> list[str]:
     """What makes the challenger's own scores worthless, in every mode."""
     if len(empty) > len(images):
         return [
@@ -121,7 +121,7 @@ def _useless(evidence: Evidence, images: Sequence[ScoredImage], empty: Sequence[
     return []
 
 
-def _differing(evidence: Evidence, images: Sequence[ScoredImage]) -> list[str]:
+def _differing(evidence: GateEvidence, images: Sequence[ScoredImage]) -> list[str]:
     """What keeps the two models from being compared, beyond what was found while collecting."""
     doubts = []
     for who, side in (("challenger", evidence.challenger), ("Production model", evidence.champion)):
@@ -156,9 +156,9 @@ def _not_numbers(images: Sequence[ScoredImage], who: str) -> str:
 
 
 def _reasons(
-    evidence: Evidence,
+    evidence: GateEvidence,
     settings: GateConfig,
-    changes: Mapping[str, Change],
+    changes: Mapping[str, MetricChange],
     images: Sequence[ScoredImage],
 ) -> list[str]:
     """Why the challenger isn't better; none if it is."""
@@ -194,12 +194,12 @@ def _reasons(
     return reasons
 
 
-def _required(changes: Mapping[str, Change]) -> list[tuple[Metric, Change]]:
+def _required(changes: Mapping[str, MetricChange]) -> list[tuple[Metric, MetricChange]]:
     """The metrics in which the challenger has to be better, with their change."""
     return [(METRICS[name], change) for name, change in changes.items() if METRICS[name].must_improve]
 
 
-def _why_improved(evidence: Evidence, changes: Mapping[str, Change]) -> str:
+def _why_improved(evidence: GateEvidence, changes: Mapping[str, MetricChange]) -> str:
     if evidence.champion is None:
         return "First training: no model is Production yet, so the baseline is 0."
     parts, before = [], ""
@@ -211,7 +211,7 @@ def _why_improved(evidence: Evidence, changes: Mapping[str, Change]) -> str:
     return f"{text[:1].upper()}{text[1:]} on the same test images."
 
 
-def _summary(verdict: Verdict) -> str:
+def _summary(verdict: GateVerdict) -> str:
     """The verdict in one sentence."""
     did = "would" if verdict.mode == "dry-run" else "does"
     passes = verdict.decision == "improved"

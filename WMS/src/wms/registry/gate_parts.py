@@ -12,15 +12,24 @@ import numpy as np
 from wms.config import GateConfig
 from wms.metrics import DICE, METRICS
 from wms.registry.gate_stats import Paired, compare_pairs
-from wms.registry.gate_types import Change, Evidence, ImageChange, ModelFacts, Score, ScoredImage, Side, Slice
+from wms.registry.gate_types import (
+    GateEvidence,
+    GateModel,
+    ImageChange,
+    MetricChange,
+    MetricPair,
+    ModelFacts,
+    ScoredImage,
+    Slice,
+)
 from wms.registry.types import Means
 
 _THIRDS: Final = 3
 
-ScoreOf = Callable[[ScoredImage], Score | None]
+ScoreOf = Callable[[ScoredImage], MetricPair | None]
 
 
-def without_empty(evidence: Evidence) -> tuple[Evidence, tuple[ScoredImage, ...]]:
+def without_empty(evidence: GateEvidence) -> tuple[GateEvidence, tuple[ScoredImage, ...]]:
     """The evidence without the images whose mask is empty on the grid, and those images.
 
     Dice and IoU measure how well a strip is found. Where there is none, finding nothing would count as perfect.
@@ -48,17 +57,17 @@ def percent(share: float | None) -> str:
     return f"{100 * (share or 0.0):.1f} %"
 
 
-def change_of(images: Sequence[ScoredImage], metric: str, found: Paired | None, column: int) -> Change:
+def change_of(images: Sequence[ScoredImage], metric: str, found: Paired | None, column: int) -> MetricChange:
     """One metric of both models; `found` compares gains, of which it is a `column`; None without a champion."""
     challenger = mean([image.challenger.values[metric] for image in images])
     if found is None:
-        return Change(champion=0.0, challenger=challenger, difference=challenger)
+        return MetricChange(champion=0.0, challenger=challenger, difference=challenger)
     # From the means, so that the table's figures agree and equal models differ by exactly 0.
     champion = mean([image.champion.values[metric] for image in images if image.champion])
     low, high = float(found.low[column]), float(found.high[column])
     if not METRICS[metric].higher_is_better:
         low, high = -high, -low
-    return Change(
+    return MetricChange(
         champion=champion,
         challenger=challenger,
         difference=challenger - champion,
@@ -69,7 +78,7 @@ def change_of(images: Sequence[ScoredImage], metric: str, found: Paired | None, 
     )
 
 
-def facts_of(side: Side, images: Sequence[ScoredImage], score_of: ScoreOf) -> ModelFacts:
+def facts_of(side: GateModel, images: Sequence[ScoredImage], score_of: ScoreOf) -> ModelFacts:
     own = [image for image in images if image.image_sha256 in side.own_test]
     return ModelFacts(
         run_id=side.run_id,

@@ -10,11 +10,11 @@ from pydantic import Field
 
 from wms.metrics import DICE, IOU, title_of
 from wms.records import StoredRecord
-from wms.registry.types import Means, Verdict
+from wms.registry.types import GateVerdict, Means
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class MetricPair:
     """One model on one image: its value of each metric by name, and the share of the image (0..1) that it marked."""
 
     values: Mapping[str, float]
@@ -35,12 +35,12 @@ class ScoredImage:
     width: int
     height: int
     coverage: float
-    challenger: Score
-    champion: Score | None = None
+    challenger: MetricPair
+    champion: MetricPair | None = None
 
 
 @dataclass(frozen=True)
-class Side:
+class GateModel:
     """One of the two models; `stored` is the score that its run recorded, on the images `own_test` (SHA-256)."""
 
     run_id: str
@@ -55,7 +55,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class GateEvidence:
     """Everything that the gate decides from.
 
     `champion` is None where no model is Production. `doubts` are reasons, whole sentences, why the comparison can't
@@ -63,8 +63,8 @@ class Evidence:
     the test pairs, `preprocessing` this code's own, `grid` the side in pixels at which masks were compared.
     """
 
-    challenger: Side
-    champion: Side | None
+    challenger: GateModel
+    champion: GateModel | None
     images: tuple[ScoredImage, ...]
     test_version: str
     preprocessing: str
@@ -73,7 +73,7 @@ class Evidence:
     notes: tuple[str, ...] = ()
 
 
-class Change(StoredRecord):
+class MetricChange(StoredRecord):
     """A metric's mean over the test images, of both models.
 
     `low` and `high` bound the difference with 95 % coverage (bootstrap-t over images), `probability` is the share of
@@ -125,7 +125,7 @@ class Slice(StoredRecord):
     lowest: float
     highest: float
     images: int
-    dice: Change
+    dice: MetricChange
 
     @property
     def range(self) -> str:
@@ -138,18 +138,18 @@ class Slice(StoredRecord):
 class GateReport(StoredRecord):
     """The verdict and what it rests on; `images` are sorted, those that lost most first."""
 
-    verdict: Verdict
+    verdict: GateVerdict
     passes: bool = Field(description="Whether the run may be promoted, the mode considered.")
     summary: str
     grid: int
     challenger: ModelFacts
     champion: ModelFacts | None
-    dice: Change
-    iou: Change
-    further: Mapping[str, Change] = Field(default={}, description="The other metrics of wms.metrics, by name.")
+    dice: MetricChange
+    iou: MetricChange
+    further: Mapping[str, MetricChange] = Field(default={}, description="The other metrics of wms.metrics, by name.")
     images: tuple[ImageChange, ...]
     slices: tuple[Slice, ...] = ()
 
-    def changes(self) -> dict[str, Change]:
+    def changes(self) -> dict[str, MetricChange]:
         """The change of every metric, by the metric's title."""
         return {title_of(name): change for name, change in {DICE: self.dice, IOU: self.iou, **self.further}.items()}

@@ -9,7 +9,7 @@ from typing import Final
 from wms.config import GateConfig
 from wms.registry.gate_parts import ScoreOf, facts_of, percent
 from wms.registry.gate_stats import LEVEL
-from wms.registry.gate_types import Change, Evidence, ScoredImage, Side, Slice
+from wms.registry.gate_types import GateEvidence, GateModel, MetricChange, ScoredImage, Slice
 
 ENOUGH: Final = 0.02
 """A test set that can't show this improvement in mean Dice is called small."""
@@ -20,12 +20,12 @@ STORED_TOLERANCE: Final = 0.002
 
 
 def warnings_of(
-    evidence: Evidence,
+    evidence: GateEvidence,
     settings: GateConfig,
     images: Sequence[ScoredImage],
     *,
     doubts: Sequence[str],
-    dice: Change,
+    dice: MetricChange,
     slices: Sequence[Slice],
     empty: Sequence[ScoredImage],
 ) -> tuple[str, ...]:
@@ -55,7 +55,7 @@ def warnings_of(
     return tuple(told)
 
 
-def _stored(who: str, side: Side, images: Sequence[ScoredImage], score_of: ScoreOf) -> Iterator[str]:
+def _stored(who: str, side: GateModel, images: Sequence[ScoredImage], score_of: ScoreOf) -> Iterator[str]:
     facts = facts_of(side, images, score_of)
     if facts.stored and facts.rescored and abs(facts.stored.dice - facts.rescored.dice) > STORED_TOLERANCE:
         yield (
@@ -64,7 +64,7 @@ def _stored(who: str, side: Side, images: Sequence[ScoredImage], score_of: Score
         )
 
 
-def _too_small(dice: Change, count: int, confidence: float) -> Iterator[str]:
+def _too_small(dice: MetricChange, count: int, confidence: float) -> Iterator[str]:
     """A warning if so many images can't tell the models apart."""
     smallest, asked = dice.detectable or 0.0, f"at {percent(confidence)} confidence, 8 times in 10"
     if smallest > ENOUGH:

@@ -28,7 +28,7 @@ _COLOURS: Final = {"Excellent": "#1a7f37", "Good": "#0550ae", "Mediocre": "#b359
 
 
 @dataclass(frozen=True)
-class Row:
+class HistoryRow:
     """One version; None and "" for what isn't known here. `at` is UTC, ISO 8601; `images` were trained on."""
 
     version: int
@@ -52,15 +52,15 @@ def quality(dice: float) -> str:
     return next(word for limit, word in QUALITY if dice >= limit or limit == 0)
 
 
-def from_ledger(entries: Sequence[LedgerEntry], card: Mapping[str, Any]) -> tuple[Row, ...]:
+def from_ledger(entries: Sequence[LedgerEntry], card: Mapping[str, Any]) -> tuple[HistoryRow, ...]:
     """Every version that was Production, oldest first; `card` is that of the model at hand, for its parameters.
 
     A version that came back by a rollback keeps the scores of its promotion and has the time of its return.
     """
-    rows: dict[int, Row] = {}
+    rows: dict[int, HistoryRow] = {}
     for entry in entries:
         here = card.get("weights_sha256") == entry.weights_sha256
-        row = Row(
+        row = HistoryRow(
             version=entry.to_version,
             stage=stage_of(entry.to_version, entries),
             at=entry.at,
@@ -95,7 +95,7 @@ def stage_in_registry(version: ModelVersion) -> str:
     return "Archived" if version.tags.get("status") == "archived" else "Candidate"
 
 
-def from_registry(registry: ModelRegistry, rows: Iterable[Row], most: int | None) -> tuple[Row, ...]:
+def from_registry(registry: ModelRegistry, rows: Iterable[HistoryRow], most: int | None) -> tuple[HistoryRow, ...]:
     """The newest `most` versions (None: all) of the registry, completed by the ledger's `rows`, oldest first.
 
     Raises RegistryUnreachableError or RegistryError.
@@ -106,12 +106,12 @@ def from_registry(registry: ModelRegistry, rows: Iterable[Row], most: int | None
     return tuple(_row(registry, version, known.get(version.version)) for version in chosen)
 
 
-def _row(registry: ModelRegistry, version: ModelVersion, known: Row | None) -> Row:
+def _row(registry: ModelRegistry, version: ModelVersion, known: HistoryRow | None) -> HistoryRow:
     stage = stage_in_registry(version)
     try:
         run = registry.run(version.run_id)
     except ModelNotFoundError:  # somebody deleted the run; what the ledger knows stays known
-        return replace(known, stage=stage) if known else Row(version.version, stage, version.created_at)
+        return replace(known, stage=stage) if known else HistoryRow(version.version, stage, version.created_at)
     values: dict[str, Any] = {
         "dice": known.dice if known else run.metrics.get(FINAL_DICE),
         "iou": known.iou if known else run.metrics.get(FINAL_IOU),
@@ -122,7 +122,7 @@ def _row(registry: ModelRegistry, version: ModelVersion, known: Row | None) -> R
         else _if_there(lambda: count_training(registry.read_artifact(run.run_id, DATA))),
         "verdict": known.verdict if known else _verdict(registry, run.run_id),
     }
-    return Row(version.version, stage, known.at if known else version.created_at, **values)
+    return HistoryRow(version.version, stage, known.at if known else version.created_at, **values)
 
 
 def _parameters(run: RunInfo) -> int | None:

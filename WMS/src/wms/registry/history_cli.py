@@ -13,7 +13,7 @@ from typing import Any, Final
 from wms.command import Command
 from wms.errors import RegistryUnreachableError
 from wms.files import write_atomic
-from wms.registry.history import NEWEST, Row, draw_history, from_ledger, from_registry
+from wms.registry.history import NEWEST, HistoryRow, draw_history, from_ledger, from_registry
 from wms.registry.ledger import FOLDER, Ledger
 from wms.registry.lineage import CARD
 from wms.registry.mlflow_store import ModelRegistry
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def print_rows(rows: Sequence[Row], caption: str) -> None:
+def print_rows(rows: Sequence[HistoryRow], caption: str) -> None:
     """Print versions as a table, the newest last; one sentence where there is none."""
     if not rows:
         print("No version yet: nothing was promoted, and no registry has one.")

@@ -30,7 +30,7 @@ FIRST = "0" * 64
 """What stands for the hash before the first entry."""
 
 
-class Record(StoredRecord):
+class LedgerRecord(StoredRecord):
     """A promotion or a rollback, before it has a place in the chain. Times are UTC, ISO 8601."""
 
     at: str
@@ -55,7 +55,7 @@ class Record(StoredRecord):
     )
 
 
-class LedgerEntry(Record):
+class LedgerEntry(LedgerRecord):
     """A record in the chain: `hash` is over all other fields, `previous_hash` is the entry's before.
 
     Made by `link` and `parse_entry` only. An entry keeps the line that it was read from: a later version's fields
@@ -89,7 +89,7 @@ class LedgerEntry(Record):
         return entry
 
 
-def link(record: Record, last: LedgerEntry | None) -> LedgerEntry:
+def link(record: LedgerRecord, last: LedgerEntry | None) -> LedgerEntry:
     """`record` as the entry after `last`, the first one where that is None."""
     seq, previous = _place_after(last)
     values = {**record.model_dump(mode="json", exclude={"hash"}), "seq": seq, "previous_hash": previous}
@@ -153,7 +153,7 @@ class Ledger:
             )
         return entries[-1] if entries else None
 
-    def append(self, record: Record, *, step: Callable[[str], None] = lambda _: None) -> LedgerEntry:
+    def append(self, record: LedgerRecord, *, step: Callable[[str], None] = lambda _: None) -> LedgerEntry:
         """Append a record, or an entry that follows the newest one, and return the entry.
 
         Repeating the newest entry changes nothing. `step` hears "history" and "current" after each file. Raises

@@ -55,7 +55,7 @@ class RegistryFacts:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class LineageEvidence:
     """Everything at hand about one model; None or nothing for what isn't.
 
     `entry` is the ledger's newest record of these weights, else of the card's, else of Production; `newest` is

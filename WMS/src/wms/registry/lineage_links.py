@@ -10,7 +10,7 @@ from wms.config import parse_config
 from wms.errors import ConfigError, ModelDamagedError
 from wms.files import sha256_bytes
 from wms.metrics import DICE, FINAL, FINAL_DICE, FINAL_IOU, IOU
-from wms.registry.lineage import CARD, CONFIG, DATA, METADATA, ONNX, SCORES, WEIGHTS, Copy, Evidence, Link, State
+from wms.registry.lineage import CARD, CONFIG, DATA, METADATA, ONNX, SCORES, WEIGHTS, Copy, LineageEvidence, Link, State
 from wms.registry.metadata import metadata_of
 from wms.registry.weights import check_architecture
 
@@ -19,7 +19,7 @@ _DIGITS: Final = 6
 """Decimals of the scores in the card."""
 
 
-def check_lineage(evidence: Evidence) -> tuple[Link, ...]:
+def check_lineage(evidence: LineageEvidence) -> tuple[Link, ...]:
     """Every link of the chain, from the weights to the registry, in this order."""
     return _Chain(evidence).links()
 
@@ -35,7 +35,7 @@ class _Unknown(Exception):
 class _Chain:
     """The checks; each returns what was compared, or raises _Broken or _Unknown."""
 
-    def __init__(self, evidence: Evidence) -> None:
+    def __init__(self, evidence: LineageEvidence) -> None:
         self.seen = evidence
         self.done: dict[str, Link] = {}
         self.checks: dict[str, Callable[[], str]] = {

@@ -8,8 +8,8 @@ from typing import Literal
 
 from wms.errors import CannotDecideError, NotImprovedError, PromotionLostError
 from wms.registry.chain import Chain
-from wms.registry.ledger import LedgerEntry, Record
-from wms.registry.types import PREVIOUS, PRODUCTION, Means, NoVerdict, Verdict, from_to
+from wms.registry.ledger import LedgerEntry, LedgerRecord
+from wms.registry.types import PREVIOUS, PRODUCTION, GateVerdict, Means, NoVerdict, from_to
 
 STATUS, ARCHIVED = "status", "archived"
 """The tag that says whether a version is `production` or `archived`."""
@@ -43,7 +43,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Facts:
+class PromotionFacts:
     """What is known of a run that is to become Production; the hashes are of its own artifacts."""
 
     run_id: str
@@ -66,7 +66,7 @@ class Proposal:
     """
 
     action: Literal["promote", "rollback", "adopt"]
-    facts: Facts
+    facts: PromotionFacts
     version: int | None  # None: not registered yet
     from_version: int | None
     metrics: Means
@@ -98,8 +98,8 @@ class Proposal:
 
 
 def propose(
-    facts: Facts,
-    found: Verdict | NoVerdict | None,
+    facts: PromotionFacts,
+    found: GateVerdict | NoVerdict | None,
     version: int | None,
     standing: Standing,
     *,
@@ -109,7 +109,7 @@ def propose(
 
     `force` is a person's reason. Raises what `accept` does; with `force` nothing.
     """
-    verdict = accept(facts, found, standing) if force is None else found if isinstance(found, Verdict) else None
+    verdict = accept(facts, found, standing) if force is None else found if isinstance(found, GateVerdict) else None
     production, chain = standing.production, standing.chain
     known = chain.about(production) if production is not None else None
     fits = verdict is not None and verdict.champion_version == production
@@ -126,14 +126,14 @@ def propose(
     )
 
 
-def verdict_words(verdict: Verdict | None) -> str:
+def verdict_words(verdict: GateVerdict | None) -> str:
     """What the ledger says of a verdict that let a run pass."""
     if verdict is not None and verdict.mode == "off":
         return f"gate off ({verdict.decision})"
     return "improved"
 
 
-def accept(facts: Facts, verdict: Verdict | NoVerdict | None, standing: Standing) -> Verdict:
+def accept(facts: PromotionFacts, verdict: GateVerdict | NoVerdict | None, standing: Standing) -> GateVerdict:
     """The gate's newest word about a run, where that lets the run pass.
 
     Raises CannotDecideError where it is no verdict about these weights, NotImprovedError, PromotionLostError where
@@ -173,7 +173,7 @@ def aliases_after(head: LedgerEntry) -> dict[str, int | None]:
     return {PREVIOUS: head.from_version, PRODUCTION: head.to_version}
 
 
-def lasting_tags(record: Record) -> dict[str, str]:
+def lasting_tags(record: LedgerRecord) -> dict[str, str]:
     """The tags of a version that no later promotion of another one changes."""
     means = {name: repr(value) for name, value in record.metrics.named().items()}
     return {**means, **{name: str(getattr(record, name)) for name in _LASTING}}

@@ -16,7 +16,7 @@ from wms.errors import LedgerError, ModelDamagedError, ModelNotFoundError, Promo
 from wms.registry import facts as run_facts
 from wms.registry import plan
 from wms.registry.chain import Chain, RegistryLedger, missing_from
-from wms.registry.ledger import Ledger, LedgerEntry, Record, link
+from wms.registry.ledger import Ledger, LedgerEntry, LedgerRecord, link
 from wms.registry.metadata import METADATA, write_metadata
 from wms.registry.mlflow_store import ModelRegistry, ModelVersion
 from wms.registry.plan import Proposal, Standing
@@ -27,11 +27,11 @@ from wms.registry.verdicts import read_verdict
 _DECIDING = ("start", "settled", "registered", "added")
 _FOLLOWING = ("tags", "previous", "production", "history", "current", "metadata", "archived", "done")
 STEPS = (*_DECIDING, *_FOLLOWING)
-"""What `Desk.step` hears, in this order, each after it has happened."""
+"""What `PromotionClient.step` hears, in this order, each after it has happened."""
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PromotionOutcome:
     """What was done; `changed` is False where it had been done before. `entry` is the ledger's newest."""
 
     changed: bool
@@ -40,7 +40,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Desk:
+class PromotionClient:
     """Where promotions are done: a registry, a ledger, model-metadata.json; `step` is for tests."""
 
     uri: str = field(repr=False)
@@ -126,44 +126,48 @@ class Desk:
                 self.step("metadata")
 
 
-def propose(desk: Desk, run_id: str, *, force: str | None = None) -> Proposal | Outcome:
-    """The promotion of a run, for somebody to confirm; an Outcome where it is Production already.
+def propose(promotions: PromotionClient, run_id: str, *, force: str | None = None) -> Proposal | PromotionOutcome:
+    """The promotion of a run, to be confirmed; a PromotionOutcome where it is Production already.
 
-    Raises what `plan.propose`, `facts.gather` and `Desk.settle` raise.
+    Raises what `plan.propose`, `facts.gather` and `PromotionClient.settle` raise.
     """
-    standing = desk.settle(proven=force is None)
-    registry = desk.registry
+    standing = promotions.settle(proven=force is None)
+    registry = promotions.registry
     known = [version.version for version in registry.versions() if version.run_id == run_id]
     head = standing.chain.head
     if head is not None and head.run_id == run_id:
-        return Outcome(False, head, f"Run {run_id} is Production already: version {head.to_version}, since {head.at}.")
+        return PromotionOutcome(
+            False, head, f"Run {run_id} is Production already: version {head.to_version}, since {head.at}."
+        )
     facts = run_facts.gather(registry, run_id)
     return plan.propose(facts, read_verdict(registry, run_id), min(known, default=None), standing, force=force)
 
 
-def propose_rollback(desk: Desk, version: int | None = None, *, reason: str = "") -> Proposal | Outcome:
-    """The way back to `version`, or to the one that was Production before; an Outcome where it is done already.
+def propose_rollback(
+    promotions: PromotionClient, version: int | None = None, *, reason: str = ""
+) -> Proposal | PromotionOutcome:
+    """The way back to `version`, or to the Production before; a PromotionOutcome where it is done already.
 
     Without `version` it goes back once: repeated, it says so instead of returning to the version it left. Raises
     UsageError where there is nothing to go back to, or that version never was Production; ModelNotFoundError or
     ModelDamagedError where it can't be served any more, or isn't what was promoted.
     """
-    standing = desk.settle(trust_alias=False)
+    standing = promotions.settle(trust_alias=False)
     head, production = standing.chain.head, standing.production
-    require_entry(standing, desk.registry.server)
+    require_entry(standing, promotions.registry.server)
     if head is None:
         raise UsageError("Nothing was ever promoted here, so there is nothing to roll back to.")
     if version is None and head.action == "rollback":
         back = f"from version {head.from_version} to version {head.to_version} at {head.at}"
         more = "To go to another one, name it: --rollback --version N."
-        return Outcome(False, head, f"Production was rolled back already, {back}. {more}")
+        return PromotionOutcome(False, head, f"Production was rolled back already, {back}. {more}")
     target = head.from_version if version is None else version
     if target is None:
         raise UsageError(f"Version {production} is the first Production, so there is nothing to roll back to.")
-    registry = desk.registry
+    registry = promotions.registry
     if target == production:
-        desk.carry_out(standing.chain)
-        return Outcome(False, head, f"Version {target} is Production already.")
+        promotions.carry_out(standing.chain)
+        return PromotionOutcome(False, head, f"Version {target} is Production already.")
     found = next((one for one in registry.versions() if one.version == target), None)
     if found is None:
         raise ModelNotFoundError(f"The registry at {registry.server} has no version {target}.")
@@ -184,37 +188,37 @@ def propose_rollback(desk: Desk, version: int | None = None, *, reason: str = ""
     return Proposal("rollback", facts, target, production, means, head.metrics, words)
 
 
-def execute(desk: Desk, proposal: Proposal, *, who: str, github_run: str = "") -> Outcome:
+def execute(promotions: PromotionClient, proposal: Proposal, *, who: str, github_run: str = "") -> PromotionOutcome:
     """Do what was proposed.
 
     Raises PromotionLostError where Production is another version by now, what `plan.accept` raises where the gate
-    has said something else since, and what `Desk.settle` raises.
+    has said something else since, and what `PromotionClient.settle` raises.
     """
     past_doubt = proposal.forced or proposal.action == "adopt"
-    standing = desk.settle(trust_alias=proposal.action != "rollback", proven=not past_doubt)
+    standing = promotions.settle(trust_alias=proposal.action != "rollback", proven=not past_doubt)
     chain, facts = standing.chain, proposal.facts
     if not proposal.holds(standing):
-        return _late(desk, standing, proposal)
+        return _late(promotions, standing, proposal)
     if proposal.action == "promote" and not proposal.forced:  # while somebody was asked, the gate may have run again
-        plan.accept(facts, read_verdict(desk.registry, facts.run_id), standing)
+        plan.accept(facts, read_verdict(promotions.registry, facts.run_id), standing)
     record = _record(proposal, who, github_run)
     if proposal.version is None:
-        found = desk.registry.register(facts.run_id, plan.lasting_tags(record))
+        found = promotions.registry.register(facts.run_id, plan.lasting_tags(record))
         record = record.model_copy(update={"to_version": found.version})
-    desk.step("registered")
+    promotions.step("registered")
     entry = link(record, chain.head)
-    chain, counts = desk.entries.add(entry)
-    desk.step("added")
+    chain, counts = promotions.entries.add(entry)
+    promotions.step("added")
     if not counts:
-        return _late(desk, Standing(chain, chain.head.to_version if chain.head else None), proposal)
-    desk.carry_out(chain)
+        return _late(promotions, Standing(chain, chain.head.to_version if chain.head else None), proposal)
+    promotions.carry_out(chain)
     before = f"instead of version {entry.from_version}" if entry.from_version is not None else "the first one"
-    return Outcome(True, entry, f"Version {entry.to_version} (run {facts.run_id}) is Production, {before}.")
+    return PromotionOutcome(True, entry, f"Version {entry.to_version} (run {facts.run_id}) is Production, {before}.")
 
 
-def _record(proposal: Proposal, who: str, github_run: str) -> Record:
+def _record(proposal: Proposal, who: str, github_run: str) -> LedgerRecord:
     facts = proposal.facts
-    return Record(
+    return LedgerRecord(
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         who=who,
         action="rollback" if proposal.action == "rollback" else "promote",  # older code reads no third word
@@ -236,23 +240,25 @@ def _record(proposal: Proposal, who: str, github_run: str) -> Record:
     )
 
 
-def repair(desk: Desk) -> Outcome | None:
+def repair(promotions: PromotionClient) -> PromotionOutcome | None:
     """Put aliases, tags and files back as the registry's ledger says; None where nothing was ever promoted.
 
     Raises LedgerError where a version is Production that no ledger knows.
     """
-    standing = desk.settle(trust_alias=False)
-    require_entry(standing, desk.registry.server)
-    head = desk.carry_out(standing.chain).head
-    return Outcome(False, head, f"Everything agrees: Production is version {head.to_version}.") if head else None
+    standing = promotions.settle(trust_alias=False)
+    require_entry(standing, promotions.registry.server)
+    head = promotions.carry_out(standing.chain).head
+    return (
+        PromotionOutcome(False, head, f"Everything agrees: Production is version {head.to_version}.") if head else None
+    )
 
 
-def _late(desk: Desk, standing: Standing, proposal: Proposal) -> Outcome:
+def _late(promotions: PromotionClient, standing: Standing, proposal: Proposal) -> PromotionOutcome:
     """Another promotion was quicker: lost, unless it did the same, which may still have to be carried out."""
     head = standing.chain.head
     if head is not None and head.run_id == proposal.facts.run_id:
-        desk.carry_out(standing.chain)
-        return Outcome(False, head, f"Run {head.run_id} is Production already: version {head.to_version}.")
+        promotions.carry_out(standing.chain)
+        return PromotionOutcome(False, head, f"Run {head.run_id} is Production already: version {head.to_version}.")
     if proposal.action == "adopt":
         raise PromotionLostError(f"{standing.text} by now, so version {proposal.version} wasn't adopted.")
     was = "nothing" if proposal.from_version is None else f"version {proposal.from_version}"

@@ -54,7 +54,7 @@ def from_to(before: Means, after: Means) -> str:
     return ", ".join(f"{title_of(name)} {was:.4f} -> {now:.4f}" for name, was, now in shown)
 
 
-class Verdict(StoredRecord):
+class GateVerdict(StoredRecord):
     """What the gate decided about a run; `champion_version` is None where nothing was Production."""
 
     decision: Literal["improved", "not improved"]

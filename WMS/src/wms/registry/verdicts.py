@@ -19,7 +19,7 @@ from typing import Final
 from wms.errors import CannotDecideError, ModelNotFoundError
 from wms.registry.gate_types import GateReport
 from wms.registry.mlflow_store import ModelRegistry
-from wms.registry.types import VERDICT_FILE, Mode, NoVerdict, Verdict
+from wms.registry.types import VERDICT_FILE, GateVerdict, Mode, NoVerdict
 
 REPORT_FILE: Final = "gate/report.json"
 """Where a run keeps the GateReport of its newest verdict, among its artifacts."""
@@ -77,7 +77,7 @@ def begin(registry: ModelRegistry, run_id: str, mode: Mode) -> Attempt:
     )
 
 
-def read_verdict(registry: ModelRegistry, run_id: str) -> Verdict | NoVerdict | None:
+def read_verdict(registry: ModelRegistry, run_id: str) -> GateVerdict | NoVerdict | None:
     """The gate's newest word about a run, None where it was never asked.
 
     A verdict of older code has no tag RECORD, and may have no tag at all: it means what it says. Raises
@@ -92,7 +92,7 @@ def read_verdict(registry: ModelRegistry, run_id: str) -> Verdict | NoVerdict | 
     if content is None:
         return None if said is None else _contradictory(run_id, said, "missing")
     found = _parse(content, run_id)
-    if isinstance(found, Verdict):
+    if isinstance(found, GateVerdict):
         if said not in (None, found.decision):
             return _contradictory(run_id, str(said), repr(found.decision))
         if tags.get(RECORD) not in (None, sha256(content).hexdigest()):
@@ -108,13 +108,13 @@ def _contradictory(run_id: str, said: str, stored: str) -> NoVerdict:
     return NoVerdict(decision="contradictory verdict", run_id=run_id, reason=reason)
 
 
-def _parse(content: bytes, run_id: str) -> Verdict | NoVerdict:
+def _parse(content: bytes, run_id: str) -> GateVerdict | NoVerdict:
     is_none = False
     with contextlib.suppress(ValueError, AttributeError):  # damage is named below
         is_none = json.loads(content).get("decision") in ("undecided", "cannot decide")
     where = f"{VERDICT_FILE} of run {run_id}"
     try:
-        return (NoVerdict if is_none else Verdict).parse(content, where, CannotDecideError, "run the gate again")
+        return (NoVerdict if is_none else GateVerdict).parse(content, where, CannotDecideError, "run the gate again")
     except CannotDecideError as error:
         return NoVerdict(decision="damaged verdict", run_id=run_id, reason=str(error))
 
@@ -137,7 +137,7 @@ def _put(registry: ModelRegistry, record: NoVerdict) -> str:
     return digest
 
 
-def _gist(verdict: Verdict) -> Mapping[str, str]:
+def _gist(verdict: GateVerdict) -> Mapping[str, str]:
     values = {
         "mode": verdict.mode,
         "champion_version": "none" if verdict.champion_version is None else str(verdict.champion_version),

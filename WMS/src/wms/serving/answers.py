@@ -43,7 +43,7 @@ class Failure(_Answer):
     reason: str = Field(description="One word, from a fixed list.")
 
 
-class Version(_Answer):
+class VersionAnswer(_Answer):
     """Which model is served, from the ledger's newest entry about it. Times are UTC, ISO 8601."""
 
     version: int
@@ -73,11 +73,11 @@ class Mask(_Answer):
     mask_png_base64: str
 
 
-def version_of(model: ServedModel, service: Service) -> Version:
+def version_of(model: ServedModel, service: Service) -> VersionAnswer:
     """What `GET /version` answers."""
     entry = model.entry
-    return Version(
-        **entry.model_dump(include=set(Version.model_fields) - {"trained_at", "metrics"}),
+    return VersionAnswer(
+        **entry.model_dump(include=set(VersionAnswer.model_fields) - {"trained_at", "metrics"}),
         version=entry.to_version,
         trained_at=entry.trained_at or None,
         promoted_at=entry.at,

@@ -11,7 +11,17 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
 from wms.serving.access_log import AccessLog
-from wms.serving.answers import Failure, Health, Mask, Unhealthy, Version, as_json, as_png, package_version, version_of
+from wms.serving.answers import (
+    Failure,
+    Health,
+    Mask,
+    Unhealthy,
+    VersionAnswer,
+    as_json,
+    as_png,
+    package_version,
+    version_of,
+)
 from wms.serving.model import NoModel
 from wms.serving.refusals import Refusal
 from wms.serving.service import Service
@@ -24,7 +34,7 @@ _PAGE: Final = f"""<!doctype html>
 <form action="predict" method="post" enctype="multipart/form-data">
 <input type="file" name="{FIELD}" accept="image/*" required> <button>Find the strip</button>
 </form>
-<p><a href="version">Version</a>, <a href="health">health</a>, <a href="metrics">metrics</a>,
+<p><a href="version">VersionAnswer</a>, <a href="health">health</a>, <a href="metrics">metrics</a>,
 <a href="openapi.json">description of the API</a>.</p>
 """
 
@@ -63,7 +73,7 @@ def _add_pages(app: FastAPI, service: Service) -> None:
         return JSONResponse(Health(version=model.version, weights_sha256=model.entry.weights_sha256).model_dump())
 
     @app.get("/version", responses={503: {"model": Failure}})
-    async def version() -> Version:
+    async def version() -> VersionAnswer:
         """Which model is served and where it comes from."""
         return version_of(service.require_model(), service)
 

@@ -19,7 +19,7 @@ from wms.command import Command
 from wms.errors import UsageError, run_main
 from wms.serving.access_log import LOG
 from wms.serving.app import create_app
-from wms.serving.limits import Limits
+from wms.serving.limits import RequestLimits
 from wms.serving.model import NoModel
 from wms.serving.service import Service
 
@@ -37,7 +37,9 @@ def run(options: argparse.Namespace) -> int:
     for arguments out of range and for an address that can't be had.
     """
     _refuse_nonsense(options)
-    limits = Limits(upload_bytes=int(options.max_upload * 2**20), at_once=options.at_once, waiting=options.waiting)
+    limits = RequestLimits(
+        upload_bytes=int(options.max_upload * 2**20), at_once=options.at_once, waiting=options.waiting
+    )
     with _listen(options.host, options.port) as listener:
         # uvicorn repeats the signal when it's done; without this it would end the process as if it had been killed.
         signal.signal(signal.SIGTERM, _end)
@@ -60,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the service."""
-    usual = Limits()
+    usual = RequestLimits()
     parser.add_argument("--model", type=Path, required=True, help="folder of production.onnx, .pth and .json")
     parser.add_argument("--ledger", type=Path, required=True, help="folder of production_history.jsonl")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")

@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Limits:
+class RequestLimits:
     """What one process accepts: bytes and megapixels of a photo, seconds for its upload, photos at a time.
 
     `at_once` are predicted at the same time, `waiting` more may wait. A prediction needs about 20 bytes of memory
@@ -33,7 +33,7 @@ class Limits:
     waiting: int = 16
 
 
-class Line:
+class RequestQueue:
     """Lets `at_once` pieces of work run in threads, `waiting` more wait in order, and turns others away.
 
     Use it within one event loop.

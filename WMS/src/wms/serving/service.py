@@ -9,7 +9,7 @@ from pathlib import Path
 from starlette.requests import Request
 
 from wms.errors import WmsError
-from wms.serving.limits import Limits, Line
+from wms.serving.limits import RequestLimits, RequestQueue
 from wms.serving.marking import Marked, mark
 from wms.serving.metrics import Metrics
 from wms.serving.model import NoModel, ServedModel, load_model, now
@@ -29,15 +29,17 @@ class Prediction:
 class Service:
     """Serves `model`, or says why there is none, for as long as the process lives."""
 
-    def __init__(self, model: ServedModel | NoModel, limits: Limits | None = None) -> None:
+    def __init__(self, model: ServedModel | NoModel, limits: RequestLimits | None = None) -> None:
         self.model = model
-        self.limits = limits or Limits()
+        self.limits = limits or RequestLimits()
         self.metrics = Metrics(model.version if isinstance(model, ServedModel) else None)
         self.started_at = now()
-        self._line = Line(self.limits.at_once, self.limits.waiting)
+        self._line = RequestQueue(self.limits.at_once, self.limits.waiting)
 
     @classmethod
-    def load(cls, folder: Path, ledger: Path, *, threads: int | None = None, limits: Limits | None = None) -> Service:
+    def load(
+        cls, folder: Path, ledger: Path, *, threads: int | None = None, limits: RequestLimits | None = None
+    ) -> Service:
         """A service for the model in `folder`, with the reason in its place if that can't be served."""
         return cls(load_model(folder, ledger, threads=threads), limits)
 

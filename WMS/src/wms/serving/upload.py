@@ -11,7 +11,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from wms.serving.limits import Limits
+from wms.serving.limits import RequestLimits
 from wms.serving.refusals import Refusal
 
 FIELD: Final = "file"
@@ -23,7 +23,7 @@ _HOW: Final = f"send it as the multipart form field `{FIELD}`, such as `curl -F 
 
 
 @asynccontextmanager
-async def received(request: Request, limits: Limits) -> AsyncIterator[UploadFile]:
+async def received(request: Request, limits: RequestLimits) -> AsyncIterator[UploadFile]:
     """The request's photo, as a file that is on disk beyond 1 MiB and gone after the `async with`.
 
     Raises Refusal: "no_file", "bad_form", "empty", "too_large", "slow", "disconnected", "no_space".
@@ -35,7 +35,7 @@ async def received(request: Request, limits: Limits) -> AsyncIterator[UploadFile
         await form.close()
 
 
-async def _form(request: Request, limits: Limits) -> FormData:
+async def _form(request: Request, limits: RequestLimits) -> FormData:
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise Refusal("no_file", f"The request holds no photo; {_HOW}.")
     announced = request.headers.get("content-length", "")

@@ -60,7 +60,7 @@ def evaluate(
 
 
 @dataclass(frozen=True)
-class Case:
+class EvaluationCase:
     """One pair as the network and the scoring want it.
 
     image: (3, S, S) float32 in 0..1, prepared as for prediction; truth: (1, grid, grid) bool; detail: the photo
@@ -73,7 +73,7 @@ class Case:
 
 
 def predict_masks(
-    model: nn.Module, cases: Sequence[Case], config: RunConfig, *, device: torch.device
+    model: nn.Module, cases: Sequence[EvaluationCase], config: RunConfig, *, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Masks (N, 1, grid, grid) bool and logits (N, 1, grid, grid) of N cases of one size, on the CPU."""
     asked = config.evaluation
@@ -128,7 +128,7 @@ def scoring_mode(model: nn.Module) -> Iterator[None]:
         model.train(was_training)
 
 
-def load_case(sample: Sample, config: RunConfig, size: int) -> Case:
+def load_case(sample: Sample, config: RunConfig, size: int) -> EvaluationCase:
     """The pair at `size` pixels, its truth on the scoring grid, and the photo in detail if a second look wants it."""
 
     def prepared(side: int) -> NDArray[np.uint8]:
@@ -139,7 +139,7 @@ def load_case(sample: Sample, config: RunConfig, size: int) -> Case:
     pair = prepared(size)
     truth = torch.from_numpy(pair if grid == size else prepared(grid))[3:] > 127
     detail = prepared(config.data.cache_size)[:3].transpose(1, 2, 0) if config.evaluation.second_look else None
-    return Case(torch.from_numpy(pair)[:3].float() / 255, truth, detail)
+    return EvaluationCase(torch.from_numpy(pair)[:3].float() / 255, truth, detail)
 
 
 def _score(

@@ -21,7 +21,7 @@ from wms.errors import TrackingError
 from wms.files import sha256_file, write_atomic
 from wms.metrics import FINAL
 from wms.records import StoredRecord
-from wms.training.tracker import METRICS_FILE, Record, read_records
+from wms.training.tracker import METRICS_FILE, MetricRecord, read_records
 
 STATE_FILE = "mlflow_sync.json"
 KEY_TAG = "wms.run_key"
@@ -232,7 +232,7 @@ class Sender:
             self.update(artifacts={**self.state.artifacts, name: digest})
 
 
-def _metric(record: Record) -> Any:
+def _metric(record: MetricRecord) -> Any:
     from mlflow.entities import Metric
 
     prefix = FINAL if record.phase == "test" else f"{record.phase}_"

@@ -28,7 +28,7 @@ from wms.registry.mlflow_calls import reason_of, without_credentials
 from wms.settings import TrackingSettings
 from wms.start import run_renamed
 from wms.training.mlflow_sender import OWN_SETTINGS, STATE_FILE, Sender, Status, SyncReport, SyncState
-from wms.training.tracker import Record
+from wms.training.tracker import MetricRecord
 
 _log = logging.getLogger("wms")
 
@@ -75,7 +75,7 @@ class MlflowSync:
         self._error: str | None = None
         self._start()
 
-    def push(self, records: Sequence[Record]) -> None:  # noqa: ARG002 (the sink's signature)
+    def push(self, records: Sequence[MetricRecord]) -> None:  # noqa: ARG002 (the sink's signature)
         """Take note that the records are in the file; they are read from there."""
         with self._changed:
             self._asked += 1

@@ -39,7 +39,7 @@ _KEY = ["phase", "metric", "step", "epoch"]
 
 
 @dataclass(frozen=True)
-class Record:
+class MetricRecord:
     """One value of one metric. `time` is in unix seconds, to the millisecond."""
 
     step: int
@@ -61,7 +61,7 @@ class Record:
         return json.dumps(content, allow_nan=False).encode() + b"\n"
 
     @classmethod
-    def from_line(cls, line: bytes) -> Record:
+    def from_line(cls, line: bytes) -> MetricRecord:
         """The record of a line; raises ValueError where the line holds none."""
         content = json.loads(line)
         if not isinstance(content, dict) or not content.keys() >= {field.name for field in fields(cls)}:
@@ -92,19 +92,19 @@ class BestMetric:
 class MetricSink(Protocol):
     """Something that is told of each record once it's in the file. It may not block and may not raise."""
 
-    def push(self, records: Sequence[Record]) -> None: ...
+    def push(self, records: Sequence[MetricRecord]) -> None: ...
 
     def close(self, timeout_s: float) -> None: ...
 
 
-def read_records(path: Path, offset: int = 0, limit: int | None = None) -> tuple[list[Record], int]:
+def read_records(path: Path, offset: int = 0, limit: int | None = None) -> tuple[list[MetricRecord], int]:
     """Read whole records of a metrics file, from byte `offset` on, at most `limit` of them.
 
     Returns them with the offset behind the last one. A last line that has no line break or is no record
     is left out: it is being written, or its writer was killed. An absent file holds no records.
     Raises TrackingError with the line number where a line before the last is damaged.
     """
-    records: list[Record] = []
+    records: list[MetricRecord] = []
     if not path.exists():
         return records, offset
     with path.open("rb") as file:
@@ -114,7 +114,7 @@ def read_records(path: Path, offset: int = 0, limit: int | None = None) -> tuple
             if not line.endswith(b"\n"):
                 break
             try:
-                records.append(Record.from_line(line))
+                records.append(MetricRecord.from_line(line))
             except ValueError:
                 if not file.readline():
                     break
@@ -174,7 +174,8 @@ class ExperimentTracker:
         # No two calls share a millisecond: MLflow takes equal rows at one timestamp for the same row.
         now_ms = max(round(time.time() * 1000), self._last_ms + 1)
         records = [
-            Record(int(step), int(epoch), phase, name, float(value), now_ms / 1000) for name, value in metrics.items()
+            MetricRecord(int(step), int(epoch), phase, name, float(value), now_ms / 1000)
+            for name, value in metrics.items()
         ]
         records = [record for record in records if not self._is_known(record)]
         if not records:
@@ -218,7 +219,7 @@ class ExperimentTracker:
     ) -> None:
         self.close()
 
-    def _is_known(self, record: Record) -> bool:
+    def _is_known(self, record: MetricRecord) -> bool:
         known = self._known.get(record.key)
         if known is None:
             return False

@@ -22,8 +22,8 @@ def deploy(cloud: AwsCloud, arguments: argparse.Namespace) -> int:
     """Start the instance, unless it runs, and serve Production; the code of `deploying.deploy`. Raises WmsError."""
     cloud = _living(cloud, arguments.hours, Purpose.MANUAL)
     if arguments.idle_minutes is not None:
-        settings = cloud.site.settings.model_copy(update={"idle_minutes": arguments.idle_minutes})
-        cloud = replace(cloud, site=replace(cloud.site, settings=settings))
+        settings = cloud.context.settings.model_copy(update={"idle_minutes": arguments.idle_minutes})
+        cloud = replace(cloud, context=replace(cloud.context, settings=settings))
     return deploying.deploy(cloud, arguments.models, is_sure=arguments.yes)
 
 
@@ -42,16 +42,16 @@ def _living(cloud: AwsCloud, hours: float | None, purpose: Purpose) -> AwsCloud:
 
 def store(cloud: AwsCloud, _: argparse.Namespace) -> int:
     """Make the buckets and print the line that names one. Raises what `make_store` does."""
-    if not make_store(cloud.site):
+    if not make_store(cloud.context):
         print("The buckets are there already.")
-    url = cloud.site.names.dvc_url
+    url = cloud.context.names.dvc_url
     print(f"The data set's place: {url}; name it with `dvc remote modify storage url {url}`, and commit .dvc/config.")
     return 0
 
 
 def down(cloud: AwsCloud, arguments: argparse.Namespace) -> int:
     """End the instance and prove it. Raises BusyError for an instance that another user holds, CloudError."""
-    take_down(cloud.site, force=arguments.force)
+    take_down(cloud.context, force=arguments.force)
     print("Nothing that costs money is left of the instance: AWS was asked.")
     return 0
 
@@ -62,7 +62,7 @@ def stop(cloud: AwsCloud, arguments: argparse.Namespace) -> int:
     if not arguments.yes and not agrees("End it?", "add --yes"):
         print("Nothing was changed.")
         return DECLINED
-    take_down(cloud.site, force=True, ended_by=EndedBy.DOWN)
+    take_down(cloud.context, force=True, ended_by=EndedBy.DOWN)
     print(showing.after_stop(cloud))
     return 0
 
@@ -70,7 +70,7 @@ def stop(cloud: AwsCloud, arguments: argparse.Namespace) -> int:
 def cleanup(cloud: AwsCloud, arguments: argparse.Namespace) -> int:
     """Delete the whole environment once the account's number was given, else DECLINED. Raises as `clean_up` does."""
     print(cleaning.warning(cloud))
-    account = cloud.site.names.account
+    account = cloud.context.names.account
     typed = arguments.account or ask(f"Type the account's number ({account}) to go on: ", "give it with --account")
     if typed != account:
         print("That isn't the account's number; nothing was changed.")
@@ -82,13 +82,13 @@ def cleanup(cloud: AwsCloud, arguments: argparse.Namespace) -> int:
 
 def allow(cloud: AwsCloud, _: argparse.Namespace) -> int:
     """Open the ports to this machine's address. Raises CloudError where no instance runs."""
-    print(f"The instance's ports are open to {cloud.allow(cloud.site.visitor)}.")
+    print(f"The instance's ports are open to {cloud.allow(cloud.context.visitor)}.")
     return 0
 
 
 def revoke(cloud: AwsCloud, _: argparse.Namespace) -> int:
     """Close what `allow` opened. Raises the errors of AWS."""
-    count = cloud.revoke(cloud.site.visitor)
+    count = cloud.revoke(cloud.context.visitor)
     print(f"{count} rules were removed." if count else "There was nothing to remove.")
     return 0
 
@@ -100,7 +100,7 @@ def show(cloud: AwsCloud) -> None:
 
 def facts(cloud: AwsCloud) -> dict[str, Any]:
     """What only this target knows: account, region, environment and instances. Raises the errors of AWS."""
-    names = cloud.site.names
+    names = cloud.context.names
     instances = [
         {
             "id": one.id,
@@ -110,7 +110,7 @@ def facts(cloud: AwsCloud) -> dict[str, Any]:
             "launched_at": one.launched_at.isoformat(),
             "deadline": one.deadline and one.deadline.isoformat(),
         }
-        for one in cloud.site.instances()
+        for one in cloud.context.instances()
     ]
     return {
         "account": names.account,
@@ -122,6 +122,6 @@ def facts(cloud: AwsCloud) -> dict[str, Any]:
 
 def summary(cloud: AwsCloud) -> dict[str, Any]:
     """What `wms status` adds for this target: the instance's deadline, and what the month has cost."""
-    deadlines = [one.deadline for one in cloud.site.instances() if one.is_alive and one.deadline]
+    deadlines = [one.deadline for one in cloud.context.instances() if one.is_alive and one.deadline]
     until = f"{min(deadlines):%Y-%m-%d %H:%M} UTC" if deadlines else None
     return {"until": until, "cost": showing.month_text(cloud)}

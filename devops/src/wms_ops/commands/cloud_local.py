@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from wms_ops.base.errors import CloudError
-from wms_ops.machine.room import MLFLOW, RUN, S3, SERVICE
+from wms_ops.machine.workspace import MLFLOW, RUN, S3, SERVICE
 from wms_ops.targets.local import LocalCloud
 
 _MIB: Final = 2**20
@@ -49,14 +49,14 @@ def show(cloud: LocalCloud) -> None:
         table.add_row(*row)
     if table.row_count:
         console.print(table)
-    console.print(f"Logs: {cloud.room.logs}", markup=False)
+    console.print(f"Logs: {cloud.workspace.logs}", markup=False)
 
 
 def facts(cloud: LocalCloud) -> dict[str, Any]:
     """What only this target knows: its processes and where the logs are."""
     names = ("role", "process", "address", "since", "memory")
     processes = [dict(zip(names, row, strict=True)) for row in _rows(cloud)]
-    return {"processes": processes, "logs": str(cloud.room.logs)}
+    return {"processes": processes, "logs": str(cloud.workspace.logs)}
 
 
 def summary(_: LocalCloud) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def summary(_: LocalCloud) -> dict[str, Any]:
 
 
 def _rows(cloud: LocalCloud) -> Iterator[tuple[str, str, str, str, str]]:
-    record, endpoints = cloud.room.read(), cloud.endpoints()
+    record, endpoints = cloud.workspace.read(), cloud.endpoints()
     addresses: dict[str, str | None] = {}
     with contextlib.suppress(CloudError):
         addresses[S3] = cloud.environ()["AWS_ENDPOINT_URL_S3"]
@@ -74,7 +74,7 @@ def _rows(cloud: LocalCloud) -> Iterator[tuple[str, str, str, str, str]]:
     since = {server.pid: server.started_at for server in record.servers.values()}
     if record.current is not None:
         since[record.current.pid] = record.current.started_at
-    for one in sorted(cloud.room.find(), key=lambda one: (one.role, one.process.pid)):
+    for one in sorted(cloud.workspace.find(), key=lambda one: (one.role, one.process.pid)):
         role = "command" if one.role.startswith(RUN) else one.role
         if record.current is not None and one.process.pid == record.current.pid:
             role = f"{role}, version {record.current.version}"

@@ -20,7 +20,7 @@ from wms_ops.storage.bucket import Bucket
 from wms_ops.storage.names import ENVIRONMENT, Names
 from wms_ops.storage.shared import Shared
 from wms_ops.targets.aws.clients import Aws
-from wms_ops.targets.aws.lease import Desk
+from wms_ops.targets.aws.lease import LeaseClient
 from wms_ops.targets.aws.locks import break_stale_lock, locked_states
 from wms_ops.targets.aws.reap import Overdue, note_ends, reap
 
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     state = Bucket(Names(environment or "all", aws.account, region).state_bucket, aws.s3)
 
     def is_held(one: str) -> bool:
-        return Desk(Shared(state, Names(one, aws.account, region).lease_key)).is_beating()
+        return LeaseClient(Shared(state, Names(one, aws.account, region).lease_key)).is_beating()
 
     show: Callable[[str], None] = lambda text: print(text, flush=True)  # noqa: E731
     gone = reap(aws, environment=environment, is_held=is_held, show=show, dry_run=arguments.dry_run)
@@ -80,8 +80,8 @@ _HEADINGS: Final = ("environment", "thing", "id", "owner", "launch", "why")
 
 
 def _row(one: Overdue) -> tuple[str, ...]:
-    thing = one.thing
-    return thing.environment, str(thing.kind), thing.id, thing.owner, thing.launch_id, one.reason
+    resource = one.resource
+    return resource.environment, str(resource.kind), resource.id, resource.owner, resource.launch_id, one.reason
 
 
 COMMAND: Final = Command(

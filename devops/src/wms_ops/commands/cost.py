@@ -16,7 +16,7 @@ from rich.table import Table
 from wms.command import Command
 from wms.errors import UsageError
 from wms_ops.base.errors import AccessDeniedError
-from wms_ops.cost.bills import Line
+from wms_ops.cost.bills import BillLine
 from wms_ops.cost.estimate import dollars, hourly
 from wms_ops.cost.prices import DISK_GB, REGION, price_table
 from wms_ops.cost.session_store import make_store
@@ -104,7 +104,7 @@ def show(statement: Statement, console: Console) -> None:
     )
 
 
-def _table(what: str, lines: Mapping[str, Line]) -> Table:
+def _table(what: str, lines: Mapping[str, BillLine]) -> Table:
     table = _columns(what, "instances", "minutes", "USD")
     for name, line in lines.items():
         table.add_row(name.replace("[", "\\["), *_figures(line))
@@ -128,7 +128,7 @@ def _columns(first: str, *others: str) -> Table:
     return table
 
 
-def _figures(line: Line) -> tuple[str, str, str]:
+def _figures(line: BillLine) -> tuple[str, str, str]:
     return str(line.sessions), f"{line.cost.seconds / 60:.1f}", f"{line.cost.total:.4f}"
 
 

@@ -15,18 +15,18 @@ from wms_ops.base.errors import PipelineError
 from wms_ops.base.layout import DATA_BRANCHES
 from wms_ops.base.outputs import annotate, put_outputs
 from wms_ops.git.command import Git
-from wms_ops.loop import places
+from wms_ops.loop import contexts
 from wms_ops.loop.console import ConsoleTeller, summary, verdict
+from wms_ops.loop.context import RECIPE
 from wms_ops.loop.driver import one_at_a_time, run_loop
-from wms_ops.loop.place import RECIPE
 from wms_ops.loop.steps import carry_out
 from wms_ops.runs.plan import LAST, ended, exit_code
-from wms_ops.runs.record import STEPS, Outcome, RunRecord
+from wms_ops.runs.record import STEPS, RunOutcome, RunRecord
 from wms_ops.targets.factory import cloud_in
 
 
 def _add_folder(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--folder", type=Path, default=places.FOLDER, help="where the loop lives (%(default)s)")
+    parser.add_argument("--folder", type=Path, default=contexts.FOLDER, help="where the loop lives (%(default)s)")
 
 
 def _add_place(parser: argparse.ArgumentParser) -> None:
@@ -54,29 +54,29 @@ def _of_list(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     """Run the loop to its end; returns the code of its outcome. Raises WmsError."""
     teller = ConsoleTeller()
-    url = places.origin_of(arguments.repo)
+    url = contexts.origin_of(arguments.repo)
     branch = arguments.branch or _newest_branch(arguments.repo, url)
     cloud = cloud_in(arguments.folder, teller.line)
     cloud.storage_up()
-    make = places.place_in(arguments.folder, url, cloud, recipe=arguments.recipe, show=teller.line)
-    record = run_loop(make, places.run_store(arguments.folder), branch, teller, keep_up=arguments.keep_up)
+    make = contexts.context_factory(arguments.folder, url, cloud, recipe=arguments.recipe, show=teller.line)
+    record = run_loop(make, contexts.run_store(arguments.folder), branch, teller, keep_up=arguments.keep_up)
     teller.console.print(summary(record))
     teller.console.print(verdict(record), markup=False)
-    if record.outcome is not Outcome.MERGED:
+    if record.outcome is not RunOutcome.MERGED:
         annotate("error", verdict(record))
     return exit_code(record)
 
 
 def _one(step_name: str, arguments: argparse.Namespace) -> int:
     """One step as a command: its named values go to GITHUB_OUTPUT, too, its code is the step's."""
-    store = places.run_store(arguments.folder)
-    url = places.origin_of(arguments.repo)
+    store = contexts.run_store(arguments.folder)
+    url = contexts.origin_of(arguments.repo)
     cloud = cloud_in(arguments.folder)
     with one_at_a_time(store.folder):
         record = _record(step_name, arguments, url)  # a mistake is told before anything is started
         cloud.storage_up()
-        place = places.place_in(arguments.folder, url, cloud, recipe=arguments.recipe)(record)
-        record = carry_out(place, store, record, step_name)
+        context = contexts.context_factory(arguments.folder, url, cloud, recipe=arguments.recipe)(record)
+        record = carry_out(context, store, record, step_name)
         if step_name == LAST:
             record = ended(record)
             store.save(record)
@@ -87,13 +87,13 @@ def _one(step_name: str, arguments: argparse.Namespace) -> int:
 
 
 def _record(step_name: str, arguments: argparse.Namespace, url: str) -> RunRecord:
-    store = places.run_store(arguments.folder)
+    store = contexts.run_store(arguments.folder)
     if arguments.run:
         return store.load(arguments.run)
     branch = arguments.branch or _newest_branch(arguments.repo, url)
     newest = store.newest(branch)
     first = step_name == STEPS[0]
-    if newest is None or (first and newest.outcome is not Outcome.RUNNING):
+    if newest is None or (first and newest.outcome is not RunOutcome.RUNNING):
         return store.create(branch)
     return newest
 
@@ -109,7 +109,7 @@ def _newest_branch(repo: Path, url: str) -> str:
 def _list(arguments: argparse.Namespace) -> int:
     """Print the runs so far; returns 0. Raises PipelineError for a damaged record."""
     folder = arguments.folder
-    runs = places.run_store(folder).runs()
+    runs = contexts.run_store(folder).runs()
     if arguments.json:
         print(json.dumps([record.model_dump(mode="json") for record in runs], indent=2))
         return 0

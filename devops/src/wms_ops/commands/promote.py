@@ -17,7 +17,7 @@ from wms.registry.lineage import FILES
 from wms.registry.metadata import METADATA, baseline_json, write_metadata
 from wms.registry.mlflow_store import URI, ModelRegistry
 from wms.registry.plan import Proposal
-from wms.registry.promotion import Desk, Outcome
+from wms.registry.promotion import PromotionClient, PromotionOutcome
 from wms.registry.standing import require_entry
 from wms.registry.types import MODEL
 from wms_ops.base.outputs import github_run, put_outputs
@@ -32,19 +32,21 @@ from wms_ops.storage.remote import S3Remote
 def _promote(arguments: argparse.Namespace) -> int:
     """Promote a run or a version, roll back, repair or adopt; 0 also where it was done before. Raises WmsError."""
     _refuse_nonsense(arguments)
-    desk = _desk(arguments)
+    promotions = _desk(arguments)
     if arguments.repair:
         return _restore(arguments)
-    proposal = _propose(desk, arguments)
+    proposal = _propose(promotions, arguments)
     if isinstance(proposal, Proposal):
         print(proposal.text)
         if not arguments.yes and not agrees("Go on?", "add --yes"):
             print("Nothing was changed.")
             return DECLINED
-        _publish(desk.registry, proposal.facts.run_id, arguments)  # before it's Production: it can be fetched then
-        proposal = promotion.execute(desk, proposal, who=who(), github_run=github_run())
+        _publish(
+            promotions.registry, proposal.facts.run_id, arguments
+        )  # before it's Production: it can be fetched then
+        proposal = promotion.execute(promotions, proposal, who=who(), github_run=github_run())
     else:
-        _publish(desk.registry, proposal.entry.run_id, arguments)
+        _publish(promotions.registry, proposal.entry.run_id, arguments)
     _tell(proposal)
     return 0
 
@@ -60,9 +62,9 @@ def _metadata(arguments: argparse.Namespace) -> int:
     """Write model-metadata.json from the ledger, brought up to date from the registry where one is named."""
     ledger = Ledger(arguments.ledger)
     if uri := os.environ.get(URI):
-        desk = Desk(uri, ledger, arguments.metadata, arguments.model)
-        standing = desk.settle()
-        require_entry(standing, desk.registry.server)
+        promotions = PromotionClient(uri, ledger, arguments.metadata, arguments.model)
+        standing = promotions.settle()
+        require_entry(standing, promotions.registry.server)
         head = standing.chain.head
     else:
         head = ledger.current()
@@ -82,9 +84,9 @@ def _baseline(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _desk(arguments: argparse.Namespace) -> Desk:
+def _desk(arguments: argparse.Namespace) -> PromotionClient:
     uri = ModelRegistry.from_environment().uri
-    return Desk(uri, Ledger(arguments.ledger), arguments.metadata, arguments.model)
+    return PromotionClient(uri, Ledger(arguments.ledger), arguments.metadata, arguments.model)
 
 
 def _publish(registry: ModelRegistry, run_id: str, arguments: argparse.Namespace) -> None:
@@ -155,22 +157,24 @@ def _refuse_nonsense(arguments: argparse.Namespace) -> None:
         raise UsageError("--force needs a reason, which goes on record.")
 
 
-def _propose(desk: Desk, arguments: argparse.Namespace) -> Proposal | Outcome:
+def _propose(promotions: PromotionClient, arguments: argparse.Namespace) -> Proposal | PromotionOutcome:
     if arguments.adopt is not None:
-        return propose_adoption(desk, arguments.adopt, reason=arguments.reason)
+        return propose_adoption(promotions, arguments.adopt, reason=arguments.reason)
     if arguments.rollback:
-        return promotion.propose_rollback(desk, arguments.version, reason=arguments.reason)
+        return promotion.propose_rollback(promotions, arguments.version, reason=arguments.reason)
     if arguments.run is not None:
-        run_id = desk.registry.find_run(arguments.run).run_id
+        run_id = promotions.registry.find_run(arguments.run).run_id
     else:
-        found = [one for one in desk.registry.versions() if one.version == arguments.version]
+        found = [one for one in promotions.registry.versions() if one.version == arguments.version]
         if not found:
-            raise ModelNotFoundError(f"The registry at {desk.registry.server} has no version {arguments.version}.")
+            raise ModelNotFoundError(
+                f"The registry at {promotions.registry.server} has no version {arguments.version}."
+            )
         run_id = found[0].run_id
-    return promotion.propose(desk, run_id, force=arguments.force)
+    return promotion.propose(promotions, run_id, force=arguments.force)
 
 
-def _tell(outcome: Outcome) -> None:
+def _tell(outcome: PromotionOutcome) -> None:
     print(outcome.text)
     entry = outcome.entry
     put_outputs({"version": entry.to_version, "run_id": entry.run_id, "changed": outcome.changed})

@@ -22,14 +22,14 @@ NOTHING: Final = Cost(0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
-class Line:
+class BillLine:
     """One line of a bill: `sessions` counts instances; one that lived in two months is counted in both."""
 
     sessions: int
     cost: Cost
 
-    def __add__(self, other: Line) -> Line:
-        return Line(self.sessions + other.sessions, self.cost + other.cost)
+    def __add__(self, other: BillLine) -> BillLine:
+        return BillLine(self.sessions + other.sessions, self.cost + other.cost)
 
 
 @dataclass(frozen=True)
@@ -57,38 +57,40 @@ class RunBill:
     kind: str
     cost: Cost
     month: str
-    month_line: Line
+    month_line: BillLine
     saving: Saving | None
     open: bool
 
 
-def by_run(sessions: Iterable[Session], table: PriceTable, now: datetime, month: str | None = None) -> dict[str, Line]:
+def by_run(
+    sessions: Iterable[Session], table: PriceTable, now: datetime, month: str | None = None
+) -> dict[str, BillLine]:
     """Each run's cost, a run's sessions together; without a run it's the launch's id. Only a month's part if given."""
     return _grouped(sessions, lambda one: one.run or one.github_run or one.launch_id, table, now, month)
 
 
 def by_version(
     sessions: Iterable[Session], table: PriceTable, now: datetime, month: str | None = None
-) -> dict[str, Line]:
+) -> dict[str, BillLine]:
     """What each model version has cost; "none" for sessions that registered no model."""
     named = _grouped(sessions, lambda one: str(one.model_version or "none"), table, now, month)
     return dict(sorted(named.items(), key=lambda item: (not item[0].isdecimal(), item[0].zfill(9))))
 
 
-def by_month(sessions: Iterable[Session], table: PriceTable, now: datetime) -> dict[str, Line]:
+def by_month(sessions: Iterable[Session], table: PriceTable, now: datetime) -> dict[str, BillLine]:
     """Each UTC month's cost, the oldest first; a session over a month's end is split."""
-    lines: dict[str, Line] = {}
+    lines: dict[str, BillLine] = {}
     for session in sessions:
         cost = cost_of_session(session, table, now)
         for month, share in parts_by_month(session, now):
-            line = Line(1, cost.share(share))
+            line = BillLine(1, cost.share(share))
             lines[month] = lines[month] + line if month in lines else line
     return dict(sorted(lines.items()))
 
 
-def total_of(lines: Mapping[str, Line]) -> Line:
+def total_of(lines: Mapping[str, BillLine]) -> BillLine:
     """All lines together."""
-    return sum(lines.values(), Line(0, NOTHING))
+    return sum(lines.values(), BillLine(0, NOTHING))
 
 
 def month_so_far(sessions: Iterable[Session], table: PriceTable, now: datetime) -> float:
@@ -146,7 +148,7 @@ def bill_of_run(run: str, sessions: Sequence[Session], table: PriceTable, now: d
         kind=kind,
         cost=sum((cost_of_session(one, table, now) for one in own), NOTHING),
         month=month,
-        month_line=by_month(sessions, table, now).get(month, Line(0, NOTHING)),
+        month_line=by_month(sessions, table, now).get(month, BillLine(0, NOTHING)),
         saving=saving_of_month(sessions, table, now, month),
         open=any(one.ended_at is None and one.deadline > now for one in own),
     )
@@ -164,10 +166,10 @@ def _grouped(
     table: PriceTable,
     now: datetime,
     month: str | None,
-) -> dict[str, Line]:
-    lines: dict[str, Line] = {}
+) -> dict[str, BillLine]:
+    lines: dict[str, BillLine] = {}
     for session in sorted(sessions, key=lambda one: one.begun_at):
         if (cost := cost_in(session, table, now, month)) is not None:
-            name, line = key(session), Line(1, cost)
+            name, line = key(session), BillLine(1, cost)
             lines[name] = lines[name] + line if name in lines else line
     return lines

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from wms_ops.cost.bills import Line, Saving, by_month, by_run, by_version, saving_of_month, total_of
+from wms_ops.cost.bills import BillLine, Saving, by_month, by_run, by_version, saving_of_month, total_of
 from wms_ops.cost.estimate import Cost
 from wms_ops.cost.prices import PriceTable
 from wms_ops.cost.sessions import Session
@@ -25,9 +25,9 @@ class Statement:
     region: str
     now: datetime
     month: str | None
-    runs: Mapping[str, Line]
-    months: Mapping[str, Line]
-    versions: Mapping[str, Line]
+    runs: Mapping[str, BillLine]
+    months: Mapping[str, BillLine]
+    versions: Mapping[str, BillLine]
     savings: Mapping[str, Saving]
     running: int
     stored_gb: Mapping[str, float] | None
@@ -35,7 +35,7 @@ class Statement:
     prices_of: str
 
     @property
-    def total(self) -> Line:
+    def total(self) -> BillLine:
         """All runs together."""
         return total_of(self.runs)
 
@@ -97,7 +97,7 @@ def statement_of(
     )
 
 
-def _plain(line: Line) -> dict[str, float | int]:
+def _plain(line: BillLine) -> dict[str, float | int]:
     cost: Cost = line.cost
     parts = {"instance": cost.instance, "surplus": cost.surplus, "disk": cost.disk, "address": cost.address}
     return {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wms.config import DataConfig
-from wms.data.card import Card, CardFacts, card_facts, extend, measure
+from wms.data.card import CardFacts, DataCard, card_facts, extend, measure
 from wms.data.card_page import pictures, render_card, render_markdown
 from wms.data.looks import perceptual_hash
 from wms.data.manifest import DataSet
@@ -42,7 +42,7 @@ def write_card(store: S3Remote, plan: MergePlan, photos: Path, splits: Path, fol
     return files
 
 
-def grow_card(store: S3Remote, before: DataSet, after: DataSet, photos: Path, splits: Path) -> Card:
+def grow_card(store: S3Remote, before: DataSet, after: DataSet, photos: Path, splits: Path) -> DataCard:
     """The card of `after`; its figures are kept beside the manifests in the remote, for the next merge.
 
     `photos` holds the new pairs, `splits` the split record of the base. A base that has no card yet, or a damaged

@@ -26,7 +26,7 @@ _KINDS: Final = {"120000": "a symbolic link", "160000": "a submodule", _PROGRAM:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FileChange:
     """A path that a branch changes: mode and blob that it has there, as Git writes them."""
 
     path: str
@@ -42,7 +42,7 @@ class Change:
         return f"{self.path!r} ({kind})" if kind else repr(self.path)
 
 
-def changes_of(git: Git, main: str, commit: str) -> tuple[Change, ...]:
+def changes_of(git: Git, main: str, commit: str) -> tuple[FileChange, ...]:
     """What `commit` holds that neither `main` nor a commit of main's that it began from does, sorted by path.
 
     A path that main has changed since isn't the branch's change: its older content goes nowhere.
@@ -92,20 +92,20 @@ def adds_records_only(git: Git, before: str, commit: str) -> bool:
     )
 
 
-def _differences(git: Git, before: str, after: str) -> Iterator[Change]:
+def _differences(git: Git, before: str, after: str) -> Iterator[FileChange]:
     items = iter(list(git.names("diff-tree", "-r", "-z", "--raw", "--no-abbrev", "--no-renames", before, after)))
     for facts, path in zip(items, items, strict=True):
         _, mode, _, blob, _ = facts.split()
-        yield Change(path, mode, ZERO if mode == _GONE else blob)
+        yield FileChange(path, mode, ZERO if mode == _GONE else blob)
 
 
-def _is_allowed(change: Change) -> bool:
+def _is_allowed(change: FileChange) -> bool:
     if change.path in POINTERS:
         return change.mode == _FILE
     return change.path in RECORDS and change.mode in (_FILE, _GONE)
 
 
-def _is_photo(change: Change) -> bool:
+def _is_photo(change: FileChange) -> bool:
     """Whether a path is a file that is added to the inbox; cameras' cards mark every file as a program."""
     folder, _, name = change.path.rpartition("/")
     return folder in map(inbox, KINDS) and name != ".gitkeep" and change.mode in (_FILE, _PROGRAM)
@@ -115,6 +115,6 @@ def _restore(paths: Sequence[str]) -> str:
     return f"git restore --source=origin/{MAIN} --staged --worktree -- {shlex.join(paths)}, then commit and push"
 
 
-def _named(changes: Sequence[Change], most: int = 10) -> str:
+def _named(changes: Sequence[FileChange], most: int = 10) -> str:
     more = f" and {len(changes) - most} more" if len(changes) > most else ""
     return ", ".join(change.text for change in changes[:most]) + more

@@ -16,27 +16,27 @@ from wms.inference.contact_sheet import contact_sheet
 from wms.registry.ledger import CURRENT
 from wms_ops.base.layout import DATA_BRANCHES, INBOX, MAIN, MODELS
 from wms_ops.dataset.review import LEDGER
-from wms_ops.demo.house import House
+from wms_ops.demo.folder import DemoFolder
 from wms_ops.demo.photos import PhotoSource, put_into
 from wms_ops.demo.shell import Shell
 from wms_ops.git.command import Git
 from wms_ops.loop.console import ConsoleTeller
+from wms_ops.loop.contexts import context_factory, run_store
 from wms_ops.loop.driver import run_loop
-from wms_ops.loop.places import place_in, run_store
-from wms_ops.machine.types import Release
+from wms_ops.machine.types import ModelRelease
 from wms_ops.report.figures import DESCRIPTIONS
-from wms_ops.report.timeline import Act, Picture
-from wms_ops.runs.record import Outcome, RunRecord
+from wms_ops.report.timeline import Act, StoryPicture
+from wms_ops.runs.record import RunOutcome, RunRecord
 from wms_ops.targets.local import LocalCloud
 
-_VERDICTS = {Outcome.MERGED: "promoted", Outcome.BLOCKED: "blocked"}
+_VERDICTS = {RunOutcome.MERGED: "promoted", RunOutcome.BLOCKED: "blocked"}
 
 
 @dataclass(frozen=True)
 class Cast:
     """What every act works with; `show` gets each line for the terminal."""
 
-    house: House
+    demo_folder: DemoFolder
     cloud: LocalCloud
     photos: PhotoSource
     recipe: str
@@ -64,23 +64,23 @@ class _Clock:
 def photos_arrive(cast: Cast, title: str, text: str, prefix: str, draw: Callable[[Path], int]) -> tuple[Act, RunRecord]:
     """Somebody commits photos and pushes; the loop trains, decides, and merges or blocks."""
     time_of = _Clock.start()
-    house, shell = cast.house, cast.shell
-    made = house.photos / prefix
+    demo_folder, shell = cast.demo_folder, cast.shell
+    made = demo_folder.photos / prefix
     count = draw(made)
-    put_into(house.clone / INBOX, made, prefix)
+    put_into(demo_folder.clone / INBOX, made, prefix)
     shell("git", "add", INBOX)
     shell("git", "commit", "--quiet", "-m", f"{count} photos: {prefix}")
-    before = set(_data_branches(house))
+    before = set(_data_branches(demo_folder))
     shell("git", "push", "origin", MAIN, expect=1, event="git push")
-    branch = next(iter(set(_data_branches(house)) - before))
+    branch = next(iter(set(_data_branches(demo_folder)) - before))
     _wms(shell, "data", "take-back")
-    make = place_in(house.loop, house.url, cast.cloud, recipe=cast.recipe, show=cast.teller.line)
-    record = run_loop(make, run_store(house.loop), branch, cast.teller)
-    if record.outcome is Outcome.MERGED:
+    make = context_factory(demo_folder.loop, demo_folder.url, cast.cloud, recipe=cast.recipe, show=cast.teller.line)
+    record = run_loop(make, run_store(demo_folder.loop), branch, cast.teller)
+    if record.outcome is RunOutcome.MERGED:
         shell("git", "pull", "--quiet", "--ff-only")
-    folder = run_store(house.loop).path(record.id)
+    folder = run_store(demo_folder.loop).path(record.id)
     pictures = tuple(
-        Picture(name=path.name, content=path.read_bytes(), caption=DESCRIPTIONS.get(path.name, path.stem))
+        StoryPicture(name=path.name, content=path.read_bytes(), caption=DESCRIPTIONS.get(path.name, path.stem))
         for path in sorted((folder / "pictures").glob("*.png"))
     )
     output, events = shell.take()
@@ -91,7 +91,7 @@ def photos_arrive(cast: Cast, title: str, text: str, prefix: str, draw: Callable
         events=events,
         verdict=_VERDICTS.get(record.outcome, ""),
         pictures=pictures,
-        links=_links(house, record),
+        links=_links(demo_folder, record),
         output=output,
     )
     return act, record
@@ -100,22 +100,22 @@ def photos_arrive(cast: Cast, title: str, text: str, prefix: str, draw: Callable
 def everybody_has_it(cast: Cast) -> Act:
     """The sync script brings Production to the laptop, and `wms predict` uses it without a network."""
     time_of = _Clock.start()
-    house, shell = cast.house, cast.shell
-    cast.photos.unseen(house.photos / "unseen")
+    demo_folder, shell = cast.demo_folder, cast.shell
+    cast.photos.unseen(demo_folder.photos / "unseen")
     _wms(shell, "sync", "--from", "s3", event="sync")
     _wms(shell, "versions", "scores", event="metrics")
-    masks = house.folder / "masks"
-    arguments = ["--input", str(house.photos / "unseen" / "images"), "--output", str(masks), "--overlay"]
+    masks = demo_folder.folder / "masks"
+    arguments = ["--input", str(demo_folder.photos / "unseen" / "images"), "--output", str(masks), "--overlay"]
     _wms(shell, "predict", *arguments, event="predict")
-    sheet = contact_sheet(sorted(masks.glob("*_overlay.jpg")), house.folder / "unseen.png")
+    sheet = contact_sheet(sorted(masks.glob("*_overlay.jpg")), demo_folder.folder / "unseen.png")
     output, events = shell.take()
     caption = "Strips that Production finds on photos that no model was trained on."
     return time_of.act(
         "The model is on the laptop",
         "One command brings Production from the store, checked against the ledger; no instance is started for it. "
         "The next one marks the strip on new photos, without any network.",
-        pictures=(Picture(name=sheet.name, content=sheet.read_bytes(), caption=caption),),
-        links=(("The masks", _relative(house, masks)),),
+        pictures=(StoryPicture(name=sheet.name, content=sheet.read_bytes(), caption=caption),),
+        links=(("The masks", _relative(demo_folder, masks)),),
         events=events,
         output=output,
     )
@@ -124,12 +124,12 @@ def everybody_has_it(cast: Cast) -> Act:
 def there_and_back(cast: Cast) -> Act:
     """Somebody rolls Production back to the version before, and then forward again; both are served."""
     time_of = _Clock.start()
-    house, shell, cloud = cast.house, cast.shell, cast.cloud
+    demo_folder, shell, cloud = cast.demo_folder, cast.shell, cast.cloud
     endpoints = cloud.up()
     cloud.wait()
     named = dict(shell.environ)
-    newest = _current(house)
-    own = Shell(house.clone, {**named, "MLFLOW_TRACKING_URI": endpoints.mlflow}, cast.show)
+    newest = _current(demo_folder)
+    own = Shell(demo_folder.clone, {**named, "MLFLOW_TRACKING_URI": endpoints.mlflow}, cast.show)
     _wms(own, "rollback", "--yes", "--reason", "the demo tries it", event="roll back")
     back = _serve(cast, own)
     version = ("--version", str(newest))
@@ -157,9 +157,9 @@ def _wms(shell: Shell, *words: str, event: str = "") -> None:
 def _serve(cast: Cast, shell: Shell) -> int:
     """Deploy what is Production now, and ask the service which version it serves."""
     _wms(shell, "sync", "--from", "s3")
-    models = cast.house.clone / MODELS
+    models = cast.demo_folder.clone / MODELS
     entry = json.loads((models / CURRENT).read_bytes())
-    release = Release(entry["to_version"], entry["weights_sha256"], models, models)
+    release = ModelRelease(entry["to_version"], entry["weights_sha256"], models, models)
     service = cast.cloud.deploy(release)
     asked = f"curl {service}/version"
     said = shell(sys.executable, "-c", _ASK, f"{service}/version", shown=asked, event=f"serve {release.version}")
@@ -169,35 +169,35 @@ def _serve(cast: Cast, shell: Shell) -> int:
 _ASK = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=30).read().decode())"
 
 
-def _current(house: House) -> int:
-    return int(json.loads((house.clone / MODELS / CURRENT).read_bytes())["to_version"])
+def _current(demo_folder: DemoFolder) -> int:
+    return int(json.loads((demo_folder.clone / MODELS / CURRENT).read_bytes())["to_version"])
 
 
-def _data_branches(house: House) -> list[str]:
+def _data_branches(demo_folder: DemoFolder) -> list[str]:
     pattern = f"refs/heads/{DATA_BRANCHES}"
-    return Git(house.origin)("for-each-ref", "--format=%(refname:lstrip=2)", pattern).split()
+    return Git(demo_folder.origin)("for-each-ref", "--format=%(refname:lstrip=2)", pattern).split()
 
 
-def _links(house: House, record: RunRecord) -> tuple[tuple[str, str], ...]:
-    values, folder = record.outputs, run_store(house.loop).path(record.id)
+def _links(demo_folder: DemoFolder, record: RunRecord) -> tuple[tuple[str, str], ...]:
+    values, folder = record.outputs, run_store(demo_folder.loop).path(record.id)
     found = []
     if "pull" in values:
         number = int(values["pull"])
         found.append((f"Pull request {number}", f"pull-requests/{number:04d}/README.md"))
     for label, path in (
         ("The gate's page", folder / "gate.html"),
-        ("Training's report", _training_report(house, values)),
+        ("Training's report", _training_report(demo_folder, values)),
     ):
         if path is not None and path.is_file():
-            found.append((label, _relative(house, path)))
+            found.append((label, _relative(demo_folder, path)))
     return tuple(found)
 
 
-def _training_report(house: House, values: dict[str, str]) -> Path | None:
+def _training_report(demo_folder: DemoFolder, values: dict[str, str]) -> Path | None:
     if "run" not in values:
         return None
-    return house.loop / "workspace" / "runs" / values["run"] / "artifacts" / "report.html"
+    return demo_folder.loop / "workspace" / "runs" / values["run"] / "artifacts" / "report.html"
 
 
-def _relative(house: House, path: Path) -> str:
-    return path.relative_to(house.folder).as_posix()
+def _relative(demo_folder: DemoFolder, path: Path) -> str:
+    return path.relative_to(demo_folder.folder).as_posix()

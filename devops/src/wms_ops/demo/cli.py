@@ -17,20 +17,20 @@ from wms_ops.base.signals import stoppable, unstoppable
 from wms_ops.cost.estimate import cost_of_run, dollars
 from wms_ops.demo import acts
 from wms_ops.demo.checks import check_disk
-from wms_ops.demo.house import House, build, clear
+from wms_ops.demo.folder import DemoFolder, build, clear
 from wms_ops.demo.memory import MemoryWatch
 from wms_ops.demo.photos import DrawnPhotos, PhotoSource, RealPhotos
 from wms_ops.git.command import Git
 from wms_ops.git.version import require_git
 from wms_ops.loop.console import ConsoleTeller, summary, verdict
+from wms_ops.loop.contexts import local_cloud
 from wms_ops.loop.driver import one_at_a_time
-from wms_ops.loop.places import local_cloud
 from wms_ops.pulls.local_pulls import LocalPulls
 from wms_ops.report.timeline import Act, Story, render_story
-from wms_ops.runs.record import Outcome, RunRecord
+from wms_ops.runs.record import RunOutcome, RunRecord
 
 RECIPE = "WMS/configs/demo.yaml"
-EXPECTED = [Outcome.MERGED, Outcome.MERGED, Outcome.BLOCKED]
+EXPECTED = [RunOutcome.MERGED, RunOutcome.MERGED, RunOutcome.BLOCKED]
 """How the three pushes end."""
 
 FEWEST = 10
@@ -80,10 +80,10 @@ def _real() -> PhotoSource:
     return RealPhotos(Path(root))
 
 
-def _play(house: House, photos: PhotoSource, recipe: str, *, keep: bool) -> int:
+def _play(demo_folder: DemoFolder, photos: PhotoSource, recipe: str, *, keep: bool) -> int:
     console = Console(highlight=False, soft_wrap=True)
     teller = ConsoleTeller(console)
-    cloud = local_cloud(house.loop, teller.line)
+    cloud = local_cloud(demo_folder.loop, teller.line)
 
     def show(line: str) -> None:
         console.print(f"    {line}", markup=False, style="dim")
@@ -93,8 +93,8 @@ def _play(house: House, photos: PhotoSource, recipe: str, *, keep: bool) -> int:
     with stoppable(), MemoryWatch(cloud.processes) as memory:
         try:
             cloud.storage_up()
-            shell = house.shell(show)
-            cast = acts.Cast(house, cloud, photos, recipe, shell, teller, show)
+            shell = demo_folder.shell(show)
+            cast = acts.Cast(demo_folder, cloud, photos, recipe, shell, teller, show)
             shell("devops/scripts/install-git-hooks.sh")
             records = _story(cast, told, console)
         finally:
@@ -102,11 +102,11 @@ def _play(house: House, photos: PhotoSource, recipe: str, *, keep: bool) -> int:
             if not keep:
                 with unstoppable(show):
                     cloud.close()
-    LocalPulls(Git(house.clone), house.url).export(house.folder / "pull-requests")
-    page = _tell(house, photos, told, seconds, memory.peak)
+    LocalPulls(Git(demo_folder.clone), demo_folder.url).export(demo_folder.folder / "pull-requests")
+    page = _tell(demo_folder, photos, told, seconds, memory.peak)
     _print(console, records, seconds, memory.peak, page)
     if keep:
-        _addresses(console, house)
+        _addresses(console, demo_folder)
     outcomes = [record.outcome for record in records]
     if outcomes == EXPECTED:
         return 0
@@ -149,7 +149,7 @@ _BAD = (
 )
 
 
-def _tell(house: House, photos: PhotoSource, told: list[Act], seconds: float, peak: int) -> Path:
+def _tell(demo_folder: DemoFolder, photos: PhotoSource, told: list[Act], seconds: float, peak: int) -> Path:
     story = Story(
         title="From a pushed photo to a served model",
         intro=f"What `make demo` did on this machine, with {photos.name}: real pushes, real servers, no account.",
@@ -157,8 +157,8 @@ def _tell(house: House, photos: PhotoSource, told: list[Act], seconds: float, pe
         facts=(("Time in all", f"{seconds / 60:.1f} minutes"), ("Peak memory of all processes", _gib(peak))),
         links=(("All pull requests", "pull-requests/README.md"),),
     )
-    write_atomic(house.page, render_story(story))
-    return house.page
+    write_atomic(demo_folder.page, render_story(story))
+    return demo_folder.page
 
 
 def _print(console: Console, records: list[RunRecord], seconds: float, peak: int, page: Path) -> None:
@@ -172,11 +172,11 @@ def _print(console: Console, records: list[RunRecord], seconds: float, peak: int
     console.print(f"The whole story, with pictures: {page}", markup=False)
 
 
-def _addresses(console: Console, house: House) -> None:
-    found = local_cloud(house.loop).endpoints()
+def _addresses(console: Console, demo_folder: DemoFolder) -> None:
+    found = local_cloud(demo_folder.loop).endpoints()
     if found is not None:
         console.print(f"MLflow:  {found.mlflow}\nService: {found.service or 'none'}/docs", markup=False)
-    stop = f"wms cloud down --all --target local --folder {house.loop / 'cloud'}"
+    stop = f"wms cloud down --all --target local --folder {demo_folder.loop / 'cloud'}"
     console.print(f"They run until you stop them: .venv/bin/{stop}", markup=False)
 
 

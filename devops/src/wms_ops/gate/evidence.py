@@ -15,7 +15,7 @@ from wms.inference.predictor import PREPROCESSING
 from wms.registry import gate_trust
 from wms.registry.chain import RegistryLedger
 from wms.registry.gate import CANNOT, refusal
-from wms.registry.gate_types import Evidence, Side
+from wms.registry.gate_types import GateEvidence, GateModel
 from wms.registry.ledger import Ledger, LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry, ModelVersion
 from wms.registry.standing import read_standing
@@ -28,7 +28,7 @@ from wms_ops.gate.scoring import score_images
 class Gathered:
     """The evidence, and what pictures of it are made from."""
 
-    evidence: Evidence
+    evidence: GateEvidence
     challenger: Contestant
     champion: Contestant | None
     files: Mapping[DataItem, Pair]
@@ -75,7 +75,7 @@ def gather(
         grid=config.evaluation.grid,
         on_progress=on_progress,
     )
-    evidence = Evidence(
+    evidence = GateEvidence(
         challenger=challenger.side,
         champion=champion.side if champion else None if version is None else _unknown(version),
         images=images,
@@ -125,9 +125,9 @@ def _production(registry: ModelRegistry, ledger: Path) -> tuple[ModelVersion | N
     )
 
 
-def _unknown(version: ModelVersion) -> Side:
+def _unknown(version: ModelVersion) -> GateModel:
     """A Production model that couldn't be fetched."""
-    return Side(version.run_id, "unknown", version.version, "unknown", PREPROCESSING, 0)
+    return GateModel(version.run_id, "unknown", version.version, "unknown", PREPROCESSING, 0)
 
 
 def _champion(registry: ModelRegistry, version: ModelVersion, threads: int | None) -> Contestant:

@@ -14,7 +14,7 @@ from wms.inference.predictor import CARD, FIRST_PREPROCESSING, ONNX, WEIGHTS, Pr
 from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.registry.gate import refusal
 from wms.registry.gate_trust import test_images
-from wms.registry.gate_types import Side
+from wms.registry.gate_types import GateModel
 from wms.registry.lineage import fingerprints
 from wms.registry.mlflow_store import ModelRegistry, RunInfo
 from wms.registry.types import Means
@@ -27,7 +27,7 @@ MODEL_FOLDER: Final = "model"
 class Contestant:
     """One of the two models, ready to predict, with the data of its run."""
 
-    side: Side
+    side: GateModel
     items: tuple[DataItem, ...]
     predictor: Predictor
 
@@ -52,7 +52,7 @@ def fetch(registry: ModelRegistry, run: RunInfo, version: int | None, *, threads
                 f"{DATA_MANIFEST} of {who} run {run.name} isn't the data that its {where} names "
                 f"({version_of_data[:12]}, not {str(named)[:12]}); restore that artifact, or train again."
             )
-    side = Side(
+    side = GateModel(
         run_id=run.run_id,
         run_name=run.name,
         version=version,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from wms.registry.gate_types import Change, GateReport, ImageChange
+from wms.registry.gate_types import GateReport, ImageChange, MetricChange
 from wms_ops.base.text import safe
 
 SHOWN: Final = 5
@@ -70,7 +70,7 @@ def _means(report: GateReport) -> Iterator[str]:
     )
 
 
-def _change(change: Change) -> str:
+def _change(change: MetricChange) -> str:
     interval = "" if change.low is None or change.high is None else f"{change.low:+.4f} to {change.high:+.4f}"
     return (
         f"{change.champion:.4f} | {change.challenger:.4f} | {change.difference:+.4f} | {interval} | "

@@ -18,7 +18,7 @@ from wms.inference.predictor import Predictor
 from wms.inference.second_look import sigmoid
 from wms.metrics import measure
 from wms.registry.gate import refusal
-from wms.registry.gate_types import Score, ScoredImage
+from wms.registry.gate_types import MetricPair, ScoredImage
 
 Mask = NDArray[np.bool_]
 _AHEAD: Final = 2  # photos decoded while others are scored
@@ -83,9 +83,9 @@ def _scored(
 ) -> ScoredImage:
     truth = true_mask(mask, grid)
 
-    def score(predictor: Predictor) -> Score:
+    def score(predictor: Predictor) -> MetricPair:
         marked = predicted_mask(predictor, photo, grid)
-        return Score({name: float(value) for name, value in measure(marked, truth).items()}, float(marked.mean()))
+        return MetricPair({name: float(value) for name, value in measure(marked, truth).items()}, float(marked.mean()))
 
     height, width = mask.shape
     return ScoredImage(

@@ -7,7 +7,7 @@ from rich.status import Status
 from rich.table import Table
 
 from wms_ops.cost.estimate import BUSY, ON_THE_CLOCK, cost_of, cost_of_run
-from wms_ops.runs.record import STEPS, Outcome, RunRecord, StepState
+from wms_ops.runs.record import STEPS, RunOutcome, RunRecord, StepState
 
 _WORDS = {
     StepState.DONE: "done",
@@ -74,7 +74,7 @@ def verdict(record: RunRecord) -> str:
     """How the run ended, in a sentence."""
     values = record.outputs
     pull = f" Pull request: {values['pull_url']}" if "pull_url" in values else ""
-    if record.outcome is Outcome.MERGED:
+    if record.outcome is RunOutcome.MERGED:
         return f"Merged: version {values['version']} is Production. {record.reason}{pull}"
     return f"{str(record.outcome).capitalize()}: {record.reason}{pull}"
 

@@ -13,11 +13,11 @@ from wms.interrupt import hear_ctrl_c
 from wms_ops.base.errors import BusyError
 from wms_ops.base.signals import stoppable, unstoppable
 from wms_ops.dataset.review import adds_records_only
-from wms_ops.loop.place import Place
+from wms_ops.loop.context import RunContext
 from wms_ops.loop.steps import carry_out
 from wms_ops.loop.workspace import fetch, tip
 from wms_ops.runs.plan import LAST, ended, next_step, reopened, skip_pointless, undecided, warning
-from wms_ops.runs.record import STEPS, Outcome, RunRecord
+from wms_ops.runs.record import STEPS, RunOutcome, RunRecord
 from wms_ops.runs.store import RunStore
 
 LOCK = ".loop.lock"
@@ -40,7 +40,7 @@ class Teller(Protocol):
 
 
 def run_loop(
-    make_place: Callable[[RunRecord], Place],
+    make_place: Callable[[RunRecord], RunContext],
     store: RunStore,
     branch: str,
     teller: Teller,
@@ -53,57 +53,57 @@ def run_loop(
     what is raised is BusyError, KeyboardInterrupt, or what makes a run impossible before it begins.
     """
     with one_at_a_time(store.folder):
-        record, place = _begin(make_place, store, branch)
-        if record.outcome is not Outcome.RUNNING:
+        record, context = _begin(make_place, store, branch)
+        if record.outcome is not RunOutcome.RUNNING:
             return record
         if text := warning(record):
             teller.line(f"warning: {text}")
         with stoppable():
             try:
-                record = _steps(place, store, record, teller)
+                record = _steps(context, store, record, teller)
             finally:
                 if not keep_up:
                     with unstoppable(teller.line):
-                        record = _step(place, store, store.load(record.id), LAST, teller)
+                        record = _step(context, store, store.load(record.id), LAST, teller)
         record = ended(record)
         store.save(record)
         return record
 
 
-def _begin(make_place: Callable[[RunRecord], Place], store: RunStore, branch: str) -> tuple[RunRecord, Place]:
+def _begin(make_place: Callable[[RunRecord], RunContext], store: RunStore, branch: str) -> tuple[RunRecord, RunContext]:
     """The branch's run that broke, reopened, as long as the branch is where it left it; else a new one."""
     before = store.newest(branch)
     if before is not None:
-        place = make_place(before)
-        fetch(place.git, place.remote)
-        now = tip(place.git, before.outputs.get("branch", branch), place.remote)
-        if now is None and before.outcome is Outcome.MERGED:
-            return before, place  # the branch went with its merge
+        context = make_place(before)
+        fetch(context.git, context.remote)
+        now = tip(context.git, before.outputs.get("branch", branch), context.remote)
+        if now is None and before.outcome is RunOutcome.MERGED:
+            return before, context  # the branch went with its merge
         known = now in {step.outputs.get("commit") for step in before.steps}
         left = before.outputs.get("commit")
-        if now is None or known or not left or adds_records_only(place.git, left, now):
-            if before.outcome not in (Outcome.RUNNING, Outcome.FAILED) and not undecided(before):
-                return before, place
+        if now is None or known or not left or adds_records_only(context.git, left, now):
+            if before.outcome not in (RunOutcome.RUNNING, RunOutcome.FAILED) and not undecided(before):
+                return before, context
             record = reopened(before)
             store.save(record)
-            return record, place
+            return record, context
     record = store.create(branch)
     return record, make_place(record)
 
 
-def _steps(place: Place, store: RunStore, record: RunRecord, teller: Teller) -> RunRecord:
+def _steps(context: RunContext, store: RunStore, record: RunRecord, teller: Teller) -> RunRecord:
     while (name := next_step(record := skip_pointless(record))) is not None:
-        record = _step(place, store, record, name, teller)
+        record = _step(context, store, record, name, teller)
     store.save(record)
     return record
 
 
-def _step(place: Place, store: RunStore, record: RunRecord, name: str, teller: Teller) -> RunRecord:
+def _step(context: RunContext, store: RunStore, record: RunRecord, name: str, teller: Teller) -> RunRecord:
     """One step; its failure is noted in the record, so that the loop can tell of it and tear down."""
     hear_ctrl_c()  # a library of an earlier step may have taken it away
     teller.begins(name, STEPS.index(name) + 1)
     with contextlib.suppress(WmsError):
-        carry_out(place, store, record, name)
+        carry_out(context, store, record, name)
     record = store.load(record.id)
     teller.over(record, name)
     return record

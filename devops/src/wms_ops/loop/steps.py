@@ -12,7 +12,7 @@ from wms_ops.base.errors import PipelineError
 from wms_ops.base.settings import StepSettings
 from wms_ops.cost.estimate import BUSY
 from wms_ops.loop import steps_cloud, steps_data, steps_decide, steps_deploy, steps_publish
-from wms_ops.loop.place import Done, Place
+from wms_ops.loop.context import Done, RunContext
 from wms_ops.runs.record import RunRecord, StepRecord, StepState
 from wms_ops.runs.store import RunStore
 
@@ -21,23 +21,23 @@ from wms_ops.runs.store import RunStore
 class Step:
     """`work` gets the named values; `needs` are those that it can't do without."""
 
-    work: Callable[[Place, RunRecord, Mapping[str, str]], Done]
+    work: Callable[[RunContext, RunRecord, Mapping[str, str]], Done]
     needs: tuple[str, ...] = ()
 
 
-def _plain(work: Callable[[Place, Mapping[str, str]], Done], *needs: str) -> Step:
-    return Step(lambda place, _record, values: work(place, values), needs)
+def _plain(work: Callable[[RunContext, Mapping[str, str]], Done], *needs: str) -> Step:
+    return Step(lambda context, _record, values: work(context, values), needs)
 
 
-def _whole(work: Callable[[Place, RunRecord], Done], *needs: str) -> Step:
-    return Step(lambda place, record, _values: work(place, record), needs)
+def _whole(work: Callable[[RunContext, RunRecord], Done], *needs: str) -> Step:
+    return Step(lambda context, record, _values: work(context, record), needs)
 
 
-def _down(place: Place, record: RunRecord, values: Mapping[str, str]) -> Done:
+def _down(context: RunContext, record: RunRecord, values: Mapping[str, str]) -> Done:
     started = record.step("up").started_at
     seconds = time.time() - datetime.fromisoformat(started).timestamp() if started else 0.0
     busy = sum(record.step(name).seconds for name in BUSY)
-    return steps_cloud.down(place, {**values, "seconds_up": f"{seconds:.1f}", "seconds_busy": f"{busy:.1f}"})
+    return steps_cloud.down(context, {**values, "seconds_up": f"{seconds:.1f}", "seconds_busy": f"{busy:.1f}"})
 
 
 TABLE: Mapping[str, Step] = {
@@ -56,7 +56,7 @@ TABLE: Mapping[str, Step] = {
 }
 
 
-def carry_out(place: Place, store: RunStore, record: RunRecord, name: str) -> RunRecord:
+def carry_out(context: RunContext, store: RunStore, record: RunRecord, name: str) -> RunRecord:
     """Do one step and return the record, saved before and after.
 
     Raises the step's WmsError once the record says `failed`; whatever else stops it leaves `running`.
@@ -67,7 +67,7 @@ def carry_out(place: Place, store: RunStore, record: RunRecord, name: str) -> Ru
     record = record.with_step(begun)
     store.save(record)
     try:
-        done = step.work(place, record, values_for(step, name, record, place.environ))
+        done = step.work(context, record, values_for(step, name, record, context.environ))
     except WmsError as error:
         ended = {"state": StepState.FAILED, "exit_code": error.exit_code, "text": str(error)}
         store.save(record.with_step(begun.model_copy(update={**ended, "seconds": time.monotonic() - clock})))
@@ -76,7 +76,7 @@ def carry_out(place: Place, store: RunStore, record: RunRecord, name: str) -> Ru
     record = record.with_step(begun.model_copy(update={**ended, "seconds": time.monotonic() - clock}))
     store.save(record)
     if name in (*BUSY, "promote", "down"):
-        steps_cloud.note(place, record)
+        steps_cloud.note(context, record)
     return record
 
 

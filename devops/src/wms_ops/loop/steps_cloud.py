@@ -20,7 +20,7 @@ from wms_ops.cost.budget import check_budget, read_budget
 from wms_ops.cost.estimate import BUSY, cost_of, dollars, estimate_minutes
 from wms_ops.cost.prices import Choice
 from wms_ops.cost.sessions import Session
-from wms_ops.loop.place import Done, Place
+from wms_ops.loop.context import Done, RunContext
 from wms_ops.loop.workspace import check_out, commit_and_push, refuse_moved_splits
 from wms_ops.machine.types import CloudState
 from wms_ops.runs.record import RunRecord, StepState
@@ -29,78 +29,78 @@ CANDIDATE = "WMS/models/candidate"
 PREPARED = "WMS/data/prepared.json"
 
 
-def budget(place: Place, values: Mapping[str, str]) -> Done:
+def budget(context: RunContext, values: Mapping[str, str]) -> Done:
     """Refuse a run that would pass WMS_BUDGET_USD, or WMS_BUDGET_MONTH_USD, before anything is started.
 
     Raises BudgetError, and UsageError for an instance type or a region that the price table lacks.
     """
-    choice = place.cloud.choice()
-    rates, limit = choice.rates(), read_budget(place.environ)
-    minutes = estimate_minutes(int(values["photos_total"]), place.config())
+    choice = context.cloud.choice()
+    rates, limit = choice.rates(), read_budget(context.environ)
+    minutes = estimate_minutes(int(values["photos_total"]), context.config())
     # A spot price may rise to that of on demand, so that's what the budget has to bear.
     check_budget(cost_of(minutes * 60, rates, disk_gb=choice.disk_gb), limit)
-    if place.cloud.billed:
-        allowed_minutes(choice, place.cloud.sessions, place.environ, datetime.now(UTC))
+    if context.cloud.billed:
+        allowed_minutes(choice, context.cloud.sessions, context.environ, datetime.now(UTC))
     cost = cost_of(minutes * 60, rates, spot=choice.spot, disk_gb=choice.disk_gb)
     outputs = {"estimated_usd": f"{cost.total:.4f}", "estimated_minutes": f"{minutes:.0f}"}
     what = "the instance of record" if choice == Choice() else f"a {choice}"
     return Done(outputs, f"On {what}: about {minutes:.0f} minutes and {cost.total:.2f} USD.")
 
 
-def up(place: Place, _: Mapping[str, str]) -> Done:
+def up(context: RunContext, _: Mapping[str, str]) -> Done:
     """Start the instance and wait until MLflow answers its API. Raises CloudError, RegistryUnreachableError."""
-    endpoints = place.cloud.up()
-    place.cloud.wait()
+    endpoints = context.cloud.up()
+    context.cloud.wait()
     return Done({"mlflow_uri": endpoints.mlflow}, f"MLflow answers at {endpoints.mlflow}.")
 
 
-def train(place: Place, values: Mapping[str, str]) -> Done:
+def train(context: RunContext, values: Mapping[str, str]) -> Done:
     """Train once on the whole data set, or continue what a killed step began. Raises PipelineError.
 
     The splits of new photos are recorded on the branch first, so that the run belongs to a commit that holds them.
     """
     branch, commit = values["branch"], values["commit"]
-    check_out(place, commit, branch)
-    recipe = ["--config", place.recipe, "--data", DATA_SET, "--splits", SPLITS]
-    _on_instance(place, ["-m", "wms_ops", "data", "fetch"])
-    _on_instance(place, ["-m", "wms.training.dvc_stages", "prepare", *recipe, "--output", PREPARED])
-    refuse_moved_splits(place.git, commit)
+    check_out(context, commit, branch)
+    recipe = ["--config", context.recipe, "--data", DATA_SET, "--splits", SPLITS]
+    _on_instance(context, ["-m", "wms_ops", "data", "fetch"])
+    _on_instance(context, ["-m", "wms.training.dvc_stages", "prepare", *recipe, "--output", PREPARED])
+    refuse_moved_splits(context.git, commit)
     message = f"Record the splits of {values['photos_new']} new photos"
-    commit = commit_and_push(place, branch, [SPLITS], message, before=commit)
+    commit = commit_and_push(context, branch, [SPLITS], message, before=commit)
     candidate = ["--prepared", PREPARED, "--runs", "runs", "--output", CANDIDATE]
     started = time.monotonic()
-    _on_instance(place, ["-m", "wms.training.dvc_stages", "train", *recipe, *candidate])
+    _on_instance(context, ["-m", "wms.training.dvc_stages", "train", *recipe, *candidate])
     seconds = time.monotonic() - started
-    card = json.loads((place.workspace / CANDIDATE / CARD).read_bytes())
+    card = json.loads((context.workspace / CANDIDATE / CARD).read_bytes())
     run = str(card["run"])
-    run_id = _handed_over(place, run)
+    run_id = _handed_over(context, run)
     outputs = {"commit": commit, "run": run, "run_id": run_id, "train_seconds": f"{seconds:.1f}"}
     outputs |= {"dice": str(card[FINAL_DICE]), "iou": str(card[FINAL_IOU])}
     return Done(outputs, f"{run}: test Dice {float(outputs['dice']):.4f}, IoU {float(outputs['iou']):.4f}.")
 
 
-def down(place: Place, values: Mapping[str, str]) -> Done:
+def down(context: RunContext, values: Mapping[str, str]) -> Done:
     """End the instance. Raises CloudError if something of it is left."""
-    place.cloud.down()
-    is_gone = place.cloud.status() in (CloudState.ABSENT, CloudState.STOPPING)
-    choice = place.cloud.choice()
+    context.cloud.down()
+    is_gone = context.cloud.status() in (CloudState.ABSENT, CloudState.STOPPING)
+    choice = context.cloud.choice()
     seconds = float(values.get("seconds_up", "0"))
     busy = float(values.get("seconds_busy", seconds))
     cost = cost_of(seconds, choice.rates(), spot=choice.spot, busy_seconds=busy, disk_gb=choice.disk_gb)
     what = "The instance is gone" if is_gone else "The instance, which isn't the loop's own, stays"
-    verb = "cost" if place.cloud.billed else "would have cost"
+    verb = "cost" if context.cloud.billed else "would have cost"
     return Done(
         {"cost_usd": f"{cost.total:.4f}"}, f"{what}; {seconds / 60:.1f} minutes of it {verb} {dollars(cost.total)}."
     )
 
 
-def note(place: Place, record: RunRecord) -> None:
+def note(context: RunContext, record: RunRecord) -> None:
     """Put on the bill's sessions which model version the run has promoted, and how long all cores have computed.
 
     A session counts the work since its own beginning: a run that went on after a kill may have had two instances. Where
     the store is away, the bill counts all the time as work, and the next call makes up for it.
     """
-    if not place.cloud.billed:
+    if not context.cloud.billed:
         return
     version = record.outputs.get("version")
     done = [record.step(name) for name in BUSY]
@@ -112,43 +112,43 @@ def note(place: Place, record: RunRecord) -> None:
         return session.changed(**values, **({"model_version": int(version)} if version else {}))
 
     try:
-        place.cloud.note(noted, datetime.fromisoformat(record.started_at))
+        context.cloud.note(noted, datetime.fromisoformat(record.started_at))
     except WmsError as error:
-        place.show(f"warning: the bill lacks what this run has worked and promoted. {error}")
+        context.show(f"warning: the bill lacks what this run has worked and promoted. {error}")
 
 
-def _handed_over(place: Place, run: str) -> str:
+def _handed_over(context: RunContext, run: str) -> str:
     """The run's id in MLflow; what the server hasn't taken yet is sent again. Raises ModelNotFoundError."""
-    registry = place.registry()
+    registry = context.registry()
     found = None
     try:
         found = registry.find_run(run)
     except ModelNotFoundError:
-        place.show(f"MLflow lacks {run}; sending it again.")
+        context.show(f"MLflow lacks {run}; sending it again.")
     if found is None or found.status != "FINISHED":
-        _on_instance(place, ["-m", "wms_ops", "runs", "send", f"runs/{run}"])
+        _on_instance(context, ["-m", "wms_ops", "runs", "send", f"runs/{run}"])
         found = registry.find_run(run)
     return found.run_id
 
 
-def _on_instance(place: Place, arguments: list[str]) -> None:
+def _on_instance(context: RunContext, arguments: list[str]) -> None:
     """Run the workspace's own code there, which is main's. Raises PipelineError with the command's last words."""
-    source = [place.workspace / part for part in ("WMS/src", "devops/src")]
+    source = [context.workspace / part for part in ("WMS/src", "devops/src")]
     environ = {"PYTHONUNBUFFERED": "1", "GITHUB_OUTPUT": ""}  # only the step itself names values
     if all(path.is_dir() for path in source):
         inherited = os.environ.get("PYTHONPATH")
         environ["PYTHONPATH"] = os.pathsep.join([*map(str, source), *([inherited] if inherited else [])])
-    log = place.folder / f"{arguments[1].rpartition('.')[2]}.log"
+    log = context.folder / f"{arguments[1].rpartition('.')[2]}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     said: list[str] = []
 
     def hear(line: str) -> None:
         said.append(line)
         del said[:-20]
-        place.show(line)
+        context.show(line)
 
     command = [sys.executable, *arguments]
-    code = place.cloud.run(command, folder=place.workspace, log=log, environ=environ, show=hear)
+    code = context.cloud.run(command, folder=context.workspace, log=log, environ=environ, show=hear)
     if code:
         reason = next((line for line in reversed(said) if line.startswith("error:")), said[-1] if said else "no output")
         error = PipelineError(f"`python {shlex.join(arguments)}` ended with {code}: {reason} Its output: {log}")

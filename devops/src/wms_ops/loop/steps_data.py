@@ -22,87 +22,89 @@ from wms_ops.dataset.losses import common, refuse_losses
 from wms_ops.dataset.publish import Watch, delete_branch, publish, verify
 from wms_ops.dataset.review import refuse_foreign, rests_on
 from wms_ops.dataset.versions import file_at, pointers_at, version_at
-from wms_ops.loop.place import Done, Place
+from wms_ops.loop.context import Done, RunContext
 from wms_ops.loop.workspace import check_out, fetch, main_tip, tip
 
 CARD = "card.md"
 
 
-def merge(place: Place, values: Mapping[str, str]) -> Done:
+def merge(context: RunContext, values: Mapping[str, str]) -> Done:
     """Settle which commit is trained on: photos become pointers, and main's photos and files are joined in.
 
     Raises BranchContentError for a branch that changes something else than data, what `publish` and `join_into` raise,
     PipelineError for a branch that isn't there.
     """
     branch = values["branch"]
-    git = place.git
-    fetch(git, place.remote)
-    commit = _tip(place, branch)
-    refuse_foreign(git, main_tip(place), commit, branch)
+    git = context.git
+    fetch(git, context.remote)
+    commit = _tip(context, branch)
+    refuse_foreign(git, main_tip(context), commit, branch)
     text = f"{branch} holds pointers only."
     if inbox_files(git, commit):
-        done = publish(git, commit, place.url, watch=Watch(say=place.show))
+        done = publish(git, commit, context.url, watch=Watch(say=context.show))
         if done.branch is None:
             raise PipelineError(f"The data set holds all photos of {branch} already; delete that branch.")
-        delete_branch(git, place.url, branch, commit)
+        delete_branch(git, context.url, branch, commit)
         text = f"The photos of {branch} are in the store; {done.branch} points to them. {done.plan.summary}"
         branch = done.branch
-        fetch(git, place.remote)
-        commit = _tip(place, branch)
+        fetch(git, context.remote)
+        commit = _tip(context, branch)
     elif not pointers_at(git, commit):
         raise PipelineError(f"{branch} holds neither photos nor a data set; there is nothing to train on.")
-    if not rests_on(git, main_tip(place), commit):
-        joined = join_into(git, place.url, branch)
+    if not rests_on(git, main_tip(context), commit):
+        joined = join_into(git, context.url, branch)
         text = f"Main's photos are joined into {branch}: {joined.after} in all."
-        fetch(git, place.remote)
+        fetch(git, context.remote)
         commit = joined.commit
-    check_out(place, commit, branch)
+    check_out(context, commit, branch)
     return Done({"branch": branch, "commit": commit}, text)
 
 
-def validate(place: Place, values: Mapping[str, str]) -> Done:
+def validate(context: RunContext, values: Mapping[str, str]) -> Done:
     """Check that the store holds every file, that none of main's is lost, and that the new photos are sound.
 
     Only the new photos are downloaded; the data set's card is made from them, card.md in the run's folder.
     Raises MissingBlobError, ShrinkError, DataQualityError and the store's errors.
     """
-    git, commit = place.git, values["commit"]
-    store = place.store()
-    main = _tip(place, MAIN)
+    git, commit = context.git, values["commit"]
+    store = context.store()
+    main = _tip(context, MAIN)
     before, after = version_at(git, main, store), version_at(git, commit, store)
     verify(store, after)
     refuse_losses(git, common(git, main, commit), commit, lambda one: version_at(git, one, store))
     known = before.pairs
     new = {stem: pair for stem, pair in after.pairs.items() if known.get(stem) != pair}
-    remove(place.folder / CARD)  # of an earlier try of this step
+    remove(context.folder / CARD)  # of an earlier try of this step
     if new:
-        _check(place, before, after, set(new), commit)
+        _check(context, before, after, set(new), commit)
     counts = {"photos_before": len(known), "photos_new": len(new), "photos_total": len(after.pairs)}
     outputs = {name: str(count) for name, count in counts.items()} | {"data_oid": after.images.oid}
     text = f"Existing: {len(known)}, new: {len(new)}, total: {len(after.pairs)}; all files are in {store.config.url}."
     return Done(outputs, text)
 
 
-def _check(place: Place, before: DataSet, after: DataSet, stems: set[str], commit: str) -> None:
+def _check(context: RunContext, before: DataSet, after: DataSet, stems: set[str], commit: str) -> None:
     """The data check of the new pairs, and the card of the data set that they belong to. Raises DataQualityError."""
     kinds = {kind: _only(manifest, stems) for kind, manifest, _ in after}
-    with TemporaryDirectory(prefix="new-", dir=_made(place.folder)) as room:
-        bring(place.store(), DataSet(kinds["images"], kinds["masks"]), Path(room))
+    with TemporaryDirectory(prefix="new-", dir=_made(context.folder)) as room:
+        bring(context.store(), DataSet(kinds["images"], kinds["masks"]), Path(room))
         splits = Path(room) / "splits.jsonl"
-        splits.write_text(file_at(place.git, commit, SPLITS) or "", encoding="utf-8")
+        splits.write_text(file_at(context.git, commit, SPLITS) or "", encoding="utf-8")
         recorded = {f"{one.split} photo {one.sha256[:12]}": one.look for one in SplitRecord(splits).entries}
         report = validate_data(
-            Path(room), splits_file=splits, existing_looks=recorded, cache_folder=place.folder.parent / "qa"
+            Path(room), splits_file=splits, existing_looks=recorded, cache_folder=context.folder.parent / "qa"
         )
         for warning in list(report["warnings"])[:5]:
-            place.show(f"warning: {str(warning).replace(room, '')}")
+            context.show(f"warning: {str(warning).replace(room, '')}")
         if errors := list(report["errors"]):
             first = str(errors[0]).replace(f"{room}/", "")
             raise DataQualityError(
                 f"The data check refuses the branch's new photos, {len(errors)} errors: {first} Mend them with "
                 "`wms data check DIR --fix` and push again."
             )
-        write_atomic(place.folder / CARD, render_markdown(grow_card(place.store(), before, after, Path(room), splits)))
+        write_atomic(
+            context.folder / CARD, render_markdown(grow_card(context.store(), before, after, Path(room), splits))
+        )
 
 
 def _only(manifest: Manifest, stems: set[str]) -> Manifest:
@@ -114,8 +116,8 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _tip(place: Place, branch: str) -> str:
-    found = tip(place.git, branch, place.remote)
+def _tip(context: RunContext, branch: str) -> str:
+    found = tip(context.git, branch, context.remote)
     if found is None:
-        raise PipelineError(f"There is no branch {branch!r} on {place.remote}; `git ls-remote` lists those that are.")
+        raise PipelineError(f"There is no branch {branch!r} on {context.remote}; `git ls-remote` lists those that are.")
     return found

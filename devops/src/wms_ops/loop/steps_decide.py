@@ -11,7 +11,7 @@ from wms.registry import promotion
 from wms.registry.gate_types import GateReport
 from wms.registry.lineage import FILES
 from wms.registry.plan import Proposal
-from wms.registry.promotion import Outcome
+from wms.registry.promotion import PromotionOutcome
 from wms_ops.base.layout import MODELS
 from wms_ops.base.outputs import github_run
 from wms_ops.dataset.fetch import bring
@@ -19,7 +19,7 @@ from wms_ops.dataset.versions import version_at
 from wms_ops.gate.decide import decide
 from wms_ops.gate.page import render
 from wms_ops.gate.report import markdown, stopped
-from wms_ops.loop.place import Done, Place
+from wms_ops.loop.context import Done, RunContext
 from wms_ops.release.actor import who
 from wms_ops.release.publish import publish_model
 from wms_ops.report.pictures import gate_pictures
@@ -27,21 +27,21 @@ from wms_ops.report.pictures import gate_pictures
 PICTURES = "pictures"
 
 
-def gate(place: Place, values: Mapping[str, str]) -> Done:
+def gate(context: RunContext, values: Mapping[str, str]) -> Done:
     """Compare the run with Production on the same test images; "not improved" is a result, not an error.
 
     Writes gate.md, gate.html, gate.json and pictures/ into the run's folder. Raises RegistryUnreachableError,
     RegistryError, ModelNotFoundError, LedgerError, SplitError and the store's errors.
     """
-    folder = place.folder
+    folder = context.folder
     page, text, figures = folder / "gate.html", folder / "gate.md", folder / "gate.json"
     for old in (page, text, figures, *(folder / PICTURES).glob("*")):
         remove(old)  # of an earlier try of this step, whose verdict counts no more
-    bring_data(place, values)
-    config = place.config()
+    bring_data(context, values)
+    config = context.config()
     outputs = {"gate_report": str(text), "gate_page": str(page)}
     try:
-        report, gathered = decide(place.registry(), values["run_id"], config, ledger=place.workspace / MODELS)
+        report, gathered = decide(context.registry(), values["run_id"], config, ledger=context.workspace / MODELS)
     except CannotDecideError as error:
         write_atomic(text, stopped(error))
         outputs |= {"decision": "cannot decide", "passes": _word(False), "gate_reason": str(error)}
@@ -70,37 +70,37 @@ def _outputs(report: GateReport) -> dict[str, str]:
     }
 
 
-def promote(place: Place, values: Mapping[str, str]) -> Done:
+def promote(context: RunContext, values: Mapping[str, str]) -> Done:
     """Publish the model's files to the store, then make it Production; repeating it changes nothing.
 
     Raises PromotionLostError where Production moved on since the gate, and what `promotion.propose` raises.
     """
-    desk = place.desk()
-    before = desk.settle().production
-    proposal = promotion.propose(desk, values["run_id"])
+    promotions = context.promotions()
+    before = promotions.settle().production
+    proposal = promotion.propose(promotions, values["run_id"])
     if isinstance(proposal, Proposal):
         before = proposal.from_version
     # First the files, so that whoever reads of the new Production can fetch it.
     publish_model(
-        place.store(), {name: desk.registry.read_artifact(values["run_id"], f"model/{name}") for name in FILES}
+        context.store(), {name: promotions.registry.read_artifact(values["run_id"], f"model/{name}") for name in FILES}
     )
-    outcome = _execute(place, proposal)
+    outcome = _execute(context, proposal)
     entry = outcome.entry
     previous = before if outcome.changed else entry.from_version
     outputs = {"version": str(entry.to_version), "previous_version": "" if previous is None else str(previous)}
     return Done(outputs | {"changed": _word(outcome.changed)}, outcome.text)
 
 
-def _execute(place: Place, proposal: Proposal | Outcome) -> Outcome:
-    if isinstance(proposal, Outcome):
+def _execute(context: RunContext, proposal: Proposal | PromotionOutcome) -> PromotionOutcome:
+    if isinstance(proposal, PromotionOutcome):
         return proposal
-    return promotion.execute(place.desk(), proposal, who=who(), github_run=github_run(os.environ))
+    return promotion.execute(context.promotions(), proposal, who=who(), github_run=github_run(os.environ))
 
 
-def bring_data(place: Place, values: Mapping[str, str]) -> None:
+def bring_data(context: RunContext, values: Mapping[str, str]) -> None:
     """The commit's photos in the workspace, for steps that run where training didn't."""
-    store = place.store()
-    bring(store, version_at(place.git, values["commit"], store), place.data)
+    store = context.store()
+    bring(store, version_at(context.git, values["commit"], store), context.data)
 
 
 def _word(value: bool) -> str:

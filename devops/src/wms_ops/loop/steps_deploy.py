@@ -28,9 +28,9 @@ from wms.registry.plan import SMOKE, Proposal
 from wms_ops.base.errors import PipelineError, SmokeError
 from wms_ops.base.layout import MODELS
 from wms_ops.base.settings import LoopSettings
-from wms_ops.loop.place import Done, Place
+from wms_ops.loop.context import Done, RunContext
 from wms_ops.loop.steps_decide import bring_data
-from wms_ops.machine.types import Release
+from wms_ops.machine.types import ModelRelease
 from wms_ops.release.actor import who
 
 SAME_MASK = 0.99  # IoU between what is served and what the same file predicts here
@@ -48,7 +48,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Answer:
+class SmokeAnswer:
     """What the service said: the mask (H, W) bool, the version of its headers, and how long it took."""
 
     mask: NDArray[np.bool_]
@@ -56,22 +56,22 @@ class Answer:
     seconds: float
 
 
-def smoke_deploy(place: Place, values: Mapping[str, str]) -> Done:
+def smoke_deploy(context: RunContext, values: Mapping[str, str]) -> Done:
     """Deploy the promoted version and look at it; on failure Production is the version before again.
 
     Raises SmokeError with the reason and what was done about it.
     """
     version = int(values["version"])
-    entry = _entry(place, version)
-    release = Release(version, entry.weights_sha256, _model(place, entry), place.workspace / MODELS)
-    bring_data(place, values)
-    known = _known_photo(place)
+    entry = _entry(context, version)
+    release = ModelRelease(version, entry.weights_sha256, _model(context, entry), context.workspace / MODELS)
+    bring_data(context, values)
+    known = _known_photo(context)
     try:
-        service = place.cloud.deploy(release)
+        service = context.cloud.deploy(release)
         answer = ask(service, known.photo)
         dice = judge(answer, known, Predictor(release.model, threads=1), version)
     except WmsError as error:
-        raise SmokeError(f"{error} {_go_back(place, version, str(error))}") from error
+        raise SmokeError(f"{error} {_go_back(context, version, str(error))}") from error
     outputs = {
         "service": service,
         "latency_ms": f"{answer.seconds * 1000:.0f}",
@@ -82,7 +82,7 @@ def smoke_deploy(place: Place, values: Mapping[str, str]) -> Done:
     return Done(outputs, text)
 
 
-def ask(service: str, photo: Path) -> Answer:
+def ask(service: str, photo: Path) -> SmokeAnswer:
     """Post a photo twice, since a first request warms up, and time the second. Raises SmokeError."""
     try:
         with httpx.Client(base_url=service, timeout=60, trust_env=not is_loopback(service)) as client:
@@ -95,10 +95,10 @@ def ask(service: str, photo: Path) -> Answer:
             mask = np.asarray(image.convert("L")) > 127
     except (httpx.HTTPError, OSError) as error:
         raise SmokeError(f"The service at {service} doesn't predict {photo.name}: {error}.") from error
-    return Answer(mask, found.headers.get("X-Model-Version", ""), seconds)
+    return SmokeAnswer(mask, found.headers.get("X-Model-Version", ""), seconds)
 
 
-def judge(answer: Answer, known: Known, predictor: Predictor, version: int) -> float:
+def judge(answer: SmokeAnswer, known: Known, predictor: Predictor, version: int) -> float:
     """Dice of the served mask against the labelled one. Raises SmokeError where anything isn't as it should be."""
     if answer.version != str(version):
         raise SmokeError(f"The service says that it's version {answer.version or 'none'}, not {version}.")
@@ -116,26 +116,26 @@ def judge(answer: Answer, known: Known, predictor: Predictor, version: int) -> f
     return dice
 
 
-def _go_back(place: Place, version: int, reason: str) -> str:
+def _go_back(context: RunContext, version: int, reason: str) -> str:
     """Roll the registry and the deployment back; returns what was done, in a sentence."""
-    desk = place.desk()
-    head = desk.settle().chain.head
+    promotions = context.promotions()
+    head = promotions.settle().chain.head
     if head is None or head.to_version != version:
         return "Production is another version by now; it was left as it is."
     try:
-        proposal = promotion.propose_rollback(desk, reason=f"{SMOKE}{reason[:300]}")
+        proposal = promotion.propose_rollback(promotions, reason=f"{SMOKE}{reason[:300]}")
     except UsageError:
         return f"Version {version} is the first one, so there is nothing to roll back to: mend it before it's deployed."
     if isinstance(proposal, Proposal):
-        proposal = promotion.execute(desk, proposal, who=who())
+        proposal = promotion.execute(promotions, proposal, who=who())
     back = proposal.entry.to_version
-    served = place.cloud.roll_back() if _serves(place, version) else None
+    served = context.cloud.roll_back() if _serves(context, version) else None
     also = f" and served again as version {served}" if served is not None else ""
     return f"Version {back} is Production again{also}."
 
 
-def _serves(place: Place, version: int) -> bool:
-    found = place.cloud.endpoints()
+def _serves(context: RunContext, version: int) -> bool:
+    found = context.cloud.endpoints()
     if found is None or found.service is None:
         return False
     try:
@@ -144,34 +144,34 @@ def _serves(place: Place, version: int) -> bool:
         return True
 
 
-def _entry(place: Place, version: int) -> LedgerEntry:
-    place.desk().settle()  # a ledger of another checkout may lack the newest entry
-    found = [entry for entry in Ledger(place.workspace / MODELS).entries() if entry.to_version == version]
+def _entry(context: RunContext, version: int) -> LedgerEntry:
+    context.promotions().settle()  # a ledger of another checkout may lack the newest entry
+    found = [entry for entry in Ledger(context.workspace / MODELS).entries() if entry.to_version == version]
     if not found:
         raise PipelineError(f"The ledger has no version {version}; run the step promote first.")
     return found[-1]
 
 
-def _model(place: Place, entry: LedgerEntry) -> Path:
+def _model(context: RunContext, entry: LedgerEntry) -> Path:
     """The model's files from the registry, in the run's folder."""
-    folder = place.folder / "model"
+    folder = context.folder / "model"
     for name in FILES:
         if not (folder / name).is_file() or name != FILES[0] or sha256_file(folder / name) != entry.weights_sha256:
-            write_atomic(folder / name, place.registry().read_artifact(entry.run_id, f"model/{name}"))
+            write_atomic(folder / name, context.registry().read_artifact(entry.run_id, f"model/{name}"))
     return folder
 
 
-def _known_photo(place: Place) -> Known:
+def _known_photo(context: RunContext) -> Known:
     """The test photo on which the new model is best after the gate: nothing but the deployment can spoil it."""
-    path = place.folder / "gate.json"
+    path = context.folder / "gate.json"
     try:
         content = path.read_bytes()
     except OSError as error:
         raise PipelineError(f"{path} can't be read ({error}); run the step gate again.") from error
     report = GateReport.parse(content, str(path), PipelineError, "run the step gate again")
     best = max(report.images, key=lambda image: image.challenger.dice)
-    pair: Pair | None = next((one for one in find_pairs(place.data) if one.stem == best.stem), None)
+    pair: Pair | None = next((one for one in find_pairs(context.data) if one.stem == best.stem), None)
     if pair is None:
-        raise PipelineError(f"{place.data} lacks the test photo {best.stem}; run the step gate again.")
-    _, mask = read_pair(pair, place.config().data)
+        raise PipelineError(f"{context.data} lacks the test photo {best.stem}; run the step gate again.")
+    _, mask = read_pair(pair, context.config().data)
     return Known(pair.image.name, pair.image, mask > 127, best.challenger.dice)

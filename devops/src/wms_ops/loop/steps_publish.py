@@ -17,7 +17,7 @@ from wms_ops.cost.bills import RunBill, bill_of_run
 from wms_ops.cost.prices import price_table
 from wms_ops.cost.sessions import month_name, month_start
 from wms_ops.dataset.review import RECORDS, refuse_foreign
-from wms_ops.loop.place import Done, Place
+from wms_ops.loop.context import Done, RunContext
 from wms_ops.loop.steps_data import CARD
 from wms_ops.loop.steps_decide import PICTURES
 from wms_ops.loop.workspace import check_out, commit_and_push, fetch, main_tip
@@ -28,62 +28,62 @@ from wms_ops.runs.record import RunRecord, StepState
 BODY = "pull-request.md"
 
 
-def metadata(place: Place, values: Mapping[str, str]) -> Done:
+def metadata(context: RunContext, values: Mapping[str, str]) -> Done:
     """Bring ledger and model-metadata.json onto the data branch. Raises GitError if the branch moved on."""
-    check_out(place, values["commit"], values["branch"])
-    head = place.desk().settle().chain.head  # writes what this checkout lacks
+    check_out(context, values["commit"], values["branch"])
+    head = context.promotions().settle().chain.head  # writes what this checkout lacks
     if head is None or head.run_id != values["run_id"]:
         raise PromotionLostError(
             f"Production isn't version {values['version']} any more, so nothing was put on record; run the loop again."
         )
     message = f"Promote version {values['version']} (run {values['run']})"
-    commit = commit_and_push(place, values["branch"], RECORDS, message, before=values["commit"])
-    _tag(place, model_tag(int(values["version"])), commit)
+    commit = commit_and_push(context, values["branch"], RECORDS, message, before=values["commit"])
+    _tag(context, model_tag(int(values["version"])), commit)
     return Done({"commit": commit}, f"Ledger and {METADATA} are on {values['branch']} ({commit[:12]}).")
 
 
-def _tag(place: Place, name: str, commit: str) -> None:
+def _tag(context: RunContext, name: str, commit: str) -> None:
     """Keep the commits that a model was made from findable: main has them only squashed."""
-    git = place.git
+    git = context.git
     git("tag", "--force", name, commit)
-    there = git("ls-remote", place.url, f"refs/tags/{name}").split()[:1]
+    there = git("ls-remote", context.url, f"refs/tags/{name}").split()[:1]
     if there != [commit]:
-        git("push", "--quiet", "--no-verify", "--force", place.url, f"refs/tags/{name}")
+        git("push", "--quiet", "--no-verify", "--force", context.url, f"refs/tags/{name}")
 
 
-def report(place: Place, record: RunRecord) -> Done:
+def report(context: RunContext, record: RunRecord) -> Done:
     """Write the pull request's text from what all steps said. Raises DiskFullError, UnwritableError."""
-    gate_text, card_text = _read(place.folder / "gate.md"), _read(place.folder / CARD)
-    body, pictures = place.folder / BODY, sorted(attachments(place))
-    links = [("the run on GitHub", address)] if (address := github_run(place.environ)) else []
+    gate_text, card_text = _read(context.folder / "gate.md"), _read(context.folder / CARD)
+    body, pictures = context.folder / BODY, sorted(attachments(context))
+    links = [("the run on GitHub", address)] if (address := github_run(context.environ)) else []
     text = pull_body(
-        record, gate_markdown=gate_text, card_markdown=card_text, pictures=pictures, links=links, bill=_bill(place)
+        record, gate_markdown=gate_text, card_markdown=card_text, pictures=pictures, links=links, bill=_bill(context)
     )
     write_atomic(body, text)
     return Done({"body": str(body)}, f"The report is {body}.")
 
 
-def _bill(place: Place) -> RunBill | None:
+def _bill(context: RunContext) -> RunBill | None:
     """What the run's instance has cost so far, where it's a real one; a store that is away costs only this table."""
-    if not place.cloud.billed:
+    if not context.cloud.billed:
         return None
     now = datetime.now(UTC)
     try:
-        return bill_of_run(place.run_id, place.cloud.sessions(month_start(month_name(now))), price_table(), now)
+        return bill_of_run(context.run_id, context.cloud.sessions(month_start(month_name(now))), price_table(), now)
     except WmsError as error:
-        place.show(f"warning: the report lacks what the run has cost. {error}")
+        context.show(f"warning: the report lacks what the run has cost. {error}")
         return None
 
 
-def attachments(place: Place) -> dict[str, bytes]:
+def attachments(context: RunContext) -> dict[str, bytes]:
     """Pictures and the gate's page, by the names under which the report refers to them."""
-    found = {f"{PICTURES}/{path.name}": path.read_bytes() for path in sorted((place.folder / PICTURES).glob("*.png"))}
-    if page := _read(place.folder / "gate.html"):
+    found = {f"{PICTURES}/{path.name}": path.read_bytes() for path in sorted((context.folder / PICTURES).glob("*.png"))}
+    if page := _read(context.folder / "gate.html"):
         found["gate.html"] = page.encode()
     return found
 
 
-def pull_request(place: Place, record: RunRecord) -> Done:
+def pull_request(context: RunContext, record: RunRecord) -> Done:
     """Open the pull request; merge it if the model was promoted and deployed, else block it with the reason.
 
     Raises PullRequestError, and BranchContentError for a branch that changes something else than data.
@@ -94,20 +94,20 @@ def pull_request(place: Place, record: RunRecord) -> Done:
     branch = values["branch"]
     text = Path(values["body"]).read_text(encoding="utf-8")
     title = pull_title(record)
-    pull = place.pulls.open(branch, title, text)
-    pull = place.pulls.update(pull, text, attachments(place))
+    pull = context.pulls.open(branch, title, text)
+    pull = context.pulls.update(pull, text, attachments(context))
     named = {"pull": str(pull.number), "pull_url": pull.url}
     if not may_merge(record):
         reason = reason_to_block(record)
-        place.pulls.block(pull, reason)
+        context.pulls.block(pull, reason)
         return Done({**named, "merged": ""}, f"Pull request {pull.number} is blocked: {reason}")
     try:
-        fetch(place.git, place.remote)
-        refuse_foreign(place.git, main_tip(place), values["commit"], branch)
-        merged = place.pulls.merge(pull, head=values["commit"], title=title, message=merge_message(record))
+        fetch(context.git, context.remote)
+        refuse_foreign(context.git, main_tip(context), values["commit"], branch)
+        merged = context.pulls.merge(pull, head=values["commit"], title=title, message=merge_message(record))
     except (BranchContentError, PullRequestError) as error:
         with contextlib.suppress(PullRequestError):  # a person may have closed it: what stopped the merge says more
-            place.pulls.block(pull, str(error))
+            context.pulls.block(pull, str(error))
         raise
     state = f"is merged into {MAIN} ({merged[:12]})" if merged else "waits for a review; it merges by itself then"
     return Done({**named, "merged": merged}, f"Pull request {pull.number} {state}.")

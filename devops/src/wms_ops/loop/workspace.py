@@ -12,7 +12,7 @@ from wms_ops.base.layout import MAIN, SPLITS
 from wms_ops.dataset.review import adds_records_only, refuse_foreign
 from wms_ops.dataset.versions import file_at
 from wms_ops.git.command import Git
-from wms_ops.loop.place import BOT, Place
+from wms_ops.loop.context import BOT, RunContext
 
 RUN_TRAILER = "Loop-Run"
 """The trailer of the loop's own commits on a data branch: the id of the run that made them."""
@@ -43,14 +43,14 @@ def tip(git: Git, branch: str, remote: str = "origin") -> str | None:
     return git("rev-parse", name) if git.ok("rev-parse", "--verify", "--quiet", name) else None
 
 
-def check_out(place: Place, commit: str, branch: str) -> None:
+def check_out(context: RunContext, commit: str, branch: str) -> None:
     """Make the work tree that of `commit`; runs, caches and the data set's files stay.
 
     The workspace's code runs with the account's keys, so what differs from main in more than data isn't checked out:
     BranchContentError. Raises GitError.
     """
-    git = place.git
-    refuse_foreign(git, main_tip(place), commit, branch)
+    git = context.git
+    refuse_foreign(git, main_tip(context), commit, branch)
     lock = git.folder / ".git" / "index.lock"
     lock.unlink(missing_ok=True)  # of a git that was killed; this clone has one user, who holds the loop's lock
     git("checkout", "--quiet", "--force", "--detach", commit)
@@ -72,40 +72,40 @@ def refuse_moved_splits(git: Git, commit: str) -> None:
     SplitRecord(path)
 
 
-def commit_and_push(place: Place, branch: str, paths: Sequence[str], message: str, before: str) -> str:
+def commit_and_push(context: RunContext, branch: str, paths: Sequence[str], message: str, before: str) -> str:
     """Commit `paths` on top of `before`, the branch's known tip, and push; returns the branch's new tip.
 
     Nothing is committed where nothing changed. Killed before the push, a second call pushes; killed after it, a second
     call knows its own commit by what it holds, never by what its message says. Raises GitError if the branch moved on.
     """
-    git = place.git
-    git("add", "--all", "--", *[path for path in paths if (place.workspace / path).exists()])
+    git = context.git
+    git("add", "--all", "--", *[path for path in paths if (context.workspace / path).exists()])
     if not git.ok("diff-index", "--cached", "--quiet", "HEAD"):
-        git("commit", "--quiet", "--no-verify", "-m", message, "-m", f"{RUN_TRAILER}: {place.run_id}")
+        git("commit", "--quiet", "--no-verify", "-m", message, "-m", f"{RUN_TRAILER}: {context.run_id}")
     head, ref = git("rev-parse", "HEAD"), f"refs/heads/{branch}"
-    there = next(iter(git("ls-remote", place.url, ref).split()), "")
-    if there == head or _same(place, before, head, there):
+    there = next(iter(git("ls-remote", context.url, ref).split()), "")
+    if there == head or _same(context, before, head, there):
         git("reset", "--quiet", "--soft", there)
         return there
     if there != before:
         raise GitError(f"Branch {branch} moved on while it was worked with, so nothing was pushed; run the loop again.")
-    git("push", "--quiet", "--no-verify", f"--force-with-lease={ref}:{before}", place.url, f"{head}:{ref}")
+    git("push", "--quiet", "--no-verify", f"--force-with-lease={ref}:{before}", context.url, f"{head}:{ref}")
     return head
 
 
-def _same(place: Place, before: str, head: str, there: str) -> bool:
+def _same(context: RunContext, before: str, head: str, there: str) -> bool:
     """Whether the commit `there` is what `head` is: the same files on top of the same commit."""
     if not there or there == before:
         return False
-    git = place.git
-    fetch(git, place.remote)
+    git = context.git
+    fetch(git, context.remote)
     trees = [git.attempt("rev-parse", "--verify", f"{name}^{{tree}}").stdout for name in (head, there)]
     return trees[0] == trees[1] != b"" and adds_records_only(git, before, there)
 
 
-def main_tip(place: Place) -> str:
+def main_tip(context: RunContext) -> str:
     """Main's commit over there, as it was fetched last. Raises PipelineError without a main."""
-    found = tip(place.git, MAIN, place.remote)
+    found = tip(context.git, MAIN, context.remote)
     if found is None:
-        raise PipelineError(f"There is no branch {MAIN} on {place.remote}; push one first.")
+        raise PipelineError(f"There is no branch {MAIN} on {context.remote}; push one first.")
     return found

@@ -17,7 +17,7 @@ from wms.errors import from_os_error
 from wms_ops.base.errors import CloudError
 from wms_ops.base.signals import ended_by_sigterm
 from wms_ops.machine.processes import MARK, ROLE, end
-from wms_ops.machine.room import GRACE_S, RUN, Room
+from wms_ops.machine.workspace import GRACE_S, RUN, Workspace
 
 _POLL_S: Final = 0.2
 _BLOCK_BYTES: Final = 64 * 1024
@@ -25,7 +25,7 @@ _numbers = itertools.count(1)
 
 
 def run_command(
-    room: Room,
+    workspace: Workspace,
     command: Sequence[str],
     *,
     folder: Path,
@@ -43,13 +43,13 @@ def run_command(
     role = f"{RUN} {os.getpid()} {next(_numbers)}"
     with _appending(log) as keep, ended_by_sigterm():
         with begin():  # only there: it may take hours, and others may change the cloud meanwhile
-            process = _start(command, folder, {**environ(), MARK: room.mark, ROLE: role})
-        room.step("command spawned")
+            process = _start(command, folder, {**environ(), MARK: workspace.mark, ROLE: role})
+        workspace.step("command spawned")
         try:
             _listen(process, keep, show)
             code = process.wait()
         except BaseException:
-            _end(room, role, process)
+            _end(workspace, role, process)
             raise
         finally:
             if process.stdout is not None:
@@ -118,8 +118,8 @@ def _listen(process: subprocess.Popen[bytes], keep: Callable[[bytes], None], sho
         show(rest.decode("utf-8", "replace"))
 
 
-def _end(room: Room, role: str, process: subprocess.Popen[bytes]) -> None:
-    end([one.process for one in room.find() if one.role == role], GRACE_S)
+def _end(workspace: Workspace, role: str, process: subprocess.Popen[bytes]) -> None:
+    end([one.process for one in workspace.find() if one.role == role], GRACE_S)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)  # also what took the mark off itself
     process.wait()

@@ -19,11 +19,11 @@ from wms.registry.lineage import FILES, WEIGHTS
 from wms_ops.base.errors import CloudError
 from wms_ops.machine.environment import plain_environ
 from wms_ops.machine.loopback import NoAnswerError, ask
-from wms_ops.machine.processes import Found, draw_ports, end, now
+from wms_ops.machine.processes import MarkedProcess, draw_ports, end, now
 from wms_ops.machine.record import CloudRecord, Served
-from wms_ops.machine.room import GRACE_S, SERVICE, Room
 from wms_ops.machine.servers import PortTakenError, Server, Started, start, wait
-from wms_ops.machine.types import Release
+from wms_ops.machine.types import ModelRelease
+from wms_ops.machine.workspace import GRACE_S, SERVICE, Workspace
 
 TRIES: Final = 3
 
@@ -33,70 +33,70 @@ def url_of(served: Served) -> str:
     return f"http://127.0.0.1:{served.port}"
 
 
-def deploy(room: Room, release: Release) -> str:
+def deploy(workspace: Workspace, release: ModelRelease) -> str:
     """Serve a release and return its address; nothing happens if it's served already. Raises CloudError."""
-    record = room.read()
+    record = workspace.read()
     wanted = Served(version=release.version, weights_sha256=release.weights_sha256, port=0, started_at=now())
     current = record.current
     same = current is not None and current.is_release_of(wanted)
-    if current is not None and same and _works(room, current):
-        room.show(f"Version {wanted.version} is served already at {url_of(current)}.")
+    if current is not None and same and _works(workspace, current):
+        workspace.show(f"Version {wanted.version} is served already at {url_of(current)}.")
         return url_of(current)
-    _place(room, release, room.releases / wanted.name)
-    return url_of(_serve(room, record, wanted, record.before if same else current))
+    _place(workspace, release, workspace.releases / wanted.name)
+    return url_of(_serve(workspace, record, wanted, record.before if same else current))
 
 
-def roll_back(room: Room) -> int | None:
+def roll_back(workspace: Workspace) -> int | None:
     """Serve what was served before the newest deployment; repeated, it stays there. Raises CloudError."""
-    record = room.read()
+    record = workspace.read()
     current, target = record.current, record.before
     if target is None:
         if current is not None:
-            room.show(f"Nothing was served before version {current.version}; stopping it.")
-            _end(room, current)
-            room.write(record.model_copy(update={"current": None}), "nothing served")
+            workspace.show(f"Nothing was served before version {current.version}; stopping it.")
+            _end(workspace, current)
+            workspace.write(record.model_copy(update={"current": None}), "nothing served")
         return None
-    if current is None or not current.is_release_of(target) or not _works(room, current):
-        _serve(room, record, target.model_copy(update={"started_at": now()}), target)
+    if current is None or not current.is_release_of(target) or not _works(workspace, current):
+        _serve(workspace, record, target.model_copy(update={"started_at": now()}), target)
     return target.version
 
 
-def _serve(room: Room, record: CloudRecord, wanted: Served, before: Served | None) -> Served:
+def _serve(workspace: Workspace, record: CloudRecord, wanted: Served, before: Served | None) -> Served:
     """Start `wanted` beside what is served, and switch once it's healthy."""
     for attempt in range(TRIES):
         coming = wanted.model_copy(update={"port": draw_ports(1)[0], "pid": 0})
         try:
-            coming = _start(room, record, coming)
+            coming = _start(workspace, record, coming)
             break
         except PortTakenError:
             if attempt == TRIES - 1:
                 raise
     old = record.current
     after = record.model_copy(update={"current": coming, "before": before, "coming": None})
-    record = room.write(after, "switched")
-    room.show(f"Version {coming.version} is served at {url_of(coming)}.")
+    record = workspace.write(after, "switched")
+    workspace.show(f"Version {coming.version} is served at {url_of(coming)}.")
     if old is not None:
-        _end(room, old)
-        room.step("old ended")
-    _tidy(room, record)
+        _end(workspace, old)
+        workspace.step("old ended")
+    _tidy(workspace, record)
     return coming
 
 
-def _start(room: Room, record: CloudRecord, coming: Served) -> Served:
+def _start(workspace: Workspace, record: CloudRecord, coming: Served) -> Served:
     """Start a process for a release; returns it healthy, or nothing of it is left."""
-    room.write(record.model_copy(update={"coming": coming}), "coming written")
+    workspace.write(record.model_copy(update={"coming": coming}), "coming written")
     started: Started | None = None
     try:
-        started = start(room, _server(room, coming))
-        room.step("service spawned")
+        started = start(workspace, _server(workspace, coming))
+        workspace.step("service spawned")
         coming = coming.model_copy(update={"pid": started.process.pid})
-        room.write(record.model_copy(update={"coming": coming}), "service written")
-        wait(room, started)
-        room.step("service healthy")
+        workspace.write(record.model_copy(update={"coming": coming}), "service written")
+        wait(workspace, started)
+        workspace.step("service healthy")
     except BaseException as error:
         end([started.process] if started else [], GRACE_S)
-        room.write(record)
-        _tidy(room, record)
+        workspace.write(record)
+        _tidy(workspace, record)
         if type(error) is CloudError:
             now_served = f"version {record.current.version} is served on" if record.current else "nothing is served"
             raise CloudError(f"Version {coming.version} can't be served; {now_served}. {error}") from error
@@ -104,13 +104,13 @@ def _start(room: Room, record: CloudRecord, coming: Served) -> Served:
     return coming
 
 
-def _server(room: Room, served: Served) -> Server:
+def _server(workspace: Workspace, served: Served) -> Server:
     arguments = ["--model", ".", "--ledger", ".", "--host", "127.0.0.1", "--port", str(served.port)]
     return Server(
         role=SERVICE,
         title=f"the service of version {served.version}",
         command=[sys.executable, "-m", "wms.serving.cli", *arguments],
-        folder=room.releases / served.name,
+        folder=workspace.releases / served.name,
         environ=plain_environ(),
         ports=[served.port],
         probe=_probe_of(served),
@@ -144,8 +144,8 @@ def _field(value: object, name: str) -> str:
     return str(value.get(name, "")) if isinstance(value, dict) else ""
 
 
-def _works(room: Room, served: Served) -> bool:
-    if room.living(SERVICE, served.pid) is None:
+def _works(workspace: Workspace, served: Served) -> bool:
+    if workspace.living(SERVICE, served.pid) is None:
         return False
     try:
         return _probe_of(served)() is None
@@ -153,13 +153,13 @@ def _works(room: Room, served: Served) -> bool:
         return False
 
 
-def _end(room: Room, served: Served) -> None:
-    process = room.living(SERVICE, served.pid)
+def _end(workspace: Workspace, served: Served) -> None:
+    process = workspace.living(SERVICE, served.pid)
     if process is not None:
-        room.end([Found(SERVICE, process)], [served.port])
+        workspace.end([MarkedProcess(SERVICE, process)], [served.port])
 
 
-def _place(room: Room, release: Release, target: Path) -> None:
+def _place(workspace: Workspace, release: ModelRelease, target: Path) -> None:
     """Copy a release's files, whole or not at all; those of the ledger may have grown since the last time."""
     sources = {name: release.model / name for name in FILES} | {n: release.ledger / n for n in (HISTORY, CURRENT)}
     there = {name: path for name, path in sources.items() if path.is_file()}
@@ -181,17 +181,17 @@ def _place(room: Room, release: Release, target: Path) -> None:
             staging.mkdir(parents=True)
             for name, path in there.items():
                 shutil.copyfile(path, staging / name)
-            room.step("staged")
+            workspace.step("staged")
             staging.rename(target)
     except OSError as error:
         raise from_os_error(error, target) from error
-    room.step("placed")
+    workspace.step("placed")
 
 
-def _tidy(room: Room, record: CloudRecord) -> None:
+def _tidy(workspace: Workspace, record: CloudRecord) -> None:
     """Remove the files of what is neither served nor was before."""
     kept = {one.name for one in (record.current, record.before) if one is not None}
     with contextlib.suppress(OSError):  # they cost space only
-        for path in room.releases.iterdir():
+        for path in workspace.releases.iterdir():
             if path.name not in kept:
                 shutil.rmtree(path, ignore_errors=True)

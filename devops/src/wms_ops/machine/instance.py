@@ -18,12 +18,12 @@ from wms_ops.machine import seaweed
 from wms_ops.machine.environment import plain_environ, storage_environ
 from wms_ops.machine.loopback import NoAnswerError, ask
 from wms_ops.machine.mlflow_server import server_environ
-from wms_ops.machine.processes import Found, draw_ports, end, is_taken, now
+from wms_ops.machine.processes import MarkedProcess, draw_ports, end, is_taken, now
 from wms_ops.machine.record import CloudRecord, ServerRecord
-from wms_ops.machine.room import GRACE_S, MLFLOW, S3, SERVICE, Room
 from wms_ops.machine.servers import PortTakenError, Server, Started, start, wait
 from wms_ops.machine.storage import ARTIFACTS_URL, probe_of, require_space
 from wms_ops.machine.types import CloudState
+from wms_ops.machine.workspace import GRACE_S, MLFLOW, S3, SERVICE, Workspace
 
 TRIES: Final = 3
 ANY_CALL: Final = "/api/2.0/mlflow/experiments/search"
@@ -39,19 +39,19 @@ def mlflow_url(record: CloudRecord) -> str:
     return f"http://127.0.0.1:{record.mlflow_port}"
 
 
-def is_among(found: Sequence[Found], role: str, pid: int) -> bool:
+def is_among(found: Sequence[MarkedProcess], role: str, pid: int) -> bool:
     """Whether this process lives in this role; its number alone says little, since numbers are used again."""
     return pid > 0 and any((one.role, one.process.pid) == (role, pid) for one in found)
 
 
-def living(record: CloudRecord, role: str, found: Sequence[Found]) -> psutil.Process | None:
+def living(record: CloudRecord, role: str, found: Sequence[MarkedProcess]) -> psutil.Process | None:
     """The process of the server that the state names, if it lives."""
     server = record.servers.get(role)
     named = [one.process for one in found if server and (one.role, one.process.pid) == (role, server.pid)]
     return named[0] if named else None
 
 
-def is_alive(record: CloudRecord, role: str, found: Sequence[Found]) -> bool:
+def is_alive(record: CloudRecord, role: str, found: Sequence[MarkedProcess]) -> bool:
     """Whether the server that the state names lives."""
     return living(record, role, found) is not None
 
@@ -69,45 +69,45 @@ def probe_mlflow(url: str, headers: Mapping[str, str] | None = None) -> Callable
     return probe
 
 
-def bring_up(room: Room, roles: Sequence[str]) -> None:
+def bring_up(workspace: Workspace, roles: Sequence[str]) -> None:
     """Start what isn't alive of these servers and wait until all of them work.
 
     Raises CloudError, DiskFullError, UnwritableError; what this call has started is ended then.
     """
-    room.end_strays(room.read())
+    workspace.end_strays(workspace.read())
     for attempt in range(TRIES):
         try:
-            _try(room, roles)
+            _try(workspace, roles)
             return
         except PortTakenError:
             if attempt == TRIES - 1:
                 raise
         except OSError as error:
-            raise from_os_error(error, room.folder) from error
+            raise from_os_error(error, workspace.folder) from error
 
 
-def _try(room: Room, roles: Sequence[str]) -> None:
-    record, found = room.read(), room.find()
+def _try(workspace: Workspace, roles: Sequence[str]) -> None:
+    record, found = workspace.read(), workspace.find()
     loses_address = not is_alive(record, S3, found) and _lost(record.s3_ports.values())
     if loses_address and is_alive(record, MLFLOW, found):  # it knows the store by the address that is lost
-        room.end(one for one in found if one.role == MLFLOW)
-        roles, found = (S3, MLFLOW), room.find()
+        workspace.end(one for one in found if one.role == MLFLOW)
+        roles, found = (S3, MLFLOW), workspace.find()
     alive = {role: process for role in roles if (process := living(record, role, found)) is not None}
-    record = _begin(room, record, roles, alive)
-    servers = [_s3(room, record, S3 in alive) if role == S3 else _mlflow(room, record) for role in roles]
-    _start_and_wait(room, servers, alive)
+    record = _begin(workspace, record, roles, alive)
+    servers = [_s3(workspace, record, S3 in alive) if role == S3 else _mlflow(workspace, record) for role in roles]
+    _start_and_wait(workspace, servers, alive)
 
 
 def _lost(ports: Collection[int]) -> bool:
     return not ports or any(map(is_taken, ports))
 
 
-def _begin(room: Room, record: CloudRecord, roles: Sequence[str], alive: Collection[str]) -> CloudRecord:
+def _begin(workspace: Workspace, record: CloudRecord, roles: Sequence[str], alive: Collection[str]) -> CloudRecord:
     """Ports and state for what is about to be started; written before anything is."""
     missing = [role for role in roles if role not in alive]
     if not missing:
         return record
-    require_space(room.folder)
+    require_space(workspace.folder)
     changes: dict[str, object] = {}
     if S3 in missing and _lost(record.s3_ports.values()):
         changes["s3_ports"] = seaweed.draw()
@@ -118,41 +118,41 @@ def _begin(room: Room, record: CloudRecord, roles: Sequence[str], alive: Collect
     record = record.model_copy(update=changes)
     for role in missing:
         record = record.with_server(role, ServerRecord(started_at=now()))
-    return room.write(record, "begun")
+    return workspace.write(record, "begun")
 
 
-def _start_and_wait(room: Room, servers: Sequence[Server], alive: Mapping[str, psutil.Process]) -> None:
-    record = room.read()
+def _start_and_wait(workspace: Workspace, servers: Sequence[Server], alive: Mapping[str, psutil.Process]) -> None:
+    record = workspace.read()
     ours: list[Started] = []
     waiting: list[Started] = []
     try:
         for server in servers:
             role = server.role
             if role in alive:
-                waiting.append(Started(server, alive[role], room.log(role), 0))
+                waiting.append(Started(server, alive[role], workspace.log(role), 0))
                 continue
-            room.show(f"Starting {server.title}.")
-            ours.append(start(room, server))
-            room.step(f"{role} spawned")
+            workspace.show(f"Starting {server.title}.")
+            ours.append(start(workspace, server))
+            workspace.step(f"{role} spawned")
             known = record.servers[role].model_copy(update={"pid": ours[-1].process.pid})
-            record = room.write(record.with_server(role, known), f"{role} written")
+            record = workspace.write(record.with_server(role, known), f"{role} written")
         for started in [*waiting, *ours]:
             role = started.server.role
-            wait(room, started)
+            wait(workspace, started)
             ready = record.servers[role].model_copy(update={"phase": CloudState.RUNNING})
             if ready != record.servers[role]:
-                record = room.write(record.with_server(role, ready), f"{role} ready")
+                record = workspace.write(record.with_server(role, ready), f"{role} ready")
     except BaseException:
         for one in ours:
             end([one.process], 0 if one.server.role == S3 else GRACE_S)
             record = record.with_server(one.server.role, None)
         phase = record.phase if MLFLOW in record.servers else CloudState.ABSENT
-        room.write(record.model_copy(update={"phase": phase}))
+        workspace.write(record.model_copy(update={"phase": phase}))
         raise
 
 
-def _s3(room: Room, record: CloudRecord, is_alive: bool) -> Server:
-    program, folder = seaweed.find_program(), room.folder / S3
+def _s3(workspace: Workspace, record: CloudRecord, is_alive: bool) -> Server:
+    program, folder = seaweed.find_program(), workspace.folder / S3
     identity = seaweed.read_identity(folder) or seaweed.new_identity("local")
     if not is_alive:
         seaweed.configure(folder, [identity])
@@ -163,19 +163,19 @@ def _s3(room: Room, record: CloudRecord, is_alive: bool) -> Server:
         folder=folder,
         environ=plain_environ(),
         ports=list(record.s3_ports.values()),
-        probe=probe_of(s3_url(record), storage_environ(room.folder, s3_url(record), identity)),
+        probe=probe_of(s3_url(record), storage_environ(workspace.folder, s3_url(record), identity)),
     )
 
 
-def _mlflow(room: Room, record: CloudRecord) -> Server:
-    identity = seaweed.read_identity(room.folder / S3)
+def _mlflow(workspace: Workspace, record: CloudRecord) -> Server:
+    identity = seaweed.read_identity(workspace.folder / S3)
     if identity is None:
-        raise CloudError(f"{room.folder / S3} holds no keys for the store; run `{room.command('up')}` again.")
-    folder = room.folder / MLFLOW
+        raise CloudError(f"{workspace.folder / S3} holds no keys for the store; run `{workspace.command('up')}` again.")
+    folder = workspace.folder / MLFLOW
     temporary = folder / "tmp"  # MLflow's lock files in /tmp would be shared with other users
     temporary.mkdir(parents=True, exist_ok=True)
     arguments = ["--port", str(record.mlflow_port)]
-    store = storage_environ(room.folder, s3_url(record), identity)
+    store = storage_environ(workspace.folder, s3_url(record), identity)
     return Server(
         role=MLFLOW,
         title="MLflow",
@@ -187,30 +187,30 @@ def _mlflow(room: Room, record: CloudRecord) -> Server:
     )
 
 
-def stop(room: Room, keep: Collection[str]) -> None:
+def stop(workspace: Workspace, keep: Collection[str]) -> None:
     """End all processes but those in the roles `keep`. Raises CloudError if a process or a port of them is left.
 
     A damaged state is forgotten where nothing is kept, an error elsewhere.
     """
     try:
-        record = room.read()
+        record = workspace.read()
     except CloudError:
         if keep:
             raise
         record = CloudRecord()
-    record = room.write(record.model_copy(update={"phase": CloudState.STOPPING}), "stopping")
-    ending = [one for one in room.find() if one.role not in keep]
-    room.end(ending, _ports(record, ending))
-    room.step("ended")
-    room.end(one for one in room.find() if one.role not in keep)  # what was just being born
+    record = workspace.write(record.model_copy(update={"phase": CloudState.STOPPING}), "stopping")
+    ending = [one for one in workspace.find() if one.role not in keep]
+    workspace.end(ending, _ports(record, ending))
+    workspace.step("ended")
+    workspace.end(one for one in workspace.find() if one.role not in keep)  # what was just being born
     if S3 not in keep:
         seaweed.remove_sockets(record.s3_ports.values())
-    shutil.rmtree(room.releases, ignore_errors=True)
+    shutil.rmtree(workspace.releases, ignore_errors=True)
     kept = {role: one for role, one in record.servers.items() if role in keep}
-    room.write(CloudRecord(s3_ports=record.s3_ports, mlflow_port=record.mlflow_port, servers=kept), "stopped")
+    workspace.write(CloudRecord(s3_ports=record.s3_ports, mlflow_port=record.mlflow_port, servers=kept), "stopped")
 
 
-def _ports(record: CloudRecord, ending: Sequence[Found]) -> list[int]:
+def _ports(record: CloudRecord, ending: Sequence[MarkedProcess]) -> list[int]:
     """The ports of those processes; where one died earlier, somebody else may rightly have its port by now."""
     roles = {one.role for one in ending}
     ports = list(record.s3_ports.values()) if S3 in roles else []

@@ -41,7 +41,7 @@ _lock = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Found:
+class MarkedProcess:
     """A process that carries a cloud's mark, and its role there, which its children share."""
 
     role: str
@@ -53,7 +53,7 @@ def mark_of(folder: Path) -> str:
     return hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32]
 
 
-def find(mark: str) -> list[Found]:
+def find(mark: str) -> list[MarkedProcess]:
     """All living processes with this mark, but for this one and those it descends from."""
     _reap()
     own = psutil.Process()
@@ -62,7 +62,7 @@ def find(mark: str) -> list[Found]:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):  # somebody else's, or gone meanwhile
             if process.pid not in spared and (role := _role(_environ_of(process), mark)) is not None and lives(process):
-                found.append(Found(role, process))
+                found.append(MarkedProcess(role, process))
     return found
 
 

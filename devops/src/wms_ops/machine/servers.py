@@ -13,7 +13,7 @@ from wms.errors import DiskFullError
 from wms_ops.base.errors import CloudError
 from wms_ops.base.poll import poll
 from wms_ops.machine.processes import is_taken, lives, spawn
-from wms_ops.machine.room import Room
+from wms_ops.machine.workspace import Workspace
 
 START_S: Final = 120.0
 """Each takes seconds to start, far more on a machine that is busy."""
@@ -53,17 +53,17 @@ class Started:
     log_before: int
 
 
-def start(room: Room, server: Server) -> Started:
+def start(workspace: Workspace, server: Server) -> Started:
     """Start a server's process; nothing waits for it. Raises CloudError, DiskFullError, UnwritableError."""
-    log = room.log(server.role)
+    log = workspace.log(server.role)
     before = log.stat().st_size if log.exists() else 0
     process = spawn(
-        server.command, mark=room.mark, role=server.role, folder=server.folder, environ=server.environ, log=log
+        server.command, mark=workspace.mark, role=server.role, folder=server.folder, environ=server.environ, log=log
     )
     return Started(server, process, log, before)
 
 
-def wait(room: Room, started: Started, limit_s: float = START_S) -> None:
+def wait(workspace: Workspace, started: Started, limit_s: float = START_S) -> None:
     """Return once the server works. Raises CloudError with the end of its log, PortTakenError or DiskFullError."""
     server = started.server
     told = 0.0
@@ -74,7 +74,7 @@ def wait(room: Room, started: Started, limit_s: float = START_S) -> None:
             raise _died(started)
         if seconds - told >= _REPORT_S:
             told = seconds
-            room.show(f"Waiting for {server.title}: {seconds:.0f} of at most {limit_s:.0f} s ({reason}).")
+            workspace.show(f"Waiting for {server.title}: {seconds:.0f} of at most {limit_s:.0f} s ({reason}).")
 
     reason = poll(server.probe, limit_s, until=lambda why: why is None, waiting=waiting)
     if not lives(started.process):  # if anything answered, it was another program

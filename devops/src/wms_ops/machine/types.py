@@ -25,7 +25,7 @@ class Endpoints:
 
 
 @dataclass(frozen=True)
-class Release:
+class ModelRelease:
     """A model version to be served: the folder of its files, and that of the ledger which confirms it."""
 
     version: int

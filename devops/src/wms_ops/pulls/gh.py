@@ -25,7 +25,7 @@ _REFUSED = ("http 401", "http 403", "bad credentials")
 
 
 @dataclass(frozen=True)
-class Answer:
+class GhResponse:
     """What the API said: the status, the JSON, and GitHub's words if it refuses, on one line."""
 
     status: int
@@ -65,7 +65,7 @@ class GitHub:
         """A release asset's content by its address in the API, also of a draft. Raises as `read_file` does."""
         return self._run("api", "-H", "Accept: application/octet-stream", url, what=what)
 
-    def ask(self, path: str, *, method: str = "GET", body: Mapping[str, Any] | None = None, what: str) -> Answer:
+    def ask(self, path: str, *, method: str = "GET", body: Mapping[str, Any] | None = None, what: str) -> GhResponse:
         """Call the REST API; a refusal (4xx) is an answer, too. `what` is named in errors.
 
         Raises UsageError without gh, AccessDeniedError without a login, StoreUnreachableError if GitHub doesn't
@@ -75,17 +75,17 @@ class GitHub:
         data = None if body is None else json.dumps(body).encode()
         return self._answer("api", "--method", method, *given, path, what=what, data=data)
 
-    def send_file(self, url: str, path: Path, what: str) -> Answer:
+    def send_file(self, url: str, path: Path, what: str) -> GhResponse:
         """POST a file's bytes to an address of the API. Raises as `ask` does."""
         kind = ("-H", "Content-Type: application/octet-stream")
         return self._answer("api", "--method", "POST", *kind, "--input", str(path), url, what=what)
 
-    def graphql(self, query: str, variables: Mapping[str, Any], what: str) -> Answer:
+    def graphql(self, query: str, variables: Mapping[str, Any], what: str) -> GhResponse:
         """Call the GraphQL API. Raises as `ask` does."""
         data = json.dumps({"query": query, "variables": variables}).encode()
         return self._answer("api", "graphql", "--input", "-", what=what, data=data)
 
-    def _answer(self, *arguments: str, what: str, data: bytes | None = None) -> Answer:
+    def _answer(self, *arguments: str, what: str, data: bytes | None = None) -> GhResponse:
         done = self._attempt(*arguments, what=what, data=data)
         said = done.stderr.decode("utf-8", "replace")
         found = _STATUS.search(said)
@@ -98,7 +98,7 @@ class GitHub:
         limited = "rate limit" in words.lower() or status == 429
         if done.returncode and (done.returncode == _NO_LOGIN or status == 401 or status >= 500 or limited or not words):
             raise _error(done, what)
-        return Answer(status, content, words)
+        return GhResponse(status, content, words)
 
     def _run(self, *arguments: str, what: str) -> bytes:
         done = self._attempt(*arguments, what=what)

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from wms_ops.base.errors import PullRequestError
 from wms_ops.base.layout import MAIN
-from wms_ops.pulls.gh import REPO, Answer, GitHub
+from wms_ops.pulls.gh import REPO, GhResponse, GitHub
 from wms_ops.pulls.protocol import CHECK
 
 Json = dict[str, Any]
@@ -76,13 +76,13 @@ class PullApi:
         answer = self.github.ask(f"{REPO}/statuses/{commit}", method="POST", body=data, what=f"the check {CHECK}")
         _done(answer, f"set the check {CHECK}")
 
-    def approve(self, number: int, commit: str) -> Answer:
+    def approve(self, number: int, commit: str) -> GhResponse:
         """Approve a commit of a pull request; a refusal is the caller's to judge."""
         data = {"event": "APPROVE", "commit_id": commit, "body": f"The check {CHECK} passed."}
         path = f"{REPO}/pulls/{number}/reviews"
         return self.github.ask(path, method="POST", body=data, what=f"the approval of pull request {number}")
 
-    def merge_by_itself(self, pull: Json, commit: str, title: str, text: str) -> Answer:
+    def merge_by_itself(self, pull: Json, commit: str, title: str, text: str) -> GhResponse:
         """Have GitHub squash it once all that main requires is there; refused where nothing is left to wait for."""
         variables = {"id": pull["node_id"], "head": commit, "title": title, "text": text}
         return self.github.graphql(_AUTO_MERGE, variables, f"the merge of pull request {pull['number']}")
@@ -93,7 +93,7 @@ class PullApi:
             what = f"the merge of pull request {pull['number']}"
             _done(self.github.graphql(_NO_AUTO_MERGE, {"id": pull["node_id"]}, what), f"stop {what}")
 
-    def merge_now(self, number: int, commit: str, title: str, text: str) -> Answer:
+    def merge_now(self, number: int, commit: str, title: str, text: str) -> GhResponse:
         """Squash it now if its branch is at `commit`; a refusal is the caller's to judge."""
         data = {"sha": commit, "merge_method": "squash", "commit_title": title, "commit_message": text}
         path = f"{REPO}/pulls/{number}/merge"
@@ -103,14 +103,14 @@ class PullApi:
         return _done(self.github.ask(f"{REPO}/{path}", what=what), f"hand out {what}")
 
 
-def refusal(answer: Answer, doing: str) -> PullRequestError:
+def refusal(answer: GhResponse, doing: str) -> PullRequestError:
     """What to say where GitHub refuses to do something."""
     if answer.status == 404:
         return PullRequestError(f"GitHub refuses to {doing}: it isn't there, or this login may not see it.")
     return PullRequestError(f"GitHub refuses to {doing}: {answer.words}. {_SETTINGS}")
 
 
-def _done(answer: Answer, doing: str) -> Any:
+def _done(answer: GhResponse, doing: str) -> Any:
     if not answer.ok:
         raise refusal(answer, doing)
     return answer.data

@@ -10,6 +10,7 @@ from wms_ops.base.errors import GitError, PullRequestError
 from wms_ops.base.outputs import annotate, github_run, on_actions
 from wms_ops.git.command import Git
 from wms_ops.git.scratch import scratch_clone
+from wms_ops.pulls.file_branch import BranchEdit, FileBranch, Files, push, remote_tip
 from wms_ops.pulls.gh import GitHub
 from wms_ops.pulls.gh_api import Json, PullApi, refusal
 from wms_ops.pulls.links import fitting, linked
@@ -22,7 +23,6 @@ from wms_ops.pulls.protocol import (
     conflict,
     squash_message,
 )
-from wms_ops.pulls.shelf import Change, Files, Shelf, push, remote_tip
 
 _PAUSE_S = 3.0
 
@@ -83,13 +83,13 @@ class GhPulls:
         there = self._api.get(pull.number)
         folder = f"{pull.number:04d}"
 
-        def attach(files: Files) -> Change[list[str]]:
+        def attach(files: Files) -> BranchEdit[list[str]]:
             new = {f"{folder}/{name}": content for name, content in attachments.items()}
             names = {name.removeprefix(f"{folder}/") for name in (*files.names(folder), *new)}
-            return Change(new, f"Files of pull request {pull.number}\n", sorted(names))
+            return BranchEdit(new, f"Files of pull request {pull.number}\n", sorted(names))
 
         with scratch_clone(self._git, self._url) as scratch:
-            commit, names = Shelf(scratch, contents=False).change(attach)
+            commit, names = FileBranch(scratch, contents=False).change(attach)
         address = f"{there['base']['repo']['html_url']}/raw/{commit}/{folder}"
         return self._pull(self._api.edit(pull.number, body=fitting(linked(body, names, address))))
 

@@ -15,10 +15,10 @@ from wms.names import reason_against
 from wms_ops.base.errors import GitError, PullRequestError
 from wms_ops.git.command import Git
 from wms_ops.git.scratch import Scratch, scratch_clone
+from wms_ops.pulls.file_branch import BranchEdit, FileBranch, Files, fetch_branch, push, remote_tip
 from wms_ops.pulls.pages import PAGE, RECORD, PullRecord
 from wms_ops.pulls.protocol import NO_FILES, Pull, PullState, check_names, check_title, squash_message, without_login
 from wms_ops.pulls.records import Book, merged, now, read_book
-from wms_ops.pulls.shelf import Change, Files, Shelf, fetch_branch, push, remote_tip
 from wms_ops.pulls.squash import squash
 
 Step = Callable[[str], None]
@@ -36,14 +36,14 @@ class LocalPulls:
     def find(self, branch: str) -> Pull | None:
         """The branch's newest pull request. Raises GitError, PullRequestError for damaged records."""
         with scratch_clone(self._git, self._url, depth=None) as scratch:
-            found = read_book(scratch, Shelf(scratch).look()).newest(branch)
+            found = read_book(scratch, FileBranch(scratch).look()).newest(branch)
         return found.pull(self._shown) if found else None
 
     def open(self, branch: str, title: str, body: str) -> Pull:
         """See PullRequests."""
         title = check_title(title)
 
-        def change(book: Book, tip: str | None) -> Change[PullRecord]:
+        def change(book: Book, tip: str | None) -> BranchEdit[PullRecord]:
             old = book.newest(branch)
             if old and old.state is PullState.MERGED:
                 if tip in (None, old.head):
@@ -62,7 +62,7 @@ class LocalPulls:
         """See PullRequests; no attachment may be named pull.json or README.md."""
         check_names(attachments, _OWN)
 
-        def change(book: Book, _: str | None) -> Change[PullRecord]:
+        def change(book: Book, _: str | None) -> BranchEdit[PullRecord]:
             return book.write(book.known(pull).model_copy(update={"body": body}), attachments)
 
         return self._change("update", pull.branch, change)
@@ -70,7 +70,7 @@ class LocalPulls:
     def block(self, pull: Pull, reason: str) -> Pull:
         """See PullRequests."""
 
-        def change(book: Book, _: str | None) -> Change[PullRecord]:
+        def change(book: Book, _: str | None) -> BranchEdit[PullRecord]:
             old = book.known(pull)
             if old.state is PullState.MERGED:
                 raise PullRequestError(f"Pull request {pull.number} is merged already and can't be blocked.")
@@ -84,7 +84,7 @@ class LocalPulls:
         with scratch_clone(self._git, self._url, depth=None) as scratch:
             text = squash_message(pull, title, message)
 
-            def intend(book: Book, tip: str | None) -> Change[PullRecord]:
+            def intend(book: Book, tip: str | None) -> BranchEdit[PullRecord]:
                 old = book.known(pull)
                 if old.state is PullState.MERGED:
                     return book.write(old)
@@ -96,7 +96,7 @@ class LocalPulls:
                 commit = squash(scratch, pull, head, text, lambda: self._step("main: push"))
                 self._step("main: pushed")
 
-                def note(book: Book, _: str | None) -> Change[PullRecord]:
+                def note(book: Book, _: str | None) -> BranchEdit[PullRecord]:
                     old = book.known(pull)
                     return book.write(old if old.merged else merged(old, commit))
 
@@ -110,28 +110,28 @@ class LocalPulls:
         Raises DiskFullError, UnwritableError, GitError.
         """
         with scratch_clone(self._git, self._url) as scratch:
-            files = Shelf(scratch).look()
+            files = FileBranch(scratch).look()
             # Somebody may have pushed the branch by hand, with names that lead elsewhere.
             names = [name for name in files.names() if reason_against(name) is None]
             for name, content in zip(names, files.read(names), strict=True):
                 write_atomic(folder / name, content)
 
-    def _change(self, name: str, branch: str, change: Callable[[Book, str | None], Change[PullRecord]]) -> Pull:
+    def _change(self, name: str, branch: str, change: Callable[[Book, str | None], BranchEdit[PullRecord]]) -> Pull:
         with scratch_clone(self._git, self._url, depth=None) as scratch:
             return self._write(scratch, name, branch, change).pull(self._shown)
 
     def _write(
-        self, scratch: Scratch, name: str, branch: str, change: Callable[[Book, str | None], Change[PullRecord]]
+        self, scratch: Scratch, name: str, branch: str, change: Callable[[Book, str | None], BranchEdit[PullRecord]]
     ) -> PullRecord:
         """Keep what `change` makes of all records and of the branch's commit in the origin."""
         self._step(name)
 
-        def make(files: Files) -> Change[PullRecord]:
+        def make(files: Files) -> BranchEdit[PullRecord]:
             # The branch before main: if it's gone because it was merged just now, main says so.
             tip = fetch_branch(scratch, branch)
             return change(read_book(scratch, files), tip)
 
-        _, record = Shelf(scratch).change(make, lambda: self._step(f"{name}: push"))
+        _, record = FileBranch(scratch).change(make, lambda: self._step(f"{name}: push"))
         self._step(f"{name}: pushed")
         return record
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from wms.records import StoredRecord
 from wms_ops.base.errors import PullRequestError
+from wms_ops.pulls.file_branch import SHELF
 from wms_ops.pulls.protocol import CHECK, Pull, PullState
-from wms_ops.pulls.shelf import SHELF
 
 RECORD, PAGE = "pull.json", "README.md"
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 from wms_ops.base.errors import PullRequestError
 from wms_ops.git.scratch import Scratch
+from wms_ops.pulls.file_branch import BranchEdit, Files
 from wms_ops.pulls.pages import PAGE, RECORD, PullRecord, index_page, is_record, parse_record, pull_page
 from wms_ops.pulls.protocol import NO_FILES, Pull, PullState
-from wms_ops.pulls.shelf import Change, Files
 from wms_ops.pulls.squash import fetch_main, squashed
 
 Records = Mapping[int, PullRecord]
@@ -41,7 +41,7 @@ class Book:
         """A number that no other has."""
         return max(self.records, default=0) + 1
 
-    def write(self, record: PullRecord, attachments: Mapping[str, bytes] = NO_FILES) -> Change[PullRecord]:
+    def write(self, record: PullRecord, attachments: Mapping[str, bytes] = NO_FILES) -> BranchEdit[PullRecord]:
         """The files that change on the branch if `record` is kept, and its attachments."""
         after = {**self.records, record.number: record}
         files = {f"{record.folder}/{name}": content for name, content in attachments.items()}
@@ -50,7 +50,7 @@ class Book:
                 files[f"{one.folder}/{RECORD}"] = one.to_json()
                 files[f"{one.folder}/{PAGE}"] = pull_page(one).encode()
         files[PAGE] = index_page(after.values()).encode()
-        return Change(files, f"Pull request {record.number} is {record.state}: {record.title}\n", record)
+        return BranchEdit(files, f"Pull request {record.number} is {record.state}: {record.title}\n", record)
 
 
 def read_book(scratch: Scratch, files: Files) -> Book:

@@ -10,8 +10,8 @@ from wms_ops.base.layout import MAIN
 from wms_ops.git.command import Git
 from wms_ops.git.scratch import Scratch
 from wms_ops.git.trailers import messages, trailers
+from wms_ops.pulls.file_branch import Patience, fetch_branch, push, remote_tip, write_commit
 from wms_ops.pulls.protocol import BRANCH, NUMBER, Pull, conflict
-from wms_ops.pulls.shelf import Patience, fetch_branch, push, remote_tip, write_commit
 
 
 def squash(scratch: Scratch, pull: Pull, head: str, message: str, before: Callable[[], None]) -> str:

@@ -21,7 +21,7 @@ from wms.errors import ModelDamagedError, ModelNotFoundError, TrackingError, Usa
 from wms.files import sha256_file, write_atomic
 from wms.inference.overlay import BOTH, draw_outline, overlay
 from wms.inference.predictor import Predictor
-from wms.registry.compare_page import SHOWN, Comparison, Panel, Score, Side, data_uri
+from wms.registry.compare_page import SHOWN, ComparedModel, Comparison, ImageScore, Panel, data_uri
 from wms.registry.lineage import CARD, DATA, ONNX, SCORES
 from wms.registry.mlflow_store import ModelRegistry
 
@@ -31,14 +31,14 @@ Read = Callable[[str], bytes]
 
 
 @dataclass(frozen=True)
-class Version:
+class ComparedVersion:
     """One side of the comparison, and how to read the artifacts of its run."""
 
-    side: Side
+    side: ComparedModel
     read: Read
 
 
-def find_version(text: str, runs: Path, registry: ModelRegistry | None) -> Version:
+def find_version(text: str, runs: Path, registry: ModelRegistry | None) -> ComparedVersion:
     """What `text` names: a run's folder, a run's name in `runs`, a version such as 3, or a run in MLflow.
 
     Raises ModelNotFoundError where there is none or it has no scores, ModelDamagedError for scores that can't be
@@ -61,7 +61,9 @@ def find_version(text: str, runs: Path, registry: ModelRegistry | None) -> Versi
     return _version(name, lambda path: registry.read_artifact(run_id, path))
 
 
-def draw_panels(found: Comparison, before: Version, after: Version, data: Path) -> tuple[tuple[Panel, ...], str]:
+def draw_panels(
+    found: Comparison, before: ComparedVersion, after: ComparedVersion, data: Path
+) -> tuple[tuple[Panel, ...], str]:
     """The images that changed most, with both models' masks; and a sentence where some couldn't be drawn.
 
     `data` holds images/ and masks/; a photo or mask that isn't the one that was tested is left out.
@@ -92,16 +94,16 @@ def _reader(folder: Path) -> Read:
     return read
 
 
-def _version(name: str, read: Read) -> Version:
+def _version(name: str, read: Read) -> ComparedVersion:
     try:
         rows: Any = json.loads(read(SCORES))
         scores = {
-            str(r["stem"]): Score(float(r["dice"]), float(r["iou"]), float(r.get("loss", math.nan))) for r in rows
+            str(r["stem"]): ImageScore(float(r["dice"]), float(r["iou"]), float(r.get("loss", math.nan))) for r in rows
         }
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelDamagedError(f"{SCORES} of {name} isn't a list of scores; train it again.") from error
     contents, splits = _contents(read)
-    return Version(Side(name, _facts(read, splits), scores, contents), read)
+    return ComparedVersion(ComparedModel(name, _facts(read, splits), scores, contents), read)
 
 
 def _contents(read: Read) -> tuple[dict[str, str], dict[str, int]]:
@@ -137,12 +139,12 @@ def _say(value: object) -> str:
     return text[:12] if len(text) >= 40 and text.isalnum() else text
 
 
-def _is_tested(pair: Pair, side: Side) -> bool:
+def _is_tested(pair: Pair, side: ComparedModel) -> bool:
     wanted = side.contents.get(pair.stem)
     return wanted is None or wanted == f"{sha256_file(pair.image)} {sha256_file(pair.mask)}"
 
 
-def _model(version: Version, folder: Path) -> tuple[str, Predictor]:
+def _model(version: ComparedVersion, folder: Path) -> tuple[str, Predictor]:
     for name in (ONNX, CARD):
         write_atomic(folder / name, version.read(f"model/{name}"))
     return version.side.name, Predictor(folder, threads=1)

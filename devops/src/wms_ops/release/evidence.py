@@ -19,7 +19,7 @@ from wms.registry.lineage import (
     SCORES,
     WEIGHTS,
     Copy,
-    Evidence,
+    LineageEvidence,
     RegistryFacts,
 )
 from wms.registry.mlflow_store import ModelRegistry, RunInfo
@@ -27,7 +27,7 @@ from wms_ops.git.command import Git
 from wms_ops.release.upstream import fetch_model_tag
 
 
-def collect(models: Path, *, repo: Path, runs: Path, registry: ModelRegistry | None) -> Evidence:
+def collect(models: Path, *, repo: Path, runs: Path, registry: ModelRegistry | None) -> LineageEvidence:
     """Everything at hand about the model in `models`.
 
     `repo` is a clone with model-metadata.json, `runs` where trainings are kept; `registry` is asked if it's given.
@@ -43,7 +43,7 @@ def collect(models: Path, *, repo: Path, runs: Path, registry: ModelRegistry | N
     facts, run, no_registry = _ask(registry, entry)
     found, no_commit = _find_commit(Git(repo), str(entry.git_commit if entry else card.get("git_commit")), entry)
     metadata = repo / METADATA
-    return Evidence(
+    return LineageEvidence(
         models=str(models),
         files=files,
         entry=entry,

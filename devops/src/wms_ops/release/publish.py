@@ -13,7 +13,7 @@ from wms.registry.lineage import CARD, FILES, ONNX, WEIGHTS
 from wms.registry.weights import check_architecture
 from wms_ops.base.errors import DamagedBlobError
 from wms_ops.pulls.gh import GitHub
-from wms_ops.release.releases import Release, Releases
+from wms_ops.release.releases import GitHubRelease, Releases
 from wms_ops.release.sources import all_of, key_of, read_folder, release_tag
 from wms_ops.storage.remote import S3Remote
 
@@ -73,7 +73,9 @@ def publish_release(
     return True
 
 
-def _fill(releases: Releases, release: Release, files: Mapping[str, bytes], step: Callable[[str], None]) -> Release:
+def _fill(
+    releases: Releases, release: GitHubRelease, files: Mapping[str, bytes], step: Callable[[str], None]
+) -> GitHubRelease:
     """Upload what a release lacks, and look at all of it again."""
     for name in FILES:
         if not releases.holds(release, name, files[name]):

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from wms.errors import WmsError
 from wms.files import sha256_bytes
 from wms_ops.base.errors import AccessDeniedError, StoreUnreachableError
-from wms_ops.pulls.gh import REPO, Answer, GitHub
+from wms_ops.pulls.gh import REPO, GhResponse, GitHub
 
 _PAGE = 100
 
@@ -28,7 +28,7 @@ class Asset:
 
 
 @dataclass(frozen=True)
-class Release:
+class GitHubRelease:
     """A release: `url` is for people, `uploads` takes files. A draft isn't visible to those who may only read."""
 
     id: int
@@ -49,14 +49,14 @@ class Releases:
 
     github: GitHub
 
-    def published(self, tag: str) -> Release | None:
+    def published(self, tag: str) -> GitHubRelease | None:
         """The published release of a tag."""
         answer = self.github.ask(f"{REPO}/releases/tags/{quote(tag)}", what=f"the release {tag}")
         return None if answer.status == 404 else _release(_done(answer, f"the release {tag}"))
 
-    def drafts(self, tag: str) -> list[Release]:
+    def drafts(self, tag: str) -> list[GitHubRelease]:
         """Drafts for a tag, oldest first: GitHub has a tag only once it's published, so there may be several."""
-        found: list[Release] = []
+        found: list[GitHubRelease] = []
         for page in range(1, 1000):
             answer = self.github.ask(f"{REPO}/releases?per_page={_PAGE}&page={page}", what="the list of releases")
             some = [_release(data) for data in _done(answer, "the list of releases")]
@@ -65,29 +65,29 @@ class Releases:
                 break
         return sorted(found, key=lambda release: release.id)
 
-    def create_draft(self, tag: str, title: str, text: str) -> Release:
+    def create_draft(self, tag: str, title: str, text: str) -> GitHubRelease:
         """A new draft without files."""
         data = {"tag_name": tag, "name": title, "body": text, "draft": True, "make_latest": "false"}
         answer = self.github.ask(f"{REPO}/releases", method="POST", body=data, what=f"a new release {tag}")
         return _release(_done(answer, f"a new release {tag}"))
 
-    def again(self, release: Release) -> Release:
+    def again(self, release: GitHubRelease) -> GitHubRelease:
         """The release as it is now."""
         answer = self.github.ask(f"{REPO}/releases/{release.id}", what=f"the release {release.tag}")
         return _release(_done(answer, f"the release {release.tag}"))
 
-    def publish(self, release: Release) -> None:
+    def publish(self, release: GitHubRelease) -> None:
         """Make a draft visible."""
         data = {"draft": False, "make_latest": "false"}
         path, what = f"{REPO}/releases/{release.id}", f"the release {release.tag}"
         _done(self.github.ask(path, method="PATCH", body=data, what=what), what)
 
-    def remove(self, release: Release) -> None:
+    def remove(self, release: GitHubRelease) -> None:
         """Delete a draft; one that is gone already is fine."""
         path, what = f"{REPO}/releases/{release.id}", f"the draft of {release.tag}"
         _gone(self.github.ask(path, method="DELETE", what=what), what)
 
-    def replace(self, release: Release, name: str, content: bytes) -> None:
+    def replace(self, release: GitHubRelease, name: str, content: bytes) -> None:
         """Upload a file, instead of the one of this name if there is one."""
         what = f"{name} of the release {release.tag}"
         if old := release.asset(name):
@@ -101,7 +101,7 @@ class Releases:
         """A file's content, also of a draft. Raises ModelNotFoundError if it's gone."""
         return self.github.read_asset(asset.url, asset.name)
 
-    def holds(self, release: Release, name: str, content: bytes) -> bool:
+    def holds(self, release: GitHubRelease, name: str, content: bytes) -> bool:
         """Whether a release has this very file: by GitHub's own digest, else by reading it."""
         asset = release.asset(name)
         if asset is None or not asset.whole or asset.size != len(content):
@@ -111,27 +111,27 @@ class Releases:
         return self.read(asset) == content
 
 
-def _release(data: Any) -> Release:
+def _release(data: Any) -> GitHubRelease:
     assets = [
         Asset(one["name"], one["size"], one["state"] == "uploaded", one.get("digest") or "", one["url"])
         for one in data["assets"]
     ]
     uploads = data["upload_url"].partition("{")[0]
-    return Release(data["id"], data["tag_name"], data["draft"], data["html_url"], uploads, tuple(assets))
+    return GitHubRelease(data["id"], data["tag_name"], data["draft"], data["html_url"], uploads, tuple(assets))
 
 
-def _done(answer: Answer, what: str) -> Any:
+def _done(answer: GhResponse, what: str) -> Any:
     if not answer.ok:
         raise _refusal(answer, what)
     return answer.data
 
 
-def _gone(answer: Answer, what: str) -> None:
+def _gone(answer: GhResponse, what: str) -> None:
     if not answer.ok and answer.status != 404:
         raise _refusal(answer, what)
 
 
-def _refusal(answer: Answer, what: str) -> WmsError:
+def _refusal(answer: GhResponse, what: str) -> WmsError:
     if answer.status in (403, 404):
         return AccessDeniedError(
             f"GitHub refuses access to {what} ({answer.words}); the login needs the right to write this repository's "

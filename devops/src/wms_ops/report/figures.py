@@ -29,7 +29,7 @@ _CHAMPION, _CHALLENGER = "#bc4c00", "#0969da"
 
 
 @dataclass(frozen=True)
-class Case:
+class FigureCase:
     """One row of photos: what it is an example of, its scores, and pictures (H, W, 3) uint8 with their labels."""
 
     label: str
@@ -54,7 +54,7 @@ def draw_scores(report: GateReport) -> bytes:
     return _png(figure)
 
 
-def draw_photos(cases: Sequence[Case], colours: Sequence[tuple[str, Colour]]) -> bytes:
+def draw_photos(cases: Sequence[FigureCase], colours: Sequence[tuple[str, Colour]]) -> bytes:
     """One row of pictures for each case as a PNG file's bytes; `colours` names the outlines.
 
     Raises ValueError without a case.
@@ -80,7 +80,7 @@ def draw_photos(cases: Sequence[Case], colours: Sequence[tuple[str, Colour]]) ->
     return _png(figure)
 
 
-def _heading(case: Case) -> str:
+def _heading(case: FigureCase) -> str:
     image = case.image
     before = "" if image.champion is None else f"{image.champion.dice:.3f} → "
     name = _drawable(image.stem)
@@ -96,8 +96,10 @@ def _slopes(axes: Any, report: GateReport) -> None:
     alpha = float(np.clip(15 / max(1, len(pairs)), 0.08, 0.55))
     lines = [((0, before), (1, after)) for before, after in pairs]
     axes.add_collection(LineCollection(lines, colors=colours, alpha=alpha, linewidths=1.2))
-    for place, colour in ((0, _CHAMPION), (1, _CHALLENGER)):
-        axes.scatter([place] * len(pairs), [pair[place] for pair in pairs], s=16, color=colour, alpha=alpha, zorder=3)
+    for context, colour in ((0, _CHAMPION), (1, _CHALLENGER)):
+        axes.scatter(
+            [context] * len(pairs), [pair[context] for pair in pairs], s=16, color=colour, alpha=alpha, zorder=3
+        )
     before, after = report.dice.champion, report.dice.challenger
     axes.plot((0, 1), (before, after), color=_INK, linewidth=2.6, zorder=5)
     axes.scatter((0, 1), (before, after), s=90, color=(_CHAMPION, _CHALLENGER), edgecolor="white", zorder=6)

@@ -8,7 +8,7 @@ from wms.config import RunConfig
 from wms.registry.gate_types import GateReport, ImageChange
 from wms_ops.gate.drawing import CHALLENGER, CHAMPION, TRUTH, draw_case
 from wms_ops.gate.evidence import Gathered
-from wms_ops.report.figures import PHOTOS, SCORES, Case, draw_photos, draw_scores
+from wms_ops.report.figures import PHOTOS, SCORES, FigureCase, draw_photos, draw_scores
 
 EACH: Final = 1
 """Photos that gained most, and that lost most."""
@@ -19,7 +19,7 @@ def gate_pictures(report: GateReport, gathered: Gathered, config: RunConfig) -> 
 
     Those photos are decoded and predicted again. Raises the errors of `read_pair`.
     """
-    cases = [Case(label, image, tuple(draw_case(image, gathered, config))) for label, image in extremes(report)]
+    cases = [FigureCase(label, image, tuple(draw_case(image, gathered, config))) for label, image in extremes(report)]
     colours = [("truth", TRUTH), ("challenger", CHALLENGER)]
     if report.champion is not None:
         colours.insert(1, ("champion", CHAMPION))

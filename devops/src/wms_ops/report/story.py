@@ -11,7 +11,7 @@ from wms_ops.runs.record import RunRecord
 
 
 @dataclass(frozen=True)
-class Picture:
+class StoryPicture:
     """A PNG or JPEG file's bytes with its name; `caption` is a sentence or a few words."""
 
     name: str
@@ -49,7 +49,7 @@ class Act:
     verdict: str = ""
     before: Means | None = None
     after: Means | None = None
-    pictures: tuple[Picture, ...] = ()
+    pictures: tuple[StoryPicture, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
     output: str = ""
 

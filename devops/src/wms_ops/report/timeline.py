@@ -7,9 +7,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from wms_ops.base.text import may_link
 from wms_ops.cost.estimate import dollars
 from wms_ops.report import timeline_axis, timeline_cards
-from wms_ops.report.story import Act, Event, Picture, Story
+from wms_ops.report.story import Act, Event, Story, StoryPicture
 
-__all__ = ["Act", "Event", "Picture", "Story", "render_story"]
+__all__ = ["Act", "Event", "Story", "StoryPicture", "render_story"]
 
 
 def render_story(story: Story) -> str:

@@ -30,13 +30,13 @@ class Axis:
     seconds: float
     ticks: tuple[tuple[float, float], ...]
 
-    def place(self, at: datetime) -> float:
+    def context(self, at: datetime) -> float:
         """Where a time lies, in % of the width."""
         return max(0.0, min(100.0, 100 * (at - self.start).total_seconds() / self.seconds))
 
 
 @dataclass(frozen=True)
-class Bar:
+class TimelineBar:
     """One step or event on the axis, `left` and `width` in %; `kind` is its colour's name."""
 
     name: str
@@ -49,14 +49,14 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Row:
+class TimelineRow:
     """One act on the axis: its whole time, and bars within it."""
 
     act: Act
     left: float
     width: float
     begins_s: float
-    bars: tuple[Bar, ...]
+    bars: tuple[TimelineBar, ...]
     verdict: str
 
 
@@ -92,18 +92,18 @@ def axis_of(acts: Sequence[Act]) -> Axis:
     return Axis(start, seconds, ticks)
 
 
-def row_of(act: Act, axis: Axis) -> Row:
+def row_of(act: Act, axis: Axis) -> TimelineRow:
     """An act's place on the axis; without steps and events its one bar is the act itself."""
     begins = _seconds_after(axis.start, act.started_at)
-    left = axis.place(time_of(act.started_at))
+    left = axis.context(time_of(act.started_at))
     bars = tuple(_bars(act, axis))
     if not bars:
         whole = ("blocked" if act.verdict == "blocked" else "person") if act.record is None else "running"
-        bars = (Bar(act.title, whole, left, _width(act.seconds, axis), act.seconds, begins, ""),)
-    return Row(act, left, _width(act.seconds, axis), begins, bars, verdict_of(act))
+        bars = (TimelineBar(act.title, whole, left, _width(act.seconds, axis), act.seconds, begins, ""),)
+    return TimelineRow(act, left, _width(act.seconds, axis), begins, bars, verdict_of(act))
 
 
-def legend_of(rows: Sequence[Row]) -> list[tuple[str, str]]:
+def legend_of(rows: Sequence[TimelineRow]) -> list[tuple[str, str]]:
     """The colours that occur, each with its meaning."""
     used = {bar.kind for row in rows for bar in row.bars}
     return [(kind, words) for kind, words in _KINDS.items() if kind in used]
@@ -115,7 +115,7 @@ def curve_of(acts: Sequence[Act], axis: Axis) -> Curve | None:
     for act in acts:
         after = scores_after(act)
         if after is not None and verdict_of(act) in ("promoted", "blocked"):
-            found.append((axis.place(_decided(act)), after.dice, act))
+            found.append((axis.context(_decided(act)), after.dice, act))
     if len(found) < 2:
         return None
     lowest = max(0.0, min(dice for _, dice, _ in found) - 0.1)
@@ -128,7 +128,7 @@ def curve_of(acts: Sequence[Act], axis: Axis) -> Curve | None:
     return Curve(points, " ".join([*steps, "H100"]) if steps else "", lowest)
 
 
-def _bars(act: Act, axis: Axis) -> Iterator[Bar]:
+def _bars(act: Act, axis: Axis) -> Iterator[TimelineBar]:
     if act.record is not None:
         for step in act.record.steps:
             if step.started_at:
@@ -138,10 +138,10 @@ def _bars(act: Act, axis: Axis) -> Iterator[Bar]:
         yield _bar(axis, event.name, kind, (event.started_at, event.seconds), event.text)
 
 
-def _bar(axis: Axis, name: str, kind: str, span: tuple[str, float], text: str) -> Bar:
+def _bar(axis: Axis, name: str, kind: str, span: tuple[str, float], text: str) -> TimelineBar:
     started_at, seconds = span
     begins = _seconds_after(axis.start, started_at)
-    return Bar(name, kind, axis.place(time_of(started_at)), _width(seconds, axis), seconds, begins, text)
+    return TimelineBar(name, kind, axis.context(time_of(started_at)), _width(seconds, axis), seconds, begins, text)
 
 
 def kind_of(step: StepRecord) -> str:

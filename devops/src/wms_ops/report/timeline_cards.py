@@ -16,7 +16,7 @@ from wms.metrics import title_of
 from wms_ops.cost.estimate import START_S, Cost, Month, cost_of_run, dollars, month_of
 from wms_ops.cost.prices import DISK_GB, INSTANCE, REGION, PriceTable, price_table
 from wms_ops.report.figures import DESCRIPTIONS
-from wms_ops.report.story import Act, Picture, Story, scores_after, scores_before, verdict_of
+from wms_ops.report.story import Act, Story, StoryPicture, scores_after, scores_before, verdict_of
 from wms_ops.report.timeline_axis import kind_of
 from wms_ops.runs.record import StepRecord
 
@@ -48,7 +48,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Card:
+class TimelineCard:
     """What an act's card shows beside the act itself."""
 
     act: Act
@@ -76,7 +76,7 @@ class Bill:
     disk_gb: float = DISK_GB
 
 
-def card_of(act: Act) -> Card:
+def card_of(act: Act) -> TimelineCard:
     """An act's card. Raises ValueError for a picture that is neither PNG nor JPEG."""
     before, after = scores_before(act), scores_after(act)
     scores: tuple[tuple[str, float | None, float], ...] = ()
@@ -86,7 +86,7 @@ def card_of(act: Act) -> Card:
     values = act.record.outputs if act.record else {}
     shown = [_shown(picture) for picture in act.pictures]
     known = tuple(values.get(f"photos_{name}", "") for name in ("before", "new", "total"))
-    return Card(
+    return TimelineCard(
         act=act,
         verdict=verdict_of(act),
         scores=scores,
@@ -156,7 +156,7 @@ def terminal_lines(text: str) -> Iterator[str]:
             yield _CONTROL.sub("", kept[-1] if kept else "")
 
 
-def _shown(picture: Picture) -> Shown:
+def _shown(picture: StoryPicture) -> Shown:
     try:
         with Image.open(io.BytesIO(picture.content)) as image:
             kind, (width, height) = image.format, image.size

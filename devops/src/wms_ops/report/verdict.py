@@ -16,7 +16,7 @@ LONGEST: Final = 600
 """Signs of an error's text that a sentence quotes."""
 
 
-class Verdict(StrEnum):
+class PullVerdict(StrEnum):
     """What came out of a run, for its reader; `promoted` only if the model also was deployed and put on record."""
 
     PROMOTED = "promoted"
@@ -26,34 +26,34 @@ class Verdict(StrEnum):
     RUNNING = "running"
 
 
-def verdict_of(record: RunRecord) -> Verdict:
+def verdict_of(record: RunRecord) -> PullVerdict:
     """The verdict as far as the run went; `blocked` is the gate's no, `failed` that a step couldn't be done."""
     if failed_step(record) is not None:
-        return Verdict.FAILED
+        return PullVerdict.FAILED
     if nothing_new(record):
-        return Verdict.NOTHING
+        return PullVerdict.NOTHING
     values = record.outputs
     if "decision" in values and not _passes(values):
-        return Verdict.BLOCKED
+        return PullVerdict.BLOCKED
     if record.step("metadata").state is StepState.DONE and _passes(values):
-        return Verdict.PROMOTED
-    return Verdict.RUNNING
+        return PullVerdict.PROMOTED
+    return PullVerdict.RUNNING
 
 
 def headline(record: RunRecord) -> str:
     """The verdict as one sentence of Markdown, with the scores it rests on."""
     values = record.outputs
     match verdict_of(record):
-        case Verdict.PROMOTED:
+        case PullVerdict.PROMOTED:
             text = _promotion(values)
-        case Verdict.BLOCKED if values["decision"] == "not improved":
+        case PullVerdict.BLOCKED if values["decision"] == "not improved":
             champion = values.get("champion_version") or "none"
             text = f"**Blocked:** the new model isn't better than version {safe(champion)}: {_scores(values)}."
-        case Verdict.BLOCKED:
+        case PullVerdict.BLOCKED:
             text = f"**Blocked:** the gate can't decide. {_quoted(values.get('gate_reason', ''))}"
-        case Verdict.FAILED:
+        case PullVerdict.FAILED:
             text = _failure(record)
-        case Verdict.NOTHING:
+        case PullVerdict.NOTHING:
             text = "**Nothing to do:** main has all of this data already."
         case _:
             now = next((step.name for step in record.steps if step.state is StepState.RUNNING), "none")
@@ -66,18 +66,18 @@ def pull_title(record: RunRecord) -> str:
     values = record.outputs
     photos = _photos(values.get("photos_new", ""))
     match verdict_of(record):
-        case Verdict.PROMOTED if values.get("champion_version"):
+        case PullVerdict.PROMOTED if values.get("champion_version"):
             title = f"Version {values['version']}: {photos}, Dice {_change(values, 'dice')}"
-        case Verdict.PROMOTED:
+        case PullVerdict.PROMOTED:
             title = f"Version {values['version']}, the first: {photos}, Dice {_score(values, 'challenger_dice')}"
-        case Verdict.BLOCKED if values["decision"] == "not improved":
+        case PullVerdict.BLOCKED if values["decision"] == "not improved":
             title = f"Blocked: {photos}, Dice {_change(values, 'dice')}"
-        case Verdict.BLOCKED:
+        case PullVerdict.BLOCKED:
             title = f"Blocked: {photos}, the gate can't decide"
-        case Verdict.FAILED:
+        case PullVerdict.FAILED:
             failed = failed_step(record)
             title = f"Blocked: {photos}, the step {failed.name if failed else 'unknown'} failed"
-        case Verdict.NOTHING:
+        case PullVerdict.NOTHING:
             title = "Nothing new for the data set"
         case _:
             title = f"{photos[:1].upper()}{photos[1:]}: the run isn't over yet"
@@ -87,7 +87,7 @@ def pull_title(record: RunRecord) -> str:
 def advice(record: RunRecord) -> tuple[str, ...]:
     """What to do next after a run that doesn't merge, as lines of Markdown; none where it merges."""
     verdict = verdict_of(record)
-    if verdict is Verdict.BLOCKED and record.outputs["decision"] == "not improved":
+    if verdict is PullVerdict.BLOCKED and record.outputs["decision"] == "not improved":
         return (
             "Look at the test photos that lost most: they are in the pictures here and on the gate's page. Then look "
             "at the new masks. Each must mark the strip of its own photo, and nothing else.",
@@ -95,12 +95,12 @@ def advice(record: RunRecord) -> tuple[str, ...]:
             "`git push origin main` again. That makes a new data branch and a new pull request.",
             "Close this pull request and delete its branch. Main and Production are as they were.",
         )
-    if verdict is Verdict.BLOCKED:
+    if verdict is PullVerdict.BLOCKED:
         return (
             "The sentence above says what stands in the way and how to mend it. Main and Production are as they were.",
             f"Then ask the gate again: {_again(record)}.",
         )
-    if verdict is not Verdict.FAILED:
+    if verdict is not PullVerdict.FAILED:
         return ()
     failed = failed_step(record)
     if failed is not None and failed.exit_code == DataQualityError.exit_code:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from wms_ops.runs.record import STEPS, Outcome, RunRecord, StepRecord, StepState
+from wms_ops.runs.record import STEPS, RunOutcome, RunRecord, StepRecord, StepState
 
 ONLY_IF_BETTER: Final = ("promote", "smoke-deploy", "metadata")
 ON_INSTANCE: Final = ("train", "gate", "promote", "smoke-deploy", "metadata")
@@ -53,7 +53,7 @@ def reopened(record: RunRecord) -> RunRecord:
     for name in again:
         if record.step(name).state is not StepState.SKIPPED or open_again:
             record = record.with_step(StepRecord(name=name))
-    return record.model_copy(update={"outcome": Outcome.RUNNING, "reason": ""})
+    return record.model_copy(update={"outcome": RunOutcome.RUNNING, "reason": ""})
 
 
 def warning(record: RunRecord) -> str:
@@ -68,21 +68,21 @@ def ended(record: RunRecord) -> RunRecord:
     failed = failed_step(record, telling=True)
     values = record.outputs
     if failed is not None:
-        outcome, reason = Outcome.FAILED, f"The step {failed.name} failed: {failed.text}"
+        outcome, reason = RunOutcome.FAILED, f"The step {failed.name} failed: {failed.text}"
     elif nothing_new(record):
-        outcome, reason = Outcome.NOTHING, "Main has all of this data already."
+        outcome, reason = RunOutcome.NOTHING, "Main has all of this data already."
     elif values.get("merged"):
-        outcome, reason = Outcome.MERGED, record.step("gate").text
+        outcome, reason = RunOutcome.MERGED, record.step("gate").text
     elif record.step("metadata").state is StepState.DONE:
-        outcome, reason = Outcome.WAITING, record.step("pull-request").text
+        outcome, reason = RunOutcome.WAITING, record.step("pull-request").text
     else:
-        outcome, reason = Outcome.BLOCKED, values.get("gate_reason", "")
+        outcome, reason = RunOutcome.BLOCKED, values.get("gate_reason", "")
     return record.model_copy(update={"outcome": outcome, "reason": reason})
 
 
 def exit_code(record: RunRecord) -> int:
     """0 after a merge or where nothing was to do, the gate's code for a blocked run, else the failed step's."""
-    if record.outcome in (Outcome.MERGED, Outcome.WAITING, Outcome.NOTHING):
+    if record.outcome in (RunOutcome.MERGED, RunOutcome.WAITING, RunOutcome.NOTHING):
         return 0
     failed = failed_step(record, telling=True)
     code = failed.exit_code if failed else record.step("gate").exit_code

@@ -35,7 +35,7 @@ class StepState(StrEnum):
     FAILED = "failed"
 
 
-class Outcome(StrEnum):
+class RunOutcome(StrEnum):
     """How a run ended; `failed` means that no verdict was reached, or that it couldn't be carried out.
 
     `waiting`: all is done, and the pull request merges by itself once a person has approved it.
@@ -71,7 +71,7 @@ class RunRecord(StoredRecord):
     id: str
     branch: str
     started_at: str
-    outcome: Outcome = Outcome.RUNNING
+    outcome: RunOutcome = RunOutcome.RUNNING
     reason: str = ""
     steps: tuple[StepRecord, ...] = Field(default=(), validate_default=True)
 

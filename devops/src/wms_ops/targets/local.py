@@ -19,12 +19,12 @@ from wms_ops.machine import deployment, seaweed
 from wms_ops.machine.commands import run_command
 from wms_ops.machine.environment import QUIET, plain_environ, storage_environ
 from wms_ops.machine.instance import bring_up, is_alive, is_among, mlflow_url, probe_mlflow, s3_url, stop
-from wms_ops.machine.processes import Found
+from wms_ops.machine.processes import MarkedProcess
 from wms_ops.machine.record import CloudRecord
-from wms_ops.machine.room import MLFLOW, S3, SERVICE, Room
 from wms_ops.machine.storage import BUCKET, DVC_URL
-from wms_ops.machine.types import CloudState, Endpoints, Release
+from wms_ops.machine.types import CloudState, Endpoints, ModelRelease
 from wms_ops.machine.waiting import wait_for_mlflow
+from wms_ops.machine.workspace import MLFLOW, S3, SERVICE, Workspace
 
 __all__ = ["BUCKET", "DVC_URL", "FOLDER", "LocalCloud", "open_target"]
 
@@ -78,26 +78,26 @@ class LocalCloud:
         """This cloud with its store left as it is now; None where the folder is missing."""
         if not self.folder.is_dir():
             return None
-        return _Borrowed(self.folder, self.show, store_ran=any(one.role == S3 for one in self.room.find()))
+        return _Borrowed(self.folder, self.show, store_ran=any(one.role == S3 for one in self.workspace.find()))
 
     @cached_property
-    def room(self) -> Room:
+    def workspace(self) -> Workspace:
         """Its folder's state and processes."""
-        return Room(self.folder.absolute(), self.show, self.step)
+        return Workspace(self.folder.absolute(), self.show, self.step)
 
     def storage_up(self) -> None:
         """Start the S3 server unless it runs, with its bucket. Raises CloudError, DiskFullError, UnwritableError."""
-        with self.room.locked():
-            bring_up(self.room, (S3,))
+        with self.workspace.locked():
+            bring_up(self.workspace, (S3,))
 
     def up(self) -> Endpoints:
         """Start S3 and MLflow unless they run, and wait until both work. Raises as `storage_up` does."""
-        with self.room.locked():
-            bring_up(self.room, (S3, MLFLOW))
-            record = self.room.read()
+        with self.workspace.locked():
+            bring_up(self.workspace, (S3, MLFLOW))
+            record = self.workspace.read()
             if record.phase is not CloudState.RUNNING:
-                record = self.room.write(record.model_copy(update={"phase": CloudState.RUNNING}), "running")
-            return _endpoints(record, self.room.find())
+                record = self.workspace.write(record.model_copy(update={"phase": CloudState.RUNNING}), "running")
+            return _endpoints(record, self.workspace.find())
 
     def wait(self, limit_s: float = 900.0) -> None:
         """Return once MLflow answers, as it does after `up`. Raises CloudError, RegistryUnreachableError."""
@@ -108,7 +108,7 @@ class LocalCloud:
 
     def status(self) -> CloudState:
         """RUNNING if MLflow answers, ABSENT if nothing of the instance lives. Raises CloudError for a damaged state."""
-        record, found = self.room.read(), self.room.find()
+        record, found = self.workspace.read(), self.workspace.find()
         if all(one.role == S3 for one in found):
             return CloudState.ABSENT
         if record.phase is CloudState.STOPPING:
@@ -118,7 +118,7 @@ class LocalCloud:
 
     def endpoints(self) -> Endpoints | None:
         """The addresses of MLflow and of what is served; None where no MLflow runs. Raises CloudError."""
-        record, found = self.room.read(), self.room.find()
+        record, found = self.workspace.read(), self.workspace.find()
         if record.phase is CloudState.STOPPING or not is_alive(record, MLFLOW, found):
             return None
         return _endpoints(record, found)
@@ -129,17 +129,17 @@ class LocalCloud:
         MLFLOW_TRACKING_URI is among them from the moment `up` has begun until `down`. Raises CloudError before the
         store's first start.
         """
-        record = self.room.read()
-        identity = seaweed.read_identity(self.room.folder / S3)
+        record = self.workspace.read()
+        identity = seaweed.read_identity(self.workspace.folder / S3)
         if identity is None or not record.s3_ports:
-            raise CloudError(f"There is no local cloud here yet; start it with `{self.room.command('up')}`.")
-        lasting = {**storage_environ(self.room.folder, s3_url(record), identity), **QUIET}
+            raise CloudError(f"There is no local cloud here yet; start it with `{self.workspace.command('up')}`.")
+        lasting = {**storage_environ(self.workspace.folder, s3_url(record), identity), **QUIET}
         is_instance = record.phase in (CloudState.STARTING, CloudState.RUNNING)
         return lasting | ({"MLFLOW_TRACKING_URI": mlflow_url(record)} if is_instance else {})
 
     def processes(self) -> Iterator[psutil.Process]:
         """All processes of this cloud: servers, commands, and what those have started."""
-        return (one.process for one in self.room.find())
+        return (one.process for one in self.workspace.find())
 
     def run(
         self,
@@ -159,18 +159,18 @@ class LocalCloud:
             return {**plain_environ(), **self.environ(), **(environ or {})}
 
         return run_command(
-            self.room, command, folder=folder, log=log, begin=self._on_instance, environ=variables, show=show
+            self.workspace, command, folder=folder, log=log, begin=self._on_instance, environ=variables, show=show
         )
 
-    def deploy(self, release: Release) -> str:
+    def deploy(self, release: ModelRelease) -> str:
         """Serve this release once it's healthy; what was served before is served on if it isn't. Raises CloudError."""
         with self._on_instance():
-            return deployment.deploy(self.room, release)
+            return deployment.deploy(self.workspace, release)
 
     def roll_back(self) -> int | None:
         """Serve what was served before the newest `deploy`; repeated, it stays there. Raises CloudError."""
         with self._on_instance():
-            return deployment.roll_back(self.room)
+            return deployment.roll_back(self.workspace)
 
     def down(self) -> None:
         """End MLflow, the service and all commands; S3 stays. Raises CloudError if anything of them is left."""
@@ -181,24 +181,24 @@ class LocalCloud:
         self._stop(())
 
     def _stop(self, keep: Sequence[str]) -> None:
-        if not self.room.exists:
-            self.room.end(self.room.find())  # the folder may have been deleted under running processes
+        if not self.workspace.exists:
+            self.workspace.end(self.workspace.find())  # the folder may have been deleted under running processes
             return
-        with self.room.locked():
-            stop(self.room, keep)
+        with self.workspace.locked():
+            stop(self.workspace, keep)
 
     def _missing(self) -> CloudError:
-        return CloudError(f"The local cloud isn't up; start it with `{self.room.command('up')}`.")
+        return CloudError(f"The local cloud isn't up; start it with `{self.workspace.command('up')}`.")
 
     @contextlib.contextmanager
     def _on_instance(self) -> Iterator[None]:
-        if not self.room.exists:
+        if not self.workspace.exists:
             raise self._missing()
-        with self.room.locked():
-            record = self.room.read()
-            if not is_alive(record, MLFLOW, self.room.find()):
+        with self.workspace.locked():
+            record = self.workspace.read()
+            if not is_alive(record, MLFLOW, self.workspace.find()):
                 raise self._missing()
-            self.room.end_strays(record)
+            self.workspace.end_strays(record)
             yield
 
 
@@ -221,7 +221,7 @@ def open_target(folder: Path, show: Callable[[str], None]) -> LocalCloud:
     return LocalCloud(folder, show)
 
 
-def _endpoints(record: CloudRecord, found: Sequence[Found]) -> Endpoints:
+def _endpoints(record: CloudRecord, found: Sequence[MarkedProcess]) -> Endpoints:
     served = record.current
     is_served = served is not None and is_among(found, SERVICE, served.pid)
     return Endpoints(mlflow_url(record), deployment.url_of(served) if served and is_served else None)

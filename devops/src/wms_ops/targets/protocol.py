@@ -9,7 +9,7 @@ from typing import Protocol, Self
 
 from wms_ops.cost.prices import Choice
 from wms_ops.cost.sessions import Session
-from wms_ops.machine.types import CloudState, Endpoints, Release
+from wms_ops.machine.types import CloudState, Endpoints, ModelRelease
 
 
 class Cloud(Protocol):
@@ -106,7 +106,7 @@ class Cloud(Protocol):
         """
         ...
 
-    def deploy(self, release: Release) -> str:
+    def deploy(self, release: ModelRelease) -> str:
         """Serve this version instead of the one before, once it says that it's healthy; returns the base address.
 
         Raises CloudError if it doesn't become healthy: the version before is served on.

@@ -40,7 +40,7 @@ _PREFIX: Final = "originals-"
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class MaskFix:
     """What is to be done to one file, named as "masks/a.jpg"; `becomes` is its name afterwards."""
 
     file: str
@@ -48,13 +48,13 @@ class Change:
     what: str
 
 
-def plan_fixes(facts: FolderFacts, config: DataConfig) -> tuple[Change, ...]:
+def plan_fixes(facts: FolderFacts, config: DataConfig) -> tuple[MaskFix, ...]:
     """Which files `--fix` changes. Pure. Truly grey masks and masks of another size are left to a person."""
     return (*_mask_changes(facts, config), *_image_changes(facts))
 
 
 def apply_fixes(
-    folder: Path, changes: Sequence[Change], facts: FolderFacts, *, max_megapixels: float, now: datetime
+    folder: Path, changes: Sequence[MaskFix], facts: FolderFacts, *, max_megapixels: float, now: datetime
 ) -> list[dict[str, Any]]:
     """Carry out `changes` in `folder`; returns what was changed, as it stands in fixes.json.
 
@@ -96,7 +96,7 @@ def recover(folder: Path) -> list[dict[str, Any]]:
     return done
 
 
-def _mask_changes(facts: FolderFacts, config: DataConfig) -> Iterator[Change]:
+def _mask_changes(facts: FolderFacts, config: DataConfig) -> Iterator[MaskFix]:
     taken = {f"masks/{name}".casefold() for name in _all_names(facts.masks)}
     for file, mask in files_with(facts, "masks/", facts.mask_facts):
         if not isinstance(mask, MaskFacts) or (mask.peak != 1 and mask.grey > config.max_grey_fraction):
@@ -111,13 +111,13 @@ def _mask_changes(facts: FolderFacts, config: DataConfig) -> Iterator[Change]:
         becomes = file if file.lower().endswith(".png") else f"{file.rpartition('.')[0]}.png"
         # Another mask of that name is somebody's work; the report says that both claim one name.
         if reasons and _can_be_written(file) and (becomes == file or becomes.casefold() not in taken):
-            yield Change(file, becomes, "; ".join(reasons))
+            yield MaskFix(file, becomes, "; ".join(reasons))
 
 
-def _image_changes(facts: FolderFacts) -> Iterator[Change]:
+def _image_changes(facts: FolderFacts) -> Iterator[MaskFix]:
     for file, image in files_with(facts, "images/", facts.image_facts):
         if isinstance(image, ImageFacts) and image.orientation != 1 and _can_be_written(file):
-            yield Change(file, file, f"turned upright (EXIF orientation {image.orientation})")
+            yield MaskFix(file, file, f"turned upright (EXIF orientation {image.orientation})")
 
 
 def _all_names(listing: Listing | None) -> Iterator[str]:

@@ -13,8 +13,8 @@ from wms_ops.base.errors import CloudError
 from wms_ops.base.poll import poll
 from wms_ops.storage.codes import NO_PARAMETER, unless
 from wms_ops.storage.trouble import aws_errors
+from wms_ops.targets.aws.context import AwsContext
 from wms_ops.targets.aws.instances import Instance
-from wms_ops.targets.aws.site import Site
 from wms_ops.targets.host.boot import STEPS
 
 LIMIT_S: Final = 15 * 60.0
@@ -38,10 +38,10 @@ class BootStep:
         return STEPS.get(self.name, self.name)
 
 
-def read_boot(site: Site, launch_id: str) -> tuple[BootStep, ...]:
+def read_boot(context: AwsContext, launch_id: str) -> tuple[BootStep, ...]:
     """The steps that this launch's instance has reported; none for another launch's report."""
     with aws_errors("read the instance's report"):
-        answer = unless(NO_PARAMETER, site.aws.ssm.get_parameter, Name=site.names.boot_parameter)
+        answer = unless(NO_PARAMETER, context.aws.ssm.get_parameter, Name=context.names.boot_parameter)
     if answer is None:
         return ()
     with contextlib.suppress(ValueError, LookupError, TypeError):
@@ -52,7 +52,12 @@ def read_boot(site: Site, launch_id: str) -> tuple[BootStep, ...]:
 
 
 def wait_until_up(
-    site: Site, instance: Instance, answers: Callable[[], bool], *, limit_s: float = LIMIT_S, poll_s: float = _POLL_S
+    context: AwsContext,
+    instance: Instance,
+    answers: Callable[[], bool],
+    *,
+    limit_s: float = LIMIT_S,
+    poll_s: float = _POLL_S,
 ) -> float:
     """Wait until MLflow answers, telling each step of the start; returns the seconds.
 
@@ -61,12 +66,12 @@ def wait_until_up(
     told: set[tuple[str, str]] = set()
 
     def tell(*_: object) -> tuple[BootStep, ...]:
-        steps = read_boot(site, instance.launch_id)
+        steps = read_boot(context, instance.launch_id)
         for one in steps:
             if (one.name, one.state) not in told:
                 told.add((one.name, one.state))
-                site.show(f"{one.title}: {one.state}{f' ({one.sentence})' if one.sentence else ''}")
-        _check(site, instance, steps)
+                context.show(f"{one.title}: {one.state}{f' ({one.sentence})' if one.sentence else ''}")
+        _check(context, instance, steps)
         return steps
 
     started = time.monotonic()
@@ -80,11 +85,11 @@ def wait_until_up(
     return time.monotonic() - started
 
 
-def _check(site: Site, instance: Instance, steps: tuple[BootStep, ...]) -> None:
+def _check(context: AwsContext, instance: Instance, steps: tuple[BootStep, ...]) -> None:
     failed = next((one for one in steps if one.state == "failed" and one.name in _NEEDED), None)
     if failed is not None:
         raise CloudError(f"The instance {instance.id} couldn't set up {failed.title}: {failed.sentence}")
-    if not any(one.id == instance.id and one.is_alive for one in site.instances()):
+    if not any(one.id == instance.id and one.is_alive for one in context.instances()):
         raise CloudError(f"The instance {instance.id} has ended before MLflow answered; run this again.")
 
 

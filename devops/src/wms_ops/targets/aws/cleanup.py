@@ -9,7 +9,7 @@ from wms_ops.storage.codes import unless
 from wms_ops.storage.names import Names
 from wms_ops.storage.trouble import aws_errors
 from wms_ops.targets.aws.cloud import AwsCloud
-from wms_ops.targets.aws.site import STORE_ROOT
+from wms_ops.targets.aws.context import STORE_ROOT
 from wms_ops.targets.aws.state_bucket import state_bucket_exists
 from wms_ops.targets.aws.store_root import destroy_store
 from wms_ops.targets.aws.teardown import clear_lock, take_down
@@ -21,7 +21,7 @@ _LONGEST: Final = timedelta(minutes=30)
 
 def warning(cloud: AwsCloud) -> str:
     """What will be lost, in full."""
-    names = cloud.site.names
+    names = cloud.context.names
     return (
         f"This deletes all of the environment {names.environment} in account {names.account}, {names.region}: the "
         f"instance, the data set in {names.dvc_bucket}, all models and runs in {names.mlflow_bucket}, the image "
@@ -34,18 +34,18 @@ def clean_up(cloud: AwsCloud) -> None:
 
     Terraform is asked for first, since without it only half would be deleted.
     """
-    site = cloud.site
-    require_terraform(site.environ)
-    take_down(site, force=True)
-    if not state_bucket_exists(site.aws.s3, site.names):
+    context = cloud.context
+    require_terraform(context.environ)
+    take_down(context, force=True)
+    if not state_bucket_exists(context.aws.s3, context.names):
         return
-    with site.locked():
+    with context.locked():
         # Held, so that nobody starts an instance on buckets that are about to go.
-        site.desk.take(site.holder, site.now() + _LONGEST, show=site.show)
-        with site.desk.beating(site.holder):
-            clear_lock(site, STORE_ROOT)
-            destroy_store(site)
-            _forget(site.aws.s3, site.names)
+        context.leases.take(context.holder, context.now() + _LONGEST, show=context.show)
+        with context.leases.beating(context.holder):
+            clear_lock(context, STORE_ROOT)
+            destroy_store(context)
+            _forget(context.aws.s3, context.names)
 
 
 def _forget(s3: Any, names: Names) -> None:

@@ -16,18 +16,18 @@ from wms_ops.cost.prices import Choice
 from wms_ops.cost.sessions import Purpose, Session
 from wms_ops.machine.environment import QUIET
 from wms_ops.machine.password import USER
-from wms_ops.machine.types import CloudState, Endpoints, Release
+from wms_ops.machine.types import CloudState, Endpoints, ModelRelease
 from wms_ops.machine.waiting import why_silent
 from wms_ops.storage.config import URL_VARIABLE
 from wms_ops.targets.aws import access, password
 from wms_ops.targets.aws.boot import LIMIT_S, wait_until_up
+from wms_ops.targets.aws.context import AwsContext
 from wms_ops.targets.aws.instances import Instance
-from wms_ops.targets.aws.launch import Wish, bring_up
+from wms_ops.targets.aws.launch import LaunchRequest, bring_up
 from wms_ops.targets.aws.settings import read_settings, wait_minutes
-from wms_ops.targets.aws.site import Site
 from wms_ops.targets.aws.state_bucket import state_bucket_exists
 from wms_ops.targets.aws.teardown import take_down
-from wms_ops.targets.host.mailbox import Mailbox
+from wms_ops.targets.host.message_queue import MessageQueue
 
 ADDRESS: Final = "WMS_INSTANCE_ADDRESS"
 """Where the instance is reached instead of at its public address: 127.0.0.1 at the end of a tunnel, for example."""
@@ -42,7 +42,7 @@ _ENDING: Final = ("stopping", "stopped", "shutting-down")
 class AwsCloud:
     """A `Cloud`. `lifetime` is how long an instance lives at most; `wait_s` how long `up` waits for another's."""
 
-    site: Site
+    context: AwsContext
     lifetime: timedelta = timedelta(hours=4)
     purpose: Purpose = Purpose.PIPELINE
     run_id: str = ""
@@ -82,13 +82,13 @@ class AwsCloud:
                 "on; end yours first with devops/scripts/stop-cloud.sh."
             )
         # An instance that runs already was paid for by its own launch; the budget is asked before a new one.
-        wish = Wish(lambda: timedelta(minutes=self.affordable()), self.purpose, self.run_id, self.wait_s)
-        return self._addresses(bring_up(self.site, wish))
+        request = LaunchRequest(lambda: timedelta(minutes=self.affordable()), self.purpose, self.run_id, self.wait_s)
+        return self._addresses(bring_up(self.context, request))
 
     def wait(self, limit_s: float = LIMIT_S) -> None:
         """Return once MLflow answers, telling each step of the instance's start. Raises CloudError."""
         found = self._need()
-        wait_until_up(self.site, found, self.answers, limit_s=limit_s)
+        wait_until_up(self.context, found, self.answers, limit_s=limit_s)
         self._seen(found)
 
     def down(self) -> None:
@@ -97,13 +97,13 @@ class AwsCloud:
         A run of the loop leaves the instance that its user has started by hand.
         """
         if self.run_id and (one := self._by_hand()) is not None:
-            self.site.show(f"The instance {one.id} was started by hand; it stays.")
+            self.context.show(f"The instance {one.id} was started by hand; it stays.")
             return
-        take_down(self.site)
+        take_down(self.context)
 
     def status(self) -> CloudState:
         """RUNNING once MLflow answers, ABSENT where AWS knows no instance. Raises the errors of credentials."""
-        found = self.site.instances()
+        found = self.context.instances()
         alive = [one for one in found if one.is_alive]
         if not alive:
             return CloudState.STOPPING if any(one.state in _ENDING for one in found) else CloudState.ABSENT
@@ -114,14 +114,14 @@ class AwsCloud:
         found = self._instance()
         if found is None or found.address is None:
             return None
-        return self._addresses(found, served=_serves(self.mailbox(found)))
+        return self._addresses(found, served=_serves(self.queue(found)))
 
     def environ(self) -> Mapping[str, str]:
         """Variables that lead DVC and MLflow's clients there; they hold MLflow's password, not AWS's keys.
 
         Raises CloudError where an instance runs but its password is gone.
         """
-        names, found = self.site.names, self._instance()
+        names, found = self.context.names, self._instance()
         lasting = {URL_VARIABLE: names.dvc_url, "AWS_REGION": names.region, "AWS_DEFAULT_REGION": names.region, **QUIET}
         if found is None or found.address is None:
             return lasting
@@ -145,13 +145,13 @@ class AwsCloud:
         Raises CloudError where nothing is up, or the instance doesn't answer any more.
         """
         # There MLflow is the host's own; where the data set lies only this side knows.
-        given = {URL_VARIABLE: self.site.names.dvc_url, **(environ or {})}
+        given = {URL_VARIABLE: self.context.names.dvc_url, **(environ or {})}
         found = self._need()
-        code = self.mailbox(found).run(command, folder=folder, log=log, environ=given, show=show)
+        code = self.queue(found).run(command, folder=folder, log=log, environ=given, show=show)
         self._seen(found)
         return code
 
-    def deploy(self, release: Release) -> str:
+    def deploy(self, release: ModelRelease) -> str:
         """Serve this release once it's healthy; returns its address. Raises CloudError, and the old one is kept."""
         self._open_mailbox().deploy(release)
         return str(self._addresses(self._need(), served=True).service)
@@ -162,11 +162,11 @@ class AwsCloud:
 
     def running(self) -> Instance | None:
         """The instance that this holder has and that `up` would go on with."""
-        if not state_bucket_exists(self.site.aws.s3, self.site.names):
+        if not state_bucket_exists(self.context.aws.s3, self.context.names):
             return None
-        lease = self.site.desk.read()
-        is_mine = lease is not None and lease.holder == self.site.holder
-        return self.site.usable(lease.launch_id) if lease is not None and is_mine else None
+        lease = self.context.leases.read()
+        is_mine = lease is not None and lease.holder == self.context.holder
+        return self.context.usable(lease.launch_id) if lease is not None and is_mine else None
 
     def for_run(self, run_id: str) -> Self:
         """The same for a run of the loop, whose id its session on record gets."""
@@ -179,23 +179,23 @@ class AwsCloud:
 
     def allow(self, who: str) -> str:
         """Let the caller's address in; returns it. `revoke` with the same `who` takes it away."""
-        address = access.caller_address(self.site.environ)
+        address = access.caller_address(self.context.environ)
         found = self._need()
         if not found.groups:
             raise CloudError(f"The instance {found.id} has no security group to open; run stop-cloud.sh, then deploy.")
         for group in found.groups:
-            access.allow(self.site.aws.ec2, group, address, self.site.ports, who)
+            access.allow(self.context.aws.ec2, group, address, self.context.ports, who)
         return address
 
     def revoke(self, who: str) -> int:
         """Take away what `who` was allowed; returns how many rules there were."""
         return sum(
-            access.revoke(self.site.aws.ec2, group, who) for one in self.site.instances() for group in one.groups
+            access.revoke(self.context.aws.ec2, group, who) for one in self.context.instances() for group in one.groups
         )
 
     def choice(self) -> Choice:
         """What `up` starts, for how long at most."""
-        settings = self.site.settings
+        settings = self.context.settings
         return Choice(
             region=settings.region,
             instance_type=settings.instance_type,
@@ -206,43 +206,43 @@ class AwsCloud:
 
     def sessions(self, since: datetime | None = None) -> Sequence[Session]:
         """This environment's sessions on record. Raises the errors of credentials and network."""
-        names = self.site.names
-        if not state_bucket_exists(self.site.aws.s3, names):
+        names = self.context.names
+        if not state_bucket_exists(self.context.aws.s3, names):
             return ()
-        return self.site.sessions.sessions(names.environment, since)
+        return self.context.sessions.sessions(names.environment, since)
 
     def note(self, change: Callable[[Session], Session], since: datetime) -> None:
         """Change what is on record of this run's sessions. Raises the errors of credentials and network."""
         for one in self.sessions(since):
             if self.run_id and one.run == self.run_id:
-                self.site.sessions.change(one.environment, one.launch_id, change)
+                self.context.sessions.change(one.environment, one.launch_id, change)
 
     def affordable(self) -> int:
         """Minutes that the instance may live: those chosen, or fewer where WMS_BUDGET_USD buys no more.
 
         Raises BudgetError where it buys next to none, or where WMS_BUDGET_MONTH_USD may be passed; UsageError.
         """
-        return allowed_minutes(self.choice(), self.sessions, self.site.environ, self.site.now())
+        return allowed_minutes(self.choice(), self.sessions, self.context.environ, self.context.now())
 
-    def mailbox(self, instance: Instance) -> Mailbox:
+    def queue(self, instance: Instance) -> MessageQueue:
         """Where an instance takes its jobs."""
-        return self.site.mailbox(instance.launch_id)
+        return self.context.queue(instance.launch_id)
 
     def _seen(self, found: Instance) -> None:
         """Put on record that the instance has answered: that proves, as its launch does, that it costs money."""
-        now = self.site.now()
-        self.site.sessions.change(self.site.names.environment, found.launch_id, lambda one: one.seen(now))
+        now = self.context.now()
+        self.context.sessions.change(self.context.names.environment, found.launch_id, lambda one: one.seen(now))
 
-    def _open_mailbox(self) -> Mailbox:
-        return self.mailbox(self._need())
+    def _open_mailbox(self) -> MessageQueue:
+        return self.queue(self._need())
 
     def _instance(self) -> Instance | None:
-        return next((one for one in self.site.instances() if one.is_alive), None)
+        return next((one for one in self.context.instances() if one.is_alive), None)
 
     def _by_hand(self) -> Instance | None:
         """The instance that this holder has by deploy-to-cloud."""
         found = self.running()
-        record = self.site.sessions.read(self.site.names.environment, found.launch_id) if found else None
+        record = self.context.sessions.read(self.context.names.environment, found.launch_id) if found else None
         return found if record is not None and record.purpose is Purpose.MANUAL else None
 
     def _need(self) -> Instance:
@@ -252,27 +252,27 @@ class AwsCloud:
         return found
 
     def _addresses(self, found: Instance, *, served: bool = False) -> Endpoints:
-        host = self.site.environ.get(ADDRESS) or found.address
+        host = self.context.environ.get(ADDRESS) or found.address
         if not host:
             raise CloudError(
                 f"The instance {found.id} has no public address; end it with devops/scripts/stop-cloud.sh."
             )
-        mlflow, service = (f"http://{host}:{port}" for port in self.site.ports)
+        mlflow, service = (f"http://{host}:{port}" for port in self.context.ports)
         return Endpoints(mlflow, service if served else None)
 
     def _answers(self, found: Instance) -> bool:
-        if not (self.site.environ.get(ADDRESS) or found.address):
+        if not (self.context.environ.get(ADDRESS) or found.address):
             return False  # it has no address yet
         return why_silent(self._addresses(found).mlflow) is None
 
     def _password(self, launch_id: str) -> str:
         if launch_id not in self._passwords:
-            self._passwords[launch_id] = password.read_password(self.site.aws.ssm, self.site.names)
+            self._passwords[launch_id] = password.read_password(self.context.aws.ssm, self.context.names)
         return self._passwords[launch_id]
 
 
-def _serves(mailbox: Mailbox) -> bool:
-    alive = mailbox.alive()
+def _serves(queue: MessageQueue) -> bool:
+    alive = queue.alive()
     return alive is not None and alive.version is not None
 
 
@@ -283,7 +283,7 @@ def open_aws(
     given = os.environ if environ is None else environ
     settings = read_settings(environ=given)
     return AwsCloud(
-        Site(settings, folder, given, patient(show)),
+        AwsContext(settings, folder, given, patient(show)),
         timedelta(hours=settings.hours),
         wait_s=60 * wait_minutes(given),
     )

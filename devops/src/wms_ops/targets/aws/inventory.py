@@ -34,7 +34,7 @@ _OPEN: Final = ["open", "active", "disabled"]
 Raw = Mapping[str, Any]
 
 
-class ThingKind(enum.StrEnum):
+class ResourceKind(enum.StrEnum):
     """In the order in which things are deleted: what costs, then what others need, then what needs nothing."""
 
     SPOT = "spot request"  # before the instance: an open one would start another
@@ -52,14 +52,14 @@ class ThingKind(enum.StrEnum):
     ROLE = "role"
 
 
-COSTLY: Final = frozenset({ThingKind.SPOT, ThingKind.INSTANCE, ThingKind.ADDRESS, ThingKind.VOLUME})
+COSTLY: Final = frozenset({ResourceKind.SPOT, ResourceKind.INSTANCE, ResourceKind.ADDRESS, ResourceKind.VOLUME})
 
 
 @dataclass(frozen=True)
-class Thing:
+class Resource:
     """`deadline` is None where no tag says it readably, `created` where neither AWS nor the launch's name tells it."""
 
-    kind: ThingKind
+    kind: ResourceKind
     id: str
     environment: str
     launch_id: str = ""
@@ -78,7 +78,7 @@ class Thing:
 
 def find(
     ec2: Any, iam: Any, *, environment: str | None, show: Callable[[str], None] = lambda _: None
-) -> tuple[Thing, ...]:
+) -> tuple[Resource, ...]:
     """Everything ephemeral of an environment, or of all (None), in the order in which it's to be deleted.
 
     Where IAM may not be listed, as in some AWS Academy accounts, `show` hears it. Raises what `aws_errors` does.
@@ -87,13 +87,13 @@ def find(
         vpcs = _ask(ec2, "describe_vpcs", "Vpcs", _tagged(environment))
         instances = _instances(ec2, _tagged(environment))
         found = [
-            *_things(ThingKind.VPC, "VpcId", vpcs),
-            *_things(ThingKind.INSTANCE, "InstanceId", filter(_exists, instances), "LaunchTime"),
+            *_things(ResourceKind.VPC, "VpcId", vpcs),
+            *_things(ResourceKind.INSTANCE, "InstanceId", filter(_exists, instances), "LaunchTime"),
             *_spot_requests(ec2, environment),
-            *_things(ThingKind.ADDRESS, "AllocationId", _addresses(ec2, environment)),
-            *_things(ThingKind.VOLUME, "VolumeId", _ask(ec2, "describe_volumes", "Volumes", _tagged(environment))),
+            *_things(ResourceKind.ADDRESS, "AllocationId", _addresses(ec2, environment)),
+            *_things(ResourceKind.VOLUME, "VolumeId", _ask(ec2, "describe_volumes", "Volumes", _tagged(environment))),
             *_things(
-                ThingKind.TEMPLATE,
+                ResourceKind.TEMPLATE,
                 "LaunchTemplateId",
                 _ask(ec2, "describe_launch_templates", "LaunchTemplates", _tagged(environment)),
             ),
@@ -101,26 +101,26 @@ def find(
             *_in_vpcs(ec2, environment, vpcs, {one["InstanceId"] for one in instances}),
             *_identities(iam, environment, show),
         ]
-    order = list(ThingKind)
+    order = list(ResourceKind)
     return tuple(
         sorted({(one.kind, one.id): one for one in found}.values(), key=lambda one: (order.index(one.kind), one.id))
     )
 
 
 def _things(
-    kind: ThingKind, key: str, raws: Iterable[Raw], since: str = "CreateTime", parent: Raw | None = None
-) -> list[Thing]:
+    kind: ResourceKind, key: str, raws: Iterable[Raw], since: str = "CreateTime", parent: Raw | None = None
+) -> list[Resource]:
     return [_thing(kind, raw[key], _tags(raw), raw.get(since), parent) for raw in raws]
 
 
 def _thing(
-    kind: ThingKind, id_: str, tags: Mapping[str, str], created: datetime | None, parent: Raw | None = None
-) -> Thing:
+    kind: ResourceKind, id_: str, tags: Mapping[str, str], created: datetime | None, parent: Raw | None = None
+) -> Resource:
     """A thing as its tags describe it; one without any of ours is described by its parent's."""
     if not _has_ours(tags) and parent is not None:
         tags = _tags(parent)
     launch = tags.get(LAUNCH_TAG, "")
-    return Thing(
+    return Resource(
         kind=kind,
         id=id_,
         environment=tags.get(ENVIRONMENT_TAG, ""),
@@ -137,17 +137,17 @@ def _instances(ec2: Any, filters: list[Raw]) -> list[Raw]:
     return [one for group in groups for one in group["Instances"]]
 
 
-def _spot_requests(ec2: Any, environment: str | None) -> list[Thing]:
+def _spot_requests(ec2: Any, environment: str | None) -> list[Resource]:
     filters = [*_tagged(environment), {"Name": "state", "Values": _OPEN}]
     found = _ask(ec2, "describe_spot_instance_requests", "SpotInstanceRequests", filters)
-    return _things(ThingKind.SPOT, "SpotInstanceRequestId", found)
+    return _things(ResourceKind.SPOT, "SpotInstanceRequestId", found)
 
 
 def _addresses(ec2: Any, environment: str | None) -> list[Raw]:
     return list(ec2.describe_addresses(Filters=_tagged(environment))["Addresses"])  # the one answer without pages
 
 
-def _children_of_instances(ec2: Any, instances: list[Raw]) -> list[Thing]:
+def _children_of_instances(ec2: Any, instances: list[Raw]) -> list[Resource]:
     """Untagged volumes and interfaces that go with their instance: named, so that it's seen whether they did."""
     found = []
     for instance in instances:
@@ -155,25 +155,26 @@ def _children_of_instances(ec2: Any, instances: list[Raw]) -> list[Thing]:
         volumes = [one["VolumeId"] for one in disks if one.get("DeleteOnTermination")]
         if volumes:
             raws = _ask(ec2, "describe_volumes", "Volumes", [{"Name": "volume-id", "Values": volumes}])
-            found += _things(ThingKind.VOLUME, "VolumeId", filter(_is_nobodys, raws), parent=instance)
+            found += _things(ResourceKind.VOLUME, "VolumeId", filter(_is_nobodys, raws), parent=instance)
         attached = [{"Name": "attachment.instance-id", "Values": [instance["InstanceId"]]}]
         raws = [
             one
             for one in _ask(ec2, "describe_network_interfaces", "NetworkInterfaces", attached)
             if one.get("Attachment", {}).get("DeleteOnTermination") and _is_nobodys(one)
         ]
-        found += _things(ThingKind.INTERFACE, "NetworkInterfaceId", raws, parent=instance)
+        found += _things(ResourceKind.INTERFACE, "NetworkInterfaceId", raws, parent=instance)
     return found
 
 
-def _in_vpcs(ec2: Any, environment: str | None, vpcs: list[Raw], instances: set[str]) -> list[Thing]:
+def _in_vpcs(ec2: Any, environment: str | None, vpcs: list[Raw], instances: set[str]) -> list[Resource]:
     """Network things by their tags, and those in a tagged VPC that nobody else claims."""
-    parts: list[tuple[ThingKind, str, str, str, str, Callable[[Raw], bool]]] = [
-        (ThingKind.INTERFACE, "describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId", "vpc-id", _any),
-        (ThingKind.SUBNET, "describe_subnets", "Subnets", "SubnetId", "vpc-id", _any),
-        (ThingKind.ROUTES, "describe_route_tables", "RouteTables", "RouteTableId", "vpc-id", _is_no_main_table),
-        (ThingKind.GROUP, "describe_security_groups", "SecurityGroups", "GroupId", "vpc-id", _is_no_default_group),
-        (ThingKind.GATEWAY, "describe_internet_gateways", "InternetGateways", "InternetGatewayId", *(
+    parts: list[tuple[ResourceKind, str, str, str, str, Callable[[Raw], bool]]] = [
+        (ResourceKind.INTERFACE, "describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId", *(
+            "vpc-id", _any)),
+        (ResourceKind.SUBNET, "describe_subnets", "Subnets", "SubnetId", "vpc-id", _any),
+        (ResourceKind.ROUTES, "describe_route_tables", "RouteTables", "RouteTableId", "vpc-id", _is_no_main_table),
+        (ResourceKind.GROUP, "describe_security_groups", "SecurityGroups", "GroupId", "vpc-id", _is_no_default_group),
+        (ResourceKind.GATEWAY, "describe_internet_gateways", "InternetGateways", "InternetGatewayId", *(
             "attachment.vpc-id", _any)),
     ]  # fmt: skip
     found = []
@@ -186,12 +187,12 @@ def _in_vpcs(ec2: Any, environment: str | None, vpcs: list[Raw], instances: set[
     return found
 
 
-def _identities(iam: Any, environment: str | None, show: Callable[[str], None]) -> list[Thing]:
+def _identities(iam: Any, environment: str | None, show: Callable[[str], None]) -> list[Resource]:
     from botocore.exceptions import ClientError
 
     kinds = [
-        (ThingKind.PROFILE, "list_instance_profiles", "InstanceProfiles", "InstanceProfileName"),
-        (ThingKind.ROLE, "list_roles", "Roles", "RoleName"),
+        (ResourceKind.PROFILE, "list_instance_profiles", "InstanceProfiles", "InstanceProfileName"),
+        (ResourceKind.ROLE, "list_roles", "Roles", "RoleName"),
     ]
     found = []
     try:
@@ -210,9 +211,9 @@ def _identities(iam: Any, environment: str | None, show: Callable[[str], None]) 
     return found
 
 
-def tags_of_identity(iam: Any, kind: ThingKind, name: str) -> dict[str, str]:
+def tags_of_identity(iam: Any, kind: ResourceKind, name: str) -> dict[str, str]:
     """The tags of a role or an instance profile; none if it's gone meanwhile."""
-    if kind is ThingKind.ROLE:
+    if kind is ResourceKind.ROLE:
         found = unless({"NoSuchEntity"}, lambda: {"Tags": _ask(iam, "list_role_tags", "Tags", RoleName=name)})
     else:
         found = unless({"NoSuchEntity"}, lambda: iam.get_instance_profile(InstanceProfileName=name)["InstanceProfile"])

@@ -16,9 +16,9 @@ from wms_ops.cost.sessions import Purpose, Session
 from wms_ops.storage.names import new_launch_id
 from wms_ops.targets.aws import access, password
 from wms_ops.targets.aws.bundle import make_bundle, upload
+from wms_ops.targets.aws.context import INSTANCE_ROOT, STORE_ROOT, AwsContext
 from wms_ops.targets.aws.instances import Instance
 from wms_ops.targets.aws.lease import Lease
-from wms_ops.targets.aws.site import INSTANCE_ROOT, STORE_ROOT, Site
 from wms_ops.targets.aws.state_bucket import ensure_state_bucket
 from wms_ops.targets.aws.store_root import ensure_store
 from wms_ops.targets.aws.teardown import clear_lock, tear_down, unlaunch
@@ -30,11 +30,11 @@ STEPS: Final = (
     *("bucket", "leased", "store", "cleared", "named", "session", "bundle", "password"),
     *("initialised", "applied", "opened", "launched"),
 )
-"""What `Site.step` hears, in this order, each after it has happened."""
+"""What `AwsContext.step` hears, in this order, each after it has happened."""
 
 
 @dataclass(frozen=True)
-class Wish:
+class LaunchRequest:
     """What is to be started: how long it may live at most, what for, and how long to wait for another's instance.
 
     `lifetime` is asked once nothing runs; it raises what forbids the start.
@@ -46,96 +46,98 @@ class Wish:
     wait_s: float = 0.0
 
 
-def bring_up(site: Site, wish: Wish) -> Instance:
+def bring_up(context: AwsContext, request: LaunchRequest) -> Instance:
     """Start the instance, or return the one that this holder has. Safe to repeat and to kill anywhere.
 
     Raises BusyError where somebody else has one, CloudError, QuotaError and the errors of credentials and network;
     what was begun is ended then.
     """
-    with site.locked():
-        return _bring_up(site, wish)
+    with context.locked():
+        return _bring_up(context, request)
 
 
-def make_store(site: Site) -> bool:
+def make_store(context: AwsContext) -> bool:
     """Make what outlives every instance, the buckets and the image repository; False where it was all there.
 
     Raises as `bring_up` does.
     """
-    with site.locked():
-        lease = _take(site)
-        with site.desk.beating(site.holder):
-            clear_lock(site, STORE_ROOT)
-            made = ensure_store(site)
+    with context.locked():
+        lease = _take(context)
+        with context.leases.beating(context.holder):
+            clear_lock(context, STORE_ROOT)
+            made = ensure_store(context)
         if not lease.launch_id:
-            site.desk.release(site.holder)
+            context.leases.release(context.holder)
         return made
 
 
-def _take(site: Site, wait_s: float = 0.0) -> Lease:
+def _take(context: AwsContext, wait_s: float = 0.0) -> Lease:
     """The lease, only for the time of the start; the instance's own deadline comes with its name."""
-    require_terraform(site.environ)
-    site.check_account()
-    ensure_state_bucket(site.aws.s3, site.names)
-    site.step("bucket")
-    return site.desk.take(site.holder, site.now() + _START, wait_s=wait_s, show=site.show)
+    require_terraform(context.environ)
+    context.check_account()
+    ensure_state_bucket(context.aws.s3, context.names)
+    context.step("bucket")
+    return context.leases.take(context.holder, context.now() + _START, wait_s=wait_s, show=context.show)
 
 
-def _bring_up(site: Site, wish: Wish) -> Instance:
-    address = access.caller_address(site.environ)
-    lease = _take(site, wish.wait_s)
-    site.note_account()
-    site.step("leased")
-    with site.desk.beating(site.holder):
-        there = site.usable(lease.launch_id)
+def _bring_up(context: AwsContext, request: LaunchRequest) -> Instance:
+    address = access.caller_address(context.environ)
+    lease = _take(context, request.wait_s)
+    context.note_account()
+    context.step("leased")
+    with context.leases.beating(context.holder):
+        there = context.usable(lease.launch_id)
         if there is not None:
-            _open(site, there, address)
-            site.show(f"The instance {there.id} runs already, until {there.deadline:%H:%M} UTC.")
+            _open(context, there, address)
+            context.show(f"The instance {there.id} runs already, until {there.deadline:%H:%M} UTC.")
             return there
         with stoppable():
             try:
-                return _launch(site, wish, address, lease)
+                return _launch(context, request, address, lease)
             except BaseException:
-                _undo(site)
+                _undo(context)
                 raise
 
 
-def _launch(site: Site, wish: Wish, address: str, lease: Lease) -> Instance:
-    lifetime = wish.lifetime()
-    clear_lock(site, STORE_ROOT)
-    ensure_store(site)
-    site.step("store")
-    if site.instances():
-        site.show("An instance of an earlier launch is still there; ending it first.")
-    unlaunch(site, lease)
-    site.step("cleared")
-    until = site.now() + lifetime
-    launch_id = new_launch_id(site.now())
-    lease = site.desk.amend(site.holder, launch_id=launch_id, until=until)
-    site.step("named")
-    site.sessions.create(_session(site, wish, lease))
-    site.step("session")
+def _launch(context: AwsContext, request: LaunchRequest, address: str, lease: Lease) -> Instance:
+    lifetime = request.lifetime()
+    clear_lock(context, STORE_ROOT)
+    ensure_store(context)
+    context.step("store")
+    if context.instances():
+        context.show("An instance of an earlier launch is still there; ending it first.")
+    unlaunch(context, lease)
+    context.step("cleared")
+    until = context.now() + lifetime
+    launch_id = new_launch_id(context.now())
+    lease = context.leases.amend(context.holder, launch_id=launch_id, until=until)
+    context.step("named")
+    context.sessions.create(_session(context, request, lease))
+    context.step("session")
     bundle = make_bundle(ROOT)
-    upload(site.models, bundle)
-    site.step("bundle")
-    password.make_password(site.aws.ssm, site.names)
-    site.step("password")
-    terraform = site.terraform(INSTANCE_ROOT)
+    upload(context.models, bundle)
+    context.step("bundle")
+    password.make_password(context.aws.ssm, context.names)
+    context.step("password")
+    terraform = context.terraform(INSTANCE_ROOT)
     terraform.init()
-    site.step("initialised")
-    site.show(f"Starting a {site.settings.instance_type} in {site.names.region} until {until:%Y-%m-%d %H:%M} UTC.")
-    _apply(site, terraform, lease, instance_variables(site, lease, lifetime, bundle))
-    site.step("applied")
-    found = site.usable(launch_id)
+    context.step("initialised")
+    context.show(
+        f"Starting a {context.settings.instance_type} in {context.names.region} until {until:%Y-%m-%d %H:%M} UTC."
+    )
+    _apply(context, terraform, lease, instance_variables(context, lease, lifetime, bundle))
+    context.step("applied")
+    found = context.usable(launch_id)
     if found is None:
         raise CloudError("AWS doesn't show the instance that Terraform has started; run this again.")
-    _open(site, found, address)
-    site.step("opened")
-    site.sessions.change(site.names.environment, launch_id, lambda one: one.launched(found.launched_at))
-    site.step("launched")
+    _open(context, found, address)
+    context.step("opened")
+    context.sessions.change(context.names.environment, launch_id, lambda one: one.launched(found.launched_at))
+    context.step("launched")
     return found
 
 
-def _apply(site: Site, terraform: Terraform, lease: Lease, variables: dict[str, Any]) -> None:
+def _apply(context: AwsContext, terraform: Terraform, lease: Lease, variables: dict[str, Any]) -> None:
     """Make the instance; once more from nothing if AWS has made what Terraform doesn't know.
 
     That is so where an answer of AWS's was lost. The provider asks again by itself and is told that the role or the
@@ -144,42 +146,42 @@ def _apply(site: Site, terraform: Terraform, lease: Lease, variables: dict[str, 
     try:
         terraform.apply(variables)
     except RepeatedRequestError as error:
-        site.show(f"{error} Ending what is there and starting once more.")
-        unlaunch(site, lease.model_copy(update={"launch_id": ""}))
+        context.show(f"{error} Ending what is there and starting once more.")
+        unlaunch(context, lease.model_copy(update={"launch_id": ""}))
         terraform.apply(variables)
 
 
-def _session(site: Site, wish: Wish, lease: Lease) -> Session:
-    settings = site.settings
+def _session(context: AwsContext, request: LaunchRequest, lease: Lease) -> Session:
+    settings = context.settings
     return Session(
         launch_id=lease.launch_id,
-        environment=site.names.environment,
-        region=site.names.region,
+        environment=context.names.environment,
+        region=context.names.region,
         instance_type=settings.instance_type,
         spot=settings.spot,
         disk_gb=settings.disk_gb,
         owner=lease.holder,
-        purpose=wish.purpose,
-        run=wish.run,
-        github_run=github_run(site.environ),
-        begun_at=site.now(),
+        purpose=request.purpose,
+        run=request.run,
+        github_run=github_run(context.environ),
+        begun_at=context.now(),
         deadline=lease.until,
     )
 
 
-def _open(site: Site, instance: Instance, address: str) -> None:
+def _open(context: AwsContext, instance: Instance, address: str) -> None:
     for group in instance.groups:
-        access.allow(site.aws.ec2, group, address, site.ports, site.visitor)
+        access.allow(context.aws.ec2, group, address, context.ports, context.visitor)
 
 
-def _undo(site: Site) -> None:
+def _undo(context: AwsContext) -> None:
     """End what a failed or interrupted start has begun; if that fails as well, say what ends it all the same."""
-    site.show("The start didn't succeed; ending what it has begun.")
+    context.show("The start didn't succeed; ending what it has begun.")
     try:
-        with unstoppable(site.show):
-            tear_down(site)
+        with unstoppable(context.show):
+            tear_down(context)
     except WmsError as second:
-        site.show(
+        context.show(
             f"It couldn't be ended either: {second} Run devops/scripts/stop-cloud.sh; what was started ends by itself "
             "at its deadline."
         )

@@ -53,7 +53,7 @@ class Lease(StoredRecord):
 
 
 @dataclass(frozen=True)
-class Desk:
+class LeaseClient:
     """Where leases of one environment are given; `now` is for tests. `exists` says whether an instance is there."""
 
     shared: Shared

@@ -15,7 +15,7 @@ from typing import Final
 from wms_ops.base.errors import BucketNotFoundError, CloudError
 from wms_ops.cost.session_store import SessionStore
 from wms_ops.cost.sessions import EndedBy
-from wms_ops.targets.aws.inventory import Thing, ThingKind, find
+from wms_ops.targets.aws.inventory import Resource, ResourceKind, find
 from wms_ops.targets.aws.sweep import Clients, await_absence, sweep
 
 GRACE: Final = timedelta(minutes=10)
@@ -32,26 +32,26 @@ ORPHANED: Final = timedelta(hours=1)
 class Overdue:
     """A thing that must go, and why."""
 
-    thing: Thing
+    resource: Resource
     reason: str
 
 
-def overdue(things: Collection[Thing], now: datetime, grace: timedelta = GRACE) -> tuple[Overdue, ...]:
+def overdue(resources: Collection[Resource], now: datetime, grace: timedelta = GRACE) -> tuple[Overdue, ...]:
     """What is past its deadline, or a day old without a readable one.
 
     A network that an instance within its deadline may use stays, whatever its own tags say.
     """
-    judged = [Overdue(one, reason) for one in things if (reason := _lateness(one, now, grace))]
-    late = {one.thing for one in judged}
-    in_use = {one.environment for one in things if one.kind is ThingKind.INSTANCE and one not in late}
-    return tuple(one for one in judged if one.thing.costs or one.thing.environment not in in_use)
+    judged = [Overdue(one, reason) for one in resources if (reason := _lateness(one, now, grace))]
+    late = {one.resource for one in judged}
+    in_use = {one.environment for one in resources if one.kind is ResourceKind.INSTANCE and one not in late}
+    return tuple(one for one in judged if one.resource.costs or one.resource.environment not in in_use)
 
 
-def orphans(things: Collection[Thing], now: datetime) -> tuple[Overdue, ...]:
+def orphans(resources: Collection[Resource], now: datetime) -> tuple[Overdue, ...]:
     """What is left of environments that have no instance (any more) and are over an hour old."""
-    alive = {one.environment for one in things if one.kind in (ThingKind.INSTANCE, ThingKind.SPOT)}
-    young = {one.environment for one in things if one.created is not None and now - one.created <= ORPHANED}
-    left = [one for one in things if one.environment not in alive | young]
+    alive = {one.environment for one in resources if one.kind in (ResourceKind.INSTANCE, ResourceKind.SPOT)}
+    young = {one.environment for one in resources if one.created is not None and now - one.created <= ORPHANED}
+    left = [one for one in resources if one.environment not in alive | young]
     return tuple(Overdue(one, "no instance belongs to it") for one in left)
 
 
@@ -72,50 +72,50 @@ def reap(
     deadline goes. Raises CloudError with everything that couldn't be deleted, after all else was, and what
     `aws_errors` does.
     """
-    things = find(clients.ec2, clients.iam, environment=environment, show=show)
+    resources = find(clients.ec2, clients.iam, environment=environment, show=show)
     now = now or datetime.now(UTC)
-    late = {one.thing: one for one in overdue(things, now, grace)}
-    found = late | {one.thing: one for one in orphans(things, now) if one.thing not in late}
+    late = {one.resource: one for one in overdue(resources, now, grace)}
+    found = late | {one.resource: one for one in orphans(resources, now) if one.resource not in late}
     going: list[Overdue] = []
     failures: list[CloudError] = []
-    for name in sorted({thing.environment for thing in found}):
-        own = [one for thing, one in found.items() if thing.environment == name]
+    for name in sorted({resource.environment for resource in found}):
+        own = [one for resource, one in found.items() if resource.environment == name]
         if is_held(name):
-            own = [one for one in own if one.thing.costs and one.thing in late]
+            own = [one for one in own if one.resource.costs and one.resource in late]
         going += own
         if own and not dry_run:
             try:
-                sweep(clients, [one.thing for one in own], show, step)
+                sweep(clients, [one.resource for one in own], show, step)
             except CloudError as error:  # the other environments' things cost, too
                 failures.append(error)
     if failures:
         raise CloudError(" ".join(map(str, failures)))
     if going and not dry_run:
-        _prove(clients, {one.thing for one in going}, environment)
+        _prove(clients, {one.resource for one in going}, environment)
     return tuple(going)
 
 
 def note_ends(store: SessionStore, gone: Iterable[Overdue], now: datetime) -> None:
     """Put the end of each instance that was reaped into the bill; one that nobody began is not in it."""
-    for thing in (one.thing for one in gone):
-        if thing.kind is ThingKind.INSTANCE and thing.launch_id:
+    for resource in (one.resource for one in gone):
+        if resource.kind is ResourceKind.INSTANCE and resource.launch_id:
             with contextlib.suppress(BucketNotFoundError):  # then there is no bill
-                store.change(thing.environment, thing.launch_id, lambda one: one.ended(now, EndedBy.REAPER))
+                store.change(resource.environment, resource.launch_id, lambda one: one.ended(now, EndedBy.REAPER))
 
 
-def _lateness(thing: Thing, now: datetime, grace: timedelta) -> str:
-    if thing.deadline is not None:
-        late = now - thing.deadline
+def _lateness(resource: Resource, now: datetime, grace: timedelta) -> str:
+    if resource.deadline is not None:
+        late = now - resource.deadline
         return f"past its deadline by {_hours(late)}" if late > grace else ""
-    if thing.created is not None and now - thing.created > UNDATED:
-        return f"without a readable deadline, and {_hours(now - thing.created)} old"
+    if resource.created is not None and now - resource.created > UNDATED:
+        return f"without a readable deadline, and {_hours(now - resource.created)} old"
     return ""
 
 
-def _prove(clients: Clients, gone: Collection[Thing], environment: str | None) -> None:
+def _prove(clients: Clients, gone: Collection[Resource], environment: str | None) -> None:
     keys = {(one.kind, one.id) for one in gone}
 
-    def look() -> Sequence[Thing]:
+    def look() -> Sequence[Resource]:
         found = find(clients.ec2, clients.iam, environment=environment)
         return [one for one in found if (one.kind, one.id) in keys]
 

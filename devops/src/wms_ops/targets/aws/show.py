@@ -35,30 +35,29 @@ def price_text(cloud: AwsCloud, minutes: int) -> str:
 
 def instance_text(cloud: AwsCloud) -> str:
     """One sentence about the instance, for the question whether to end it."""
-    found = cloud.site.instances()
+    found = cloud.context.instances()
     if not found:
-        return (
-            f"{_NOTHING} in {cloud.site.names.region}, as far as its tags tell; a teardown looks for everything else."
-        )
-    return "\n".join(_sentence(one, cloud.site.now()) for one in found)
+        region = cloud.context.names.region
+        return f"{_NOTHING} in {region}, as far as its tags tell; a teardown looks for everything else."
+    return "\n".join(_sentence(one, cloud.context.now()) for one in found)
 
 
 def status_text(cloud: AwsCloud) -> str:
     """Everything that is known, some lines."""
-    names, now = cloud.site.names, cloud.site.now()
+    names, now = cloud.context.names, cloud.context.now()
     lines = [f"Account {names.account}, region {names.region}, environment {names.environment}: {cloud.status()}."]
-    has_bucket = state_bucket_exists(cloud.site.aws.s3, names)
-    lease = cloud.site.desk.read() if has_bucket else None
+    has_bucket = state_bucket_exists(cloud.context.aws.s3, names)
+    lease = cloud.context.leases.read() if has_bucket else None
     if lease is not None and not lease.is_over(now):
         lines.append(f"Held by {lease.holder} since {lease.taken_at:%Y-%m-%d %H:%M} UTC.")
-    for one in cloud.site.instances():
+    for one in cloud.context.instances():
         lines.append(_sentence(one, now))
         lines += [
             f"  {step.title}: {step.state}{f' ({step.sentence})' if step.sentence else ''}, {step.at[11:19]} UTC"
-            for step in read_boot(cloud.site, one.launch_id)
+            for step in read_boot(cloud.context, one.launch_id)
         ]
         with contextlib.suppress(WmsError):
-            if alive := cloud.mailbox(one).alive():
+            if alive := cloud.queue(one).alive():
                 served = f"version {alive.version}" if alive.version is not None else "no model"
                 lines.append(
                     f"  It serves {served}, has {alive.jobs} jobs, last backup {alive.backup_at or 'none yet'}."
@@ -73,8 +72,8 @@ def status_text(cloud: AwsCloud) -> str:
 
 def month_text(cloud: AwsCloud) -> str:
     """What this month has cost; empty where nothing was ever started. Raises the errors of AWS."""
-    now = cloud.site.now()
-    if not state_bucket_exists(cloud.site.aws.s3, cloud.site.names):
+    now = cloud.context.now()
+    if not state_bucket_exists(cloud.context.aws.s3, cloud.context.names):
         return ""
     sessions = cloud.sessions(month_start(month_name(now)))
     return f"{now:%B %Y} has cost {dollars(month_so_far(sessions, price_table(), now))} so far"

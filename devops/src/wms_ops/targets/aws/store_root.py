@@ -7,51 +7,51 @@ from typing import Any, Final
 
 from wms.files import canonical_json
 from wms_ops.storage.shared import Shared
-from wms_ops.targets.aws.site import STORE_ROOT, Site, path_style_variable
+from wms_ops.targets.aws.context import STORE_ROOT, AwsContext, path_style_variable
 from wms_ops.targets.aws.state_bucket import ensure_state_bucket
 from wms_ops.targets.aws.terraform import ROOTS
 
 _FORGET_DAYS: Final = 90
 
 
-def store_variables(site: Site, *, force_destroy: bool = False) -> dict[str, Any]:
+def store_variables(context: AwsContext, *, force_destroy: bool = False) -> dict[str, Any]:
     """For Terraform's root `persistent`."""
     return {
-        "region": site.names.region,
-        "environment": site.names.environment,
-        "dvc_bucket": site.names.dvc_bucket,
-        "mlflow_bucket": site.names.mlflow_bucket,
-        "ecr_repository": site.names.prefix,
+        "region": context.names.region,
+        "environment": context.names.environment,
+        "dvc_bucket": context.names.dvc_bucket,
+        "mlflow_bucket": context.names.mlflow_bucket,
+        "ecr_repository": context.names.prefix,
         "force_destroy": force_destroy,
         "noncurrent_days": _FORGET_DAYS,
-        **path_style_variable(site),
+        **path_style_variable(context),
     }
 
 
-def ensure_store(site: Site) -> bool:
+def ensure_store(context: AwsContext) -> bool:
     """Make the buckets and the repository unless they are as this code says; returns whether anything was done.
 
     What was applied is noted in the state bucket, since asking Terraform takes longer than all else of a start.
     """
-    variables = store_variables(site)
+    variables = store_variables(context)
     digest = _digest(variables)
-    note = Shared(site.state, site.names.applied_key(STORE_ROOT))
+    note = Shared(context.state, context.names.applied_key(STORE_ROOT))
     noted, etag = note.read()
-    if isinstance(noted, dict) and noted.get("digest") == digest and _exist(site):
+    if isinstance(noted, dict) and noted.get("digest") == digest and _exist(context):
         return False
-    site.show("Making the buckets and the image repository.")
-    terraform = site.terraform(STORE_ROOT)
+    context.show("Making the buckets and the image repository.")
+    terraform = context.terraform(STORE_ROOT)
     terraform.init()
     terraform.apply(variables)
     note.replace({"digest": digest}, etag)
     return True
 
 
-def destroy_store(site: Site) -> None:
+def destroy_store(context: AwsContext) -> None:
     """Delete the buckets with everything in them, and the repository. Raises what Terraform does."""
-    terraform = site.terraform(STORE_ROOT)
-    variables = store_variables(site, force_destroy=True)
-    ensure_state_bucket(site.aws.s3, site.names)
+    terraform = context.terraform(STORE_ROOT)
+    variables = store_variables(context, force_destroy=True)
+    ensure_state_bucket(context.aws.s3, context.names)
     terraform.init()
     terraform.apply(variables)  # the provider deletes a bucket's objects only if the state says that it may
     terraform.destroy(variables)
@@ -64,13 +64,13 @@ def _digest(variables: dict[str, Any]) -> str:
     return found.hexdigest()
 
 
-def _exist(site: Site) -> bool:
+def _exist(context: AwsContext) -> bool:
     """Whether nobody has deleted the buckets meanwhile."""
     from botocore.exceptions import ClientError
 
-    for bucket in (site.names.dvc_bucket, site.names.mlflow_bucket):
+    for bucket in (context.names.dvc_bucket, context.names.mlflow_bucket):
         try:
-            site.aws.s3.head_bucket(Bucket=bucket)
+            context.aws.s3.head_bucket(Bucket=bucket)
         except ClientError:
             return False
     return True

@@ -17,7 +17,7 @@ from wms_ops.base.errors import AccessDeniedError, CloudError, CredentialsExpire
 from wms_ops.base.poll import poll
 from wms_ops.storage.codes import Kind, code_of, kind_of_class, kind_of_code
 from wms_ops.storage.trouble import from_sdk, is_gone
-from wms_ops.targets.aws.inventory import Thing, ThingKind, find
+from wms_ops.targets.aws.inventory import Resource, ResourceKind, find
 
 PATIENCE_S: Final = 600.0
 """For a whole sweep: AWS takes about a minute to end an instance and to let go of its network interface."""
@@ -26,7 +26,7 @@ PROOF_S: Final = 60.0
 """How long what was deleted may still be listed."""
 
 NEXT: Final = "run devops/scripts/stop-cloud.sh again, or delete them in the AWS console"
-_WITHOUT_WAITING: Final = frozenset({ThingKind.SPOT, ThingKind.INSTANCE, ThingKind.ADDRESS})
+_WITHOUT_WAITING: Final = frozenset({ResourceKind.SPOT, ResourceKind.INSTANCE, ResourceKind.ADDRESS})
 _IN_USE: Final = frozenset(
     {
         *("DependencyViolation", "VolumeInUse", "InvalidNetworkInterface.InUse", "InvalidIPAddress.InUse"),
@@ -50,7 +50,7 @@ class Clients(Protocol):
 
 def sweep(
     clients: Clients,
-    things: Iterable[Thing],
+    resources: Iterable[Resource],
     show: Callable[[str], None],
     step: Callable[[str], None] = lambda _: None,
     *,
@@ -61,25 +61,25 @@ def sweep(
     `step`, for tests, hears of each request after it was answered. Raises CloudError with everything that couldn't be
     deleted, or at once CredentialsExpiredError or CredentialsMissingError, with which nothing more can be done.
     """
-    order = list(ThingKind)
-    ordered = sorted(things, key=lambda one: order.index(one.kind))
-    broom = _Broom(clients, step, time.monotonic() + patience_s)
-    failed: dict[Thing, str] = {}
+    order = list(ResourceKind)
+    ordered = sorted(resources, key=lambda one: order.index(one.kind))
+    broom = _Sweeper(clients, step, time.monotonic() + patience_s)
+    failed: dict[Resource, str] = {}
     waited = False
-    for number, thing in enumerate(ordered):
-        if not waited and thing.kind not in _WITHOUT_WAITING:
+    for number, resource in enumerate(ordered):
+        if not waited and resource.kind not in _WITHOUT_WAITING:
             broom.await_ends(ordered, failed)
             waited = True
-        show(f"Deleting {thing}.")
+        show(f"Deleting {resource}.")
         try:
-            broom.delete(thing)
+            broom.delete(resource)
         except Exception as error:
-            failed[thing] = _reason(error, f"delete {_listed([*failed, *ordered[number:]])}")
+            failed[resource] = _reason(error, f"delete {_listed([*failed, *ordered[number:]])}")
     if not waited:
         broom.await_ends(ordered, failed)
     if failed:
         region = clients.ec2.meta.region_name
-        told = "; ".join(f"{thing} ({reason})" for thing, reason in failed.items())
+        told = "; ".join(f"{resource} ({reason})" for resource, reason in failed.items())
         raise CloudError(f"{len(failed)} of {len(ordered)} things in {region} can't be deleted: {told}; {NEXT}.")
 
 
@@ -89,7 +89,7 @@ def prove_nothing_left(
     *,
     environment: str,
     patience_s: float = PROOF_S,
-) -> Mapping[ThingKind, int]:
+) -> Mapping[ResourceKind, int]:
     """Ask AWS again; how many of each kind are left, which is 0 for all. Terminated instances don't count.
 
     Raises CloudError with what is left, and what `aws_errors` does.
@@ -98,120 +98,124 @@ def prove_nothing_left(
     if left:
         raise CloudError(f"The environment {environment} isn't gone: {_listed(left)} are left; {NEXT}.")
     counts = Counter(one.kind for one in left)
-    return {kind: counts[kind] for kind in ThingKind}
+    return {kind: counts[kind] for kind in ResourceKind}
 
 
-def await_absence(look: Callable[[], Sequence[Thing]], patience_s: float = PROOF_S) -> Sequence[Thing]:
+def await_absence(look: Callable[[], Sequence[Resource]], patience_s: float = PROOF_S) -> Sequence[Resource]:
     """What `look` still finds after `patience_s` seconds: AWS goes on listing for a while what it has deleted."""
     return poll(look, patience_s, until=lambda left: not left, pause_s=0.2, most_s=5.0)
 
 
 @dataclass(frozen=True)
-class _Broom:
+class _Sweeper:
     clients: Clients
     step: Callable[[str], None]
     deadline: float
 
-    def delete(self, thing: Thing) -> None:
+    def delete(self, resource: Resource) -> None:
         """Delete one thing; raises the SDK's errors."""
-        ec2, iam, name = self.clients.ec2, self.clients.iam, thing.id
-        last: dict[ThingKind, tuple[str, Callable[..., Any], dict[str, Any]]] = {
-            ThingKind.SPOT: ("cancelled", ec2.cancel_spot_instance_requests, {"SpotInstanceRequestIds": [name]}),
-            ThingKind.INSTANCE: ("terminating", ec2.terminate_instances, {"InstanceIds": [name]}),
-            ThingKind.ADDRESS: ("released", ec2.release_address, {"AllocationId": name}),
-            ThingKind.VOLUME: ("deleted", ec2.delete_volume, {"VolumeId": name}),
-            ThingKind.TEMPLATE: ("deleted", ec2.delete_launch_template, {"LaunchTemplateId": name}),
-            ThingKind.INTERFACE: ("deleted", ec2.delete_network_interface, {"NetworkInterfaceId": name}),
-            ThingKind.GATEWAY: ("deleted", ec2.delete_internet_gateway, {"InternetGatewayId": name}),
-            ThingKind.SUBNET: ("deleted", ec2.delete_subnet, {"SubnetId": name}),
-            ThingKind.ROUTES: ("deleted", ec2.delete_route_table, {"RouteTableId": name}),
-            ThingKind.GROUP: ("deleted", ec2.delete_security_group, {"GroupId": name}),
-            ThingKind.VPC: ("deleted", ec2.delete_vpc, {"VpcId": name}),
-            ThingKind.PROFILE: ("deleted", iam.delete_instance_profile, {"InstanceProfileName": name}),
-            ThingKind.ROLE: ("deleted", iam.delete_role, {"RoleName": name}),
+        ec2, iam, name = self.clients.ec2, self.clients.iam, resource.id
+        last: dict[ResourceKind, tuple[str, Callable[..., Any], dict[str, Any]]] = {
+            ResourceKind.SPOT: ("cancelled", ec2.cancel_spot_instance_requests, {"SpotInstanceRequestIds": [name]}),
+            ResourceKind.INSTANCE: ("terminating", ec2.terminate_instances, {"InstanceIds": [name]}),
+            ResourceKind.ADDRESS: ("released", ec2.release_address, {"AllocationId": name}),
+            ResourceKind.VOLUME: ("deleted", ec2.delete_volume, {"VolumeId": name}),
+            ResourceKind.TEMPLATE: ("deleted", ec2.delete_launch_template, {"LaunchTemplateId": name}),
+            ResourceKind.INTERFACE: ("deleted", ec2.delete_network_interface, {"NetworkInterfaceId": name}),
+            ResourceKind.GATEWAY: ("deleted", ec2.delete_internet_gateway, {"InternetGatewayId": name}),
+            ResourceKind.SUBNET: ("deleted", ec2.delete_subnet, {"SubnetId": name}),
+            ResourceKind.ROUTES: ("deleted", ec2.delete_route_table, {"RouteTableId": name}),
+            ResourceKind.GROUP: ("deleted", ec2.delete_security_group, {"GroupId": name}),
+            ResourceKind.VPC: ("deleted", ec2.delete_vpc, {"VpcId": name}),
+            ResourceKind.PROFILE: ("deleted", iam.delete_instance_profile, {"InstanceProfileName": name}),
+            ResourceKind.ROLE: ("deleted", iam.delete_role, {"RoleName": name}),
         }
         before = {
-            ThingKind.ADDRESS: self._free_address,
-            ThingKind.GATEWAY: self._detach_gateway,
-            ThingKind.ROUTES: self._free_routes,
-            ThingKind.GROUP: self._free_group,
-            ThingKind.PROFILE: self._empty_profile,
-            ThingKind.ROLE: self._empty_role,
+            ResourceKind.ADDRESS: self._free_address,
+            ResourceKind.GATEWAY: self._detach_gateway,
+            ResourceKind.ROUTES: self._free_routes,
+            ResourceKind.GROUP: self._free_group,
+            ResourceKind.PROFILE: self._empty_profile,
+            ResourceKind.ROLE: self._empty_role,
         }
-        if thing.kind in before:
-            before[thing.kind](thing)
-        done, call, arguments = last[thing.kind]
-        self._do(thing, done, call, **arguments)
+        if resource.kind in before:
+            before[resource.kind](resource)
+        done, call, arguments = last[resource.kind]
+        self._do(resource, done, call, **arguments)
 
-    def await_ends(self, things: Iterable[Thing], failed: dict[Thing, str]) -> None:
+    def await_ends(self, resources: Iterable[Resource], failed: dict[Resource, str]) -> None:
         """Wait until the instances are terminated: until then their volumes and interfaces are in use."""
-        for thing in things:
-            if thing.kind is ThingKind.INSTANCE and thing not in failed:
+        for resource in resources:
+            if resource.kind is ResourceKind.INSTANCE and resource not in failed:
                 try:
-                    self._await_end(thing)
+                    self._await_end(resource)
                 except Exception as error:
-                    failed[thing] = _reason(error, f"wait for the end of {thing}")
+                    failed[resource] = _reason(error, f"wait for the end of {resource}")
 
-    def _await_end(self, thing: Thing) -> None:
+    def _await_end(self, resource: Resource) -> None:
         def alive() -> list[str]:
-            answer = self._ask(self.clients.ec2.describe_instances, InstanceIds=[thing.id])
+            answer = self._ask(self.clients.ec2.describe_instances, InstanceIds=[resource.id])
             states = [one["State"]["Name"] for group in answer.get("Reservations", []) for one in group["Instances"]]
             return [state for state in states if state != "terminated"]
 
         if left := poll(alive, self.deadline - time.monotonic(), until=lambda them: not them, most_s=5.0):
             raise CloudError(f"it is still {left[0]}")
-        self.step(f"{thing}: terminated")
+        self.step(f"{resource}: terminated")
 
-    def _free_address(self, thing: Thing) -> None:
+    def _free_address(self, resource: Resource) -> None:
         ec2 = self.clients.ec2
-        for one in self._ask(ec2.describe_addresses, AllocationIds=[thing.id]).get("Addresses", []):
+        for one in self._ask(ec2.describe_addresses, AllocationIds=[resource.id]).get("Addresses", []):
             if one.get("AssociationId"):
-                self._do(thing, "disassociated", ec2.disassociate_address, AssociationId=one["AssociationId"])
+                self._do(resource, "disassociated", ec2.disassociate_address, AssociationId=one["AssociationId"])
 
-    def _detach_gateway(self, thing: Thing) -> None:
+    def _detach_gateway(self, resource: Resource) -> None:
         ec2 = self.clients.ec2
-        answer = self._ask(ec2.describe_internet_gateways, InternetGatewayIds=[thing.id])
+        answer = self._ask(ec2.describe_internet_gateways, InternetGatewayIds=[resource.id])
         for one in [one for gateway in answer.get("InternetGateways", []) for one in gateway["Attachments"]]:
-            self._do(thing, "detached", ec2.detach_internet_gateway, InternetGatewayId=thing.id, VpcId=one["VpcId"])
+            self._do(
+                resource, "detached", ec2.detach_internet_gateway, InternetGatewayId=resource.id, VpcId=one["VpcId"]
+            )
 
-    def _free_routes(self, thing: Thing) -> None:
+    def _free_routes(self, resource: Resource) -> None:
         ec2 = self.clients.ec2
-        answer = self._ask(ec2.describe_route_tables, RouteTableIds=[thing.id])
+        answer = self._ask(ec2.describe_route_tables, RouteTableIds=[resource.id])
         for one in [one for table in answer.get("RouteTables", []) for one in table["Associations"]]:
-            self._do(thing, "disassociated", ec2.disassociate_route_table, AssociationId=one["RouteTableAssociationId"])
+            self._do(
+                resource, "disassociated", ec2.disassociate_route_table, AssociationId=one["RouteTableAssociationId"]
+            )
 
-    def _free_group(self, thing: Thing) -> None:
+    def _free_group(self, resource: Resource) -> None:
         """Two groups whose rules name each other can only be deleted without these rules."""
         ec2 = self.clients.ec2
-        for group in self._ask(ec2.describe_security_groups, GroupIds=[thing.id]).get("SecurityGroups", []):
+        for group in self._ask(ec2.describe_security_groups, GroupIds=[resource.id]).get("SecurityGroups", []):
             for rules, revoke in (
                 (group["IpPermissions"], ec2.revoke_security_group_ingress),
                 (group["IpPermissionsEgress"], ec2.revoke_security_group_egress),
             ):
                 named = [one for one in rules if one.get("UserIdGroupPairs")]
                 if named:
-                    self._do(thing, "rules revoked", revoke, GroupId=thing.id, IpPermissions=named)
+                    self._do(resource, "rules revoked", revoke, GroupId=resource.id, IpPermissions=named)
 
-    def _empty_profile(self, thing: Thing) -> None:
+    def _empty_profile(self, resource: Resource) -> None:
         iam = self.clients.iam
-        answer = self._ask(iam.get_instance_profile, InstanceProfileName=thing.id)
+        answer = self._ask(iam.get_instance_profile, InstanceProfileName=resource.id)
         for one in answer.get("InstanceProfile", {}).get("Roles", []):
-            names = {"InstanceProfileName": thing.id, "RoleName": one["RoleName"]}
-            self._do(thing, "emptied", iam.remove_role_from_instance_profile, **names)
+            names = {"InstanceProfileName": resource.id, "RoleName": one["RoleName"]}
+            self._do(resource, "emptied", iam.remove_role_from_instance_profile, **names)
 
-    def _empty_role(self, thing: Thing) -> None:
-        iam, role = self.clients.iam, {"RoleName": thing.id}
+    def _empty_role(self, resource: Resource) -> None:
+        iam, role = self.clients.iam, {"RoleName": resource.id}
         for one in self._ask(iam.list_instance_profiles_for_role, **role).get("InstanceProfiles", []):
             names = {"InstanceProfileName": one["InstanceProfileName"], **role}
-            self._do(thing, "taken from its profile", iam.remove_role_from_instance_profile, **names)
+            self._do(resource, "taken from its profile", iam.remove_role_from_instance_profile, **names)
         for one in self._ask(iam.list_attached_role_policies, **role).get("AttachedPolicies", []):
-            self._do(thing, "policy detached", iam.detach_role_policy, PolicyArn=one["PolicyArn"], **role)
+            self._do(resource, "policy detached", iam.detach_role_policy, PolicyArn=one["PolicyArn"], **role)
         for policy in self._ask(iam.list_role_policies, **role).get("PolicyNames", []):
-            self._do(thing, "policy deleted", iam.delete_role_policy, PolicyName=policy, **role)
+            self._do(resource, "policy deleted", iam.delete_role_policy, PolicyName=policy, **role)
 
-    def _do(self, thing: Thing, done: str, call: Callable[..., Any], **arguments: Any) -> None:
+    def _do(self, resource: Resource, done: str, call: Callable[..., Any], **arguments: Any) -> None:
         self._ask(call, **arguments)
-        self.step(f"{thing}: {done}")
+        self.step(f"{resource}: {done}")
 
     def _ask(self, call: Callable[..., Any], **arguments: Any) -> Mapping[str, Any]:
         """The answer; an empty one if the thing is gone. What may pass by itself is asked again until the deadline."""
@@ -263,5 +267,5 @@ def _reason(error: Exception, what: str) -> str:
     )
 
 
-def _listed(things: Iterable[Thing]) -> str:
-    return ", ".join(str(one) for one in things)
+def _listed(resources: Iterable[Resource]) -> str:
+    return ", ".join(str(one) for one in resources)

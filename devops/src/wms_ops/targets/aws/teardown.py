@@ -19,10 +19,10 @@ from wms_ops.cost.sessions import EndedBy, Session
 from wms_ops.storage.shared import Shared
 from wms_ops.storage.trouble import aws_errors
 from wms_ops.targets.aws import access, password
+from wms_ops.targets.aws.context import INSTANCE_ROOT, AwsContext
 from wms_ops.targets.aws.inventory import find
 from wms_ops.targets.aws.lease import Lease
 from wms_ops.targets.aws.locks import GRACE, Lock, break_stale_lock, read_lock
-from wms_ops.targets.aws.site import INSTANCE_ROOT, Site
 from wms_ops.targets.aws.state_bucket import state_bucket_exists
 from wms_ops.targets.aws.sweep import prove_nothing_left, sweep
 from wms_ops.targets.aws.variables import instance_variables
@@ -33,76 +33,76 @@ STEPS: Final = (
     *("leased", "closed", "backed up", "terminated", "unlocked", "destroyed", "swept", "proven"),
     *("state reset", "ended", "forgotten", "released"),
 )
-"""What `Site.step` hears, in this order, each after it has happened."""
+"""What `AwsContext.step` hears, in this order, each after it has happened."""
 
 
-def take_down(site: Site, *, force: bool = False, ended_by: EndedBy = EndedBy.DOWN) -> None:
+def take_down(context: AwsContext, *, force: bool = False, ended_by: EndedBy = EndedBy.DOWN) -> None:
     """End the instance and all that belongs to it, and prove it; nothing happens where nothing is.
 
     Raises BusyError where it's another holder's, unless `force`; CloudError for what can't be ended, and the errors of
     credentials and network. Run again it goes on. Ctrl-C doesn't cut it off.
     """
-    with site.locked(), unstoppable(site.show):
-        tear_down(site, force=force, ended_by=ended_by)
+    with context.locked(), unstoppable(context.show):
+        tear_down(context, force=force, ended_by=ended_by)
 
 
-def tear_down(site: Site, *, force: bool = False, ended_by: EndedBy = EndedBy.DOWN) -> None:
+def tear_down(context: AwsContext, *, force: bool = False, ended_by: EndedBy = EndedBy.DOWN) -> None:
     """`take_down`, for callers that have seen to interrupts themselves."""
-    site.check_account()
-    if not state_bucket_exists(site.aws.s3, site.names):
-        _sweep(site)  # nobody ever started one here by this code; what carries the tag goes all the same
-        site.forget_account()
+    context.check_account()
+    if not state_bucket_exists(context.aws.s3, context.names):
+        _sweep(context)  # nobody ever started one here by this code; what carries the tag goes all the same
+        context.forget_account()
         return
-    lease = site.desk.take(site.holder, site.now() + timedelta(minutes=30), force=force, show=site.show)
-    site.step("leased")
-    with site.desk.beating(site.holder):
-        unlaunch(site, lease, ended_by)
-        password.forget(site.aws.ssm, site.names)
-        site.step("forgotten")
-    site.desk.release(site.holder)
-    site.forget_account()
-    site.step("released")
+    lease = context.leases.take(context.holder, context.now() + timedelta(minutes=30), force=force, show=context.show)
+    context.step("leased")
+    with context.leases.beating(context.holder):
+        unlaunch(context, lease, ended_by)
+        password.forget(context.aws.ssm, context.names)
+        context.step("forgotten")
+    context.leases.release(context.holder)
+    context.forget_account()
+    context.step("released")
 
 
-def unlaunch(site: Site, lease: Lease, ended_by: EndedBy = EndedBy.DOWN) -> None:
+def unlaunch(context: AwsContext, lease: Lease, ended_by: EndedBy = EndedBy.DOWN) -> None:
     """Leave nothing of any instance of this environment, its last backup made, and a state and a bill that say so."""
-    _close(site)
-    _back_up(site, lease)
-    _terminate(site)
-    clear_lock(site, INSTANCE_ROOT)
-    site.step("unlocked")
-    failure = _destroy(site)
-    site.step("destroyed")
-    _sweep(site)
+    _close(context)
+    _back_up(context, lease)
+    _terminate(context)
+    clear_lock(context, INSTANCE_ROOT)
+    context.step("unlocked")
+    failure = _destroy(context)
+    context.step("destroyed")
+    _sweep(context)
     if failure is not None:
-        site.show(f"Terraform couldn't: {failure} Everything was ended without it.")
-        _reset_state(site)
-    site.step("state reset")
+        context.show(f"Terraform couldn't: {failure} Everything was ended without it.")
+        _reset_state(context)
+    context.step("state reset")
     if lease.launch_id:
-        now = site.now()
-        site.sessions.change(site.names.environment, lease.launch_id, lambda one: _ended(one, now, ended_by))
-    site.step("ended")
+        now = context.now()
+        context.sessions.change(context.names.environment, lease.launch_id, lambda one: _ended(one, now, ended_by))
+    context.step("ended")
 
 
-def clear_lock(site: Site, root: str) -> None:
+def clear_lock(context: AwsContext, root: str) -> None:
     """Take away the lock of a Terraform that was killed, waiting until it's sure to be gone.
 
     Only the lease's holder gets here, and it runs no Terraform now. Of this machine's own there's nothing to wait for;
     a cancelled job's on another machine may go on for some seconds.
     """
-    site.terraform(root).end_orphan()
-    key = site.names.state_key(root)
+    context.terraform(root).end_orphan()
+    key = context.names.state_key(root)
 
     def left() -> Lock | None:
-        while (lock := read_lock(site.state, key)) is not None:
+        while (lock := read_lock(context.state, key)) is not None:
             grace = timedelta(0) if lock.who == own_name() else GRACE
-            if break_stale_lock(site.state, key, is_held=False, grace=grace) is None:
+            if break_stale_lock(context.state, key, is_held=False, grace=grace) is None:
                 break
-            site.show(f"Broke {lock}: its holder is gone.")
+            context.show(f"Broke {lock}: its holder is gone.")
         return lock
 
     def waiting(lock: Lock | None, _: float) -> None:
-        site.show(f"Waiting at most {GRACE.total_seconds():.0f} s for {lock}.")
+        context.show(f"Waiting at most {GRACE.total_seconds():.0f} s for {lock}.")
 
     poll(left, None, until=lambda lock: lock is None, pause_s=_POLL_S, waiting=waiting, every_s=GRACE.total_seconds())
 
@@ -112,61 +112,61 @@ def own_name() -> str:
     return f"{getpass.getuser()}@{platform.node()}"
 
 
-def _close(site: Site) -> None:
+def _close(context: AwsContext) -> None:
     """Shut the doors: what still arrives would be lost."""
-    for instance in site.instances():
+    for instance in context.instances():
         for group in instance.groups:
-            access.revoke(site.aws.ec2, group)
-    site.step("closed")
+            access.revoke(context.aws.ec2, group)
+    context.step("closed")
 
 
-def _back_up(site: Site, lease: Lease) -> None:
+def _back_up(context: AwsContext, lease: Lease) -> None:
     """Ask the instance for a last backup; without an answer the newest one, minutes old, has to do."""
-    mailbox = replace(site.mailbox(lease.launch_id), dead_s=_SILENT_S)
-    if site.usable(lease.launch_id, spare=timedelta(0)) is not None:
+    queue = replace(context.queue(lease.launch_id), dead_s=_SILENT_S)
+    if context.usable(lease.launch_id, spare=timedelta(0)) is not None:
         try:
-            if mailbox.alive() is not None:  # else it hasn't come so far, and has nothing to lose
-                mailbox.backup()
+            if queue.alive() is not None:  # else it hasn't come so far, and has nothing to lose
+                queue.backup()
         except WmsError as error:
-            site.show(f"The instance makes no backup any more ({error}) The newest one in S3 stays.")
-    site.step("backed up")
+            context.show(f"The instance makes no backup any more ({error}) The newest one in S3 stays.")
+    context.step("backed up")
 
 
-def _terminate(site: Site) -> None:
+def _terminate(context: AwsContext) -> None:
     """Stop the bill before anything else that may take time or fail."""
-    ids = [one.id for one in site.instances() if one.state != "shutting-down"]
+    ids = [one.id for one in context.instances() if one.state != "shutting-down"]
     if ids:
-        site.show(f"Ending {', '.join(ids)}.")
+        context.show(f"Ending {', '.join(ids)}.")
         with aws_errors("end the instance"):
-            site.aws.ec2.terminate_instances(InstanceIds=ids)
-    site.step("terminated")
+            context.aws.ec2.terminate_instances(InstanceIds=ids)
+    context.step("terminated")
 
 
-def _destroy(site: Site) -> WmsError | None:
+def _destroy(context: AwsContext) -> WmsError | None:
     """Terraform's own destruction of what its state knows; its failure, which must not keep the sweep from working.
 
     Whatever it is: if credentials or AWS itself are the reason, the sweep says so, too.
     """
-    if not _has_state(site):
+    if not _has_state(context):
         return None
-    lease = site.desk.read() or site.desk.take(site.holder, site.now())
+    lease = context.leases.read() or context.leases.take(context.holder, context.now())
     try:
-        terraform = site.terraform(INSTANCE_ROOT)
+        terraform = context.terraform(INSTANCE_ROOT)
         terraform.init()
-        terraform.destroy(instance_variables(site, lease, timedelta(minutes=5), None))
+        terraform.destroy(instance_variables(context, lease, timedelta(minutes=5), None))
     except WmsError as error:
         return error
     return None
 
 
-def _sweep(site: Site) -> None:
-    clients = site.aws
-    things = find(clients.ec2, clients.iam, environment=site.settings.environment)
-    if things:
-        sweep(clients, things, site.show, site.step)
-    site.step("swept")
-    prove_nothing_left(clients.ec2, clients.iam, environment=site.settings.environment)
-    site.step("proven")
+def _sweep(context: AwsContext) -> None:
+    clients = context.aws
+    resources = find(clients.ec2, clients.iam, environment=context.settings.environment)
+    if resources:
+        sweep(clients, resources, context.show, context.step)
+    context.step("swept")
+    prove_nothing_left(clients.ec2, clients.iam, environment=context.settings.environment)
+    context.step("proven")
 
 
 def _ended(session: Session, now: datetime, by: EndedBy) -> Session:
@@ -174,12 +174,12 @@ def _ended(session: Session, now: datetime, by: EndedBy) -> Session:
     return session.ended(now, by) if now < session.deadline else session.found_gone(now)
 
 
-def _has_state(site: Site) -> bool:
+def _has_state(context: AwsContext) -> bool:
     """Whether Terraform's state names anything; where it can't be read Terraform has to say what is wrong with it."""
-    value, etag = Shared(site.state, site.names.state_key(INSTANCE_ROOT)).read()
+    value, etag = Shared(context.state, context.names.state_key(INSTANCE_ROOT)).read()
     return etag is not None and not (isinstance(value, dict) and value.get("resources") == [])
 
 
-def _reset_state(site: Site) -> None:
+def _reset_state(context: AwsContext) -> None:
     """Everything is proven to be gone, so a state that names it is wrong; the bucket keeps the old version."""
-    site.state.delete([site.names.state_key(INSTANCE_ROOT)])
+    context.state.delete([context.names.state_key(INSTANCE_ROOT)])

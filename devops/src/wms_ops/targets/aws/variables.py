@@ -6,16 +6,16 @@ from datetime import timedelta
 from typing import Any
 
 from wms_ops.targets.aws.bundle import Bundle
+from wms_ops.targets.aws.context import AwsContext
 from wms_ops.targets.aws.lease import Lease
-from wms_ops.targets.aws.site import Site
 
 
-def instance_variables(site: Site, lease: Lease, lifetime: timedelta, bundle: Bundle | None) -> dict[str, Any]:
+def instance_variables(context: AwsContext, lease: Lease, lifetime: timedelta, bundle: Bundle | None) -> dict[str, Any]:
     """For Terraform's root `instance`; without a bundle for ending it, where only the names matter."""
-    settings = site.settings
+    settings = context.settings
     return {
-        "region": site.names.region,
-        "environment": site.names.environment,
+        "region": context.names.region,
+        "environment": context.names.environment,
         "owner": lease.holder,
         "launch_id": lease.launch_id or "none",
         "deadline": lease.until.isoformat(timespec="seconds"),
@@ -26,11 +26,11 @@ def instance_variables(site: Site, lease: Lease, lifetime: timedelta, bundle: Bu
         "spot": settings.spot,
         "existing_instance_profile": settings.existing_instance_profile,
         "ami_id": settings.ami_id,
-        "bundle_bucket": site.names.mlflow_bucket,
+        "bundle_bucket": context.names.mlflow_bucket,
         "bundle_key": bundle.key if bundle else "bundle/none.tar.gz",
         "bundle_sha256": bundle.sha256 if bundle else "0" * 64,
-        "dvc_bucket": site.names.dvc_bucket,
-        "mlflow_bucket": site.names.mlflow_bucket,
+        "dvc_bucket": context.names.dvc_bucket,
+        "mlflow_bucket": context.names.mlflow_bucket,
         "mlflow_port": settings.mlflow_port,
         "service_port": settings.service_port,
     }

@@ -24,20 +24,20 @@ from wms_ops.machine.environment import QUIET
 from wms_ops.machine.guard import LAST_REQUEST
 from wms_ops.machine.password import OWN_USER, read_password
 from wms_ops.machine.processes import lives, now
-from wms_ops.machine.room import MLFLOW, Room
 from wms_ops.machine.servers import start, wait
-from wms_ops.machine.types import Release
+from wms_ops.machine.types import ModelRelease
+from wms_ops.machine.workspace import MLFLOW, Workspace
 from wms_ops.storage.bucket import Bucket
 from wms_ops.targets.host import boot, mlflow
 from wms_ops.targets.host.archive import Rules, put, staged
 from wms_ops.targets.host.backup import BackupNote, Backups, OvertakenError
 from wms_ops.targets.host.config import HostConfig, Pace, public_address
 from wms_ops.targets.host.jobs import Job, Jobs
-from wms_ops.targets.host.mailbox import FILES_SENT, LEDGER, MODEL, RELEASE
-from wms_ops.targets.host.messages import Alive, Answer, DeployRequest, Keys
+from wms_ops.targets.host.message_queue import FILES_SENT, LEDGER, MODEL, RELEASE
+from wms_ops.targets.host.messages import Alive, DeployRequest, JobAnswer, Keys
 from wms_ops.targets.host.runner import Runner
 from wms_ops.targets.host.service import ModelService
-from wms_ops.targets.host.timers import Limits, Verdict, decide
+from wms_ops.targets.host.timers import LifeDecision, LifeLimits, decide
 
 FOLDER: Final = Path("/var/lib/wms")
 _JOINED_S: Final = 15.0
@@ -47,8 +47,8 @@ _RELEASE_RULES: Final = Rules(
     lambda name: None if name in RELEASE else "isn't a release's",
 )
 _WHY: Final = {
-    Verdict.DEADLINE: "The deadline is near",
-    Verdict.IDLE: "Nobody has asked for anything for the idle time",
+    LifeDecision.DEADLINE: "The deadline is near",
+    LifeDecision.IDLE: "Nobody has asked for anything for the idle time",
 }
 
 
@@ -76,9 +76,11 @@ class Agent:
     def __init__(self, config: HostConfig, pace: Pace, folder: Path, config_path: Path) -> None:
         self.config, self.pace, self.folder, self._config_path = config, pace, folder, config_path
         self.stop = threading.Event()
-        self.room = Room(folder / "servers", say)
+        self.workspace = Workspace(folder / "servers", say)
         self.objects = Bucket.open(config.mlflow_bucket, config.region)
-        self.backups = Backups.of(self.objects, config.environment, config.launch_id, mlflow.database_of(self.room))
+        self.backups = Backups.of(
+            self.objects, config.environment, config.launch_id, mlflow.database_of(self.workspace)
+        )
         self.service = ModelService.of(folder / "service", pace.bind, config.service_port, say)
         self.runner = Runner(folder / "work", self.variables, pace.poll_s, say)
         handlers = {"run": self.runner.run, "deploy": self._deploy, "roll-back": self._roll_back, "backup": self._save}
@@ -124,13 +126,15 @@ class Agent:
         self._end_servers()
         self.runner.end_old_ones()
         with self._step("restore"):
-            self.room.folder.joinpath(MLFLOW).mkdir(parents=True, exist_ok=True)
+            self.workspace.folder.joinpath(MLFLOW).mkdir(parents=True, exist_ok=True)
             note = self.backups.restore()
             self._backup_at = note.at if note else None
         with self._step("mlflow"):
-            self._server = mlflow.server_of(self.room, self.config, self.password, self.pace.bind, public_address())
-            self._mlflow = start(self.room, self._server)
-            wait(self.room, self._mlflow)
+            self._server = mlflow.server_of(
+                self.workspace, self.config, self.password, self.pace.bind, public_address()
+            )
+            self._mlflow = start(self.workspace, self._server)
+            wait(self.workspace, self._mlflow)
         self.service.start()
         self.jobs.give_up_old_ones()
         self._phase, self._began = "running", time.time()
@@ -160,7 +164,7 @@ class Agent:
     def _keep_alive(self) -> None:
         if not lives(self._mlflow.process):
             say("MLflow ended by itself; starting it again.")
-            self._mlflow = start(self.room, self._server)
+            self._mlflow = start(self.workspace, self._server)
         if self.jobs.count == 0:  # a deployment is one
             self.service.revive()
 
@@ -179,11 +183,11 @@ class Agent:
         return note
 
     def _end_if_due(self) -> None:
-        limits = Limits(self.config.deadline_s, self.pace.margin_s, self.config.idle_minutes * self.pace.minute_s)
+        limits = LifeLimits(self.config.deadline_s, self.pace.margin_s, self.config.idle_minutes * self.pace.minute_s)
         if self.jobs.count:
             self._last_job = time.time()
         verdict = decide(limits, now=time.time(), last_used=self.last_used(), jobs=self.jobs.count)
-        if verdict is Verdict.GO_ON:
+        if verdict is LifeDecision.GO_ON:
             return
         say(f"{_WHY[verdict]}; a last backup, then this machine shuts down.")
         try:
@@ -194,7 +198,7 @@ class Agent:
 
     def last_used(self) -> float:
         """When somebody used the instance last, or when it was ready; seconds since 1970."""
-        noted = self.room.folder / MLFLOW / LAST_REQUEST
+        noted = self.workspace.folder / MLFLOW / LAST_REQUEST
         asked = noted.stat().st_mtime if noted.exists() else 0.0
         return max(self._began, self._last_job, asked, self.service.relay.last_used)
 
@@ -210,7 +214,7 @@ class Agent:
         say("Everything is stopped.")
 
     def _end_servers(self) -> None:
-        self.room.end(self.room.find())
+        self.workspace.end(self.workspace.find())
 
     def _last_backup(self) -> None:
         try:
@@ -242,7 +246,7 @@ class Agent:
         )
         self.objects.put(Keys(self.config.launch_id).alive, sign.model_dump_json().encode())
 
-    def _deploy(self, job: Job) -> Answer:
+    def _deploy(self, job: Job) -> JobAnswer:
         request = job.request
         if not isinstance(request, DeployRequest):
             raise CloudError(f"{request.kind} isn't a deployment.")
@@ -250,11 +254,11 @@ class Agent:
             files = sent.with_name("files")
             with staged(sent, files, _RELEASE_RULES) as waiting:
                 put(waiting, files, _RELEASE_RULES)
-            release = Release(request.version, request.weights_sha256, files / MODEL, files / LEDGER)
-            return Answer(version=self.service.deploy(release))
+            release = ModelRelease(request.version, request.weights_sha256, files / MODEL, files / LEDGER)
+            return JobAnswer(version=self.service.deploy(release))
 
-    def _roll_back(self, _: Job) -> Answer:
-        return Answer(version=self.service.roll_back())
+    def _roll_back(self, _: Job) -> JobAnswer:
+        return JobAnswer(version=self.service.roll_back())
 
-    def _save(self, _: Job) -> Answer:
-        return Answer(backup=self._backup())
+    def _save(self, _: Job) -> JobAnswer:
+        return JobAnswer(backup=self._backup())

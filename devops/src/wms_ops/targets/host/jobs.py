@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from wms.errors import WmsError
 from wms_ops.base.errors import CloudError
 from wms_ops.storage.bucket import Bucket
-from wms_ops.targets.host.mailbox import COMMIT_SENT, FILES_SENT
-from wms_ops.targets.host.messages import REQUEST, Answer, Keys, Request
+from wms_ops.targets.host.message_queue import COMMIT_SENT, FILES_SENT
+from wms_ops.targets.host.messages import REQUEST, JobAnswer, Keys, Request
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Job:
         return self.cancelled.is_set()
 
 
-Handler = Callable[[Job], Answer]
+Handler = Callable[[Job], JobAnswer]
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Jobs:
             if self.objects.facts(self._keys.of(name, "answer.json")) is not None:
                 self.objects.delete([self._keys.request(name)])
             elif self.objects.facts(self._keys.of(name, "taken")) is not None:
-                self._finish(name, Answer(error="The host's agent was started anew meanwhile; run this again."))
+                self._finish(name, JobAnswer(error="The host's agent was started anew meanwhile; run this again."))
 
     def take(self) -> None:
         """Begin whatever was asked for since the last call. Raises the store's errors."""
@@ -83,7 +83,7 @@ class Jobs:
             try:
                 request = REQUEST.validate_json(found.content)
             except ValidationError:
-                self._finish(name, Answer(error="The host doesn't understand this request; its code is older."))
+                self._finish(name, JobAnswer(error="The host doesn't understand this request; its code is older."))
                 continue
             self.show(f"Job {name}: {request.kind}.")
             job = Job(name, request, self.objects, self._keys)
@@ -112,16 +112,16 @@ class Jobs:
         try:
             answer = self.handlers[job.request.kind](job)
         except WmsError as error:
-            answer = Answer(error=str(error), exit_code=error.exit_code)
+            answer = JobAnswer(error=str(error), exit_code=error.exit_code)
         except Exception:  # one job's bug must not leave its client waiting
             traceback.print_exc()
-            answer = Answer(error="The host made a mistake; `journalctl -u wms-host` there says which.")
+            answer = JobAnswer(error="The host made a mistake; `journalctl -u wms-host` there says which.")
         try:
             self._finish(job.name, answer)
         except WmsError as error:
             self.show(f"Job {job.name} can't be answered: {error}")
 
-    def _finish(self, name: str, answer: Answer) -> None:
+    def _finish(self, name: str, answer: JobAnswer) -> None:
         answer = answer.model_copy(update={"job": name})
         self.objects.put(self._keys.of(name, "answer.json"), answer.model_dump_json().encode())
         self.objects.delete(

@@ -72,7 +72,7 @@ Request = Annotated[RunRequest | DeployRequest | RollBackRequest | BackupRequest
 REQUEST: Final[TypeAdapter[Request]] = TypeAdapter(Request)
 
 
-class Answer(StoredRecord):
+class JobAnswer(StoredRecord):
     """How it went: `error` is a sentence with its `exit_code` where the request failed; the rest belongs to a kind.
 
     `code` is the command's exit code, `pieces` the number of its log's pieces, `has_files` whether files came back,

@@ -13,16 +13,16 @@ from wms_ops.machine.environment import plain_environ
 from wms_ops.machine.instance import probe_mlflow
 from wms_ops.machine.mlflow_server import DATABASE, server_environ
 from wms_ops.machine.password import OWN_USER
-from wms_ops.machine.room import MLFLOW, Room
 from wms_ops.machine.servers import Server
+from wms_ops.machine.workspace import MLFLOW, Workspace
 from wms_ops.targets.host.config import HostConfig
 
 _LOCAL: Final = ("localhost", "127.0.0.1")
 
 
-def database_of(room: Room) -> Path:
+def database_of(workspace: Workspace) -> Path:
     """MLflow's database."""
-    return room.folder / MLFLOW / DATABASE
+    return workspace.folder / MLFLOW / DATABASE
 
 
 def own_headers(password: str) -> dict[str, str]:
@@ -31,9 +31,9 @@ def own_headers(password: str) -> dict[str, str]:
     return {"Authorization": f"Basic {encoded}"}
 
 
-def server_of(room: Room, config: HostConfig, password: str, bind: str, address: str | None) -> Server:
+def server_of(workspace: Workspace, config: HostConfig, password: str, bind: str, address: str | None) -> Server:
     """How MLflow is started; it reads the password from SSM itself. `address` is the instance's public one."""
-    folder = room.folder / MLFLOW
+    folder = workspace.folder / MLFLOW
     temporary = folder / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
     arguments = ["--host", bind, "--port", str(config.mlflow_port), "--password-parameter", config.password_parameter]

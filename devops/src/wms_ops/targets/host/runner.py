@@ -17,12 +17,12 @@ from wms.files import sha256_file
 from wms_ops.base.errors import CloudError
 from wms_ops.machine.commands import run_command
 from wms_ops.machine.environment import plain_environ
-from wms_ops.machine.room import Room
+from wms_ops.machine.workspace import Workspace
 from wms_ops.targets.host.archive import pack
 from wms_ops.targets.host.jobs import Job
-from wms_ops.targets.host.mailbox import COMMIT_SENT, FILES_SENT, RESULT
-from wms_ops.targets.host.messages import FOLDER, PYTHON, Answer, RunRequest
-from wms_ops.targets.host.parcel import adopt, incoming
+from wms_ops.targets.host.message_queue import COMMIT_SENT, FILES_SENT, RESULT
+from wms_ops.targets.host.messages import FOLDER, PYTHON, JobAnswer, RunRequest
+from wms_ops.targets.host.transfer import adopt, incoming
 
 TREE: Final = "tree"
 _LARGEST_PIECE: Final = 2**20
@@ -39,7 +39,7 @@ class Runner:
     _locks: dict[str, threading.Lock] = field(default_factory=dict, repr=False)
     _jobs: dict[str, Job] = field(default_factory=dict, repr=False)
 
-    def run(self, job: Job) -> Answer:
+    def run(self, job: Job) -> JobAnswer:
         """Run a command; one that still runs in the same folder is ended first: its client is gone."""
         request = job.request
         if not isinstance(request, RunRequest):
@@ -49,30 +49,30 @@ class Runner:
             before.cancelled.set()
         with self._locks.setdefault(request.workspace, threading.Lock()):
             self._jobs[request.workspace] = job
-            room = Room(self.folder / request.workspace, self.show)
-            tree = room.folder / TREE
+            workspace = Workspace(self.folder / request.workspace, self.show)
+            tree = workspace.folder / TREE
             with contextlib.ExitStack() as stack:
                 files = stack.enter_context(job.sent(FILES_SENT))
                 commit = stack.enter_context(job.sent(COMMIT_SENT)) if request.commit else None
                 adopt(files, tree, request.files, commit=request.commit, pack=commit)
-            log = room.folder / "command.log"
+            log = workspace.folder / "command.log"
             log.unlink(missing_ok=True)
-            with _sending(job, room, log, self.poll_s) as sender:
-                code = self._command(room, request, tree, log)
+            with _sending(job, workspace, log, self.poll_s) as sender:
+                code = self._command(workspace, request, tree, log)
             sha256 = "" if job.cancelled.is_set() else _send_back(job, request, tree)
-            return Answer(code=code, pieces=sender.pieces, has_files=bool(sha256), result_sha256=sha256)
+            return JobAnswer(code=code, pieces=sender.pieces, has_files=bool(sha256), result_sha256=sha256)
 
     def end_old_ones(self) -> None:
         """End commands that an agent before this one has left. Raises CloudError."""
         for folder in self.folder.iterdir() if self.folder.is_dir() else ():
-            room = Room(folder, self.show)
-            room.end(room.find())
+            workspace = Workspace(folder, self.show)
+            workspace.end(workspace.find())
 
-    def _command(self, room: Room, request: RunRequest, tree: Path, log: Path) -> int:
+    def _command(self, workspace: Workspace, request: RunRequest, tree: Path, log: Path) -> int:
         first, *rest = (word.replace(FOLDER, str(tree)) for word in request.argv)
         command = [sys.executable if first == PYTHON else first, *rest]
         return run_command(
-            room,
+            workspace,
             command,
             folder=tree,
             log=log,
@@ -105,8 +105,8 @@ def _send_back(job: Job, request: RunRequest, tree: Path) -> str:
 class _Sender:
     """Sends on what is new in a log, and ends the command once it's wanted no more."""
 
-    def __init__(self, job: Job, room: Room, log: Path) -> None:
-        self._job, self._room, self._log = job, room, log
+    def __init__(self, job: Job, workspace: Workspace, log: Path) -> None:
+        self._job, self._room, self._log = job, workspace, log
         self._sent = 0
         self.pieces = 0
 
@@ -130,15 +130,15 @@ class _Sender:
 
 
 @contextlib.contextmanager
-def _sending(job: Job, room: Room, log: Path, poll_s: float) -> Iterator[_Sender]:
-    sender, done = _Sender(job, room, log), threading.Event()
+def _sending(job: Job, workspace: Workspace, log: Path, poll_s: float) -> Iterator[_Sender]:
+    sender, done = _Sender(job, workspace, log), threading.Event()
 
     def turn() -> None:
         while not done.wait(poll_s if not job.cancelled.is_set() else 0.05):
             try:
                 sender.turn()
             except WmsError as error:
-                room.show(f"Job {job.name}: {error}")
+                workspace.show(f"Job {job.name}: {error}")
 
     thread = threading.Thread(target=turn, name=f"log of {job.name}", daemon=True)
     thread.start()

@@ -8,16 +8,16 @@ from pathlib import Path
 
 from wms_ops.machine import deployment
 from wms_ops.machine.processes import find
-from wms_ops.machine.room import SERVICE, Room
-from wms_ops.machine.types import Release
+from wms_ops.machine.types import ModelRelease
+from wms_ops.machine.workspace import SERVICE, Workspace
 from wms_ops.targets.host.relay import Relay
 
 
 @dataclass
 class ModelService:
-    """What is served in `room`, which nobody else uses, behind `bind`:`port`."""
+    """What is served in `workspace`, which nobody else uses, behind `bind`:`port`."""
 
-    room: Room
+    workspace: Workspace
     bind: str
     port: int
     relay: Relay = field(init=False, repr=False)
@@ -28,44 +28,44 @@ class ModelService:
     @classmethod
     def of(cls, folder: Path, bind: str, port: int, show: Callable[[str], None]) -> ModelService:
         """In a folder of its own."""
-        return cls(Room(folder, show), bind, port)
+        return cls(Workspace(folder, show), bind, port)
 
     def start(self) -> None:
         """Open the door; what was served before the agent's last end is served again. Raises CloudError."""
         self.relay.start()
         self.revive()
 
-    def deploy(self, release: Release) -> int:
+    def deploy(self, release: ModelRelease) -> int:
         """Serve a release once it's healthy; the one before is served on if it isn't. Raises CloudError."""
-        with self.room.locked():
-            self.room.end_strays(self.room.read())
-            deployment.deploy(self.room, release)
+        with self.workspace.locked():
+            self.workspace.end_strays(self.workspace.read())
+            deployment.deploy(self.workspace, release)
         return release.version
 
     def roll_back(self) -> int | None:
         """Serve what was served before; returns its version. Raises CloudError."""
-        with self.room.locked():
-            self.room.end_strays(self.room.read())
-            return deployment.roll_back(self.room)
+        with self.workspace.locked():
+            self.workspace.end_strays(self.workspace.read())
+            return deployment.roll_back(self.workspace)
 
     def version(self) -> int | None:
         """Which version is served."""
-        current = self.room.read().current
+        current = self.workspace.read().current
         return current.version if current else None
 
     def revive(self) -> None:
         """Start the served version's process again if it ended by itself. Raises CloudError."""
-        current = self.room.read().current
-        if current is None or self.room.living(SERVICE, current.pid):
+        current = self.workspace.read().current
+        if current is None or self.workspace.living(SERVICE, current.pid):
             return
-        files = self.room.releases / current.name
-        self.room.show(f"The service of version {current.version} ended by itself; starting it again.")
-        self.deploy(Release(current.version, current.weights_sha256, files, files))
+        files = self.workspace.releases / current.name
+        self.workspace.show(f"The service of version {current.version} ended by itself; starting it again.")
+        self.deploy(ModelRelease(current.version, current.weights_sha256, files, files))
 
     def stop(self) -> None:
         """End all of it; the door stays open until the process ends. Raises CloudError."""
-        self.room.end(find(self.room.mark))
+        self.workspace.end(find(self.workspace.mark))
 
     def _target(self) -> int | None:
-        current = self.room.read().current
+        current = self.workspace.read().current
         return current.port if current else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Verdict(StrEnum):
+class LifeDecision(StrEnum):
     """What to do now."""
 
     GO_ON = "go on"
@@ -15,7 +15,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Limits:
+class LifeLimits:
     """`deadline` in seconds since 1970; `margin_s` is kept before it; `idle_s` 0 means that idleness ends nothing."""
 
     deadline: float
@@ -23,10 +23,10 @@ class Limits:
     idle_s: float
 
 
-def decide(limits: Limits, *, now: float, last_used: float, jobs: int) -> Verdict:
+def decide(limits: LifeLimits, *, now: float, last_used: float, jobs: int) -> LifeDecision:
     """`last_used`: when a request or a job was last seen, or the start; `jobs`: how many are running."""
     if now >= limits.deadline - limits.margin_s:
-        return Verdict.DEADLINE
+        return LifeDecision.DEADLINE
     if limits.idle_s > 0 and jobs == 0 and now - last_used >= limits.idle_s:
-        return Verdict.IDLE
-    return Verdict.GO_ON
+        return LifeDecision.IDLE
+    return LifeDecision.GO_ON

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wms.paths import ROOT
 from wms_ops.git.command import Git
-from wms_ops.loop.place import RECIPE, Place
+from wms_ops.loop.context import RECIPE, RunContext
 from wms_ops.loop.workspace import clone_origin
 from wms_ops.pulls.gh import GitHub
 from wms_ops.pulls.gh_pulls import GhPulls
@@ -38,15 +38,15 @@ def run_store(folder: Path) -> RunStore:
     return RunStore(folder / "runs")
 
 
-def place_in(
+def context_factory(
     folder: Path, url: str, cloud: Cloud, *, recipe: str = RECIPE, show: Callable[[str], None] = print
-) -> Callable[[RunRecord], Place]:
+) -> Callable[[RunRecord], RunContext]:
     """Makes the place of a run whose origin is `url`. Raises GitError, CloudError."""
 
-    def make(record: RunRecord) -> Place:
+    def make(record: RunRecord) -> RunContext:
         workspace = clone_origin(url, folder / "workspace")
         own = cloud.for_run(record.id)
-        return Place(
+        return RunContext(
             run_id=record.id,
             workspace=workspace.folder,
             folder=run_store(folder).path(record.id),

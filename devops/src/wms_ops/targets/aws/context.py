@@ -23,10 +23,10 @@ from wms_ops.storage.names import Names, holder_of
 from wms_ops.storage.shared import Shared
 from wms_ops.targets.aws.clients import Aws
 from wms_ops.targets.aws.instances import Instance, find_instances
-from wms_ops.targets.aws.lease import Desk
+from wms_ops.targets.aws.lease import LeaseClient
 from wms_ops.targets.aws.settings import CloudSettings
 from wms_ops.targets.aws.terraform import ROOTS, Backend, Terraform
-from wms_ops.targets.host.mailbox import Mailbox
+from wms_ops.targets.host.message_queue import MessageQueue
 
 INSTANCE_ROOT: Final = "instance"
 STORE_ROOT: Final = "persistent"
@@ -43,7 +43,7 @@ class Used(StoredRecord):
 
 
 @dataclass(frozen=True)
-class Site:
+class AwsContext:
     """`folder` takes Terraform's files and logs; `show` hears what goes on, `step`, for tests, what has happened."""
 
     settings: CloudSettings
@@ -73,9 +73,9 @@ class Site:
         return f"{self.holder} on {platform.node() or 'a machine'}"
 
     @property
-    def desk(self) -> Desk:
+    def leases(self) -> LeaseClient:
         """Where the lease is given."""
-        return Desk(Shared(self.state, self.names.lease_key), exists=lambda: bool(self.instances()))
+        return LeaseClient(Shared(self.state, self.names.lease_key), exists=lambda: bool(self.instances()))
 
     @property
     def state(self) -> Bucket:
@@ -97,9 +97,9 @@ class Site:
         """What was started, from before its launch to its end: the bill."""
         return S3SessionStore(self.state)
 
-    def mailbox(self, launch_id: str) -> Mailbox:
+    def queue(self, launch_id: str) -> MessageQueue:
         """Where the instance of a launch takes its jobs."""
-        return Mailbox(self.models, launch_id)
+        return MessageQueue(self.models, launch_id)
 
     def now(self) -> datetime:
         """The time, UTC, in whole seconds."""
@@ -171,6 +171,6 @@ class Site:
         return self.folder / f"{self.settings.environment}.json"
 
 
-def path_style_variable(site: Site) -> dict[str, Any]:
+def path_style_variable(context: AwsContext) -> dict[str, Any]:
     """For Terraform's provider."""
-    return {"s3_path_style": True} if site.path_style else {}
+    return {"s3_path_style": True} if context.path_style else {}

@@ -14,7 +14,7 @@ import psutil
 from wms.files import exclusive_lock
 from wms_ops.base.errors import CloudError
 from wms_ops.base.poll import poll
-from wms_ops.machine.processes import Found, end, find, is_taken, lives, mark_of
+from wms_ops.machine.processes import MarkedProcess, end, find, is_taken, lives, mark_of
 from wms_ops.machine.record import STATE, CloudRecord, read_record, write_record
 
 S3, MLFLOW, SERVICE, RUN = "s3", "mlflow", "service", "run"
@@ -33,7 +33,7 @@ def _nothing(_: str) -> None:
 
 
 @dataclass(frozen=True)
-class Room:
+class Workspace:
     """`show` hears what goes on, in sentences; `step` the name of each step after it has happened, for tests."""
 
     folder: Path
@@ -86,7 +86,7 @@ class Room:
         with exclusive_lock(self.folder / "lock", waiting=lambda: self.show(text)):
             yield
 
-    def find(self) -> list[Found]:
+    def find(self) -> list[MarkedProcess]:
         """All living processes of this cloud."""
         return find(self.mark)
 
@@ -94,7 +94,7 @@ class Room:
         """The process that has this number, unless it's another one by now: numbers are used again."""
         return next((one.process for one in self.find() if pid and (one.role, one.process.pid) == (role, pid)), None)
 
-    def end(self, found: Iterable[Found], ports: Iterable[int] = ()) -> None:
+    def end(self, found: Iterable[MarkedProcess], ports: Iterable[int] = ()) -> None:
         """End processes and see to it that they and their ports are gone. Raises CloudError for what is left."""
         patient = {False: [], True: []}  # type: dict[bool, list[psutil.Process]]
         for one in found:
@@ -124,7 +124,7 @@ class Room:
             self.step("strays ended")
 
 
-def _is_stray(one: Found, roots: set[int]) -> bool:
+def _is_stray(one: MarkedProcess, roots: set[int]) -> bool:
     """`roots`: the processes that the state names; their children belong to them."""
     with contextlib.suppress(psutil.Error, ValueError):
         kind, *starter = one.role.split(" ")

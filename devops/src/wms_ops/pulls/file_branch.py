@@ -45,7 +45,7 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Change(Generic[Result]):
+class BranchEdit(Generic[Result]):
     """What is to be written, by path, with the commit's message; `result` goes back to who asked for it."""
 
     files: Mapping[str, bytes]
@@ -72,7 +72,7 @@ class Patience:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class FileBranch:
     """The branch in the origin that `scratch` is a clone of.
 
     `contents` says whether files are read: if not, their contents aren't even fetched where the origin allows that.
@@ -87,7 +87,7 @@ class Shelf:
         return Files(self.scratch.git, fetch_branch(self.scratch, SHELF, "--depth=1", *less))
 
     def change(
-        self, make: Callable[[Files], Change[Result]], before: Callable[[], None] = lambda: None
+        self, make: Callable[[Files], BranchEdit[Result]], before: Callable[[], None] = lambda: None
     ) -> tuple[str, Result]:
         """Write what `make` makes of the branch's files; `before` is called just before it's pushed.
 
@@ -111,7 +111,7 @@ class Shelf:
                 continue
             return commit, change.result
 
-    def _commit(self, parent: str | None, change: Change[Result]) -> str:
+    def _commit(self, parent: str | None, change: BranchEdit[Result]) -> str:
         git = self.scratch.git
         index = git.folder / "wms-shelf-index"
         own = {"GIT_INDEX_FILE": str(index)}

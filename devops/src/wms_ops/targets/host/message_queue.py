@@ -25,7 +25,7 @@ from wms.registry.lineage import FILES
 from wms_ops.base.errors import CloudError
 from wms_ops.base.poll import poll
 from wms_ops.base.signals import ended_by_sigterm
-from wms_ops.machine.types import Release
+from wms_ops.machine.types import ModelRelease
 from wms_ops.storage.bucket import Bucket
 from wms_ops.targets.host.archive import MOST_BYTES, pack
 from wms_ops.targets.host.backup import BackupNote
@@ -35,15 +35,15 @@ from wms_ops.targets.host.messages import (
     FOLDER,
     PYTHON,
     Alive,
-    Answer,
     BackupRequest,
     DeployRequest,
+    JobAnswer,
     Keys,
     Request,
     RollBackRequest,
     RunRequest,
 )
-from wms_ops.targets.host.parcel import outgoing, unpack
+from wms_ops.targets.host.transfer import outgoing, unpack
 
 Say = Callable[[str], None]
 FILES_SENT: Final = "files.tar.gz"
@@ -62,7 +62,7 @@ def new_job() -> str:
 
 
 @dataclass(frozen=True)
-class Mailbox:
+class MessageQueue:
     """The mailbox of one launch. `dead_s`: after how many seconds without a sign of life the host is given up.
 
     Every method raises CloudError, with the exit code of the host's own error where it answered with one, and the
@@ -121,7 +121,7 @@ class Mailbox:
             raise CloudError("The host answered without an exit code; look at its log.")
         return answer.code
 
-    def deploy(self, release: Release) -> None:
+    def deploy(self, release: ModelRelease) -> None:
         """Serve a release behind the instance's public port, once it's healthy; else the one before is served on."""
         names = {f"{MODEL}/{name}": release.model / name for name in FILES}
         names |= {f"{LEDGER}/{name}": release.ledger / name for name in (HISTORY, CURRENT)}
@@ -145,7 +145,7 @@ class Mailbox:
     def _keys(self) -> Keys:
         return Keys(self.launch_id)
 
-    def _take_result(self, job: str, answer: Answer, folder: Path, archive: Path) -> None:
+    def _take_result(self, job: str, answer: JobAnswer, folder: Path, archive: Path) -> None:
         """Put what a job made into the folder; a refused archive stays in the bucket, where it can be looked at."""
         key = self._keys.of(job, RESULT)
         facts = self.objects.facts(key)
@@ -156,7 +156,7 @@ class Mailbox:
         where = f"It lies in s3://{self.objects.name}/{key}; don't trust that instance any more, end it with `down`."
         unpack(archive, folder, title=f"The result of job {job}", advice=where)
 
-    def _ask(self, request: Request, *files: Path) -> Answer:
+    def _ask(self, request: Request, *files: Path) -> JobAnswer:
         job = new_job()
         self._send(job, request, *files)
         answer = self._follow(job, None)
@@ -168,11 +168,11 @@ class Mailbox:
             self.objects.upload(self._keys.of(job, path.name), path)
         self.objects.put_if(self._keys.request(job), request.model_dump_json().encode(), None)
 
-    def _follow(self, job: str, listener: Listener | None) -> Answer:
+    def _follow(self, job: str, listener: Listener | None) -> JobAnswer:
         """Wait for the answer. Whatever ends this early cancels the job."""
         pulse = _Pulse(self.dead_s)
 
-        def look() -> list[Answer]:
+        def look() -> list[JobAnswer]:
             answer = self._answer(job)
             self._hear(job, listener, answer)
             return [] if answer is None else [answer]
@@ -190,7 +190,7 @@ class Mailbox:
                 self._cancel(job)
             raise
 
-    def _hear(self, job: str, listener: Listener | None, answer: Answer | None) -> None:
+    def _hear(self, job: str, listener: Listener | None, answer: JobAnswer | None) -> None:
         while listener is not None:
             piece = self.objects.get(self._keys.piece(job, listener.pieces))
             if piece is None:
@@ -204,11 +204,11 @@ class Mailbox:
                     self._cancel(job)
                 raise
 
-    def _answer(self, job: str) -> Answer | None:
+    def _answer(self, job: str) -> JobAnswer | None:
         found = self.objects.get(self._keys.of(job, "answer.json"))
         if found is None:
             return None
-        answer = Answer.parse(found.content, f"The host's answer to job {job}", CloudError, "run it again")
+        answer = JobAnswer.parse(found.content, f"The host's answer to job {job}", CloudError, "run it again")
         if answer.job not in ("", job):
             raise CloudError(
                 f"The answer to job {job} is that to {answer.job[:40]!r}; look at who writes to the bucket."
@@ -253,7 +253,7 @@ class _Pulse:
             )
 
 
-def _checked(answer: Answer) -> Answer:
+def _checked(answer: JobAnswer) -> JobAnswer:
     if answer.error is not None:
         error = CloudError(answer.error)
         error.exit_code = answer.exit_code

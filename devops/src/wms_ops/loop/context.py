@@ -10,7 +10,7 @@ from wms.config import RunConfig, load_config
 from wms.git import OWN
 from wms.registry.ledger import Ledger
 from wms.registry.mlflow_store import ModelRegistry
-from wms.registry.promotion import Desk
+from wms.registry.promotion import PromotionClient
 from wms.settings import TrackingSettings
 from wms_ops.base.errors import PipelineError
 from wms_ops.base.layout import DATA_SET, METADATA, MODELS, SPLITS
@@ -35,7 +35,7 @@ class Done:
 
 
 @dataclass(frozen=True)
-class Place:
+class RunContext:
     """`workspace` is a clone of the loop's own, in which it checks commits out; `folder` takes reports and logs.
 
     `environ` are this process's variables with those of the cloud on top, `recipe` is relative to the workspace.
@@ -83,9 +83,9 @@ class Place:
         """The MLflow server of this cloud."""
         return ModelRegistry(self.mlflow_uri)
 
-    def desk(self) -> Desk:
+    def promotions(self) -> PromotionClient:
         """Where this run promotes: the cloud's registry, the workspace's ledger and model-metadata.json."""
-        return Desk(self.mlflow_uri, Ledger(self.workspace / MODELS), self.workspace / METADATA)
+        return PromotionClient(self.mlflow_uri, Ledger(self.workspace / MODELS), self.workspace / METADATA)
 
     @property
     def mlflow_uri(self) -> str:

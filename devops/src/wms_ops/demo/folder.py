@@ -18,7 +18,7 @@ from wms_ops.base.layout import DATA_SET, DVC_CONFIG, INBOX, MAIN
 from wms_ops.dataset.review import POINTERS, RECORDS
 from wms_ops.demo.shell import Shell
 from wms_ops.git.command import Git
-from wms_ops.loop.places import local_cloud
+from wms_ops.loop.contexts import local_cloud
 from wms_ops.targets.local import DVC_URL
 
 PERSON = ("Ada", "ada@example.org")
@@ -29,7 +29,7 @@ _MADE = {".git", ".venv", ".cache", "__pycache__", ".loop", "mlruns"}
 
 
 @dataclass(frozen=True)
-class House:
+class DemoFolder:
     """Everything of one demo lies in `folder`."""
 
     folder: Path
@@ -93,9 +93,9 @@ def clear(folder: Path) -> None:
         return
     if not (folder / _MARK).is_file():
         raise CloudError(f"{folder} holds other things than a demo; choose another place with --folder.")
-    house = House(folder)
-    if house.loop.exists():
-        local_cloud(house.loop, lambda _: None).close()
+    demo_folder = DemoFolder(folder)
+    if demo_folder.loop.exists():
+        local_cloud(demo_folder.loop, lambda _: None).close()
     try:
         for path in folder.iterdir():
             if path.name == _MARK:
@@ -105,24 +105,24 @@ def clear(folder: Path) -> None:
         raise from_os_error(error, folder) from error
 
 
-def build(folder: Path) -> House:
+def build(folder: Path) -> DemoFolder:
     """A new demo in an empty folder: origin and clone with this project as it is on the disk. Raises GitError."""
     write_atomic(folder / _MARK, "This folder belongs to `make demo`, which empties it.\n")
-    house = House(folder)
+    demo_folder = DemoFolder(folder)
     quiet = quiet_git(folder)
     name, email = PERSON
     here = Git(folder, environ=quiet)
-    here("init", "--quiet", "--bare", f"--initial-branch={MAIN}", str(house.origin))
-    here("clone", "--quiet", house.url, str(house.clone))
-    git = Git(house.clone, environ=quiet)
+    here("init", "--quiet", "--bare", f"--initial-branch={MAIN}", str(demo_folder.origin))
+    here("clone", "--quiet", demo_folder.url, str(demo_folder.clone))
+    git = Git(demo_folder.clone, environ=quiet)
     git("config", "user.name", name)
     git("config", "user.email", email)
-    _copy_project(house.clone)
+    _copy_project(demo_folder.clone)
     git("checkout", "--quiet", "-B", MAIN)
     git("add", "--all")
     git("commit", "--quiet", "-m", "Start with the project, without any photo")
     git("push", "--quiet", "origin", MAIN)
-    return house
+    return demo_folder
 
 
 def _copy_project(target: Path) -> None:
