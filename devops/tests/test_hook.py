@@ -190,7 +190,7 @@ def test_photos_that_a_later_commit_removes_stay_out_of_history(shop: Workshop) 
     done = shop.push(clone)
     assert done.returncode == 1
     assert "history" in said(done)
-    command = re.search(r"keep all else, by: (python .*)", said(done))
+    command = re.search(r"keep all else, by: (wms .*)", said(done))
     assert command is not None
     shop.run("sh", "-c", command[1], where=clone)
     assert shop.run("git", "rev-parse", "HEAD", where=clone).stdout.strip() == shop.branches()["main"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from workshop import INBOX, Workshop, fingerprint, leftovers, said
 
-COMMAND = re.compile(r"keep all else, by: (python .*)")
+COMMAND = re.compile(r"keep all else, by: (wms .*)")
 
 # Runs the command and dies at a step of it.
 DRIVER = """

@@ -37,6 +37,10 @@ class Workshop:
         self.origin = self.folder / "origin.git"
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "home").mkdir()
+        program = self.folder / "bin" / "wms"  # as an installation makes it
+        program.parent.mkdir(parents=True)
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m wms_ops "$@"\n', encoding="utf-8")
+        program.chmod(0o755)
         self.run("git", "init", "--quiet", "--bare", "--initial-branch=main", self.origin, where=self.folder)
         seed = self.folder / "seed"
         self.run("git", "clone", "--quiet", self.origin, seed, where=self.folder)
@@ -69,7 +73,7 @@ class Workshop:
             **self.s3.environ,
             "HOME": str(self.folder / "home"),
             "GIT_CONFIG_NOSYSTEM": "1",
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{self.folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": ":".join(map(str, paths)),
             "OMP_NUM_THREADS": "1",
             **self.extra,
