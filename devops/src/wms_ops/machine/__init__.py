@@ -1,1 +1,1 @@
-"""Processes on one machine: MLflow, the S3 server, the service."""
+"""Processes on a single machine: MLflow, the S3 server, the service."""

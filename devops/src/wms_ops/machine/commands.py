@@ -1,4 +1,4 @@
-"""A command that runs as if on the instance: with the cloud's variables, its output kept, and ended with the cloud."""
+"""Runs a user's command as on the instance: with the cloud's variables, a kept output, and an end with the cloud."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def run_command(
 ) -> int:
     """Run a command in `folder` with exactly `environ()` and the cloud's mark; returns its exit code.
 
-    After signal N that is 128 + N. The command is started inside of `begin()`. Its output, both streams together, is
-    appended to `log` and handed to `show` line by line. Whatever ends this function early ends the command with
-    everything that it has started. Raises CloudError for a program that isn't there, DiskFullError, UnwritableError.
+    A command that signal N ended gives 128 + N. The command starts inside of `begin()`. Both output streams are
+    appended to `log` and handed to `show` line by line. An exception here ends the command and all its descendants.
+    Raises CloudError for a missing program, DiskFullError, UnwritableError.
     """
     role = f"{RUN} {os.getpid()} {next(_numbers)}"
     with _appending(log) as keep, ended_by_sigterm():
-        with begin():  # only there: it may take hours, and others may change the cloud meanwhile
+        with begin():  # not around the command: a run takes hours, and others may change the cloud meanwhile
             process = _start(command, folder, {**environ(), MARK: workspace.mark, ROLE: role})
         workspace.step("command spawned")
         try:
@@ -96,7 +96,7 @@ def _start(command: Sequence[str], folder: Path, environ: Mapping[str, str]) -> 
 
 
 def _listen(process: subprocess.Popen[bytes], keep: Callable[[bytes], None], show: Callable[[str], None]) -> None:
-    """Hand on all output until the process has ended; what it left running may hold the pipe for longer."""
+    """Hand on all output until the process has ended; its surviving children may hold the pipe for longer."""
     if process.stdout is None:
         raise CloudError("The command's output can't be read; run this again.")
     rest = b""
@@ -119,7 +119,7 @@ def _listen(process: subprocess.Popen[bytes], keep: Callable[[bytes], None], sho
 
 
 def _end(workspace: Workspace, role: str, process: subprocess.Popen[bytes]) -> None:
-    end([one.process for one in workspace.find() if one.role == role], GRACE_S)
+    end([marked.process for marked in workspace.find() if marked.role == role], GRACE_S)
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)  # also what took the mark off itself
+        os.killpg(process.pid, signal.SIGKILL)  # also a descendant that dropped the mark
     process.wait()

@@ -1,6 +1,7 @@
-"""Which release is served: a new one takes over only once it's healthy, and the one before can come back.
+"""Which release is served: a new one takes over only once it's healthy, and the release before can come back.
 
-The caller holds the cloud's lock. Killed at any step, the state names what is served, and the next call ends the rest.
+The caller holds the cloud's lock. After a kill at any step the state names the served release, and the next call ends
+the rest.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ TRIES: Final = 3
 
 
 def url_of(served: Served) -> str:
-    """Its base address."""
+    """The base address of a served release."""
     return f"http://127.0.0.1:{served.port}"
 
 
 def deploy(workspace: Workspace, release: ModelRelease) -> str:
-    """Serve a release and return its address; nothing happens if it's served already. Raises CloudError."""
+    """Serve a release and return its address; a release that is served already stays untouched. Raises CloudError."""
     record = workspace.read()
     wanted = Served(version=release.version, weights_sha256=release.weights_sha256, port=0, started_at=now())
     current = record.current
@@ -42,12 +43,12 @@ def deploy(workspace: Workspace, release: ModelRelease) -> str:
     if current is not None and same and _works(workspace, current):
         workspace.show(f"Version {wanted.version} is served already at {url_of(current)}.")
         return url_of(current)
-    _place(workspace, release, workspace.releases / wanted.name)
+    _copy_files(workspace, release, workspace.releases / wanted.name)
     return url_of(_serve(workspace, record, wanted, record.before if same else current))
 
 
 def roll_back(workspace: Workspace) -> int | None:
-    """Serve what was served before the newest deployment; repeated, it stays there. Raises CloudError."""
+    """Serve the release from before the newest deployment; a second call changes nothing. Raises CloudError."""
     record = workspace.read()
     current, target = record.current, record.before
     if target is None:
@@ -62,8 +63,8 @@ def roll_back(workspace: Workspace) -> int | None:
 
 
 def _serve(workspace: Workspace, record: CloudRecord, wanted: Served, before: Served | None) -> Served:
-    """Start `wanted` beside what is served, and switch once it's healthy."""
-    for attempt in range(TRIES):
+    """Start `wanted` beside the current release, and switch once `wanted` is healthy."""
+    for attempt in range(TRIES):  # between the draw and the start another program may take the port
         coming = wanted.model_copy(update={"port": draw_ports(1)[0], "pid": 0})
         try:
             coming = _start(workspace, record, coming)
@@ -83,7 +84,7 @@ def _serve(workspace: Workspace, record: CloudRecord, wanted: Served, before: Se
 
 
 def _start(workspace: Workspace, record: CloudRecord, coming: Served) -> Served:
-    """Start a process for a release; returns it healthy, or nothing of it is left."""
+    """Start a process for a release; returns the release healthy, or leaves nothing of it running."""
     workspace.write(record.model_copy(update={"coming": coming}), "coming written")
     started: Started | None = None
     try:
@@ -95,7 +96,7 @@ def _start(workspace: Workspace, record: CloudRecord, coming: Served) -> Served:
         workspace.step("service healthy")
     except BaseException as error:
         end([started.process] if started else [], GRACE_S)
-        workspace.write(record)
+        workspace.write(record)  # the state from before: the old release was never stopped
         _tidy(workspace, record)
         if type(error) is CloudError:
             now_served = f"version {record.current.version} is served on" if record.current else "nothing is served"
@@ -159,27 +160,27 @@ def _end(workspace: Workspace, served: Served) -> None:
         workspace.end([MarkedProcess(SERVICE, process)], [served.port])
 
 
-def _place(workspace: Workspace, release: ModelRelease, target: Path) -> None:
-    """Copy a release's files, whole or not at all; those of the ledger may have grown since the last time."""
+def _copy_files(workspace: Workspace, release: ModelRelease, target: Path) -> None:
+    """Copy a release's files, all or none; the ledger's files may have grown since the last copy."""
     sources = {name: release.model / name for name in FILES} | {n: release.ledger / n for n in (HISTORY, CURRENT)}
-    there = {name: path for name, path in sources.items() if path.is_file()}
-    if WEIGHTS not in there:
+    present = {name: path for name, path in sources.items() if path.is_file()}
+    if WEIGHTS not in present:
         raise CloudError(f"{release.model} holds no {WEIGHTS}; bring it with `wms sync`.")
     staging = target.with_name(f".{target.name}.new")
     try:
-        found = sha256_file(there[WEIGHTS])
+        found = sha256_file(present[WEIGHTS])
         if found != release.weights_sha256:
             raise CloudError(
-                f"{there[WEIGHTS]} has the SHA-256 {found[:12]}..., but version {release.version} has "
+                f"{present[WEIGHTS]} has the SHA-256 {found[:12]}..., but version {release.version} has "
                 f"{release.weights_sha256[:12]}...; bring it with `wms sync --force`."
             )
         if target.is_dir():
-            for name, path in there.items():
+            for name, path in present.items():
                 write_atomic(target / name, path.read_bytes())
         else:
             shutil.rmtree(staging, ignore_errors=True)
             staging.mkdir(parents=True)
-            for name, path in there.items():
+            for name, path in present.items():
                 shutil.copyfile(path, staging / name)
             workspace.step("staged")
             staging.rename(target)
@@ -189,9 +190,9 @@ def _place(workspace: Workspace, release: ModelRelease, target: Path) -> None:
 
 
 def _tidy(workspace: Workspace, record: CloudRecord) -> None:
-    """Remove the files of what is neither served nor was before."""
-    kept = {one.name for one in (record.current, record.before) if one is not None}
-    with contextlib.suppress(OSError):  # they cost space only
+    """Remove the files of releases that are neither current nor the one before."""
+    kept = {served.name for served in (record.current, record.before) if served is not None}
+    with contextlib.suppress(OSError):  # left-over files cost space only
         for path in workspace.releases.iterdir():
             if path.name not in kept:
                 shutil.rmtree(path, ignore_errors=True)

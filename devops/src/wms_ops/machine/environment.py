@@ -1,4 +1,4 @@
-"""Variables of the environment: those that lead to the local cloud, and those that a process there starts from."""
+"""Environment variables: those that lead clients to the local cloud, and those that its processes start with."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ QUIET: Final = {
 
 
 def storage_environ(folder: Path, endpoint: str, identity: Identity) -> dict[str, str]:
-    """Lead every AWS client to the S3 server, whatever profile, session or endpoint the user's own shell names.
+    """Lead every AWS client to the S3 server, whichever profile, session or endpoint the user's own shell names.
 
-    `folder` gets a file that stands for the user's AWS configuration.
+    `folder` gets a file that replaces the user's AWS configuration.
     """
     config = folder / "aws-config"
     if not config.exists():
@@ -39,7 +39,7 @@ def storage_environ(folder: Path, endpoint: str, identity: Identity) -> dict[str
     return {
         "AWS_ACCESS_KEY_ID": identity.key,
         "AWS_SECRET_ACCESS_KEY": identity.secret,
-        "AWS_SESSION_TOKEN": "",  # an empty one counts as none; the user's own would be sent with our keys
+        "AWS_SESSION_TOKEN": "",  # empty counts as unset; the user's own token would be sent with our keys
         "AWS_ENDPOINT_URL_S3": endpoint,
         "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
         "AWS_DEFAULT_REGION": REGION,
@@ -53,9 +53,9 @@ def storage_environ(folder: Path, endpoint: str, identity: Identity) -> dict[str
 
 
 def tracking_address(environ: Mapping[str, str], uri: str) -> str:
-    """MLflow's address with the user name and the password that `environ` holds for it, as `ModelRegistry` takes it.
+    """MLflow's address with the user name and the password from `environ`, in the form that `ModelRegistry` takes.
 
-    So the credentials reach the client without this process's environment; an address that holds some already stays.
+    So the credentials reach the client without this process's environment; an address with credentials stays as it is.
 
     >>> tracking_address({"MLFLOW_TRACKING_USERNAME": "wms", "MLFLOW_TRACKING_PASSWORD": "a/b"}, "http://10.0.0.7:5000")
     'http://wms:a%2Fb@10.0.0.7:5000'
@@ -68,7 +68,7 @@ def tracking_address(environ: Mapping[str, str], uri: str) -> str:
 
 
 def plain_environ() -> dict[str, str]:
-    """This process's variables without those of any cloud, and with the code that runs here first on Python's path."""
+    """This process's variables without those of any cloud, with the running code first on Python's path."""
     kept = {
         name: value
         for name, value in unmarked(os.environ).items()

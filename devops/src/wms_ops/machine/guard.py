@@ -1,4 +1,4 @@
-"""The door of MLflow on an instance: a password for everything but /health, and a note of when it was last used."""
+"""Access to MLflow on an instance: a password for everything but /health, and the time of the last request."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Guard:
-    """ASGI middleware: HTTP Basic with one password. Requests of the user "wms" are noted in `noted`."""
+    """ASGI middleware: HTTP Basic with one password. A request of the user "wms" updates the change time of `noted`."""
 
     def __init__(self, app: App, password: str, noted: Path) -> None:
         self._app, self._password, self._noted = app, password.encode(), noted
@@ -52,7 +52,7 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
 
     def _user(self, scope: Scope) -> str | None:
-        """Who asks, if the password is right."""
+        """The user name of a request, if the password is right."""
         given = dict(scope["headers"]).get(b"authorization", b"")
         kind, _, encoded = given.partition(b" ")
         name = password = b""
@@ -63,7 +63,7 @@ class Guard:
         return next((user for user in (USER, OWN_USER) if is_right and name == user.encode()), None)
 
     def _note(self) -> None:
-        now = time.monotonic()
+        now = time.monotonic()  # the disk is touched once a second, not once a request
         if now - self._noted_at >= _NOTED_S:
             self._noted_at = now
             self._noted.touch()

@@ -1,4 +1,4 @@
-"""Starting and ending S3 and MLflow: side by side, with ports that are free, and with a state for every moment.
+"""Starts and stops S3 and MLflow: in parallel, on free ports, with a state on disk for every moment.
 
 The caller holds the cloud's lock.
 """
@@ -30,24 +30,24 @@ ANY_CALL: Final = "/api/2.0/mlflow/experiments/search"
 
 
 def s3_url(record: CloudRecord) -> str:
-    """The S3 server's address, once it has ports."""
+    """The S3 server's address, once ports are drawn."""
     return f"http://127.0.0.1:{record.s3_ports[seaweed.DOOR]}"
 
 
 def mlflow_url(record: CloudRecord) -> str:
-    """MLflow's address, once it has a port."""
+    """MLflow's address, once a port is drawn."""
     return f"http://127.0.0.1:{record.mlflow_port}"
 
 
 def is_among(found: Sequence[MarkedProcess], role: str, pid: int) -> bool:
-    """Whether this process lives in this role; its number alone says little, since numbers are used again."""
-    return pid > 0 and any((one.role, one.process.pid) == (role, pid) for one in found)
+    """Whether process `pid` lives in this role. The pid alone says little: systems reuse pids."""
+    return pid > 0 and any((marked.role, marked.process.pid) == (role, pid) for marked in found)
 
 
 def living(record: CloudRecord, role: str, found: Sequence[MarkedProcess]) -> psutil.Process | None:
-    """The process of the server that the state names, if it lives."""
+    """The process of the server that the state names, if alive."""
     server = record.servers.get(role)
-    named = [one.process for one in found if server and (one.role, one.process.pid) == (role, server.pid)]
+    named = [marked.process for marked in found if server and (marked.role, marked.process.pid) == (role, server.pid)]
     return named[0] if named else None
 
 
@@ -57,7 +57,7 @@ def is_alive(record: CloudRecord, role: str, found: Sequence[MarkedProcess]) -> 
 
 
 def probe_mlflow(url: str, headers: Mapping[str, str] | None = None) -> Callable[[], str | None]:
-    """A call of MLflow's API: its /health answers sooner and means less."""
+    """A probe that calls MLflow's API: /health answers sooner and proves less."""
 
     def probe() -> str | None:
         try:
@@ -70,9 +70,9 @@ def probe_mlflow(url: str, headers: Mapping[str, str] | None = None) -> Callable
 
 
 def bring_up(workspace: Workspace, roles: Sequence[str]) -> None:
-    """Start what isn't alive of these servers and wait until all of them work.
+    """Start those of the servers that aren't alive and wait until all work.
 
-    Raises CloudError, DiskFullError, UnwritableError; what this call has started is ended then.
+    Raises CloudError, DiskFullError, UnwritableError, after the servers that this call started have been ended.
     """
     workspace.end_strays(workspace.read())
     for attempt in range(TRIES):
@@ -89,8 +89,8 @@ def bring_up(workspace: Workspace, roles: Sequence[str]) -> None:
 def _try(workspace: Workspace, roles: Sequence[str]) -> None:
     record, found = workspace.read(), workspace.find()
     loses_address = not is_alive(record, S3, found) and _lost(record.s3_ports.values())
-    if loses_address and is_alive(record, MLFLOW, found):  # it knows the store by the address that is lost
-        workspace.end(one for one in found if one.role == MLFLOW)
+    if loses_address and is_alive(record, MLFLOW, found):  # MLflow was started with the address that is lost
+        workspace.end(marked for marked in found if marked.role == MLFLOW)
         roles, found = (S3, MLFLOW), workspace.find()
     alive = {role: process for role in roles if (process := living(record, role, found)) is not None}
     record = _begin(workspace, record, roles, alive)
@@ -103,7 +103,7 @@ def _lost(ports: Collection[int]) -> bool:
 
 
 def _begin(workspace: Workspace, record: CloudRecord, roles: Sequence[str], alive: Collection[str]) -> CloudRecord:
-    """Ports and state for what is about to be started; written before anything is."""
+    """Draw ports and write the state for the servers about to start, before any of them starts."""
     missing = [role for role in roles if role not in alive]
     if not missing:
         return record
@@ -143,9 +143,10 @@ def _start_and_wait(workspace: Workspace, servers: Sequence[Server], alive: Mapp
             if ready != record.servers[role]:
                 record = workspace.write(record.with_server(role, ready), f"{role} ready")
     except BaseException:
-        for one in ours:
-            end([one.process], 0 if one.server.role == S3 else GRACE_S)
-            record = record.with_server(one.server.role, None)
+        for started in ours:
+            # S3 takes 17 s if asked, and its data is on the disk already.
+            end([started.process], 0 if started.server.role == S3 else GRACE_S)
+            record = record.with_server(started.server.role, None)
         phase = record.phase if MLFLOW in record.servers else CloudState.ABSENT
         workspace.write(record.model_copy(update={"phase": phase}))
         raise
@@ -190,7 +191,7 @@ def _mlflow(workspace: Workspace, record: CloudRecord) -> Server:
 def stop(workspace: Workspace, keep: Collection[str]) -> None:
     """End all processes but those in the roles `keep`. Raises CloudError if a process or a port of them is left.
 
-    A damaged state is forgotten where nothing is kept, an error elsewhere.
+    A damaged state is dropped if `keep` is empty, else an error.
     """
     try:
         record = workspace.read()
@@ -199,21 +200,22 @@ def stop(workspace: Workspace, keep: Collection[str]) -> None:
             raise
         record = CloudRecord()
     record = workspace.write(record.model_copy(update={"phase": CloudState.STOPPING}), "stopping")
-    ending = [one for one in workspace.find() if one.role not in keep]
+    ending = [marked for marked in workspace.find() if marked.role not in keep]
     workspace.end(ending, _ports(record, ending))
     workspace.step("ended")
-    workspace.end(one for one in workspace.find() if one.role not in keep)  # what was just being born
+    # A second look: the first may miss a process that was just starting.
+    workspace.end(marked for marked in workspace.find() if marked.role not in keep)
     if S3 not in keep:
         seaweed.remove_sockets(record.s3_ports.values())
     shutil.rmtree(workspace.releases, ignore_errors=True)
-    kept = {role: one for role, one in record.servers.items() if role in keep}
+    kept = {role: server for role, server in record.servers.items() if role in keep}
     workspace.write(CloudRecord(s3_ports=record.s3_ports, mlflow_port=record.mlflow_port, servers=kept), "stopped")
 
 
 def _ports(record: CloudRecord, ending: Sequence[MarkedProcess]) -> list[int]:
-    """The ports of those processes; where one died earlier, somebody else may rightly have its port by now."""
-    roles = {one.role for one in ending}
+    """The ports of those processes; the port of a process that died earlier may belong to another program by now."""
+    roles = {marked.role for marked in ending}
     ports = list(record.s3_ports.values()) if S3 in roles else []
     ports += [record.mlflow_port] if MLFLOW in roles else []
-    served = [one for one in (record.current, record.coming) if one is not None]
-    return ports + [one.port for one in served if is_among(ending, SERVICE, one.pid)]
+    releases = [release for release in (record.current, record.coming) if release is not None]
+    return ports + [release.port for release in releases if is_among(ending, SERVICE, release.pid)]

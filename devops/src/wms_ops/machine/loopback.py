@@ -1,4 +1,4 @@
-"""One HTTP request to a server on this machine, past any proxy that the environment names."""
+"""HTTP requests to a server on this machine, past any proxy that the environment names."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ direct: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class NoAnswerError(Exception):
-    """Nobody answered; the text says why, in a few words."""
+    """No server answered; the text gives the reason in a few words."""
 
 
 def ask(url: str, body: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None) -> tuple[int, Any]:
-    """The status and the JSON value (None if it's none) of a GET, or of a POST of `body`. Raises NoAnswerError."""
+    """Status and JSON value (None for other content) of a GET, or of a POST of `body`. Raises NoAnswerError."""
     data = None if body is None else json.dumps(body).encode()
     kind = {"Content-Type": "application/json"}
     request = urllib.request.Request(url, data=data, headers={**kind, **(headers or {})})  # noqa: S310
@@ -27,7 +27,7 @@ def ask(url: str, body: Mapping[str, Any] | None = None, headers: Mapping[str, s
             with direct.open(request, timeout=_TIMEOUT_S) as answer:
                 return int(answer.status), _value(answer.read())
         except urllib.error.HTTPError as error:
-            with error:
+            with error:  # an error status is an answer, too
                 return error.code, _value(error.read())
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise NoAnswerError(str(getattr(error, "reason", error)) or type(error).__name__) from error

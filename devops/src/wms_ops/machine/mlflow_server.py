@@ -1,8 +1,8 @@
 """`python -m wms_ops.machine.mlflow_server`: MLflow's server over SQLite in the working directory, in one process.
 
 `mlflow server` starts a second Python that imports all of MLflow once more, which takes twice the time and twice the
-memory; and a database whose creation is cut off is never mended by it. Otherwise this does what that command does,
-by the names that MLflow's own two processes use among themselves.
+memory, and never repairs a database whose creation was cut off. Otherwise this module does what that command does, by
+the names that MLflow's own two processes use among themselves.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _URI: Final = f"sqlite:///{DATABASE}"
 
 
 def server_environ(artifacts: str) -> dict[str, str]:
-    """The variables that this server needs from its start on; `artifacts` says where it keeps them, as s3://B/P.
+    """The variables that this server needs at its start; `artifacts` is the address of the artifact store, as s3://B/P.
 
-    MLflow's two processes hand each other the store's address and folders by these names.
+    MLflow's two processes pass each other the store's address and folders by these names.
     """
     return {
         **QUIET,
@@ -43,19 +43,19 @@ def server_environ(artifacts: str) -> dict[str, str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM; `server_environ` has to be in the environment.
 
-    Raises CloudError where a password is wanted, but can't be read.
+    Raises CloudError if the password is required, but can't be read.
     """
     parser = argparse.ArgumentParser(prog="python -m wms_ops.machine.mlflow_server", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--password-parameter", metavar="NAME", help="SSM parameter with the password to ask for")
     options = parser.parse_args(argv)
-    # Read here rather than handed over: a process's arguments and variables can be seen by others.
+    # Read here, not passed in: other users can see a process's arguments and variables.
     password = read_password(options.password_parameter) if options.password_parameter else None
-    gc.disable()  # what is imported now stays; looking through it takes half a second
+    gc.disable()  # imported modules are never freed; collecting during the import takes half a second
     import uvicorn
 
-    # Relative, so that the folder's name may hold what means something in an address.
+    # Relative: a folder's name may hold characters that mean something in a URI.
     make_database(Path(DATABASE))
     from mlflow.server.fastapi_app import app
     from mlflow.server.handlers import initialize_backend_stores
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def make_database(path: Path) -> None:
-    """Create MLflow's tables unless the file is there: in another file first, so that a kill leaves none or all."""
+    """Create MLflow's tables unless `path` exists: in another file first, so that a kill leaves all of them or none."""
     from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
 
     if path.exists():

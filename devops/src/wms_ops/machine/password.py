@@ -1,4 +1,4 @@
-"""MLflow's door on an instance: the two user names that it knows, and where their password comes from."""
+"""Access to MLflow on an instance: its two user names, and the source of their password."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from wms_ops.storage.client import PATIENT_ATTEMPTS, make_client
 
 USER: Final = "wms"
 OWN_USER: Final = "host"
-"""Who asks MLflow from the instance itself, with the same password: such requests don't keep it from being idle."""
+"""The user name of requests from the instance itself, with the same password: they don't keep it from being idle."""
 
 
 def read_password(parameter: str, region: str | None = None) -> str:
-    """The value of an SSM parameter, which is MLflow's password; `region` is AWS's, by default that of the environment.
+    """The value of an SSM parameter, MLflow's password; `region` defaults to that of the environment.
 
     Raises CloudError.
     """

@@ -1,4 +1,4 @@
-"""What a local cloud knows of itself: one frozen value, kept as one JSON file that is replaced whole."""
+"""A local cloud's state: one frozen value, kept as one JSON file that is replaced whole."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STATE: Final = "state.json"
 
 
 class ServerRecord(StoredRecord):
-    """A server that was begun: `pid` is 0 until it's known, `phase` RUNNING once it has answered. Time: ISO 8601."""
+    """A server that was begun: `pid` is 0 until known, `phase` RUNNING after its first answer. Time: ISO 8601."""
 
     pid: int = 0
     started_at: str
@@ -26,7 +26,7 @@ class ServerRecord(StoredRecord):
 
 
 class Served(StoredRecord):
-    """A release that is served, or was, by the process `pid` at `port`; its files lie in the folder `name`."""
+    """A release that is or was served by the process `pid` at `port`; its files lie in the folder `name`."""
 
     version: int
     weights_sha256: str
@@ -36,11 +36,11 @@ class Served(StoredRecord):
 
     @property
     def name(self) -> str:
-        """Its folder's name."""
+        """The name of the release's folder."""
         return f"{self.weights_sha256[:12]}-v{self.version}"
 
     def is_release_of(self, other: Served) -> bool:
-        """Whether the other one is the same version of the same weights, in whatever process."""
+        """Whether `other` is the same version of the same weights, in any process."""
         return (self.version, self.weights_sha256) == (other.version, other.weights_sha256)
 
 
@@ -57,19 +57,19 @@ class CloudRecord(StoredRecord):
     coming: Served | None = None
 
     def with_server(self, role: str, server: ServerRecord | None) -> CloudRecord:
-        """The same with another server of this role, or with none."""
-        others = {name: one for name, one in self.servers.items() if name != role}
+        """A copy with another server of this role, or without a server for None."""
+        others = {name: other for name, other in self.servers.items() if name != role}
         return self.model_copy(update={"servers": others | ({role: server} if server else {})})
 
     @property
     def pids(self) -> frozenset[int]:
-        """The numbers of all processes that are to stay; what is being deployed isn't sure of that."""
+        """The pids of all processes that are to stay; a release that is being deployed isn't among them."""
         known = [*self.servers.values(), self.current]
-        return frozenset(one.pid for one in known if one is not None and one.pid)
+        return frozenset(entry.pid for entry in known if entry is not None and entry.pid)
 
 
 def read_record(path: Path) -> CloudRecord:
-    """The state in a file; that of a cloud which never was where there is none. Raises CloudError."""
+    """The state in a file; an empty state for a missing file. Raises CloudError."""
     folder = shlex.quote(str(path.parent))
     hint = (
         f"run `wms cloud down --all --target local --folder {folder}`, which ends all processes and forgets that file"

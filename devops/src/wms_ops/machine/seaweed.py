@@ -1,4 +1,4 @@
-"""SeaweedFS as the S3 server on loopback: its program, configuration and command line, which tests use, too."""
+"""SeaweedFS as the S3 server on loopback: its program, configuration and command line; tests use it, too."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PORTS: Final = (
     *(DOOR, "s3.port.grpc", "master.port", "master.port.grpc"),
     *("volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc"),
 )
-"""The options that take a port; the first one is where S3 is spoken."""
+"""The options that take a port; the first is the port of the S3 API."""
 
 ALL_RIGHTS: Final = ("Admin", "Read", "Write", "List", "Tagging")
 IDENTITIES: Final = "s3.json"
@@ -32,7 +32,7 @@ FREE_MIB: Final = 200
 
 @dataclass(frozen=True)
 class Identity:
-    """Somebody whom the server knows, and what he may do there."""
+    """A user of the S3 server, with keys and rights."""
 
     name: str
     key: str
@@ -44,7 +44,7 @@ class Identity:
 
 
 def find_program() -> Path:
-    """The program, beside Python or on PATH. Raises CloudError."""
+    """The path of `weed`, beside Python or on PATH. Raises CloudError."""
     beside = Path(sys.executable).parent / PROGRAM
     found = str(beside) if beside.is_file() else shutil.which(PROGRAM)
     if found is None:
@@ -56,12 +56,12 @@ def find_program() -> Path:
 
 
 def draw() -> dict[str, int]:
-    """Free ports for all of the server's doors."""
+    """Free ports for all of the server's listeners."""
     return dict(zip(PORTS, draw_ports(len(PORTS)), strict=True))
 
 
 def command(program: Path, ports: Mapping[str, int]) -> list[str]:
-    """How the server is started in the folder that `configure` prepared. Paths are relative: it splits at commas."""
+    """The command line for the folder that `configure` prepared. Relative paths: SeaweedFS splits paths at commas."""
     return [
         *(str(program), "server", "-dir=data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
         *("-s3", f"-s3.config={IDENTITIES}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false"),
@@ -74,7 +74,7 @@ def command(program: Path, ports: Mapping[str, int]) -> list[str]:
 
 
 def configure(folder: Path, identities: Iterable[Identity]) -> None:
-    """Write the server's files into `folder`; nobody else can read the keys. Raises DiskFullError, UnwritableError."""
+    """Write the server's files into `folder`, the keys for its owner only. Raises DiskFullError, UnwritableError."""
     try:
         (folder / "data").mkdir(parents=True, exist_ok=True)
         # One volume for each bucket instead of seven, else three buckets use all of them up.
@@ -93,12 +93,12 @@ def configure(folder: Path, identities: Iterable[Identity]) -> None:
 
 
 def new_identity(name: str) -> Identity:
-    """Somebody with all rights and keys that nobody can guess."""
+    """A user with all rights and random keys."""
     return Identity(name, f"local{secrets.token_hex(8)}", secrets.token_urlsafe(32))
 
 
 def read_identity(folder: Path) -> Identity | None:
-    """The first one whom the server in `folder` knows; None before `configure`. Raises CloudError."""
+    """The first user in the configuration of `folder`; None before `configure`. Raises CloudError."""
     path = folder / IDENTITIES
     try:
         first = json.loads(path.read_bytes())["identities"][0]
@@ -106,7 +106,7 @@ def read_identity(folder: Path) -> Identity | None:
         return Identity(first["name"], keys["accessKey"], keys["secretKey"], tuple(first["actions"]))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, LookupError, TypeError):  # their own text might repeat a key
+    except (OSError, ValueError, LookupError, TypeError):  # the original error's text might repeat a key
         raise CloudError(
             f"{path} is damaged; stop everything with `wms cloud down --all`, delete that file, and "
             "start again: new keys are made, the data stays."
@@ -114,7 +114,7 @@ def read_identity(folder: Path) -> Identity | None:
 
 
 def remove_sockets(ports: Iterable[int]) -> None:
-    """Remove what a killed server leaves in /tmp, where it puts its sockets whatever TMPDIR says."""
+    """Remove the sockets that a killed server leaves in /tmp, which SeaweedFS uses whatever TMPDIR says."""
     for port in ports:
         for left_over in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108
             left_over.unlink(missing_ok=True)

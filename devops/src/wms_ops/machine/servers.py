@@ -1,4 +1,4 @@
-"""A server of the local cloud: how it's started, and how it's known that it really works."""
+"""A server of the local cloud: its start, and the proof that it works."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wms_ops.machine.processes import is_taken, lives, spawn
 from wms_ops.machine.workspace import Workspace
 
 START_S: Final = 120.0
-"""Each takes seconds to start, far more on a machine that is busy."""
+"""Each server takes seconds to start, far more on a busy machine."""
 
 _REPORT_S: Final = 10.0
 _LAST_LINES: Final = 8
@@ -24,14 +24,14 @@ _LAST_BYTES: Final = 20_000
 
 
 class PortTakenError(CloudError):
-    """A server that ended because somebody else has one of its ports: to be tried again with others."""
+    """A server ended because another program has one of the ports; the caller tries again with other ports."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """What to start. `probe` says in a few words why it doesn't work yet, None once it does.
+    """A server to start. `probe` returns None once the server works, else the reason in a few words.
 
-    `probe` may raise CloudError where waiting is no use.
+    `probe` raises CloudError where waiting is no use.
     """
 
     role: str
@@ -45,7 +45,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Started:
-    """A server's process, and how long its log was when it started."""
+    """A server's process, and the length in bytes of its log at the start."""
 
     server: Server
     process: psutil.Process
@@ -54,7 +54,7 @@ class Started:
 
 
 def start(workspace: Workspace, server: Server) -> Started:
-    """Start a server's process; nothing waits for it. Raises CloudError, DiskFullError, UnwritableError."""
+    """Start a server's process without waiting for it. Raises CloudError, DiskFullError, UnwritableError."""
     log = workspace.log(server.role)
     before = log.stat().st_size if log.exists() else 0
     process = spawn(
@@ -77,7 +77,7 @@ def wait(workspace: Workspace, started: Started, limit_s: float = START_S) -> No
             workspace.show(f"Waiting for {server.title}: {seconds:.0f} of at most {limit_s:.0f} s ({reason}).")
 
     reason = poll(server.probe, limit_s, until=lambda why: why is None, waiting=waiting)
-    if not lives(started.process):  # if anything answered, it was another program
+    if not lives(started.process):  # an answer then came from another program
         raise _died(started)
     if reason is not None:
         raise CloudError(f"{server.title} doesn't answer after {limit_s:.0f} s ({reason}). {_said(started)}")
@@ -100,7 +100,7 @@ def _said(started: Started) -> str:
 
 
 def _tail(started: Started) -> str:
-    """What the process itself has written, at most its end."""
+    """The end of the text that the process itself has written."""
     try:
         with started.log.open("rb") as stream:
             size = stream.seek(0, 2)

@@ -1,4 +1,4 @@
-"""The bucket on the local S3 server, and whether the server keeps an object in it."""
+"""The bucket on the local S3 server, and a probe whether the server stores objects."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PROBE: Final = ".wms-cloud-probe"
 
 
 def probe_of(endpoint: str, environ: Mapping[str, str]) -> Callable[[], str | None]:
-    """A probe that makes the bucket and stores an object: the door opens before the rooms behind it are ready."""
+    """A probe that makes the bucket and stores an object: the port opens before the server can store anything."""
     made: list[Any] = []
 
     def probe() -> str | None:
@@ -43,7 +43,7 @@ def probe_of(endpoint: str, environ: Mapping[str, str]) -> Callable[[], str | No
 
 
 def require_space(folder: Path) -> None:
-    """Raise DiskFullError where the server would take no object."""
+    """Raise DiskFullError where the server would refuse objects for lack of space."""
     free = shutil.disk_usage(folder).free
     if free < 2 * FREE_MIB * 2**20:
         raise DiskFullError(

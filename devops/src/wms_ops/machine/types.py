@@ -1,4 +1,4 @@
-"""What a target says of its instance: state, addresses, and the release that is to be served."""
+"""The values that targets exchange with callers: state, addresses, and the release to serve."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class CloudState(StrEnum):
-    """Where the instance is in its life."""
+    """A stage in the life of an instance."""
 
     ABSENT = "absent"
     STARTING = "starting"
@@ -18,7 +18,7 @@ class CloudState(StrEnum):
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Base addresses, such as http://203.0.113.7:5000: of MLflow, and of the service where one is deployed."""
+    """Base addresses, such as http://203.0.113.7:5000: of MLflow, and of the service after a deployment."""
 
     mlflow: str
     service: str | None = None
@@ -26,7 +26,7 @@ class Endpoints:
 
 @dataclass(frozen=True)
 class ModelRelease:
-    """A model version to be served: the folder of its files, and that of the ledger which confirms it."""
+    """A model version to serve: the folder of its files, and that of the ledger which confirms it."""
 
     version: int
     weights_sha256: str

@@ -20,9 +20,9 @@ _REPORT_S: Final = 10.0
 
 
 def wait_for_mlflow(uri: str, limit_s: float, show: Callable[[str], None]) -> None:
-    """Return once MLflow at `uri` answers a call of its API; its /health answers sooner and means less.
+    """Return once MLflow at `uri` answers a call of its API; /health answers sooner and proves less.
 
-    Says every few seconds how long it has waited. Raises RegistryUnreachableError after `limit_s` seconds.
+    `show` hears the waiting time every few seconds. Raises RegistryUnreachableError after `limit_s` seconds.
     """
 
     def waiting(reason: str | None, seconds: float) -> None:
@@ -44,7 +44,7 @@ def wait_for_mlflow(uri: str, limit_s: float, show: Callable[[str], None]) -> No
 
 
 def why_silent(uri: str) -> str | None:
-    """None if MLflow answers a call of its API, else why it doesn't. Proxies count for other machines only."""
+    """None if MLflow answers a call of its API, else the reason. Proxies count for other machines only."""
     request = urllib.request.Request(  # noqa: S310 (the cloud's own address)
         f"{uri.rstrip('/')}{ANY_CALL}",
         data=json.dumps({"max_results": 1}).encode(),
@@ -55,7 +55,7 @@ def why_silent(uri: str) -> str | None:
         with (direct.open if is_loopback(uri) else urllib.request.urlopen)(request, timeout=10):
             return None
     except urllib.error.HTTPError as error:
-        # 401 and 403 come from a server that is up; what it wants is said by the calls that follow.
+        # 401 and 403 come from a running server; the calls that follow report wrong credentials.
         return None if error.code in (401, 403) else f"HTTP {error.code}"
     except (OSError, ValueError) as error:
         return str(getattr(error, "reason", error)) or type(error).__name__

@@ -1,4 +1,4 @@
-"""A local cloud's folder: its state, its lock, its logs, and its processes among all that run here."""
+"""A local cloud's folder: state, lock, logs, and the cloud's processes among all of this machine."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from wms_ops.machine.processes import MarkedProcess, end, find, is_taken, lives,
 from wms_ops.machine.record import STATE, CloudRecord, read_record, write_record
 
 S3, MLFLOW, SERVICE, RUN = "s3", "mlflow", "service", "run"
-"""The roles of processes; a command's has the number of the process that started it behind it."""
+"""The roles of processes; a command's role also holds the pid of its starter."""
 
 GRACE_S: Final = 6.0
-"""How long a process may take to end once it's asked to."""
+"""How long a process may take to end after SIGTERM."""
 
 _CLOSED_S: Final = 5.0
 
@@ -34,7 +34,7 @@ def _nothing(_: str) -> None:
 
 @dataclass(frozen=True)
 class Workspace:
-    """`show` hears what goes on, in sentences; `step` the name of each step after it has happened, for tests."""
+    """The folder of a local cloud. `show` hears sentences; `step`, for tests, the name of each step after its end."""
 
     folder: Path
     show: Say = _nothing
@@ -42,11 +42,11 @@ class Workspace:
 
     @property
     def mark(self) -> str:
-        """What all processes of this cloud carry."""
+        """The mark that all processes of this cloud carry."""
         return mark_of(self.folder)
 
     def command(self, words: str) -> str:
-        """What to type for this cloud, for sentences."""
+        """A shell command for this cloud, for use in sentences."""
         return f"wms cloud {words} --target local --folder {shlex.quote(str(self.folder))}"
 
     @property
@@ -55,17 +55,17 @@ class Workspace:
         return self.folder / "logs"
 
     def log(self, role: str) -> Path:
-        """A server's log; it's only ever appended to."""
+        """A server's log; writers only append."""
         return self.logs / f"{role}.log"
 
     @property
     def releases(self) -> Path:
-        """The folder of what is served."""
+        """The folder of the served releases."""
         return self.folder / SERVICE
 
     @property
     def exists(self) -> bool:
-        """Whether there was ever a cloud here."""
+        """Whether this folder ever had a cloud."""
         return (self.folder / STATE).exists()
 
     def read(self) -> CloudRecord:
@@ -73,7 +73,7 @@ class Workspace:
         return read_record(self.folder / STATE)
 
     def write(self, record: CloudRecord, step: str = "") -> CloudRecord:
-        """Replace the state; returns it. Raises DiskFullError, UnwritableError."""
+        """Replace the state; returns the new state. Raises DiskFullError, UnwritableError."""
         write_record(self.folder / STATE, record)
         if step:
             self.step(step)
@@ -91,44 +91,45 @@ class Workspace:
         return find(self.mark)
 
     def living(self, role: str, pid: int) -> psutil.Process | None:
-        """The process that has this number, unless it's another one by now: numbers are used again."""
-        return next((one.process for one in self.find() if pid and (one.role, one.process.pid) == (role, pid)), None)
+        """The process with this role and pid; None for another process with that pid: systems reuse pids."""
+        return next((it.process for it in self.find() if pid and (it.role, it.process.pid) == (role, pid)), None)
 
     def end(self, found: Iterable[MarkedProcess], ports: Iterable[int] = ()) -> None:
-        """End processes and see to it that they and their ports are gone. Raises CloudError for what is left."""
+        """End processes and wait until they and their ports are gone. Raises CloudError for any that is left."""
         patient = {False: [], True: []}  # type: dict[bool, list[psutil.Process]]
-        for one in found:
-            patient[one.role != S3].append(one.process)  # S3 takes 17 s if asked; what it has taken is on the disk
+        for marked in found:
+            # S3 takes 17 s if asked, and its data is on the disk already: it's killed at once.
+            patient[marked.role != S3].append(marked.process)
         left = [*end(patient[True], GRACE_S), *end(patient[False], 0)]
         if left:
             pid = left[0].pid
             raise CloudError(f"Process {pid} of the local cloud doesn't end; look at it with `ps {pid}`.")
         held = list(ports)
-        if taken := poll(lambda: [port for port in held if is_taken(port)], _CLOSED_S, until=lambda them: not them):
+        if taken := poll(lambda: [port for port in held if is_taken(port)], _CLOSED_S, until=lambda ports: not ports):
             raise CloudError(
                 f"Port {taken[0]} is still listened on though the local cloud's processes are gone; "
                 f"find out by whom with `lsof -i :{taken[0]}`."
             )
 
     def end_strays(self, record: CloudRecord) -> None:
-        """End what a killed process has left: servers that no state names, commands without their starter.
+        """End orphans of a killed command: servers that no state names, commands without their starter.
 
         Raises CloudError.
         """
         found = self.find()
-        roots = {one.process.pid for one in found if one.process.pid in record.pids}
-        strays = [one for one in found if _is_stray(one, roots)]
-        if strays:
-            self.show(f"Ending {len(strays)} processes that a killed command has left.")
-            self.end(strays)
+        roots = {marked.process.pid for marked in found if marked.process.pid in record.pids}
+        orphans = [marked for marked in found if _is_orphan(marked, roots)]
+        if orphans:
+            self.show(f"Ending {len(orphans)} processes that a killed command has left.")
+            self.end(orphans)
             self.step("strays ended")
 
 
-def _is_stray(one: MarkedProcess, roots: set[int]) -> bool:
-    """`roots`: the processes that the state names; their children belong to them."""
+def _is_orphan(marked: MarkedProcess, roots: set[int]) -> bool:
+    """Whether a process is an orphan; `roots` are the pids in the state, whose children belong to them."""
     with contextlib.suppress(psutil.Error, ValueError):
-        kind, *starter = one.role.split(" ")
+        kind, *starter = marked.role.split(" ")
         if kind == RUN:
             return not lives(psutil.Process(int(starter[0])))
-        return not roots & {one.process.pid, *(parent.pid for parent in one.process.parents())}
-    return one.role.startswith(RUN)  # whoever started it is gone
+        return not roots & {marked.process.pid, *(parent.pid for parent in marked.process.parents())}
+    return marked.role.startswith(RUN)  # the starter is gone
