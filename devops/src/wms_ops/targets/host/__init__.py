@@ -1,1 +1,1 @@
-"""What runs on an instance at AWS: MLflow, the service, jobs and backups; and the mailbox by which it's asked."""
+"""The programs on an instance at AWS: MLflow, the service, jobs and backups; and the message queue to them."""

@@ -1,7 +1,7 @@
-"""`python -m wms_ops.targets.host`: the process that runs an instance, from its database's return to its last backup.
+"""`python -m wms_ops.targets.host`: the agent of an instance, from the database's restore to the last backup.
 
-It starts MLflow, keeps it and the service alive, takes jobs, backs up, and shuts the machine down when it's idle or
-its time is over. SIGTERM, which a shutdown sends, makes a last backup.
+The agent starts MLflow, keeps MLflow and the service alive, takes jobs, backs up, and shuts the machine down when the
+instance is idle or past its deadline. SIGTERM, which a shutdown sends, makes a last backup.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _WHY: Final = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run until SIGTERM. Raises CloudError where MLflow can't be started, the errors of the store."""
+    """Run until SIGTERM. Raises CloudError if MLflow can't be started, and the errors of the store."""
     parser = argparse.ArgumentParser(prog="python -m wms_ops.targets.host", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="host.json, as the instance's user data writes it")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where MLflow's database and all else is kept")
@@ -66,12 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def say(text: str) -> None:
-    """Into the journal, at once."""
+    """Print a sentence into the journal, at once."""
     print(text, flush=True)
 
 
 class Agent:
-    """An instance's life. `stop` ends it."""
+    """The agent of one instance. The event `stop` ends `run`."""
 
     def __init__(self, config: HostConfig, pace: Pace, folder: Path, config_path: Path) -> None:
         self.config, self.pace, self.folder, self._config_path = config, pace, folder, config_path
@@ -95,11 +95,11 @@ class Agent:
 
     @cached_property
     def password(self) -> str:
-        """MLflow's. Raises CloudError."""
+        """MLflow's password. Raises CloudError."""
         return read_password(self.config.password_parameter, self.config.region)
 
     def variables(self) -> dict[str, str]:
-        """What leads a command on this host to MLflow and to AWS."""
+        """The variables that lead a command on this host to MLflow and to AWS."""
         return {
             **mlflow.aws_environ(self.config.region),
             **QUIET,
@@ -109,7 +109,8 @@ class Agent:
         }
 
     def run(self) -> None:
-        """Start everything, and go round until it ends."""
+        """Start everything, and take turns until `stop` is set."""
+        # A thread of its own: restore, deployment and backup take longer than the client's patience.
         heart = threading.Thread(target=self._beats, name="heart", daemon=True)
         heart.start()
         try:
@@ -154,7 +155,7 @@ class Agent:
         boot.report(self._config_path, self.folder, step, state, sentence)
 
     def _turn(self) -> None:
-        """Once round. What fails is said, and tried again the next time."""
+        """Take one turn. A failure is printed, and the next turn tries again."""
         for act in (self._keep_alive, self.jobs.take, self._backup_if_due, self._end_if_due):
             try:
                 act()
@@ -165,7 +166,7 @@ class Agent:
         if not lives(self._mlflow.process):
             say("MLflow ended by itself; starting it again.")
             self._mlflow = start(self.workspace, self._server)
-        if self.jobs.count == 0:  # a deployment is one
+        if self.jobs.count == 0:  # a deployment is a job, and revives the service itself
             self.service.revive()
 
     def _backup_if_due(self) -> None:
@@ -186,24 +187,24 @@ class Agent:
         limits = LifeLimits(self.config.deadline_s, self.pace.margin_s, self.config.idle_minutes * self.pace.minute_s)
         if self.jobs.count:
             self._last_job = time.time()
-        verdict = decide(limits, now=time.time(), last_used=self.last_used(), jobs=self.jobs.count)
-        if verdict is LifeDecision.GO_ON:
+        decision = decide(limits, now=time.time(), last_used=self.last_used(), jobs=self.jobs.count)
+        if decision is LifeDecision.GO_ON:
             return
-        say(f"{_WHY[verdict]}; a last backup, then this machine shuts down.")
+        say(f"{_WHY[decision]}; a last backup, then this machine shuts down.")
         try:
             self._backup(only_if_changed=True)
-        except WmsError as error:  # stopping makes another one; what costs money ends in any case
+        except WmsError as error:  # the shutdown makes another backup; the bill ends in any case
             say(f"error: {error}")
         subprocess.run(["shutdown", "-h", "now"], check=False)
 
     def last_used(self) -> float:
-        """When somebody used the instance last, or when it was ready; seconds since 1970."""
+        """The time of the last request or job, or of the start; seconds since 1970."""
         noted = self.workspace.folder / MLFLOW / LAST_REQUEST
         asked = noted.stat().st_mtime if noted.exists() else 0.0
         return max(self._began, self._last_job, asked, self.service.relay.last_used)
 
     def _end(self) -> None:
-        """Everything ends; MLflow first, so that the last backup is complete."""
+        """End everything; MLflow first, so that the last backup is complete."""
         self.jobs.cancel_all()
         for act in (self._end_servers, self._last_backup, self.service.stop):
             try:

@@ -1,6 +1,6 @@
-"""Archives that travel through the bucket: packed from plain files, and unpacked member by member, all or nothing.
+"""Archives that travel through the bucket: packed from plain files, unpacked member by member, all or none.
 
-Whoever may write to the bucket decides what an archive holds, and that's not only the program at the other end.
+Any writer to the bucket decides what an archive holds, not only the program at the other end.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ MOST_BYTES: Final = 8 * 2**30
 """Bytes of one archive, packed and unpacked: many times a run with its checkpoints, and far less than a disk."""
 
 STAGING: Final = ".wms-archive-"
-"""What the names of folders begin with in which files wait until all of them are checked."""
+"""The prefix of the folders in which files wait until all of them are checked."""
 
 _PLAIN, _PROGRAM = 0o644, 0o755
 
 
 @dataclass(frozen=True)
 class Rules:
-    """How an archive is unpacked, and what it may hold.
+    """How an archive is unpacked, and which members are allowed.
 
-    `title` is what sentences call it, and `advice` the sentence behind a refusal. `refuses` gives the reason against a
-    name that is a plain one, None for one that may be written. With `programs`, a program stays one. With `replaces`,
-    what is in a file's way is removed, be it a link, a file or a folder; else it's a reason to write nothing.
+    `title` names the archive in sentences, and `advice` is the sentence behind a refusal. `refuses` gives the reason
+    against a plain name, None for a name that may be written. With `programs`, executable files stay executable. With
+    `replaces`, a link, a file or a folder in a file's way is removed; else nothing is written.
     """
 
     title: str
@@ -74,10 +74,10 @@ def pack(files: Mapping[str, Path], target: Path) -> None:
         with tarfile.open(target, "w:gz", compresslevel=1) as archive:
             for name, path in sorted(files.items()):
                 with open(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb") as stream:  # noqa: PTH123
-                    facts = os.fstat(stream.fileno())
-                    entry = tarfile.TarInfo(name)  # without the owner's name and the times
-                    entry.size = facts.st_size
-                    entry.mode = _PROGRAM if facts.st_mode & 0o100 else _PLAIN
+                    status = os.fstat(stream.fileno())
+                    entry = tarfile.TarInfo(name)  # without owner and times: they would tell about this machine
+                    entry.size = status.st_size
+                    entry.mode = _PROGRAM if status.st_mode & 0o100 else _PLAIN
                     archive.addfile(entry, stream)
     except OSError as error:
         raise from_os_error(error, target) from error
@@ -85,9 +85,9 @@ def pack(files: Mapping[str, Path], target: Path) -> None:
 
 @contextlib.contextmanager
 def staged(source: Path, folder: Path, rules: Rules) -> Iterator[dict[str, Path]]:
-    """All files of an archive by their names, each checked, waiting in `folder` under names of our own.
+    """All files of an archive by their names, each checked, in a temporary folder in `folder` under neutral names.
 
-    Raises UnsafeFileError for what `rules` don't allow, CloudError for a damaged archive, DiskFullError,
+    Raises UnsafeFileError for a member that `rules` forbid, CloudError for a damaged archive, DiskFullError,
     UnwritableError.
     """
     try:
@@ -103,36 +103,38 @@ def staged(source: Path, folder: Path, rules: Rules) -> Iterator[dict[str, Path]
 
 
 def put(files: Mapping[str, Path], folder: Path, rules: Rules) -> None:
-    """Move staged files to their places, each one whole; no link in `folder` is followed.
+    """Move staged files into `folder`, each whole; no link in `folder` is followed.
 
-    Raises UnsafeFileError, before anything is moved, for what is in the way; DiskFullError, UnwritableError.
+    Raises UnsafeFileError for an obstacle, before any file is moved; DiskFullError, UnwritableError.
     """
     try:
         for name in files if not rules.replaces else ():
             if reason := _obstacle(folder, name):
                 raise rules.refusal(name, reason)
-        for name, waiting in files.items():
+        for name, source in files.items():
             target = folder / name
             if rules.replaces:
-                _make_room(folder, target)
+                _remove_obstacles(folder, target)
             target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(waiting, target)  # noqa: PTH105 - over what is there
+            os.replace(source, target)  # noqa: PTH105 - replaces an existing file
     except OSError as error:
         raise from_os_error(error, folder) from error
 
 
 def is_plain(folder: Path, name: str) -> bool:
-    """Whether `name` is a regular file below `folder`, and no link is on the way to it."""
+    """Whether `name` is a regular file below `folder`, with no link on the way to the file."""
     parts = name.split("/")
     try:
         above = (folder.joinpath(*parts[:count]).lstat() for count in range(1, len(parts)))
-        return all(stat.S_ISDIR(one.st_mode) for one in above) and stat.S_ISREG(folder.joinpath(name).lstat().st_mode)
+        return all(stat.S_ISDIR(status.st_mode) for status in above) and stat.S_ISREG(
+            folder.joinpath(name).lstat().st_mode
+        )
     except (OSError, ValueError):
         return False
 
 
 def _unpacked(rules: Rules) -> int:
-    """Each file has a header, a longer name another one, and all is filled up to whole records of 20 blocks."""
+    """The most bytes of an unpacked archive: headers, more for long names, and padding to records of 20 blocks."""
     return rules.most_bytes + rules.most_files * 6 * BLOCK + 20 * BLOCK
 
 
@@ -144,7 +146,7 @@ def _stage(reader: TarReader, staging: Path, rules: Rules) -> dict[str, Path]:
             raise rules.refusal(member.name, "is in it twice")
         if len(files) >= rules.most_files:
             raise rules.refusal(member.name, f"is one more than the {rules.most_files:,} files that are allowed")
-        path = staging / str(len(files))
+        path = staging / str(len(files))  # a number: the member's name reaches the disk only after all checks
         with path.open("xb") as stream:
             for piece in reader.content():
                 stream.write(piece)
@@ -156,7 +158,7 @@ def _stage(reader: TarReader, staging: Path, rules: Rules) -> dict[str, Path]:
 
 
 def _obstacle(folder: Path, name: str) -> str | None:
-    """What keeps a file from its place without a link being followed or a folder being lost."""
+    """The reason why a file can't be written without following a link or losing a folder."""
     parts = name.split("/")
     for count in range(1, len(parts) + 1):
         path = folder.joinpath(*parts[:count])
@@ -171,8 +173,8 @@ def _obstacle(folder: Path, name: str) -> str | None:
     return None
 
 
-def _make_room(folder: Path, target: Path) -> None:
-    """A folder may have become a file, or the other way round."""
+def _remove_obstacles(folder: Path, target: Path) -> None:
+    """Remove obstacles: a folder may have become a file, or the other way round."""
     for parent in reversed(target.parents):
         if folder in parent.parents and (parent.is_symlink() or parent.is_file()):
             parent.unlink()

@@ -1,10 +1,10 @@
-"""MLflow's database in the bucket: whole and verified before anything names it, and never older than what is named.
+"""MLflow's database in the bucket: whole and verified before `latest.json` names it, and never older than the last.
 
-    backup/ENV/LAUNCH/TIME.db.gz   one backup; the SHA-256 is in its metadata
-    backup/ENV/latest.json         which one counts
+    backup/ENV/LAUNCH/TIME.db.gz   a backup; the SHA-256 is in the object's metadata
+    backup/ENV/latest.json         the name of the backup that counts
 
-A backup that is killed half-way leaves at most an object that nobody names. Of two launches the later one counts: an
-old instance that dies late keeps its last backup, but `latest.json` goes on naming the newer one's.
+A backup that is killed half-way leaves at most an object without a name in `latest.json`. Of two launches the later
+counts: an old instance that dies late keeps its last backup, but `latest.json` goes on naming the newer instance's.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from wms_ops.base.errors import CloudError
 from wms_ops.storage.bucket import Bucket
 
 KEPT: Final = 12
-"""How many backups stay; the bucket's versions keep what was deleted for longer."""
+"""How many backups stay; the bucket's versions keep deleted backups for longer."""
 
 LATEST: Final = "latest.json"
 _TRIES: Final = 5
@@ -37,7 +37,7 @@ _BLOCK: Final = 2**20
 
 
 class BackupNote(StoredRecord):
-    """latest.json: `key` of the backup that counts, its `sha256` and `size` in bytes, when and by which launch."""
+    """latest.json: `key` of the backup that counts, its `sha256` and `size` in bytes, its time and launch."""
 
     key: str
     sha256: str
@@ -47,7 +47,7 @@ class BackupNote(StoredRecord):
 
 
 class OvertakenError(CloudError):
-    """A newer launch has backed up already: this one's copy is kept, but doesn't count."""
+    """A newer launch has backed up already: this launch's copy is kept, but doesn't count."""
 
 
 Stamp = tuple[tuple[int, int] | None, ...]
@@ -55,9 +55,9 @@ Stamp = tuple[tuple[int, int] | None, ...]
 
 @dataclass
 class Backups:
-    """The backups of one environment, made by one launch of it from the file `database`.
+    """The backups of one environment, made by one of its launches from the file `database`.
 
-    `show` hears sentences; `step`, for tests, the name of each step after it has happened.
+    `show` hears sentences; `step`, for tests, the name of each step after its end.
     """
 
     objects: Bucket
@@ -70,11 +70,11 @@ class Backups:
 
     @property
     def prefix(self) -> str:
-        """What the keys of all its backups begin with."""
+        """The prefix of all backups' keys."""
         return f"backup/{self.environment}/"
 
     def latest(self) -> BackupNote | None:
-        """The backup that counts; None if there never was one, or its note is damaged. Raises the store's errors."""
+        """The backup that counts; None without a backup or with a damaged latest.json. Raises the store's errors."""
         return self._read()[0]
 
     def changed(self) -> bool:
@@ -82,8 +82,8 @@ class Backups:
         return _stamp(self.database) != self._saved
 
     def save(self) -> BackupNote:
-        """Back up, whether or not anything changed. Raises OvertakenError, CloudError, the store's errors."""
-        stamp = _stamp(self.database)
+        """Back up, whether or not the database changed. Raises OvertakenError, CloudError, the store's errors."""
+        stamp = _stamp(self.database)  # before the copy: a write during the backup counts as a change
         with _scratch(self.database) as copy:
             _copy(self.database, copy)
             self.step("copied")
@@ -112,9 +112,9 @@ class Backups:
         return note
 
     def restore(self) -> BackupNote | None:
-        """Bring the newest good backup unless a database is here, which is newer then; None if nothing was brought.
+        """Restore the newest good backup unless a database, newer then, exists; returns None without a restore.
 
-        Raises CloudError where there are backups, but none is good; the store's errors.
+        Raises CloudError if none of the existing backups is good; the store's errors.
         """
         if self.database.exists():
             self.show("MLflow's database is here already; no backup is restored over it.")
@@ -125,14 +125,14 @@ class Backups:
             self.show("There is no backup; MLflow starts with an empty database.")
             return None
         named = [note] if note is not None else []
-        for number, one in enumerate([*named, *(self._note_of(key) for key in keys)]):
-            problem = self._fetch(one)
+        for number, candidate in enumerate([*named, *(self._note_of(key) for key in keys)]):
+            problem = self._fetch(candidate)
             if problem is None:
                 skipped = f", after {number} that are damaged" if number else ""
-                self.show(f"MLflow's database is that of {one.at}, launch {one.launch_id}{skipped}.")
+                self.show(f"MLflow's database is that of {candidate.at}, launch {candidate.launch_id}{skipped}.")
                 self._saved = _stamp(self.database)
-                return one
-            self.show(f"The backup {one.key} {problem}; trying the one before it.")
+                return candidate
+            self.show(f"The backup {candidate.key} {problem}; trying the one before it.")
         raise CloudError(
             f"None of the {len(keys) + len(named)} backups in s3://{self.objects.name}/{self.prefix} can be read, "
             "and an empty database would take their place; restore an earlier version of one of those objects, or "
@@ -156,12 +156,13 @@ class Backups:
 
     def _switch(self, note: BackupNote) -> None:
         for _ in range(_TRIES):
-            there, etag = self._read()
-            if there is not None and there.launch_id > self.launch_id:
+            current, etag = self._read()
+            if current is not None and current.launch_id > self.launch_id:  # launch ids sort by time
                 raise OvertakenError(
-                    f"The newer launch {there.launch_id} has backed up MLflow's database already; this launch's last "
+                    f"The newer launch {current.launch_id} has backed up MLflow's database already; this launch's last "
                     f"copy is kept as {note.key}, but doesn't count."
                 )
+            # The ETag makes this safe: after another instance's write S3 refuses, and the loop reads again.
             if self.objects.put_if(self.prefix + LATEST, note.model_dump_json().encode(), etag):
                 return
         raise CloudError(f"{self.prefix}{LATEST} is changed by others again and again; look for a second instance.")
@@ -171,14 +172,14 @@ class Backups:
         self.objects.delete(older[: max(0, len(older) - (KEPT - 1))])
 
     def _note_of(self, key: str) -> BackupNote:
-        """What is known of a backup that no note names."""
+        """The note of a backup that `latest.json` doesn't name, from the object's metadata."""
         facts = self.objects.facts(key)
         launch_id, _, name = key.removeprefix(self.prefix).partition("/")
         size, sha256 = (facts.size, facts.sha256) if facts else (0, "")
         return BackupNote(key=key, sha256=sha256, size=size, at=name.removesuffix(".db.gz"), launch_id=launch_id)
 
     def _fetch(self, note: BackupNote) -> str | None:
-        """Put a backup in the database's place; returns in a few words why not."""
+        """Put a backup in the database's place; returns the reason of a failure in a few words."""
         with _scratch(self.database) as plain:
             packed = plain.with_suffix(".gz")
             if not self.objects.download(note.key, packed):
@@ -202,26 +203,26 @@ class Backups:
 
     @classmethod
     def of(cls, objects: Bucket, environment: str, launch_id: str, database: Path) -> Self:
-        """With what it shows printed at once."""
+        """Backups whose sentences are printed at once."""
         return cls(objects, environment, launch_id, database, lambda text: print(text, flush=True))
 
 
 @contextlib.contextmanager
 def _scratch(database: Path) -> Iterator[Path]:
-    """A file's name beside the database; what was left there by a kill is removed first."""
+    """The name of a temporary file beside the database; files that a kill left are removed first."""
     path = database.with_name("backup.tmp")
     packed = path.with_suffix(".gz")
-    for one in (path, packed):
-        one.unlink(missing_ok=True)
+    for left_over in (path, packed):
+        left_over.unlink(missing_ok=True)
     try:
         yield path
     finally:
-        for one in (path, packed):
-            one.unlink(missing_ok=True)
+        for left_over in (path, packed):
+            left_over.unlink(missing_ok=True)
 
 
 def _copy(database: Path, target: Path) -> None:
-    """A consistent copy, whoever writes meanwhile."""
+    """Make a consistent copy, also during writes."""
     try:
         with (
             contextlib.closing(
@@ -245,7 +246,7 @@ def _pack(source: Path, target: Path) -> None:
 
 
 def _stamp(database: Path) -> Stamp:
-    """Size and time of change of the database and of what SQLite keeps beside it."""
+    """Size and time of change of the database and of SQLite's write-ahead log."""
 
     def of(path: Path) -> tuple[int, int] | None:
         try:

@@ -1,7 +1,7 @@
-"""The report of an instance's start: which steps are done, kept on the disk and in the SSM parameter /wms/ENV/boot.
+"""The report of an instance's start: its finished steps, on the disk and in the SSM parameter /wms/ENV/boot.
 
-The bootstrap script runs this file by its path, `boot.py CONFIG FOLDER STEP STATE [SENTENCE]`, with the system's
-Python 3.9 and nothing installed: it imports the standard library only.
+The bootstrap script runs this file by its path, `boot.py CONFIG FOLDER STEP STATE [SENTENCE]`, with the system's Python
+3.9 and no packages, so the file imports the standard library only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STEPS = {
     "mlflow": "MLflow",
     "k3s": "k3s",
 }
-"""All steps and what they bring. The names are used by bootstrap.sh, the agent and whoever reads the report."""
+"""All steps and what they set up. bootstrap.sh, the agent and readers of the report use the names."""
 
 STATES = ("running", "done", "failed")
 REPORT = "boot.json"
@@ -36,16 +36,16 @@ def parameter(environment: str) -> str:
 
 
 def report(config: Path, folder: Path, step: str, state: str, sentence: str = "") -> bool:
-    """Add a step's state to the report; returns whether AWS has it. Raises ValueError for a name that isn't one.
+    """Add a step's state to the report; returns whether AWS has it. Raises ValueError for an unknown step or state.
 
-    A report of another launch is begun anew: a reader tells by `launch_id` whose steps these are.
+    A report of another launch is replaced: readers tell by `launch_id` whose steps they see.
     """
     if step not in STEPS or state not in STATES:
         raise ValueError(f"{step} {state}: use one of {', '.join(STEPS)} and one of {', '.join(STATES)}.")
     host = json.loads(config.read_text(encoding="utf-8"))
     launch_id = host["launch_id"]
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{REPORT}.lock").open("w") as lock:  # the bootstrap script and the agent report side by side
+    with (folder / f"{REPORT}.lock").open("w") as lock:  # the bootstrap script and the agent report at once
         fcntl.flock(lock, fcntl.LOCK_EX)
         known = _known(folder / REPORT, launch_id)
         at = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
@@ -62,7 +62,7 @@ def _known(path: Path, launch_id: str) -> dict[str, dict[str, str]]:
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["launch_id"] == launch_id:
-            return {one["step"]: one for one in found["steps"]}
+            return {entry["step"]: entry for entry in found["steps"]}
     return {}
 
 
@@ -73,7 +73,7 @@ def _put(name: str, text: str, region: str) -> bool:
         problem = done.stderr.strip() if done.returncode else ""
     except (OSError, subprocess.SubprocessError) as error:
         problem = str(error)
-    if problem:  # it isn't worth ending a start for, but the instance's log must say it
+    if problem:  # a lost report must not end the start, but the instance's log must have it
         print(f"The boot report didn't reach {name}: {problem[:_LONGEST]}", file=sys.stderr, flush=True)
     return not problem
 

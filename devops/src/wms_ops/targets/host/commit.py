@@ -1,7 +1,7 @@
 """The commit that a folder has checked out, without the clone around it: no config, no hook, no history, no remote.
 
-The commands that run on an instance ask Git for HEAD, for files in HEAD and for what differs from it. A repository of
-that one commit, which the instance makes itself, answers all of this.
+The commands on an instance ask Git for HEAD, for files in HEAD and for differences from HEAD. The instance makes a
+repository of that single commit, which answers all of this.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ GIT = ".git"
 
 
 def pack_commit(folder: Path, target: Path) -> str | None:
-    """Write HEAD's commit with all its files into the pack `target`; returns its id, None where there is no commit.
+    """Write HEAD's commit with all its files into the pack `target`; returns the commit's id, None without a commit.
 
     Raises GitError, DiskFullError, UnwritableError.
     """
@@ -36,17 +36,19 @@ def pack_commit(folder: Path, target: Path) -> str | None:
 
 
 def lay_commit(folder: Path, commit: str, pack: Path) -> None:
-    """Make `folder`, whose files are there already, a repository of this one commit.
+    """Make `folder`, whose files exist already, a repository of this single commit.
 
-    Raises GitError for a pack that is damaged or of another commit, DiskFullError, UnwritableError.
+    Raises GitError for a damaged pack or the pack of another commit, DiskFullError, UnwritableError.
     """
     remove_repository(folder)
-    kind = "sha256" if len(commit) == 64 else "sha1"
+    object_format = "sha256" if len(commit) == 64 else "sha1"
     git = Git(folder)
-    git("init", "--quiet", "--template=", f"--object-format={kind}")
+    # No template: the machine's own may hold hooks.
+    git("init", "--quiet", "--template=", f"--object-format={object_format}")
     objects = folder / GIT / "objects" / "pack" / "pack-job.pack"
     try:
         shutil.copyfile(pack, objects)
+        # Shallow, or Git would miss the parents that the commit names.
         (folder / GIT / "shallow").write_text(f"{commit}\n", encoding="ascii")
     except OSError as error:
         raise from_os_error(error, folder) from error
@@ -57,7 +59,7 @@ def lay_commit(folder: Path, commit: str, pack: Path) -> None:
 
 
 def remove_repository(folder: Path) -> None:
-    """Remove the repository of a folder, also where a command has put a link or a file in its place."""
+    """Remove the repository of a folder, also a link or a file that a command has put in its place."""
     path = folder / GIT
     if path.is_symlink() or path.is_file():
         path.unlink()

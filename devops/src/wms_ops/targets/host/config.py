@@ -1,4 +1,4 @@
-"""What an instance is told at its start, and how fast its agent turns."""
+"""An instance's settings from its user data, and the intervals of its agent."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class HostConfig(BaseModel):
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read it. Raises CloudError with the first field that is wrong."""
+        """Read the file. Raises CloudError with the first field that is wrong."""
         try:
             return cls.model_validate_json(path.read_bytes())
         except OSError as error:
@@ -59,9 +59,9 @@ class HostConfig(BaseModel):
 
 
 class Pace(BaseModel):
-    """How often the agent looks and acts, in seconds. WMS_HOST_PACE, a JSON object, changes it for tests.
+    """How often the agent polls and acts, in seconds. WMS_HOST_PACE, a JSON object, changes the values for tests.
 
-    Looking for jobs every 3 s and a sign of life every 10 s cost 0.008 USD of S3 requests an hour.
+    Polling for jobs every 3 s and a sign of life every 10 s cost 0.008 USD of S3 requests an hour.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,7 +72,7 @@ class Pace(BaseModel):
     margin_s: float = Field(default=240.0, ge=0)
     """How long before the deadline the agent makes the last backup."""
     minute_s: float = Field(default=60.0, gt=0)
-    bind: str = "0.0.0.0"  # noqa: S104 - the security group decides who reaches it
+    bind: str = "0.0.0.0"  # noqa: S104 - the security group decides who reaches the ports
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Self:
@@ -84,7 +84,7 @@ class Pace(BaseModel):
 
 
 def public_address() -> str | None:
-    """The instance's public IPv4 address, from its metadata service (IMDSv2); None where it has none."""
+    """The instance's public IPv4 address, from its metadata service (IMDSv2); None without a public address."""
     base = f"{os.environ.get('AWS_EC2_METADATA_SERVICE_ENDPOINT') or _METADATA}".rstrip("/")
     try:
         lifetime = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}

@@ -1,4 +1,4 @@
-"""The host's side of the mailbox: takes each request once, works on it in a thread of its own, and answers."""
+"""The host's side of the message queue: takes each request once, works in a thread per request, and answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from wms_ops.targets.host.messages import REQUEST, JobAnswer, Keys, Request
 
 @dataclass(frozen=True)
 class Job:
-    """One request that was taken; `cancelled` is set once nobody wants its result any more."""
+    """A request that the host has taken; `cancelled` is set once the client no longer wants the result."""
 
     name: str
     request: Request
@@ -31,15 +31,15 @@ class Job:
 
     @contextlib.contextmanager
     def sent(self, name: str) -> Iterator[Path]:
-        """One of the objects that were sent along, as a file, for a while. Raises CloudError if there is none."""
-        with tempfile.TemporaryDirectory(prefix="wms-job-") as place:
-            path = Path(place, name)
+        """The object `name` that came with the request, as a temporary file. Raises CloudError for a missing object."""
+        with tempfile.TemporaryDirectory(prefix="wms-job-") as temporary:
+            path = Path(temporary, name)
             if not self.objects.download(self.keys.of(self.name, name), path):
                 raise CloudError(f"The {name} of this job isn't in the mailbox; run it again.")
             yield path
 
     def is_cancelled(self) -> bool:
-        """Whether it was ended here, or the client wants it no more."""
+        """Whether the host or the client has cancelled the job."""
         if not self.cancelled.is_set() and self.objects.facts(self.keys.of(self.name, "cancel")) is not None:
             self.cancelled.set()
         return self.cancelled.is_set()
@@ -50,7 +50,7 @@ Handler = Callable[[Job], JobAnswer]
 
 @dataclass
 class Jobs:
-    """All jobs of one launch. `handlers`: who does what, by the request's kind."""
+    """All jobs of one launch. `handlers` maps a request's kind to the function that does the work."""
 
     objects: Bucket
     launch_id: str
@@ -60,11 +60,11 @@ class Jobs:
 
     @property
     def count(self) -> int:
-        """How many are running."""
+        """How many jobs are running."""
         return sum(thread.is_alive() for _, thread in list(self._running.values()))
 
     def give_up_old_ones(self) -> None:
-        """Answer those that an agent before this one had begun: they ended with it. Raises the store's errors."""
+        """Answer the jobs that an earlier agent had begun: they ended with that agent. Raises the store's errors."""
         for name in self._waiting():
             if self.objects.facts(self._keys.of(name, "answer.json")) is not None:
                 self.objects.delete([self._keys.request(name)])
@@ -72,14 +72,14 @@ class Jobs:
                 self._finish(name, JobAnswer(error="The host's agent was started anew meanwhile; run this again."))
 
     def take(self) -> None:
-        """Begin whatever was asked for since the last call. Raises the store's errors."""
-        self._running = {name: one for name, one in self._running.items() if one[1].is_alive()}
+        """Begin all requests that arrived since the last call. Raises the store's errors."""
+        self._running = {name: (job, thread) for name, (job, thread) in self._running.items() if thread.is_alive()}
         for name in self._waiting():
             found = self.objects.get(self._keys.request(name))
             if name in self._running or found is None:
                 continue
             if not self.objects.put_if(self._keys.of(name, "taken"), b"", None):
-                continue  # its answer is just being written
+                continue  # taken already; the answer is just being written
             try:
                 request = REQUEST.validate_json(found.content)
             except ValidationError:
@@ -92,12 +92,12 @@ class Jobs:
             thread.start()
 
     def cancel_all(self) -> None:
-        """End everything that runs, without waiting for it."""
+        """Cancel all running jobs, without waiting."""
         for job, _ in list(self._running.values()):
             job.cancelled.set()
 
     def join(self, seconds: float) -> None:
-        """Wait for what runs."""
+        """Wait at most `seconds` for each running job."""
         for _, thread in list(self._running.values()):
             thread.join(seconds)
 
@@ -125,6 +125,6 @@ class Jobs:
         answer = answer.model_copy(update={"job": name})
         self.objects.put(self._keys.of(name, "answer.json"), answer.model_dump_json().encode())
         self.objects.delete(
-            [self._keys.request(name), *(self._keys.of(name, one) for one in (FILES_SENT, COMMIT_SENT))]
+            [self._keys.request(name), *(self._keys.of(name, sent) for sent in (FILES_SENT, COMMIT_SENT))]
         )
         self.show(f"Job {name} is answered.")

@@ -1,7 +1,7 @@
-"""A job's output as the client hears it: into a log, and on the terminal line by line.
+"""A job's output at the client: appended to a log, and shown on the terminal line by line.
 
-Others may write to the bucket. So the output isn't trusted to be short, to have line ends, or to leave the terminal
-alone.
+Others may write to the bucket. So this module doesn't trust the output to be short, to have line ends, or to be free of
+control characters for the terminal.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _LONGEST_LINE: Final = 64 * 2**10
 
 
 class Listener:
-    """Puts a command's output, which comes in pieces, into a log and shows it in whole lines."""
+    """Appends a command's output, which arrives in pieces, to a log and shows whole lines."""
 
     def __init__(self, log: Path, show: Callable[[str], None]) -> None:
         self._log, self._show, self._rest, self._left = log, show, b"", MOST_OUTPUT
         self.pieces = 0
 
     def hear(self, piece: bytes) -> None:
-        """The next piece. Raises CloudError for too much of it, DiskFullError, UnwritableError."""
+        """Take the next piece. Raises CloudError after MOST_OUTPUT bytes, DiskFullError, UnwritableError."""
         self.pieces += 1
         self._left -= len(piece)
         if self._left < 0:
@@ -49,7 +49,7 @@ class Listener:
             self.close()
 
     def close(self) -> None:
-        """The last line may lack its end."""
+        """Show the last line, which may lack its end."""
         if self._rest:
             self._show(harmless(self._rest.decode("utf-8", "replace")))
             self._rest = b""

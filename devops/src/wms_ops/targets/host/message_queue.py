@@ -1,4 +1,4 @@
-"""The client's side of the mailbox: ask the host for something, follow it, and bring back what came of it."""
+"""The client's side of the message queue: sends requests to the host, follows them, and fetches their results."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ def new_job() -> str:
 
 @dataclass(frozen=True)
 class MessageQueue:
-    """The mailbox of one launch. `dead_s`: after how many seconds without a sign of life the host is given up.
+    """The message queue of one launch. After `dead_s` seconds without a sign of life the client gives the host up.
 
-    Every method raises CloudError, with the exit code of the host's own error where it answered with one, and the
-    errors of the store.
+    Every method raises CloudError, with the exit code of the host's own error if the host answered with an error, and
+    the errors of the store.
     """
 
     objects: Bucket
@@ -76,7 +76,7 @@ class MessageQueue:
     cancel_s: float = 15.0
 
     def alive(self) -> Alive | None:
-        """The host's newest sign of life, however old; None if it has never given one."""
+        """The host's newest sign of life, at any age; None before the first."""
         found = self.objects.get(self._keys.alive)
         with contextlib.suppress(ValidationError):
             return Alive.model_validate_json(found.content) if found else None
@@ -92,18 +92,19 @@ class MessageQueue:
         show: Say = lambda _: None,
         job: str | None = None,
     ) -> int:
-        """Run a command on the host in a copy of `folder`, of which Git's files travel; returns its exit code.
+        """Run a command on the host in a copy of `folder`, of which Git's files travel; returns the exit code.
 
-        Only what is in `environ` goes along of this machine's variables. The output is appended to `log` and shown
-        line by line; of what the command changed or made, data comes back (`returns` in parcel.py). Ended early here,
-        it's ended there. With the name of a `job` that was begun before, that one is followed, and nothing is started
-        twice. Raises UnsafeFileError for a result that holds something else, GitError where `folder` is no clone.
+        Of this machine's variables only those in `environ` go along. The output is appended to `log` and shown line by
+        line; of the files that the command changed or made, data comes back (`returns` in transfer.py). An exception
+        here cancels the command on the host. With the name of a `job` that was begun before, that job is followed, and
+        no command starts twice. Raises UnsafeFileError for a result with a forbidden file, GitError for a `folder`
+        outside of a clone.
         """
         job = job or new_job()
         folder = folder.absolute()
-        with tempfile.TemporaryDirectory(prefix="wms-mailbox-") as place, ended_by_sigterm():
+        with tempfile.TemporaryDirectory(prefix="wms-queue-") as temporary, ended_by_sigterm():
             if self._answer(job) is None and self.objects.facts(self._keys.request(job)) is None:
-                files, sent, commit = outgoing(folder), Path(place, FILES_SENT), Path(place, COMMIT_SENT)
+                files, sent, commit = outgoing(folder), Path(temporary, FILES_SENT), Path(temporary, COMMIT_SENT)
                 pack({name: folder / name for name in files}, sent)
                 request = RunRequest(
                     argv=tuple(_word(word, folder, first=number == 0) for number, word in enumerate(command)),
@@ -115,23 +116,23 @@ class MessageQueue:
                 self._send(job, request, sent, *([commit] if request.commit else []))
             answer = self._follow(job, Listener(log, show))
             if answer.has_files:
-                self._take_result(job, answer, folder, Path(place, RESULT))
+                self._take_result(job, answer, folder, Path(temporary, RESULT))
         self._forget(job)
         if answer.code is None:
             raise CloudError("The host answered without an exit code; look at its log.")
         return answer.code
 
     def deploy(self, release: ModelRelease) -> None:
-        """Serve a release behind the instance's public port, once it's healthy; else the one before is served on."""
+        """Serve a release behind the instance's public port once it's healthy; else the release before is served on."""
         names = {f"{MODEL}/{name}": release.model / name for name in FILES}
         names |= {f"{LEDGER}/{name}": release.ledger / name for name in (HISTORY, CURRENT)}
-        with tempfile.TemporaryDirectory(prefix="wms-mailbox-") as place:
-            parcel = Path(place, FILES_SENT)
-            pack({name: path.resolve() for name, path in names.items() if path.is_file()}, parcel)
-            self._ask(DeployRequest(version=release.version, weights_sha256=release.weights_sha256), parcel)
+        with tempfile.TemporaryDirectory(prefix="wms-queue-") as temporary:
+            archive = Path(temporary, FILES_SENT)
+            pack({name: path.resolve() for name, path in names.items() if path.is_file()}, archive)
+            self._ask(DeployRequest(version=release.version, weights_sha256=release.weights_sha256), archive)
 
     def roll_back(self) -> int | None:
-        """Serve what was served before the newest `deploy`; returns its version, None if nothing is served now."""
+        """Serve the release from before the newest `deploy`; returns its version, None if no release is served now."""
         return self._ask(RollBackRequest()).version
 
     def backup(self) -> BackupNote:
@@ -146,7 +147,7 @@ class MessageQueue:
         return Keys(self.launch_id)
 
     def _take_result(self, job: str, answer: JobAnswer, folder: Path, archive: Path) -> None:
-        """Put what a job made into the folder; a refused archive stays in the bucket, where it can be looked at."""
+        """Put a job's result into the folder; a refused archive stays in the bucket for inspection."""
         key = self._keys.of(job, RESULT)
         facts = self.objects.facts(key)
         if facts is None or facts.size > MOST_BYTES or not self.objects.download(key, archive):
@@ -166,10 +167,11 @@ class MessageQueue:
     def _send(self, job: str, request: Request, *files: Path) -> None:
         for path in files:
             self.objects.upload(self._keys.of(job, path.name), path)
+        # The request last: the host starts as soon as it finds one, and needs the files then.
         self.objects.put_if(self._keys.request(job), request.model_dump_json().encode(), None)
 
     def _follow(self, job: str, listener: Listener | None) -> JobAnswer:
-        """Wait for the answer. Whatever ends this early cancels the job."""
+        """Wait for the answer. An exception here cancels the job."""
         pulse = _Pulse(self.dead_s)
 
         def look() -> list[JobAnswer]:
@@ -184,7 +186,7 @@ class MessageQueue:
         try:
             return _checked(poll(look, None, pause_s=self.poll_s, waiting=waiting)[0])
         except CloudError:
-            raise  # the host's own, or the host is dead
+            raise  # the host has answered with an error, or is dead
         except BaseException:
             with contextlib.suppress(WmsError):
                 self._cancel(job)
@@ -221,13 +223,13 @@ class MessageQueue:
         poll(lambda: self._answer(job), self.cancel_s, pause_s=self.poll_s)
 
     def _forget(self, job: str) -> None:
-        """Delete what was sent and what came back, the request first: without the rest it would be new."""
+        """Delete the job's objects, the request first: without the others a request would look new."""
         self.objects.delete([self._keys.request(job)])
         self.objects.delete(self.objects.names(self._keys.of(job)))
 
 
 class _Pulse:
-    """Whether the host lives, by whether its sign of life changes: two machines' clocks needn't agree."""
+    """Whether the host lives, by changes of its sign of life: two machines' clocks needn't agree."""
 
     def __init__(self, dead_s: float) -> None:
         self._dead_s = dead_s
@@ -235,11 +237,11 @@ class _Pulse:
         self._felt = self._looked = time.monotonic()
 
     def is_due(self, poll_s: float) -> bool:
-        """Whether it's time to look again."""
+        """Whether to read the sign of life again."""
         return time.monotonic() - self._looked >= max(poll_s, self._dead_s / 20)
 
     def feel(self, alive: Alive | None) -> None:
-        """Raises CloudError for a host that is dead or about to be."""
+        """Note a sign of life. Raises CloudError for a host that is dead or about to be."""
         self._looked = time.monotonic()
         if alive is not None and alive.beat != self._beat:
             self._beat, self._felt = alive.beat, self._looked
@@ -262,12 +264,12 @@ def _checked(answer: JobAnswer) -> JobAnswer:
 
 
 def _workspace(folder: Path) -> str:
-    """The name of a folder's copy on the host: the same for each command in it."""
+    """The name of a folder's copy on the host: the same for each command in that folder."""
     return hashlib.sha256(os.fsencode(f"{platform.node()}:{folder.resolve()}")).hexdigest()[:16]
 
 
 def _word(text: str, folder: Path, *, first: bool = False) -> str:
-    """A word of a command as the host understands it: this machine's Python and folder are others there."""
+    """A command's word for the host: this machine's Python and folder become the host's own."""
     path = Path(text)
     if first and path.is_absolute() and _IS_PYTHON.fullmatch(path.name):
         return PYTHON

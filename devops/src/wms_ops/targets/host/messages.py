@@ -1,12 +1,12 @@
-"""What the mailbox carries: requests, answers, signs of life, and the keys under which they lie.
+"""The messages of the queue: requests, answers, signs of life, and their keys in the bucket.
 
 host/LAUNCH/alive.json           the host's sign of life, written anew every few seconds
-host/LAUNCH/inbox/ID.json        a request; it stays until it's answered
+host/LAUNCH/inbox/ID.json        a request, until the host has answered
 host/LAUNCH/jobs/ID/taken        the host has begun
-host/LAUNCH/jobs/ID/files.tar.gz what the client sent
+host/LAUNCH/jobs/ID/files.tar.gz the client's files
 host/LAUNCH/jobs/ID/commit.pack  the commit that the client's folder has checked out
 host/LAUNCH/jobs/ID/log/N        the command's output, in pieces
-host/LAUNCH/jobs/ID/cancel       the client wants it no more
+host/LAUNCH/jobs/ID/cancel       the client has cancelled the job
 host/LAUNCH/jobs/ID/result.tar.gz, answer.json
 """
 
@@ -25,19 +25,19 @@ PYTHON: Final = "{python}"
 """As a command's first word: the host's own Python."""
 
 FOLDER: Final = "{folder}"
-"""In a command's words and variables: the folder in which it runs."""
+"""In a command's words and variables: the folder in which the command runs."""
 
 
 class _Order(BaseModel):
-    """Base of the requests. A host refuses a request with a field that it doesn't know, instead of doing half of it."""
+    """Base of the requests. A host refuses a request with an unknown field, instead of doing half of the work."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class RunRequest(_Order):
-    """Run `argv` in the work folder `workspace`, made equal to what was sent: `files` are names and SHA-256s.
+    """Run `argv` in the folder `workspace`, made equal to the client's: `files` are names and SHA-256s.
 
-    `commit` is the one that was sent in a pack beside them; None where the client's folder has no commit.
+    `commit` is the commit in the pack that was sent, None for a client's folder without a commit.
     """
 
     kind: Literal["run"] = "run"
@@ -57,7 +57,7 @@ class DeployRequest(_Order):
 
 
 class RollBackRequest(_Order):
-    """Serve what was served before."""
+    """Serve the release from before the newest deployment."""
 
     kind: Literal["roll-back"] = "roll-back"
 
@@ -73,10 +73,10 @@ REQUEST: Final[TypeAdapter[Request]] = TypeAdapter(Request)
 
 
 class JobAnswer(StoredRecord):
-    """How it went: `error` is a sentence with its `exit_code` where the request failed; the rest belongs to a kind.
+    """The outcome of a request: `error` is a sentence with an `exit_code` after a failure; the rest belongs to a kind.
 
-    `code` is the command's exit code, `pieces` the number of its log's pieces, `has_files` whether files came back,
-    in an archive of `result_sha256`. `job` is the one that was answered. Both are "" from a host of before they were.
+    `code` is the command's exit code, `pieces` the number of its log's pieces, `has_files` whether files came back, in
+    an archive of `result_sha256`. `job` is the answered job. `job` and `result_sha256` are "" from an older host.
     """
 
     error: str | None = None
@@ -91,7 +91,7 @@ class JobAnswer(StoredRecord):
 
 
 class Alive(StoredRecord):
-    """The host's sign of life: `beat` grows with each one. Times are UTC, ISO 8601."""
+    """The host's sign of life: `beat` grows by 1 each time. Times are UTC, ISO 8601."""
 
     launch_id: str
     beat: int
@@ -105,28 +105,32 @@ class Alive(StoredRecord):
 
 @dataclass(frozen=True)
 class Keys:
-    """The keys of one launch's mailbox."""
+    """The keys of one launch's message queue."""
 
     launch_id: str
 
     @property
     def alive(self) -> str:
-        """The sign of life."""
+        """The key of the sign of life."""
         return f"host/{self.launch_id}/alive.json"
 
     @property
     def inbox(self) -> str:
-        """What all requests' keys begin with."""
+        """The prefix of all requests' keys."""
         return f"host/{self.launch_id}/inbox/"
 
     def request(self, job: str) -> str:
-        """A job's request."""
+        """The key of a job's request.
+
+        >>> Keys("20261125-153000-ab12cd").request("20261125-154500-0f1e2d3c")
+        'host/20261125-153000-ab12cd/inbox/20261125-154500-0f1e2d3c.json'
+        """
         return f"{self.inbox}{job}.json"
 
     def of(self, job: str, name: str = "") -> str:
-        """One of a job's objects."""
+        """The key of one of a job's objects; without `name` the prefix of all."""
         return f"host/{self.launch_id}/jobs/{job}/{name}"
 
     def piece(self, job: str, number: int) -> str:
-        """A piece of a command's output, from 0."""
+        """The key of a piece of a command's output, from 0."""
         return self.of(job, f"log/{number:08d}")

@@ -1,4 +1,4 @@
-"""MLflow on an instance: its process, the addresses that it answers to, and whether it works."""
+"""MLflow on an instance: process, accepted addresses, and health."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _LOCAL: Final = ("localhost", "127.0.0.1")
 
 
 def database_of(workspace: Workspace) -> Path:
-    """MLflow's database."""
+    """The path of MLflow's database."""
     return workspace.folder / MLFLOW / DATABASE
 
 
 def own_headers(password: str) -> dict[str, str]:
-    """What the instance's own requests to MLflow carry."""
+    """The headers of the instance's own requests to MLflow."""
     encoded = base64.b64encode(f"{OWN_USER}:{password}".encode()).decode()
     return {"Authorization": f"Basic {encoded}"}
 
 
 def server_of(workspace: Workspace, config: HostConfig, password: str, bind: str, address: str | None) -> Server:
-    """How MLflow is started; it reads the password from SSM itself. `address` is the instance's public one."""
+    """The definition of MLflow's process, which reads the password from SSM itself. `address` is the public IP."""
     folder = workspace.folder / MLFLOW
     temporary = folder / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
@@ -60,12 +60,14 @@ def url_of(config: HostConfig) -> str:
 
 
 def doors(address: str | None, port: int) -> dict[str, str]:
-    """MLflow's own variables for the Host and Origin headers that it answers to: of this machine, and public."""
+    """MLflow's variables for the accepted Host and Origin headers: this machine's, and the public address's."""
     hosts = [f"{host}{end}" for host in _LOCAL for end in ("", ":*")]
     found = {"MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts)}
     if address is not None:
         found["MLFLOW_SERVER_ALLOWED_HOSTS"] = ",".join([*hosts, address, f"{address}:{port}"])
-        found["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = f"http://{address}:{port}"  # its own pages post with an Origin
+        found["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = (
+            f"http://{address}:{port}"  # MLflow's own pages post with an Origin
+        )
     return found
 
 

@@ -1,7 +1,7 @@
-"""The service's public door: hands each connection on to whichever version is served, and knows when it was used.
+"""The service's public port: passes each connection on to the current version, and notes the last use.
 
-Versions change behind it without a moment in which nobody listens, and health checks, which go past it, don't count
-as use.
+Versions change behind the port without a moment in which no process listens. Health checks go past the port, so they
+don't count as use.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from wms_ops.base.errors import CloudError
 _BLOCK: Final = 64 * 1024
 _START_S: Final = 10.0
 _TEXT: Final = b"No model is served here yet.\n"
-_NOBODY: Final = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (
+_NO_MODEL: Final = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (
     len(_TEXT),
     _TEXT,
 )
 
 
 class Relay:
-    """Listens on `host`:`port` in a thread of its own; `target` says the port on loopback where to hand on to."""
+    """A TCP proxy that listens on `host`:`port` in a thread; `target` gives the current version's port on loopback."""
 
     def __init__(self, host: str, port: int, target: Callable[[], int | None]) -> None:
         self._host, self._port, self._target = host, port, target
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="relay", daemon=True)
         self.last_used = 0.0
-        """Seconds since 1970 when a client last sent something."""
+        """Seconds since 1970 of the last bytes from a client."""
 
     def start(self) -> None:
-        """Begin to listen. Raises CloudError where the port can't be had."""
+        """Begin to listen. Raises CloudError for a port in use."""
         self._thread.start()
         started: Future[asyncio.Server] = asyncio.run_coroutine_threadsafe(
             asyncio.start_server(self._serve, self._host, self._port), self._loop
@@ -52,25 +52,25 @@ class Relay:
         self._thread.join(_START_S)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there: asyncio.StreamWriter | None = None
-        with contextlib.suppress(OSError):  # one side is gone: so is the other
-            first = await reader.read(_BLOCK)
+        upstream: asyncio.StreamWriter | None = None
+        with contextlib.suppress(OSError):  # one side is gone, so the other gets closed
+            first = await reader.read(_BLOCK)  # a port scan sends no byte, and so doesn't count as use
             if first:
                 self.last_used = time.time()
-                answers, there = await self._reach()
-                there.write(first)
-                coming = asyncio.ensure_future(self._hand_on(reader, there))
+                answers, upstream = await self._reach()
+                upstream.write(first)
+                coming = asyncio.ensure_future(self._hand_on(reader, upstream))
                 try:
                     while block := await answers.read(_BLOCK):
                         writer.write(block)
                         await writer.drain()
                 finally:
                     coming.cancel()
-        if there is None and not reader.at_eof():
-            writer.write(_NOBODY)
-        for one in (there, writer):
-            if one is not None:
-                one.close()
+        if upstream is None and not reader.at_eof():
+            writer.write(_NO_MODEL)
+        for stream in (upstream, writer):
+            if stream is not None:
+                stream.close()
 
     async def _reach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         port = self._target()
@@ -78,11 +78,11 @@ class Relay:
             raise ConnectionRefusedError
         return await asyncio.open_connection("127.0.0.1", port)
 
-    async def _hand_on(self, reader: asyncio.StreamReader, there: asyncio.StreamWriter) -> None:
-        """What the client sends, to its end."""
+    async def _hand_on(self, reader: asyncio.StreamReader, upstream: asyncio.StreamWriter) -> None:
+        """Pass on the client's bytes, to their end."""
         with contextlib.suppress(OSError):
             while block := await reader.read(_BLOCK):
                 self.last_used = time.time()
-                there.write(block)
-                await there.drain()
-            there.close()  # nobody waits for an answer any more
+                upstream.write(block)
+                await upstream.drain()
+            upstream.close()  # the client is gone, so no answer is needed

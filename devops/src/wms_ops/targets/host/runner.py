@@ -1,4 +1,4 @@
-"""Commands on the host: each in the copy of its client's folder, its output sent on while it runs."""
+"""Commands on the host: each in the copy of its client's folder, with output sent on during the run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LARGEST_PIECE: Final = 2**20
 
 @dataclass
 class Runner:
-    """Runs commands below `folder`; `environ` are the variables that lead to this host's MLflow and to AWS."""
+    """Runs commands below `folder`; `environ` gives the variables that lead to this host's MLflow and to AWS."""
 
     folder: Path
     environ: Callable[[], Mapping[str, str]] = field(repr=False)
@@ -40,7 +40,7 @@ class Runner:
     _jobs: dict[str, Job] = field(default_factory=dict, repr=False)
 
     def run(self, job: Job) -> JobAnswer:
-        """Run a command; one that still runs in the same folder is ended first: its client is gone."""
+        """Run a command; an earlier command in the same folder is ended first: its client is gone."""
         request = job.request
         if not isinstance(request, RunRequest):
             raise CloudError(f"{request.kind} isn't a command.")
@@ -63,7 +63,7 @@ class Runner:
             return JobAnswer(code=code, pieces=sender.pieces, has_files=bool(sha256), result_sha256=sha256)
 
     def end_old_ones(self) -> None:
-        """End commands that an agent before this one has left. Raises CloudError."""
+        """End commands that an earlier agent has left. Raises CloudError."""
         for folder in self.folder.iterdir() if self.folder.is_dir() else ():
             workspace = Workspace(folder, self.show)
             workspace.end(workspace.find())
@@ -84,40 +84,40 @@ class Runner:
     def _variables(self, request: RunRequest, tree: Path) -> dict[str, str]:
         given = {name: value.replace(FOLDER, str(tree)) for name, value in request.environ.items()}
         ours = {**plain_environ(), **self.environ()}
-        # The client's path names folders of its own machine, too; without the host's, nothing might be importable.
+        # The client's path names folders of its own machine, too; without the host's path imports might fail.
         path = [*given.get("PYTHONPATH", "").split(os.pathsep), *ours.get("PYTHONPATH", "").split(os.pathsep)]
-        there = [one for one in path if one and Path(one).is_dir()]
-        return {**ours, **given, "PYTHONPATH": os.pathsep.join(dict.fromkeys(there))}
+        present = [entry for entry in path if entry and Path(entry).is_dir()]
+        return {**ours, **given, "PYTHONPATH": os.pathsep.join(dict.fromkeys(present))}
 
 
 def _send_back(job: Job, request: RunRequest, tree: Path) -> str:
-    """Upload what the client may take of what the command made; returns the archive's SHA-256, "" for nothing."""
+    """Upload the command's files that the client may take; returns the archive's SHA-256, "" without files."""
     names = incoming(tree, request.files)
     if not names:
         return ""
-    with tempfile.TemporaryDirectory(prefix="wms-result-") as place:
-        result = Path(place, RESULT)
+    with tempfile.TemporaryDirectory(prefix="wms-result-") as temporary:
+        result = Path(temporary, RESULT)
         pack({name: tree / name for name in names}, result)
         job.objects.upload(job.keys.of(job.name, RESULT), result)
         return sha256_file(result)
 
 
 class _Sender:
-    """Sends on what is new in a log, and ends the command once it's wanted no more."""
+    """Sends new output of a log to the client, and ends the command once the job is cancelled."""
 
     def __init__(self, job: Job, workspace: Workspace, log: Path) -> None:
-        self._job, self._room, self._log = job, workspace, log
+        self._job, self._workspace, self._log = job, workspace, log
         self._sent = 0
         self.pieces = 0
 
     def turn(self) -> None:
-        """Once. What fails is tried again at the next turn."""
+        """Take one turn. The next turn tries a failed request again."""
         self.send()
         if self._job.is_cancelled():
-            self._room.end(self._room.find())
+            self._workspace.end(self._workspace.find())
 
     def send(self) -> None:
-        """Send what is new. Raises the store's errors."""
+        """Send the new output. Raises the store's errors."""
         while self._log.exists():
             with self._log.open("rb") as stream:
                 stream.seek(self._sent)

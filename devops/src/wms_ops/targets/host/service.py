@@ -1,4 +1,4 @@
-"""The service on an instance: the local cloud's deployment on loopback, with a fixed public port in front of it."""
+"""The service on an instance: the local cloud's deployment on loopback, with a fixed public port in front."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wms_ops.targets.host.relay import Relay
 
 @dataclass
 class ModelService:
-    """What is served in `workspace`, which nobody else uses, behind `bind`:`port`."""
+    """The releases in `workspace`, which no other process uses, served behind `bind`:`port`."""
 
     workspace: Workspace
     bind: str
@@ -27,34 +27,34 @@ class ModelService:
 
     @classmethod
     def of(cls, folder: Path, bind: str, port: int, show: Callable[[str], None]) -> ModelService:
-        """In a folder of its own."""
+        """A service whose workspace is `folder`."""
         return cls(Workspace(folder, show), bind, port)
 
     def start(self) -> None:
-        """Open the door; what was served before the agent's last end is served again. Raises CloudError."""
+        """Open the port and serve the release from before the agent's last end again. Raises CloudError."""
         self.relay.start()
         self.revive()
 
     def deploy(self, release: ModelRelease) -> int:
-        """Serve a release once it's healthy; the one before is served on if it isn't. Raises CloudError."""
+        """Serve a release once it's healthy; else the release before is served on. Raises CloudError."""
         with self.workspace.locked():
             self.workspace.end_strays(self.workspace.read())
             deployment.deploy(self.workspace, release)
         return release.version
 
     def roll_back(self) -> int | None:
-        """Serve what was served before; returns its version. Raises CloudError."""
+        """Serve the release from before the newest deployment; returns its version. Raises CloudError."""
         with self.workspace.locked():
             self.workspace.end_strays(self.workspace.read())
             return deployment.roll_back(self.workspace)
 
     def version(self) -> int | None:
-        """Which version is served."""
+        """The version that is served."""
         current = self.workspace.read().current
         return current.version if current else None
 
     def revive(self) -> None:
-        """Start the served version's process again if it ended by itself. Raises CloudError."""
+        """Start the served version's process again if the process has ended by itself. Raises CloudError."""
         current = self.workspace.read().current
         if current is None or self.workspace.living(SERVICE, current.pid):
             return
@@ -63,7 +63,7 @@ class ModelService:
         self.deploy(ModelRelease(current.version, current.weights_sha256, files, files))
 
     def stop(self) -> None:
-        """End all of it; the door stays open until the process ends. Raises CloudError."""
+        """End all processes; the port stays open until this process ends. Raises CloudError."""
         self.workspace.end(find(self.workspace.mark))
 
     def _target(self) -> int | None:

@@ -1,7 +1,7 @@
-"""Reads an archive that someone else has made: regular files one after another, and nothing but those.
+"""Reads an untrusted archive: regular files one after another, and nothing else.
 
-Python's own tarfile isn't used for it. Its filter "data" can be escaped in 3.11.7, and a crafted header makes it read
-without an end. What is read here is what `pack` writes: ustar headers, with pax headers before long names.
+Python's own tarfile isn't safe enough: in 3.11.7 an archive can escape the filter "data", and a crafted header makes
+tarfile read without an end. This module reads the format of `pack`: ustar headers, with pax headers before long names.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ _REGULAR: Final = (b"0", b"\0")
 _PAX: Final = b"x"
 _KINDS: Final = {b"1": "a hard link", b"2": "a symbolic link", b"3": "a device", b"4": "a device", b"5": "a folder"}
 _KINDS_MORE: Final = {**_KINDS, b"6": "a pipe", b"S": "a file with holes", b"L": "a long name of GNU's kind"}
-# What tarfile writes. Others, such as size and GNU.sparse.name, change what the header behind them means.
+# The keys that tarfile writes. Others, such as size and GNU.sparse.name, change the meaning of the next header.
 _PAX_KEYS: Final = frozenset({"path", "mtime", "atime", "ctime", "uid", "gid", "uname", "gname"})
 _UNREADABLE: Final = "(a name that can't be read)"
 
 Refuse = Callable[[str, str], UnsafeFileError]
-"""Makes the error for a member, from its name and the reason against it."""
+"""Makes the error for a member, from its name and the reason."""
 
 
 class DamagedArchiveError(Exception):
-    """Bytes that aren't an archive, or not all of one."""
+    """The bytes aren't an archive, or not a whole archive."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """A regular file: `size` in bytes, and whether it is a program."""
+    """A regular file: `size` in bytes, and whether the file is executable."""
 
     name: str
     size: int
@@ -42,18 +42,18 @@ class Member:
 
 
 class TarReader:
-    """The members of an unpacked stream; `most_bytes` may be read of it, whatever its headers say.
+    """The members of an unpacked stream, of which at most `most_bytes` are read, whatever the headers say.
 
-    Iterating raises DamagedArchiveError, EOFError and what `refuse` makes.
+    Iterating raises DamagedArchiveError, EOFError and the errors that `refuse` makes.
     """
 
     def __init__(self, stream: BinaryIO, most_bytes: int, refuse: Refuse) -> None:
         self._stream, self._left, self._most, self._refuse = stream, most_bytes, most_bytes, refuse
-        self._waiting = 0  # bytes of the newest member's content that nobody has read
+        self._waiting = 0  # unread bytes of the newest member's content
         self._name = _UNREADABLE
 
     def __iter__(self) -> Iterator[Member]:
-        """One member after another; a content that isn't read is skipped."""
+        """Yield one member after another; unread content is skipped."""
         pax: dict[str, str] = {}
         while any(block := self._take(BLOCK)):
             kind, size = self._checked(block)
@@ -87,6 +87,7 @@ class TarReader:
         """A header's kind and size."""
         if block[257:263] not in (b"ustar\0", b"ustar "):
             raise DamagedArchiveError("a header isn't one")
+        # The checksum counts its own eight bytes, 148 to 155, as blanks (POSIX, ustar).
         if sum(block[:148]) + 8 * ord(" ") + sum(block[156:]) != _number(block[148:156]):
             raise DamagedArchiveError("a header's checksum is wrong")
         return block[156:157], _number(block[124:136])
@@ -117,7 +118,7 @@ class TarReader:
             raise self._refuse(ascii(text[:100]), "isn't a name in UTF-8") from None
 
     def _take(self, count: int) -> bytes:
-        """Exactly so many bytes."""
+        """Exactly `count` bytes."""
         pieces = b""
         while len(pieces) < count:
             piece = self._some(count - len(pieces))
@@ -139,7 +140,7 @@ def _text(field: bytes) -> bytes:
 
 
 def _number(field: bytes) -> int:
-    """An octal number; other notations are for sizes that aren't allowed here, negative ones among them."""
+    """An octal number; other notations are for sizes that this reader forbids, and for negative numbers."""
     digits = field.strip(b" \0")
     if digits.strip(b"01234567"):
         raise DamagedArchiveError("a number in a header isn't one")

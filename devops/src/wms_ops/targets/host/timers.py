@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class LifeDecision(StrEnum):
-    """What to do now."""
+    """Whether the instance goes on, or why it ends."""
 
     GO_ON = "go on"
     DEADLINE = "deadline"
@@ -24,7 +24,11 @@ class LifeLimits:
 
 
 def decide(limits: LifeLimits, *, now: float, last_used: float, jobs: int) -> LifeDecision:
-    """`last_used`: when a request or a job was last seen, or the start; `jobs`: how many are running."""
+    """Decide from the time of the last request or job, or of the start (`last_used`), and the number of running jobs.
+
+    >>> decide(LifeLimits(deadline=1000.0, margin_s=240.0, idle_s=60.0), now=500.0, last_used=400.0, jobs=0)
+    <LifeDecision.IDLE: 'idle'>
+    """
     if now >= limits.deadline - limits.margin_s:
         return LifeDecision.DEADLINE
     if limits.idle_s > 0 and jobs == 0 and now - last_used >= limits.idle_s:

@@ -1,6 +1,6 @@
-"""What travels between a folder and its copy on an instance: what Git has, what commands made, and what may come back.
+"""The files that travel between a folder and its copy on an instance, in both directions.
 
-The instance runs others' code, and others may write to the bucket. So what comes back is data, under names and of kinds
+The instance runs others' code, and others may write to the bucket. So only data comes back, under names and of kinds
 that this project reads as data: nothing that Python imports, Git runs, or DVC takes for a pipeline.
 """
 
@@ -20,12 +20,12 @@ from wms_ops.base.errors import CloudError, UnsafeFileError
 from wms_ops.targets.host.archive import STAGING, Rules, is_plain, put, staged
 from wms_ops.targets.host.commit import lay_commit, names_in_git, remove_repository
 
-# What the instance fetches from the store itself.
+# The data set: the instance fetches it from the store itself.
 _NOT: Final = ("WMS/data/dataset/images", "WMS/data/dataset/masks", "WMS/data/dataset/.brought.json")
 RUNS: Final = "runs"
 PREPARED: Final = "WMS/data/prepared.json"
 MADE: Final = (RUNS, "WMS/models/candidate", "WMS/models/evaluation", PREPARED)
-"""What commands leave that Git ignores: it goes along, so that another instance can go on with it."""
+"""Outputs of commands that Git ignores. They travel along, so that another instance can continue a run."""
 
 _FILES: Final = (PREPARED, "WMS/data/splits.jsonl")
 _FOLDERS: Final = tuple(name for name in MADE if name not in _FILES)
@@ -36,10 +36,10 @@ _AGAIN: Final = "Look at who writes to the bucket, then run it again."
 
 
 def outgoing(folder: Path) -> dict[str, str]:
-    """Names and SHA-256s of what is sent: what Git has, and what commands made; no link, and nothing that Git ignores.
+    """Names and SHA-256s of the files to send: Git's files, and outputs of commands; no link and no other ignored file.
 
     A file that Git doesn't know stays here, for it may be an .env or a key. Of the finished runs only the newest is
-    sent, and without its checkpoints: nobody goes on with it. Raises GitError, UnwritableError.
+    sent, and without checkpoints, which no command needs again. Raises GitError, UnwritableError.
     """
     listed = [name for name in names_in_git(folder) if not _is_under(name, _NOT)]
     needless = _needless(folder)
@@ -48,9 +48,9 @@ def outgoing(folder: Path) -> dict[str, str]:
 
 
 def incoming(folder: Path, known: Mapping[str, str]) -> list[str]:
-    """Names of the files under `folder` that may come back and aren't as in `known`.
+    """Names of the files under `folder` that may come back and differ from those in `known`.
 
-    The checkpoints of finished runs are left out: nobody goes on with them.
+    The checkpoints of finished runs are left out: no command needs them again.
     """
     spent = _names(folder, _checkpoints(_finished(folder)))
     names = [name for name in _under(folder, (*_FOLDERS, *_FILES)) if returns(name) and name not in spent]
@@ -58,15 +58,19 @@ def incoming(folder: Path, known: Mapping[str, str]) -> list[str]:
 
 
 def returns(name: str) -> bool:
-    """Whether a job may bring back a file of this name."""
+    """Whether a job may bring back a file of this name.
+
+    >>> returns("runs/run_20261125/metadata.json"), returns("runs/run_20261125/sitecustomize.py")
+    (True, False)
+    """
     path = PurePosixPath(name)
     is_data = path.suffix in _KINDS and not any(part.startswith(".") for part in path.parts)
-    is_there = name in _FILES or any(name.startswith(f"{folder}/") for folder in _FOLDERS)
-    return is_there and is_data and reason_against(name) is None
+    is_in_place = name in _FILES or any(name.startswith(f"{folder}/") for folder in _FOLDERS)
+    return is_in_place and is_data and reason_against(name) is None
 
 
 def unpack(source: Path, folder: Path, *, title: str = "The job's result", advice: str = _AGAIN) -> None:
-    """Put a job's result into the client's folder: all of it, or nothing where one member may not be written.
+    """Put a job's result into the client's folder: all files, or none if one member is forbidden.
 
     Raises UnsafeFileError for such a member, CloudError for a damaged archive, DiskFullError, UnwritableError.
     """
@@ -78,32 +82,32 @@ def unpack(source: Path, folder: Path, *, title: str = "The job's result", advic
 def adopt(
     source: Path, folder: Path, files: Mapping[str, str], *, commit: str | None = None, pack: Path | None = None
 ) -> None:
-    """Make `folder` what the client sent; what commands made there before stays.
+    """Make `folder` equal to the client's; earlier outputs of commands stay.
 
-    `files` are the names and SHA-256s that were announced; `commit` is in `pack`. Raises as `unpack` does, and
-    CloudError for files that aren't the announced ones, GitError for a damaged commit.
+    `files` are the names and SHA-256s that the request announced; `commit` is in `pack`. Raises as `unpack` does, and
+    CloudError for files that differ from the announced ones, GitError for a damaged commit.
     """
     unknown = "wasn't announced"
     rules = Rules(_SENT, _AGAIN, lambda name: None if name in files else unknown, programs=True, replaces=True)
     for name in files:
         if reason := reason_against(name):
             raise UnsafeFileError(f"{_LISTED} holds {name[:200]!r}, which {reason}; nothing was written. {_AGAIN}")
-    with staged(source, folder, rules) as waiting:
-        if wrong := [name for name in files if name not in waiting or sha256_file(waiting[name]) != files[name]]:
+    with staged(source, folder, rules) as received:
+        if wrong := [name for name in files if name not in received or sha256_file(received[name]) != files[name]]:
             raise CloudError(f"{_SENT} aren't what was sent, as {wrong[0]!r}; run it again.")
         try:
             remove_repository(folder)
-            _remove_others(folder, files)
+            _remove_others(folder, files)  # else a file that the client has deleted would still be imported
         except OSError as error:
             raise from_os_error(error, folder) from error
-        kept = {name for name in waiting if _is_under(name, MADE) and (folder / name).exists()}
-        put({name: path for name, path in waiting.items() if name not in kept}, folder, rules)
+        kept = {name for name in received if _is_under(name, MADE) and (folder / name).exists()}
+        put({name: path for name, path in received.items() if name not in kept}, folder, rules)
     if commit is not None and pack is not None:
         lay_commit(folder, commit, pack)
 
 
 def _remove_others(folder: Path, files: Mapping[str, str]) -> None:
-    """Remove what was sent before and isn't any more."""
+    """Remove files that an earlier request sent and this request doesn't."""
     listing = folder.with_name(f"{folder.name}.files")
     before = listing.read_text(encoding="utf-8").split("\0") if listing.exists() else []
     for name in before:
@@ -114,14 +118,14 @@ def _remove_others(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def _needless(folder: Path) -> set[str]:
-    """The finished training runs but the newest, and of that the checkpoints, the larger part of it."""
+    """The files of all finished training runs but the newest, and the checkpoints, the larger part, of the newest."""
     finished = _finished(folder)
     older = {name for run in finished[:-1] for name in _under(folder, (run.relative_to(folder).as_posix(),))}
     return older | _names(folder, _checkpoints(finished[-1:]))
 
 
 def _finished(folder: Path) -> list[Path]:
-    """Folders of finished training runs, oldest first. One that can't be read may have to go on: it isn't finished."""
+    """Folders of finished training runs, oldest first. A run with unreadable metadata counts as unfinished."""
     finished = []
     for path in sorted((folder / RUNS).glob("run_*/metadata.json")):
         with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -139,7 +143,7 @@ def _names(folder: Path, paths: Iterable[Path]) -> set[str]:
 
 
 def _hashed(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """Links, what is behind one, and what isn't there any more are left out."""
+    """SHA-256s by name, without links, files behind links, and files that are gone."""
     found = {}
     for name in names:
         path = folder / name
