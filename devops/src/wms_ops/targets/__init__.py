@@ -1,1 +1,1 @@
-"""Where a run happens: one protocol, and its implementations."""
+"""The targets of a run: a protocol, and its implementations."""

@@ -1,7 +1,7 @@
-"""Which target a name means, and which one a clone uses.
+"""Maps a target's name to its implementation, and finds the target of a clone.
 
-A target is a module, or a package's module, that has two things: `FOLDER`, the name of its folder in the loop's, and
-`open_target(folder, show)`, which returns a `Cloud` and starts nothing. TARGETS names it; nothing else has to know it.
+A target is a module with two names: `FOLDER`, its folder within the loop's, and `open_target(folder, show)`, which
+returns a `Cloud` and starts nothing. Only TARGETS has to know a new target.
 """
 
 from __future__ import annotations
@@ -19,29 +19,33 @@ TARGETS: Final = {
     "local": "wms_ops.targets.local",
     "aws": "wms_ops.targets.aws.cloud",
 }
-"""The module of each target; it's imported when the target is chosen."""
+"""The module of each target, imported once the target is chosen."""
 
 LOOP: Final = Path(".loop")
-"""Where a clone's loop lies, with a folder for each target in it."""
+"""The folder of a clone's loop, with a folder for each target inside."""
 
 CHOICE: Final = "WMS_CLOUD"
-"""Names the target that a clone uses; without it that is the local one."""
+"""Names the target of a clone; unset means the local target."""
 
 
 def open_cloud(name: str, folder: Path, show: Callable[[str], None] = print) -> Cloud:
-    """The target called `name`, with its state in `folder`; nothing is started. Raises UsageError, ConfigError."""
+    """The target called `name`, with its state in `folder`; no process starts. Raises UsageError, ConfigError.
+
+    >>> open_cloud("local", Path(".loop/cloud")).name
+    'local'
+    """
     cloud: Cloud = _module(name).open_target(folder, show)
     return cloud
 
 
 def cloud_in(loop: Path, show: Callable[[str], None] = print, name: str | None = None) -> Cloud:
-    """The target called `name`, else as WMS_CLOUD names it, its state in its folder below `loop`. Raises likewise."""
+    """The target called `name`, else that of WMS_CLOUD, with its state below `loop`. Raises as `open_cloud` does."""
     name = name or os.environ.get(CHOICE) or "local"
     return open_cloud(name, loop / _module(name).FOLDER, show)
 
 
 def cloud_of(repo: Path, show: Callable[[str], None] = print) -> Cloud | None:
-    """The target that a clone has been used with, for a command that only borrows it; None if there is none.
+    """The target that a clone has used, for a command that only borrows it; None for a clone without a target.
 
     Raises as `open_cloud` does.
     """

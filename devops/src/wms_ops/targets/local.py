@@ -29,15 +29,15 @@ from wms_ops.machine.workspace import MLFLOW, S3, SERVICE, Workspace
 __all__ = ["BUCKET", "DVC_URL", "FOLDER", "LocalCloud", "open_target"]
 
 FOLDER: Final = "cloud"
-"""The name of this target's folder in the loop's."""
+"""The name of this target's folder within the loop's."""
 
 
 @dataclass(frozen=True)
 class LocalCloud:
-    """A `Cloud` in `folder`. `show` hears what goes on; `step`, for tests, each step after it has happened.
+    """A `Cloud` in `folder`. `show` hears sentences; `step`, for tests, the name of each step after its end.
 
-    The S3 server stands for the store, which isn't part of the instance: `storage_up` starts it, `down` leaves it,
-    `close` stops it, too. All data stays in the folder; whatever is started again goes on with it.
+    The S3 server stands for the store, which isn't part of the instance: `storage_up` starts the server, `down` leaves
+    it running, `close` stops it. All data stays in the folder, and a restarted server goes on with it.
     """
 
     folder: Path
@@ -46,7 +46,7 @@ class LocalCloud:
 
     @property
     def name(self) -> str:
-        """What sentences call it."""
+        """The target's name in sentences."""
         return "local"
 
     @property
@@ -56,42 +56,42 @@ class LocalCloud:
 
     @property
     def needs_account(self) -> bool:
-        """Nothing here asks for an account."""
+        """This target needs no account."""
         return False
 
     def choice(self) -> Choice:
-        """The instance of record: what this machine's work would be priced as."""
+        """The instance of record: the price of this machine's work at AWS."""
         return Choice()
 
     def sessions(self, since: datetime | None = None) -> Sequence[Session]:  # noqa: ARG002 - the protocol's
-        """None: nothing is billed."""
+        """No sessions, since nothing is billed."""
         return ()
 
     def note(self, change: Callable[[Session], Session], since: datetime) -> None:
-        """Nothing: no instance here is on record."""
+        """Do nothing: no instance of this target is on record."""
 
     def for_run(self, run_id: str) -> Self:  # noqa: ARG002 - the protocol's
-        """This cloud: it keeps no record of what it starts."""
+        """This cloud, which keeps no record of its instances."""
         return self
 
     def borrowed(self) -> LocalCloud | None:
-        """This cloud with its store left as it is now; None where the folder is missing."""
+        """This cloud with its store left in the present state; None without the folder."""
         if not self.folder.is_dir():
             return None
-        return _Borrowed(self.folder, self.show, store_ran=any(one.role == S3 for one in self.workspace.find()))
+        return _Borrowed(self.folder, self.show, store_ran=any(marked.role == S3 for marked in self.workspace.find()))
 
     @cached_property
     def workspace(self) -> Workspace:
-        """Its folder's state and processes."""
+        """The folder's state and processes."""
         return Workspace(self.folder.absolute(), self.show, self.step)
 
     def storage_up(self) -> None:
-        """Start the S3 server unless it runs, with its bucket. Raises CloudError, DiskFullError, UnwritableError."""
+        """Start the S3 server unless running, with its bucket. Raises CloudError, DiskFullError, UnwritableError."""
         with self.workspace.locked():
             bring_up(self.workspace, (S3,))
 
     def up(self) -> Endpoints:
-        """Start S3 and MLflow unless they run, and wait until both work. Raises as `storage_up` does."""
+        """Start S3 and MLflow unless running, and wait until both work. Raises as `storage_up` does."""
         with self.workspace.locked():
             bring_up(self.workspace, (S3, MLFLOW))
             record = self.workspace.read()
@@ -100,16 +100,16 @@ class LocalCloud:
             return _endpoints(record, self.workspace.find())
 
     def wait(self, limit_s: float = 900.0) -> None:
-        """Return once MLflow answers, as it does after `up`. Raises CloudError, RegistryUnreachableError."""
+        """Return once MLflow answers, as MLflow does after `up`. Raises CloudError, RegistryUnreachableError."""
         found = self.endpoints()
         if found is None:
             raise self._missing()
         wait_for_mlflow(found.mlflow, limit_s, self.show)
 
     def status(self) -> CloudState:
-        """RUNNING if MLflow answers, ABSENT if nothing of the instance lives. Raises CloudError for a damaged state."""
+        """RUNNING if MLflow answers, ABSENT if the instance has no process. Raises CloudError for a damaged state."""
         record, found = self.workspace.read(), self.workspace.find()
-        if all(one.role == S3 for one in found):
+        if all(marked.role == S3 for marked in found):
             return CloudState.ABSENT
         if record.phase is CloudState.STOPPING:
             return CloudState.STOPPING
@@ -117,7 +117,7 @@ class LocalCloud:
         return CloudState.RUNNING if works else CloudState.STARTING
 
     def endpoints(self) -> Endpoints | None:
-        """The addresses of MLflow and of what is served; None where no MLflow runs. Raises CloudError."""
+        """The addresses of MLflow and of a served release; None without MLflow. Raises CloudError."""
         record, found = self.workspace.read(), self.workspace.find()
         if record.phase is CloudState.STOPPING or not is_alive(record, MLFLOW, found):
             return None
@@ -138,8 +138,8 @@ class LocalCloud:
         return lasting | ({"MLFLOW_TRACKING_URI": mlflow_url(record)} if is_instance else {})
 
     def processes(self) -> Iterator[psutil.Process]:
-        """All processes of this cloud: servers, commands, and what those have started."""
-        return (one.process for one in self.workspace.find())
+        """All processes of this cloud: servers, commands, and their children."""
+        return (marked.process for marked in self.workspace.find())
 
     def run(
         self,
@@ -150,9 +150,9 @@ class LocalCloud:
         environ: Mapping[str, str] | None = None,
         show: Callable[[str], None] = lambda _: None,
     ) -> int:
-        """Run a command beside MLflow; 128 + N is returned after signal N.
+        """Run a command beside MLflow; returns the exit code, 128 + N after signal N.
 
-        Raises CloudError where nothing is up and for a program that isn't there, DiskFullError, UnwritableError.
+        Raises CloudError without an instance and for a missing program, DiskFullError, UnwritableError.
         """
 
         def variables() -> dict[str, str]:
@@ -163,21 +163,21 @@ class LocalCloud:
         )
 
     def deploy(self, release: ModelRelease) -> str:
-        """Serve this release once it's healthy; what was served before is served on if it isn't. Raises CloudError."""
+        """Serve this release once healthy; else the release before is served on. Raises CloudError."""
         with self._on_instance():
             return deployment.deploy(self.workspace, release)
 
     def roll_back(self) -> int | None:
-        """Serve what was served before the newest `deploy`; repeated, it stays there. Raises CloudError."""
+        """Serve the release from before the newest `deploy`; a second call changes nothing. Raises CloudError."""
         with self._on_instance():
             return deployment.roll_back(self.workspace)
 
     def down(self) -> None:
-        """End MLflow, the service and all commands; S3 stays. Raises CloudError if anything of them is left."""
+        """End MLflow, the service and all commands; S3 stays. Raises CloudError if a process of them is left."""
         self._stop((S3,))
 
     def close(self) -> None:
-        """End everything, S3 too; a damaged state is forgotten. Raises CloudError if anything is left."""
+        """End all processes, S3 too; a damaged state is dropped. Raises CloudError if a process is left."""
         self._stop(())
 
     def _stop(self, keep: Sequence[str]) -> None:
@@ -209,7 +209,7 @@ class _Borrowed(LocalCloud):
     store_ran: bool = False
 
     def down(self) -> None:
-        """End MLflow, the service and all commands. Raises CloudError if anything is left."""
+        """End MLflow, the service and all commands. Raises CloudError if a process is left."""
         if self.store_ran:
             super().down()
         else:
@@ -217,7 +217,7 @@ class _Borrowed(LocalCloud):
 
 
 def open_target(folder: Path, show: Callable[[str], None]) -> LocalCloud:
-    """The target "local" for the factory; nothing is started."""
+    """The target "local" for the factory; no process starts."""
     return LocalCloud(folder, show)
 
 

@@ -1,4 +1,4 @@
-"""What every cloud can do, whether it's processes on this machine or an instance at AWS."""
+"""The methods that every cloud has, be it processes on this machine or an instance at AWS."""
 
 from __future__ import annotations
 
@@ -13,54 +13,61 @@ from wms_ops.machine.types import CloudState, Endpoints, ModelRelease
 
 
 class Cloud(Protocol):
-    """One instance. Every method may be repeated, by several people at a time, and killed half-way.
+    """One instance. Users may repeat each method, call it at the same time, and kill it half-way.
 
-    The store of photos and models isn't part of the instance: it outlives `down`.
+    The store of photos and models isn't part of the instance: the store outlives `down`.
+
+    >>> cloud.up().mlflow
+    'http://203.0.113.7:5000'
+    >>> cloud.wait()
+    >>> cloud.run(["python", "-c", "print(1)"], folder=Path("."), log=Path("run.log"))
+    0
+    >>> cloud.down()
     """
 
     @property
     def name(self) -> str:
-        """What sentences call it, such as "local"."""
+        """The target's name in sentences, such as "local"."""
         ...
 
     @property
     def billed(self) -> bool:
-        """Whether the instance costs money; if not, `choice` is what the same work would be priced as."""
+        """Whether the instance costs money; if not, `choice` gives the price of the same work elsewhere."""
         ...
 
     @property
     def needs_account(self) -> bool:
-        """Whether this target can't be used without an account; if not, pull requests ask for none either."""
+        """Whether this target requires an account; if not, pull requests need none either."""
         ...
 
     def choice(self) -> Choice:
-        """What `up` starts, for how long at most."""
+        """The kind of instance that `up` starts, and its longest life."""
         ...
 
     def sessions(self, since: datetime | None = None) -> Sequence[Session]:
-        """The instances on record, at least all that weren't over at `since`; none where nothing is billed."""
+        """The instances on record, at least all that weren't over at `since`; empty for a target that isn't billed."""
         ...
 
     def note(self, change: Callable[[Session], Session], since: datetime) -> None:
-        """Change what is on record of this run's instances; nothing happens where nothing is billed.
+        """Change the record of this run's instances; a target that isn't billed does nothing.
 
         Instances that were over at `since` may be left as they are.
         """
         ...
 
     def for_run(self, run_id: str) -> Self:
-        """The same target for a run of the loop, which is named in the record of what the target starts."""
+        """The same target for a run of the loop, whose id goes into the record of each instance."""
         ...
 
     def borrowed(self) -> Cloud | None:
-        """The same target for a command that only borrows it: its `down` leaves what ran before.
+        """The same target for a command that only borrows it: its `down` leaves earlier processes alone.
 
-        None where this target was never used, so that nothing is made for a borrower.
+        None for a target that was never used, so that a borrower creates nothing.
         """
         ...
 
     def storage_up(self) -> None:
-        """See to it that the store answers; nothing happens where the store is a service that always runs."""
+        """Make the store answer; does nothing for a store that always runs."""
         ...
 
     def status(self) -> CloudState:
@@ -68,7 +75,7 @@ class Cloud(Protocol):
         ...
 
     def endpoints(self) -> Endpoints | None:
-        """The instance's addresses; None where it doesn't run."""
+        """The instance's addresses; None without a running instance."""
         ...
 
     def environ(self) -> Mapping[str, str]:
@@ -76,19 +83,19 @@ class Cloud(Protocol):
         ...
 
     def up(self) -> Endpoints:
-        """Start the instance unless it runs, and return its addresses, which may not answer yet."""
+        """Start the instance unless running, and return its addresses, which may not answer yet."""
         ...
 
     def wait(self, limit_s: float = 900.0) -> None:
         """Return once MLflow answers a call of its API.
 
-        Raises CloudError where nothing is up or its start fails, RegistryUnreachableError or CloudError after
+        Raises CloudError without an instance or after a failed start, RegistryUnreachableError or CloudError after
         `limit_s` seconds.
         """
         ...
 
     def down(self) -> None:
-        """Stop the instance and wait until it costs nothing any more; nothing happens if it's absent."""
+        """Stop the instance and wait until nothing costs money any more; does nothing without an instance."""
         ...
 
     def run(
@@ -100,19 +107,19 @@ class Cloud(Protocol):
         environ: Mapping[str, str] | None = None,
         show: Callable[[str], None] = lambda _: None,
     ) -> int:
-        """Run a command on the instance, in `folder`, with `environ` on top of `environ()`; returns its exit code.
+        """Run a command on the instance, in `folder`, with `environ` on top of `environ()`; returns the exit code.
 
-        Its output goes to the file `log` and line by line to `show`. It ends with the instance.
+        The output goes to the file `log` and line by line to `show`. The command ends with the instance.
         """
         ...
 
     def deploy(self, release: ModelRelease) -> str:
-        """Serve this version instead of the one before, once it says that it's healthy; returns the base address.
+        """Serve this version instead of the one before, once healthy; returns the base address.
 
-        Raises CloudError if it doesn't become healthy: the version before is served on.
+        Raises CloudError if the version doesn't become healthy: the version before is served on.
         """
         ...
 
     def roll_back(self) -> int | None:
-        """Serve the version that was served before the newest `deploy`; returns it, None if nothing is served now."""
+        """Serve the version from before the newest `deploy`; returns that version, None if no version is served now."""
         ...

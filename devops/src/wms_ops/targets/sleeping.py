@@ -1,4 +1,4 @@
-"""MLflow on an instance that may sleep: wake it, wait until it answers, and stop it again."""
+"""MLflow on an instance that may sleep: start the instance, wait until MLflow answers, and stop the instance again."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Show = Callable[[str], None]
 
 @dataclass
 class SleepingSource:
-    """MLflow behind a cloud: the last source, because it takes minutes and money.
+    """MLflow behind a cloud: the last source, because a start takes minutes and money.
 
-    `ask` gets a question and answers whether to stop the instance; `keep` is --no-stop. An instance that ran
-    before we came is somebody's, so it is left alone.
+    `ask` takes a question and answers whether to stop the instance; `keep` is --no-stop. An instance that ran before
+    belongs to another user, so it stays.
     """
 
     cloud: Cloud | None
@@ -39,16 +39,18 @@ class SleepingSource:
 
     @property
     def name(self) -> str:
+        """The source's name in sentences."""
         return "MLflow on the instance"
 
     @property
     def costs(self) -> bool:
+        """Whether this source costs money."""
         return True
 
     def fetch(self, entry: LedgerEntry) -> Mapping[str, bytes]:
-        """Start the instance if it doesn't run, wait for MLflow, and read the run's artifacts.
+        """Start the instance unless running, wait for MLflow, and read the run's artifacts.
 
-        Raises ModelNotFoundError without a cloud or where the run has no such files, RegistryUnreachableError or
+        Raises ModelNotFoundError without a cloud or for a run without such files, RegistryUnreachableError or
         CloudError if MLflow doesn't answer in `limit_s` seconds, and the cloud's own errors.
         """
         if self.cloud is None:
@@ -59,11 +61,11 @@ class SleepingSource:
             self._ours = state in (CloudState.ABSENT, CloudState.STOPPING)
         endpoints = self.cloud.up()
         self.cloud.wait(self.limit_s)
-        address = tracking_address(self.cloud.environ(), endpoints.mlflow)  # it may ask for a password
+        address = tracking_address(self.cloud.environ(), endpoints.mlflow)  # MLflow may ask for a password
         return MlflowSource(ModelRegistry(address)).fetch(entry)
 
     def close(self) -> None:
-        """Stop what `fetch` started, unless somebody says no; call it whatever happened."""
+        """Stop the instance that `fetch` started, unless the user says no; call this in every case."""
         if self.cloud is None or not self._ours:
             return
         if self.keep or not self.ask("Stop the instance now? It costs money while it runs. [Y/n] "):
@@ -75,7 +77,7 @@ class SleepingSource:
 
 
 def ask_to_stop(question: str, seconds: float = ANSWER_S) -> bool:
-    """Ask on the terminal; True unless somebody answers no. Without a terminal, or without an answer in time, True."""
+    """Ask on the terminal; True unless the user answers no in time. True without a terminal."""
     if not sys.stdin.isatty():
         return True
     print(f"{question}({seconds:.0f} s, then yes) ", end="", flush=True)
@@ -87,7 +89,7 @@ def _answer(seconds: float) -> str:
         ready, _, _ = select.select([sys.stdin], [], [], seconds)
         if ready:
             return sys.stdin.readline()
-    else:  # there select() knows sockets only
+    else:  # on Windows select() accepts sockets only
         lines: list[str] = []
         reader = threading.Thread(target=lambda: lines.append(sys.stdin.readline()), daemon=True)
         reader.start()

@@ -1,1 +1,1 @@
-"""The cloud on AWS: one instance that always dies, and whatever belongs to it."""
+"""The cloud on AWS: an instance that always ends, and the resources that belong to the instance."""

@@ -1,7 +1,7 @@
-"""Who may reach the instance's ports: single addresses, added when somebody starts or uses it, removed at the end.
+"""Access to the instance's ports: rules for single addresses, added when a user starts or uses it, removed at the end.
 
-Terraform makes the security group without any rule for what comes in. Rules are added here, because a runner comes and
-goes while the instance stays.
+Terraform makes the security group without any ingress rule. Rules are added here, because a runner comes and goes while
+the instance stays.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ _ASK: Final = "https://checkip.amazonaws.com"
 
 
 def caller_address(environ: Mapping[str, str]) -> str:
-    """The address from which AWS sees this machine: WMS_CALLER_ADDRESS, else as AWS answers. Raises CloudError."""
+    """The address from which AWS sees this machine: WMS_CALLER_ADDRESS, else AWS's own answer. Raises CloudError.
+
+    >>> caller_address({"WMS_CALLER_ADDRESS": "203.0.113.7"})
+    '203.0.113.7'
+    """
     text = environ.get(VARIABLE, "").strip()
     origin = VARIABLE
     if not text:
@@ -47,7 +51,7 @@ def caller_address(environ: Mapping[str, str]) -> str:
 
 
 def allow(ec2: Any, group: str, address: str, ports: Sequence[int], who: str) -> None:
-    """Let one address in on these ports; nothing happens if it's in already."""
+    """Open these ports to one address; an existing rule stays."""
     for port in ports:
         rules = [_rule(address, port, who)]
         with aws_errors(f"open port {port} to {address}"):
@@ -55,7 +59,7 @@ def allow(ec2: Any, group: str, address: str, ports: Sequence[int], who: str) ->
 
 
 def revoke(ec2: Any, group: str, who: str | None = None) -> int:
-    """Take away the rules that `who` added, or all; returns how many there were."""
+    """Remove the rules that `who` added, or all; returns their number."""
     with aws_errors(f"close the ports of {group}"):
         pages = ec2.get_paginator("describe_security_group_rules").paginate(
             Filters=[{"Name": "group-id", "Values": [group]}]
@@ -73,5 +77,5 @@ def _rule(address: str, port: int, who: str) -> dict[str, Any]:
 
 
 def _text(who: str) -> str:
-    """What a rule's description may hold."""
+    """`who` in the characters that AWS allows in a rule's description."""
     return re.sub(r"[^A-Za-z0-9 ._:/()#,@\[\]+=&;{}!$*-]", "-", who)[:250]

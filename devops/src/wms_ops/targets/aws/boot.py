@@ -1,4 +1,4 @@
-"""How far an instance has come with its start, as it reports itself; and the wait until MLflow takes requests."""
+"""The progress of an instance's start, as the instance reports; and the wait until MLflow takes requests."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from wms_ops.targets.host.boot import STEPS
 LIMIT_S: Final = 15 * 60.0
 _POLL_S: Final = 2.0
 _NEEDED: Final = ("packages", "environment", "agent", "restore", "mlflow")
-"""Without one of these there is no MLflow; k3s may fail and be told of."""
+"""The steps without which MLflow can't run; after a failure of k3s the start goes on."""
 
 
 @dataclass(frozen=True)
 class BootStep:
-    """`state` is running, done or failed; `at` is UTC, ISO 8601; `sentence` says why it failed."""
+    """A step of the start: `state` is running, done or failed; `at` is UTC, ISO 8601; `sentence` is the error."""
 
     name: str
     state: str
@@ -34,7 +34,7 @@ class BootStep:
 
     @property
     def title(self) -> str:
-        """What it brings."""
+        """The name of the software that the step sets up."""
         return STEPS.get(self.name, self.name)
 
 
@@ -47,7 +47,7 @@ def read_boot(context: AwsContext, launch_id: str) -> tuple[BootStep, ...]:
     with contextlib.suppress(ValueError, LookupError, TypeError):
         report = json.loads(answer["Parameter"]["Value"])
         if report["launch_id"] == launch_id:
-            return tuple(_step(one) for one in report["steps"])
+            return tuple(_step(raw) for raw in report["steps"])
     return ()
 
 
@@ -59,24 +59,24 @@ def wait_until_up(
     limit_s: float = LIMIT_S,
     poll_s: float = _POLL_S,
 ) -> float:
-    """Wait until MLflow answers, telling each step of the start; returns the seconds.
+    """Wait until MLflow answers, and show each step of the start; returns the seconds.
 
-    Raises CloudError for a step that failed, an instance that is gone, or after `limit_s`.
+    Raises CloudError for a failed step, an instance that is gone, or after `limit_s`.
     """
-    told: set[tuple[str, str]] = set()
+    shown: set[tuple[str, str]] = set()
 
-    def tell(*_: object) -> tuple[BootStep, ...]:
+    def show_news(*_: object) -> tuple[BootStep, ...]:
         steps = read_boot(context, instance.launch_id)
-        for one in steps:
-            if (one.name, one.state) not in told:
-                told.add((one.name, one.state))
-                context.show(f"{one.title}: {one.state}{f' ({one.sentence})' if one.sentence else ''}")
+        for step in steps:
+            if (step.name, step.state) not in shown:
+                shown.add((step.name, step.state))
+                context.show(f"{step.title}: {step.state}{f' ({step.sentence})' if step.sentence else ''}")
         _check(context, instance, steps)
         return steps
 
     started = time.monotonic()
-    if not poll(answers, limit_s, pause_s=poll_s, waiting=tell):
-        steps = tell()
+    if not poll(answers, limit_s, pause_s=poll_s, waiting=show_news):
+        steps = show_news()
         last = f"its last report was `{steps[-1].title}: {steps[-1].state}`" if steps else "it has reported nothing"
         raise CloudError(
             f"MLflow didn't answer within {limit_s / 60:.0f} minutes, and {last}; look at the instance with "
@@ -86,10 +86,10 @@ def wait_until_up(
 
 
 def _check(context: AwsContext, instance: Instance, steps: tuple[BootStep, ...]) -> None:
-    failed = next((one for one in steps if one.state == "failed" and one.name in _NEEDED), None)
+    failed = next((step for step in steps if step.state == "failed" and step.name in _NEEDED), None)
     if failed is not None:
         raise CloudError(f"The instance {instance.id} couldn't set up {failed.title}: {failed.sentence}")
-    if not any(one.id == instance.id and one.is_alive for one in context.instances()):
+    if not any(other.id == instance.id and other.is_alive for other in context.instances()):
         raise CloudError(f"The instance {instance.id} has ended before MLflow answered; run this again.")
 
 

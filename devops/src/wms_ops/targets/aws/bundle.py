@@ -1,4 +1,4 @@
-"""The code that an instance runs: one archive whose name is its hash, so the same code is uploaded once."""
+"""The code for an instance: one archive named by its hash, so that equal code is uploaded once."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class Bundle:
 
     @property
     def sha256(self) -> str:
-        """Of the bytes."""
+        """The SHA-256 of the bytes."""
         return hashlib.sha256(self.content).hexdigest()
 
     @property
     def key(self) -> str:
-        """Where it lies in MLflow's bucket."""
+        """The key in MLflow's bucket."""
         return f"bundle/{self.sha256}.tar.gz"
 
 
 def make_bundle(root: Path) -> Bundle:
-    """What an instance needs of the working tree `root`: as it is now, committed or not. Raises CloudError."""
+    """The code from the working tree `root` for an instance, committed or not. Raises CloudError."""
     paths = sorted({path for part in (*PARTS, *FILES) for path in _files(root, part)})
     for name in FILES:
         if not (root / name).is_file():
@@ -49,11 +49,11 @@ def make_bundle(root: Path) -> Bundle:
             content = path.read_bytes()
             entry.size, entry.mode = len(content), 0o755 if path.stat().st_mode & 0o100 else 0o644
             archive.addfile(entry, io.BytesIO(content))
-    return Bundle(gzip.compress(plain.getvalue(), mtime=0))
+    return Bundle(gzip.compress(plain.getvalue(), mtime=0))  # a time would change the hash of equal code
 
 
 def upload(bucket: Bucket, bundle: Bundle) -> bool:
-    """Put the bundle there unless it is; returns whether it was sent."""
+    """Upload the bundle unless the bucket has the key already; returns whether the bundle was sent."""
     if bucket.facts(bundle.key) is not None:
         return False
     bucket.put(bundle.key, bundle.content)
@@ -61,7 +61,7 @@ def upload(bucket: Bucket, bundle: Bundle) -> bool:
 
 
 def _files(root: Path, part: str) -> list[Path]:
-    """What Git has or would add; without Git, all but what Python makes."""
+    """Files that Git has or would add; without Git, all but Python's own outputs."""
     if listed := answer(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", part):
         found = [root / os.fsdecode(name) for name in listed.split(b"\0") if name]
     else:
@@ -71,11 +71,11 @@ def _files(root: Path, part: str) -> list[Path]:
 
 
 def _is_plain(root: Path, path: Path) -> bool:
-    """Whether it's a file of the clone itself: what a link leads to may be a key of its user's."""
+    """Whether `path` is a file of the clone itself: the target of a link may be a user's key."""
     above = [parent for parent in path.parents if root in parent.parents]
-    return path.is_file() and not any(one.is_symlink() for one in (path, *above))
+    return path.is_file() and not any(part.is_symlink() for part in (path, *above))
 
 
 def _stays(name: str) -> bool:
-    """Whether it belongs to this machine only: tools make it, or it's hidden, as an .env is."""
+    """Whether a name belongs to this machine only: a tool's output, or a hidden file such as .env."""
     return name == "__pycache__" or name.endswith(".egg-info") or name.startswith(".")

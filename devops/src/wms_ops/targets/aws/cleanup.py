@@ -1,4 +1,4 @@
-"""cleanup-aws: the instance, the data set, the models, the state: everything of one environment."""
+"""cleanup-aws: deletes one environment with its instance, data set, models and state."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LONGEST: Final = timedelta(minutes=30)
 
 
 def warning(cloud: AwsCloud) -> str:
-    """What will be lost, in full."""
+    """The full list of everything that the deletion destroys."""
     names = cloud.context.names
     return (
         f"This deletes all of the environment {names.environment} in account {names.account}, {names.region}: the "
@@ -30,9 +30,9 @@ def warning(cloud: AwsCloud) -> str:
 
 
 def clean_up(cloud: AwsCloud) -> None:
-    """Delete it all. Run again it goes on. Raises what `take_down` and Terraform do.
+    """Delete the environment. A second call continues the first. Raises the errors of `take_down` and Terraform.
 
-    Terraform is asked for first, since without it only half would be deleted.
+    Terraform is required first, since a run without Terraform would delete only half.
     """
     context = cloud.context
     require_terraform(context.environ)
@@ -40,7 +40,7 @@ def clean_up(cloud: AwsCloud) -> None:
     if not state_bucket_exists(context.aws.s3, context.names):
         return
     with context.locked():
-        # Held, so that nobody starts an instance on buckets that are about to go.
+        # The lease keeps others from starting an instance on buckets that are about to go.
         context.leases.take(context.holder, context.now() + _LONGEST, show=context.show)
         with context.leases.beating(context.holder):
             clear_lock(context, STORE_ROOT)
@@ -49,22 +49,25 @@ def clean_up(cloud: AwsCloud) -> None:
 
 
 def _forget(s3: Any, names: Names) -> None:
-    """Delete the environment's objects in the state bucket, all versions of them, and the bucket once it's empty."""
+    """Delete all versions of the environment's objects in the state bucket, and the bucket once empty."""
     bucket = names.state_bucket
     with aws_errors(f"empty the bucket {bucket}"):
         left = False
         for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
             found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
-            mine = [one for one in found if _environment_of(one["Key"]) == names.environment]
-            left = left or len(mine) < len(found)
-            for start in range(0, len(mine), _AT_ONCE):
-                keys = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in mine[start : start + _AT_ONCE]]
+            own = [version for version in found if _environment_of(version["Key"]) == names.environment]
+            left = left or len(own) < len(found)
+            for start in range(0, len(own), _AT_ONCE):
+                keys = [
+                    {"Key": version["Key"], "VersionId": version["VersionId"]}
+                    for version in own[start : start + _AT_ONCE]
+                ]
                 s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
         if not left:
             unless(("NoSuchBucket", "BucketNotEmpty"), s3.delete_bucket, Bucket=bucket)
 
 
 def _environment_of(key: str) -> str:
-    """Whose an object is: instance/NAME.tfstate, lease/NAME.json, sessions/NAME/LAUNCH.json."""
+    """The environment of an object: instance/NAME.tfstate, lease/NAME.json, sessions/NAME/LAUNCH.json."""
     _, _, rest = key.partition("/")
     return rest.partition("/")[0].partition(".")[0]

@@ -1,4 +1,4 @@
-"""Clients for one region, and whose account this is."""
+"""boto3 clients for one region, and the account behind the credentials."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from wms_ops.storage.client import PATIENT_ATTEMPTS, account_of, make_client, ne
 
 @dataclass(frozen=True)
 class Aws:
-    """Clients are made when they're first used; none opens a connection by being made."""
+    """boto3 clients, made at their first use; making a client opens no connection."""
 
     region: str
 
     def client(self, service: str) -> Any:
-        """A client for a service. Raises what `aws_errors` does for a profile or a region that doesn't exist."""
+        """A client for a service. Raises the errors of `aws_errors` for an unknown profile or region."""
         if service not in self._made:
             self._made[service] = make_client(service, self.region, attempts=PATIENT_ATTEMPTS, session=self._session)
         return self._made[service]

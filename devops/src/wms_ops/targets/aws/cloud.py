@@ -30,17 +30,17 @@ from wms_ops.targets.aws.teardown import take_down
 from wms_ops.targets.host.message_queue import MessageQueue
 
 ADDRESS: Final = "WMS_INSTANCE_ADDRESS"
-"""Where the instance is reached instead of at its public address: 127.0.0.1 at the end of a tunnel, for example."""
+"""An address that replaces the instance's public address: 127.0.0.1 at the end of a tunnel, for example."""
 
 FOLDER: Final = "aws"
-"""The name of this target's folder in the loop's."""
+"""The name of this target's folder within the loop's."""
 
 _ENDING: Final = ("stopping", "stopped", "shutting-down")
 
 
 @dataclass(frozen=True)
 class AwsCloud:
-    """A `Cloud`. `lifetime` is how long an instance lives at most; `wait_s` how long `up` waits for another's."""
+    """A `Cloud`. `lifetime` is the longest life of an instance; `up` waits `wait_s` for the end of another holder's."""
 
     context: AwsContext
     lifetime: timedelta = timedelta(hours=4)
@@ -51,7 +51,7 @@ class AwsCloud:
 
     @property
     def name(self) -> str:
-        """What sentences call it."""
+        """The target's name in sentences."""
         return "aws"
 
     @property
@@ -61,24 +61,24 @@ class AwsCloud:
 
     @property
     def needs_account(self) -> bool:
-        """Everything is done with the credentials of an AWS account."""
+        """Every call uses the credentials of an AWS account."""
         return True
 
     def borrowed(self) -> AwsCloud:
-        """This cloud: its store always runs, and a borrower ends only the instance that it started."""
+        """This cloud: the store always runs, and a borrower ends only its own instance."""
         return self
 
     def storage_up(self) -> None:
-        """Nothing happens: S3 always runs, and `up` makes the buckets."""
+        """Do nothing: S3 always runs, and `up` makes the buckets."""
 
     def up(self) -> Endpoints:
         """Start the instance unless this holder's runs; its addresses may not answer for some minutes.
 
         Raises BusyError, CloudError, QuotaError, BudgetError and the errors of credentials and network.
         """
-        if self.run_id and (one := self._by_hand()) is not None:
+        if self.run_id and (manual := self._by_hand()) is not None:
             raise BusyError(
-                f"The instance {one.id} was started by hand, and a run of the loop ends the one that it has worked "
+                f"The instance {manual.id} was started by hand, and a run of the loop ends the one that it has worked "
                 "on; end yours first with devops/scripts/stop-cloud.sh."
             )
         # An instance that runs already was paid for by its own launch; the budget is asked before a new one.
@@ -86,40 +86,40 @@ class AwsCloud:
         return self._addresses(bring_up(self.context, request))
 
     def wait(self, limit_s: float = LIMIT_S) -> None:
-        """Return once MLflow answers, telling each step of the instance's start. Raises CloudError."""
+        """Return once MLflow answers, and show each step of the instance's start. Raises CloudError."""
         found = self._need()
         wait_until_up(self.context, found, self.answers, limit_s=limit_s)
         self._seen(found)
 
     def down(self) -> None:
-        """End everything that costs, and prove it by asking AWS. Raises as `take_down` does.
+        """End every resource that costs money, and prove the end by asking AWS. Raises as `take_down` does.
 
         A run of the loop leaves the instance that its user has started by hand.
         """
-        if self.run_id and (one := self._by_hand()) is not None:
-            self.context.show(f"The instance {one.id} was started by hand; it stays.")
+        if self.run_id and (manual := self._by_hand()) is not None:
+            self.context.show(f"The instance {manual.id} was started by hand; it stays.")
             return
         take_down(self.context)
 
     def status(self) -> CloudState:
-        """RUNNING once MLflow answers, ABSENT where AWS knows no instance. Raises the errors of credentials."""
+        """RUNNING once MLflow answers, ABSENT if AWS knows no instance. Raises the errors of credentials."""
         found = self.context.instances()
-        alive = [one for one in found if one.is_alive]
+        alive = [instance for instance in found if instance.is_alive]
         if not alive:
-            return CloudState.STOPPING if any(one.state in _ENDING for one in found) else CloudState.ABSENT
+            return CloudState.STOPPING if any(instance.state in _ENDING for instance in found) else CloudState.ABSENT
         return CloudState.RUNNING if self._answers(alive[0]) else CloudState.STARTING
 
     def endpoints(self) -> Endpoints | None:
-        """The instance's addresses; None where none runs."""
+        """The instance's addresses; None without a running instance."""
         found = self._instance()
         if found is None or found.address is None:
             return None
         return self._addresses(found, served=_serves(self.queue(found)))
 
     def environ(self) -> Mapping[str, str]:
-        """Variables that lead DVC and MLflow's clients there; they hold MLflow's password, not AWS's keys.
+        """Variables that lead DVC and MLflow's clients to AWS; they hold MLflow's password, not AWS's keys.
 
-        Raises CloudError where an instance runs but its password is gone.
+        Raises CloudError if an instance runs but its password is gone.
         """
         names, found = self.context.names, self._instance()
         lasting = {URL_VARIABLE: names.dvc_url, "AWS_REGION": names.region, "AWS_DEFAULT_REGION": names.region, **QUIET}
@@ -140,11 +140,11 @@ class AwsCloud:
         environ: Mapping[str, str] | None = None,
         show: Callable[[str], None] = lambda _: None,
     ) -> int:
-        """Run a command on the instance with what `folder` holds; what it changes there comes back.
+        """Run a command on the instance with the contents of `folder`; changed files come back.
 
-        Raises CloudError where nothing is up, or the instance doesn't answer any more.
+        Raises CloudError without an instance, or if the instance stops answering.
         """
-        # There MLflow is the host's own; where the data set lies only this side knows.
+        # On the instance MLflow is the host's own, but only the client knows the data set's address.
         given = {URL_VARIABLE: self.context.names.dvc_url, **(environ or {})}
         found = self._need()
         code = self.queue(found).run(command, folder=folder, log=log, environ=given, show=show)
@@ -152,24 +152,24 @@ class AwsCloud:
         return code
 
     def deploy(self, release: ModelRelease) -> str:
-        """Serve this release once it's healthy; returns its address. Raises CloudError, and the old one is kept."""
-        self._open_mailbox().deploy(release)
+        """Serve this release once healthy; returns its address. Raises CloudError, and the old release is kept."""
+        self._open_queue().deploy(release)
         return str(self._addresses(self._need(), served=True).service)
 
     def roll_back(self) -> int | None:
-        """Serve what was served before the newest `deploy`. Raises CloudError."""
-        return self._open_mailbox().roll_back()
+        """Serve the release from before the newest `deploy`. Raises CloudError."""
+        return self._open_queue().roll_back()
 
     def running(self) -> Instance | None:
-        """The instance that this holder has and that `up` would go on with."""
+        """This holder's instance, which `up` would continue with."""
         if not state_bucket_exists(self.context.aws.s3, self.context.names):
             return None
         lease = self.context.leases.read()
-        is_mine = lease is not None and lease.holder == self.context.holder
-        return self.context.usable(lease.launch_id) if lease is not None and is_mine else None
+        is_own = lease is not None and lease.holder == self.context.holder
+        return self.context.usable(lease.launch_id) if lease is not None and is_own else None
 
     def for_run(self, run_id: str) -> Self:
-        """The same for a run of the loop, whose id its session on record gets."""
+        """The same target for a run of the loop, whose id goes into the record of its session."""
         return replace(self, run_id=run_id)
 
     def answers(self) -> bool:
@@ -178,7 +178,7 @@ class AwsCloud:
         return found is not None and self._answers(found)
 
     def allow(self, who: str) -> str:
-        """Let the caller's address in; returns it. `revoke` with the same `who` takes it away."""
+        """Open the ports to the caller's address; returns the address. `revoke` with the same `who` closes them."""
         address = access.caller_address(self.context.environ)
         found = self._need()
         if not found.groups:
@@ -188,13 +188,13 @@ class AwsCloud:
         return address
 
     def revoke(self, who: str) -> int:
-        """Take away what `who` was allowed; returns how many rules there were."""
+        """Remove the rules that `who` added; returns their number."""
         return sum(
             access.revoke(self.context.aws.ec2, group, who) for one in self.context.instances() for group in one.groups
         )
 
     def choice(self) -> Choice:
-        """What `up` starts, for how long at most."""
+        """The kind of instance that `up` starts, and its longest life."""
         settings = self.context.settings
         return Choice(
             region=settings.region,
@@ -212,35 +212,35 @@ class AwsCloud:
         return self.context.sessions.sessions(names.environment, since)
 
     def note(self, change: Callable[[Session], Session], since: datetime) -> None:
-        """Change what is on record of this run's sessions. Raises the errors of credentials and network."""
-        for one in self.sessions(since):
-            if self.run_id and one.run == self.run_id:
-                self.context.sessions.change(one.environment, one.launch_id, change)
+        """Change the record of this run's sessions. Raises the errors of credentials and network."""
+        for session in self.sessions(since):
+            if self.run_id and session.run == self.run_id:
+                self.context.sessions.change(session.environment, session.launch_id, change)
 
     def affordable(self) -> int:
-        """Minutes that the instance may live: those chosen, or fewer where WMS_BUDGET_USD buys no more.
+        """The minutes that the instance may live: those chosen, or fewer if WMS_BUDGET_USD buys no more.
 
-        Raises BudgetError where it buys next to none, or where WMS_BUDGET_MONTH_USD may be passed; UsageError.
+        Raises BudgetError if the budget buys next to none, or if WMS_BUDGET_MONTH_USD may be exceeded; UsageError.
         """
         return allowed_minutes(self.choice(), self.sessions, self.context.environ, self.context.now())
 
     def queue(self, instance: Instance) -> MessageQueue:
-        """Where an instance takes its jobs."""
+        """The message queue of an instance."""
         return self.context.queue(instance.launch_id)
 
     def _seen(self, found: Instance) -> None:
-        """Put on record that the instance has answered: that proves, as its launch does, that it costs money."""
+        """Record that the instance has answered: an answer proves, as a launch does, that the instance costs money."""
         now = self.context.now()
-        self.context.sessions.change(self.context.names.environment, found.launch_id, lambda one: one.seen(now))
+        self.context.sessions.change(self.context.names.environment, found.launch_id, lambda session: session.seen(now))
 
-    def _open_mailbox(self) -> MessageQueue:
+    def _open_queue(self) -> MessageQueue:
         return self.queue(self._need())
 
     def _instance(self) -> Instance | None:
-        return next((one for one in self.context.instances() if one.is_alive), None)
+        return next((instance for instance in self.context.instances() if instance.is_alive), None)
 
     def _by_hand(self) -> Instance | None:
-        """The instance that this holder has by deploy-to-cloud."""
+        """This holder's instance, if started by deploy-to-cloud."""
         found = self.running()
         record = self.context.sessions.read(self.context.names.environment, found.launch_id) if found else None
         return found if record is not None and record.purpose is Purpose.MANUAL else None
@@ -262,7 +262,7 @@ class AwsCloud:
 
     def _answers(self, found: Instance) -> bool:
         if not (self.context.environ.get(ADDRESS) or found.address):
-            return False  # it has no address yet
+            return False  # AWS hasn't assigned an address yet
         return why_silent(self._addresses(found).mlflow) is None
 
     def _password(self, launch_id: str) -> str:
@@ -279,7 +279,7 @@ def _serves(queue: MessageQueue) -> bool:
 def open_aws(
     folder: Path, show: Callable[[str], None] = print, *, environ: Mapping[str, str] | None = None
 ) -> AwsCloud:
-    """The cloud of this clone's settings; nothing is asked or started. Raises ConfigError, UsageError."""
+    """The cloud of this clone's settings; no request is sent, no instance starts. Raises ConfigError, UsageError."""
     given = os.environ if environ is None else environ
     settings = read_settings(environ=given)
     return AwsCloud(
@@ -289,4 +289,4 @@ def open_aws(
     )
 
 
-open_target = open_aws  # the name that the factory asks for
+open_target = open_aws  # the name that the factory imports

@@ -1,4 +1,4 @@
-"""What every part of the cloud at AWS works with: one environment, its clients, its names, and who is at work."""
+"""The context of every module of the cloud at AWS: one environment, its clients, its names, and the present holder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from wms_ops.targets.host.message_queue import MessageQueue
 INSTANCE_ROOT: Final = "instance"
 STORE_ROOT: Final = "persistent"
 PATH_STYLE: Final = "WMS_S3_PATH_STYLE"
-"""Set for an S3 server that has no names of its own for buckets, as on loopback."""
+"""Set for an S3 server without a host name for each bucket, as on loopback."""
 
 
 class Used(StoredRecord):
@@ -44,7 +44,7 @@ class Used(StoredRecord):
 
 @dataclass(frozen=True)
 class AwsContext:
-    """`folder` takes Terraform's files and logs; `show` hears what goes on, `step`, for tests, what has happened."""
+    """`folder` takes Terraform's files and logs; `show` hears sentences, `step`, for tests, the name of each step."""
 
     settings: CloudSettings
     folder: Path
@@ -54,7 +54,7 @@ class AwsContext:
 
     @cached_property
     def aws(self) -> Aws:
-        """The clients."""
+        """The boto3 clients."""
         return Aws(self.settings.region)
 
     @cached_property
@@ -64,17 +64,17 @@ class AwsContext:
 
     @cached_property
     def holder(self) -> str:
-        """Who is at work."""
+        """The holder of the lease for this process: a GitHub run or a user's machine."""
         return holder_of(self.environ)
 
     @cached_property
     def visitor(self) -> str:
-        """Who the rules for this machine's address are for: two jobs of one run are two visitors."""
+        """The owner of the rules for this machine's address: two jobs of one run are two visitors."""
         return f"{self.holder} on {platform.node() or 'a machine'}"
 
     @property
     def leases(self) -> LeaseClient:
-        """Where the lease is given."""
+        """The client for the environment's lease."""
         return LeaseClient(Shared(self.state, self.names.lease_key), exists=lambda: bool(self.instances()))
 
     @property
@@ -89,16 +89,16 @@ class AwsContext:
 
     @property
     def ports(self) -> tuple[int, int]:
-        """MLflow's and the service's."""
+        """MLflow's port and the service's."""
         return self.settings.mlflow_port, self.settings.service_port
 
     @property
     def sessions(self) -> S3SessionStore:
-        """What was started, from before its launch to its end: the bill."""
+        """The record of all sessions, from before their launch to their end: the bill."""
         return S3SessionStore(self.state)
 
     def queue(self, launch_id: str) -> MessageQueue:
-        """Where the instance of a launch takes its jobs."""
+        """The message queue of a launch's instance."""
         return MessageQueue(self.models, launch_id)
 
     def now(self) -> datetime:
@@ -106,14 +106,14 @@ class AwsContext:
         return datetime.now(UTC).replace(microsecond=0)
 
     def instances(self) -> list[Instance]:
-        """This environment's instances that aren't terminated. Raises what `aws_errors` does."""
+        """This environment's instances that aren't terminated. Raises the errors of `aws_errors`."""
         return find_instances(self.aws.ec2, self.settings.environment)
 
     def usable(self, launch_id: str, spare: timedelta = timedelta(minutes=2)) -> Instance | None:
-        """The running or starting instance of a launch, unless it's about to end."""
+        """The running or starting instance of a launch, unless its deadline is closer than `spare`."""
         now = self.now()
-        fit = [one for one in self.instances() if one.launch_id == launch_id and one.is_alive and launch_id]
-        return next((one for one in fit if one.deadline is None or one.deadline > now + spare), None)
+        own = [each for each in self.instances() if each.launch_id == launch_id and each.is_alive and launch_id]
+        return next((each for each in own if each.deadline is None or each.deadline > now + spare), None)
 
     def terraform(self, root: str) -> Terraform:
         """Terraform for one root module, whose state is this environment's."""
@@ -123,7 +123,7 @@ class AwsContext:
 
     @property
     def path_style(self) -> bool:
-        """Whether S3 is asked by paths."""
+        """Whether S3 requests name the bucket in the path."""
         return self.environ.get(PATH_STYLE) == "1"
 
     @contextlib.contextmanager
@@ -134,7 +134,7 @@ class AwsContext:
             yield
 
     def check_account(self) -> None:
-        """Raise CloudError where this folder's instance was started in another account or region: it would be left."""
+        """Raise CloudError if this folder's instance, which would be left behind, is in another account or region."""
         used = self._used()
         if used is None:
             return
@@ -152,19 +152,19 @@ class AwsContext:
             )
 
     def note_account(self) -> None:
-        """Keep in the folder where the instance is."""
+        """Record the instance's account and region in the folder."""
         used = Used(account=self.names.account, region=self.names.region, environment=self.names.environment)
         write_atomic(self._used_path, used.model_dump_json(indent=1) + "\n")
 
     def forget_account(self) -> None:
-        """Nothing is there any more."""
+        """Delete that record, once no instance is left."""
         self._used_path.unlink(missing_ok=True)
 
     def _used(self) -> Used | None:
         try:
             return Used.model_validate_json(self._used_path.read_bytes())
         except (OSError, ValidationError):
-            return None  # it only helps to tell of a mistake; what is there is asked of AWS
+            return None  # the record only serves to report a mistake; AWS knows the instances
 
     @property
     def _used_path(self) -> Path:
@@ -172,5 +172,5 @@ class AwsContext:
 
 
 def path_style_variable(context: AwsContext) -> dict[str, Any]:
-    """For Terraform's provider."""
+    """The variable for path-style requests of Terraform's provider."""
     return {"s3_path_style": True} if context.path_style else {}

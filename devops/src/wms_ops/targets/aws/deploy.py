@@ -1,4 +1,4 @@
-"""deploy-to-cloud: check, say the price, ask, start, wait, serve Production, print the addresses."""
+"""deploy-to-cloud: check, show the price, ask, start, wait, serve Production, print the addresses."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from wms_ops.targets.aws.terraform import require_terraform
 
 
 def deploy(cloud: AwsCloud, models: Path, *, is_sure: bool) -> int:
-    """Do it; returns 0, or DECLINED where the user said no. Raises WmsError; what was started for nothing is ended."""
+    """Deploy; returns 0, or DECLINED if the user said no. Raises WmsError; a failed or interrupted start is ended."""
     context = cloud.context
-    cloud.choice().rates()  # a type or a region without a price is told before AWS is asked for anything
+    cloud.choice().rates()  # an unknown type or region fails here, before the first request to AWS
     context.show(f"Terraform {require_terraform(context.environ)} is installed.")
     context.show(f"The credentials are those of account {context.names.account}, region {context.names.region}.")
     context.show(f"The ports will be open to {access.caller_address(context.environ)} only.")
-    if cloud.running() is None:  # else it was paid for by its own launch
+    if cloud.running() is None:  # a running instance was paid for by its own launch
         context.show(show.price_text(cloud, cloud.affordable()))
         if not is_sure and not agrees("Start it?", "add --yes"):
             context.show("Nothing was started.")
             return DECLINED
     with ended_if_stopped(cloud):
         endpoints = cloud.up()
-        found = next((one for one in context.instances() if one.is_alive), None)
+        found = next((instance for instance in context.instances() if instance.is_alive), None)
         if found is None:
             raise CloudError("The instance has ended meanwhile; run this again.")
         context.show("Waiting for the instance to set itself up; that takes some minutes.")
@@ -53,25 +53,25 @@ def deploy(cloud: AwsCloud, models: Path, *, is_sure: bool) -> int:
 
 @contextmanager
 def ended_if_stopped(cloud: AwsCloud) -> Iterator[None]:
-    """End an instance that was started in here if Ctrl-C, SIGTERM or a closed terminal comes before the end.
+    """End an instance that was started in this context after Ctrl-C, SIGTERM or a closed terminal.
 
-    One that runs already stays, and so does one that fails, to be looked at.
+    An instance that ran before stays, and so does a failed instance, for inspection.
     """
     context = cloud.context
-    before = {one.id for one in context.instances()}
+    before = {instance.id for instance in context.instances()}
     try:
         with stoppable():
             yield
     except KeyboardInterrupt:
         with unstoppable(context.show):
-            if any(one.is_alive and one.id not in before for one in context.instances()):
+            if any(instance.is_alive and instance.id not in before for instance in context.instances()):
                 context.show("Stopped before it was ready; ending the instance.")
                 cloud.down()
         raise
 
 
 def serve_production(cloud: AwsCloud, models: Path) -> str | None:
-    """Serve the version that the ledger says is Production; returns the address, None where there is none yet."""
+    """Serve the version that the ledger names as Production; returns the address, None without a Production model."""
     context = cloud.context
     entries = Ledger(models).entries()
     if not entries:
@@ -87,11 +87,11 @@ def serve_production(cloud: AwsCloud, models: Path) -> str | None:
 
 
 def _release(cloud: AwsCloud, entry: LedgerEntry, models: Path) -> ModelRelease:
-    """Production's files: those that lie here, else from the store or from MLflow on the instance."""
+    """Production's files: those in `models`, else from the store or from MLflow on the instance."""
     names = cloud.context.names
     store = S3Remote(RemoteConfig(names.dvc_bucket, "dvc", region=names.region), cloud.context.environ)
-    led = cloud.environ()
-    registry = ModelRegistry(tracking_address(led, led[URI]))
+    variables = cloud.environ()
+    registry = ModelRegistry(tracking_address(variables, variables[URI]))
     done = sync_model(entry, models, [S3Source(store), MlflowSource(registry)], show=cloud.context.show)
     cloud.context.show(sentence(done, models))
     return ModelRelease(entry.to_version, entry.weights_sha256, models, models)

@@ -24,7 +24,7 @@ _EXISTING: Final = (*_ALIVE, "stopping", "stopped", "shutting-down")
 
 @dataclass(frozen=True)
 class Instance:
-    """`deadline` is None where the tag can't be read; `groups` are the ids of its security groups."""
+    """`deadline` is None if the tag can't be read; `groups` are the ids of the instance's security groups."""
 
     id: str
     state: str
@@ -38,12 +38,12 @@ class Instance:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it runs or is about to."""
+        """Whether the instance runs or is about to."""
         return self.state in _ALIVE
 
 
 def find_instances(ec2: Any, environment: str) -> list[Instance]:
-    """All that aren't terminated, the oldest first. Raises what `aws_errors` does."""
+    """All instances that aren't terminated, the oldest first. Raises the errors of `aws_errors`."""
     filters = [
         {"Name": f"tag:{ENVIRONMENT_TAG}", "Values": [environment]},
         {"Name": f"tag:{PART_TAG}", "Values": [INSTANCE_PART]},
@@ -51,8 +51,8 @@ def find_instances(ec2: Any, environment: str) -> list[Instance]:
     ]
     with aws_errors("look for instances"):
         pages = ec2.get_paginator("describe_instances").paginate(Filters=filters)
-        found = [one for page in pages for group in page["Reservations"] for one in group["Instances"]]
-    return sorted(map(_instance, found), key=lambda one: (one.launched_at, one.id))
+        found = [raw for page in pages for group in page["Reservations"] for raw in group["Instances"]]
+    return sorted(map(_instance, found), key=lambda instance: (instance.launched_at, instance.id))
 
 
 def _instance(raw: dict[str, Any]) -> Instance:
@@ -71,7 +71,7 @@ def _instance(raw: dict[str, Any]) -> Instance:
 
 
 def _groups(raw: dict[str, Any]) -> Iterator[dict[str, str]]:
-    """An instance's own are those of its first interface, and not each AWS repeats them."""
+    """The security groups of an instance, also from its interfaces: not every EC2 server lists them in both."""
     yield from raw.get("SecurityGroups", [])
     for interface in raw.get("NetworkInterfaces", []):
         yield from interface.get("Groups", [])

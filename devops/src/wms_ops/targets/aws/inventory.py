@@ -1,8 +1,8 @@
-"""What an environment has at AWS that must go: found by its tags, not by anybody's record of what was made.
+"""The resources of an environment at AWS that must go: found by their tags, not by any record of their creation.
 
-A thing counts if it carries this environment's tag and `wms:part` = "instance". Without any tag of ours it counts
-only where AWS says that it belongs to a tagged one: parts of a tagged VPC, and interfaces and volumes that AWS
-itself deletes with a tagged instance. What is tagged for another environment or as a store never counts.
+A resource counts if it carries this environment's tag and `wms:part` = "instance". Without any of this project's tags a
+resource counts only if AWS says that it belongs to a tagged resource: parts of a tagged VPC, and interfaces and volumes
+that AWS itself deletes with a tagged instance. Resources with another environment's tag or a store's tag never count.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from wms_ops.storage.names import (
 from wms_ops.storage.trouble import aws_errors
 
 NAME_PREFIX: Final = "wms-"
-"""IAM can't be asked for tags: roles and profiles are sought by the beginning of their names, then by their tags."""
+"""IAM can't search by tags: roles and profiles are found by the beginning of their names, then by their tags."""
 
 _OURS: Final = "wms:"
 _OPEN: Final = ["open", "active", "disabled"]
@@ -35,9 +35,9 @@ Raw = Mapping[str, Any]
 
 
 class ResourceKind(enum.StrEnum):
-    """In the order in which things are deleted: what costs, then what others need, then what needs nothing."""
+    """The order of deletion: first resources that cost money, then those that others need, then the rest."""
 
-    SPOT = "spot request"  # before the instance: an open one would start another
+    SPOT = "spot request"  # before the instance: an open request would start another
     INSTANCE = "instance"
     ADDRESS = "elastic address"
     VOLUME = "volume"
@@ -57,7 +57,7 @@ COSTLY: Final = frozenset({ResourceKind.SPOT, ResourceKind.INSTANCE, ResourceKin
 
 @dataclass(frozen=True)
 class Resource:
-    """`deadline` is None where no tag says it readably, `created` where neither AWS nor the launch's name tells it."""
+    """`deadline` is None without a readable tag, `created` None if neither AWS nor the launch's name tells the time."""
 
     kind: ResourceKind
     id: str
@@ -69,7 +69,7 @@ class Resource:
 
     @property
     def costs(self) -> bool:
-        """Whether AWS bills it."""
+        """Whether AWS bills the resource."""
         return self.kind in COSTLY
 
     def __str__(self) -> str:
@@ -79,44 +79,49 @@ class Resource:
 def find(
     ec2: Any, iam: Any, *, environment: str | None, show: Callable[[str], None] = lambda _: None
 ) -> tuple[Resource, ...]:
-    """Everything ephemeral of an environment, or of all (None), in the order in which it's to be deleted.
+    """All ephemeral resources of an environment, or of all (None), in the order of deletion.
 
-    Where IAM may not be listed, as in some AWS Academy accounts, `show` hears it. Raises what `aws_errors` does.
+    If the credentials may not list IAM, as in some AWS Academy accounts, `show` hears so. Raises the errors of
+    `aws_errors`.
     """
     with aws_errors(f"look for what {f'the environment {environment}' if environment else 'all environments'} left"):
         vpcs = _ask(ec2, "describe_vpcs", "Vpcs", _tagged(environment))
         instances = _instances(ec2, _tagged(environment))
         found = [
-            *_things(ResourceKind.VPC, "VpcId", vpcs),
-            *_things(ResourceKind.INSTANCE, "InstanceId", filter(_exists, instances), "LaunchTime"),
+            *_resources(ResourceKind.VPC, "VpcId", vpcs),
+            *_resources(ResourceKind.INSTANCE, "InstanceId", filter(_exists, instances), "LaunchTime"),
             *_spot_requests(ec2, environment),
-            *_things(ResourceKind.ADDRESS, "AllocationId", _addresses(ec2, environment)),
-            *_things(ResourceKind.VOLUME, "VolumeId", _ask(ec2, "describe_volumes", "Volumes", _tagged(environment))),
-            *_things(
+            *_resources(ResourceKind.ADDRESS, "AllocationId", _addresses(ec2, environment)),
+            *_resources(
+                ResourceKind.VOLUME, "VolumeId", _ask(ec2, "describe_volumes", "Volumes", _tagged(environment))
+            ),
+            *_resources(
                 ResourceKind.TEMPLATE,
                 "LaunchTemplateId",
                 _ask(ec2, "describe_launch_templates", "LaunchTemplates", _tagged(environment)),
             ),
             *_children_of_instances(ec2, instances),
-            *_in_vpcs(ec2, environment, vpcs, {one["InstanceId"] for one in instances}),
+            *_in_vpcs(ec2, environment, vpcs, {instance["InstanceId"] for instance in instances}),
             *_identities(iam, environment, show),
         ]
     order = list(ResourceKind)
     return tuple(
-        sorted({(one.kind, one.id): one for one in found}.values(), key=lambda one: (order.index(one.kind), one.id))
+        sorted(
+            {(each.kind, each.id): each for each in found}.values(), key=lambda each: (order.index(each.kind), each.id)
+        )
     )
 
 
-def _things(
+def _resources(
     kind: ResourceKind, key: str, raws: Iterable[Raw], since: str = "CreateTime", parent: Raw | None = None
 ) -> list[Resource]:
-    return [_thing(kind, raw[key], _tags(raw), raw.get(since), parent) for raw in raws]
+    return [_resource(kind, raw[key], _tags(raw), raw.get(since), parent) for raw in raws]
 
 
-def _thing(
+def _resource(
     kind: ResourceKind, id_: str, tags: Mapping[str, str], created: datetime | None, parent: Raw | None = None
 ) -> Resource:
-    """A thing as its tags describe it; one without any of ours is described by its parent's."""
+    """A resource as its tags describe it; without any of this project's tags, as its parent's tags do."""
     if not _has_ours(tags) and parent is not None:
         tags = _tags(parent)
     launch = tags.get(LAUNCH_TAG, "")
@@ -132,42 +137,42 @@ def _thing(
 
 
 def _instances(ec2: Any, filters: list[Raw]) -> list[Raw]:
-    """Also terminated ones, which AWS lists for an hour: what hasn't left them yet is still theirs."""
+    """Instances, also terminated ones, which AWS lists for an hour: their volumes and interfaces may still exist."""
     groups = _ask(ec2, "describe_instances", "Reservations", filters)
-    return [one for group in groups for one in group["Instances"]]
+    return [instance for group in groups for instance in group["Instances"]]
 
 
 def _spot_requests(ec2: Any, environment: str | None) -> list[Resource]:
     filters = [*_tagged(environment), {"Name": "state", "Values": _OPEN}]
     found = _ask(ec2, "describe_spot_instance_requests", "SpotInstanceRequests", filters)
-    return _things(ResourceKind.SPOT, "SpotInstanceRequestId", found)
+    return _resources(ResourceKind.SPOT, "SpotInstanceRequestId", found)
 
 
 def _addresses(ec2: Any, environment: str | None) -> list[Raw]:
-    return list(ec2.describe_addresses(Filters=_tagged(environment))["Addresses"])  # the one answer without pages
+    return list(ec2.describe_addresses(Filters=_tagged(environment))["Addresses"])  # the only call without pages
 
 
 def _children_of_instances(ec2: Any, instances: list[Raw]) -> list[Resource]:
-    """Untagged volumes and interfaces that go with their instance: named, so that it's seen whether they did."""
+    """Untagged volumes and interfaces that AWS deletes with their instance: listed, so that the proof covers them."""
     found = []
     for instance in instances:
-        disks = [one["Ebs"] for one in instance.get("BlockDeviceMappings", []) if "Ebs" in one]
-        volumes = [one["VolumeId"] for one in disks if one.get("DeleteOnTermination")]
+        disks = [mapping["Ebs"] for mapping in instance.get("BlockDeviceMappings", []) if "Ebs" in mapping]
+        volumes = [disk["VolumeId"] for disk in disks if disk.get("DeleteOnTermination")]
         if volumes:
             raws = _ask(ec2, "describe_volumes", "Volumes", [{"Name": "volume-id", "Values": volumes}])
-            found += _things(ResourceKind.VOLUME, "VolumeId", filter(_is_nobodys, raws), parent=instance)
+            found += _resources(ResourceKind.VOLUME, "VolumeId", filter(_is_untagged, raws), parent=instance)
         attached = [{"Name": "attachment.instance-id", "Values": [instance["InstanceId"]]}]
         raws = [
-            one
-            for one in _ask(ec2, "describe_network_interfaces", "NetworkInterfaces", attached)
-            if one.get("Attachment", {}).get("DeleteOnTermination") and _is_nobodys(one)
+            interface
+            for interface in _ask(ec2, "describe_network_interfaces", "NetworkInterfaces", attached)
+            if interface.get("Attachment", {}).get("DeleteOnTermination") and _is_untagged(interface)
         ]
-        found += _things(ResourceKind.INTERFACE, "NetworkInterfaceId", raws, parent=instance)
+        found += _resources(ResourceKind.INTERFACE, "NetworkInterfaceId", raws, parent=instance)
     return found
 
 
 def _in_vpcs(ec2: Any, environment: str | None, vpcs: list[Raw], instances: set[str]) -> list[Resource]:
-    """Network things by their tags, and those in a tagged VPC that nobody else claims."""
+    """Tagged network resources, and untagged network resources in a tagged VPC."""
     parts: list[tuple[ResourceKind, str, str, str, str, Callable[[Raw], bool]]] = [
         (ResourceKind.INTERFACE, "describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId", *(
             "vpc-id", _any)),
@@ -179,11 +184,11 @@ def _in_vpcs(ec2: Any, environment: str | None, vpcs: list[Raw], instances: set[
     ]  # fmt: skip
     found = []
     for kind, call, plural, key, where, counts in parts:
-        found += _things(kind, key, filter(counts, _ask(ec2, call, plural, _tagged(environment))))
+        found += _resources(kind, key, filter(counts, _ask(ec2, call, plural, _tagged(environment))))
         for vpc in vpcs:
             raws = _ask(ec2, call, plural, [{"Name": where, "Values": [vpc["VpcId"]]}])
-            children = [one for one in raws if counts(one) and _is_nobodys(one) and not _is_foreign(one, instances)]
-            found += _things(kind, key, children, parent=vpc)
+            children = [raw for raw in raws if counts(raw) and _is_untagged(raw) and not _is_foreign(raw, instances)]
+            found += _resources(kind, key, children, parent=vpc)
     return found
 
 
@@ -202,17 +207,17 @@ def _identities(iam: Any, environment: str | None, show: Callable[[str], None]) 
                 if name.startswith(f"{NAME_PREFIX}{environment or ''}"):
                     tags = tags_of_identity(iam, kind, name)
                     if _is_ours(tags, environment):
-                        found.append(_thing(kind, name, tags, raw.get("CreateDate")))
+                        found.append(_resource(kind, name, tags, raw.get("CreateDate")))
     except ClientError as error:
         if kind_of_code(code_of(error) or "") is not Kind.NOT_ALLOWED:
             raise
-        # Such credentials can't make roles either, and a role costs nothing.
+        # Credentials without this right can't make roles either, and a role costs nothing.
         show("These credentials may not list roles and instance profiles, so none was looked for.")
     return found
 
 
 def tags_of_identity(iam: Any, kind: ResourceKind, name: str) -> dict[str, str]:
-    """The tags of a role or an instance profile; none if it's gone meanwhile."""
+    """The tags of a role or an instance profile; empty if the role or profile is gone meanwhile."""
     if kind is ResourceKind.ROLE:
         found = unless({"NoSuchEntity"}, lambda: {"Tags": _ask(iam, "list_role_tags", "Tags", RoleName=name)})
     else:
@@ -249,7 +254,7 @@ def _any(_: Raw) -> bool:
 
 
 def _is_no_main_table(raw: Raw) -> bool:
-    """A VPC's own route table and security group go with it, and can't be deleted before."""
+    """Whether a route table can be deleted: a VPC's main table and default security group go with the VPC."""
     return not any(one.get("Main") for one in raw.get("Associations", []))
 
 
@@ -257,12 +262,12 @@ def _is_no_default_group(raw: Raw) -> bool:
     return raw.get("GroupName") != "default"
 
 
-def _is_nobodys(raw: Raw) -> bool:
+def _is_untagged(raw: Raw) -> bool:
     return not _has_ours(_tags(raw))
 
 
 def _is_foreign(raw: Raw, instances: set[str]) -> bool:
-    """Whether an interface is held by an instance that isn't ours, or by a service of AWS's own."""
+    """Whether an interface belongs to another environment's instance, or to a service of AWS."""
     holder = raw.get("Attachment", {}).get("InstanceId")
     return bool(raw.get("RequesterManaged")) or (holder is not None and holder not in instances)
 
@@ -276,7 +281,11 @@ def _tags(raw: Raw) -> dict[str, str]:
 
 
 def _launched(launch_id: str) -> datetime | None:
-    """When a launch began, by its name: 20261125-153000-ab12cd."""
+    """When a launch began, by its name.
+
+    >>> _launched("20261125-153000-ab12cd").isoformat()
+    '2026-11-25T15:30:00+00:00'
+    """
     try:
         return datetime.strptime(launch_id[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
     except ValueError:

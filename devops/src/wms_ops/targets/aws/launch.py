@@ -1,4 +1,4 @@
-"""Starting the instance: each name is written down before what it names exists; a failure ends what it began."""
+"""Starting the instance: each name is written down before its resource exists; a failed start ends its resources."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ STEPS: Final = (
     *("bucket", "leased", "store", "cleared", "named", "session", "bundle", "password"),
     *("initialised", "applied", "opened", "launched"),
 )
-"""What `AwsContext.step` hears, in this order, each after it has happened."""
+"""The names that `AwsContext.step` hears, in this order, each after the step."""
 
 
 @dataclass(frozen=True)
 class LaunchRequest:
-    """What is to be started: how long it may live at most, what for, and how long to wait for another's instance.
+    """The launch to make: its longest life, its purpose, and how long to wait for another holder's instance.
 
-    `lifetime` is asked once nothing runs; it raises what forbids the start.
+    `lifetime` is called once no instance runs, and raises the error that forbids the start.
     """
 
     lifetime: Callable[[], timedelta]
@@ -47,17 +47,17 @@ class LaunchRequest:
 
 
 def bring_up(context: AwsContext, request: LaunchRequest) -> Instance:
-    """Start the instance, or return the one that this holder has. Safe to repeat and to kill anywhere.
+    """Start the instance, or return this holder's running instance. Safe to repeat and to kill anywhere.
 
-    Raises BusyError where somebody else has one, CloudError, QuotaError and the errors of credentials and network;
-    what was begun is ended then.
+    Raises BusyError if another holder has an instance, CloudError, QuotaError and the errors of credentials and
+    network, after the resources of the failed start have been ended.
     """
     with context.locked():
         return _bring_up(context, request)
 
 
 def make_store(context: AwsContext) -> bool:
-    """Make what outlives every instance, the buckets and the image repository; False where it was all there.
+    """Make the buckets and the image repository, which outlive every instance; False if all of them existed.
 
     Raises as `bring_up` does.
     """
@@ -72,7 +72,7 @@ def make_store(context: AwsContext) -> bool:
 
 
 def _take(context: AwsContext, wait_s: float = 0.0) -> Lease:
-    """The lease, only for the time of the start; the instance's own deadline comes with its name."""
+    """Take the lease, only for the time of the start; the instance's own deadline is set with the launch's name."""
     require_terraform(context.environ)
     context.check_account()
     ensure_state_bucket(context.aws.s3, context.names)
@@ -86,11 +86,11 @@ def _bring_up(context: AwsContext, request: LaunchRequest) -> Instance:
     context.note_account()
     context.step("leased")
     with context.leases.beating(context.holder):
-        there = context.usable(lease.launch_id)
-        if there is not None:
-            _open(context, there, address)
-            context.show(f"The instance {there.id} runs already, until {there.deadline:%H:%M} UTC.")
-            return there
+        running = context.usable(lease.launch_id)
+        if running is not None:
+            _open(context, running, address)
+            context.show(f"The instance {running.id} runs already, until {running.deadline:%H:%M} UTC.")
+            return running
         with stoppable():
             try:
                 return _launch(context, request, address, lease)
@@ -109,9 +109,10 @@ def _launch(context: AwsContext, request: LaunchRequest, address: str, lease: Le
     unlaunch(context, lease)
     context.step("cleared")
     until = context.now() + lifetime
-    launch_id = new_launch_id(context.now())
+    launch_id = new_launch_id(context.now())  # in the lease first, so that any later command can end this launch
     lease = context.leases.amend(context.holder, launch_id=launch_id, until=until)
     context.step("named")
+    # On record before anything costs: a launch that dies from here on still appears in the bill.
     context.sessions.create(_session(context, request, lease))
     context.step("session")
     bundle = make_bundle(ROOT)
@@ -132,16 +133,16 @@ def _launch(context: AwsContext, request: LaunchRequest, address: str, lease: Le
         raise CloudError("AWS doesn't show the instance that Terraform has started; run this again.")
     _open(context, found, address)
     context.step("opened")
-    context.sessions.change(context.names.environment, launch_id, lambda one: one.launched(found.launched_at))
+    context.sessions.change(context.names.environment, launch_id, lambda session: session.launched(found.launched_at))
     context.step("launched")
     return found
 
 
 def _apply(context: AwsContext, terraform: Terraform, lease: Lease, variables: dict[str, Any]) -> None:
-    """Make the instance; once more from nothing if AWS has made what Terraform doesn't know.
+    """Make the instance; try once more from nothing if AWS has resources that Terraform doesn't know.
 
-    That is so where an answer of AWS's was lost. The provider asks again by itself and is told that the role or the
-    route is there already; applied again on top of it, it would be told the same.
+    That happens if an answer of AWS was lost. The provider repeats its request and hears that the role or the route
+    exists already; a second apply on top would hear the same.
     """
     try:
         terraform.apply(variables)
@@ -175,7 +176,7 @@ def _open(context: AwsContext, instance: Instance, address: str) -> None:
 
 
 def _undo(context: AwsContext) -> None:
-    """End what a failed or interrupted start has begun; if that fails as well, say what ends it all the same."""
+    """End the resources of a failed or interrupted start; if that fails as well, tell the user the way to end them."""
     context.show("The start didn't succeed; ending what it has begun.")
     try:
         with unstoppable(context.show):

@@ -1,8 +1,8 @@
-"""Who may use the environment's instance: one holder at a time, until it lets go or its time is over.
+"""The lease of the environment's instance: one holder at a time, until a release or the end of the time.
 
-A lease is one object in S3, changed only by conditional writes, so of two that come at once one gets it. Its holder
-is a GitHub run or a person's machine, not a process: a job that goes on where a killed one stopped has the lease
-already. While something is being changed a thread renews its heartbeat; without one, a Terraform lock is stale.
+A lease is one object in S3, changed only by conditional writes, so of two simultaneous takers one wins. The holder is a
+GitHub run or a user's machine, not a process: a job that continues a killed job has the lease already. During a change
+a thread renews the heartbeat; without a heartbeat, a Terraform lock is stale.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from wms_ops.storage.shared import Shared
 
 BEAT_S: Final = 15.0
 SILENT: Final = timedelta(seconds=90)
-"""After so long without a heartbeat nobody is at work any more."""
+"""After so long without a heartbeat no process is at work any more."""
 
 GRACE: Final = timedelta(minutes=10)
-"""How long after its deadline an instance may still be on its way out."""
+"""How long after its deadline an instance may still be shutting down."""
 
 POLL_S: Final = 5.0
 _REPORT_S: Final = 30.0
 
 
 class Lease(StoredRecord):
-    """`until` is the deadline of the instance that it was taken for; `launch_id` is empty until one is begun."""
+    """`until` is the deadline of the lease's instance; `launch_id` is empty until a launch begins."""
 
     holder: str
     launch_id: str = ""
@@ -44,33 +44,33 @@ class Lease(StoredRecord):
     until: AwareDatetime
 
     def is_beating(self, now: datetime) -> bool:
-        """Whether somebody is changing something at this moment."""
+        """Whether a process is changing the environment now."""
         return now - self.heartbeat_at < SILENT
 
     def is_over(self, now: datetime) -> bool:
-        """Whether its instance must be gone by now."""
+        """Whether the lease's instance must be gone by now."""
         return now > self.until + GRACE and not self.is_beating(now)
 
 
 @dataclass(frozen=True)
 class LeaseClient:
-    """Where leases of one environment are given; `now` is for tests. `exists` says whether an instance is there."""
+    """Reads and changes the lease of one environment; `now` is for tests. `exists` says whether an instance exists."""
 
     shared: Shared
     exists: Callable[[], bool] = lambda: True
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def read(self) -> Lease | None:
-        """The lease; None where nobody holds one."""
+        """The lease; None without a holder."""
         return _lease(self.shared.read()[0])
 
     def is_beating(self) -> bool:
-        """Whether somebody is changing something at this moment."""
+        """Whether a process is changing the environment now."""
         lease = self.read()
         return lease is not None and lease.is_beating(self.now())
 
     def is_held(self) -> bool:
-        """Whether there is a holder whose time isn't over."""
+        """Whether a holder has time left."""
         lease = self.read()
         return lease is not None and not lease.is_over(self.now())
 
@@ -83,7 +83,7 @@ class LeaseClient:
         force: bool = False,
         show: Callable[[str], None] = lambda _: None,
     ) -> Lease:
-        """Take the lease, or go on with one's own; with `force` also another's. Raises BusyError after `wait_s`."""
+        """Take the lease, or continue the holder's own; `force` takes another's. Raises BusyError after `wait_s`."""
 
         def look() -> Lease | str:
             while True:
@@ -102,7 +102,7 @@ class LeaseClient:
         taken = poll(
             look,
             wait_s,
-            until=lambda one: isinstance(one, Lease),
+            until=lambda outcome: isinstance(outcome, Lease),
             pause_s=POLL_S,
             waiting=waiting,
             every_s=_REPORT_S,
@@ -112,7 +112,7 @@ class LeaseClient:
         raise BusyError(f"{taken} at the latest; run this again then, or run devops/scripts/stop-cloud.sh.")
 
     def amend(self, holder: str, **changes: Any) -> Lease:
-        """Change one's own lease. Raises BusyError if it is another's by now."""
+        """Change the holder's own lease. Raises BusyError if another holder has taken it."""
         while True:
             value, etag = self.shared.read()
             found = _lease(value)
@@ -124,15 +124,17 @@ class LeaseClient:
                 return wanted
 
     def release(self, holder: str) -> None:
-        """Let go; nothing happens if another one holds it. The object stays, marked as over: a deletion can't name the
-        version that it means."""
+        """Release the lease; another holder's lease stays.
+
+        The object stays, marked as over: a deletion can't name the version that it means.
+        """
         with contextlib.suppress(BusyError):
             past = self.now() - GRACE - SILENT - timedelta(days=1)
             self.amend(holder, until=past, heartbeat_at=past, launch_id="")
 
     @contextlib.contextmanager
     def beating(self, holder: str) -> Iterator[None]:
-        """Renew the heartbeat in the background; what goes wrong with it is left to the work itself to notice."""
+        """Renew the heartbeat in the background. Its errors are ignored: the work itself meets the same errors."""
         stop = threading.Event()
 
         def beat() -> None:
@@ -152,14 +154,14 @@ class LeaseClient:
     def _is_free(self, found: Lease, holder: str, now: datetime) -> bool:
         if found.holder == holder or found.is_over(now):
             return True
-        return not found.is_beating(now) and not self.exists()  # its holder is gone, and so is its instance
+        return not found.is_beating(now) and not self.exists()  # both the holder and the instance are gone
 
     @staticmethod
     def _next(found: Lease | None, holder: str, until: datetime, now: datetime) -> Lease:
         same = found is not None and found.holder == holder and not found.is_over(now)
         if found is not None and same:
             return found.model_copy(update={"heartbeat_at": now, "until": max(until, found.until)})
-        launch = found.launch_id if found else ""  # whoever takes over has to end that one
+        launch = found.launch_id if found else ""  # the next holder has to end that launch
         return Lease(holder=holder, launch_id=launch, taken_at=now, heartbeat_at=now, until=until)
 
 
@@ -168,4 +170,4 @@ def _lease(value: Any) -> Lease | None:
     try:
         return Lease.model_validate(value) if value else None
     except ValidationError:
-        return None  # written by hand: whoever comes next writes it anew
+        return None  # written by hand: the next holder writes a valid lease

@@ -1,6 +1,7 @@
-"""Terraform's locks in the state bucket: whose one is, and taking away the one whose holder is gone.
+"""Terraform's locks in the state bucket: reads a lock's holder, and removes the lock of a dead holder.
 
-Ages are S3's own: its clock says when a lock was written and what time it is now, so nobody's wrong clock counts.
+Ages are S3's own: S3's clock gives both the time of the lock and the present time, so a machine's wrong clock doesn't
+matter.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from wms_ops.storage.bucket import Bucket
 
 SUFFIX: Final = ".tflock"
 GRACE: Final = timedelta(minutes=2)
-"""How old a lock must be at least: between taking it and the lease's first heartbeat nobody seems to be at work."""
+"""The least age of a stale lock: between the lock and the lease's first heartbeat no process seems to be at work."""
 
 LONGEST: Final = timedelta(minutes=30)
-"""Terraform is never given longer, so an older lock is nobody's, whatever the lease says."""
+"""Terraform never gets longer, so an older lock is stale, whatever the lease says."""
 
 
 class Lock(BaseModel):
-    """What Terraform wrote; `since` and `etag` are S3's. Empty texts where it can't be read."""
+    """The lock that Terraform wrote; `since` and `etag` are S3's. Unreadable fields are empty."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -41,7 +42,7 @@ class Lock(BaseModel):
 
 
 def is_stale(lock: Lock, now: datetime, is_held: bool, longest: timedelta = LONGEST, grace: timedelta = GRACE) -> bool:
-    """Whether a lock's holder is gone: nobody is at work (`is_held`: by the lease's heartbeat), or it's too old."""
+    """Whether a lock's holder is gone: no process is at work (`is_held`, by the heartbeat), or the lock is too old."""
     age = now - lock.since
     return age > longest or (not is_held and age >= grace)
 
@@ -57,11 +58,11 @@ def break_stale_lock(
     longest: timedelta = LONGEST,
     dry_run: bool = False,
 ) -> Lock | None:
-    """Delete the lock of the state `key` if it's stale; returns it, None if there is none or it stays.
+    """Delete the lock of the state `key` if stale; returns the lock, None without a lock or if it stays.
 
-    What is deleted is the very lock that was judged: S3 compares its ETag in the same request, and locks never have
-    the same content because of their ids. So a lock that was taken in between is never broken. `show` hears whose
-    lock it was, or why it stays. Raises the bucket's errors.
+    S3 compares the lock's ETag in the same request, and ids give each lock a different content. So the deletion hits
+    the very lock that was judged, never a lock that was taken in between. `show` hears whose lock it was, or why it
+    stays. Raises the bucket's errors.
     """
     found = _read(bucket, key + SUFFIX)
     if found is None:
@@ -81,7 +82,7 @@ def break_stale_lock(
 
 
 def locked_states(bucket: Bucket) -> Iterator[tuple[str, str]]:
-    """(environment, key of the state) for each lock in the state bucket; none without that bucket."""
+    """(environment, key of the state) for each lock in the state bucket; empty without that bucket."""
     try:
         keys = bucket.names()
     except BucketNotFoundError:
@@ -93,13 +94,13 @@ def locked_states(bucket: Bucket) -> Iterator[tuple[str, str]]:
 
 
 def read_lock(bucket: Bucket, key: str) -> Lock | None:
-    """The lock of the state `key`; None if there is none. Raises the bucket's errors."""
+    """The lock of the state `key`; None without a lock. Raises the bucket's errors."""
     found = _read(bucket, key + SUFFIX)
     return found[0] if found else None
 
 
 def _read(bucket: Bucket, key: str) -> tuple[Lock, datetime] | None:
-    """A lock, and S3's time; None if there is none."""
+    """A lock, and S3's time; None without a lock."""
     try:
         found = bucket.get(key)
     except BucketNotFoundError:
@@ -109,12 +110,12 @@ def _read(bucket: Bucket, key: str) -> tuple[Lock, datetime] | None:
     return _parse(found.content, key=key, etag=found.etag, since=found.written), found.clock
 
 
-def _parse(content: bytes, **place: Any) -> Lock:
+def _parse(content: bytes, **origin: Any) -> Lock:
     try:
         written = _Written.model_validate_json(content).model_dump(by_alias=True)
     except ValidationError:
-        written = {}  # written by hand: it locks all the same
-    return Lock(**written, **place)
+        written = {}  # written by hand: Terraform respects such a lock, too
+    return Lock(**written, **origin)
 
 
 class _Written(BaseModel):

@@ -13,7 +13,7 @@ from wms_ops.storage.trouble import aws_errors
 
 
 def make_password(ssm: Any, names: Names) -> None:
-    """A new one, as a SecureString: the instance and its users read it from there."""
+    """Make a new password, as a SecureString: the instance and its users read the password from SSM."""
     with aws_errors("keep MLflow's password"):
         ssm.put_parameter(
             Name=names.password_parameter, Value=secrets.token_urlsafe(24), Type="SecureString", Overwrite=True
@@ -21,7 +21,7 @@ def make_password(ssm: Any, names: Names) -> None:
 
 
 def read_password(ssm: Any, names: Names) -> str:
-    """The instance's password. Raises CloudError where there is none."""
+    """The instance's password. Raises CloudError without a password."""
     with aws_errors("read MLflow's password"):
         found = unless(NO_PARAMETER, ssm.get_parameter, Name=names.password_parameter, WithDecryption=True)
     if found is None:
@@ -35,6 +35,6 @@ def read_password(ssm: Any, names: Names) -> str:
 
 
 def forget(ssm: Any, names: Names) -> None:
-    """Delete what the instance's launch left in SSM."""
+    """Delete the launch's parameters in SSM."""
     with aws_errors("delete the instance's parameters"):
         ssm.delete_parameters(Names=[names.password_parameter, names.boot_parameter])

@@ -1,7 +1,7 @@
-"""The reaper: whatever at AWS is past its deadline goes, whoever started it and whatever became of them.
+"""The reaper: deletes every resource at AWS past its deadline, from any user.
 
-`wms cloud reap` asks all environments of the account and region; it needs no record of anybody's,
-because the deadline is on each thing. What is within its deadline is never touched.
+`wms cloud reap` covers all environments of the account and region. The reaper needs no record, because each resource
+carries its deadline. Resources within their deadline are never touched.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ from wms_ops.targets.aws.inventory import Resource, ResourceKind, find
 from wms_ops.targets.aws.sweep import Clients, await_absence, sweep
 
 GRACE: Final = timedelta(minutes=10)
-"""After the deadline: the machine ends itself then, which is what is to be seen to first."""
+"""After the deadline: the machine ends itself then, and should get the chance first."""
 
 UNDATED: Final = timedelta(hours=24)
-"""How long something may live whose deadline can't be read."""
+"""The longest life of a resource without a readable deadline."""
 
 ORPHANED: Final = timedelta(hours=1)
-"""How old things without any instance must be: Terraform makes them some minutes before it."""
+"""The least age of resources without an instance: Terraform makes them some minutes before the instance."""
 
 
 @dataclass(frozen=True)
 class Overdue:
-    """A thing that must go, and why."""
+    """A resource that must go, and the reason."""
 
     resource: Resource
     reason: str
 
 
 def overdue(resources: Collection[Resource], now: datetime, grace: timedelta = GRACE) -> tuple[Overdue, ...]:
-    """What is past its deadline, or a day old without a readable one.
+    """The resources past their deadline, or a day old without a readable deadline.
 
-    A network that an instance within its deadline may use stays, whatever its own tags say.
+    A network that an instance within its deadline may use stays, whatever the network's own tags say.
     """
-    judged = [Overdue(one, reason) for one in resources if (reason := _lateness(one, now, grace))]
-    late = {one.resource for one in judged}
+    judged = [Overdue(resource, reason) for resource in resources if (reason := _lateness(resource, now, grace))]
+    late = {entry.resource for entry in judged}
     in_use = {one.environment for one in resources if one.kind is ResourceKind.INSTANCE and one not in late}
-    return tuple(one for one in judged if one.resource.costs or one.resource.environment not in in_use)
+    return tuple(entry for entry in judged if entry.resource.costs or entry.resource.environment not in in_use)
 
 
 def orphans(resources: Collection[Resource], now: datetime) -> tuple[Overdue, ...]:
-    """What is left of environments that have no instance (any more) and are over an hour old."""
+    """Resources over an hour old in environments that have no instance (any more)."""
     alive = {one.environment for one in resources if one.kind in (ResourceKind.INSTANCE, ResourceKind.SPOT)}
     young = {one.environment for one in resources if one.created is not None and now - one.created <= ORPHANED}
     left = [one for one in resources if one.environment not in alive | young]
@@ -66,11 +66,11 @@ def reap(
     grace: timedelta = GRACE,
     dry_run: bool = False,
 ) -> tuple[Overdue, ...]:
-    """Delete what is overdue or orphaned, of one environment or of all (None), and see that it's gone; returns it.
+    """Delete overdue and orphaned resources of one environment or of all (None), prove the deletion, and return them.
 
-    `is_held` says whether somebody is changing an environment at this moment: then only what costs and is past its
-    deadline goes. Raises CloudError with everything that couldn't be deleted, after all else was, and what
-    `aws_errors` does.
+    `is_held` says whether a process is changing an environment now: then only resources that cost money and are past
+    their deadline go. Raises CloudError with all resources that couldn't be deleted, after all others were, and the
+    errors of `aws_errors`.
     """
     resources = find(clients.ec2, clients.iam, environment=environment, show=show)
     now = now or datetime.now(UTC)
@@ -86,7 +86,7 @@ def reap(
         if own and not dry_run:
             try:
                 sweep(clients, [one.resource for one in own], show, step)
-            except CloudError as error:  # the other environments' things cost, too
+            except CloudError as error:  # the other environments' resources cost, too
                 failures.append(error)
     if failures:
         raise CloudError(" ".join(map(str, failures)))
@@ -96,10 +96,10 @@ def reap(
 
 
 def note_ends(store: SessionStore, gone: Iterable[Overdue], now: datetime) -> None:
-    """Put the end of each instance that was reaped into the bill; one that nobody began is not in it."""
+    """Record the end of each reaped instance in the bill; an instance without a session is ignored."""
     for resource in (one.resource for one in gone):
         if resource.kind is ResourceKind.INSTANCE and resource.launch_id:
-            with contextlib.suppress(BucketNotFoundError):  # then there is no bill
+            with contextlib.suppress(BucketNotFoundError):  # without the bucket no bill exists
                 store.change(resource.environment, resource.launch_id, lambda one: one.ended(now, EndedBy.REAPER))
 
 

@@ -1,6 +1,6 @@
-"""A user's choices for the cloud: infrastructure/terraform/wms.tfvars, checked whole before anything is started.
+"""A user's settings for the cloud: infrastructure/terraform/wms.tfvars, checked whole before any start.
 
-Terraform only warns of a name in such a file that it doesn't know, so a typo would quietly give another instance.
+Terraform only warns of an unknown name in such a file, so a typo would quietly start another kind of instance.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DEFAULT_REGION: Final = "us-east-1"
 
 
 class CloudSettings(BaseModel):
-    """What may be chosen. `hours` is the longest that an instance lives; `idle_minutes` 0 means never by idleness."""
+    """The settings. `hours` is the longest life of an instance; `idle_minutes` 0 means that idleness ends nothing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,9 +40,9 @@ class CloudSettings(BaseModel):
 
 
 def read_settings(path: Path = FILE, *, environ: Mapping[str, str]) -> CloudSettings:
-    """The choices in `path`, the defaults where there is none. Raises ConfigError, naming file, line and field.
+    """The settings in `path`, the defaults without a file. Raises ConfigError, naming file, line and field.
 
-    WMS_ENVIRONMENT goes before the file; a region that it doesn't name is AWS_REGION's or AWS_DEFAULT_REGION's.
+    WMS_ENVIRONMENT overrides the file; a region missing in the file is AWS_REGION's or AWS_DEFAULT_REGION's.
     """
     text = _text(path)
     values = _parse(text, path) if text.strip() else {}
@@ -75,7 +75,11 @@ def read_settings(path: Path = FILE, *, environ: Mapping[str, str]) -> CloudSett
 
 
 def wait_minutes(environ: Mapping[str, str]) -> float:
-    """How many minutes `up` waits for the end of another holder's instance: WMS_WAIT_MINUTES, or 0."""
+    """Minutes that `up` waits for the end of another holder's instance: WMS_WAIT_MINUTES, or 0.
+
+    >>> wait_minutes({"WMS_WAIT_MINUTES": "30"})
+    30.0
+    """
     text = environ.get(WAIT, "")
     try:
         value = float(text or 0)

@@ -1,4 +1,4 @@
-"""What the cloud at AWS looks like now, in text: the instance, its start, its price, and who holds it."""
+"""The present state of the cloud at AWS as text: the instance, its start, its price, and its holder."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def price_text(cloud: AwsCloud, minutes: int) -> str:
 
 
 def instance_text(cloud: AwsCloud) -> str:
-    """One sentence about the instance, for the question whether to end it."""
+    """A sentence about the instance, for the question whether to end it."""
     found = cloud.context.instances()
     if not found:
         region = cloud.context.names.region
@@ -43,7 +43,7 @@ def instance_text(cloud: AwsCloud) -> str:
 
 
 def status_text(cloud: AwsCloud) -> str:
-    """Everything that is known, some lines."""
+    """All known facts, in some lines."""
     names, now = cloud.context.names, cloud.context.now()
     lines = [f"Account {names.account}, region {names.region}, environment {names.environment}: {cloud.status()}."]
     has_bucket = state_bucket_exists(cloud.context.aws.s3, names)
@@ -71,7 +71,7 @@ def status_text(cloud: AwsCloud) -> str:
 
 
 def month_text(cloud: AwsCloud) -> str:
-    """What this month has cost; empty where nothing was ever started. Raises the errors of AWS."""
+    """The cost of this month; empty if no instance was ever started. Raises the errors of AWS."""
     now = cloud.context.now()
     if not state_bucket_exists(cloud.context.aws.s3, cloud.context.names):
         return ""
@@ -80,7 +80,7 @@ def month_text(cloud: AwsCloud) -> str:
 
 
 def addresses(mlflow: str, service: str | None) -> list[str]:
-    """The addresses for people."""
+    """The addresses for users, a line each."""
     lines = [f"MLflow:   {mlflow}   (user wms; the password: `wms cloud environ --target aws`)"]
     if service:
         lines += [f"Service:  {service}/", f"API docs: {service}/docs"]
@@ -88,7 +88,7 @@ def addresses(mlflow: str, service: str | None) -> list[str]:
 
 
 def after_stop(cloud: AwsCloud) -> str:
-    """What a stop ends with: the proof has been made, and this is what the month has cost."""
+    """The sentences after a stop: the proof, and the cost of this month."""
     text = f"{_NOTHING}: AWS was asked for instances, volumes, addresses, interfaces, networks and roles."
     month = month_text(cloud)
     return f"{text} {month}." if month else text

@@ -1,4 +1,4 @@
-"""The bucket that must exist before Terraform can keep a state: made by Python, the same at every call."""
+"""The bucket for Terraform's states, made by Python, since Terraform can't start without it; repeatable."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NOT_OURS: Final = frozenset({"403", "AccessDenied", "BucketAlreadyExists"})
 
 
 def ensure_state_bucket(s3: Any, names: Names) -> bool:
-    """Make the bucket unless it's there; returns whether it was made. Raises CloudError where others have its name."""
+    """Make the bucket if missing; returns whether it was made. Raises CloudError if another account has the name."""
     bucket = names.state_bucket
     made = False
     if not state_bucket_exists(s3, names):
@@ -36,7 +36,7 @@ def ensure_state_bucket(s3: Any, names: Names) -> bool:
 
 
 def state_bucket_exists(s3: Any, names: Names) -> bool:
-    """Whether it's there. Raises CloudError where another account has its name."""
+    """Whether the bucket exists. Raises CloudError if another account has the name."""
     from botocore.exceptions import ClientError
 
     with aws_errors(f"look for the bucket {names.state_bucket}"):
@@ -55,7 +55,7 @@ def state_bucket_exists(s3: Any, names: Names) -> bool:
 def _create(s3: Any, bucket: str, region: str) -> bool:
     from botocore.exceptions import ClientError
 
-    # The oldest region is the one that must not be named.
+    # S3 refuses us-east-1 as a LocationConstraint.
     where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
     with aws_errors(f"make the bucket {bucket}"):
         try:
@@ -63,7 +63,7 @@ def _create(s3: Any, bucket: str, region: str) -> bool:
         except ClientError as error:
             code = error.response["Error"]["Code"]
             if code == "BucketAlreadyOwnedByYou":
-                return False  # somebody of this account was quicker
+                return False  # another command of this account was quicker
             if code in _NOT_OURS:
                 raise _taken(bucket) from error
             raise

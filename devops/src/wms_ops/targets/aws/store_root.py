@@ -1,4 +1,4 @@
-"""The persistent half: buckets and the image repository, made once and left alone while nothing about them changed."""
+"""The persistent resources: buckets and the image repository, made once and left alone until their code changes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FORGET_DAYS: Final = 90
 
 
 def store_variables(context: AwsContext, *, force_destroy: bool = False) -> dict[str, Any]:
-    """For Terraform's root `persistent`."""
+    """The variables of Terraform's root `persistent`."""
     return {
         "region": context.names.region,
         "environment": context.names.environment,
@@ -29,9 +29,9 @@ def store_variables(context: AwsContext, *, force_destroy: bool = False) -> dict
 
 
 def ensure_store(context: AwsContext) -> bool:
-    """Make the buckets and the repository unless they are as this code says; returns whether anything was done.
+    """Make the buckets and the repository unless they match this code; returns whether Terraform ran.
 
-    What was applied is noted in the state bucket, since asking Terraform takes longer than all else of a start.
+    The state bucket holds a digest of the applied code, since asking Terraform takes longer than the rest of a start.
     """
     variables = store_variables(context)
     digest = _digest(variables)
@@ -48,7 +48,7 @@ def ensure_store(context: AwsContext) -> bool:
 
 
 def destroy_store(context: AwsContext) -> None:
-    """Delete the buckets with everything in them, and the repository. Raises what Terraform does."""
+    """Delete the buckets with all objects, and the repository. Raises Terraform's errors."""
     terraform = context.terraform(STORE_ROOT)
     variables = store_variables(context, force_destroy=True)
     ensure_state_bucket(context.aws.s3, context.names)
@@ -65,7 +65,7 @@ def _digest(variables: dict[str, Any]) -> str:
 
 
 def _exist(context: AwsContext) -> bool:
-    """Whether nobody has deleted the buckets meanwhile."""
+    """Whether both buckets still exist."""
     from botocore.exceptions import ClientError
 
     for bucket in (context.names.dvc_bucket, context.names.mlflow_bucket):

@@ -1,6 +1,6 @@
-"""Deleting what an inventory found, in an order that works, whatever of it is gone already; and the proof that it did.
+"""Deletes the resources of an inventory in a working order, and proves that they are gone.
 
-Killed anywhere and run again it goes on: it keeps no record, and things that are left still carry their tags.
+A second sweep continues a killed one: a sweep keeps no record, and the resources that are left still carry their tags.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from wms_ops.storage.trouble import from_sdk, is_gone
 from wms_ops.targets.aws.inventory import Resource, ResourceKind, find
 
 PATIENCE_S: Final = 600.0
-"""For a whole sweep: AWS takes about a minute to end an instance and to let go of its network interface."""
+"""For a whole sweep: AWS takes about a minute to end an instance and to release its network interface."""
 
 PROOF_S: Final = 60.0
-"""How long what was deleted may still be listed."""
+"""How long AWS may still list a deleted resource."""
 
 NEXT: Final = "run devops/scripts/stop-cloud.sh again, or delete them in the AWS console"
 _WITHOUT_WAITING: Final = frozenset({ResourceKind.SPOT, ResourceKind.INSTANCE, ResourceKind.ADDRESS})
@@ -39,7 +39,7 @@ _HOPELESS: Final = (CredentialsExpiredError, CredentialsMissingError)
 
 
 class Clients(Protocol):
-    """boto3's clients; `Aws` is one."""
+    """boto3's clients; `Aws` has them."""
 
     @property
     def ec2(self) -> Any: ...
@@ -56,27 +56,27 @@ def sweep(
     *,
     patience_s: float = PATIENCE_S,
 ) -> None:
-    """Delete things, the expensive ones first, each whatever became of the others; what is gone already is fine.
+    """Delete resources, the expensive ones first, each in spite of others' failures; a missing resource is no error.
 
-    `step`, for tests, hears of each request after it was answered. Raises CloudError with everything that couldn't be
-    deleted, or at once CredentialsExpiredError or CredentialsMissingError, with which nothing more can be done.
+    `step`, for tests, hears each request after its answer. Raises CloudError with all resources that couldn't be
+    deleted, or at once CredentialsExpiredError or CredentialsMissingError, since no further deletion could succeed.
     """
     order = list(ResourceKind)
     ordered = sorted(resources, key=lambda one: order.index(one.kind))
-    broom = _Sweeper(clients, step, time.monotonic() + patience_s)
+    sweeper = _Sweeper(clients, step, time.monotonic() + patience_s)
     failed: dict[Resource, str] = {}
     waited = False
     for number, resource in enumerate(ordered):
         if not waited and resource.kind not in _WITHOUT_WAITING:
-            broom.await_ends(ordered, failed)
+            sweeper.await_ends(ordered, failed)
             waited = True
         show(f"Deleting {resource}.")
         try:
-            broom.delete(resource)
+            sweeper.delete(resource)
         except Exception as error:
             failed[resource] = _reason(error, f"delete {_listed([*failed, *ordered[number:]])}")
     if not waited:
-        broom.await_ends(ordered, failed)
+        sweeper.await_ends(ordered, failed)
     if failed:
         region = clients.ec2.meta.region_name
         told = "; ".join(f"{resource} ({reason})" for resource, reason in failed.items())
@@ -90,9 +90,9 @@ def prove_nothing_left(
     environment: str,
     patience_s: float = PROOF_S,
 ) -> Mapping[ResourceKind, int]:
-    """Ask AWS again; how many of each kind are left, which is 0 for all. Terminated instances don't count.
+    """Ask AWS again; returns the number left of each kind, all 0. Terminated instances don't count.
 
-    Raises CloudError with what is left, and what `aws_errors` does.
+    Raises CloudError with the resources that are left, and the errors of `aws_errors`.
     """
     left = await_absence(lambda: find(ec2, iam, environment=environment), patience_s)
     if left:
@@ -102,7 +102,7 @@ def prove_nothing_left(
 
 
 def await_absence(look: Callable[[], Sequence[Resource]], patience_s: float = PROOF_S) -> Sequence[Resource]:
-    """What `look` still finds after `patience_s` seconds: AWS goes on listing for a while what it has deleted."""
+    """The resources that `look` still finds after `patience_s` seconds: AWS lists deleted resources for a while."""
     return poll(look, patience_s, until=lambda left: not left, pause_s=0.2, most_s=5.0)
 
 
@@ -113,7 +113,7 @@ class _Sweeper:
     deadline: float
 
     def delete(self, resource: Resource) -> None:
-        """Delete one thing; raises the SDK's errors."""
+        """Delete one resource; raises the SDK's errors."""
         ec2, iam, name = self.clients.ec2, self.clients.iam, resource.id
         last: dict[ResourceKind, tuple[str, Callable[..., Any], dict[str, Any]]] = {
             ResourceKind.SPOT: ("cancelled", ec2.cancel_spot_instance_requests, {"SpotInstanceRequestIds": [name]}),
@@ -158,7 +158,7 @@ class _Sweeper:
             states = [one["State"]["Name"] for group in answer.get("Reservations", []) for one in group["Instances"]]
             return [state for state in states if state != "terminated"]
 
-        if left := poll(alive, self.deadline - time.monotonic(), until=lambda them: not them, most_s=5.0):
+        if left := poll(alive, self.deadline - time.monotonic(), until=lambda states: not states, most_s=5.0):
             raise CloudError(f"it is still {left[0]}")
         self.step(f"{resource}: terminated")
 
@@ -185,7 +185,7 @@ class _Sweeper:
             )
 
     def _free_group(self, resource: Resource) -> None:
-        """Two groups whose rules name each other can only be deleted without these rules."""
+        """Revoke rules that name groups: two groups that name each other can't be deleted otherwise."""
         ec2 = self.clients.ec2
         for group in self._ask(ec2.describe_security_groups, GroupIds=[resource.id]).get("SecurityGroups", []):
             for rules, revoke in (
@@ -218,7 +218,7 @@ class _Sweeper:
         self.step(f"{resource}: {done}")
 
     def _ask(self, call: Callable[..., Any], **arguments: Any) -> Mapping[str, Any]:
-        """The answer; an empty one if the thing is gone. What may pass by itself is asked again until the deadline."""
+        """The answer, empty for a missing resource. Errors that may pass are tried again until the deadline."""
         try:
             for attempt in Retrying(
                 stop=self._is_over,
@@ -242,14 +242,14 @@ def _may_pass(error: BaseException) -> bool:
 
     if isinstance(error, ClientError):
         code = code_of(error) or ""
-        # EC2's answer for an interface that its instance hasn't let go of yet has no code of its own.
+        # EC2 has no code of its own for an interface that its instance still holds.
         in_use = code in _IN_USE or (code == "InvalidParameterValue" and "in use" in str(error))
         return in_use or kind_of_code(code) is Kind.BUSY
     return isinstance(error, BotoCoreError) and kind_of_class(error) is Kind.UNREACHABLE
 
 
 def _reason(error: Exception, what: str) -> str:
-    """Why one thing couldn't be deleted. Raises what makes all others impossible, too."""
+    """The reason why a resource couldn't be deleted. Raises an error that makes all other deletions impossible."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     if isinstance(error, CloudError):

@@ -1,7 +1,7 @@
-"""Ending the instance: first what costs, then what Terraform knows, then whatever still carries the tag, then proof.
+"""Ending the instance: first the billed resources, then Terraform's, then all others with the tag, then the proof.
 
-No step needs what an earlier one printed or kept on a disk: names and tags are enough, so any machine with credentials
-can end what any other one began, also without Terraform.
+No step needs the output or files of an earlier step: names and tags are enough. So any machine with credentials can end
+the instance of any other machine, also without Terraform.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ STEPS: Final = (
     *("leased", "closed", "backed up", "terminated", "unlocked", "destroyed", "swept", "proven"),
     *("state reset", "ended", "forgotten", "released"),
 )
-"""What `AwsContext.step` hears, in this order, each after it has happened."""
+"""The names that `AwsContext.step` hears, in this order, each after the step."""
 
 
 def take_down(context: AwsContext, *, force: bool = False, ended_by: EndedBy = EndedBy.DOWN) -> None:
-    """End the instance and all that belongs to it, and prove it; nothing happens where nothing is.
+    """End the instance and all its resources, and prove the end; does nothing without resources.
 
-    Raises BusyError where it's another holder's, unless `force`; CloudError for what can't be ended, and the errors of
-    credentials and network. Run again it goes on. Ctrl-C doesn't cut it off.
+    Raises BusyError for another holder's instance, unless `force`; CloudError for a resource that can't be ended, and
+    the errors of credentials and network. A second call continues the first. Ctrl-C doesn't interrupt the deletion.
     """
     with context.locked(), unstoppable(context.show):
         tear_down(context, force=force, ended_by=ended_by)
 
 
 def tear_down(context: AwsContext, *, force: bool = False, ended_by: EndedBy = EndedBy.DOWN) -> None:
-    """`take_down`, for callers that have seen to interrupts themselves."""
+    """`take_down`, for callers that handle interrupts and the folder's lock themselves."""
     context.check_account()
     if not state_bucket_exists(context.aws.s3, context.names):
-        _sweep(context)  # nobody ever started one here by this code; what carries the tag goes all the same
+        _sweep(context)  # this code never started an instance here; tagged resources go all the same
         context.forget_account()
         return
     lease = context.leases.take(context.holder, context.now() + timedelta(minutes=30), force=force, show=context.show)
@@ -65,7 +65,7 @@ def tear_down(context: AwsContext, *, force: bool = False, ended_by: EndedBy = E
 
 
 def unlaunch(context: AwsContext, lease: Lease, ended_by: EndedBy = EndedBy.DOWN) -> None:
-    """Leave nothing of any instance of this environment, its last backup made, and a state and a bill that say so."""
+    """End every instance of this environment after a last backup, and correct the state and the bill."""
     _close(context)
     _back_up(context, lease)
     _terminate(context)
@@ -80,15 +80,17 @@ def unlaunch(context: AwsContext, lease: Lease, ended_by: EndedBy = EndedBy.DOWN
     context.step("state reset")
     if lease.launch_id:
         now = context.now()
-        context.sessions.change(context.names.environment, lease.launch_id, lambda one: _ended(one, now, ended_by))
+        context.sessions.change(
+            context.names.environment, lease.launch_id, lambda session: _ended(session, now, ended_by)
+        )
     context.step("ended")
 
 
 def clear_lock(context: AwsContext, root: str) -> None:
-    """Take away the lock of a Terraform that was killed, waiting until it's sure to be gone.
+    """Remove the lock of a killed Terraform, waiting until its process is surely gone.
 
-    Only the lease's holder gets here, and it runs no Terraform now. Of this machine's own there's nothing to wait for;
-    a cancelled job's on another machine may go on for some seconds.
+    Only the lease's holder calls this function, and runs no Terraform meanwhile. A lock from this machine needs no
+    wait; a cancelled job's Terraform on another machine may go on for some seconds.
     """
     context.terraform(root).end_orphan()
     key = context.names.state_key(root)
@@ -108,12 +110,12 @@ def clear_lock(context: AwsContext, root: str) -> None:
 
 
 def own_name() -> str:
-    """What Terraform writes into a lock that it takes here."""
+    """The name that Terraform writes into a lock from this machine."""
     return f"{getpass.getuser()}@{platform.node()}"
 
 
 def _close(context: AwsContext) -> None:
-    """Shut the doors: what still arrives would be lost."""
+    """Close the ports: a request after the last backup would be lost."""
     for instance in context.instances():
         for group in instance.groups:
             access.revoke(context.aws.ec2, group)
@@ -121,11 +123,11 @@ def _close(context: AwsContext) -> None:
 
 
 def _back_up(context: AwsContext, lease: Lease) -> None:
-    """Ask the instance for a last backup; without an answer the newest one, minutes old, has to do."""
+    """Ask the instance for a last backup; without an answer the newest backup, minutes old, has to do."""
     queue = replace(context.queue(lease.launch_id), dead_s=_SILENT_S)
     if context.usable(lease.launch_id, spare=timedelta(0)) is not None:
         try:
-            if queue.alive() is not None:  # else it hasn't come so far, and has nothing to lose
+            if queue.alive() is not None:  # else the agent hasn't started, and MLflow has no data to lose
                 queue.backup()
         except WmsError as error:
             context.show(f"The instance makes no backup any more ({error}) The newest one in S3 stays.")
@@ -133,8 +135,8 @@ def _back_up(context: AwsContext, lease: Lease) -> None:
 
 
 def _terminate(context: AwsContext) -> None:
-    """Stop the bill before anything else that may take time or fail."""
-    ids = [one.id for one in context.instances() if one.state != "shutting-down"]
+    """Stop the bill before any step that may take time or fail."""
+    ids = [instance.id for instance in context.instances() if instance.state != "shutting-down"]
     if ids:
         context.show(f"Ending {', '.join(ids)}.")
         with aws_errors("end the instance"):
@@ -143,9 +145,9 @@ def _terminate(context: AwsContext) -> None:
 
 
 def _destroy(context: AwsContext) -> WmsError | None:
-    """Terraform's own destruction of what its state knows; its failure, which must not keep the sweep from working.
+    """Let Terraform destroy the resources in its state; returns a failure, which must not stop the sweep.
 
-    Whatever it is: if credentials or AWS itself are the reason, the sweep says so, too.
+    If credentials or AWS itself are the reason, the sweep reports the same error.
     """
     if not _has_state(context):
         return None
@@ -170,16 +172,16 @@ def _sweep(context: AwsContext) -> None:
 
 
 def _ended(session: Session, now: datetime, by: EndedBy) -> Session:
-    """An instance that was over before anybody came was ended by its deadline."""
+    """The session with its end: an instance that was over before this teardown was ended by its deadline."""
     return session.ended(now, by) if now < session.deadline else session.found_gone(now)
 
 
 def _has_state(context: AwsContext) -> bool:
-    """Whether Terraform's state names anything; where it can't be read Terraform has to say what is wrong with it."""
+    """Whether Terraform's state names any resource; for an unreadable state Terraform has to report the error."""
     value, etag = Shared(context.state, context.names.state_key(INSTANCE_ROOT)).read()
     return etag is not None and not (isinstance(value, dict) and value.get("resources") == [])
 
 
 def _reset_state(context: AwsContext) -> None:
-    """Everything is proven to be gone, so a state that names it is wrong; the bucket keeps the old version."""
+    """Delete the state: all its resources are proven gone. The bucket keeps the old version."""
     context.state.delete([context.names.state_key(INSTANCE_ROOT)])

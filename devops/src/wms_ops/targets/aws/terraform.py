@@ -1,8 +1,8 @@
-"""Terraform, by python-terraform's command lines: one root module of this repository with its state in S3.
+"""Terraform by python-terraform's command lines: a root module of this repository with a state in S3.
 
-It runs in a session of its own with its output in a file. So Ctrl-C reaches it once and through us. If this process is
-killed, Linux interrupts it: it begins nothing more, writes its state and frees its lock, and nothing is started behind
-the back of whoever tears down next.
+Terraform runs in a separate session and writes to a file. So Ctrl-C reaches Terraform once and through this process. If
+this process is killed, Linux interrupts Terraform: Terraform begins nothing more, writes the state, frees the lock, and
+starts no resource unseen by the next teardown.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from wms_ops.targets.aws.trouble import explain
 
 ROOTS: Final = ROOT / "infrastructure" / "terraform"
 OLDEST: Final = (1, 11)
-"""The first version that locks a state in S3 without a table beside it."""
+"""The first version that locks a state in S3 without a DynamoDB table."""
 
 LONGEST_S: Final = 20 * 60.0
 LOCK_WAIT: Final = "120s"
@@ -40,14 +40,15 @@ _POLL_S: Final = 0.1
 _MARK: Final = "WMS_TERRAFORM_STATE"
 _STARTER: Final = "WMS_TERRAFORM_STARTER"
 _DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG
-_LEASHED: Final = f"""
+# Runs Terraform so that the kernel interrupts it when this process dies; the check catches a death before prctl.
+_SUPERVISED: Final = f"""
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl({_DEATH_SIGNAL}, signal.SIGINT)
 if os.getppid() != int(os.environ["{_STARTER}"]):
     sys.exit(1)
 os.execv(sys.argv[1], sys.argv[1:])
 """
-_LEASH: Final = (sys.executable, "-S", "-c", _LEASHED) if sys.platform == "linux" else ()
+_SUPERVISOR: Final = (sys.executable, "-S", "-c", _SUPERVISED) if sys.platform == "linux" else ()
 _TOLD: Final = frozenset({"apply_start", "apply_complete", "apply_progress", "apply_errored"})
 
 Show = Callable[[str], None]
@@ -55,7 +56,7 @@ Show = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Backend:
-    """Where a state lies; `path_style` for an S3 server without names of its own for buckets."""
+    """The address of a state; `path_style` is for an S3 server without a host name for each bucket."""
 
     bucket: str
     key: str
@@ -64,14 +65,14 @@ class Backend:
 
     @property
     def options(self) -> dict[str, str]:
-        """For -backend-config."""
+        """The options for -backend-config."""
         plain = {"bucket": self.bucket, "key": self.key, "region": self.region, "use_lockfile": "true"}
         return plain | {"encrypt": "true"} | ({"use_path_style": "true"} if self.path_style else {})
 
 
 @dataclass(frozen=True)
 class Terraform:
-    """The root module in `root`; `work` takes its plugins, its variables and its output."""
+    """The root module in `root`; `work` takes plugins, variables and logs."""
 
     root: Path
     work: Path
@@ -80,26 +81,27 @@ class Terraform:
     show: Show = field(default=lambda _: None, repr=False)
 
     def init(self) -> None:
-        """Fetch the provider and connect to the state. Raises CloudError, and what `explain` finds in its output."""
+        """Fetch the provider and connect to the state. Raises CloudError, and the errors of `explain`."""
         self._run("init", input=False, reconfigure=True, backend_config=self.backend.options)
 
     def apply(self, variables: Mapping[str, Any]) -> None:
-        """Make what the root says. Raises as `init` does."""
+        """Make the root's resources. Raises as `init` does."""
         self._run("apply", auto_approve=True, json=True, **self._with(variables))
 
     def destroy(self, variables: Mapping[str, Any]) -> None:
-        """End all that the state knows. Raises as `init` does."""
+        """Destroy all resources in the state. Raises as `init` does."""
         self._run("apply", auto_approve=True, json=True, destroy=True, **self._with(variables))
 
     def end_orphan(self) -> None:
-        """Wait for what a killed command has left running here for this state; after two minutes it's killed, too.
+        """Wait for the Terraform processes of a killed command for this state; after two minutes kill them.
 
-        It was interrupted when its command ended. A second interrupt would make it forget what it has just made.
+        They were interrupted when their command ended. A second interrupt would make Terraform forget its newest
+        resources.
         """
         found = list(self._orphans())
         if found:
             self.show("Waiting for the Terraform that a killed command has left.")
-        for process in found if not _LEASH else ():
+        for process in found if not _SUPERVISOR else ():
             with contextlib.suppress(psutil.Error):
                 process.send_signal(signal.SIGINT)
         _, alive = psutil.wait_procs(found, timeout=_TO_END_S)
@@ -117,7 +119,7 @@ class Terraform:
 
     @property
     def _mark(self) -> str:
-        """What every process of this state's Terraform carries, its providers too."""
+        """The mark that every Terraform process for this state carries, as do the providers."""
         return f"{self.environ.get('AWS_ENDPOINT_URL', '')} s3://{self.backend.bucket}/{self.backend.key}"
 
     def _with(self, variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,7 +130,7 @@ class Terraform:
     def _run(self, words: str, **options: Any) -> None:
         """Run to the end. The options are python-terraform's."""
         program = find_terraform(self.environ)
-        # Imported here: it takes a moment, and a laptop without Terraform never needs it.
+        # Imported here: the import is slow, and a laptop without Terraform never needs it.
         from python_terraform import IsFlagged
         from python_terraform import Terraform as CommandLines
 
@@ -147,7 +149,7 @@ class Terraform:
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("wb") as stream:
                 process = subprocess.Popen(
-                    [*_LEASH, *command],
+                    [*_SUPERVISOR, *command],
                     cwd=self.root,
                     env=self._environ(),
                     stdin=subprocess.DEVNULL,
@@ -186,7 +188,7 @@ class Terraform:
         return {**self.environ, **ours}
 
     def _tell(self, stream: Any) -> None:
-        """Hand on what Terraform says about resources; the last line may not be whole yet."""
+        """Show Terraform's messages about resources; the last line may not be whole yet."""
         while line := stream.readline():
             if not line.endswith(b"\n"):
                 stream.seek(-len(line), os.SEEK_CUR)
@@ -198,7 +200,7 @@ class Terraform:
 
 
 def find_terraform(environ: Mapping[str, str]) -> str:
-    """The program's path. Raises CloudError where there is none."""
+    """The program's path. Raises CloudError without Terraform."""
     found = shutil.which("terraform", path=environ.get("PATH"))
     if found is None:
         raise CloudError(
@@ -209,7 +211,7 @@ def find_terraform(environ: Mapping[str, str]) -> str:
 
 
 def require_terraform(environ: Mapping[str, str]) -> str:
-    """Terraform's version, if it's new enough. Raises CloudError."""
+    """Terraform's version. Raises CloudError for a version that is too old, or without Terraform."""
     program = find_terraform(environ)
     command = [program, "version", "-json"]
     quiet = {**environ, "CHECKPOINT_DISABLE": "true"}
@@ -226,7 +228,7 @@ def require_terraform(environ: Mapping[str, str]) -> str:
 
 @contextlib.contextmanager
 def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Whatever ends the wait early asks Terraform once to stop in order, and waits until it has."""
+    """Interrupt Terraform once if an exception ends the wait early, and wait until it has stopped."""
     try:
         yield
     except BaseException:
@@ -250,7 +252,7 @@ def _failure(words: str, text: str, log: Path) -> Exception:
             if diagnostic.get("severity") == "error":
                 said.append(f"{diagnostic.get('summary', '')} {diagnostic.get('detail', '')}".strip())
     if said:
-        text = "\n\n".join(f"Error: {one}" for one in said)
+        text = "\n\n".join(f"Error: {message}" for message in said)
     error = explain(text, f"run `terraform {words}`")
     if type(error) in (CloudError, RepeatedRequestError):
         return type(error)(f"{error} Its output is in {log}.")

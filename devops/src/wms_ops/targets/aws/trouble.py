@@ -1,4 +1,4 @@
-"""From what Terraform prints to this project's errors."""
+"""Maps Terraform's output to this project's errors."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from wms_ops.storage.trouble import Refusal, from_code, of_kind, short
 
 
 def explain(text: str, what: str = "run Terraform") -> WmsError:
-    """The error that a text of Terraform's means: its `Error: ...` with AWS's code inside, or the lack of an answer.
+    """The error that Terraform's output means: its `Error: ...` with AWS's code inside, or the lack of an answer.
 
-    CloudError with the first error's words for one that isn't known here. The text may hold colours and frames.
+    CloudError with the first error's words for an unknown error. The text may hold colours and frames.
     """
     plain = _plain(text)
     found = [(match["code"], short(match["message"])) for match in _API_ERROR.finditer(plain)]
@@ -30,7 +30,7 @@ def explain(text: str, what: str = "run Terraform") -> WmsError:
 
 
 def _plain(text: str) -> str:
-    """One line a paragraph, without colours and the frame that Terraform draws around an error."""
+    """The text with a line per paragraph, without colours and the frame that Terraform draws around an error."""
     bare = re.sub(r"(?m)^[│╷╵ \t]+", "", re.sub(r"\x1b\[[0-9;]*m", "", text))
     return "\n".join(" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", bare))
 

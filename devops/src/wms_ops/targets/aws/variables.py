@@ -11,7 +11,7 @@ from wms_ops.targets.aws.lease import Lease
 
 
 def instance_variables(context: AwsContext, lease: Lease, lifetime: timedelta, bundle: Bundle | None) -> dict[str, Any]:
-    """For Terraform's root `instance`; without a bundle for ending it, where only the names matter."""
+    """The variables of Terraform's root `instance`; no bundle for its end, where only the names matter."""
     settings = context.settings
     return {
         "region": context.names.region,
