@@ -1,1 +1,1 @@
-"""What every part uses: errors, signals, questions, outputs and the layout of a clone."""
+"""The foundation of every package: errors, signals, questions, outputs and the layout of a clone."""

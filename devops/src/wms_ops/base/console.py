@@ -1,4 +1,4 @@
-"""What a person at a terminal sees: a bar for work that is counted, and sentences that outlive the terminal."""
+"""Output for a terminal: a progress bar, and messages that survive the terminal's end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar while the block runs; it yields what takes (done, total)."""
+    """Show a progress bar while the block runs; the block gets a function that takes (done, total)."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(what, total=None)
@@ -21,7 +21,7 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def patient(show: Callable[[str], None]) -> Callable[[str], None]:
-    """The same, whatever becomes of who listens: a terminal that is closed must not keep a teardown from going on."""
+    """Return `show` without its OSErrors: a closed terminal must not stop a teardown."""
 
     def say(text: str) -> None:
         with contextlib.suppress(OSError):

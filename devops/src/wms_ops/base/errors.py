@@ -1,4 +1,4 @@
-"""What can go wrong on the way to Git, S3 and the cloud: one class, one sentence, one exit code each."""
+"""The errors of Git, S3 and the cloud: each class has one sentence and one exit code."""
 
 from __future__ import annotations
 
@@ -6,138 +6,138 @@ from wms.errors import WmsError
 
 
 class CredentialsMissingError(WmsError):
-    """No AWS credentials where the SDK looks for them."""
+    """The SDK finds no AWS credentials."""
 
     exit_code = 70
 
 
 class CredentialsExpiredError(WmsError):
-    """AWS credentials whose session is over."""
+    """The session of the AWS credentials is over."""
 
     exit_code = 71
 
 
 class AccessDeniedError(WmsError):
-    """Credentials that the store doesn't know, or that may not do what is needed."""
+    """The store doesn't know the credentials, or the credentials lack a right."""
 
     exit_code = 72
 
 
 class BucketNotFoundError(WmsError):
-    """A bucket that doesn't exist."""
+    """The bucket doesn't exist."""
 
     exit_code = 73
 
 
 class StoreUnreachableError(WmsError):
-    """A store that doesn't answer, or stops answering half-way."""
+    """The store doesn't answer, or stops answering half-way."""
 
     exit_code = 74
 
 
 class ClockSkewError(WmsError):
-    """A clock that differs so much from the store's that signatures are refused."""
+    """This machine's clock differs so much from the store's that the store refuses signatures."""
 
     exit_code = 75
 
 
 class MissingBlobError(WmsError):
-    """A manifest that names files which the remote doesn't hold."""
+    """A manifest names files which the remote doesn't hold."""
 
     exit_code = 76
 
 
 class DamagedBlobError(WmsError):
-    """A file in the remote, or on its way there, whose bytes aren't what its name says."""
+    """A file in the remote, or on its way to the remote, has another MD5 than its name says."""
 
     exit_code = 77
 
 
 class StoreConfigError(WmsError):
-    """A repository without a usable DVC remote."""
+    """The repository has no usable DVC remote."""
 
     exit_code = 78
 
 
 class BranchContentError(WmsError):
-    """A data branch that changes something else than data."""
+    """A data branch changes more than data."""
 
     exit_code = 99
 
 
 class GitError(WmsError):
-    """A git command that failed."""
+    """A git command failed."""
 
     exit_code = 80
 
 
 class PushRefusedError(WmsError):
-    """A push that would carry photos where photos must not go."""
+    """A push would carry photos where photos must not go."""
 
     exit_code = 81
 
 
 class DataConflictError(WmsError):
-    """The same name with different content, or the same photo under two names: a person decides."""
+    """One name has two contents, or one photo has two names; a person must decide."""
 
     exit_code = 82
 
 
 class ShrinkError(WmsError):
-    """A plan that would lose entries of the data set."""
+    """A plan would lose entries of the data set."""
 
     exit_code = 83
 
 
 class CloudError(WmsError):
-    """A cloud that can't be started, used or stopped: a server that doesn't answer, a program that isn't there."""
+    """A cloud can't be started, used or stopped, such as when a server doesn't answer or a program is missing."""
 
     exit_code = 84
 
 
 class RepeatedRequestError(CloudError):
-    """A request that AWS had carried out already: the answer was lost, so Terraform's provider asked again."""
+    """AWS had carried the request out already: the answer was lost, so Terraform's provider asked again."""
 
     exit_code = 98
 
 
 class UnsafeFileError(CloudError):
-    """An archive that holds what may not be written here: a link, or a name that leads where nothing may be written."""
+    """An archive holds an unsafe entry: a link, or a name that leads out of the target folder."""
 
     exit_code = 79
 
 
 class BusyError(WmsError):
-    """Another process is at it: a second pipeline, a second demo in the same folder."""
+    """Another process holds the lock, such as a second pipeline or a second demo in the same folder."""
 
     exit_code = 85
 
 
 class BudgetError(WmsError):
-    """A run that would pass the budget."""
+    """A run would pass the budget."""
 
     exit_code = 86
 
 
 class SmokeError(WmsError):
-    """A deployed version that doesn't answer as it should; the version before is back."""
+    """A deployed version gives wrong answers or none; the version before is back."""
 
     exit_code = 87
 
 
 class PullRequestError(WmsError):
-    """A pull request that can't be opened, changed or merged."""
+    """A pull request can't be opened, changed or merged."""
 
     exit_code = 88
 
 
 class PipelineError(WmsError):
-    """A pipeline's own records that are damaged, or a step without what the steps before it should have left."""
+    """A pipeline's own records are damaged, or a step lacks the outputs of the steps before."""
 
     exit_code = 89
 
 
 class QuotaError(WmsError):
-    """An AWS account that may not have as much as is asked for, or AWS without a free machine of this type."""
+    """The AWS account's quota is too small, or AWS has no free machine of this type."""
 
     exit_code = 97

@@ -1,12 +1,12 @@
-"""Where things lie in the repository, by the names that users see."""
+"""Paths and branch names in the repository, as users see them."""
 
 from __future__ import annotations
 
 INBOX = "WMS/data/training"
-"""Where people commit new photos and masks: its images/ and masks/."""
+"""The folder in which people commit new photos and masks: its images/ and masks/."""
 
 DATA_SET = "WMS/data/dataset"
-"""Where `dvc pull` brings the whole data set, beside its two .dvc files."""
+"""The folder into which `dvc pull` brings the whole data set, beside its two .dvc files."""
 
 KINDS = ("images", "masks")
 SPLITS = "WMS/data/splits.jsonl"
@@ -18,10 +18,14 @@ DATA_BRANCHES = "data/"
 
 
 def pointer(kind: str) -> str:
-    """The path of a .dvc file."""
+    """Return the path of a .dvc file.
+
+    >>> pointer("images")
+    'WMS/data/dataset/images.dvc'
+    """
     return f"{DATA_SET}/{kind}.dvc"
 
 
 def inbox(kind: str) -> str:
-    """The folder for new photos or new masks."""
+    """Return the folder for new photos or new masks."""
     return f"{INBOX}/{kind}"

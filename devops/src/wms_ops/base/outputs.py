@@ -1,4 +1,4 @@
-"""What a step of a workflow is told: its outputs, its summary, annotations, masks. Elsewhere all of it does nothing."""
+"""The files and commands by which a GitHub workflow's step reports; outside of GitHub Actions all of them do nothing."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 Level = Literal["notice", "warning", "error"]
 
 SUMMARY_LIMIT = 1024 * 1024
-"""Bytes. GitHub drops a step's summary as a whole if it's larger."""
+"""Bytes. GitHub drops a larger step summary as a whole."""
 
 _CUT = "\n\nThe summary is longer than GitHub shows; it was cut here.\n"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
 def put_outputs(values: Mapping[str, object]) -> None:
-    """Append named values to the file in GITHUB_OUTPUT: True as "true", None as "", whatever a value holds.
+    """Append named values to the file in GITHUB_OUTPUT: True as "true", None as "", text of any content.
 
-    Raises ValueError for a name that GitHub doesn't take, DiskFullError or UnwritableError.
+    Raises ValueError for a name that GitHub refuses, DiskFullError or UnwritableError.
     """
     # Text from outside, such as a commit's title, must not be able to add a value of its own.
     _append(_told().github_output, "".join(_assignment(name, _text(value)) for name, value in values.items()))
@@ -37,11 +37,12 @@ def add_summary(markdown: str) -> None:
     if not target or not markdown:
         return
     whole = markdown if markdown.endswith("\n") else markdown + "\n"
-    there = Path(target).stat().st_size if Path(target).exists() else 0
-    if there + len(_bytes(whole)) > SUMMARY_LIMIT:
-        room = max(SUMMARY_LIMIT - there - len(_bytes(_CUT)), 0)
-        kept = _bytes(whole)[:room].decode("utf-8", "ignore")
-        whole = kept[: kept.rfind("\n") + 1] + _CUT if room else ""
+    written = Path(target).stat().st_size if Path(target).exists() else 0
+    if written + len(_bytes(whole)) > SUMMARY_LIMIT:
+        free = max(SUMMARY_LIMIT - written - len(_bytes(_CUT)), 0)
+        kept = _bytes(whole)[:free].decode("utf-8", "ignore")
+        # Cut at a line's end: half a row would break a table.
+        whole = kept[: kept.rfind("\n") + 1] + _CUT if free else ""
     _append(target, whole)
 
 
@@ -49,13 +50,13 @@ def annotate(level: Level, text: str, *, file: str | None = None, line: int | No
     """Show a text on the run's page, and in the pull request's diff where `file` (and `line`, from 1) are given."""
     if not on_actions():
         return
-    places = {"file": file, "line": line}
-    given = ",".join(f"{key}={_property(str(value))}" for key, value in places.items() if value is not None)
+    position = {"file": file, "line": line}
+    given = ",".join(f"{key}={_property(str(value))}" for key, value in position.items() if value is not None)
     print(f"::{level}{' ' + given if given else ''}::{_data(text)}", flush=True)
 
 
 def mask(secret: str) -> None:
-    """Have GitHub replace a secret by *** wherever it would appear in the log, each of its lines by itself."""
+    """Have GitHub replace each line of a secret by *** in the log."""
     if on_actions():
         for line in secret.splitlines():
             if line.strip():
@@ -63,12 +64,12 @@ def mask(secret: str) -> None:
 
 
 def on_actions() -> bool:
-    """Whether this is a step of a workflow on GitHub."""
+    """Return whether this process is a step of a workflow on GitHub."""
     return _told().github_actions == "true"
 
 
 def github_run(variables: Mapping[str, str] | None = None) -> str:
-    """The address of the GitHub Actions run that this is part of; empty elsewhere."""
+    """Return the address of the GitHub Actions run that this process is part of; empty elsewhere."""
     told = _told(variables)
     parts = (told.github_server_url, told.github_repository, told.github_run_id)
     return "{}/{}/actions/runs/{}".format(*parts) if all(parts) else ""
@@ -85,7 +86,7 @@ def _assignment(name: str, value: str) -> str:
         raise ValueError(f"{name!r} can't be the name of an output.")
     if "\n" not in value and "\r" not in value:
         return f"{name}={value}\n"
-    mark = f"end_{secrets.token_hex(16)}"  # nobody can have written it into the value
+    mark = f"end_{secrets.token_hex(16)}"  # random, so that no value can contain the mark
     return f"{name}<<{mark}\n{value}\n{mark}\n"
 
 
@@ -106,7 +107,8 @@ def _append(target: str, text: str) -> None:
 
 
 def _bytes(text: str) -> bytes:
-    """UTF-8; a file name's bytes that aren't come out as \\udcxx."""
+    """Return UTF-8; bytes of a file name that aren't UTF-8 come out as \\udcxx."""
+    # Git hands such bytes on as lone surrogates, which strict UTF-8 refuses.
     return text.encode("utf-8", "backslashreplace")
 
 
@@ -115,4 +117,5 @@ def _data(text: str) -> str:
 
 
 def _property(text: str) -> str:
+    # A property ends at a colon or a comma; a message doesn't.
     return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,4 +1,4 @@
-"""The one way to wait: look again until a condition holds, never for a time alone."""
+"""Waiting for a condition, never for a time alone."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ def poll(
     waiting: Callable[[T, float], object] = lambda _value, _seconds: None,
     every_s: float = 0.0,
 ) -> T:
-    """What `look` returns once `until` is true of it, or the last it returned after `limit_s` seconds (None: never).
+    """Return the first value of `look` that satisfies `until`, or the last after `limit_s` seconds (None: no limit).
 
-    Between two looks lie `pause_s` seconds, each time twice as many up to `most_s`. `waiting` hears the newest value
-    and the seconds so far, at the first look in vain and then every `every_s` seconds. What `look` and `waiting` raise
-    ends the wait.
+    The pause between two calls is `pause_s` seconds and doubles each time up to `most_s`. `waiting` gets the newest
+    value and the seconds so far, after the first call in vain and then every `every_s` seconds. An exception of `look`
+    or `waiting` ends the wait.
+
+    >>> poll(iter([0, 0, 7]).__next__, limit_s=5, pause_s=0)
+    7
     """
     from tenacity import RetryCallState, Retrying, retry_if_result
 
@@ -32,6 +35,7 @@ def poll(
         return state.seconds_since_start or 0.0
 
     def pause(state: RetryCallState) -> float:
+        # The last pause ends at the limit, so that `look` is called once more at that moment and no wait is too long.
         wanted = min(pause_s * 2.0 ** (state.attempt_number - 1), max(pause_s, most_s)) if most_s else pause_s
         return wanted if limit_s is None else max(0.0, min(wanted, limit_s - seconds(state)))
 

@@ -1,4 +1,4 @@
-"""A question to the person at the terminal."""
+"""Questions to the user at the terminal."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from wms.interrupt import hear_ctrl_c
 
 
 def ask(question: str, instead: str) -> str:
-    """The answer, without white space around it; empty for Ctrl-D, or for bytes that are no text.
+    """Return the answer without surrounding white space; empty for Ctrl-D and for bytes that aren't text.
 
-    Raises UsageError where there is no terminal, with `instead`, what to do there; KeyboardInterrupt for Ctrl-C.
+    Raises UsageError with `instead`, the advice for a process without a terminal; KeyboardInterrupt for Ctrl-C.
     """
     if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError(f"There is no terminal to ask on; {instead}.")
@@ -22,10 +22,10 @@ def ask(question: str, instead: str) -> str:
         print()
         return ""
     except KeyboardInterrupt:
-        print()  # what is said next begins on a line of its own
+        print()  # the next output begins on a new line
         raise
 
 
 def agrees(question: str, instead: str) -> bool:
-    """Whether the answer to `question` is yes; a command ends with DECLINED where it isn't. Raises as `ask` does."""
+    """Return whether the answer to `question` is yes; after "no" a command ends with DECLINED. Raises as `ask` does."""
     return ask(f"{question} [y/N] ", instead).lower() in ("y", "yes")

@@ -1,6 +1,6 @@
-"""Every variable of the environment that the operations library reads, beside those of `wms.settings`.
+"""Every environment variable that the operations library reads, beside those of `wms.settings`.
 
-Keys of AWS, Git's variables and GitHub's token are read by their own programs; those that a user sets are declared here
+AWS keys, Git's variables and GitHub's token are read by their own programs; those that a user sets are declared here
 too, so that the documents name them.
 """
 
@@ -88,7 +88,7 @@ class AwsSettings(Variables):
 
     @property
     def region(self) -> str:
-        """The region that is named, or nothing."""
+        """The configured region, or ""."""
         return self.aws_region or self.aws_default_region
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: what they may stop, and what they may not."""
+"""Handlers of Ctrl-C and SIGTERM: which work the signals may stop, and which they may not."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ def ended_by_sigterm() -> Iterator[None]:
     def leave(number: int, _frame: Any) -> None:
         raise SystemExit(128 + number)
 
+    # A caller's own handler, such as that of `stoppable`, does more than this one.
     with _handling(leave, *([signal.SIGTERM] if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL else [])):
         yield
 

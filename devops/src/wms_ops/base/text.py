@@ -1,4 +1,4 @@
-"""Text of users in Markdown that GitHub renders: nothing in it becomes a cell, a tag, a link or a mention."""
+"""Users' text in GitHub's Markdown: no part of the text becomes a cell, a tag, a link or a mention."""
 
 from __future__ import annotations
 
@@ -20,43 +20,47 @@ _REPLACED: Final = {
 }
 _OTHERS: Final = re.compile("|".join(map(re.escape, _REPLACED)))
 _STARTS: Final = re.compile(r"^(\d*)([-+=]|(?<=\d)[.)])")
-"""What makes a list or a heading of a line that begins with it."""
+"""The signs that turn a line which begins with them into a list or a heading."""
 
 _UNSEEN: Final = ("Cc", "Cf", "Cs", "Co", "Cn")
-"""Unicode's categories of signs that aren't seen, such as those that turn the direction of writing."""
+"""Unicode's categories of invisible signs, such as those that turn the direction of writing."""
 
 
 def plain(text: str) -> str:
-    """Text on one line without signs that aren't seen, for titles, alt texts and everything that escapes by itself."""
+    """Return the text on one line without invisible signs, for titles, alt texts and callers that escape by themselves."""
     spaced = " ".join(text.split())
-    # Once more: what is taken out may have stood alone between two spaces.
+    # Split once more: a removed sign may have stood alone between two spaces.
     return " ".join("".join(sign for sign in spaced if unicodedata.category(sign) not in _UNSEEN).split())
 
 
 def safe(text: str) -> str:
-    """Text as literal Markdown, on one line: for a paragraph, a list item or a table's cell, not for a code span."""
+    """Return the text as literal Markdown on one line, for a paragraph, a list item or a cell, not for a code span.
+
+    >>> print(safe("meter_1 | @anna"))
+    meter\\_1 \\| @&#8203;anna
+    """
     escaped = "".join(f"\\{sign}" if sign in _MARKUP else sign for sign in plain(text))
     escaped = _STARTS.sub(r"\1\\\2", escaped)
     return _OTHERS.sub(lambda found: _REPLACED[found[0]], escaped)
 
 
 def code(text: str) -> str:
-    """Text as a code span, for ids and commands of ours; signs that could end it, or a table's cell, are replaced."""
+    """Return the text as a code span, for ids and commands; signs that could end the span or a cell are replaced."""
     return f"`{plain(text).replace('`', chr(39)).replace('|', '/')}`"
 
 
 def image(name: str, description: str) -> str:
-    """A picture beside the text, by its name such as pictures/scores.png."""
+    """Return the Markdown of a picture beside the text, by its name such as pictures/scores.png."""
     return f"![{safe(description)}]({quote(name)})"
 
 
 def link(label: str, target: str) -> str:
-    """A link, or only its label where the target is neither a web page nor a file beside the text."""
+    """Return a link, or only its label where the target is neither a web page nor a file beside the text."""
     return f"[{safe(label)}]({quote(target, safe=_IN_ADDRESSES)})" if may_link(target) else safe(label)
 
 
 def may_link(target: str) -> bool:
-    """Whether a page may link there: http, https, or a relative path; never a script, never another machine's file."""
+    """Return whether a page may link to `target`: http, https or a relative path; no script, no other machine's file."""
     try:
         parts = urlsplit(target)
     except ValueError:

@@ -1,4 +1,4 @@
-"""One small wrapper around git: every command goes through it, and its failure is one sentence."""
+"""The wrapper around git: every command runs here, and its failure is one sentence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wms.git import command, environment
 from wms_ops.base.errors import GitError
 
 ZERO = "0" * 40
-"""What git writes where there is no commit."""
+"""The id that git writes for a missing commit."""
 
 _FULL = "No space left on device"
 
@@ -22,6 +22,9 @@ class Git:
     """A repository: `folder` is its work tree or bare folder.
 
     `settings` are added to every command's config, and `environ` to its environment.
+
+    >>> Git(Path.cwd())("rev-parse", "--is-bare-repository")
+    'false'
     """
 
     folder: Path
@@ -33,45 +36,46 @@ class Git:
         return self.raw(*arguments, data=data).decode("utf-8", "surrogateescape").removesuffix("\n")
 
     def raw(self, *arguments: str, data: bytes | None = None, environ: Mapping[str, str] | None = None) -> bytes:
-        """The same with the output's bytes. `environ` is added to the environment."""
+        """Run `git ARGUMENTS` and return the output's bytes; `environ` extends the environment. Raises as a call does."""
         done = self.attempt(*arguments, data=data, environ=environ)
         if done.returncode:
             raise self._error(arguments, done)
         return done.stdout
 
     def ok(self, *arguments: str) -> bool:
-        """Whether the command succeeds."""
+        """Return whether the command succeeds."""
         return self.attempt(*arguments).returncode == 0
 
     def names(self, *arguments: str, data: bytes | None = None) -> Iterator[str]:
-        """The items of a command's NUL-separated output: file names, whatever they hold."""
+        """Yield the items of a command's NUL-separated output, such as file names of any content."""
         for item in self.raw(*arguments, data=data).split(b"\0"):
             if item:
                 yield item.decode("utf-8", "surrogateescape")
 
     def commits(self, *names: str) -> list[str | None]:
-        """The commits that names, ids or tags stand for; None for what isn't here, or is no commit."""
+        """Return the commit of each name, id or tag; None for an unknown name or an object that is no commit."""
         asked = "".join(f"{name}^{{commit}}\n" for name in names)
         lines = self("cat-file", "--batch-check=%(objecttype) %(objectname)", data=asked.encode()).split("\n")
         return [line.removeprefix("commit ") if line.startswith("commit ") else None for line in lines]
 
     def config(self, name: str) -> str | None:
-        """A value as the user has configured it, also by `git -c`, or None."""
+        """Return a value as the user has configured it, also by `git -c`, or None."""
         done = self._run(command(self.folder, "config", "--get", name, pinned=False))
         return done.stdout.decode("utf-8", "surrogateescape").strip() if done.returncode == 0 else None
 
     def enabled(self, name: str) -> bool:
-        """Whether the user has switched something on, by any of git's words for it."""
+        """Return whether the user has switched an option on, by any of git's words for "true"."""
         done = self._run(command(self.folder, "config", "--type=bool", "--get", name, pinned=False))
         return done.stdout.strip() == b"true"
 
     def disabled(self, name: str) -> bool:
-        """Whether the user has switched something off, by any of git's words for it."""
+        """Return whether the user has switched an option off, by any of git's words for "false"."""
         done = self._run(command(self.folder, "config", "--type=bool", "--get", name, pinned=False))
         return done.stdout.strip() == b"false"
 
     def blobs(self, names: Iterable[str]) -> Iterator[bytes]:
-        """The contents of Git objects, one after another. Raises GitError for one that isn't there."""
+        """Yield the contents of Git objects, one after another. Raises GitError for a missing object."""
+        # One process for all objects: starting one for each photo would take longer than reading.
         with subprocess.Popen(
             command(self.folder, "cat-file", "--batch"),
             stdin=subprocess.PIPE,
@@ -93,7 +97,7 @@ class Git:
     def attempt(
         self, *arguments: str, data: bytes | None = None, environ: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run the command whatever its exit code."""
+        """Run the command and return its result, of any exit code."""
         return self._run(command(self.folder, *arguments), data, environ)
 
     def _run(
@@ -116,7 +120,7 @@ class Git:
 
     @staticmethod
     def _error(arguments: tuple[str, ...], done: subprocess.CompletedProcess[bytes]) -> Exception:
-        settings = 2 * sum(one == "-c" for one in arguments)  # they come first, each with its value
+        settings = 2 * sum(word == "-c" for word in arguments)  # options come first, each with its value
         name = arguments[settings] if settings < len(arguments) else ""
         said = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
         if any(_FULL in line for line in said):
@@ -127,6 +131,6 @@ class Git:
 
 
 def hook_repository() -> Git:
-    """The repository that the working directory belongs to. Raises GitError outside of one."""
+    """Return the repository of the working directory. Raises GitError outside of a repository."""
     here = Git(Path.cwd())
     return Git(Path(here("rev-parse", "--show-toplevel")))

@@ -1,7 +1,7 @@
 """A clean temporary clone inside the repository's own .git folder: the user's work tree and index stay as they are.
 
-One process at a time has one, by a lock that dies with the process: a folder that is found is a killed run's
-and is removed.
+One process at a time has such a clone, by a lock that dies with the process: an existing folder is a killed run's and
+is removed.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from wms.git import OWN
 from wms_ops.base.layout import DATA_BRANCHES, MAIN
 from wms_ops.git.command import Git
 
-# What a clone needs of the user's own settings to reach the same remote as the same person.
+# The user's own settings that a clone needs to reach the same remote as the same user.
 _SETTINGS = r"^(http|credential|url|user|author|committer|core\.sshcommand|ssh|protocol|remote\..*\.proxy)(\.|$)"
 
 
 @dataclass(frozen=True)
 class Scratch:
-    """A temporary bare clone of `url`, and a folder beside it for files that are on their way."""
+    """A temporary bare clone of `url`, and a folder beside the clone for files in transit."""
 
     git: Git
     folder: Path
@@ -33,13 +33,13 @@ class Scratch:
 
     @property
     def base(self) -> str | None:
-        """The commit of main over there, or None in an empty repository."""
+        """The commit of the remote's main, or None in an empty repository."""
         found = self.git("for-each-ref", "--format=%(objectname)", f"refs/there/{MAIN}")
         return found or None
 
     @property
     def data_branches(self) -> dict[str, str]:
-        """Data branches over there, newest name first: name -> commit."""
+        """The remote's data branches, newest name first: name -> commit."""
         pattern = f"refs/there/{DATA_BRANCHES}"
         lines = self.git("for-each-ref", "--sort=-refname", "--format=%(objectname) %(refname)", pattern).splitlines()
         return {name.removeprefix("refs/there/"): commit for commit, name in (line.split(" ", 1) for line in lines)}
@@ -51,14 +51,14 @@ def scratch_clone(git: Git, url: str, *, depth: int | None = 1) -> Iterator[Scra
 
     Objects that `git` has aren't fetched again. Raises GitError, DiskFullError, UnwritableError.
     """
-    room = Path(git("rev-parse", "--path-format=absolute", "--git-common-dir")) / "wms"
-    with exclusive_lock(room / "push.lock"):
+    workspace = Path(git("rev-parse", "--path-format=absolute", "--git-common-dir")) / "wms"
+    with exclusive_lock(workspace / "push.lock"):
         try:
-            for leftover in room.glob("push-*/"):
+            for leftover in workspace.glob("push-*/"):
                 shutil.rmtree(leftover)
-            folder = Path(tempfile.mkdtemp(prefix="push-", dir=room))
+            folder = Path(tempfile.mkdtemp(prefix="push-", dir=workspace))
         except OSError as error:
-            raise from_os_error(error, room) from error
+            raise from_os_error(error, workspace) from error
         try:
             yield _clone(git, url, folder, depth)
         finally:
@@ -67,6 +67,7 @@ def scratch_clone(git: Git, url: str, *, depth: int | None = 1) -> Iterator[Scra
 
 def _clone(git: Git, url: str, folder: Path, depth: int | None) -> Scratch:
     clone = Git(folder / "clone.git", {**OWN, **_settings(git)})
+    # A clone can borrow objects only from a repository with the same hash function.
     hashes = git("rev-parse", "--show-object-format")
     Git(folder, OWN)("init", "--quiet", "--bare", f"--object-format={hashes}", str(clone.folder))
     objects = git("rev-parse", "--path-format=absolute", "--git-path", "objects")
@@ -80,7 +81,7 @@ def _clone(git: Git, url: str, folder: Path, depth: int | None) -> Scratch:
     except OSError as error:
         raise from_os_error(error, folder) from error
     refs = [f"+refs/heads/{name}:refs/there/{name}" for name in (MAIN, f"{DATA_BRANCHES}*")]
-    # Asked for by patterns only, since a plain name that isn't there is an error: a new origin has no main.
+    # Patterns only, since git refuses a plain name that the origin lacks: a new origin has no main.
     refs[0] = f"+refs/heads/{MAIN}*:refs/there/{MAIN}*"
     clone("fetch", "--quiet", "--no-tags", *([f"--depth={depth}"] if depth else []), url, *refs)
     return Scratch(clone, folder, url)

@@ -1,7 +1,7 @@
-"""What a commit says of itself: its message as it is stored, and the `Key: value` lines in its last paragraph.
+"""A commit's message as Git stores the message, and the `Key: value` lines in its last paragraph.
 
-Read and written here, not by `git interpret-trailers` or `%(trailers)`: what those do depends on each user's settings,
-and a setting may even run a program.
+This module reads and writes trailers itself, not by `git interpret-trailers` or `%(trailers)`: their results depend on
+each user's settings, and a setting may even run a program.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _ENCODING = re.compile(rb"^encoding (\S+)$", re.MULTILINE)
 
 
 def messages(git: Git, commits: Iterable[str]) -> Iterator[str]:
-    """The messages of commits, as they are stored. Raises GitError for one that isn't there."""
+    """Yield the messages of commits, as they are stored. Raises GitError for a missing commit."""
     for raw in git.blobs(commits):
         header, _, message = raw.partition(b"\n\n")
         named = _ENCODING.search(header)
@@ -28,16 +28,21 @@ def messages(git: Git, commits: Iterable[str]) -> Iterator[str]:
 
 
 def trailers_of(git: Git, commit: str) -> dict[str, list[str]]:
-    """The trailers of one commit. Raises GitError."""
+    """Return the trailers of a commit. Raises GitError."""
     (message,) = messages(git, [commit])
     return trailers(message)
 
 
 def trailers(message: str) -> dict[str, list[str]]:
-    """The trailers of a message, by their key in lower case; none where its last paragraph holds other text, too."""
+    """Return a message's trailers by their key in lower case; none where the last paragraph holds other text, too.
+
+    >>> trailers("Add data\\n\\nData-Commit: 1a2b\\nData-Removed: 3\\n")
+    {'data-commit': ['1a2b'], 'data-removed': ['3']}
+    """
     found: dict[str, list[str]] = {}
     last: list[str] = []
     for line in _last_paragraph(message)[1]:
+        # An indented line continues the trailer above.
         if line[:1].isspace() and last:
             last[-1] = f"{last[-1]} {line.strip()}".strip()
         elif match := _LINE.fullmatch(line.rstrip()):
@@ -49,7 +54,7 @@ def trailers(message: str) -> dict[str, list[str]]:
 
 
 def with_trailers(message: str, added: Mapping[str, str]) -> str:
-    """The message with these trailers at its end; those of the same keys that it brings along are left out."""
+    """Return the message with these trailers at its end, instead of its own trailers of the same keys."""
     text, paragraph = _last_paragraph(message)
     if not trailers(message):
         text, paragraph = message.rstrip(), []
@@ -67,6 +72,6 @@ def with_trailers(message: str, added: Mapping[str, str]) -> str:
 
 
 def _last_paragraph(message: str) -> tuple[str, list[str]]:
-    """All before the last paragraph, and its lines; the first paragraph is a title, never trailers."""
+    """Return the text before the last paragraph, and its lines; the first paragraph is a title, never trailers."""
     text, separator, last = message.rstrip().rpartition("\n\n")
     return (text.rstrip(), last.splitlines()) if separator else (last, [])

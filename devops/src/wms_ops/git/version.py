@@ -1,4 +1,4 @@
-"""Which git this project works with."""
+"""The git versions that this project works with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OLDEST_GIT: Final = (2, 38)  # `git merge-tree --write-tree`
 
 
 def require_git(said: str | None = None) -> str:
-    """git's version, if it's new enough; `said` is what `git --version` says. Raises GitError, also without git."""
+    """Return git's version, `said` or what `git --version` prints. Raises GitError if git is too old or missing."""
     text = (said if said is not None else Git(Path.cwd())("--version")).strip()
     found = re.search(r"(\d+)\.(\d+)", text)
     numbers = (int(found[1]), int(found[2])) if found else (0, 0)

@@ -1,1 +1,1 @@
-"""S3: one client, one bucket, one way to read its errors."""
+"""S3: the client, the bucket, the translation of errors."""

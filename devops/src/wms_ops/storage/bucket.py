@@ -1,4 +1,4 @@
-"""One S3 bucket: each request answers, or raises one of this project's errors."""
+"""An S3 bucket: each request answers, or raises one of this project's errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BODY_ATTEMPTS: Final = 3
 # A body goes out block by block, and each block must reach the socket within CONNECT_TIMEOUT_S on a new connection.
 # The SDK's blocks of 128 KiB would need 3 Mbit/s for 16 uploads at a time; these need 0.4.
 BLOCK_BYTES: Final = 16 * 1024
-_BODILESS: Final = {"400", "403"}  # what HEAD answers instead of a reason
+_BODILESS: Final = {"400", "403"}  # HEAD's answers, which carry no reason
 _WRONG_DIGEST: Final = {"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"}
 _UNCONDITIONAL: Final = {"NotImplemented", "501"}
 _SHA256: Final = "sha256"
@@ -32,7 +32,7 @@ _SHA256: Final = "sha256"
 
 @dataclass(frozen=True)
 class Stored:
-    """An object's content and version, when it was written, and what time the store's clock says now."""
+    """An object's content and version, the time of its writing, and the store's clock at the reading."""
 
     content: bytes = field(repr=False)
     etag: str
@@ -42,14 +42,14 @@ class Stored:
 
 @dataclass(frozen=True)
 class Facts:
-    """An object's size in bytes and the SHA-256 that was given with it, "" if none was."""
+    """An object's size in bytes and the SHA-256 that was given with the object, "" without any."""
 
     size: int
     sha256: str
 
 
 class Bucket:
-    """A bucket, for several threads at a time. `client` is botocore's, or makes it at the first request.
+    """A bucket, for several threads at a time. `client` is botocore's, or a function that makes the client when needed.
 
     Every method raises CredentialsMissingError, CredentialsExpiredError, AccessDeniedError, BucketNotFoundError,
     ClockSkewError, StoreUnreachableError, CloudError, or StoreConfigError where the bucket is that of a DVC `remote`.
@@ -65,26 +65,26 @@ class Bucket:
 
     @classmethod
     def open(cls, name: str, region: str) -> Self:
-        """With the credentials that the SDK finds, on an instance those of its role."""
+        """Open a bucket with the credentials that the SDK finds, on an instance those of its role."""
         return cls(name, make_client("s3", region, attempts=PATIENT_ATTEMPTS))
 
     def try_listing(self) -> None:
-        """One cheap request that needs the bucket and the permission to list it."""
+        """Send one cheap request that needs the bucket and the permission to list its objects."""
         with self._errors():
             self._client.list_objects_v2(Bucket=self.name, Prefix=self._inside(""), MaxKeys=1)
         self._seen = True
 
     def try_writing(self) -> None:
-        """Send an object under a wrong MD5: the store looks at the permission, then refuses the bytes."""
+        """Send an object under a wrong MD5: the store checks the permission, then refuses the bytes."""
         where = {"Bucket": self.name, "Key": self._inside(f".wms-access-probe-{secrets.token_hex(8)}")}
         with self._errors():
             if unless(
                 _WRONG_DIGEST, self._client.put_object, **where, Body=b"probe", ContentMD5=_base64_md5(b"another")
             ):
-                self._client.delete_object(**where)  # of a store that doesn't compare
+                self._client.delete_object(**where)  # a store that doesn't compare MD5s has written the object
 
     def get(self, key: str) -> Stored | None:
-        """An object, None if there is no such one."""
+        """Return an object, None if the bucket lacks the key."""
         from botocore.exceptions import BotoCoreError
 
         with self._errors():
@@ -98,7 +98,7 @@ class Bucket:
         raise AssertionError("The last attempt returns or raises.")
 
     def facts(self, key: str) -> Facts | None:
-        """What the store says of an object, None if there is no such one."""
+        """Return an object's size and SHA-256, None if the bucket lacks the key."""
         from botocore.exceptions import ClientError
 
         with self._errors():
@@ -106,16 +106,16 @@ class Bucket:
                 answer = unless(ABSENT, self._client.head_object, Bucket=self.name, Key=key)
             except ClientError as error:
                 if code_of(error) in _BODILESS:
-                    self.try_listing()  # a HEAD's answer has no body that says why it's refused
+                    self.try_listing()  # the answer to a HEAD has no body with a reason; a listing has
                 raise
             if answer is None:
                 if not self._seen:
-                    self.try_listing()  # nor one to tell an absent object from an absent bucket
+                    self.try_listing()  # nor can a HEAD tell an absent object from an absent bucket
                 return None
         return Facts(int(answer["ContentLength"]), answer["Metadata"].get(_SHA256, ""))
 
     def sizes(self, prefix: str) -> dict[str, int]:
-        """Every object's size in bytes by its key, for keys that begin with `prefix`."""
+        """Return the size in bytes of every object whose key begins with `prefix`, by key."""
         with self._errors():
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
             sizes = {item["Key"]: int(item["Size"]) for page in pages for item in page.get("Contents", ())}
@@ -123,24 +123,24 @@ class Bucket:
         return sizes
 
     def names(self, prefix: str = "") -> list[str]:
-        """All keys that begin so, sorted."""
+        """Return all keys that begin with `prefix`, sorted."""
         return sorted(self.sizes(prefix))
 
     def put(self, key: str, content: bytes) -> None:
-        """Store an object, whole or not at all, over any other of this name; the store compares its MD5."""
+        """Store an object, whole or not at all, over any object of the same key; the store compares its MD5."""
         with self._errors():
             self._client.put_object(**self._sent(key, content))
 
     def put_if(self, key: str, content: bytes, etag: str | None, **more: str) -> str | None:
         """Write an object over the version `etag`, or where there is none (None); its new ETag, None if it was late."""
         condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
-        late = LOST if etag is None else LOST | ABSENT  # what was to be replaced may be gone
+        late = LOST if etag is None else LOST | ABSENT  # the version to be replaced may be gone
         with self._errors():
             answer = unless(late, self._client.put_object, **self._sent(key, content), **condition, **more)
         return None if answer is None else str(answer["ETag"])
 
     def upload(self, key: str, path: Path, sha256: str = "") -> None:
-        """Write an object from a file of any size, in several parts if it's large."""
+        """Write an object from a file of any size, in several parts if the file is large."""
         from boto3.s3.transfer import S3Transfer
 
         more = {"Metadata": {_SHA256: sha256}} if sha256 else None
@@ -148,7 +148,7 @@ class Bucket:
             S3Transfer(self._client).upload_file(str(path), self.name, key, extra_args=more)
 
     def download(self, key: str, path: Path) -> bool:
-        """Write an object into a file; returns whether it's there."""
+        """Write an object into a file; return whether the bucket has the object."""
         from boto3.s3.transfer import S3Transfer
 
         def load() -> bool:
@@ -159,18 +159,18 @@ class Bucket:
             return unless(ABSENT, load) is not None
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Delete objects; those that aren't there don't matter."""
+        """Delete objects; missing objects don't matter."""
         with self._errors():
             for key in keys:
                 self._client.delete_object(Bucket=self.name, Key=key)
 
     def delete_if(self, key: str, etag: str) -> bool:
-        """Delete exactly this version; returns whether it's gone, False if another one is there.
+        """Delete exactly this version; return whether the object is gone, False if another version is stored.
 
-        A store that knows no conditional deletion gets a plain one right after another look, which leaves some
+        A store without conditional deletion gets a plain deletion right after another look, which leaves a gap of some
         milliseconds.
         """
-        now = self.get(key)  # also for stores that take the condition and don't look at it
+        now = self.get(key)  # also for stores that accept the condition and ignore it
         if now is None or now.etag != etag:
             return now is None
         from botocore.exceptions import ClientError
@@ -207,7 +207,7 @@ class Bucket:
 
 
 class _Blocks(io.BytesIO):
-    """A body that is handed out in small blocks, however large a block is asked for."""
+    """A body that is read in small blocks, even where the caller asks for a large block."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         return super().read(size if size is None or size < 0 else min(size, BLOCK_BYTES))

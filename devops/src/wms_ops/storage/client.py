@@ -1,4 +1,4 @@
-"""The one place that makes clients of AWS's services, and a counter of what a client of S3 transfers."""
+"""The factory of AWS clients, and a counter of the bytes that an S3 client transfers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from wms_ops.storage.trouble import aws_errors
 
 CONNECT_TIMEOUT_S = 5  # also for each block of a body that is sent first on a connection
 READ_TIMEOUT_S = 30  # for the next bytes of an answer or the next block of a body, not for a whole transfer
-ATTEMPTS = 4  # a person without a network isn't kept waiting for a minute to be told so
-PATIENT_ATTEMPTS = 8  # where work is under way; botocore waits longer after each that is throttled, 20 s at the most
+ATTEMPTS = 4  # a user without a network learns so in seconds, not in a minute
+PATIENT_ATTEMPTS = 8  # for work under way; botocore's pause grows with each throttled attempt, up to 20 s
 CONNECTIONS = 20
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """What went over the wire so far: bytes of bodies and listings, without HTTP headers."""
+    """The traffic so far: bytes of bodies and listings, without HTTP headers."""
 
     requests: int = 0
     bytes_up: int = 0
@@ -41,7 +41,7 @@ class TrafficCounter:
         self._traffic = Traffic()
 
     def watch(self, client: Any) -> None:
-        """Count from now on what botocore's `client` transfers."""
+        """Count from now on the transfers of botocore's `client`."""
         client.meta.events.register("before-send.s3", self._sent)
         client.meta.events.register("after-call.s3", self._received)
 
@@ -79,11 +79,11 @@ def make_client(
     remote: RemoteConfig | None = None,
     **more: Any,
 ) -> Any:
-    """A thread-safe client for `connections` requests at a time; opens no connection by itself.
+    """Return a thread-safe client for `connections` requests at a time; making the client opens no connection.
 
     Without an `endpoint` the SDK's own search counts, AWS_ENDPOINT_URL for example. Proxies of the environment are
-    passed over on loopback. `remote` is the DVC remote that it's for, `more` goes to botocore as it is. Raises what
-    `aws_errors` does, for a profile or a region that doesn't exist.
+    passed over on loopback. `remote` is the DVC remote that the client serves; `more` goes to botocore unchanged.
+    Raises the errors of `aws_errors`, for a profile or a region that doesn't exist.
     """
     from botocore.config import Config
 
@@ -110,7 +110,7 @@ def make_client(
 
 
 def new_session(profile: str | None = None) -> Any:
-    """A session of botocore's, whose clients share its search for credentials."""
+    """Return a botocore session, whose clients share its search for credentials."""
     from botocore.session import Session
 
     return Session(profile=profile)
@@ -119,7 +119,7 @@ def new_session(profile: str | None = None) -> Any:
 def remote_client(
     config: RemoteConfig, environ: Mapping[str, str], connections: int, *, attempts: int | None = None
 ) -> Any:
-    """A client that finds credentials as DVC finds them. Raises what `aws_errors` does."""
+    """Return a client that finds credentials as DVC finds them. Raises the errors of `aws_errors`."""
     with aws_errors(config.use, config):
         return make_client(
             "s3",
@@ -137,12 +137,12 @@ def remote_client(
 
 
 def _remote_session(config: RemoteConfig, environ: Mapping[str, str]) -> Any:
-    """A session that takes AWS_... variables from `environ` only; the machine's own role is looked up as always."""
+    """Return a session that takes AWS_... variables from `environ` only; the machine's own role is looked up as always."""
     from botocore.configprovider import ConfigChainFactory
     from botocore.credentials import EnvProvider
 
     variables = dict(environ)
-    # As in DVC: what the user's environment says goes before what the repository says.
+    # As in DVC: the user's environment goes before the repository's settings.
     if config.credentials_file:
         variables.setdefault("AWS_SHARED_CREDENTIALS_FILE", config.credentials_file)
     if config.config_file:
@@ -162,6 +162,7 @@ def _remote_session(config: RemoteConfig, environ: Mapping[str, str]) -> Any:
             ),
         )
     resolver = session.get_component("credential_provider")
+    # botocore's own provider reads the process's environment; the replacement reads `environ`.
     if any(provider.METHOD == EnvProvider.METHOD for provider in resolver.providers):
         resolver.remove(EnvProvider.METHOD)
         resolver.insert_before("assume-role", EnvProvider(environ=variables))
@@ -169,7 +170,7 @@ def _remote_session(config: RemoteConfig, environ: Mapping[str, str]) -> Any:
 
 
 def account_of(region: str, session: Any = None) -> str:
-    """The number of the account whose credentials these are. Raises those that are missing, expired or unknown."""
+    """Return the account number of the credentials in use. Raises CredentialsMissingError and the like."""
     client = make_client("sts", region, session=session)
     with aws_errors("ask AWS whose credentials these are"):
         return str(client.get_caller_identity()["Account"])

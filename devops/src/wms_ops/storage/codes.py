@@ -1,4 +1,4 @@
-"""What the error codes and exception classes of the AWS SDK mean: one kind each, for whoever words the sentence."""
+"""The meaning of the AWS SDK's error codes and exception classes: each has one kind; `trouble` words the sentences."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from collections.abc import Callable, Collection
 from typing import Any, Final
 
 ABSENT: Final = frozenset({"NoSuchKey", "NotFound", "404"})
-"""There is no such object."""
+"""The bucket has no such object."""
 
 NO_PARAMETER: Final = frozenset({"ParameterNotFound"})
-"""There is no such parameter in SSM."""
+"""SSM has no such parameter."""
 
 LOST: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
-"""A condition of the request doesn't hold: somebody else was quicker."""
+"""A condition of the request doesn't hold: another writer was quicker."""
 
 
 def sdk_errors() -> tuple[type[Exception], ...]:
-    """What the SDK raises for a request that failed; the last one where somebody else, such as a proxy, answered."""
+    """Return the SDK's exceptions for a failed request; the last means that another server answered, such as a proxy."""
     from botocore.exceptions import BotoCoreError, ClientError
     from botocore.parsers import ResponseParserError
 
@@ -27,7 +27,7 @@ def sdk_errors() -> tuple[type[Exception], ...]:
 
 
 def reason_of(error: Exception) -> str:
-    """The SDK's words, in one line, for an error without a code."""
+    """Return the SDK's words, in one line, for an error without a code."""
     if type(error).__name__ == "ResponseParserError":  # its own words are the whole answer
         return "what answered isn't AWS, perhaps a proxy"
     return " ".join(str(error).split()).rstrip(".")[:200]
@@ -37,7 +37,7 @@ _REGION: Final = re.compile(r"\b(?:[a-z]+-){2,3}\d+\b")
 
 
 class Kind(enum.Enum):
-    """What is wrong, as far as the remedy differs."""
+    """The kinds of trouble, as far as the remedy differs."""
 
     EXPIRED = enum.auto()
     MISSING = enum.auto()
@@ -52,7 +52,7 @@ class Kind(enum.Enum):
     UNREACHABLE = enum.auto()
 
 
-# Error codes of S3, STS, EC2 and IAM. A bare status is what HEAD answers, which has no body to name a code in.
+# Error codes of S3, STS, EC2 and IAM. A bare status is the answer to a HEAD, which has no body for a code.
 _BY_CODE: Final[dict[Kind, frozenset[str]]] = {
     Kind.EXPIRED: frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"}),
     Kind.UNKNOWN_KEY: frozenset(
@@ -101,7 +101,7 @@ _BY_CLASS: Final[dict[Kind, frozenset[str]]] = {
 
 
 def code_of(error: Exception) -> str | None:
-    """The error code in AWS's answer, or its status as text; None if there was no answer."""
+    """Return the error code in AWS's answer, or its status as text; None without an answer."""
     response: Any = getattr(error, "response", None)
     if not isinstance(response, dict) or "Error" not in response:
         return None
@@ -110,7 +110,7 @@ def code_of(error: Exception) -> str | None:
 
 
 def unless(codes: Collection[str], call: Callable[..., Any], **arguments: Any) -> Any:
-    """What a call of the SDK returns; None where AWS answers with one of `codes`. Raises the SDK's other errors."""
+    """Return the result of an SDK call; None where AWS answers with one of `codes`. Raises the SDK's other errors."""
     from botocore.exceptions import ClientError
 
     try:
@@ -122,29 +122,29 @@ def unless(codes: Collection[str], call: Callable[..., Any], **arguments: Any) -
 
 
 def kind_of_code(code: str) -> Kind:
-    """What a code means; REFUSED for one that isn't known here."""
+    """Return the kind of a code; REFUSED for an unknown code."""
     return next((kind for kind, codes in _BY_CODE.items() if code in codes), Kind.REFUSED)
 
 
 def kind_of_class(error: Exception) -> Kind:
-    """What an exception without an answer means, by its class; UNREACHABLE for one that isn't known here."""
-    names = {one.__name__ for one in type(error).__mro__}
+    """Return the kind of an exception without an answer, by its class; UNREACHABLE for an unknown class."""
+    names = {base.__name__ for base in type(error).__mro__}
     return next((kind for kind, known in _BY_CLASS.items() if known & names), Kind.UNREACHABLE)
 
 
 def is_expired_after_renewal(error: Exception) -> bool:
-    """Whether it's the SDK's RuntimeError for credentials that are still too old after it renewed them."""
+    """Return whether `error` is the SDK's RuntimeError for credentials that are too old even after their renewal."""
     text = str(error).lower()
     return isinstance(error, RuntimeError) and "credentials" in text and "expired" in text
 
 
 def unknown_region(text: str) -> str:
-    """The first name of a region in a text that isn't one of AWS's; "" where there is none."""
+    """Return the first region name in a text that isn't one of AWS's; "" without any."""
     return next((name for name in _REGION.findall(text) if name not in _regions()), "")
 
 
 def nearest_regions(text: str) -> str:
-    """The regions that a text may have meant, such as ", perhaps us-east-1"; "" for none."""
+    """Return the regions that a text may have meant, such as ", perhaps us-east-1"; "" for none."""
     wrong = unknown_region(text)
     near = difflib.get_close_matches(wrong, _regions(), n=2, cutoff=0.8) if wrong else []
     return f", perhaps {' or '.join(sorted(near))}" if near else ""
@@ -154,5 +154,5 @@ def _regions() -> list[str]:
     from botocore.session import Session
 
     session = Session()
-    names = [session.get_available_regions("ec2", one) for one in session.get_available_partitions()]
+    names = [session.get_available_regions("ec2", partition) for partition in session.get_available_partitions()]
     return [name for some in names for name in some]

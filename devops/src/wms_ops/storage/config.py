@@ -1,7 +1,7 @@
-"""Where the DVC remote lies: read from .dvc/config, as DVC reads it, without starting DVC.
+"""The DVC remote's address and options: read from .dvc/config, as DVC reads them, without starting DVC.
 
-What DVC itself would do with the same files and the same environment is what happens here too, so that a
-plain `dvc pull` finds what was uploaded. Only WMS_DVC_URL is ours.
+The result equals DVC's own for the same files and the same environment, so that a plain `dvc pull` finds uploaded
+files. Only WMS_DVC_URL is this project's.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _OTHER_LAYOUTS = ("version_aware", "worktree", "sse_customer_key")
 
 @dataclass(frozen=True)
 class RemoteConfig:
-    """One S3 remote of DVC; what is None is left to the AWS SDK's own search.
+    """An S3 remote of DVC; a value of None is left to the AWS SDK's own search.
 
-    `prefix` has no slash at either end and may be empty. The keys of `.dvc/config.local` never show up in
-    the object's text.
+    `prefix` has no slash at either end and may be empty. The keys of `.dvc/config.local` never show up in the object's
+    text.
     """
 
     bucket: str
@@ -54,11 +54,15 @@ class RemoteConfig:
 
     @property
     def use(self) -> str:
-        """What can't be done where it fails, for sentences."""
+        """The end of the sentence "Can't ...", for messages."""
         return f"use {self.url}"
 
     def key(self, oid: str) -> str:
-        """The object's key of a blob ("<32 hex>") or manifest ("<32 hex>.dir"); ManifestError for other names."""
+        """Return the object key of a blob ("<32 hex>") or manifest ("<32 hex>.dir"). Other names raise ManifestError.
+
+        >>> RemoteConfig("photos", "dvc").key("d41d8cd98f00b204e9800998ecf8427e")
+        'dvc/files/md5/d4/1d8cd98f00b204e9800998ecf8427e'
+        """
         if not _OID.fullmatch(oid):
             raise ManifestError(
                 f"{oid!r} isn't the MD5 of a file: a .dvc file or a manifest is damaged; restore it from Git."
@@ -66,12 +70,12 @@ class RemoteConfig:
         return self.inside(f"files/md5/{oid[:2]}/{oid[2:]}")
 
     def inside(self, name: str) -> str:
-        """`name` below the remote's prefix."""
+        """Return `name` below the remote's prefix."""
         return f"{self.prefix}/{name}" if self.prefix else name
 
 
 def read_remote(repo: Path, *, environ: Mapping[str, str]) -> RemoteConfig:
-    """The default remote of the working tree `repo`: `.dvc/config`, then `.dvc/config.local` on top.
+    """Return the default remote of the working tree `repo`: `.dvc/config`, then `.dvc/config.local` on top.
 
     Raises StoreConfigError, as `parse_remote` does.
     """
@@ -87,11 +91,11 @@ def read_remote(repo: Path, *, environ: Mapping[str, str]) -> RemoteConfig:
 
 
 def parse_remote(text: str, local_text: str = "", *, environ: Mapping[str, str]) -> RemoteConfig:
-    """The default remote that the texts of `.dvc/config` and `.dvc/config.local` name.
+    """Return the default remote that the texts of `.dvc/config` and `.dvc/config.local` name.
 
     WMS_DVC_URL in `environ` replaces its bucket and prefix. A remote without an endpoint of its own takes
-    AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL; one that has an endpoint keeps it, because DVC keeps it too.
-    Raises StoreConfigError if no remote is named, it isn't on S3, or the shared file holds keys.
+    AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL; a configured endpoint stays, because DVC keeps its own, too. Raises
+    StoreConfigError without a default remote, for a remote that isn't on S3, and for keys in the shared file.
     """
     shared, local = _sections(text, ".dvc/config"), _sections(local_text, ".dvc/config.local")
     name = (shared.get("core", {}) | local.get("core", {})).get("remote")
@@ -120,12 +124,12 @@ def parse_remote(text: str, local_text: str = "", *, environ: Mapping[str, str])
 
 
 def _sections(text: str, origin: str) -> dict[str, dict[str, str]]:
-    """DVC's files are INI files; section names and values may be quoted."""
+    """Return the sections of an INI file of DVC; section names and values may be quoted."""
     parser = configparser.ConfigParser(interpolation=None, strict=False, inline_comment_prefixes=("#",))
     try:
         parser.read_string(text, source=origin)
     except configparser.Error as error:
-        # Only the place: the parser's own text would repeat the line, which may hold a key.
+        # Only the line number: the parser's own text would repeat the line, which may hold a key.
         line = getattr(error, "lineno", None) or (getattr(error, "errors", None) or [(None,)])[0][0]
         raise StoreConfigError(
             f"{origin}{f', line {line}' if line else ''} isn't a DVC configuration; restore the file, "

@@ -1,7 +1,7 @@
-"""What everything at AWS is called: names follow from environment, account and region, so that nobody has to remember.
+"""The names of all AWS resources: they follow from environment, account and region, so that no name has to be stored.
 
-A name and the tags exist before the thing itself does. So whoever comes after a kill - the teardown, the reaper, a
-second `up` - finds what was begun without any record of it.
+A name and the tags exist before the resource does. So the teardown, the reaper or a second `up` finds the resources of
+a killed run without any record.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STORE_PART: Final = "store"
 
 ENVIRONMENT: Final = re.compile(r"[a-z][a-z0-9-]{0,19}")
 SESSIONS: Final = "sessions"
-"""The folder of the bill in the state bucket."""
+"""The folder of the session records in the state bucket."""
 
 HOLDER: Final = "WMS_HOLDER"
 _NOT_IN_TAGS: Final = re.compile(r"[^A-Za-z0-9_.:/=+@-]+")
@@ -34,7 +34,11 @@ _NOT_IN_TAGS: Final = re.compile(r"[^A-Za-z0-9_.:/=+@-]+")
 
 @dataclass(frozen=True)
 class Names:
-    """All names of one environment in one account and region."""
+    """All names of one environment in one account and region.
+
+    >>> Names("main", "123456789012", "us-east-1").dvc_url
+    's3://wms-main-dvc-123456789012-us-east-1/dvc'
+    """
 
     environment: str
     account: str
@@ -42,7 +46,7 @@ class Names:
 
     @property
     def prefix(self) -> str:
-        """What every resource's name begins with."""
+        """The beginning of every resource's name."""
         return f"wms-{self.environment}"
 
     @property
@@ -52,45 +56,45 @@ class Names:
 
     @property
     def dvc_bucket(self) -> str:
-        """The data set and published models."""
+        """The bucket of the data set and published models."""
         return f"{self.prefix}-dvc-{self.account}-{self.region}"
 
     @property
     def mlflow_bucket(self) -> str:
-        """MLflow's artifacts and backups, code bundles, the instance's jobs."""
+        """The bucket of MLflow's artifacts and backups, code bundles, and the instance's jobs."""
         return f"{self.prefix}-mlflow-{self.account}-{self.region}"
 
     @property
     def dvc_url(self) -> str:
-        """The DVC remote."""
+        """The address of the DVC remote."""
         return f"s3://{self.dvc_bucket}/dvc"
 
     def state_key(self, root: str) -> str:
-        """Where the state of the Terraform root `root` lies in the state bucket."""
+        """Return the key, in the state bucket, of the state of the Terraform root `root`."""
         return f"{root}/{self.environment}.tfstate"
 
     def applied_key(self, root: str) -> str:
-        """Where it's noted what was applied of the Terraform root `root` last."""
+        """Return the key of the note about the last apply of the Terraform root `root`."""
         return f"{root}/{self.environment}.applied.json"
 
     @property
     def lease_key(self) -> str:
-        """Who uses the environment's instance."""
+        """The key of the lease, which names the holder of the environment's instance."""
         return f"lease/{self.environment}.json"
 
     @property
     def password_parameter(self) -> str:
-        """SSM parameter with MLflow's password."""
+        """The SSM parameter with MLflow's password."""
         return f"/wms/{self.environment}/mlflow-password"
 
     @property
     def boot_parameter(self) -> str:
-        """SSM parameter in which the instance reports its start, step by step."""
+        """The SSM parameter in which the instance reports its start, step by step."""
         return f"/wms/{self.environment}/boot"
 
 
 def read_time(text: str) -> datetime | None:
-    """The time that a tag holds, UTC where it names no zone; None where it can't be read."""
+    """Return the time that a tag holds, UTC where the text names no zone; None for unreadable text."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
@@ -99,15 +103,15 @@ def read_time(text: str) -> datetime | None:
 
 
 def new_launch_id(now: datetime) -> str:
-    """A name for a launch that nobody else gives: its time, and something random."""
+    """Return a unique name for a launch: its time and a random part."""
     return f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
 def holder_of(environ: Mapping[str, str]) -> str:
-    """Who is at work: WMS_HOLDER, else the GitHub run, else the user and the machine. Fit for a tag's value.
+    """Return the user of an instance, fit for a tag: WMS_HOLDER, else the GitHub run, else the user and the machine.
 
-    All jobs of one GitHub run are one holder, so the teardown job may end what the job before it began; a run that
-    is started again is the same holder, too.
+    All jobs of one GitHub run are one holder, so the teardown job may end the instance of an earlier job; a re-run of
+    the same workflow run is the same holder, too.
     """
     given = environ.get(HOLDER, "")
     if not given and (run := environ.get("GITHUB_RUN_ID")):

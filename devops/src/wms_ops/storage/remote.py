@@ -1,7 +1,7 @@
 """The DVC remote in an S3 bucket: manifests and blobs under their MD5, moved without DVC's bookkeeping.
 
-Objects lie where DVC 3 puts them: PREFIX/files/md5/ab/cdef..., a manifest's name ends in ".dir". An object
-is written by one request, so a killed upload leaves whole objects or none, and can be repeated.
+Keys are those of DVC 3: PREFIX/files/md5/ab/cdef..., a manifest's name ends in ".dir". Each object is written by one
+request, so a killed upload leaves whole objects or none, and can be repeated.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ R = TypeVar("R")
 WORKERS = 16
 # Up to this many names each get a HEAD of their own. For more, one folder is listed to learn how full the
 # folders are (MD5s spread evenly); then each folder is listed, unless it holds over LISTED_PER_HEAD times as
-# many objects as are wanted of it. Measured: a HEAD takes the processor as long as 14 listed objects and moves
+# many objects as are wanted. Measured: a HEAD takes the processor as long as 14 listed objects and moves
 # as many bytes as 4.
 FEW = 64
 LISTED_PER_HEAD = 10
@@ -38,7 +38,7 @@ _MANIFEST = ".dir"
 
 @dataclass(frozen=True)
 class UploadResult:
-    """What an upload did: counts of objects, and bytes of the bodies that were sent."""
+    """The result of an upload: counts of objects, and bytes of the bodies that were sent."""
 
     uploaded: int
     already_there: int
@@ -46,10 +46,10 @@ class UploadResult:
 
 
 class S3Remote:
-    """The remote `config`; safe to use from several threads. Making one costs nothing and connects to nothing.
+    """The remote `config`; safe to use from several threads. The constructor opens no connection.
 
-    `environ` replaces the process's environment when credentials, profile and region are searched. Every
-    method raises the errors of `check_access` when the store can't be used.
+    `environ` replaces the process's environment when credentials, profile and region are searched. Every method raises
+    the errors of `check_access` when the store can't be used.
     """
 
     def __init__(self, config: RemoteConfig, environ: Mapping[str, str] | None = None) -> None:
@@ -66,20 +66,20 @@ class S3Remote:
 
     @property
     def traffic(self) -> Traffic:
-        """What this object has transferred so far; subtract an earlier value to measure one step."""
+        """This object's transfers so far; subtract an earlier value to measure one step."""
         return self._counter.traffic
 
     def check_access(self) -> None:
         """Make sure, with two requests that leave nothing behind, that the remote can be listed and written.
 
-        Raises CredentialsMissingError, CredentialsExpiredError, AccessDeniedError, BucketNotFoundError,
-        ClockSkewError, StoreConfigError or StoreUnreachableError.
+        Raises CredentialsMissingError, CredentialsExpiredError, AccessDeniedError, BucketNotFoundError, ClockSkewError,
+        StoreConfigError or StoreUnreachableError.
         """
         self._bucket.try_listing()
         self._bucket.try_writing()
 
     def read_manifest(self, oid: str) -> bytes:
-        """The JSON bytes of the manifest `oid` ("<md5>.dir"); MissingBlobError, DamagedBlobError."""
+        """Return the JSON bytes of the manifest `oid` ("<md5>.dir"). Raises MissingBlobError, DamagedBlobError."""
         return self._read(oid)
 
     def read_blob(self, oid: str, target: Path) -> None:
@@ -92,18 +92,19 @@ class S3Remote:
     def upload(self, items: Mapping[str, Path | bytes], progress: Callable[[int], None] | None = None) -> UploadResult:
         """Bring each item (a file or its content, by its MD5) to the remote, manifests after all blobs.
 
-        What is there in its full size isn't sent again. `progress` is called in the caller's thread with the
-        bytes of each finished item, also of those that were there. Raises DamagedBlobError for content that
-        isn't what its name says, DataNotFoundError for a file that can't be read. After an error or a kill
-        call it again: what was sent is kept.
+        Objects that the remote holds in full size aren't sent again. `progress` is called in the caller's thread with
+        the bytes of each finished item, also of those that the remote had. Raises DamagedBlobError for content with
+        another MD5 than its name says, DataNotFoundError for an unreadable file. After an error or a kill call again:
+        sent objects are kept.
         """
         tell = progress or (lambda _: None)
         sizes = {oid: _size(content) for oid, content in items.items()}
-        there = self._sizes(items)
-        wanted = {oid for oid in items if there.get(oid) != sizes[oid]}
+        held = self._sizes(items)
+        wanted = {oid for oid in items if held.get(oid) != sizes[oid]}
         for oid in items.keys() - wanted:
             tell(sizes[oid])
         sent = 0
+        # Manifests last: a manifest in the remote promises that all of its blobs are stored.
         for manifests in (False, True):
             stage = [oid for oid in items if oid in wanted and oid.endswith(_MANIFEST) == manifests]
             for size in _in_parallel(lambda oid: self._send(oid, items[oid]), stage):
@@ -112,25 +113,25 @@ class S3Remote:
         return UploadResult(len(wanted), len(items) - len(wanted), sent)
 
     def missing(self, oids: Iterable[str]) -> set[str]:
-        """Those of `oids` that the remote doesn't hold.
+        """Return those of `oids` that the remote doesn't hold.
 
-        An empty object counts as missing unless it is the blob of the empty file. Raises ManifestError for a
-        name that is no MD5.
+        An empty object counts as missing unless `oid` is that of the empty file. Raises ManifestError for a name that
+        is no MD5.
         """
         wanted = set(oids)
         return wanted - self._sizes(wanted).keys()
 
     def write_note(self, name: str, data: bytes) -> None:
-        """Keep `data` under a name of our own below the remote's prefix, outside of DVC's folders."""
+        """Keep `data` under a name of this project's below the remote's prefix, outside of DVC's folders."""
         self._bucket.put(self.config.inside(name), data)
 
     def read_note(self, name: str) -> bytes | None:
-        """What `write_note` kept, or None."""
+        """Return the content that `write_note` kept, or None."""
         found = self._bucket.get(self.config.inside(name))
         return None if found is None else found.content
 
     def _send(self, oid: str, content: Path | bytes) -> int:
-        """Upload one object; returns its size in bytes."""
+        """Upload an object; return its size in bytes."""
         data = _verified(_bytes_of(content), oid, "in memory" if isinstance(content, bytes) else str(content))
         self._bucket.put(self.config.key(oid), data)
         return len(data)
@@ -145,7 +146,7 @@ class S3Remote:
         return _verified(found.content, oid, self.config.url)
 
     def _sizes(self, oids: Iterable[str]) -> dict[str, int]:
-        """The size in bytes of each of `oids` that the remote holds."""
+        """Return the size in bytes of each of `oids` that the remote holds."""
         by_key = {self.config.key(oid): oid for oid in oids}
         found: dict[str, int] = {}
         singly = set(by_key)
@@ -157,7 +158,7 @@ class S3Remote:
         return {oid: found[key] for key, oid in by_key.items() if key in found and (found[key] or oid == _NOTHING)}
 
     def _listed(self, keys: Iterable[str]) -> tuple[dict[str, int], set[str]]:
-        """Sizes in bytes as far as listing folders is worth it, and the keys that are left for single requests."""
+        """Return sizes in bytes as far as listing folders is worth the cost, and the keys left for single requests."""
         folders: dict[str, set[str]] = defaultdict(set)
         for key in keys:
             folders[key[: key.rindex("/") + 1]].add(key)
@@ -171,7 +172,7 @@ class S3Remote:
 
 
 def _in_parallel(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """Results as they come; the first failure is raised, and what hasn't begun by then never begins."""
+    """Yield results as they come; the first failure is raised, and work that hasn't begun by then never begins."""
     with ThreadPoolExecutor(WORKERS) as pool:
         futures = [pool.submit(work, item) for item in items]
         try:

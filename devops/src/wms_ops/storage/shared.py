@@ -1,4 +1,4 @@
-"""JSON objects in S3 that several machines change: each change names the version that it was made from."""
+"""JSON objects in S3 that several machines change: each change names the version on which the change is based."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Shared:
     key: str
 
     def read(self) -> tuple[Any, str | None]:
-        """The object's JSON value and ETag; (None, None) where there is none. Raises the bucket's errors."""
+        """Return the object's JSON value and ETag; (None, None) for a missing object. Raises the bucket's errors."""
         found = None
         with contextlib.suppress(BucketNotFoundError):
             found = self.bucket.get(self.key)
@@ -28,7 +28,7 @@ class Shared:
         try:
             return json.loads(found.content), found.etag
         except ValueError:
-            return None, found.etag  # torn by nobody, since S3 keeps whole objects; written by hand
+            return None, found.etag  # written by hand: S3 keeps whole objects, so no write is torn
 
     def replace(self, value: Any, etag: str | None) -> str | None:
         """Write `value` if the object still has this ETag (None: if there is none); the new ETag, None if it's late."""

@@ -1,4 +1,4 @@
-"""From the AWS SDK's exceptions to this project's errors: what is wrong, where, and the command that mends it.
+"""The translation of the AWS SDK's exceptions into this project's errors: reason, subject, and the command that helps.
 
 Every sentence reads "Can't WHAT: what is wrong; what to do next." A DVC remote may lie in another store than Amazon's
 and has settings of its own: the remedy names them.
@@ -44,7 +44,7 @@ from wms_ops.storage.config import RemoteConfig
 _LONGEST: Final = 300
 _LAB_ENDED: Final = "voc-cancel-cred"  # the policy by which AWS Academy ends a session whose keys aren't too old yet
 _QUOTA: Final = re.compile(r"(Limit|Quota|Count)Exceeded|TooManyBuckets")
-_NO_ROOM: Final = frozenset({"InsufficientInstanceCapacity", "InsufficientCapacity", "Unsupported"})
+_NO_CAPACITY: Final = frozenset({"InsufficientInstanceCapacity", "InsufficientCapacity", "Unsupported"})
 _NOT_HERE: Final = frozenset({"OptInRequired", "InvalidRegion", "IllegalLocationConstraintException"})
 _TAKEN: Final = frozenset({"BucketAlreadyExists"})
 _REPEATED: Final = re.compile(r"AlreadyExists|AlreadyAssociated|InvalidPermission\.(NotFound|Duplicate)")
@@ -52,7 +52,7 @@ _REPEATED: Final = re.compile(r"AlreadyExists|AlreadyAssociated|InvalidPermissio
 
 @dataclass(frozen=True)
 class Refusal:
-    """A request that failed: what it was for, AWS's code ("" without an answer), its words, and the DVC remote."""
+    """A failed request: its purpose `what`, AWS's code ("" without an answer), AWS's words, and the DVC remote."""
 
     what: str
     code: str
@@ -66,12 +66,12 @@ class Refusal:
 
     @property
     def store(self) -> str:
-        """Who refused."""
+        """The service that refused."""
         return f"the S3 store at {self.remote.endpoint_url}" if self.remote and self.remote.endpoint_url else "AWS"
 
     @property
     def kept(self) -> str:
-        """What a person who starts anew wants to know."""
+        """The note for a user who starts again."""
         return ": what was already transferred is kept" if self.remote else ""
 
 
@@ -80,8 +80,8 @@ def aws_errors(what: str, remote: RemoteConfig | None = None) -> Iterator[None]:
     """Turn the AWS SDK's exceptions inside the `with` block into errors of this project.
 
     `what` completes "Can't ...": "start the instance". Raises CredentialsMissingError, CredentialsExpiredError,
-    AccessDeniedError, BucketNotFoundError, StoreUnreachableError, ClockSkewError, CloudError, QuotaError, and for a
-    DVC `remote` StoreConfigError.
+    AccessDeniedError, BucketNotFoundError, StoreUnreachableError, ClockSkewError, CloudError, QuotaError, and for a DVC
+    `remote` StoreConfigError.
     """
     try:
         yield
@@ -98,7 +98,7 @@ def aws_errors(what: str, remote: RemoteConfig | None = None) -> Iterator[None]:
 
 
 def from_sdk(error: Exception, what: str, remote: RemoteConfig | None = None) -> WmsError:
-    """The error to raise instead of botocore's `error`."""
+    """Return the error to raise instead of botocore's `error`."""
     code = code_of(error)
     if code is None:
         if type(error).__name__ == "NoRegionError":
@@ -111,18 +111,18 @@ def from_sdk(error: Exception, what: str, remote: RemoteConfig | None = None) ->
 
 
 def is_gone(error: Exception) -> bool:
-    """Whether a refusal of AWS says that the thing doesn't exist (any more)."""
+    """Return whether AWS's refusal says that the resource doesn't exist (any more)."""
     code = code_of(error) or ""
     return code in {"NoSuchEntity", "NoSuchKey", "404"} or code.lower().endswith((".notfound", "notfoundexception"))
 
 
 def of_kind(kind: Kind, found: Refusal) -> WmsError:
-    """The error that a refusal of a known kind means."""
+    """Return the error for a refusal of a known kind."""
     return _BUILDERS[kind](found)
 
 
 def from_code(found: Refusal) -> WmsError:
-    """The error that a refusal with a code means."""
+    """Return the error for a refusal with a code."""
     code, kind = found.code, kind_of_code(found.code)
     if _LAB_ENDED in found.reason:
         return _expired(found)
@@ -133,7 +133,7 @@ def from_code(found: Refusal) -> WmsError:
             f"Can't {found.what}: the bucket's name is taken by another account ({found.reason}); choose another "
             "environment or region in infrastructure/terraform/wms.tfvars."
         )
-    if kind is Kind.REFUSED and (code in _NO_ROOM or _QUOTA.search(code)):
+    if kind is Kind.REFUSED and (code in _NO_CAPACITY or _QUOTA.search(code)):
         return QuotaError(
             f"Can't {found.what}: {found.reason} ({code}); stop what isn't needed, choose a smaller instance_type in "
             "infrastructure/terraform/wms.tfvars, or ask for more under Service Quotas in the AWS console."
@@ -258,7 +258,7 @@ def _renewal(found: Refusal) -> str:
 
 
 def _lacks_token() -> bool:
-    """Whether the credentials in use are a session's without its token; AWS calls such a key unknown."""
+    """Return whether the credentials in use are a session's without its token; AWS calls such a key unknown."""
     from botocore.exceptions import BotoCoreError
     from botocore.session import Session
 
@@ -271,7 +271,7 @@ def _lacks_token() -> bool:
 
 
 def short(text: str) -> str:
-    """One line without the ends of sentences, so that it fits into one; without encoded failure messages."""
+    """Return one line without sentence ends, so that the line fits into a sentence; without encoded failure messages."""
     line = re.sub(r"\s*Encoded authorization failure message:? \S+", "", " ".join(text.split()))
     return re.sub(r"\.(?=\s+[A-Z])", ";", line)[:_LONGEST].rstrip(" .;:")
 
