@@ -1,1 +1,1 @@
-"""What a run costs at a cloud's prices, and whether it may: pure functions of seconds, photos and a price table."""
+"""The cost of a run at a cloud's prices, and its budget: pure functions of seconds, photos and a price table."""

@@ -1,4 +1,4 @@
-"""How long the next instance may live, by both budgets and what the month has cost."""
+"""The next instance's lifetime, by both budgets and the month's cost."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from wms_ops.cost.sessions import Session, month_name, month_start
 def allowed_minutes(
     choice: Choice, sessions: Callable[[datetime], Sequence[Session]], environ: Mapping[str, str], now: datetime
 ) -> int:
-    """The minutes that were chosen, or fewer where WMS_BUDGET_USD buys no more.
+    """Return the chosen minutes, or fewer where WMS_BUDGET_USD buys no more.
 
-    `sessions` returns the sessions that weren't over at a moment; it's asked only where a month is limited. Raises
+    `sessions` returns the sessions that weren't over at a moment, and is called only where a month is limited. Raises
     BudgetError where the budget buys next to none, or where WMS_BUDGET_MONTH_USD might be passed; UsageError.
     """
     rates = choice.rates()

@@ -1,4 +1,4 @@
-"""What sessions have cost: by run, by month, by model version, and beside an instance that is always on. Pure."""
+"""The cost of sessions: by run, by month, by model version, and beside an instance that is always on. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOTHING: Final = Cost(0.0, 0.0, 0.0, 0.0, 0.0)
 
 @dataclass(frozen=True)
 class BillLine:
-    """One line of a bill: `sessions` counts instances; one that lived in two months is counted in both."""
+    """A line of a bill: `sessions` counts instances; an instance that lived in two months counts in both."""
 
     sessions: int
     cost: Cost
@@ -34,7 +34,7 @@ class BillLine:
 
 @dataclass(frozen=True)
 class Saving:
-    """What coming and going saves: `as_needed` and `always_on` are US dollars for the same `seconds` of the calendar.
+    """The saving by instances on demand: `as_needed` and `always_on` are US dollars for the same `seconds`.
 
     The always-on instance is of the type that ran longest, on demand, and idles where no session was.
     """
@@ -52,7 +52,7 @@ class Saving:
 
 @dataclass(frozen=True)
 class RunBill:
-    """One run's own bill with its month so far: what a reviewer of its pull request wants to know."""
+    """A run's own bill with its month so far, for the reviewer of its pull request."""
 
     kind: str
     cost: Cost
@@ -65,20 +65,21 @@ class RunBill:
 def by_run(
     sessions: Iterable[Session], table: PriceTable, now: datetime, month: str | None = None
 ) -> dict[str, BillLine]:
-    """Each run's cost, a run's sessions together; without a run it's the launch's id. Only a month's part if given."""
-    return _grouped(sessions, lambda one: one.run or one.github_run or one.launch_id, table, now, month)
+    """Return each run's cost over its sessions, of `month` only if given; a session without a run has its launch id."""
+    return _grouped(sessions, lambda session: session.run or session.github_run or session.launch_id, table, now, month)
 
 
 def by_version(
     sessions: Iterable[Session], table: PriceTable, now: datetime, month: str | None = None
 ) -> dict[str, BillLine]:
-    """What each model version has cost; "none" for sessions that registered no model."""
-    named = _grouped(sessions, lambda one: str(one.model_version or "none"), table, now, month)
+    """Return each model version's cost; "none" for sessions that registered no model."""
+    named = _grouped(sessions, lambda session: str(session.model_version or "none"), table, now, month)
+    # Versions in numeric order, "none" last.
     return dict(sorted(named.items(), key=lambda item: (not item[0].isdecimal(), item[0].zfill(9))))
 
 
 def by_month(sessions: Iterable[Session], table: PriceTable, now: datetime) -> dict[str, BillLine]:
-    """Each UTC month's cost, the oldest first; a session over a month's end is split."""
+    """Return each UTC month's cost, the oldest first; a session over a month's end is split."""
     lines: dict[str, BillLine] = {}
     for session in sessions:
         cost = cost_of_session(session, table, now)
@@ -89,23 +90,24 @@ def by_month(sessions: Iterable[Session], table: PriceTable, now: datetime) -> d
 
 
 def total_of(lines: Mapping[str, BillLine]) -> BillLine:
-    """All lines together."""
+    """Return the sum of all lines."""
     return sum(lines.values(), BillLine(0, NOTHING))
 
 
 def month_so_far(sessions: Iterable[Session], table: PriceTable, now: datetime) -> float:
-    """US dollars that this month's sessions have cost until `now`."""
+    """Return the US dollars that this month's sessions have cost until `now`."""
     line = by_month(sessions, table, now).get(month_name(now))
     return line.cost.total if line else 0.0
 
 
 def month_committed(sessions: Iterable[Session], table: PriceTable, now: datetime) -> float:
-    """The most that this month's sessions can cost: those that aren't over, or may be launched yet, to their deadlines.
+    """Return the most that this month's sessions can cost: those that aren't over count up to their deadlines.
 
-    Raises UsageError for a type or a region that the table lacks.
+    A session about to launch counts, too. Raises UsageError for a type or a region that the table lacks.
     """
     total = 0.0
     for session in sessions:
+        # The most: on demand for the whole lifetime, all cores busy; a spot price may rise to that.
         running = session.ended_at is None and session.deadline > now
         assumed = session
         if running:
@@ -117,7 +119,7 @@ def month_committed(sessions: Iterable[Session], table: PriceTable, now: datetim
 
 
 def saving_of_month(sessions: Sequence[Session], table: PriceTable, now: datetime, month: str) -> Saving | None:
-    """A month's saving, from its beginning or the first session's, whichever is later, until its end or `now`.
+    """Return a month's saving, from its beginning or the first session's, if later, until its end or `now`.
 
     None where no session of the month was launched.
     """
@@ -137,7 +139,7 @@ def saving_of_month(sessions: Sequence[Session], table: PriceTable, now: datetim
 
 
 def bill_of_run(run: str, sessions: Sequence[Session], table: PriceTable, now: datetime) -> RunBill | None:
-    """The bill of the loop's run `run`; None where no instance was launched for it."""
+    """Return the bill of the loop's run `run`; None where no instance was launched for the run."""
     own = [one for one in sessions if one.run == run and one.started is not None]
     if not own:
         return None
@@ -155,7 +157,7 @@ def bill_of_run(run: str, sessions: Sequence[Session], table: PriceTable, now: d
 
 
 def cost_in(session: Session, table: PriceTable, now: datetime, month: str | None) -> Cost | None:
-    """What a session has cost in a month, in all its life without one; None if it wasn't launched, or not then."""
+    """Return a session's cost in a month (None: in all its life); None if the session wasn't launched, or not then."""
     shares = [share for name, share in parts_by_month(session, now) if month in (None, name)]
     return cost_of_session(session, table, now).share(sum(shares)) if shares else None
 

@@ -1,7 +1,7 @@
-"""The budget: it refuses what would pass it before anything starts, and says how long an instance may live at most.
+"""The budget: a check before any start, and the longest lifetime that an instance may have.
 
-What counts is the most that can come: all vCPUs at full speed all the time, and on demand even for a spot instance,
-whose price may rise to that of on demand. So a budget holds without anybody watching it.
+The budget counts the most that a run can cost: all vCPUs at full speed all the time, and on demand even for a spot
+instance, whose price may rise to that of on demand. So a budget holds without supervision.
 """
 
 from __future__ import annotations
@@ -20,27 +20,28 @@ BUDGET: Final = "WMS_BUDGET_USD"
 MONTH_BUDGET: Final = "WMS_BUDGET_MONTH_USD"
 
 SHORTEST_MINUTES: Final = 5
-"""The least lifetime that an instance is started for: it couldn't finish anything before."""
+"""The least lifetime that an instance is started for: a shorter life couldn't finish any work."""
 
 LONGEST_MINUTES: Final = 2880
 """The longest lifetime of an instance, two days."""
 
 MARGIN_MINUTES: Final = 3
-"""What AWS bills beside the lifetime: the boot before the deadline is set, and the way down after it. An assumption."""
+"""The minutes that AWS bills beside the lifetime: the boot before the deadline is set, and the shutdown. An assumption.
+"""
 
 
 def read_budget(environ: Mapping[str, str]) -> float:
-    """US dollars that a run may cost: WMS_BUDGET_USD, or 1.00. Raises UsageError for what is no number of dollars."""
+    """Return the US dollars that a run may cost: WMS_BUDGET_USD, or 1.00. Raises UsageError for text that is no amount."""
     return BudgetSettings.read(environ).wms_budget_usd
 
 
 def read_month_budget(environ: Mapping[str, str]) -> float | None:
-    """US dollars that a month may cost: WMS_BUDGET_MONTH_USD; None where nothing limits it. Raises UsageError."""
+    """Return the US dollars that a month may cost: WMS_BUDGET_MONTH_USD; None without a limit. Raises UsageError."""
     return BudgetSettings.read(environ).wms_budget_month_usd
 
 
 def check_budget(estimated: Cost, budget: float) -> None:
-    """Let a run pass that costs no more than `budget` US dollars. Raises BudgetError."""
+    """Raise BudgetError for a run that costs more than `budget` US dollars."""
     if estimated.total > budget:
         raise BudgetError(
             f"This run would cost about {dollars(estimated.total)} ({estimated.seconds / 60:.0f} minutes of an "
@@ -50,10 +51,10 @@ def check_budget(estimated: Cost, budget: float) -> None:
 
 
 def check_month(committed_usd: float, most: Cost, budget: float | None, *, month: str) -> None:
-    """Let a session begin that can't make the month cost more than `budget` US dollars; None is no limit.
+    """Raise BudgetError for a session that could make the month cost more than `budget` US dollars; None is no limit.
 
-    `committed_usd` is what the month's sessions have cost, those that still run counted to their deadlines; `most` is
-    the new session's whole lifetime; `month` is for the sentence, such as "November 2026". Raises BudgetError.
+    `committed_usd` is the cost of the month's sessions, running ones counted to their deadlines; `most` is the new
+    session's whole lifetime; `month` is for the sentence, such as "November 2026".
     """
     together = committed_usd + most.total
     if budget is not None and together > budget:
@@ -66,12 +67,12 @@ def check_month(committed_usd: float, most: Cost, budget: float | None, *, month
 
 
 def most_of(minutes: int, rates: Rates, *, disk_gb: float = DISK_GB) -> Cost:
-    """The most that a session with a lifetime of `minutes` can cost, on demand or spot."""
+    """Return the most that a session with a lifetime of `minutes` can cost, on demand or spot."""
     return cost_of((minutes + MARGIN_MINUTES) * 60, rates, disk_gb=disk_gb)
 
 
 def affordable_minutes(budget_usd: float, rates: Rates, *, disk_gb: float = DISK_GB) -> int:
-    """The longest lifetime in whole minutes with `most_of` it within the budget; 0 where there is none.
+    """Return the longest lifetime in whole minutes whose `most_of` is within the budget; 0 where the budget buys none.
 
     Raises ValueError for a budget that is negative or no number.
     """
@@ -79,13 +80,15 @@ def affordable_minutes(budget_usd: float, rates: Rates, *, disk_gb: float = DISK
         raise ValueError(f"A budget can't be {budget_usd} US dollars.")
     minute = cost_of(60, rates, disk_gb=disk_gb).total
     minutes = int(min(budget_usd / minute, LONGEST_MINUTES + MARGIN_MINUTES)) - MARGIN_MINUTES
-    while minutes > 0 and most_of(minutes, rates, disk_gb=disk_gb).total > budget_usd:  # by a rounding error
+    while (
+        minutes > 0 and most_of(minutes, rates, disk_gb=disk_gb).total > budget_usd
+    ):  # a rounding error may pass the budget
         minutes -= 1
     return max(0, minutes)
 
 
 def lifetime(requested_minutes: int, budget_usd: float, rates: Rates, *, disk_gb: float = DISK_GB) -> int:
-    """Minutes after which an instance ends itself: those requested, or fewer where the budget buys no more.
+    """Return the minutes after which an instance ends itself: those requested, or fewer where the budget buys no more.
 
     Raises UsageError for a request outside 5 to 2880 minutes, BudgetError where the budget buys less than 5.
     """
@@ -106,5 +109,5 @@ def lifetime(requested_minutes: int, budget_usd: float, rates: Rates, *, disk_gb
 
 
 def _enough(usd: float) -> str:
-    """The next tenth of a dollar."""
+    """Return the next tenth of a dollar."""
     return f"{math.ceil(10 * usd) / 10:.2f}"

@@ -1,4 +1,4 @@
-"""What a run will cost, what it has cost, and what an instance that is always on would have."""
+"""The estimated cost of a run, its cost so far, and the cost of an instance that is always on."""
 
 from __future__ import annotations
 
@@ -15,23 +15,26 @@ HOURS_A_MONTH: Final = 730.0
 """AWS's own month: 365 x 24 / 12."""
 
 MINIMUM_S: Final = 60.0
-"""The least that AWS bills of an instance or a disk; after that each second."""
+"""The shortest time that AWS bills for an instance or a disk; beyond, each second counts."""
 
 START_S: Final = 240.0
-"""What the cloud adds to a run: launch, boot, programs, first answer of MLflow, and the end. Not measured yet: an
-assumption, on the careful side, until the loop has run on an instance."""
+"""Seconds that the cloud adds to a run: launch, boot, programs, first answer of MLflow, and the end.
+
+Not measured yet: an assumption, on the careful side, until the loop has run on an instance.
+"""
 
 LOOP_S: Final = 60.0
-"""What the loop takes beside training: the limit that its own benchmark is held to."""
+"""Seconds of the loop beside training: the limit of its own benchmark."""
 
 PIXELS_PER_S: Final = 680_000
 """Photos x epochs x size^2 a second, counted over all photos of a data set, validations and their share included.
 
 Measured on two cores beside other work: 360 photos by the recipe of record took 1974 s, 360 x 3,733,504 pixels. A
-t3.large was never measured; its two vCPUs are the two threads of one core, so it may well be slower."""
+t3.large was never measured; its two vCPUs are the two threads of one core, so a t3.large may well be slower.
+"""
 
 USUAL: Final = {"architecture": "unet", "channels": [16, 32, 64, 128, 256]}
-_SIDE: Final = 512  # any will do: of two networks' work only the ratio counts
+_SIDE: Final = 512  # any side serves: only the ratio of two networks' work counts
 RUNS_A_MONTH: Final = 20
 """One push a working day, for comparisons with an instance that is always on."""
 
@@ -44,7 +47,7 @@ BUSY: Final = ("train", "gate")
 
 @dataclass(frozen=True)
 class Cost:
-    """What `seconds` of an instance cost, in US dollars, part by part; `surplus` is for work above its baseline."""
+    """The cost of `seconds` of an instance, in US dollars, part by part; `surplus` is for work above its baseline."""
 
     seconds: float
     instance: float
@@ -54,11 +57,11 @@ class Cost:
 
     @property
     def total(self) -> float:
-        """All parts together."""
+        """The sum of all parts."""
         return self.instance + self.surplus + self.disk + self.address
 
     def share(self, part: float) -> Cost:
-        """A part of it, such as that of one month; `part` is between 0 and 1."""
+        """Return a part of the cost, such as that of one month; `part` is between 0 and 1."""
         return Cost(*(part * value for value in (self.seconds, self.instance, self.surplus, self.disk, self.address)))
 
     def __add__(self, other: Cost) -> Cost:
@@ -73,7 +76,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Month:
-    """A month of `runs` instances that come and go, beside one that is always on, in US dollars."""
+    """A month of `runs` instances that come and go, beside an always-on instance, in US dollars."""
 
     runs: int
     as_needed: float
@@ -94,10 +97,13 @@ def cost_of(
     disk_gb: float = DISK_GB,
     minimum_s: float = MINIMUM_S,
 ) -> Cost:
-    """What an instance costs that runs for `seconds`, by default the one of record at us-east-1's prices on demand.
+    """Return the cost of an instance that runs for `seconds`, by default a t3.large on demand in us-east-1.
 
-    Billing is per second, with AWS's minimum; a part of a run, such as one step, has `minimum_s` 0. All vCPUs compute
-    for `busy_seconds`, without it all the time: the upper bound. Raises ValueError for negative seconds.
+    Billing is per second, with AWS's minimum; a part of a run, such as a step, has `minimum_s` 0. All vCPUs compute for
+    `busy_seconds`, by default all the time: the upper bound. Raises ValueError for negative seconds.
+
+    >>> dollars(cost_of(3600, busy_seconds=1200).total)
+    '0.095 USD'
     """
     if seconds < 0 or not math.isfinite(seconds):
         raise ValueError(f"An instance can't run for {seconds} seconds.")
@@ -117,19 +123,19 @@ def cost_of(
 
 
 def hourly(rates: Rates, *, spot: bool = False, disk_gb: float = DISK_GB, busy: bool = False) -> float:
-    """US dollars for an hour of instance, disk and address; `busy` adds what all vCPUs at full speed cost a t3."""
+    """Return US dollars for an hour of instance, disk and address; `busy` adds a t3's surplus for vCPUs at full speed."""
     return cost_of(3600, rates, spot=spot, disk_gb=disk_gb, busy_seconds=3600 if busy else 0).total
 
 
 def always_on(seconds: float, rates: Rates, *, disk_gb: float = DISK_GB) -> Cost:
-    """What an instance costs on demand that is never ended; idle, it saves credits enough to pay no surplus."""
+    """Return the cost of an on-demand instance that never ends; an idle one saves enough credits to pay no surplus."""
     return cost_of(seconds, rates, disk_gb=disk_gb, busy_seconds=0, minimum_s=0)
 
 
 def cost_of_run(record: RunRecord) -> Cost | None:
-    """What a run's steps would cost in the cloud from `up` to `down`, as far as they went.
+    """Return the cloud's price for a run's steps from `up` to `down`, as far as the run went.
 
-    An instance's start is added, which a run on this machine doesn't have. None if it never came to an instance.
+    An instance's start is added, which a run on this machine doesn't have. None for a run without an instance.
     """
     if not record.step("up").seconds:
         return None
@@ -139,19 +145,19 @@ def cost_of_run(record: RunRecord) -> Cost | None:
 
 
 def month_of(run: Cost) -> Month:
-    """A month with RUNS_A_MONTH such runs beside an always-on instance.
+    """Return a month with RUNS_A_MONTH such runs beside an always-on instance.
 
-    The always-on instance pays nothing for surplus: idle, it saves credits enough for such runs.
+    The always-on instance pays nothing for surplus: an idle one saves credits enough for such runs.
     """
     idle = always_on(HOURS_A_MONTH * 3600, price_table().rates()).total
     return Month(RUNS_A_MONTH, RUNS_A_MONTH * run.total, idle)
 
 
 def estimate_minutes(photos: int, config: RunConfig) -> float:
-    """Minutes that the instance of record needs to train on `photos` pairs by a recipe, its start and end included.
+    """Return the minutes in which the instance of record trains on `photos` pairs by a recipe, start and end included.
 
-    Early stopping isn't counted on, a wider network than the usual one is, a narrower one isn't: the estimate is
-    for a budget. Raises ValueError for a negative number of photos.
+    The estimate is for a budget: a network wider than the usual counts, a narrower network and early stopping don't.
+    Raises ValueError for a negative number of photos.
     """
     if photos < 0:
         raise ValueError(f"A data set can't have {photos} photos.")
@@ -161,5 +167,9 @@ def estimate_minutes(photos: int, config: RunConfig) -> float:
 
 
 def dollars(value: float) -> str:
-    """An amount for people: cents from one US dollar on, below that tenths of a cent."""
+    """Return an amount for people: cents from one US dollar on, below that tenths of a cent.
+
+    >>> dollars(1234.5), dollars(0.0926)
+    ('1,234.50 USD', '0.093 USD')
+    """
     return f"{value:,.2f} USD" if abs(value) >= 1 else f"{value:.3f} USD"

@@ -1,4 +1,4 @@
-"""The dated price table: what an instance of each type costs in a region, shipped as prices.yaml beside this file."""
+"""The dated price table: the cost of each instance type in a region, shipped as prices.yaml beside this file."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from wms.errors import UsageError
 
 REGION: Final = "us-east-1"
-"""Where the instance of record runs unless a user says otherwise."""
+"""The region of the instance of record unless a user chooses another."""
 
 INSTANCE: Final = "t3.large"
 """The instance of record: 2 vCPU, 8 GiB, no GPU."""
 
 VCPUS: Final = 2
 BASELINE: Final = 0.30
-"""Share of each of its vCPUs that a t3.large's hourly price covers; what it computes above that is surplus."""
+"""Share of each vCPU that a t3.large's hourly price covers; work above that share is surplus."""
 
 DISK_GB: Final = 30.0
 """The instance's own disk, gp3: system, images, decoded photos."""
@@ -33,10 +33,10 @@ class _Frozen(BaseModel):
 
 
 class Rates(_Frozen):
-    """What one instance type costs in one region, in US dollars, with its disk (gp3), its address, and S3 Standard.
+    """The prices of an instance type in a region, in US dollars, with its disk (gp3), its address, and S3 Standard.
 
-    `surplus_vcpu_hour` is what a vCPU-hour above `baseline` costs a t3 in unlimited mode, its default; all other types
-    have a baseline of 1. `spot_hour` is an estimate: spot prices move.
+    `surplus_vcpu_hour` is the price of a t3's vCPU-hour above `baseline` in unlimited mode, its default; all other
+    types have a baseline of 1. `spot_hour` is an estimate: spot prices move.
     """
 
     on_demand_hour: float = Field(gt=0)
@@ -51,7 +51,7 @@ class Rates(_Frozen):
 
 
 class InstanceType(_Frozen):
-    """What a type is, wherever it runs."""
+    """A type's properties, the same in every region."""
 
     vcpus: int = Field(ge=1)
     memory_gib: float = Field(gt=0)
@@ -59,14 +59,14 @@ class InstanceType(_Frozen):
 
 
 class Hour(_Frozen):
-    """An hour of one type in one region."""
+    """The prices of an hour of a type in a region."""
 
     on_demand_hour: float = Field(gt=0)
     spot_hour: float = Field(gt=0)
 
 
 class Region(_Frozen):
-    """What a region asks: for each type, and for what every type needs."""
+    """A region's prices: for each type, and for the resources of every type."""
 
     surplus_vcpu_hour: float = Field(ge=0)
     disk_gb_month: float = Field(ge=0)
@@ -76,7 +76,7 @@ class Region(_Frozen):
 
 
 class PriceTable(_Frozen):
-    """All regions' prices, the day on which they were collected, and where from."""
+    """All regions' prices, the day of their collection, and their source."""
 
     as_of: datetime.date
     source: str = Field(min_length=1)
@@ -91,7 +91,7 @@ class PriceTable(_Frozen):
         return self
 
     def rates(self, region: str = REGION, instance_type: str = INSTANCE) -> Rates:
-        """The prices of a type in a region. Raises UsageError with the nearest name for one that the table lacks."""
+        """Return a type's prices in a region. Raises UsageError, with the nearest name, for an unknown type or region."""
         asked = self.regions.get(region)
         if asked is None:
             raise UsageError(f"{self._lacks} the region {region!r}; {nearest(region, self.regions)}")
@@ -118,7 +118,7 @@ class PriceTable(_Frozen):
 
 
 class Choice(_Frozen):
-    """What a cloud starts: where, which type, and for how long at most, in minutes."""
+    """The instance that a cloud starts: region, type, and its longest lifetime in minutes."""
 
     region: str = REGION
     instance_type: str = INSTANCE
@@ -127,7 +127,7 @@ class Choice(_Frozen):
     minutes: int = Field(default=120, ge=1)
 
     def rates(self) -> Rates:
-        """Its prices. Raises UsageError for a type or a region that the price table lacks."""
+        """Return the choice's prices. Raises UsageError for a type or a region that the price table lacks."""
         return price_table().rates(self.region, self.instance_type)
 
     def __str__(self) -> str:
@@ -135,13 +135,17 @@ class Choice(_Frozen):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: the nearest known one, or all of them."""
+    """Return the end of a sentence about an unknown name: the nearest known name, or all of them."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"did you mean {close[0]}?" if close else f"it has {', '.join(sorted(known))}."
 
 
 @cache
 def price_table() -> PriceTable:
-    """The table that this package ships."""
+    """Return the price table that this package ships.
+
+    >>> price_table().rates("us-east-1", "t3.large").vcpus
+    2
+    """
     text = files(__package__).joinpath("prices.yaml").read_text(encoding="utf-8")
     return PriceTable.model_validate(yaml.safe_load(text))

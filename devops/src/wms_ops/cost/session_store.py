@@ -1,4 +1,4 @@
-"""Sessions in S3: one object each in the state bucket, written only as long as nobody else has changed it meanwhile."""
+"""Sessions in S3: an object each in the state bucket; a write fails if another process wrote meanwhile."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from wms_ops.storage.names import SESSIONS, Names
 
 _AT_ONCE: Final = 8
 _WRITERS: Final = 12
-"""Attempts to write a record that others write, too; each lost one means that another one got through."""
+"""Attempts to write a record that others write, too; each lost attempt means that another writer got through."""
 
 
 class SessionStore(Protocol):
-    """Where sessions are kept. Every method raises the errors of wms_ops.storage.trouble."""
+    """The storage of sessions. Every method raises the errors of wms_ops.storage.trouble."""
 
     def create(self, session: Session) -> None:
-        """Keep a new session; the same one again is no mistake. Raises BusyError for another of the same name."""
+        """Keep a new session; the same session again is no mistake. Raises BusyError for another session of this name."""
         ...
 
     def read(self, environment: str, launch_id: str) -> Session | None:
-        """One session, None if there is none of that name. Raises PipelineError for a damaged record."""
+        """Return a session, None for an unknown name. Raises PipelineError for a damaged record."""
         ...
 
     def change(self, environment: str, launch_id: str, change: Callable[[Session], Session]) -> Session | None:
-        """Read it, change it and write it, again if somebody else wrote meanwhile; returns what is on record then.
+        """Read, change and write a session, again after another writer's change; return the session then on record.
 
-        None if there is none of that name. Raises PipelineError for a damaged record, BusyError if others don't stop.
+        None for an unknown name. Raises PipelineError for a damaged record, BusyError if others don't stop.
         """
         ...
 
     def sessions(self, environment: str | None = None, since: datetime | None = None) -> tuple[Session, ...]:
-        """The sessions of one environment or all, the oldest first; none where no store was ever made.
+        """Return the sessions of an environment or of all, the oldest first; none before the first store.
 
-        With `since` those that were over before may be left out. Raises PipelineError for a damaged record.
+        With `since` sessions that were over before may be left out. Raises PipelineError for a damaged record.
         """
         ...
 
@@ -56,7 +56,7 @@ class S3SessionStore:
     def create(self, session: Session) -> None:
         """See `SessionStore`."""
         key = _key(session.environment, session.launch_id)
-        if not self._put(key, session, None) and self._get(key) != session:  # a repeated request of ours
+        if not self._put(key, session, None) and self._get(key) != session:  # equal after a repeated request of ours
             raise BusyError(f"Another launch has the name {session.launch_id}; run it again, it gets a new one.")
 
     def read(self, environment: str, launch_id: str) -> Session | None:
@@ -99,7 +99,7 @@ class S3SessionStore:
         return after
 
     def _put(self, key: str, session: Session, tag: str | None) -> bool:
-        """Whether it was written over the version `tag`, or where there was none (None)."""
+        """Return whether the session was written over the version `tag` (None: as a new object)."""
         body = session.model_dump_json(indent=1).encode()
         return self._bucket.put_if(key, body, tag, ContentType="application/json") is not None
 
@@ -115,7 +115,7 @@ class S3SessionStore:
 
 
 def make_store(region: str, account: str = "") -> S3SessionStore:
-    """The sessions of the account whose credentials this process has, in a region's state bucket.
+    """Return the sessions of this process's AWS account, in a region's state bucket.
 
     Raises the errors of wms_ops.storage.trouble, such as CredentialsMissingError.
     """
@@ -128,7 +128,7 @@ def _key(environment: str, launch_id: str) -> str:
 
 
 def _may_reach(key: str, since: datetime) -> bool:
-    """Whether a session may not have been over at `since`: launch ids begin with their day, lifetimes are limited."""
+    """Return whether a session may have lasted to `since`: launch ids begin with their day, lifetimes are limited."""
     first = since - timedelta(minutes=LONGEST_MINUTES) - timedelta(days=1)
     day = key.rpartition("/")[2][:8]
     return not day.isdecimal() or day >= f"{first:%Y%m%d}"

@@ -1,6 +1,6 @@
-"""An instance's life on record, from before its launch to its end: frozen values and what follows from them. Pure.
+"""The record of an instance's life, from before its launch to its end: frozen values and what follows from them. Pure.
 
-A record is written before anything is launched, so that no instance exists that the bill doesn't know of.
+A record is written before any launch, so that the bill knows of every instance.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from wms_ops.cost.estimate import Cost, cost_of
 from wms_ops.cost.prices import Choice, PriceTable
 
 NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
-"""Environments and launch ids: they become parts of a key."""
+"""The pattern of environments and launch ids, which become parts of a key."""
 
 Moment = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
 """A time with its zone, kept in UTC."""
 
 
 class Purpose(StrEnum):
-    """What an instance was started for."""
+    """The reason why an instance was started."""
 
     PIPELINE = "pipeline"
     MANUAL = "manual"
 
 
 class EndedBy(StrEnum):
-    """What ended an instance; `unknown`: it was found to be gone before its deadline."""
+    """The cause of an instance's end; `unknown`: the instance was found gone before its deadline."""
 
     DOWN = "down"
     DEADLINE = "deadline"
@@ -41,10 +41,10 @@ class EndedBy(StrEnum):
 
 
 class Session(StoredRecord):
-    """One instance's life. `begun_at` is before the launch, `launched_at` after it, `last_seen_at` where it answered.
+    """An instance's life. `begun_at` is before the launch, `launched_at` after, `last_seen_at` the latest answer.
 
-    `run` is the loop's run id, `github_run` the workflow's, `model_version` what the run has registered. Where it's
-    known, `busy_seconds` is how long all cores computed; without it a bill counts the whole life, the upper bound.
+    `run` is the loop's run id, `github_run` the workflow's, `model_version` the version that the run registered.
+    `busy_seconds`, if known, is how long all cores computed; else a bill counts the whole life, the upper bound.
     """
 
     launch_id: str = Field(pattern=NAME)
@@ -76,9 +76,10 @@ class Session(StoredRecord):
 
     @property
     def started(self) -> datetime | None:
-        """From when on it costs money; None if nothing shows that it was ever launched.
+        """The moment from which the instance costs money; None without a proof of its launch.
 
-        A process may be killed between the launch and the note of it: then what ended or saw the instance proves it.
+        A process may be killed between the launch and the note about the launch: then a later sign of life or the kind
+        of end proves the launch.
         """
         if self.launched_at is not None:
             return self.launched_at
@@ -86,20 +87,20 @@ class Session(StoredRecord):
         return self.begun_at if proven else None
 
     def launched(self, at: datetime) -> Session:
-        """The same, launched; what is on record already stays."""
+        """Return the session as launched; a launch on record stays."""
         return self if self.launched_at is not None else self.changed(launched_at=at)
 
     def seen(self, at: datetime) -> Session:
-        """The same, having answered at `at`."""
+        """Return the session as having answered at `at`."""
         newer = self.last_seen_at is None or at > self.last_seen_at
         return self.changed(last_seen_at=at) if newer and self.ended_at is None else self
 
     def ended(self, at: datetime, by: EndedBy) -> Session:
-        """The same, ended; the first end on record stays, so that everybody may note one."""
+        """Return the session as ended; the first end on record stays, so that several processes may note an end."""
         return self if self.ended_at is not None else self.changed(ended_at=at, ended_by=by)
 
     def found_gone(self, now: datetime) -> Session:
-        """The same, ended, for somebody who finds no instance of it: by its deadline if that is over."""
+        """Return the session as ended, for a caller that finds no instance: by its deadline if that is over."""
         over = now >= self.deadline
         return self.ended(self.deadline if over else now, EndedBy.DEADLINE if over else EndedBy.UNKNOWN)
 
@@ -108,7 +109,7 @@ def begin(
     choice: Choice, *, launch_id: str, environment: str, now: datetime, purpose: Purpose, owner: str = "",
     run: str = "", github_run: str = "",
 ) -> Session:  # fmt: skip
-    """The record to be written before a launch; its deadline is the choice's lifetime after `now`."""
+    """Return the record to be written before a launch; its deadline is the choice's lifetime after `now`."""
     return Session(
         launch_id=launch_id,
         environment=environment,
@@ -126,18 +127,18 @@ def begin(
 
 
 def end_of(session: Session, now: datetime) -> datetime:
-    """When it ended, or how far it has come: without an end on record it's over at its deadline."""
+    """Return the session's end or, while the session runs, `now`; without an end on record the deadline is the end."""
     return session.ended_at if session.ended_at is not None else min(now, session.deadline)
 
 
 def seconds_of(session: Session, now: datetime) -> float:
-    """Seconds that cost money until `now`; none if it was never launched."""
+    """Return the seconds that cost money until `now`; 0 for a session without a launch."""
     started = session.started
     return 0.0 if started is None else max(0.0, (end_of(session, now) - started).total_seconds())
 
 
 def cost_of_session(session: Session, table: PriceTable, now: datetime) -> Cost:
-    """What it has cost until `now`. Raises UsageError for a type or a region that the table lacks."""
+    """Return the session's cost until `now`. Raises UsageError for a type or a region that the table lacks."""
     if session.started is None:
         return Cost(0.0, 0.0, 0.0, 0.0, 0.0)
     return cost_of(
@@ -150,24 +151,25 @@ def cost_of_session(session: Session, table: PriceTable, now: datetime) -> Cost:
 
 
 def month_name(moment: datetime) -> str:
-    """The UTC month, such as 2026-11."""
+    """Return the UTC month, such as 2026-11."""
     return f"{moment.astimezone(UTC):%Y-%m}"
 
 
 def month_start(month: str) -> datetime:
-    """When 2026-11 begins, in UTC. Raises ValueError for what is no month."""
+    """Return the moment at which a month such as 2026-11 begins, in UTC. Raises ValueError for another text."""
     return datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
 
 
 def next_month(start: datetime) -> datetime:
-    """The beginning of the month after the one that begins at `start`."""
+    """Return the beginning of the month after that of `start`."""
+    # 32 days after a first of the month lie in the next month, whatever its length.
     return (start.replace(day=1) + timedelta(days=32)).replace(day=1)
 
 
 def parts_by_month(session: Session, now: datetime) -> Iterator[tuple[str, float]]:
-    """The UTC months that it lived in, each with its share of the whole; the shares are 1 together.
+    """Yield the UTC months of a session's life, each with its share of the whole; the shares sum to 1.
 
-    A session that cost nothing has no part.
+    A session without a launch has no part.
     """
     if session.started is None:
         return

@@ -1,4 +1,4 @@
-"""All that sessions have cost, put together for people and for programs. Pure."""
+"""All sessions' cost, put together for people and for programs. Pure."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from wms_ops.cost.sessions import Session
 
 @dataclass(frozen=True)
 class Statement:
-    """What an environment has cost until `now`, in one month only if `month` is given.
+    """The cost of an environment until `now`, of a single month if `month` is given.
 
-    `running` are sessions that aren't over. `stored_gb` is by bucket, None where it couldn't be asked for; what it
-    costs a month isn't part of any sum.
+    `running` are sessions that aren't over. `stored_gb` is by bucket, None where CloudWatch couldn't be asked; the
+    price of storage isn't part of any sum.
     """
 
     environment: str
@@ -36,16 +36,16 @@ class Statement:
 
     @property
     def total(self) -> BillLine:
-        """All runs together."""
+        """The sum of all runs."""
         return total_of(self.runs)
 
     @property
     def saved(self) -> float:
-        """US dollars that coming and going has saved, all shown months together."""
+        """US dollars that coming and going has saved, over all shown months."""
         return sum(saving.saved for saving in self.savings.values())
 
     def as_json(self) -> dict[str, Any]:
-        """The same in plain values; amounts are US dollars."""
+        """Return the statement in plain values; amounts are US dollars."""
         return {
             "environment": self.environment,
             "region": self.region,
@@ -77,7 +77,7 @@ def statement_of(
     month: str | None = None,
     stored_gb: Mapping[str, float] | None = None,
 ) -> Statement:
-    """The statement. Raises UsageError for a type or a region that the price table lacks."""
+    """Return the statement. Raises UsageError for a type or a region that the price table lacks."""
     months = {name: line for name, line in by_month(sessions, table, now).items() if month in (None, name)}
     savings = {name: saving_of_month(sessions, table, now, name) for name in months}
     storage = None if stored_gb is None else sum(stored_gb.values()) * table.rates(region).storage_gb_month

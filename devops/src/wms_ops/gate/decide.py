@@ -1,4 +1,4 @@
-"""One decision of the gate: evidence gathered, judged, and kept in the challenger's run."""
+"""One decision of the gate: gather the evidence, judge, and keep the verdict in the challenger's run."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ def decide(
 ) -> tuple[GateReport, Gathered]:
     """Compare a run (its id or name) with Production and store the verdict in the run.
 
-    Whatever happens from here on, an older verdict of the run counts no more. Raises CannotDecideError, which the
-    run remembers, and what `gather` raises.
+    From the start of the attempt an older verdict of the run no longer counts. Raises CannotDecideError, which the run
+    remembers, and the errors of `gather`.
     """
     run_id = registry.find_run(run).run_id
+    # First, so that a killed decision leaves no older verdict for a promotion to rely on.
     attempt = begin(registry, run_id, config.gate.mode)
     try:
         gathered = gather(registry, run_id, config, ledger=ledger, on_progress=on_progress)

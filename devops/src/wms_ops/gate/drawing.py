@@ -20,11 +20,11 @@ CHALLENGER: Final[Colour] = (0, 190, 255)
 SIDE: Final = 460
 """Pixels of a picture's longer side."""
 
-_MARGIN: Final = 0.35  # of the marked area's size, around a detail
+_MARGIN: Final = 0.35  # share of the marked area's size, around a detail
 
 
 def draw_case(image: ImageChange, gathered: Gathered, config: RunConfig) -> list[tuple[str, Pixels]]:
-    """The photo with all outlines, and for each model a detail with its own beside the truth's, as label and pixels.
+    """Return the photo with all outlines, and for each model a detail beside the truth, as (label, pixels).
 
     The photo is decoded and predicted again. Pixels are (H, W, 3) uint8. Raises the errors of `read_pair`.
     """
@@ -48,7 +48,7 @@ def draw_case(image: ImageChange, gathered: Gathered, config: RunConfig) -> list
 
 
 def _around(area: Mask) -> tuple[float, float, float, float]:
-    """Top, left, bottom and right of a mask with a margin, as shares of the photo; all of it if nothing is marked."""
+    """Return top, left, bottom, right of a mask with a margin, as shares of the photo; all of an unmarked photo."""
     if not area.any():
         return 0.0, 0.0, 1.0, 1.0
     size = len(area)
@@ -60,7 +60,7 @@ def _around(area: Mask) -> tuple[float, float, float, float]:
 
 
 def _draw(photo: Pixels, areas: list[tuple[str, Colour, Mask]], box: tuple[float, float, float, float]) -> Pixels:
-    """The photo's part `box` with each area's outline."""
+    """Return the photo's part `box` with each area's outline."""
     height, width = photo.shape[:2]
     top, left, bottom, right = box
     rows = slice(int(top * height), max(int(top * height) + 1, round(bottom * height)))
@@ -71,6 +71,7 @@ def _draw(photo: Pixels, areas: list[tuple[str, Colour, Mask]], box: tuple[float
     drawn: Pixels = np.asarray(part.resize(size, Image.Resampling.BILINEAR))
     for _, colour, area in areas:
         whole = Image.fromarray(area.astype(np.uint8) * 255)
+        # The mask has its own grid, so the box is scaled to its size, not to the photo's.
         edges = (left * whole.width, top * whole.height, right * whole.width, bottom * whole.height)
         shown = np.asarray(whole.resize(size, Image.Resampling.BILINEAR, box=edges)) > 127
         drawn = draw_outline(drawn, shown, colour, width=2)

@@ -1,4 +1,4 @@
-"""Collects everything that the gate decides from: both models, scored now, and every reason for doubt."""
+"""The collection of all that the gate decides from: both models, scored now, and every reason for doubt."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from wms_ops.gate.scoring import score_images
 
 @dataclass(frozen=True)
 class Gathered:
-    """The evidence, and what pictures of it are made from."""
+    """The evidence, and the models and files from which pictures are made."""
 
     evidence: GateEvidence
     challenger: Contestant
@@ -45,8 +45,8 @@ def gather(
 ) -> Gathered:
     """Score the run (its id or name) and the Production model on the challenger's test images.
 
-    `config` says where data set and split record lie and on which grid masks are compared; its gate.mode off turns
-    what speaks against the champion only into doubts. `ledger` is the folder of the ledger of promotions. Raises
+    `config` names the data set, the split record and the grid on which masks are compared; with gate.mode off an
+    objection to the champion is only a doubt. `ledger` is the folder of the ledger of promotions. Raises
     CannotDecideError, SplitError, LedgerError, ModelNotFoundError for an unknown run, RegistryUnreachableError,
     RegistryError.
     """
@@ -65,7 +65,7 @@ def gather(
         except CannotDecideError as error:
             doubts.append(str(error).removeprefix(CANNOT))
     if doubts and config.gate.mode != "off":
-        raise refusal(*doubts)  # before minutes of scoring
+        raise refusal(*doubts)  # before scoring, which takes minutes
     files = find_files(test, config.data.folder, config.data.cache_folder / "hashes.json")
     images = score_images(
         files,
@@ -111,7 +111,7 @@ def _notes_about(champion: Contestant, test: Sequence[DataItem]) -> list[str]:
 
 
 def _production(registry: ModelRegistry, ledger: Path) -> tuple[ModelVersion | None, LedgerEntry | None]:
-    """The Production version, None only if nothing was ever promoted; and the entry of the ledger that made it so."""
+    """Return the Production version, None only before the first promotion, and the ledger's entry of that promotion."""
     standing = read_standing(registry, RegistryLedger(registry.uri, registry.model), Ledger(ledger))
     if standing.production is None:
         return None, None
@@ -126,7 +126,7 @@ def _production(registry: ModelRegistry, ledger: Path) -> tuple[ModelVersion | N
 
 
 def _unknown(version: ModelVersion) -> GateModel:
-    """A Production model that couldn't be fetched."""
+    """Return a stand-in for a Production model that couldn't be fetched."""
     return GateModel(version.run_id, "unknown", version.version, "unknown", PREPROCESSING, 0)
 
 

@@ -1,4 +1,4 @@
-"""Finds the files of the test pairs on this machine, by content; a photo that was renamed is still found."""
+"""The search for the test pairs' files on this machine, by content; a renamed photo is found, too."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from wms.registry.gate import refusal
 
 
 def find_files(test: Sequence[DataItem], folder: Path, memory: Path) -> Mapping[DataItem, Pair]:
-    """Each test item's photo and mask below `folder`/images and `folder`/masks, in the order of `test`.
+    """Return each test item's photo and mask below `folder`/images and `folder`/masks, in the order of `test`.
 
-    A file of the item's name is hashed anew, whatever `memory` (earlier hashes, JSON) says; only where it has other
-    bytes or is absent, all files are looked through. Raises CannotDecideError for what is missing or changed.
+    A file with the item's name is hashed anew, regardless of `memory` (earlier hashes, JSON); only if its bytes differ
+    or the file is absent, all files are searched. Raises CannotDecideError for a missing or changed file.
     """
     photos = _Finder(folder / "images", memory)
     masks = _Finder(folder / "masks", memory)
@@ -28,7 +28,7 @@ def find_files(test: Sequence[DataItem], folder: Path, memory: Path) -> Mapping[
 
 
 class _Finder:
-    """The files of one folder, by name and, once that fails, by content."""
+    """The files of a folder, found by name and, if that fails, by content."""
 
     def __init__(self, folder: Path, memory: Path) -> None:
         self.folder, self.memory = folder, memory

@@ -1,4 +1,4 @@
-"""Fetches what the gate needs of a run: its model, checked by hash, and the list of the images it was trained on."""
+"""The download of a run's model, checked by hash, and of the list of the images in its training."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from wms.registry.mlflow_store import ModelRegistry, RunInfo
 from wms.registry.types import Means
 
 MODEL_FOLDER: Final = "model"
-"""Where a run keeps its model, among its artifacts."""
+"""The folder of the model among a run's artifacts."""
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """One of the two models, ready to predict, with the data of its run."""
+    """Champion or challenger, ready to predict, with the data of its run."""
 
     side: GateModel
     items: tuple[DataItem, ...]
@@ -35,8 +35,7 @@ class Contestant:
 def fetch(registry: ModelRegistry, run: RunInfo, version: int | None, *, threads: int | None = None) -> Contestant:
     """Download a run's model and its data.jsonl.
 
-    Raises CannotDecideError where one of them is missing, damaged or about something else; RegistryUnreachableError
-    or RegistryError.
+    Raises CannotDecideError for a missing, damaged or mismatched artifact; RegistryUnreachableError or RegistryError.
     """
     who = "the challenger" if version is None else f"the Production model, version {version},"
     if run.status != "FINISHED":
@@ -46,6 +45,7 @@ def fetch(registry: ModelRegistry, run: RunInfo, version: int | None, *, threads
         )
     predictor, card_sha256 = _load(registry, run, who, threads)
     items, version_of_data = _items(registry, run, who)
+    # The tag, the card and the list must agree: else a test image could be one that the model was trained on.
     for where, named in (("run", run.tags.get("data_version")), ("model", predictor.card.get("data_version"))):
         if named != version_of_data:
             raise refusal(
@@ -67,7 +67,7 @@ def fetch(registry: ModelRegistry, run: RunInfo, version: int | None, *, threads
 
 
 def _load(registry: ModelRegistry, run: RunInfo, who: str, threads: int | None) -> tuple[Predictor, str]:
-    """The run's model and its card's SHA-256, from a temporary folder: it is in memory then."""
+    """Return the run's model and its card's SHA-256; the files are deleted, the model stays in memory."""
     with tempfile.TemporaryDirectory(prefix="wms-gate-") as scratch:
         folder = Path(scratch) / run.name
         try:
@@ -81,7 +81,7 @@ def _load(registry: ModelRegistry, run: RunInfo, who: str, threads: int | None) 
 
 
 def _items(registry: ModelRegistry, run: RunInfo, who: str) -> tuple[tuple[DataItem, ...], str]:
-    """The images that a run used, and the SHA-256 of that list."""
+    """Return the images that a run used, and the SHA-256 of that list."""
     try:
         content = registry.read_artifact(run.run_id, DATA_MANIFEST)
     except ModelNotFoundError as error:

@@ -19,7 +19,7 @@ PICTURES: Final = 8
 
 
 def render(report: GateReport, gathered: Gathered, config: RunConfig) -> str:
-    """The page; photos are decoded and predicted again for the at most PICTURES images shown."""
+    """Return the HTML page; photos are decoded and predicted again for the at most PICTURES images shown."""
     environment = Environment(loader=PackageLoader("wms_ops.gate", "."), autoescape=True)
     environment.filters["hex"] = lambda colour: "#{:02x}{:02x}{:02x}".format(*colour)
     cases = [_case(image, gathered, config) for image in most_changed(report)]
@@ -29,7 +29,7 @@ def render(report: GateReport, gathered: Gathered, config: RunConfig) -> str:
 
 
 def most_changed(report: GateReport) -> list[ImageChange]:
-    """The images with the largest differences in Dice, losses before gains; the worst ones in a first training."""
+    """Return the images with the largest differences in Dice, losses first; in a first training the worst images."""
     if report.champion is None or not any(image.difference for image in report.images):
         return list(report.images[:PICTURES])
     changed = sorted(report.images, key=lambda image: -abs(image.difference or 0.0))[:PICTURES]

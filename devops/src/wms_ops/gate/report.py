@@ -9,11 +9,11 @@ from wms.registry.gate_types import GateReport, ImageChange, MetricChange
 from wms_ops.base.text import safe
 
 SHOWN: Final = 5
-"""Images that lost most and that gained most, in the tables."""
+"""The number of images that lost most, and of those that gained most, in the tables."""
 
 
 def terminal(report: GateReport) -> str:
-    """The verdict, its reasons and warnings as plain lines."""
+    """Return the verdict, its reasons and warnings as plain lines."""
     lines = [report.summary, *report.verdict.reasons]
     for name, change in report.changes().items():
         if change.low is not None and change.high is not None:
@@ -26,7 +26,7 @@ def terminal(report: GateReport) -> str:
 
 
 def markdown(report: GateReport) -> str:
-    """The whole report for a pull request, without pictures."""
+    """Return the whole report for a pull request, without pictures."""
     verdict = report.verdict
     heading = {"improved": "improved", "not improved": "not improved"}[verdict.decision]
     return "\n".join(
@@ -48,7 +48,7 @@ def markdown(report: GateReport) -> str:
 
 
 def stopped(error: Exception) -> str:
-    """The Markdown for a gate that could not decide, or not reach what it needs."""
+    """Return the Markdown for a gate that couldn't decide, or couldn't reach a server."""
     return f"## Quality gate: no verdict\n\n{safe(str(error))}\n"
 
 

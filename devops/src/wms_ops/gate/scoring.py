@@ -1,4 +1,4 @@
-"""Scores models on photos by ONNX Runtime, with the arithmetic of wms.training.evaluation but without torch."""
+"""The scoring of models on photos by ONNX Runtime, with the arithmetic of wms.training.evaluation but without torch."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _AHEAD: Final = 2  # photos decoded while others are scored
 
 
 def enlarge(logits: NDArray[np.float32], grid: int) -> NDArray[np.float32]:
-    """Bilinear resizing (S, S) -> (grid, grid) float32, as torch's interpolate with align_corners=False."""
+    """Resize (S, S) to (grid, grid) float32 bilinearly, as torch's interpolate with align_corners=False."""
     return _along_rows(_along_rows(logits, grid).T, grid).T
 
 
 def predicted_mask(predictor: Predictor, photo: NDArray[np.uint8], grid: int) -> Mask:
-    """What a model marks on a photo (H, W, 3): (grid, grid) bool. Raises CannotDecideError for NaN."""
+    """Return a model's mask of a photo (H, W, 3): (grid, grid) bool. Raises CannotDecideError for NaN."""
     looked = predictor.look(photo)
     if not all(np.isfinite(logits).all() for logits in (looked.first, looked.second) if logits is not None):
         raise refusal(
@@ -41,7 +41,7 @@ def predicted_mask(predictor: Predictor, photo: NDArray[np.uint8], grid: int) ->
 
 
 def true_mask(mask: NDArray[np.uint8], grid: int) -> Mask:
-    """A mask (H, W) of 0 and 255 on the grid: (grid, grid) bool."""
+    """Return a mask (H, W) of 0 and 255 on the grid: (grid, grid) bool."""
     return resize_mask(mask, grid) > MASK_THRESHOLD
 
 
@@ -56,10 +56,11 @@ def score_images(
 ) -> tuple[ScoredImage, ...]:
     """Score both models on every test pair; each photo is decoded once.
 
-    `on_progress` gets (done, total). Raises CannotDecideError for a photo that can't be decoded, and for NaN.
+    `on_progress` gets (done, total). Raises CannotDecideError for an undecodable photo, and for NaN.
     """
     items = list(files)
     found: list[ScoredImage] = []
+    # One thread decodes the next photos while these are scored; at most _AHEAD of them wait in memory.
     with ThreadPoolExecutor(1) as reader:
         waiting = [reader.submit(_read, files[item], data) for item in items[:_AHEAD]]
         for index, item in enumerate(items):
@@ -107,7 +108,7 @@ def _read(pair: Pair, data: DataConfig) -> tuple[NDArray[np.uint8], NDArray[np.u
 
 
 def _along_rows(values: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Resize the first axis: the output's pixel centres, clamped to the input's, between their two neighbours."""
+    """Resize the first axis: each output pixel's centre, clamped to the input's, lies between two input neighbours."""
     count = len(values)
     centres = np.maximum((np.arange(size, dtype=np.float32) + 0.5) * np.float32(count / size) - 0.5, 0)
     below = np.minimum(centres.astype(np.int64), count - 1)

@@ -1,1 +1,1 @@
-"""A run's record, its plan and where it is kept."""
+"""The record of a run, its plan and its storage."""

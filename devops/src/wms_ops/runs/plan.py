@@ -1,4 +1,4 @@
-"""What comes next in a run, and how it ended: pure functions of its record."""
+"""A run's next step and its outcome: pure functions of the record."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OVER: Final = (StepState.DONE, StepState.SKIPPED, StepState.FAILED)
 
 
 def next_step(record: RunRecord) -> str | None:
-    """The step to do now; None when only `down` is left or nothing is."""
+    """Return the step to do now; None when only `down` is left or the run is over."""
     failed = failed_step(record)
     for name in STEPS:
         if name == LAST or record.step(name).state in _OVER:
@@ -25,7 +25,7 @@ def next_step(record: RunRecord) -> str | None:
 
 
 def skip_pointless(record: RunRecord) -> RunRecord:
-    """Mark the steps that can't make sense any more as skipped, with the reason."""
+    """Mark the steps that an earlier result made pointless as skipped, with the reason."""
     if record.step("validate").state is StepState.DONE and nothing_new(record):
         reason, names = "Main has all of this data already.", STEPS[STEPS.index("budget") : -1]
     elif record.step("gate").state is StepState.DONE and record.outputs.get("passes") != "true":
@@ -39,15 +39,16 @@ def skip_pointless(record: RunRecord) -> RunRecord:
 
 
 def reopened(record: RunRecord) -> RunRecord:
-    """A broken run as it goes on: what failed or was cut off is done again, and so is all that tells of it."""
+    """Return a broken run's record for another attempt, which repeats failed and interrupted steps and all reports."""
     broken = {step.name for step in record.steps if step.state in (StepState.FAILED, StepState.RUNNING)}
-    again = broken - {step.name for step in record.unknown_steps}  # this version couldn't do those again
+    again = broken - {step.name for step in record.unknown_steps}  # this version can't do an unknown step
     again |= {*TELLING, LAST}
     if "smoke-deploy" in again:
-        again.add("promote")  # a deployment that failed has rolled it back
+        again.add("promote")  # a failed deployment has rolled the promotion back
     open_again = undecided(record)
     if open_again:
         again |= {"gate", *ONLY_IF_BETTER}
+    # The earlier instance may have ended since.
     if any(record.step(name).state is StepState.WAITING or name in again for name in ON_INSTANCE):
         again.add("up")
     for name in again:
@@ -57,14 +58,14 @@ def reopened(record: RunRecord) -> RunRecord:
 
 
 def warning(record: RunRecord) -> str:
-    """The sentence about steps that a newer version has added to the run; "" where there are none."""
+    """Return the sentence about steps that a newer version has added to the run; "" without such steps."""
     names = ", ".join(step.name for step in record.unknown_steps)
     unknown = f"A newer version began this run; {names} is unknown here and stays as it is. Update this clone."
     return unknown if names else ""
 
 
 def ended(record: RunRecord) -> RunRecord:
-    """The record with its outcome and the reason for it."""
+    """Return the record with its outcome and the reason."""
     failed = failed_step(record, telling=True)
     values = record.outputs
     if failed is not None:
@@ -81,7 +82,7 @@ def ended(record: RunRecord) -> RunRecord:
 
 
 def exit_code(record: RunRecord) -> int:
-    """0 after a merge or where nothing was to do, the gate's code for a blocked run, else the failed step's."""
+    """Return 0 after a merge or without new data, the gate's code for a blocked run, else the failed step's."""
     if record.outcome in (RunOutcome.MERGED, RunOutcome.WAITING, RunOutcome.NOTHING):
         return 0
     failed = failed_step(record, telling=True)
@@ -90,18 +91,18 @@ def exit_code(record: RunRecord) -> int:
 
 
 def failed_step(record: RunRecord, *, telling: bool = False) -> StepRecord | None:
-    """The first failed step, of those that decide something; with `telling`, of all."""
+    """Return the first failed step among those that decide; with `telling`, among all."""
     failed = (step for step in record.steps if step.state is StepState.FAILED)
     return next((step for step in failed if telling or step.name not in (*TELLING, LAST)), None)
 
 
 def undecided(record: RunRecord) -> bool:
-    """Whether the gate couldn't decide: once the reason is mended, it may."""
+    """Return whether the gate couldn't decide; with the cause mended, the gate may."""
     return record.outputs.get("decision") == "cannot decide"
 
 
 def nothing_new(record: RunRecord) -> bool:
-    """Whether the branch's data set is main's own: photos neither came nor went."""
+    """Return whether the branch's data set equals main's: no photo was added or removed."""
     values = record.outputs
     return (
         "photos_total" in values and values["photos_new"] == "0" and values["photos_total"] == values["photos_before"]
@@ -109,5 +110,5 @@ def nothing_new(record: RunRecord) -> bool:
 
 
 def has_branch(record: RunRecord) -> bool:
-    """Whether there is a data branch with a known commit, so that a pull request makes sense."""
+    """Return whether a data branch has a known commit, so that a pull request makes sense."""
     return bool(record.outputs.get("commit"))

@@ -1,4 +1,4 @@
-"""What happened in one run of the loop: frozen values, kept as JSON, from which reports and the driver are made."""
+"""The record of one run of the loop: frozen values, kept as JSON, from which reports and the driver are made."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STEPS = (
 
 
 class StepState(StrEnum):
-    """Where a step is. `skipped`: an earlier step made it pointless, which `text` says."""
+    """The state of a step. `skipped`: an earlier step made this step pointless, and `text` says why."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -36,9 +36,9 @@ class StepState(StrEnum):
 
 
 class RunOutcome(StrEnum):
-    """How a run ended; `failed` means that no verdict was reached, or that it couldn't be carried out.
+    """The outcome of a run; `failed` means that no verdict was reached or carried out.
 
-    `waiting`: all is done, and the pull request merges by itself once a person has approved it.
+    `waiting`: all steps are done, and the pull request merges by itself once a person has approved the merge.
     """
 
     RUNNING = "running"
@@ -62,10 +62,10 @@ class StepRecord(StoredRecord):
 
 
 class RunRecord(StoredRecord):
-    """One run of the loop for a data branch, from its start to the instance's end. Costs are in US dollars.
+    """The record of the loop's run for a data branch, from its start to the instance's end. Costs are in US dollars.
 
     A step that the stored record lacks, because older code began the run, is pending. A step that this version doesn't
-    know stays where it stood: nothing here carries it out or changes it.
+    know keeps its state: no code here carries the step out or changes its record.
     """
 
     id: str
@@ -82,6 +82,7 @@ class RunRecord(StoredRecord):
         for index, name in enumerate(STEPS):
             names = [step.name for step in found]
             if name not in names:
+                # Behind its predecessor in STEPS, wherever unknown steps of a newer version stand.
                 found.insert(names.index(STEPS[index - 1]) + 1 if index else 0, StepRecord(name=name))
         return tuple(found)
 
@@ -91,7 +92,7 @@ class RunRecord(StoredRecord):
         return tuple(step for step in self.steps if step.name not in STEPS)
 
     def step(self, name: str) -> StepRecord:
-        """The record of one step. Raises KeyError for a name that is no step."""
+        """Return the record of a step. Raises KeyError for an unknown name."""
         return {step.name: step for step in self.steps}[name]
 
     @property
@@ -101,10 +102,10 @@ class RunRecord(StoredRecord):
 
     @property
     def seconds(self) -> float:
-        """Time spent in steps."""
+        """Seconds spent in steps."""
         return sum(step.seconds for step in self.steps)
 
     def with_step(self, step: StepRecord) -> RunRecord:
-        """The record with one step replaced."""
-        steps = tuple(step if one.name == step.name else one for one in self.steps)
+        """Return the record with `step` in the place of its namesake."""
+        steps = tuple(step if old.name == step.name else old for old in self.steps)
         return self.model_copy(update={"steps": steps})

@@ -1,4 +1,4 @@
-"""The record of a run on the disk, written before and after each step; a second process finds it there."""
+"""The records of runs on disk, written before and after each step; a second process reads them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ FILE = "run.json"
 
 
 class RunStore:
-    """The runs in `folder`, each in a folder of its own that is named after its id."""
+    """The runs in `folder`, each in a subfolder named after its id."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def create(self, branch: str, now: datetime | None = None) -> RunRecord:
-        """A new run for a branch, saved."""
+        """Save and return a new run for a branch."""
         moment = now or datetime.now(UTC)
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", branch)[-40:]
         run_id = f"{moment:%Y%m%d-%H%M%S}-{name}-{secrets.token_hex(2)}"
@@ -30,7 +30,7 @@ class RunStore:
         return record
 
     def path(self, run_id: str) -> Path:
-        """The run's folder."""
+        """Return the run's folder."""
         return self.folder / run_id
 
     def save(self, record: RunRecord) -> None:
@@ -38,7 +38,7 @@ class RunStore:
         write_atomic(self.path(record.id) / FILE, record.model_dump_json(indent=2) + "\n")
 
     def load(self, run_id: str) -> RunRecord:
-        """A run's record. Raises PipelineError."""
+        """Return a run's record. Raises PipelineError for a missing or damaged record."""
         path = self.path(run_id) / FILE
         try:
             content = path.read_bytes()
@@ -47,11 +47,11 @@ class RunStore:
         return RunRecord.parse(content, str(path), PipelineError, "delete its folder, and the branch starts anew")
 
     def runs(self) -> tuple[RunRecord, ...]:
-        """All runs, oldest first. Raises PipelineError for a damaged one."""
+        """Return all runs, oldest first. Raises PipelineError for a damaged record."""
         found = sorted(path.parent.name for path in self.folder.glob(f"*/{FILE}"))
         return tuple(self.load(name) for name in found)
 
     def newest(self, branch: str) -> RunRecord | None:
-        """The newest run that was started for a branch, or whose photos went there."""
+        """Return the newest run that was started for a branch, or whose photos went to that branch."""
         mine = [run for run in self.runs() if branch in (run.branch, run.outputs.get("branch"))]
         return mine[-1] if mine else None

@@ -51,7 +51,7 @@ class Names:
 
     @property
     def state_bucket(self) -> str:
-        """Terraform's states, leases and sessions, of all environments; made by Python before Terraform can run."""
+        """The bucket of all environments' Terraform states, leases and sessions; Python makes it before Terraform runs."""
         return f"wms-state-{self.account}-{self.region}"
 
     @property
