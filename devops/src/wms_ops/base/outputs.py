@@ -1,4 +1,4 @@
-"""The files and commands by which a GitHub workflow's step reports; outside of GitHub Actions all of them do nothing."""
+"""The files and commands by which a GitHub workflow's step reports; outside of GitHub Actions they do nothing."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _UNSEEN: Final = ("Cc", "Cf", "Cs", "Co", "Cn")
 
 
 def plain(text: str) -> str:
-    """Return the text on one line without invisible signs, for titles, alt texts and callers that escape by themselves."""
+    """Return the text on one line without invisible signs, for titles, alt texts and callers that escape the text."""
     spaced = " ".join(text.split())
     # Split once more: a removed sign may have stood alone between two spaces.
     return " ".join("".join(sign for sign in spaced if unicodedata.category(sign) not in _UNSEEN).split())
@@ -60,7 +60,7 @@ def link(label: str, target: str) -> str:
 
 
 def may_link(target: str) -> bool:
-    """Return whether a page may link to `target`: http, https or a relative path; no script, no other machine's file."""
+    """Return whether a page may link to `target`: http, https or a relative path, but no other machine's file."""
     try:
         parts = urlsplit(target)
     except ValueError:

@@ -31,7 +31,7 @@ MARGIN_MINUTES: Final = 3
 
 
 def read_budget(environ: Mapping[str, str]) -> float:
-    """Return the US dollars that a run may cost: WMS_BUDGET_USD, or 1.00. Raises UsageError for text that is no amount."""
+    """Return the US dollars that a run may cost: WMS_BUDGET_USD, or 1.00. Raises UsageError for an invalid amount."""
     return BudgetSettings.read(environ).wms_budget_usd
 
 

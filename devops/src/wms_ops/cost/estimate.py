@@ -123,12 +123,12 @@ def cost_of(
 
 
 def hourly(rates: Rates, *, spot: bool = False, disk_gb: float = DISK_GB, busy: bool = False) -> float:
-    """Return US dollars for an hour of instance, disk and address; `busy` adds a t3's surplus for vCPUs at full speed."""
+    """Return US dollars for an hour of instance, disk and address; `busy` adds a t3's surplus at full speed."""
     return cost_of(3600, rates, spot=spot, disk_gb=disk_gb, busy_seconds=3600 if busy else 0).total
 
 
 def always_on(seconds: float, rates: Rates, *, disk_gb: float = DISK_GB) -> Cost:
-    """Return the cost of an on-demand instance that never ends; an idle one saves enough credits to pay no surplus."""
+    """Return the cost of an on-demand instance that never ends; idle, such an instance pays no surplus."""
     return cost_of(seconds, rates, disk_gb=disk_gb, busy_seconds=0, minimum_s=0)
 
 

@@ -91,7 +91,7 @@ class PriceTable(_Frozen):
         return self
 
     def rates(self, region: str = REGION, instance_type: str = INSTANCE) -> Rates:
-        """Return a type's prices in a region. Raises UsageError, with the nearest name, for an unknown type or region."""
+        """Return a type's prices in a region. Raises UsageError, with the nearest name, for an unknown one."""
         asked = self.regions.get(region)
         if asked is None:
             raise UsageError(f"{self._lacks} the region {region!r}; {nearest(region, self.regions)}")

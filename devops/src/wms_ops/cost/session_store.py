@@ -25,7 +25,7 @@ class SessionStore(Protocol):
     """The storage of sessions. Every method raises the errors of wms_ops.storage.trouble."""
 
     def create(self, session: Session) -> None:
-        """Keep a new session; the same session again is no mistake. Raises BusyError for another session of this name."""
+        """Keep a new session; the same session again is no mistake. Raises BusyError for another of this name."""
         ...
 
     def read(self, environment: str, launch_id: str) -> Session | None:

@@ -1,4 +1,4 @@
-"""Joining data branches by their manifests, without any photo; and removing photos, on a branch of its own."""
+"""The joining of data branches by their manifests, without any photo; and the removal of photos, on a new branch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ITS_OWN: Final = (
     *(BranchContentError, DataConflictError, DataQualityError, GitError, ManifestError, MissingBlobError),
     *(DamagedBlobError, ShrinkError),
 )
-"""What can be wrong with one branch; others are joined all the same."""
+"""The errors of a single branch; other branches are joined all the same."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,11 @@ class Joined:
 
 
 def join_into(git: Git, url: str, branch: str) -> Joined:
-    """Merge main into a data branch over there by the union of their manifests, and push the branch.
+    """Merge main into a data branch of the remote by the union of their manifests, and push the branch.
 
-    Conflicts between .dvc files don't arise; all other files become those of main, the records of an earlier run
-    of the loop, too. Safe to repeat: a branch that holds all of main and no other file of its own stays as it is.
-    Raises BranchContentError for a branch that changes something else than data, DataConflictError, GitError, and
-    what the store raises.
+    Conflicts between .dvc files don't arise; all other files become those of main, the records of an earlier run of the
+    loop, too. Safe to repeat: a branch that holds all of main and no other file of its own stays as it is. Raises
+    BranchContentError for a branch that changes more than data, DataConflictError, GitError, and the store's errors.
     """
     with scratch_clone(git, url, depth=None) as scratch:
         here = scratch.git
@@ -62,6 +61,7 @@ def join_into(git: Git, url: str, branch: str) -> Joined:
         base = here("merge-base", ours, theirs) if here.ok("merge-base", ours, theirs) else None
         mine = version_at(here, ours, store)
         result = version_at(here, theirs, store)
+        # Nothing to push: the branch is main's files with pointers of its own already.
         if rests_on(here, ours, theirs):
             return Joined(branch, theirs, len(mine.images.files), len(result.images.files), changed=False)
         if base != ours:
@@ -70,12 +70,13 @@ def join_into(git: Git, url: str, branch: str) -> Joined:
         parents = [theirs] if base == ours else [theirs, ours]
         commit = commit_version(here, result, parents, message, tree=ours)
         ref = f"refs/heads/{branch}"
+        # The lease refuses a branch that has moved since it was read.
         here("push", "--quiet", "--no-verify", f"--force-with-lease={ref}:{theirs}", url, f"{commit}:{ref}")
         return Joined(branch, commit, len(mine.images.files), len(result.images.files), changed=True)
 
 
 def join_all(git: Git, url: str) -> Iterator[Joined | tuple[str, WmsError]]:
-    """Bring main's photos into every data branch that holds pointers of its own and nothing raw.
+    """Bring main's photos into every data branch that holds pointers of its own and no raw photos.
 
     A branch that can't be joined is yielded with its error, and the others go on.
     """
@@ -95,7 +96,7 @@ def join_all(git: Git, url: str) -> Iterator[Joined | tuple[str, WmsError]]:
 
 
 def _waits(scratch: Scratch, tip: str, git: Git) -> bool:
-    """Whether a data branch holds pointers to photos that main lacks, or removes some; a squashed one doesn't."""
+    """Return whether a data branch adds photos that main lacks, or removes some; a squashed branch does neither."""
     base = scratch.base
     if base is None or not pointers_at(scratch.git, tip) or inbox_files(scratch.git, tip):
         return False
@@ -107,10 +108,10 @@ def _waits(scratch: Scratch, tip: str, git: Git) -> bool:
 
 
 def resolve_pointers(git: Git) -> tuple[int, int]:
-    """In a merge, a rebase or a cherry-pick that git stopped: write the union into the two .dvc files and stage them.
+    """Write the union into the two .dvc files of a stopped merge, rebase or cherry-pick, and stage them.
 
-    Returns the number of photos on our side and in the union. Raises DataConflictError, and GitError where nothing
-    was stopped.
+    Returns the number of photos on our side and in the union. Raises DataConflictError, and GitError without a stopped
+    operation.
     """
     theirs = next((name for name in ("MERGE_HEAD", "REBASE_HEAD", "CHERRY_PICK_HEAD") if _is_there(git, name)), None)
     if theirs is None:

@@ -21,7 +21,7 @@ from wms_ops.storage.remote import S3Remote
 
 @dataclass(frozen=True)
 class CardFiles:
-    """Where the card of a merge lies on this machine: a page with pictures, and Markdown for a pull request."""
+    """A merge's card on this machine: a page with pictures, and Markdown for a pull request."""
 
     page: Path
     markdown: Path
@@ -43,12 +43,13 @@ def write_card(store: S3Remote, plan: MergePlan, photos: Path, splits: Path, fol
 
 
 def grow_card(store: S3Remote, before: DataSet, after: DataSet, photos: Path, splits: Path) -> DataCard:
-    """The card of `after`; its figures are kept beside the manifests in the remote, for the next merge.
+    """Return the card of `after`; its figures are kept beside the manifests in the remote, for the next merge.
 
-    `photos` holds the new pairs, `splits` the split record of the base. A base that has no card yet, or a damaged
-    one, starts anew: the card then says how many photos it knows. Safe to repeat.
+    `photos` holds the new pairs, `splits` the split record of the base. After a base without a card, or with a damaged
+    card, the figures start anew: the card then says how many photos it knows. Safe to repeat.
     """
     config = DataConfig()
+    # A repeated run finds its own figures, and so doesn't count the new photos twice.
     earlier = _earlier(store, after.images.oid) or _earlier(store, before.images.oid)
     facts = extend(earlier, measure(photos, _splits(photos, splits, config), config))
     store.write_note(_name(after.images.oid), facts.to_json().encode())
@@ -76,7 +77,7 @@ def _earlier(store: S3Remote, oid: str) -> CardFacts | None:
 
 
 def _splits(photos: Path, record: Path, config: DataConfig) -> Mapping[str, str]:
-    """The splits that the new photos will have: the same pure decision that training makes."""
+    """Return the splits of the new photos: the same pure decision as in training."""
     looks = {sha256_file(pair.image): perceptual_hash(pair.image) for pair in find_pairs(photos)}
     decided = assign(SplitRecord(record).entries, looks, near_duplicate_bits=config.near_duplicate_bits)
     return {entry.sha256: entry.split for entry in (*SplitRecord(record).entries, *decided)}

@@ -1,7 +1,7 @@
-"""Brings a version of the data set into a folder: only what isn't there yet, each file verified by its MD5.
+"""The download of a data set's version into a folder: only missing files, each verified by its MD5.
 
-What `dvc pull` does, without DVC's bookkeeping over files that didn't change. A note beside the files says which
-content was brought, with size and time: a file that looks as it did then isn't read again.
+The result is that of `dvc pull`, without DVC's bookkeeping over unchanged files. A note beside the files keeps each
+file's MD5, size and time: a file with the same size and time isn't read again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _WORKERS: Final = 8
 
 @dataclass(frozen=True)
 class Brought:
-    """Files that were downloaded, that were there, and that the version doesn't hold and were removed."""
+    """The number of files downloaded, kept, and removed because the version doesn't hold them."""
 
     downloaded: int
     there: int
@@ -34,9 +34,9 @@ class Brought:
 def bring(
     store: S3Remote, version: DataSet, folder: Path, on_progress: Callable[[int, int], None] = lambda _done, _all: None
 ) -> Brought:
-    """Make folder/images and folder/masks hold exactly `version`; repeat it after an error or a kill.
+    """Make folder/images and folder/masks hold exactly `version`; repeat after an error or a kill.
 
-    `on_progress` hears (files done, files wanted). Raises what the store raises, DiskFullError, UnwritableError.
+    `on_progress` gets (files done, files wanted). Raises the store's errors, DiskFullError, UnwritableError.
     """
     wanted = {f"{kind}/{name}": md5 for kind, manifest, _ in version for name, md5 in manifest.files.items()}
     known = _read_note(folder / NOTE)
@@ -59,7 +59,7 @@ def bring(
 
 
 def _look(path: Path) -> tuple[int, int] | None:
-    """Size and time of a file, None if it isn't there."""
+    """Return size in bytes and time in ns of a file, None for a missing file."""
     try:
         found = path.stat()
     except OSError:
@@ -71,7 +71,7 @@ def _read_note(path: Path) -> dict[str, Any]:
     try:
         known = json.loads(path.read_bytes())
     except (OSError, ValueError):
-        return {}  # then everything is brought anew
+        return {}  # without a note all files are downloaded
     return known if isinstance(known, dict) else {}
 
 

@@ -19,7 +19,7 @@ _SYMLINK, _SUBMODULE = "120000", "160000"
 
 @dataclass(frozen=True, slots=True)
 class InboxFile:
-    """One file of a commit: "images" or "masks", its name there, and its Git object."""
+    """A file of a commit's inbox: "images" or "masks", its name in that folder, and its Git object."""
 
     kind: str
     name: str
@@ -27,7 +27,7 @@ class InboxFile:
 
 
 def inbox_files(git: Git, commit: str) -> tuple[InboxFile, ...]:
-    """The inbox of a commit, sorted. Raises DataQualityError for what can't be a photo or a mask."""
+    """Return the inbox of a commit, sorted. Raises DataQualityError for a file that can't be a photo or a mask."""
     found = []
     for kind in KINDS:
         folder = inbox(kind)
@@ -48,7 +48,7 @@ def _unfit(mode: str, name: str) -> str | None:
         return "is a symbolic link. Copy the file itself there"
     if mode == _SUBMODULE:
         return "is a submodule. Remove it"
-    if "/" in name or "\\" in name:  # which parts folders on Windows
+    if "/" in name or "\\" in name:  # "\" separates folders on Windows
         return "lies in a folder of its own. Move it up into images/ or masks/"
     if PurePosixPath(name).suffix.lower() not in SUFFIXES or name.startswith("."):
         return f"isn't named like an image ({', '.join(sorted(SUFFIXES))}). Rename or remove it"
@@ -72,9 +72,9 @@ def export(git: Git, files: Sequence[InboxFile], folder: Path) -> Iterator[tuple
 
 
 def pair_up(files: Sequence[tuple[str, NewFile]]) -> tuple[NewPair, ...]:
-    """Photos with their masks by stem, from ("images" or "masks", file).
+    """Return photos with their masks by stem, from ("images" or "masks", file).
 
-    Raises PairingError for one without the other, or two of one stem.
+    Raises PairingError for a photo or mask without its partner, or two files of one stem.
     """
     found: dict[str, dict[str, NewFile]] = {kind: {} for kind in KINDS}
     for kind, file in files:

@@ -1,4 +1,4 @@
-"""What a commit would take out of the data set: compared by content, and by what commits say they do on purpose."""
+"""The photos that a commit would take out of the data set: compared by content and by the commits' own trailers."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ REPLACED = "Data-Replaced"
 """The trailer of a commit that gives photos other content on purpose: their number."""
 
 SOURCE = "Data-Source"
-"""The trailer of a data branch's commit that names the inbox it was made from, by its Git tree."""
+"""The trailer of a data branch's commit that names its source, the inbox, by its Git tree."""
 
-# What `publish` wrote before it wrote the trailer REPLACED.
+# The title that `publish` wrote before the trailer REPLACED existed.
 _EARLIER = re.compile(r"Add data: \d+ new photos, (\d+) replaced")
 
 Read = Callable[[str], DataSet]
 
 
 def refuse_losses(git: Git, base: str, commit: str, read: Read) -> None:
-    """Raise ShrinkError if `commit` lacks a photo of `base`, or has other content for it, and not on purpose.
+    """Raise ShrinkError if `commit` lacks a photo of `base`, or has other content for a photo, and not on purpose.
 
-    On purpose is what a commit between the two says by its trailers and has itself done: only these very photos, and
-    no more of them than it says. A commit that was merged from elsewhere says nothing here. `read` is asked for the
-    data set at a commit; raises what it raises, ManifestError for photos and masks that don't fit.
+    A loss is on purpose if a commit between the two announces the loss by a trailer and has itself caused it: only
+    these very photos, and no more than the trailer's number. Trailers of a commit merged from elsewhere don't count.
+    `read` returns the data set at a commit; its errors pass through. Raises ManifestError for photos and masks that
+    don't fit.
     """
     before, after = read(base), read(commit)
     if any(losses(before, after)):
@@ -41,25 +42,25 @@ def refuse_losses(git: Git, base: str, commit: str, read: Read) -> None:
 
 
 def common(git: Git, main: str, commit: str) -> str:
-    """Where a branch began: what main gained since then is no loss of the branch. `main` where they share nothing."""
+    """Return the commit where a branch began, so that main's later photos are no loss; `main` if they share none."""
     done = git.attempt("merge-base", main, commit)
     return done.stdout.decode("ascii").strip() if done.returncode == 0 else main
 
 
 def says_removal(git: Git, base: str, commit: str) -> bool:
-    """Whether a commit since `base` says that it removes photos."""
+    """Return whether a commit since `base` announces a removal of photos."""
     return any(removed for _, removed, _ in _saying(git, base, commit))
 
 
 def _on_purpose(git: Git, base: str, commit: str, read: Read) -> tuple[set[str], set[str]]:
     removed, replaced = set[str](), set[str]()
-    for one, *numbers in _saying(git, base, commit):
-        (parent,) = git.commits(f"{one}^")
-        did = losses(read(parent) if parent else DataSet(), read(one))
+    for announcing, *numbers in _saying(git, base, commit):
+        (parent,) = git.commits(f"{announcing}^")
+        did = losses(read(parent) if parent else DataSet(), read(announcing))
         for stems, number, name in zip(did, numbers, (REMOVED, REPLACED), strict=True):
             if len(stems) > number > 0:
                 raise ShrinkError(
-                    f"Commit {one[:10]} says {name}: {number}, but that is so of {len(stems)} photos "
+                    f"Commit {announcing[:10]} says {name}: {number}, but that is so of {len(stems)} photos "
                     f"({min(stems)!r} first), so it was refused; use `wms data remove`."
                 )
             if number:
@@ -68,7 +69,8 @@ def _on_purpose(git: Git, base: str, commit: str, read: Read) -> tuple[set[str],
 
 
 def _saying(git: Git, base: str, commit: str) -> Iterator[tuple[str, int, int]]:
-    """Commits since `base` on the branch itself that speak of removing or replacing: how many photos of each."""
+    """Yield the commits since `base` on the branch itself that announce removals or replacements, with both numbers."""
+    # First parents only: else any merged branch could announce losses for this branch.
     commits = git("rev-list", "--first-parent", f"{base}..{commit}").split()
     for one, message in zip(commits, messages(git, commits), strict=True):
         told = trailers(message)
@@ -80,4 +82,5 @@ def _saying(git: Git, base: str, commit: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _number(said: list[str]) -> int:
-    return sum(int(one) for one in said if one.isdecimal() and len(one) < 10)
+    # A longer number is nonsense, and int() may refuse to read it.
+    return sum(int(number) for number in said if number.isdecimal() and len(number) < 10)

@@ -1,4 +1,4 @@
-"""Merging as a pure plan: manifests in, manifests out. Nothing here touches a disk or a network."""
+"""Merging as a pure plan: manifests in, manifests out, without disk or network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SAME_NAME = "differs from {!r} only in upper and lower case; rename it"
 
 @dataclass(frozen=True, slots=True)
 class NewFile:
-    """A file to be merged: its name in images/ or masks/, its MD5 and its bytes."""
+    """A file to be merged: its name in images/ or masks/, its MD5 and its size in bytes."""
 
     name: str
     md5: str
@@ -36,7 +36,7 @@ class NewPair:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Two things that can't both be in the data set; a person decides."""
+    """Two entries that can't both be in the data set; a person must decide."""
 
     stem: str
     reason: str
@@ -44,7 +44,7 @@ class Conflict:
 
 @dataclass(frozen=True)
 class MergePlan:
-    """What a merge would do. `result` holds for these additions and replacements; conflicts aren't in it."""
+    """The effect of a merge. `result` includes additions and replacements, but no conflicts."""
 
     base: DataSet
     result: DataSet
@@ -55,7 +55,7 @@ class MergePlan:
 
     @property
     def summary(self) -> str:
-        """The line that a user looks for."""
+        """The summary line for the user."""
         replaced = f", replaced: {len(self.replaced)}" if self.replaced else ""
         return (
             f"Existing: {len(self.base.images.files)}, new: {len(self.added)}{replaced}, "
@@ -66,9 +66,13 @@ class MergePlan:
 def plan_merge(base: DataSet, new: Iterable[NewPair], *, replace: bool = False) -> MergePlan:
     """Add `new` to `base`: base ∪ additions, with replacements only if `replace`.
 
-    A pair whose photo and mask are already there is present; the same stem with other content is a replacement
-    (or, without `replace`, a conflict); the same photo under another name, and names that differ in nothing but
-    upper and lower case, are conflicts. Raises ManifestError if `base` contradicts itself.
+    A pair whose photo and mask are in `base` is present; the same stem with other content is a replacement (or, without
+    `replace`, a conflict); the same photo under another name, and names that differ only in upper and lower case, are
+    conflicts. Raises ManifestError if `base` contradicts itself.
+
+    >>> pair = NewPair(NewFile("meter.jpg", "0" * 32, 9), NewFile("meter.png", "1" * 32, 5))
+    >>> plan_merge(DataSet(), [pair]).summary
+    'Existing: 0, new: 1, total: 1'
     """
     pairs = dict(base.pairs)
     taken = _Taken(pairs)
@@ -76,6 +80,7 @@ def plan_merge(base: DataSet, new: Iterable[NewPair], *, replace: bool = False) 
     grown = {"images": 0, "masks": 0}
     lost_size = False
     added, replaced, present, conflicts = list[str](), list[str](), list[str](), list[Conflict]()
+    # Sorted, so that the same pairs in another order give the same plan.
     for pair in sorted(set(new), key=lambda p: (p.stem, p.image.name, p.image.md5, p.mask.name, p.mask.md5)):
         stem, old = pair.stem, pairs.get(pair.stem)
         if old is not None and (old[1], old[3]) == (pair.image.md5, pair.mask.md5):
@@ -86,7 +91,7 @@ def plan_merge(base: DataSet, new: Iterable[NewPair], *, replace: bool = False) 
             continue
         if old is not None:
             del files["images"][old[0]], files["masks"][old[2]]
-            lost_size = True  # the size of what is replaced isn't in any manifest
+            lost_size = True  # no manifest holds the replaced file's size
         (added if old is None else replaced).append(stem)
         files["images"][pair.image.name], files["masks"][pair.mask.name] = pair.image.md5, pair.mask.md5
         grown["images"] += pair.image.size
@@ -104,7 +109,7 @@ def plan_merge(base: DataSet, new: Iterable[NewPair], *, replace: bool = False) 
 
 
 def plan_removal(base: DataSet, stems: Sequence[str]) -> DataSet:
-    """`base` without these stems: the one way to lose an entry. Raises DataConflictError for an unknown stem."""
+    """Return `base` without these stems: the only way to lose an entry. Unknown stems raise DataConflictError."""
     unknown = sorted(set(stems) - base.pairs.keys())
     if unknown:
         raise DataConflictError(f"The data set holds no photo named {unknown[0]!r}; nothing was removed.")
@@ -119,9 +124,9 @@ def plan_removal(base: DataSet, stems: Sequence[str]) -> DataSet:
 
 
 def join(ancestor: DataSet, ours: DataSet, theirs: DataSet) -> tuple[DataSet, tuple[Conflict, ...]]:
-    """Three-way merge of two versions by stem: what one side changed holds; what both changed alike, too.
+    """Merge two versions by stem: a change since `ancestor` by one side counts, and so does the same change by both.
 
-    Returns the joined version and the conflicts (with them, the version isn't one to publish). Commutes but for
+    Returns the joined version and the conflicts (with conflicts, the version must not be published). Commutes but for
     the order of sides. Raises ManifestError if a version contradicts itself.
     """
     images, masks = dict[str, str](), dict[str, str]()
@@ -132,6 +137,7 @@ def join(ancestor: DataSet, ours: DataSet, theirs: DataSet) -> tuple[DataSet, tu
         if left != right and base not in (left, right):
             conflicts.append(Conflict(stem, "both branches changed it differently; rename one or drop one"))
             continue
+        # The side that differs from the ancestor wins; of two equal sides either.
         chosen = right if left == base else left
         if chosen is not None:
             images[chosen[0]], masks[chosen[2]] = chosen[1], chosen[3]
@@ -141,7 +147,7 @@ def join(ancestor: DataSet, ours: DataSet, theirs: DataSet) -> tuple[DataSet, tu
 
 
 def refuse_conflicts(conflicts: Sequence[Conflict]) -> None:
-    """Raise DataConflictError that names up to five of them."""
+    """Raise DataConflictError that names up to five conflicts."""
     if not conflicts:
         return
     shown = "; ".join(f"{conflict.stem}: {conflict.reason}" for conflict in conflicts[:5])
@@ -150,17 +156,17 @@ def refuse_conflicts(conflicts: Sequence[Conflict]) -> None:
 
 
 def losses(base: DataSet, result: DataSet) -> tuple[frozenset[str], frozenset[str]]:
-    """Stems of `base` whose photo or mask `result` lacks, and those that have other content there.
+    """Return the stems of `base` whose photo or mask `result` lacks, and those with other content in `result`.
 
-    Compared by MD5, file by file, so that it also holds for a version whose photos and masks don't fit.
+    The comparison is by MD5, file by file, so that it also holds for a version whose photos and masks don't fit.
     """
     gone, changed = set[str](), set[str]()
     for (_, before, _), (_, after, _) in zip(base, result, strict=True):
-        there = {(stem_of(path), md5) for path, md5 in after.files.items()}
-        names = {stem for stem, _ in there}
+        kept = {(stem_of(path), md5) for path, md5 in after.files.items()}
+        names = {stem for stem, _ in kept}
         for path, md5 in before.files.items():
             stem = stem_of(path)
-            if (stem, md5) not in there:
+            if (stem, md5) not in kept:
                 (changed if stem in names else gone).add(stem)
     return frozenset(gone), frozenset(changed - gone)
 
@@ -170,8 +176,8 @@ def refuse_shrinking(
 ) -> None:
     """Raise ShrinkError if a photo or mask of `base` isn't in `result` with the same content.
 
-    Stems in `removed` may be gone and those in `replaced` may have other content. Counts are no measure: one photo
-    lost and one added are as many as before.
+    Stems in `removed` may be gone and those in `replaced` may have other content. Counts are no measure: a photo lost
+    and another added leave the count as before.
     """
     gone, changed = (
         sorted(found - set(meant)) for found, meant in zip(losses(base, result), (removed, replaced), strict=True)
@@ -197,7 +203,7 @@ class _Taken:
         self.photos[md5] = stem
 
     def clash(self, pair: NewPair, old: tuple[str, str, str, str] | None, replace: bool) -> str | None:
-        """Why a pair can't go in, or None."""
+        """Return the reason why a pair can't go in, or None."""
         twin = self.photos.get(pair.image.md5)
         if twin is not None and twin != pair.stem:
             return _SAME_PHOTO.format(twin)
@@ -213,7 +219,7 @@ class _Taken:
 
 
 def _twins(joined: DataSet, settled: Collection[str]) -> list[Conflict]:
-    """Collisions in a joined version that neither side could see: of stems that not both had."""
+    """Return the collisions in a joined version that neither side could see: of stems that not both sides had."""
     names, photos = dict[str, str](), dict[str, str]()
     found = []
     for stem, row in joined.pairs.items():
@@ -229,7 +235,7 @@ def _plus(size: int | None, more: int) -> int | None:
 
 
 def _joined_bytes(ancestor: DataSet, ours: DataSet, theirs: DataSet) -> tuple[int | None, int | None]:
-    """Bytes of a join in which both sides only grew and added nothing alike; None where that isn't so."""
+    """Return the bytes of a join in which both sides only grew and added nothing alike; else None."""
     base, mine, other = (set(version.pairs.items()) for version in (ancestor, ours, theirs))
     if not (base <= mine and base <= other and mine & other == base):
         return None, None

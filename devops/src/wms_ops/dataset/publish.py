@@ -1,7 +1,7 @@
-"""Publishing: new photos of a commit become blobs in the remote and a data branch that only points to them.
+"""Publishing: new photos of a commit become blobs in the remote and a data branch that only points to the blobs.
 
-The order makes it safe to kill anywhere: files first, manifests next, then every name is looked for in the
-remote, and only then the branch appears. A second run finds what is there and does the rest.
+The order makes a kill safe at any point: files first, manifests next, then a look for every name in the remote, and
+only then the branch appears. A second run finds the finished parts and does the rest.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ Step = Callable[[str], None]
 
 
 def _silent(_: str) -> None:
-    """The default for a run that nobody watches."""
+    """Say nothing: the default of a run without a listener."""
 
 
 @dataclass(frozen=True)
 class Watch:
-    """How a run is followed: `say` gets sentences, `step` the name of each step just before it begins."""
+    """The listeners of a run: `say` gets sentences, `step` the name of each step just before its start."""
 
     say: Step = _silent
     step: Step = _silent
@@ -48,16 +48,16 @@ class Watch:
 
 @dataclass(frozen=True)
 class Publication:
-    """What became of the photos. `branch` is None if the data set holds them all already."""
+    """The result for the photos. `branch` is None if the data set holds them all already."""
 
     plan: MergePlan
     branch: str | None
-    repeated: bool = False  # the branch was there before this run
+    repeated: bool = False  # the branch existed before this run
     uploaded: int = 0
     bytes_up: int = 0
-    traffic: Traffic | None = None  # with the store, both ways
+    traffic: Traffic | None = None  # to and from the store
     where: str = ""
-    base: str = ""  # main's commit over there
+    base: str = ""  # the commit of the remote's main
     warnings: tuple[str, ...] = ()
     card: CardFiles | None = None
 
@@ -65,8 +65,8 @@ class Publication:
 def publish(git: Git, commit: str, url: str, *, replace: bool = False, watch: Watch | None = None) -> Publication:
     """Merge the inbox of `commit` into the data set of `url`'s main and push a data branch.
 
-    Raises the errors of the store and of git, DataQualityError, PairingError, DataConflictError, ShrinkError:
-    after any of them the remote repository is as it was, and running it again is safe.
+    Raises the errors of the store and of git, DataQualityError, PairingError, DataConflictError, ShrinkError: after any
+    of them the remote repository is as before, and another run is safe.
     """
     from wms_ops.dataset.cards import write_card
 
@@ -85,9 +85,9 @@ def publish(git: Git, commit: str, url: str, *, replace: bool = False, watch: Wa
                 f"There is no branch {MAIN} over there yet: push your commits without photos first, so that the "
                 "data branch has something to be compared with."
             )
-        there = open_store(dvc_config_at(scratch.git, base), git)
-        if there.config != store.config:
-            store = there  # main decides where the data set lies, not a commit that nobody has reviewed
+        published = open_store(dvc_config_at(scratch.git, base), git)
+        if published.config != store.config:
+            store = published  # main, not an unreviewed commit, decides which store holds the data set
             store.check_access()
         watch.step("export")
         new = list(export(git, files, scratch.folder / "photos"))
@@ -99,7 +99,7 @@ def publish(git: Git, commit: str, url: str, *, replace: bool = False, watch: Wa
         nothing_new = not plan.added and not plan.replaced
         branch, holding = (None, plan.base) if nothing_new else _published(scratch, source, pairs, store)
         if nothing_new or branch:
-            # Who reads that nothing is left to do may remove the only other copy: the files must be there.
+            # A user who reads that nothing is left to do may delete the only other copy: the files must be stored.
             _upload(store, scratch.folder / "photos", new, holding, watch)
             verify(store, holding)
             return Publication(plan, branch, repeated=bool(branch), base=base, where=store.config.url)
@@ -109,8 +109,8 @@ def publish(git: Git, commit: str, url: str, *, replace: bool = False, watch: Wa
         watch.step("verify")
         verify(store, plan.result)
         watch.step("card")
-        room = scratch.folder.parent
-        card = write_card(store, plan, scratch.folder / "photos", scratch.folder / "splits.jsonl", room / "cards")
+        workspace = scratch.folder.parent
+        card = write_card(store, plan, scratch.folder / "photos", scratch.folder / "splits.jsonl", workspace / "cards")
         watch.step("push")
         branch = _push(scratch, plan, base, source, commit)
         watch.step("done")
@@ -128,7 +128,7 @@ def publish(git: Git, commit: str, url: str, *, replace: bool = False, watch: Wa
 
 
 def verify(store: S3Remote, version: DataSet) -> None:
-    """Look for every file of a version in the remote. Raises MissingBlobError that names some."""
+    """Look for every file of a version in the remote. Raises MissingBlobError that names missing files."""
     if not (missing := store.missing(version.oids)):
         return
     names = [path for _, manifest, _ in version for path, md5 in manifest.files.items() if md5 in missing]
@@ -140,7 +140,7 @@ def verify(store: S3Remote, version: DataSet) -> None:
 
 
 def open_store(config: str, git: Git) -> S3Remote:
-    """The store of a .dvc/config and of a person's own settings beside it: another endpoint, a profile."""
+    """Return the store of a .dvc/config and the user's own settings beside it, such as an endpoint or a profile."""
     from wms_ops.storage.config import parse_remote
     from wms_ops.storage.remote import S3Remote
 
@@ -153,7 +153,7 @@ def open_store(config: str, git: Git) -> S3Remote:
 
 
 def _check(scratch: Scratch, base: str) -> Mapping[str, Any]:
-    """The data check of the new files. Raises DataQualityError with what is wrong."""
+    """Return the data check's report on the new files. Raises DataQualityError with the errors."""
     from wms.data.qa import validate_data
     from wms.data.splits import SplitRecord
 
@@ -190,10 +190,10 @@ def _source(git: Git, commit: str) -> str:
 
 
 def _published(scratch: Scratch, source: str, pairs: Sequence[NewPair], store: S3Remote) -> tuple[str | None, DataSet]:
-    """The data branch that holds all of these pairs, and its version; (None, an empty one) if there is none.
+    """Return the data branch that holds all of these pairs, and its version; else (None, an empty version).
 
-    A branch that was made from another inbox isn't looked into, so that many open branches cost nothing. One whose
-    tip doesn't say is: somebody has committed on top of it.
+    A branch made from another inbox isn't read, so that many open branches cost nothing. A branch whose tip names no
+    inbox is read: a commit has been added on top.
     """
     for branch, commit in scratch.data_branches.items():
         told = trailers_of(scratch.git, commit).get(SOURCE.lower(), [])
@@ -204,9 +204,9 @@ def _published(scratch: Scratch, source: str, pairs: Sequence[NewPair], store: S
                 continue
             version = version_at(scratch.git, commit, store)
         except (DataQualityError, ManifestError, MissingBlobError, DamagedBlobError):
-            continue  # another person's branch is theirs to mend, and stops nobody's push
-        there = plan_merge(version, pairs)
-        if not there.added and not there.conflicts:
+            continue  # another user's broken branch must not stop this push
+        rest = plan_merge(version, pairs)
+        if not rest.added and not rest.conflicts:
             return branch, version
     return None, DataSet()
 
@@ -220,19 +220,19 @@ def _push(scratch: Scratch, plan: MergePlan, base: str, source: str, commit: str
 
 
 def push_new_branch(scratch: Scratch, commit: str, *, suffix: str = "") -> str:
-    """Push a commit as data/YYYYMMDD-HHMMSS (UTC), a name that nobody has taken. Raises GitError."""
+    """Push a commit as data/YYYYMMDD-HHMMSS (UTC), under a name that no branch has. Raises GitError."""
     while True:
         branch = f"{DATA_BRANCHES}{datetime.now(UTC):%Y%m%d-%H%M%S}{suffix}"
         ref = f"refs/heads/{branch}"
-        # An empty lease means: only if it isn't there. The hook mustn't look at its own push.
+        # An empty lease means: only if the remote lacks the branch. The hook mustn't check its own push.
         arguments = ("push", "--quiet", "--no-verify", f"--force-with-lease={ref}:", scratch.url, f"{commit}:{ref}")
         try:
             scratch.git(*arguments)
         except GitError:
-            there = scratch.git("ls-remote", scratch.url, ref).split()
-            if not there:
+            listed = scratch.git("ls-remote", scratch.url, ref).split()
+            if not listed:
                 raise
-            if there[0] != commit:
+            if listed[0] != commit:
                 time.sleep(1 - time.time() % 1)  # the name changes with the second
                 continue
         if scratch.git("ls-remote", scratch.url, ref).split()[:1] != [commit]:
@@ -241,11 +241,11 @@ def push_new_branch(scratch: Scratch, commit: str, *, suffix: str = "") -> str:
 
 
 def delete_branch(git: Git, url: str, branch: str, commit: str) -> None:
-    """Delete a branch of photos over there if it's still at `commit`; one that is gone already is fine.
+    """Delete a branch of photos from the remote if the branch is still at `commit`; a missing branch is fine.
 
-    Raises GitError if it moved on: its newer photos aren't merged yet.
+    Raises GitError for a branch that moved on: its newer photos aren't merged yet.
     """
     ref = f"refs/heads/{branch}"
-    there = git("ls-remote", url, ref).split()
-    if there:
+    listed = git("ls-remote", url, ref).split()
+    if listed:
         git("push", "--quiet", "--no-verify", f"--force-with-lease={ref}:{commit}", url, f":{ref}")

@@ -1,7 +1,7 @@
-"""What a data branch may change: the two pointers, or raw photos in the inbox. Nothing of it is ever run or believed.
+"""The files that a data branch may change: the two pointers, or raw photos in the inbox; no code of it is trusted.
 
 The loop works with main's code and main's recipe, and with keys in its environment. So a branch's other files are
-neither taken nor passed over in silence: they are refused by name, before anything of the branch is checked out.
+neither run, taken nor ignored in silence: they are refused by name, before any checkout of the branch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from wms_ops.git.command import ZERO, Git
 POINTERS: Final = tuple(pointer(kind) for kind in KINDS)
 LEDGER: Final = (f"{MODELS}/{HISTORY}", f"{MODELS}/{CURRENT}", METADATA)
 RECORDS: Final = (SPLITS, *LEDGER)
-"""What the loop writes onto a data branch by itself, starting from main's bytes."""
+"""The files that the loop itself writes onto a data branch, starting from main's bytes."""
 
 _GONE, _FILE, _PROGRAM = "000000", "100644", "100755"
 _KINDS: Final = {"120000": "a symbolic link", "160000": "a submodule", _PROGRAM: "a program", "040000": "a folder"}
@@ -27,7 +27,7 @@ _KINDS: Final = {"120000": "a symbolic link", "160000": "a submodule", _PROGRAM:
 
 @dataclass(frozen=True, slots=True)
 class FileChange:
-    """A path that a branch changes: mode and blob that it has there, as Git writes them."""
+    """A path that a branch changes: the branch's mode and blob for the path, as Git writes them."""
 
     path: str
     mode: str
@@ -35,7 +35,7 @@ class FileChange:
 
     @property
     def text(self) -> str:
-        """The path, and what it is if that isn't a plain file."""
+        """The path, and its kind if that isn't a plain file."""
         if self.mode == _GONE:
             return f"{self.path!r} (removed)"
         kind = _KINDS.get(self.mode)
@@ -43,7 +43,7 @@ class FileChange:
 
 
 def changes_of(git: Git, main: str, commit: str) -> tuple[FileChange, ...]:
-    """What `commit` holds that neither `main` nor a commit of main's that it began from does, sorted by path.
+    """Return `commit`'s content that neither `main` nor their merge base holds, sorted by path.
 
     A path that main has changed since isn't the branch's change: its older content goes nowhere.
     """
@@ -55,7 +55,7 @@ def changes_of(git: Git, main: str, commit: str) -> tuple[FileChange, ...]:
 
 
 def refuse_foreign(git: Git, main: str, commit: str, branch: str) -> None:
-    """Raise BranchContentError if a data branch at `commit` changes anything that it may not, with each path's name.
+    """Raise BranchContentError, with each path's name, if a data branch at `commit` changes more than a branch may.
 
     The loop's own records may differ: they are written anew from main's. Pointers and raw photos exclude each other,
     since photos become pointers on a branch that the loop makes.
@@ -78,14 +78,14 @@ def refuse_foreign(git: Git, main: str, commit: str, branch: str) -> None:
 
 
 def rests_on(git: Git, main: str, commit: str) -> bool:
-    """Whether a commit is main's files with other pointers and nothing else, and has `main` in its history."""
+    """Return whether a commit is main's files with other pointers only, and has `main` in its history."""
     return git.ok("merge-base", "--is-ancestor", main, commit) and all(
         change.path in POINTERS for change in _differences(git, main, commit)
     )
 
 
 def adds_records_only(git: Git, before: str, commit: str) -> bool:
-    """Whether `commit` is one commit on top of `before` that changes nothing but the loop's own records."""
+    """Return whether `commit` is a single commit on top of `before` that changes only the loop's own records."""
     parents = git.attempt("rev-list", "--parents", "--no-walk", commit).stdout.decode().split()
     return parents == [commit, before] and all(
         change.path in RECORDS and _is_allowed(change) for change in _differences(git, before, commit)
@@ -106,7 +106,7 @@ def _is_allowed(change: FileChange) -> bool:
 
 
 def _is_photo(change: FileChange) -> bool:
-    """Whether a path is a file that is added to the inbox; cameras' cards mark every file as a program."""
+    """Return whether a path is a file added to the inbox; cameras' cards mark every file as a program."""
     folder, _, name = change.path.rpartition("/")
     return folder in map(inbox, KINDS) and name != ".gitkeep" and change.mode in (_FILE, _PROGRAM)
 

@@ -1,4 +1,4 @@
-"""Commits without their photos: each keeps its message, author, committer and dates; nothing here moves a branch."""
+"""Commits without their photos: each keeps its message, author, committer and dates; this module moves no branch."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from wms_ops.git.command import Git
 Photos = Mapping[str, tuple[str, str]]
 """Files of the inbox: path -> (mode, Git object)."""
 
-# A signature is over what changes here, and so is what a signed tag left in a merge.
+# A signature covers the changed content, and so does a signed tag's copy in a merge.
 _SIGNATURES = (b"gpgsig", b"gpgsig-sha256", b"mergetag")
-# A date that git's variables can hold, too: a commit with another one, as before 1970, stays unsigned.
+# Only dates that git's variables can hold: a commit with another date, as before 1970, stays unsigned.
 _PERSON = re.compile(rb"(.*) <(.*)> (\d+ [+-]\d{4})")
 
 
 @dataclass
 class Rewritten:
-    """`tip` takes the old tip's place; the other fields count commits and name what was left out of them."""
+    """`tip` replaces the old tip; the other fields count commits and name the photos left out of them."""
 
     tip: str
     kept: int = 0  # commits of the branch that remain
@@ -32,7 +32,7 @@ class Rewritten:
 
 
 def photos_at(git: Git, commit: str) -> dict[str, tuple[str, str]]:
-    """The inbox of a commit, but for what keeps its folders."""
+    """Return the inbox of a commit, without the files that keep its folders."""
     found = {}
     for entry in git.names("ls-tree", "-r", "-z", "--full-tree", commit, "--", *map(inbox, KINDS)):
         about, path = entry.split("\t", 1)
@@ -42,16 +42,17 @@ def photos_at(git: Git, commit: str) -> dict[str, tuple[str, str]]:
     return found
 
 
-def rewrite(git: Git, tip: str, main: str, room: Path, *, sign: bool) -> Rewritten:
+def rewrite(git: Git, tip: str, main: str, workspace: Path, *, sign: bool) -> Rewritten:
     """Write the commits of `tip` that `main` lacks anew, without the photos that the two didn't have in common.
 
-    A commit that held nothing else is left out; one without photos, on parents that stay, stays itself. The same
-    commits give the same new ones, unless they are signed. `room` is a folder for what is passing. Raises GitError.
+    A commit that held only photos is left out; a commit without photos, on parents that stay, stays itself. The same
+    commits give the same new ones, unless they are signed. `workspace` is a folder for temporary files. Raises
+    GitError.
     """
     base = git.attempt("merge-base", tip, main).stdout.decode("ascii").strip()
     known = photos_at(git, base) if base else {}
     done = Rewritten(tip, photos=_foreign(photos_at(git, tip), known))
-    work = _Work(git, known, room, sign, done)
+    work = _Work(git, known, workspace, sign, done)
     for commit in git("rev-list", "--reverse", "--topo-order", tip, f"^{main}").split():
         work.new[commit] = _without(work, commit)
     done.tip = work.new.get(tip, tip)
@@ -62,11 +63,11 @@ def rewrite(git: Git, tip: str, main: str, room: Path, *, sign: bool) -> Rewritt
 @dataclass(frozen=True)
 class _Work:
     git: Git
-    known: Photos  # what the branch and main had in common
-    room: Path
+    known: Photos  # the photos that the branch and main had in common
+    workspace: Path
     sign: bool
     done: Rewritten
-    new: dict[str, str] = field(default_factory=dict)  # a commit and what takes its place, itself or another
+    new: dict[str, str] = field(default_factory=dict)  # a commit and its replacement, itself or another
 
 
 def _foreign(photos: Photos, known: Photos) -> dict[str, tuple[str, str]]:
@@ -74,7 +75,7 @@ def _foreign(photos: Photos, known: Photos) -> dict[str, tuple[str, str]]:
 
 
 def _without(work: _Work, commit: str) -> str:
-    """The commit that takes this one's place, its parents having theirs already."""
+    """Return the commit that replaces this one, whose parents are replaced already."""
     git = work.git
     (raw,) = git.blobs([commit])
     fields, message = _parsed(raw)
@@ -86,6 +87,7 @@ def _without(work: _Work, commit: str) -> str:
     work.done.earlier |= {path for path, entry in foreign.items() if work.done.photos.get(path) != entry}
     own = dict(fields)[b"tree"].decode("ascii")
     tree = _tree(work, own, foreign) if foreign else own
+    # A commit that was empty before is the user's own and stays.
     was_empty = len(before) == 1 and git("rev-parse", f"{before[0]}^{{tree}}") == own
     if len(parents) == 1 and not was_empty and git("rev-parse", f"{parents[0]}^{{tree}}") == tree:
         return parents[0]
@@ -99,14 +101,15 @@ def _without(work: _Work, commit: str) -> str:
 
 
 def _parsed(raw: bytes) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """A commit's fields in their order, and its message, byte for byte."""
+    """Return a commit's fields in their order, and its message, byte for byte."""
     header, _, message = raw.partition(b"\n\n")
+    # A field goes on in lines that begin with a space; a NUL stands for such a line end meanwhile.
     fields = [line.partition(b" ") for line in header.replace(b"\n ", b"\0").split(b"\n")]
     return [(name, value.replace(b"\0", b"\n")) for name, _, value in fields], message
 
 
 def _reduced(git: Git, before: Sequence[str], parents: list[str]) -> list[str]:
-    """Parents of a merge of which one may have come to be an ancestor of another: then it's none any more."""
+    """Return a merge's parents without those that have become ancestors of others."""
     if parents == before or len(parents) < 2:
         return parents
     heads = set(git("merge-base", "--independent", *parents).split())
@@ -114,12 +117,13 @@ def _reduced(git: Git, before: Sequence[str], parents: list[str]) -> list[str]:
 
 
 def _tree(work: _Work, tree: str, foreign: Photos) -> str:
-    """The tree without these photos; those that stood there before are as they were."""
+    """Return the tree without these photos; photos that main had in common are as they were."""
     rows = []
     for path in foreign:
         mode, blob = work.known.get(path, ("0", "0" * len(tree)))
+        # Mode 0 takes a path out of the index.
         rows.append(f"{mode} {blob}\t{path}\0".encode("utf-8", "surrogateescape"))
-    git, index = work.git, work.room / "index"
+    git, index = work.git, work.workspace / "index"
     own, plain = {"GIT_INDEX_FILE": str(index)}, ("-c", "core.splitIndex=false", "-c", "core.sparseCheckout=false")
     try:
         git.raw(*plain, "read-tree", tree, environ=own)
@@ -130,7 +134,7 @@ def _tree(work: _Work, tree: str, foreign: Photos) -> str:
 
 
 def _signed(git: Git, fields: list[tuple[bytes, bytes]], message: bytes, tree: str, parents: Sequence[str]) -> str:
-    """The commit, signed as the user's commits are. Raises GitError where that fails."""
+    """Return the commit, signed as the user's commits are. Raises GitError for a failed signature."""
     environ: dict[str, str] = {}
     values = dict(fields)
     for who in ("author", "committer"):

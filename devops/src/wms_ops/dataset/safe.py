@@ -1,4 +1,4 @@
-"""Whether photos may leave a clone: only those that the data set has, by name and content, and the store, too."""
+"""The check before photos leave a clone: the data set and the store must have each, by name and content."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _Named = tuple[str, str, str]  # kind, stem, MD5
 
 
 def refuse_unsafe(git: Git, scratch: Scratch, photos: Mapping[str, tuple[str, str]]) -> dict[str, str]:
-    """The MD5 of each photo (path -> mode and Git object), all of which main or a data branch over there holds.
+    """Return the MD5 of each photo (path -> mode and Git object); the remote's main or a data branch holds all of them.
 
-    Raises MissingBlobError that names one which doesn't lie there or in the store, and what the store raises.
+    Raises MissingBlobError that names a photo missing in the data set or in the store, and the store's errors.
     """
     if not photos:
         return {}
@@ -58,7 +58,7 @@ def _names(version: DataSet) -> set[_Named]:
 
 
 def _versions(scratch: Scratch, store: S3Remote) -> Iterator[DataSet]:
-    """The data sets of main and of the data branches over there, as far as they can be read."""
+    """Yield the readable data sets of the remote's main and data branches."""
     for commit in (scratch.base, *scratch.data_branches.values()):
         try:
             if commit and pointers_at(scratch.git, commit):

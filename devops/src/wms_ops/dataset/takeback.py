@@ -1,7 +1,7 @@
-"""Taking photos back out of the commits of a branch, once the data set has them: what isn't committed stays as it is.
+"""The removal of photos from a branch's commits, once the data set has them: uncommitted changes stay as they are.
 
-The order makes it safe to kill anywhere and to repeat: all new commits are written first, then a note of what is
-about to go, then the branch moves, in one step with a name for where it was; then the index, then the files.
+The order makes a kill safe at any point, and a repetition, too: all new commits are written first, then a note of the
+files to go, then the branch moves, in one step with a name for its old tip; then the index, then the files.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ Say = Callable[[str], None]
 
 
 def take_back(git: Git, remote: str, url: str, branch: str | None, say: Say) -> int:
-    """Take the photos out of the commits that main over there lacks; returns how many files the commits held.
+    """Take the photos out of the commits that the remote's main lacks; return how many files the commits held.
 
-    `branch` is a local branch, None for the one that is checked out. Every photo of it must be in the data set and in
-    the store; else, and during a merge or rebase, nothing is changed. Raises GitError, MissingBlobError and what the
-    store raises.
+    `branch` is a local branch, None for the branch that is checked out. Every photo of it must be in the data set and
+    in the store; else, and during a merge or rebase, nothing is changed. Raises GitError, MissingBlobError and the
+    store's errors.
     """
     ref = _branch(git, branch)
     common = Path(git("rev-parse", "--path-format=absolute", "--git-common-dir"))
@@ -70,6 +70,7 @@ def _carry_out(git: Git, ref: str, old: str, done: Rewritten, *, sums: Mapping[s
     if here:
         note(git, ref, done.tip, going)
     backup = f"{BACKUPS}/{datetime.now(UTC):%Y%m%d-%H%M%S}-{old[:8]}"
+    # One transaction: once the branch has moved, the name of its old tip exists.
     moves = f"create {backup} {old}\nupdate {ref} {done.tip} {old}\n".encode("utf-8", "surrogateescape")
     git("update-ref", "-m", "take-back: without photos", "--stdin", data=moves)
     if here:
@@ -84,14 +85,14 @@ def _carry_out(git: Git, ref: str, old: str, done: Rewritten, *, sums: Mapping[s
         say(f"So are {len(changed) - 5} more.")
     if done.unsigned:
         say(f"{done.unsigned} commits lost their signature, since `git config commit.gpgSign` isn't on.")
-    # Softly: neither the index nor a file is touched, whatever was staged meanwhile.
+    # A soft reset touches neither the index nor a file, even if more was staged meanwhile.
     say(f"To have {name} as before: {f'git reset --soft {backup}' if here else f'git update-ref {ref} {backup}'}")
     if here:
         say(f"And a photo's file: git restore --source={backup} -- PATH")
 
 
 def _next(git: Git, ref: str, done: Rewritten, main: str, *, here: bool, remote: str) -> str:
-    """What is left to do; a branch on which nothing is left is brought to where main is over there."""
+    """Return the advice for the rest; a branch without commits of its own moves to the remote's main."""
     name, pull = ref.removeprefix("refs/heads/"), f"git pull --rebase {remote} {MAIN}"
     if done.kept:
         moved = not git.ok("merge-base", "--is-ancestor", main, done.tip)
@@ -120,7 +121,7 @@ def _branch(git: Git, branch: str | None) -> str:
 
 
 def _refuse_busy(git: Git, ref: str) -> bool:
-    """Whether the branch is checked out here. Raises GitError if it is elsewhere, or if git was stopped half-way."""
+    """Return whether the branch is checked out here. Raises GitError for another work tree or a half-done operation."""
     for name, what in _STOPPED.items():
         if Path(git("rev-parse", "--path-format=absolute", "--git-path", name)).exists():
             raise GitError(f"A {what} is half done here, so nothing was changed: finish or abort it, then run this.")
@@ -131,15 +132,15 @@ def _refuse_busy(git: Git, ref: str) -> bool:
         if head.read_text(encoding="utf-8", errors="surrogateescape").strip() == ref:
             name = ref.removeprefix("refs/heads/")
             raise GitError(f"A rebase of {name} is half done in a work tree, so nothing was changed: end it first.")
-    place = git("for-each-ref", "--format=%(worktreepath)", ref)
-    here = bool(place) and Path(place).resolve() == git.folder.resolve()
-    if place and not here:
-        raise GitError(f"{ref.removeprefix('refs/heads/')} is checked out in {place}: run this there.")
+    worktree = git("for-each-ref", "--format=%(worktreepath)", ref)
+    here = bool(worktree) and Path(worktree).resolve() == git.folder.resolve()
+    if worktree and not here:
+        raise GitError(f"{ref.removeprefix('refs/heads/')} is checked out in {worktree}: run this there.")
     return here
 
 
 def _here(git: Git, remote: str, main: str) -> str:
-    """Main's commit over there, brought here if it isn't yet."""
+    """Return the commit of the remote's main, fetched if this clone lacks the commit."""
     if git.commits(main) == [None]:
         git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", remote, f"refs/heads/{MAIN}")
     if git.commits(main) == [None]:

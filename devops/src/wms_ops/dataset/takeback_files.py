@@ -1,4 +1,4 @@
-"""The index and the files of photos that are taken back; what goes is noted first, so that a killed run is finished."""
+"""The index and the files of photos that leave a branch; a note comes first, so that a killed run can be finished."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from wms_ops.git.command import Git
 
 _NOTE = "wms-take-back.json"
 Going = dict[str, tuple[str, str]]
-"""What leaves the work tree: path -> (Git object, MD5), all of it in the store."""
+"""The files that leave the work tree: path -> (Git object, MD5), all of them in the store."""
 
 
 def sort_out(git: Git, photos: Mapping[str, tuple[str, str]], sums: Mapping[str, str]) -> tuple[Going, list[str]]:
-    """Photos that are staged as they were committed, and so may go; and the names of those changed since.
+    """Return the photos that are staged as committed, and so may go, and the names of those changed since.
 
     `photos` are those of the commit (path -> mode and Git object), `sums` their MD5s.
     """
@@ -35,19 +35,19 @@ def sort_out(git: Git, photos: Mapping[str, tuple[str, str]], sums: Mapping[str,
 
 
 def note(git: Git, ref: str, new: str, going: Going) -> None:
-    """Write down what goes once `ref` is at `new`. Raises UnwritableError, DiskFullError."""
+    """Write a note of the files that go once `ref` is at `new`. Raises UnwritableError, DiskFullError."""
     write_atomic(_file(git), json.dumps({"branch": ref, "new": new, "paths": going}))
 
 
 def noted(git: Git, ref: str) -> bool:
-    """Whether a run that moved this branch was killed before its end."""
+    """Return whether a run that moved this branch was killed before its end."""
     found = _read(git)
-    # A note without its move is nothing but a note.
+    # A note counts only once the branch has moved: a run killed before the move changed nothing.
     return found.get("branch") == ref and git.ok("merge-base", "--is-ancestor", str(found.get("new")), ref)
 
 
 def finish(git: Git, ref: str) -> None:
-    """Take what is noted out of the index, then out of the work tree; what was changed since stays as it is."""
+    """Take the noted files out of the index, then out of the work tree; files changed since stay as they are."""
     folders = [inbox(kind) for kind in KINDS]
     staged = _index(git)
     tracked = set(git.names("ls-tree", "-r", "-z", "--name-only", "--full-tree", ref, "--", *folders))
@@ -66,7 +66,7 @@ def finish(git: Git, ref: str) -> None:
 
 
 def forget(git: Git) -> None:
-    """Remove the note: all is done."""
+    """Remove the note at the end of the work."""
     _file(git).unlink(missing_ok=True)
 
 
@@ -83,7 +83,7 @@ def _read(git: Git) -> dict[str, Any]:
 
 
 def _index(git: Git) -> dict[str, str]:
-    """The inbox as it is staged: path -> Git object."""
+    """Return the staged inbox: path -> Git object."""
     found = {}
     for entry in git.names("ls-files", "--stage", "-z", "--", *map(inbox, KINDS)):
         about, path = entry.split("\t", 1)
@@ -92,8 +92,8 @@ def _index(git: Git) -> dict[str, str]:
 
 
 def _is(path: Path, md5: str, top: Path) -> bool:
-    """Whether a plain file, reached by no link, has this content."""
-    if path.is_symlink() or not path.is_file() or any(one.is_symlink() for one in path.parents if one > top):
+    """Return whether `path` is a plain file, reached by no link, with this content."""
+    if path.is_symlink() or not path.is_file() or any(folder.is_symlink() for folder in path.parents if folder > top):
         return False
     try:
         return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == md5

@@ -14,43 +14,43 @@ from wms_ops.git.command import Git
 
 
 def file_at(git: Git, commit: str, path: str) -> str | None:
-    """The text of a file in a commit, or None if it isn't there."""
+    """Return the text of a file in a commit, or None for a missing file."""
     if not git.ok("cat-file", "-e", f"{commit}:{path}"):
         return None
     return git.raw("cat-file", "blob", f"{commit}:{path}").decode("utf-8", "replace")
 
 
 def pointers_at(git: Git, commit: str) -> dict[str, Pointer]:
-    """The two .dvc files of a commit; empty before the first merge. Raises ManifestError."""
+    """Return the two .dvc files of a commit by kind; none before the first merge. Raises ManifestError."""
     kinds = {pointer(kind): kind for kind in KINDS}
-    there: dict[str, Pointer] = {}
+    found: dict[str, Pointer] = {}
     for entry in git.names("ls-tree", "-z", "--full-tree", commit, "--", *kinds):
         about, path = entry.split("\t", 1)
         mode, _, blob = about.split()
         if not mode.startswith("100"):
             raise ManifestError(f"{path} isn't a file in commit {commit[:10]}; restore it from an older one.")
         (content,) = git.blobs([blob])
-        there[kinds[path]] = Pointer.parse(content.decode("utf-8", "replace"), path, kinds[path])
-    if len(there) == 1:
-        missing = pointer(next(kind for kind in KINDS if kind not in there))
+        found[kinds[path]] = Pointer.parse(content.decode("utf-8", "replace"), path, kinds[path])
+    if len(found) == 1:
+        missing = pointer(next(kind for kind in KINDS if kind not in found))
         raise ManifestError(
             f"{missing} isn't in commit {commit[:10]}, but its partner is; restore it from an older one."
         )
-    return there
+    return found
 
 
 class Manifests(Protocol):
-    """Where manifests are read from: a store, or more places than one."""
+    """The source of manifests: a store, or several sources together."""
 
     def read_manifest(self, oid: str) -> bytes:
-        """The JSON bytes of the manifest `oid` ("<md5>.dir"); MissingBlobError, DamagedBlobError."""
+        """Return the JSON bytes of the manifest `oid` ("<md5>.dir"). Raises MissingBlobError, DamagedBlobError."""
         ...
 
 
 def version_of(pointers: Mapping[str, Pointer], store: Manifests) -> DataSet:
-    """The data set that two .dvc files point to; only the manifests are fetched.
+    """Return the data set of two .dvc files; only the manifests are fetched.
 
-    Raises MissingBlobError, DamagedBlobError, ManifestError, and what the store raises.
+    Raises MissingBlobError, DamagedBlobError, ManifestError, and the store's errors.
     """
     if not pointers:
         return DataSet()
@@ -62,12 +62,12 @@ def version_of(pointers: Mapping[str, Pointer], store: Manifests) -> DataSet:
 
 
 def version_at(git: Git, commit: str, store: Manifests) -> DataSet:
-    """The data set at a commit."""
+    """Return the data set at a commit. Raises as `version_of` and `pointers_at` do."""
     return version_of(pointers_at(git, commit), store)
 
 
 def dvc_config_at(git: Git, commit: str) -> str:
-    """The text of .dvc/config in a commit. Raises StoreConfigError in a repository without DVC."""
+    """Return the text of .dvc/config in a commit. Raises StoreConfigError in a repository without DVC."""
     text = file_at(git, commit, DVC_CONFIG)
     if text is None:
         raise StoreConfigError(
@@ -78,10 +78,11 @@ def dvc_config_at(git: Git, commit: str) -> str:
 
 
 def commit_version(git: Git, version: DataSet, parents: Sequence[str], message: str, *, tree: str | None = None) -> str:
-    """Write a commit whose tree is `tree` (the first parent's if None) with this version's pointers.
+    """Write a commit whose tree is `tree` (the first parent's if None) with this version's pointers, and return its id.
 
-    Works without a work tree and without the repository's index. Returns the commit's id. Raises GitError.
+    Needs neither a work tree nor the repository's index. Raises GitError.
     """
+    # An index of its own: the repository's may hold files that the user has staged.
     index = git.folder / "wms-index"
     own = {"GIT_INDEX_FILE": str(index)}
     try:
@@ -101,7 +102,7 @@ def commit_version(git: Git, version: DataSet, parents: Sequence[str], message: 
 
 
 def identity(git: Git) -> dict[str, str]:
-    """Variables that name who commits, where the user has set no name yet, as on a runner."""
+    """Return the variables that name a committer, where the user has set no name yet, as on a runner."""
     if git.config("user.email") or "GIT_AUTHOR_EMAIL" in os.environ:
         return {}
     names = {"NAME": "wms data", "EMAIL": "wms-data@users.noreply.github.com"}

@@ -36,7 +36,7 @@ class Git:
         return self.raw(*arguments, data=data).decode("utf-8", "surrogateescape").removesuffix("\n")
 
     def raw(self, *arguments: str, data: bytes | None = None, environ: Mapping[str, str] | None = None) -> bytes:
-        """Run `git ARGUMENTS` and return the output's bytes; `environ` extends the environment. Raises as a call does."""
+        """Run `git ARGUMENTS` and return the output's bytes; `environ` extends the environment. Raises as a call."""
         done = self.attempt(*arguments, data=data, environ=environ)
         if done.returncode:
             raise self._error(arguments, done)

@@ -1,4 +1,4 @@
-"""Files on a branch of their own, which has nothing in common with main: read and written without a work tree."""
+"""Files on a branch that shares no history with main: read and written without a work tree."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wms_ops.git.command import Git
 from wms_ops.git.scratch import Scratch
 
 SHELF = "pull-requests"
-"""The branch of pull requests and what is attached to them."""
+"""The branch of pull requests and their attachments."""
 
 _FILE = "100644"
 
@@ -23,20 +23,20 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Files:
-    """What the branch holds at `commit`; nothing where it's None."""
+    """The branch's files at `commit`; none where `commit` is None."""
 
     git: Git
     commit: str | None
 
     def names(self, folder: str = "") -> list[str]:
-        """Paths of all plain files, or of those in a folder; links aren't among them."""
+        """Return the paths of all plain files, or of those in a folder, without links."""
         if self.commit is None:
             return []
         listed = self.git.names("ls-tree", "-r", "-z", self.commit, *([f"{folder}/"] if folder else []))
         return [line.partition("\t")[2] for line in listed if line.startswith("100")]
 
     def read(self, names: list[str]) -> Iterator[bytes]:
-        """The files' contents, in this order. Raises GitError for one that isn't there."""
+        """Return the files' contents, in this order. Raises GitError for a missing file."""
         listed = self.git.names("ls-tree", "-r", "-z", self.commit, "--", *names) if self.commit and names else []
         found = {path: about.split()[2] for about, _, path in (line.partition("\t") for line in listed)}
         if missing := [name for name in names if name not in found]:
@@ -46,7 +46,7 @@ class Files:
 
 @dataclass(frozen=True)
 class BranchEdit(Generic[Result]):
-    """What is to be written, by path, with the commit's message; `result` goes back to who asked for it."""
+    """The files to write, by path, with the commit's message; `result` goes back to the caller."""
 
     files: Mapping[str, bytes]
     message: str
@@ -54,13 +54,13 @@ class BranchEdit(Generic[Result]):
 
 
 class Patience:
-    """How often a push that lost against somebody else's is tried again."""
+    """The repetitions of a push that lost against another."""
 
     def __init__(self, branch: str) -> None:
         self._branch, self._lost, self._stuck = branch, 0, 0
 
     def lost(self, error: GitError, *, moved: bool) -> None:
-        """Wait a moment, or give up: raises `error` if it wasn't somebody else's push, PullRequestError after many."""
+        """Wait a moment, or give up: raise `error` if no other push was the cause, PullRequestError after many."""
         self._lost += 1
         # Two pushes at the same moment may also stumble over each other's locks, before either has moved anything.
         self._stuck = 0 if moved else self._stuck + 1
@@ -82,17 +82,18 @@ class FileBranch:
     contents: bool = True
 
     def look(self) -> Files:
-        """What the branch holds now. Raises GitError."""
+        """Return the branch's files as of now. Raises GitError."""
         less = [] if self.contents else ["--filter=blob:none"]
         return Files(self.scratch.git, fetch_branch(self.scratch, SHELF, "--depth=1", *less))
 
     def change(
         self, make: Callable[[Files], BranchEdit[Result]], before: Callable[[], None] = lambda: None
     ) -> tuple[str, Result]:
-        """Write what `make` makes of the branch's files; `before` is called just before it's pushed.
+        """Write the edit that `make` makes of the branch's files; `before` is called just before each push.
 
-        Nobody else's change is lost: if there was one, `make` is asked again. Returns the branch's commit, the old
-        one where nothing changes ("" for none), and the result. Raises GitError, PullRequestError, what `make` raises.
+        No other change is lost: after another push `make` is called again. Returns the branch's commit, the old commit
+        where nothing changes ("" for a missing branch), and the result. Raises GitError, PullRequestError, and the
+        errors of `make`.
         """
         patience, git, url = Patience(SHELF), self.scratch.git, self.scratch.url
         while True:
@@ -113,7 +114,7 @@ class FileBranch:
 
     def _commit(self, parent: str | None, change: BranchEdit[Result]) -> str:
         git = self.scratch.git
-        index = git.folder / "wms-shelf-index"
+        index = git.folder / "wms-pulls-index"
         own = {"GIT_INDEX_FILE": str(index)}
         try:
             git.raw("read-tree", *([parent] if parent else ["--empty"]), environ=own)
@@ -124,7 +125,7 @@ class FileBranch:
             git.raw(
                 "update-index", "--add", "--replace", "-z", "--index-info", data="".join(rows).encode(), environ=own
             )
-            # The other files' contents may not be here.
+            # A partial clone may lack the other files' contents.
             tree = git.raw("write-tree", "--missing-ok", environ=own).decode().strip()
         finally:
             index.unlink(missing_ok=True)
@@ -140,31 +141,31 @@ def write_commit(git: Git, tree: str, parent: str | None, message: str) -> str:
 
 
 def push(git: Git, url: str, branch: str, commit: str, expected: str) -> None:
-    """Move a branch of `url` to `commit`, "" deletes it, if it still is at `expected`, "" for not there.
+    """Move a branch of `url` from `expected` ("": no branch yet) to `commit` ("" deletes the branch).
 
-    Raises GitError if it isn't, or if the origin refuses.
+    Raises GitError if the branch is elsewhere, or if the origin refuses.
     """
     ref = f"refs/heads/{branch}"
     git("push", "--quiet", "--no-verify", f"--force-with-lease={ref}:{expected}", url, f"{commit}:{ref}")
 
 
 def fetch_branch(scratch: Scratch, branch: str, *options: str) -> str | None:
-    """Bring a branch of the origin to refs/there, as it is now; its commit, None if there is no such branch."""
+    """Fetch a branch of the origin to refs/there, as of now; return its commit, None for a missing branch."""
     git, ref, here = scratch.git, f"refs/heads/{branch}", f"refs/there/{branch}"
-    if remote_tip(git, scratch.url, branch) is not None:  # else a fetch of it would be an error
+    if remote_tip(git, scratch.url, branch) is not None:  # git refuses to fetch a missing branch
         try:
             git("fetch", "--quiet", "--no-tags", *options, scratch.url, f"+{ref}:{here}")
             return git("rev-parse", here)
         except GitError:
-            if remote_tip(git, scratch.url, branch) is not None:  # else it was deleted between the look and the fetch
+            if remote_tip(git, scratch.url, branch) is not None:  # else deleted just before the fetch
                 raise
     git("update-ref", "-d", here)
     return None
 
 
 def remote_tip(git: Git, url: str, branch: str) -> str | None:
-    """The commit of a branch of `url` now, None if there is no such branch. Raises GitError."""
+    """Return the present commit of a branch of `url`, None for a missing branch. Raises GitError."""
     ref = f"refs/heads/{branch}"
-    # Git also lists names that only end like that.
+    # Git compares ends of names, so that longer names may be listed, too.
     lines = [line.split("\t") for line in git("ls-remote", url, ref).splitlines()]
     return next((commit for commit, name in lines if name == ref), None)

@@ -1,4 +1,4 @@
-"""One small wrapper around `gh`: what this project asks of GitHub, and its failures in one sentence."""
+"""The wrapper around `gh`: requests to GitHub, each failure in one sentence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wms.errors import ModelNotFoundError, UsageError
 from wms_ops.base.errors import AccessDeniedError, StoreUnreachableError
 
 REPO = "repos/{owner}/{repo}"
-"""How a path of the API begins; gh fills in whose repository it is."""
+"""The beginning of the API's paths; gh fills in owner and name of the repository."""
 
 _LIMIT_S = 600
 _NO_LOGIN = 4  # gh's exit code
@@ -26,7 +26,7 @@ _REFUSED = ("http 401", "http 403", "bad credentials")
 
 @dataclass(frozen=True)
 class GhResponse:
-    """What the API said: the status, the JSON, and GitHub's words if it refuses, on one line."""
+    """The API's answer: the status, the JSON, and the reason of a refusal in GitHub's words, on one line."""
 
     status: int
     data: Any
@@ -34,7 +34,7 @@ class GhResponse:
 
     @property
     def ok(self) -> bool:
-        """Whether it was done."""
+        """Whether GitHub carried the request out."""
         return not self.words and self.status < 300
 
 
@@ -47,29 +47,29 @@ class GitHub:
     def download_release(self, tag: str, names: Iterable[str], target: Path) -> None:
         """Download a release's assets of exactly these names into the folder `target`.
 
-        Raises ModelNotFoundError where there is no such release or asset, and the errors of `read_file`.
+        Raises ModelNotFoundError for a missing release or asset, and the errors of `read_file`.
         """
         patterns = [word for name in names for word in ("--pattern", name)]
         self._run("release", "download", tag, *patterns, "--dir", str(target), "--clobber", what=tag)
 
     def read_file(self, path: str, branch: str) -> bytes:
-        """A file's content on a branch, without a fetch.
+        """Return a file's content on a branch, without a fetch.
 
-        Raises ModelNotFoundError where there is none, UsageError without gh, AccessDeniedError without a login,
+        Raises ModelNotFoundError for a missing file, UsageError without gh, AccessDeniedError without a login,
         StoreUnreachableError if GitHub doesn't answer.
         """
         accept = ("-H", "Accept: application/vnd.github.raw")
         return self._run("api", *accept, f"{REPO}/contents/{path}?ref={branch}", what=path)
 
     def read_asset(self, url: str, what: str) -> bytes:
-        """A release asset's content by its address in the API, also of a draft. Raises as `read_file` does."""
+        """Return a release asset's content by its address in the API, also of a draft. Raises as `read_file` does."""
         return self._run("api", "-H", "Accept: application/octet-stream", url, what=what)
 
     def ask(self, path: str, *, method: str = "GET", body: Mapping[str, Any] | None = None, what: str) -> GhResponse:
         """Call the REST API; a refusal (4xx) is an answer, too. `what` is named in errors.
 
-        Raises UsageError without gh, AccessDeniedError without a login, StoreUnreachableError if GitHub doesn't
-        answer, fails, or has been asked too often.
+        Raises UsageError without gh, AccessDeniedError without a login, StoreUnreachableError if GitHub doesn't answer,
+        fails, or limits the rate of requests.
         """
         given = [] if body is None else ["--input", "-"]
         data = None if body is None else json.dumps(body).encode()
@@ -96,6 +96,8 @@ class GitHub:
             content = None
         words = _words(content) if done.returncode else ""
         limited = "rate limit" in words.lower() or status == 429
+        # A refusal with words is the caller's to judge; a missing login, a limit or a broken server is an error for
+        # all.
         if done.returncode and (done.returncode == _NO_LOGIN or status == 401 or status >= 500 or limited or not words):
             raise _error(done, what)
         return GhResponse(status, content, words)
@@ -128,7 +130,7 @@ class GitHub:
 
 
 def _words(content: Any) -> str:
-    """Why GitHub refuses, as its JSON says it: the message and what it lists."""
+    """Return GitHub's reason for a refusal from its JSON: the message and the listed errors."""
     if not isinstance(content, dict):
         return ""
     listed = content.get("errors")

@@ -1,4 +1,4 @@
-"""GitHub's API for pull requests: one request and one sentence each."""
+"""GitHub's API for pull requests: a method for each request, a sentence for each refusal."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ mutation($id: ID!) { disablePullRequestAutoMerge(input: {pullRequestId: $id}) { 
 
 @dataclass(frozen=True)
 class PullApi:
-    """Requests about pull requests into main. All raise what `GitHub.ask` does, and PullRequestError if refused."""
+    """Requests about pull requests into main. All raise the errors of `GitHub.ask`, and PullRequestError if refused."""
 
     github: GitHub
 
     def newest(self, branch: str) -> Json | None:
-        """The branch's newest pull request, but for those that a person closed."""
-        # Whole, since a name with a colon in front of it would be one of gh's own placeholders.
+        """Return the branch's newest pull request, without those that a person closed."""
+        # The colon is escaped, since gh reads `:NAME` as a placeholder of its own.
         head = f"{{owner}}%3A{quote(branch, safe='')}"
         query = f"state=all&base={MAIN}&head={head}&sort=created&direction=desc&per_page=100"
         found = self._get(f"pulls?{query}", f"the pull requests of {branch}")
-        mine = [one for one in found if one["head"]["ref"] == branch]
-        return next((one for one in mine if one["state"] == "open" or one["merged_at"]), None)
+        mine = [pull for pull in found if pull["head"]["ref"] == branch]
+        return next((pull for pull in mine if pull["state"] == "open" or pull["merged_at"]), None)
 
     def get(self, number: int) -> Json:
-        """A pull request."""
+        """Return a pull request."""
         found: Json = self._get(f"pulls/{number}", f"pull request {number}")
         return found
 
     def tip(self, branch: str) -> str | None:
-        """A branch's commit, None if there is no such branch."""
+        """Return a branch's commit, None for a missing branch."""
         answer = self.github.ask(f"{REPO}/git/ref/heads/{quote(branch)}", what=f"the branch {branch}")
         return None if answer.status == 404 else str(_done(answer, f"look at {branch}")["object"]["sha"])
 
     def create(self, branch: str, title: str, body: str) -> Json | None:
-        """A new pull request; None if there is an open one, which somebody has made just now."""
+        """Open a new pull request; return None if another process has just opened one."""
         data = {"title": title, "body": body, "head": branch, "base": MAIN}
         answer = self.github.ask(f"{REPO}/pulls", method="POST", body=data, what="a new pull request")
         if answer.status == 422 and "already exists" in answer.words:
@@ -65,36 +65,36 @@ class PullApi:
         return edited
 
     def verdict(self, commit: str) -> str:
-        """The state of this project's check on a commit: success, failure, pending, or "" without any."""
+        """Return the state of this project's check on a commit: success, failure, pending, or "" without a check."""
         found = self._get(f"commits/{commit}/status?per_page=100", f"the checks of {commit[:12]}")
-        return next((str(one["state"]) for one in found["statuses"] if one["context"] == CHECK), "")
+        return next((str(status["state"]) for status in found["statuses"] if status["context"] == CHECK), "")
 
     def set_verdict(self, commit: str, state: str, text: str, url: str) -> None:
-        """Set this project's check on a commit; `url` leads to the run, if there is one."""
+        """Set this project's check on a commit; `url` leads to the workflow run, if any."""
         short = text if len(text) <= _DESCRIPTION else text[: _DESCRIPTION - 3] + "..."
         data = {"state": state, "context": CHECK, "description": short, **({"target_url": url} if url else {})}
         answer = self.github.ask(f"{REPO}/statuses/{commit}", method="POST", body=data, what=f"the check {CHECK}")
         _done(answer, f"set the check {CHECK}")
 
     def approve(self, number: int, commit: str) -> GhResponse:
-        """Approve a commit of a pull request; a refusal is the caller's to judge."""
+        """Approve a commit of a pull request; the caller judges a refusal."""
         data = {"event": "APPROVE", "commit_id": commit, "body": f"The check {CHECK} passed."}
         path = f"{REPO}/pulls/{number}/reviews"
         return self.github.ask(path, method="POST", body=data, what=f"the approval of pull request {number}")
 
     def merge_by_itself(self, pull: Json, commit: str, title: str, text: str) -> GhResponse:
-        """Have GitHub squash it once all that main requires is there; refused where nothing is left to wait for."""
+        """Have GitHub squash the pull request once main's requirements hold; refused where they hold already."""
         variables = {"id": pull["node_id"], "head": commit, "title": title, "text": text}
         return self.github.graphql(_AUTO_MERGE, variables, f"the merge of pull request {pull['number']}")
 
     def stop_merging(self, pull: Json) -> None:
-        """Take back what `merge_by_itself` asked for, if it did."""
+        """Revoke the request of `merge_by_itself`, if any."""
         if pull.get("auto_merge"):
             what = f"the merge of pull request {pull['number']}"
             _done(self.github.graphql(_NO_AUTO_MERGE, {"id": pull["node_id"]}, what), f"stop {what}")
 
     def merge_now(self, number: int, commit: str, title: str, text: str) -> GhResponse:
-        """Squash it now if its branch is at `commit`; a refusal is the caller's to judge."""
+        """Squash the pull request now if its branch is at `commit`; the caller judges a refusal."""
         data = {"sha": commit, "merge_method": "squash", "commit_title": title, "commit_message": text}
         path = f"{REPO}/pulls/{number}/merge"
         return self.github.ask(path, method="PUT", body=data, what=f"the merge of pull request {number}")
@@ -104,7 +104,7 @@ class PullApi:
 
 
 def refusal(answer: GhResponse, doing: str) -> PullRequestError:
-    """What to say where GitHub refuses to do something."""
+    """Return the error for GitHub's refusal to do something."""
     if answer.status == 404:
         return PullRequestError(f"GitHub refuses to {doing}: it isn't there, or this login may not see it.")
     return PullRequestError(f"GitHub refuses to {doing}: {answer.words}. {_SETTINGS}")

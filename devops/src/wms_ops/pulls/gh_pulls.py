@@ -37,8 +37,8 @@ def _warn(text: str) -> None:
 class GhPulls:
     """The pull requests of the repository on GitHub that `git`, a clone, and `url`, its origin, belong to.
 
-    `say` gets what a person should know although nothing failed. `wait_s` seconds GitHub may take to notice a push,
-    or to merge by itself; `pause` waits.
+    `say` gets warnings about steps that failed without harm. GitHub may take `wait_s` seconds to notice a push, or to
+    merge by itself; `pause` waits.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class GhPulls:
         self._say, self._pause, self._tries = say, pause, max(int(wait_s / _PAUSE_S), 1)
 
     def find(self, branch: str) -> Pull | None:
-        """See PullRequests. Raises, as all of these do, what `GitHub.ask` does and PullRequestError."""
+        """See PullRequests. All methods raise the errors of `GitHub.ask` and PullRequestError."""
         found = self._api.newest(branch)
         return self._pull(found) if found else None
 
@@ -74,11 +74,12 @@ class GhPulls:
                 raise PullRequestError(f"The pull request of {branch} was closed just now; run this again.")
             self._api.stop_merging(old)
             made = self._api.edit(old["number"], title=title, body=body)
+        # The check sits on a commit, so a newer tip needs a new one: an older verdict says nothing about it.
         self._api.set_verdict(tip, "pending", "The loop is at work.", github_run())
         return self._value(made, PullState.OPEN, tip)
 
     def update(self, pull: Pull, body: str, attachments: Mapping[str, bytes] = NO_FILES) -> Pull:
-        """See PullRequests; attachments go to the branch pull-requests, to which the body's links lead then."""
+        """See PullRequests; attachments go to the branch pull-requests, to which the body's links then lead."""
         check_names(attachments)
         there = self._api.get(pull.number)
         folder = f"{pull.number:04d}"
@@ -105,7 +106,7 @@ class GhPulls:
         return self._value(there, PullState.BLOCKED, head)
 
     def merge(self, pull: Pull, *, head: str, title: str, message: str) -> str:
-        """See PullRequests. That this login may not approve is only said."""
+        """See PullRequests. A login without the right to approve is a warning only."""
         there = self._noticed(pull, head)
         if not there["merged_at"]:
             self._refuse(there, pull, head)
@@ -127,7 +128,7 @@ class GhPulls:
         return str(there["merge_commit_sha"])
 
     def _noticed(self, pull: Pull, head: str) -> Json:
-        """The pull request, once GitHub has noticed what was pushed to its branch."""
+        """Return the pull request, once GitHub has noticed the push to its branch."""
         for _ in range(self._tries):
             there = self._api.get(pull.number)
             if there["state"] != "open" or there["head"]["sha"] == head or self._api.tip(pull.branch) != head:
@@ -136,7 +137,7 @@ class GhPulls:
         return there
 
     def _refuse(self, there: Json, pull: Pull, head: str) -> None:
-        """Raise PullRequestError for what may not be merged."""
+        """Raise PullRequestError for a pull request that may not be merged."""
         self._refuse_closed(there)
         tip = there["head"]["sha"]
         if tip != head:
@@ -152,7 +153,7 @@ class GhPulls:
             raise PullRequestError(f"Pull request {there['number']} was closed by a person; reopen it there to go on.")
 
     def _waited(self, pull: Pull) -> Json:
-        """The pull request once GitHub has merged it by itself, or when that takes too long."""
+        """Return the pull request once GitHub has merged the branch by itself, or after too long a wait."""
         for _ in range(self._tries):
             there = self._api.get(pull.number)
             if there["state"] != "open":
@@ -172,7 +173,7 @@ class GhPulls:
                 return {**there, "merged_at": True, "merge_commit_sha": answer.data["sha"]}
             if there["merged_at"]:
                 return there
-            # Main got another commit at this moment; or GitHub hasn't looked yet whether it can be merged.
+            # Main got another commit at this moment; or GitHub hasn't checked yet whether the branch can be merged.
             if "base branch was modified" not in answer.words.lower() and there["mergeable"] is not None:
                 break
             self._pause(_PAUSE_S)
@@ -181,7 +182,7 @@ class GhPulls:
         raise refusal(answer, f"merge pull request {pull.number}")
 
     def _delete(self, there: Json) -> None:
-        """Delete the merged branch, unless somebody has pushed more to it, or GitHub has deleted it."""
+        """Delete the merged branch, unless the branch has newer commits or GitHub has deleted it."""
         branch, head = there["head"]["ref"], there["head"]["sha"]
         try:
             if remote_tip(self._git, self._url, branch) == head:

@@ -1,4 +1,4 @@
-"""A body's links to attachments, from names beside it to addresses; and a body that GitHub takes."""
+"""A body's links to attachments, from names to addresses; and the cut of a body that is too long for GitHub."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ _LINK = re.compile(
 
 
 def linked(body: str, names: Collection[str], folder: str) -> str:
-    """Markdown (or HTML in it) whose links to one of `names` lead to that name below the address `folder`."""
+    """Return Markdown (or its HTML) whose links to one of `names` lead to that name below the address `folder`.
+
+    >>> linked("![a](a.png) ![b](b.png)", ["a.png"], "https://example.org/1")
+    '![a](https://example.org/1/a.png) ![b](b.png)'
+    """
 
     def full(found: re.Match[str]) -> str:
         given = found["angled"] or found["plain"] or found["html"]
@@ -30,7 +34,7 @@ def linked(body: str, names: Collection[str], folder: str) -> str:
 
 
 def fitting(body: str) -> str:
-    """The body, cut after a line if it's too long."""
+    """Return the body, cut after a line if too long."""
     if len(body) <= BODY_LIMIT:
         return body
     kept = body[: BODY_LIMIT - len(_CUT)]

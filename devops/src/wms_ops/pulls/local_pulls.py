@@ -1,8 +1,8 @@
 """Pull requests without GitHub: files on the branch `pull-requests` of any origin, squashed by git.
 
-Each has a folder there: pull.json, README.md, its attachments. Every change is one push that only passes if nobody
-else's came first. A merge is noted before main is pushed, and main's commit names its pull request: a merge that was
-killed is found again, whoever comes next, and isn't done twice.
+Each pull request has a folder on that branch: pull.json, README.md, its attachments. Every change is a push that only
+passes if no other push came first. A merge is noted before main is pushed, and main's commit names its pull request:
+the next process finds a killed merge and doesn't repeat a finished one.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _OWN = frozenset({RECORD.lower(), PAGE.lower()})
 
 
 class LocalPulls:
-    """The pull requests of the origin `url`; `git` is a clone of it. `step` gets each step's name as it begins."""
+    """The pull requests of the origin `url`; `git` is a clone of it. `step` gets each step's name at its start."""
 
     def __init__(self, git: Git, url: str, *, step: Step = lambda _: None) -> None:
         self._git, self._url, self._step = git, url, step
         self._shown = without_login(url)
 
     def find(self, branch: str) -> Pull | None:
-        """The branch's newest pull request. Raises GitError, PullRequestError for damaged records."""
+        """Return the branch's newest pull request. Raises GitError, PullRequestError for damaged records."""
         with scratch_clone(self._git, self._url, depth=None) as scratch:
             found = read_book(scratch, FileBranch(scratch).look()).newest(branch)
         return found.pull(self._shown) if found else None
@@ -105,13 +105,13 @@ class LocalPulls:
         return record.merged
 
     def export(self, folder: Path) -> None:
-        """Write the pages, records and attachments of all pull requests into a folder, for people to look at.
+        """Write the pages, records and attachments of all pull requests into a folder, for people to read.
 
         Raises DiskFullError, UnwritableError, GitError.
         """
         with scratch_clone(self._git, self._url) as scratch:
             files = FileBranch(scratch).look()
-            # Somebody may have pushed the branch by hand, with names that lead elsewhere.
+            # The branch may have been pushed by hand, with names that lead out of the folder.
             names = [name for name in files.names() if reason_against(name) is None]
             for name, content in zip(names, files.read(names), strict=True):
                 write_atomic(folder / name, content)
@@ -123,11 +123,11 @@ class LocalPulls:
     def _write(
         self, scratch: Scratch, name: str, branch: str, change: Callable[[Book, str | None], BranchEdit[PullRecord]]
     ) -> PullRecord:
-        """Keep what `change` makes of all records and of the branch's commit in the origin."""
+        """Write the edit that `change` makes of all records and of the branch's commit in the origin."""
         self._step(name)
 
         def make(files: Files) -> BranchEdit[PullRecord]:
-            # The branch before main: if it's gone because it was merged just now, main says so.
+            # The branch before main: main then shows whether a missing branch was merged just now.
             tip = fetch_branch(scratch, branch)
             return change(read_book(scratch, files), tip)
 
@@ -136,7 +136,7 @@ class LocalPulls:
         return record
 
     def _delete(self, scratch: Scratch, record: PullRecord) -> None:
-        """Delete a merged branch, unless somebody has pushed more to it."""
+        """Delete a merged branch, unless the branch has newer commits."""
         git, url = scratch.git, scratch.url
         if remote_tip(git, url, record.branch) != record.head:
             return
@@ -150,7 +150,7 @@ class LocalPulls:
 
 
 def _refuse(record: PullRecord, tip: str | None, head: str) -> None:
-    """Raise PullRequestError for what may not be merged."""
+    """Raise PullRequestError for a pull request that may not be merged."""
     if record.state is PullState.BLOCKED:
         raise PullRequestError(f"Pull request {record.number} is blocked: {record.reason} Run the loop for it again.")
     if tip is None:

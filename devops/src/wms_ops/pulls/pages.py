@@ -1,4 +1,4 @@
-"""A local pull request: what is kept of it, and the pages that people read."""
+"""A local pull request: its record, and the pages for people."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ RECORD, PAGE = "pull.json", "README.md"
 class PullRecord(StoredRecord):
     """A local pull request, as its pull.json holds it.
 
-    `reason` says why it's blocked; `merging` is the branch's commit whose merge was begun; `merged` is main's commit;
-    times are UTC, ISO 8601.
+    `reason` says why a blocked pull request is blocked; `merging` is the branch's commit whose merge was begun;
+    `merged` is main's commit; times are UTC, ISO 8601.
     """
 
     number: int
@@ -37,17 +37,17 @@ class PullRecord(StoredRecord):
         return f"{self.number:04d}"
 
     def pull(self, url: str) -> Pull:
-        """The same as the protocol's value; `url` is that of the origin. What follows the # is in Git's notation."""
+        """Return the protocol's value; `url` is that of the origin. The part after the # is in Git's notation."""
         address = f"{url}#{SHELF}:{self.folder}/{PAGE}"
         return Pull(self.number, self.branch, self.title, self.state, address, self.head)
 
     def to_json(self) -> bytes:
-        """The content of pull.json."""
+        """Return the content of pull.json."""
         return self.model_dump_json(indent=2).encode() + b"\n"
 
 
 def parse_record(content: bytes, path: str) -> PullRecord:
-    """The content of a pull.json. Raises PullRequestError if it's damaged."""
+    """Return the record in a pull.json. Raises PullRequestError for a damaged record."""
     where, hint = f"{path} on the branch {SHELF}", "restore it from an older commit"
     found = PullRecord.parse(content, where, PullRequestError, hint)
     if f"{found.folder}/{RECORD}" != path:
@@ -56,27 +56,27 @@ def parse_record(content: bytes, path: str) -> PullRecord:
 
 
 def is_record(path: str) -> bool:
-    """Whether a path on the branch is some pull request's pull.json."""
+    """Return whether a path on the branch is a pull request's pull.json."""
     folder, _, name = path.partition("/")
     return name == RECORD and folder.isdecimal() and len(folder) >= 4
 
 
 def pull_page(record: PullRecord) -> str:
-    """A pull request as a page: title, where it stands, its body."""
+    """Return a pull request as a page: title, state, body."""
     return f"# {one_line(record.title)} (#{record.number})\n\n{_state(record)}\n\n{record.body.strip()}\n"
 
 
 def index_page(records: Iterable[PullRecord]) -> str:
-    """The list of all pull requests, newest first."""
+    """Return the list of all pull requests, newest first."""
     rows = [
-        f"| [{one.number}]({one.folder}/{PAGE}) | {one.state} | `{one.branch}` | {one_line(one.title)} |\n"
-        for one in sorted(records, key=lambda one: -one.number)
+        f"| [{pull.number}]({pull.folder}/{PAGE}) | {pull.state} | `{pull.branch}` | {one_line(pull.title)} |\n"
+        for pull in sorted(records, key=lambda record: -record.number)
     ]
     return "# Pull requests\n\n| number | state | branch | title |\n|---:|---|---|---|\n" + "".join(rows)
 
 
 def one_line(text: str) -> str:
-    """Text that means nothing in a heading or in a table's cell of Markdown but itself."""
+    """Return the text literally, for a heading or a table's cell of Markdown."""
     return " ".join("".join(f"\\{sign}" if sign in "\\`*_[]<>|" else sign for sign in text).split())
 
 

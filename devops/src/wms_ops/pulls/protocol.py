@@ -1,4 +1,4 @@
-"""Pull requests as the loop sees them: what one is, what can be done with it, wherever it lies."""
+"""Pull requests as the loop sees them: their values and operations, on GitHub or in any origin."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from wms_ops.base.errors import PullRequestError
 from wms_ops.git.trailers import with_trailers
 
 CHECK = "wms/gate"
-"""The check that main has to require: pending while the loop is at work, then its verdict."""
+"""The check that main has to require: pending during the loop, then its verdict."""
 
 NUMBER, BRANCH = "Pull-Request", "Data-Branch"
-"""The trailers by which main's commit names the pull request that it came from."""
+"""The trailers by which main's commit names its pull request."""
 
 NO_FILES: Mapping[str, bytes] = MappingProxyType({})
 
 
 class PullState(StrEnum):
-    """Where a pull request is. A blocked one is left open, with a required check that fails."""
+    """The state of a pull request. A blocked pull request stays open, with a required check that fails."""
 
     OPEN = "open"
     BLOCKED = "blocked"
@@ -44,42 +44,42 @@ class Pull:
 
 
 class PullRequests(Protocol):
-    """The pull requests of one repository. Every method may be repeated, by several at a time, and killed half-way."""
+    """The pull requests of a repository. Every method may be repeated, called by several processes, and killed."""
 
     def find(self, branch: str) -> Pull | None:
-        """The branch's newest pull request; None if it has none, or only ones that a person closed."""
+        """Return the branch's newest pull request; None without any, or if a person closed all of them."""
         ...
 
     def open(self, branch: str, title: str, body: str) -> Pull:
-        """Ask for the branch to be merged into main. `title` is a line, `body` Markdown.
+        """Request the branch's merge into main. `title` is a line, `body` Markdown.
 
-        An open or blocked pull request of the same branch is changed instead, and open again; one that merged all
-        of the branch is returned as it is. Raises PullRequestError for a branch that isn't there.
+        An open or blocked pull request of the same branch is changed instead, and open again; a pull request that
+        merged all of the branch is returned unchanged. Raises PullRequestError for a missing branch.
         """
         ...
 
     def update(self, pull: Pull, body: str, attachments: Mapping[str, bytes] = NO_FILES) -> Pull:
-        """Give it another body, in Markdown, which refers to attachments by their names, such as pictures/a.png.
+        """Replace the body, in Markdown, which refers to attachments by their names, such as pictures/a.png.
 
-        What was attached before and isn't named again stays. Raises PullRequestError.
+        Earlier attachments of other names stay. Raises PullRequestError.
         """
         ...
 
     def block(self, pull: Pull, reason: str) -> Pull:
-        """Leave it open with its check failed for this reason, a sentence. Raises PullRequestError if it's merged."""
+        """Leave the pull request open, its check failed for `reason`, a sentence. Raises PullRequestError if merged."""
         ...
 
     def merge(self, pull: Pull, *, head: str, title: str, message: str) -> str:
-        """Approve it and squash it into main, if the branch's tip still is `head`; the branch is deleted then.
+        """Approve the pull request and squash the branch into main, if its tip still is `head`; then delete the branch.
 
-        Returns main's commit, also where it's merged already; "" where something outside, such as a person's
-        review, is still needed, after which it merges by itself. Raises PullRequestError with what is in the way.
+        Returns main's commit, also for an earlier merge; "" where an outside condition, such as a person's review, is
+        still missing, after which the merge follows by itself. Raises PullRequestError with the obstacle.
         """
         ...
 
 
 def check_title(title: str) -> str:
-    """A title in one line. Raises PullRequestError for an empty one."""
+    """Return a title in one line. Raises PullRequestError for an empty title."""
     line = " ".join(title.split())
     if not line:
         raise PullRequestError("A pull request needs a title.")
@@ -96,14 +96,14 @@ def check_names(attachments: Mapping[str, bytes], reserved: frozenset[str] = fro
 
 
 def squash_message(pull: Pull, title: str, message: str) -> str:
-    """The message of the commit that main gets: title with the number, text, and the trailers that name `pull`."""
+    """Return the message of main's commit: title with the number, text, and the trailers that name `pull`."""
     text = "\n\n".join(filter(None, [f"{check_title(title)} (#{pull.number})", message.strip()])) + "\n"
-    # A trailer of that name which the text brings along isn't to be believed.
+    # The text's own trailers of these names aren't trusted.
     return with_trailers(text, {NUMBER: str(pull.number), BRANCH: pull.branch})
 
 
 def conflict(branch: str, files: list[str]) -> PullRequestError:
-    """What to do about files, if they're known, that both sides changed."""
+    """Return the error, with advice, for files (if known) that both sides changed."""
     others = [name for name in files if not name.endswith(".dvc")]
     if files and not others:
         return PullRequestError(
@@ -123,5 +123,9 @@ def conflict(branch: str, files: list[str]) -> PullRequestError:
 
 
 def without_login(url: str) -> str:
-    """An address without a user's name and password."""
+    """Return an address without a user's name and password.
+
+    >>> without_login("https://anna:secret@example.org/photos.git")
+    'https://example.org/photos.git'
+    """
     return re.sub(r"^(\w[\w+.-]*://)[^/@]*@", r"\1", url)

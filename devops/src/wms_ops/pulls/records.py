@@ -1,4 +1,4 @@
-"""All local pull requests together, as the branch holds them, and as they are once main was looked at."""
+"""All local pull requests together, as the branch holds them, and corrected by main's history."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Book:
     records: Records
 
     def newest(self, branch: str) -> PullRecord | None:
-        """A branch's newest pull request."""
+        """Return a branch's newest pull request."""
         mine = [record for record in self.records.values() if record.branch == branch]
         return max(mine, key=lambda record: record.number, default=None)
 
     def known(self, pull: Pull) -> PullRecord:
-        """What is known of a pull request now. Raises PullRequestError if there is none such."""
+        """Return the present record of a pull request. Raises PullRequestError for an unknown one."""
         found = self.records.get(pull.number)
         if found is None or found.branch != pull.branch:
             raise PullRequestError(
@@ -38,23 +38,23 @@ class Book:
         return found
 
     def next_number(self) -> int:
-        """A number that no other has."""
+        """Return a number that no pull request has."""
         return max(self.records, default=0) + 1
 
     def write(self, record: PullRecord, attachments: Mapping[str, bytes] = NO_FILES) -> BranchEdit[PullRecord]:
-        """The files that change on the branch if `record` is kept, and its attachments."""
+        """Return the edit of the branch that keeps `record` and its attachments."""
         after = {**self.records, record.number: record}
         files = {f"{record.folder}/{name}": content for name, content in attachments.items()}
-        for number, one in after.items():
-            if one != self.kept.get(number):
-                files[f"{one.folder}/{RECORD}"] = one.to_json()
-                files[f"{one.folder}/{PAGE}"] = pull_page(one).encode()
+        for number, entry in after.items():
+            if entry != self.kept.get(number):
+                files[f"{entry.folder}/{RECORD}"] = entry.to_json()
+                files[f"{entry.folder}/{PAGE}"] = pull_page(entry).encode()
         files[PAGE] = index_page(after.values()).encode()
         return BranchEdit(files, f"Pull request {record.number} is {record.state}: {record.title}\n", record)
 
 
 def read_book(scratch: Scratch, files: Files) -> Book:
-    """The branch's records; one that isn't merged on record, but is on main, counts as merged: a kill came between.
+    """Return the branch's records; a squash on main without a record of the merge, as after a kill, counts as merged.
 
     Raises PullRequestError for a damaged record or an origin without main, GitError.
     """
@@ -63,20 +63,20 @@ def read_book(scratch: Scratch, files: Files) -> Book:
     kept = {record.number: record for record in found}
     if all(record.state is PullState.MERGED for record in found):
         return Book(kept, kept)
-    there = squashed(scratch.git, fetch_main(scratch))
+    on_main = squashed(scratch.git, fetch_main(scratch))
     records = {}
     for number, record in kept.items():
-        commit = there.get((number, record.branch))
+        commit = on_main.get((number, record.branch))
         records[number] = merged(record, commit) if commit and record.state is not PullState.MERGED else record
     return Book(kept, records)
 
 
 def merged(record: PullRecord, commit: str) -> PullRecord:
-    """The same pull request once main holds it as `commit`."""
+    """Return the pull request as merged, with main's commit `commit`."""
     changes = {"state": PullState.MERGED, "merged": commit, "merged_at": now(), "merging": "", "reason": ""}
     return record.model_copy(update=changes)
 
 
 def now() -> str:
-    """The time, UTC, ISO 8601."""
+    """Return the time, UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")

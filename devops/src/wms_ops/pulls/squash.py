@@ -1,4 +1,4 @@
-"""A branch squashed into main, without a work tree: one commit, at most once."""
+"""The squash of a branch into main, without a work tree: one commit, at most once."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from wms_ops.pulls.protocol import BRANCH, NUMBER, Pull, conflict
 
 
 def squash(scratch: Scratch, pull: Pull, head: str, message: str, before: Callable[[], None]) -> str:
-    """Put what `head` changes into main as one commit with this message, and return the commit.
+    """Put the changes of `head` into main as a commit with this message, and return the commit.
 
-    If main has a commit for this pull request already, that one is returned. `before` is called just before each
-    push. Raises PullRequestError for a conflict, GitError if main can't be pushed.
+    An earlier commit of main for this pull request is returned instead. `before` is called just before each push.
+    Raises PullRequestError for a conflict, GitError if main can't be pushed.
     """
     patience, git, url = Patience(MAIN), scratch.git, scratch.url
     while True:
@@ -39,8 +39,8 @@ def squash(scratch: Scratch, pull: Pull, head: str, message: str, before: Callab
 
 
 def squashed(git: Git, main: str) -> dict[tuple[int, str], str]:
-    """Commits in main's history that pull requests were squashed into, by the number and branch in their trailers."""
-    # The search is only to read less: a text may hold the words, too, but no trailer.
+    """Return main's commits from squashed pull requests, by the number and branch in their trailers."""
+    # The search only saves reading: a text may hold the words without having the trailer.
     commits = git("rev-list", "--fixed-strings", f"--grep={NUMBER}: ", main).split()
     found = {}
     for commit, message in zip(commits, messages(git, commits), strict=True):
@@ -52,7 +52,7 @@ def squashed(git: Git, main: str) -> dict[tuple[int, str], str]:
 
 
 def merged_tree(git: Git, base: str, head: str, branch: str) -> str:
-    """The tree of main with what a branch changed. Raises PullRequestError for files that both changed."""
+    """Return the tree of main with a branch's changes. Raises PullRequestError for files that both changed."""
     done = git.attempt("merge-tree", "--write-tree", "--name-only", "-z", base, head)
     tree, *rest = done.stdout.decode("utf-8", "surrogateescape").split("\0")
     if done.returncode == 0:
@@ -64,7 +64,7 @@ def merged_tree(git: Git, base: str, head: str, branch: str) -> str:
 
 
 def fetch_main(scratch: Scratch) -> str:
-    """Main's commit in the origin now, with its history. Raises PullRequestError without a main."""
+    """Return main's present commit in the origin, with its history. Raises PullRequestError without a main."""
     main = fetch_branch(scratch, MAIN)
     if main is None:
         raise PullRequestError(f"The origin has no branch {MAIN} to merge into; push one first.")

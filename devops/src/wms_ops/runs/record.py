@@ -50,7 +50,7 @@ class RunOutcome(StrEnum):
 
 
 class StepRecord(StoredRecord):
-    """One step: `started_at` is UTC, ISO 8601; `outputs` are its named values; `text` says what happened."""
+    """The record of a step: `started_at` is UTC, ISO 8601; `outputs` are named values; `text` says the result."""
 
     name: str
     state: StepState = StepState.WAITING
@@ -106,6 +106,6 @@ class RunRecord(StoredRecord):
         return sum(step.seconds for step in self.steps)
 
     def with_step(self, step: StepRecord) -> RunRecord:
-        """Return the record with `step` in the place of its namesake."""
+        """Return the record with `step` instead of its namesake."""
         steps = tuple(step if old.name == step.name else old for old in self.steps)
         return self.model_copy(update={"steps": steps})

@@ -137,7 +137,7 @@ def remote_client(
 
 
 def _remote_session(config: RemoteConfig, environ: Mapping[str, str]) -> Any:
-    """Return a session that takes AWS_... variables from `environ` only; the machine's own role is looked up as always."""
+    """Return a session that takes AWS_... variables from `environ` only; the machine's own role is still looked up."""
     from botocore.configprovider import ConfigChainFactory
     from botocore.credentials import EnvProvider
 

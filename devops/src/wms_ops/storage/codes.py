@@ -19,7 +19,7 @@ LOST: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "41
 
 
 def sdk_errors() -> tuple[type[Exception], ...]:
-    """Return the SDK's exceptions for a failed request; the last means that another server answered, such as a proxy."""
+    """Return the SDK's exceptions for a failed request; the last means that another server answered, say a proxy."""
     from botocore.exceptions import BotoCoreError, ClientError
     from botocore.parsers import ResponseParserError
 

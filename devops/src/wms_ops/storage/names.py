@@ -51,7 +51,7 @@ class Names:
 
     @property
     def state_bucket(self) -> str:
-        """The bucket of all environments' Terraform states, leases and sessions; Python makes it before Terraform runs."""
+        """The bucket of all environments' Terraform states, leases and sessions; Python makes it before Terraform."""
         return f"wms-state-{self.account}-{self.region}"
 
     @property

@@ -31,6 +31,6 @@ class Shared:
             return None, found.etag  # written by hand: S3 keeps whole objects, so no write is torn
 
     def replace(self, value: Any, etag: str | None) -> str | None:
-        """Write `value` if the object still has this ETag (None: if there is none); the new ETag, None if it's late."""
+        """Write `value` over the version `etag` (None: no object); return the new ETag, None for another version."""
         body = json.dumps(value, indent=1).encode()
         return self.bucket.put_if(self.key, body, etag, ContentType="application/json")

@@ -124,6 +124,7 @@ def of_kind(kind: Kind, found: Refusal) -> WmsError:
 def from_code(found: Refusal) -> WmsError:
     """Return the error for a refusal with a code."""
     code, kind = found.code, kind_of_code(found.code)
+    # First, since AWS calls this a lack of rights, and no administrator could mend that.
     if _LAB_ENDED in found.reason:
         return _expired(found)
     if code in _NOT_HERE:
@@ -271,7 +272,7 @@ def _lacks_token() -> bool:
 
 
 def short(text: str) -> str:
-    """Return one line without sentence ends, so that the line fits into a sentence; without encoded failure messages."""
+    """Return the text as one line that fits into a sentence: without full stops and encoded failure messages."""
     line = re.sub(r"\s*Encoded authorization failure message:? \S+", "", " ".join(text.split()))
     return re.sub(r"\.(?=\s+[A-Z])", ";", line)[:_LONGEST].rstrip(" .;:")
 
