@@ -136,7 +136,7 @@ def remove(git: Git, url: str, stems: Sequence[str]) -> tuple[str, int, int]:
     with scratch_clone(git, url) as scratch:
         base = scratch.base
         if base is None:
-            raise GitError(f"There is no branch {MAIN} over there.")
+            raise GitError(f"There is no branch {MAIN} in the remote repository.")
         store = open_store(dvc_config_at(scratch.git, base), git)
         store.check_access()
         before = version_at(scratch.git, base, store)
@@ -164,7 +164,7 @@ def _store_manifests(store: S3Remote, version: DataSet) -> None:
 def _tip(git: Git, branch: str) -> str:
     name = f"refs/there/{branch}"
     if not _is_there(git, name):
-        raise GitError(f"There is no branch {branch!r} over there; `git ls-remote` lists those that are.")
+        raise GitError(f"There is no branch {branch!r} in the remote repository; `git ls-remote` lists those that are.")
     return git("rev-parse", name)
 
 

@@ -82,7 +82,7 @@ def publish(git: Git, commit: str, url: str, *, replace: bool = False, watch: Wa
         base = scratch.base
         if base is None:
             raise PushRefusedError(
-                f"There is no branch {MAIN} over there yet: push your commits without photos first, so that the "
+                f"The remote repository has no branch {MAIN} yet: push your commits without photos first, so that the "
                 "data branch has something to be compared with."
             )
         published = open_store(dvc_config_at(scratch.git, base), git)

@@ -40,7 +40,7 @@ def refuse_unsafe(git: Git, scratch: Scratch, photos: Mapping[str, tuple[str, st
     missing = set() if wanted else store.missing(sums.values())
     lost = [path for path, md5 in sums.items() if md5 in missing]
     if left := sorted([*wanted.values(), *lost]):
-        where = store.config.url if lost else "the data set, neither in main nor on a data branch over there"
+        where = store.config.url if lost else "the data set, neither in main nor on a data branch of the remote"
         raise MissingBlobError(
             f"{left[0]!r} (and {len(left) - 1} more) isn't in {where}, so nothing was changed: push it first, by "
             "`git push origin main`, then run this again."

@@ -48,7 +48,7 @@ def take_back(git: Git, remote: str, url: str, branch: str | None, say: Say) -> 
         old = git("rev-parse", f"{ref}^{{commit}}")
         with scratch_clone(git, url) as scratch:
             if scratch.base is None:
-                raise GitError(f"There is no branch {MAIN} over there, so nothing was changed.")
+                raise GitError(f"There is no branch {MAIN} in the remote repository, so nothing was changed.")
             main = _here(git, remote, scratch.base)
             done = rewrite(git, old, main, scratch.folder, sign=git.enabled("commit.gpgSign"))
             sums = refuse_unsafe(git, scratch, done.photos)
@@ -57,7 +57,7 @@ def take_back(git: Git, remote: str, url: str, branch: str | None, say: Say) -> 
         elif killed:
             say("An earlier run was stopped half-way; the rest is done now.")
         else:
-            say(f"No commit that {MAIN} over there lacks holds photos; nothing was changed.")
+            say(f"No commit that the remote's {MAIN} lacks holds photos; nothing was changed.")
         if done.tip != old or killed:
             say(_next(git, ref, done, main, here=here, remote=remote))
         if here:
@@ -96,12 +96,12 @@ def _next(git: Git, ref: str, done: Rewritten, main: str, *, here: bool, remote:
     name, pull = ref.removeprefix("refs/heads/"), f"git pull --rebase {remote} {MAIN}"
     if done.kept:
         moved = not git.ok("merge-base", "--is-ancestor", main, done.tip)
-        then = f"{MAIN} over there has moved on, so first: {pull}" if moved else "push them as before."
+        then = f"the remote's {MAIN} has moved on, so first: {pull}" if moved else "push them as before."
         return f"{done.kept} commits of {name} are left, without photos; {then}"
     forward = ("merge", "--ff-only", "--quiet", main) if here else ("update-ref", ref, main, done.tip)
     if done.tip == main or git.ok(*forward):
         return f"{name} is as {MAIN} over there."
-    return f"{MAIN} over there has moved on, and changes of yours are in its way: commit them, then {pull}"
+    return f"The remote's {MAIN} has moved on, and changes of yours are in its way: commit them, then {pull}"
 
 
 def _branch(git: Git, branch: str | None) -> str:
@@ -144,5 +144,5 @@ def _here(git: Git, remote: str, main: str) -> str:
     if git.commits(main) == [None]:
         git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", remote, f"refs/heads/{MAIN}")
     if git.commits(main) == [None]:
-        raise GitError(f"{MAIN} over there moved on in the meantime; run this again.")
+        raise GitError(f"The remote's {MAIN} moved on in the meantime; run this again.")
     return main

@@ -50,7 +50,7 @@ class LocalPulls:
                     return book.write(old)
                 old = None
             if tip is None:
-                raise PullRequestError(f"There is no branch {branch!r} over there; push it first.")
+                raise PullRequestError(f"There is no branch {branch!r} in the origin; push it first.")
             number, since = (old.number, old.opened_at) if old else (book.next_number(), now())
             return book.write(
                 PullRecord(number=number, branch=branch, title=title, body=body, head=tip, opened_at=since)

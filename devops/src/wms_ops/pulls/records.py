@@ -33,7 +33,7 @@ class Book:
         found = self.records.get(pull.number)
         if found is None or found.branch != pull.branch:
             raise PullRequestError(
-                f"There is no pull request {pull.number} of {pull.branch} over there; open it first."
+                f"There is no pull request {pull.number} of {pull.branch} in the origin; open it first."
             )
         return found
 
