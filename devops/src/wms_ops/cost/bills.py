@@ -34,7 +34,7 @@ class BillLine:
 
 @dataclass(frozen=True)
 class Saving:
-    """The saving by instances on demand: `as_needed` and `always_on` are US dollars for the same `seconds`.
+    """The saving by instances that come and go: both costs are US dollars for the same `seconds` of the calendar.
 
     The always-on instance is of the type that ran longest, on demand, and idles where no session was.
     """

@@ -26,8 +26,7 @@ LONGEST_MINUTES: Final = 2880
 """The longest lifetime of an instance, two days."""
 
 MARGIN_MINUTES: Final = 3
-"""The minutes that AWS bills beside the lifetime: the boot before the deadline is set, and the shutdown. An assumption.
-"""
+"""Minutes that AWS bills beside the lifetime: the boot before the deadline is set, and the shutdown. An assumption."""
 
 
 def read_budget(environ: Mapping[str, str]) -> float:
@@ -80,9 +79,8 @@ def affordable_minutes(budget_usd: float, rates: Rates, *, disk_gb: float = DISK
         raise ValueError(f"A budget can't be {budget_usd} US dollars.")
     minute = cost_of(60, rates, disk_gb=disk_gb).total
     minutes = int(min(budget_usd / minute, LONGEST_MINUTES + MARGIN_MINUTES)) - MARGIN_MINUTES
-    while (
-        minutes > 0 and most_of(minutes, rates, disk_gb=disk_gb).total > budget_usd
-    ):  # a rounding error may pass the budget
+    # A rounding error may pass the budget.
+    while minutes > 0 and most_of(minutes, rates, disk_gb=disk_gb).total > budget_usd:
         minutes -= 1
     return max(0, minutes)
 

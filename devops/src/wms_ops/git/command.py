@@ -1,4 +1,4 @@
-"""The wrapper around git: every command runs here, and its failure is one sentence."""
+"""The wrapper around git: all commands run here, and a failure is a single sentence."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _FULL = "No space left on device"
 
 @dataclass(frozen=True)
 class Git:
-    """A repository: `folder` is its work tree or bare folder.
+    """A repository: `folder` is the work tree or the bare folder.
 
-    `settings` are added to every command's config, and `environ` to its environment.
+    `settings` are added to every command's config, and `environ` to the environment.
 
     >>> Git(Path.cwd())("rev-parse", "--is-bare-repository")
     'false'
@@ -32,7 +32,7 @@ class Git:
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __call__(self, *arguments: str, data: bytes | None = None) -> str:
-        """Run `git ARGUMENTS` and return its output without the last line end. Raises GitError, DiskFullError."""
+        """Run `git ARGUMENTS` and return the output without the last line end. Raises GitError, DiskFullError."""
         return self.raw(*arguments, data=data).decode("utf-8", "surrogateescape").removesuffix("\n")
 
     def raw(self, *arguments: str, data: bytes | None = None, environ: Mapping[str, str] | None = None) -> bytes:

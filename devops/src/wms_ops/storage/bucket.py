@@ -132,7 +132,10 @@ class Bucket:
             self._client.put_object(**self._sent(key, content))
 
     def put_if(self, key: str, content: bytes, etag: str | None, **more: str) -> str | None:
-        """Write an object over the version `etag` (None: no object); return the new ETag, None for another version."""
+        """Write an object over the version `etag`, or as a new object (None).
+
+        Returns the new ETag; None if another write came first.
+        """
         condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
         late = LOST if etag is None else LOST | ABSENT  # the version to be replaced may be gone
         with self._errors():

@@ -51,7 +51,10 @@ class Names:
 
     @property
     def state_bucket(self) -> str:
-        """The bucket of all environments' Terraform states, leases and sessions; Python makes it before Terraform."""
+        """The bucket of all environments' Terraform states, leases and sessions.
+
+        Python makes the bucket before Terraform can run.
+        """
         return f"wms-state-{self.account}-{self.region}"
 
     @property

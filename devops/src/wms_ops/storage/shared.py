@@ -31,6 +31,9 @@ class Shared:
             return None, found.etag  # written by hand: S3 keeps whole objects, so no write is torn
 
     def replace(self, value: Any, etag: str | None) -> str | None:
-        """Write `value` over the version `etag` (None: no object); return the new ETag, None for another version."""
+        """Write `value` over the version `etag`, or as a new object (None).
+
+        Returns the new ETag; None if another write came first.
+        """
         body = json.dumps(value, indent=1).encode()
         return self.bucket.put_if(self.key, body, etag, ContentType="application/json")
