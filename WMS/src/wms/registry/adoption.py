@@ -1,4 +1,4 @@
-"""Beginning a ledger with a version that is Production already, but in no ledger: MLflow 2's stage, a lost ledger."""
+"""Begins a ledger with a version that is Production already but in no ledger: MLflow 2's stage, or a lost ledger."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ _INSTEAD: Final = "train a model with this project and promote it with `wms prom
 
 
 def propose_adoption(promotions: PromotionClient, version: int, *, reason: str = "") -> Proposal | PromotionOutcome:
-    """The ledger's beginning with `version`, to be confirmed; a PromotionOutcome where it is Production already.
+    """Propose the ledger's first entry for `version`; a PromotionOutcome if the ledger has that version as Production.
 
-    Raises UsageError where a ledger has entries, or another version is Production; ModelNotFoundError where there is
-    no such version or its run lacks what a promotion needs; ModelDamagedError, LineageError, and what
-    `PromotionClient.settle` raises.
+    Raises UsageError if the ledger has other entries or another version is Production; ModelNotFoundError if the
+    registry lacks the version or its run lacks an artifact that a promotion needs; ModelDamagedError, LineageError, and
+    the errors of `PromotionClient.settle`.
+
+    >>> found = propose_adoption(PromotionClient("http://localhost:5000"), 3, reason="moved from MLflow 2")
+    >>> found.text if isinstance(found, Proposal) else found.text  # doctest: +SKIP
+    'Adopt version 3 (run 0a1b...) as Production: the ledger begins with it; Dice 0.9012, IoU 0.8301; adopted: ...'
     """
     standing = promotions.settle(proven=False)
     if (head := standing.chain.head) is not None:
@@ -43,7 +47,7 @@ def propose_adoption(promotions: PromotionClient, version: int, *, reason: str =
 
 
 def _refuse_another(standing: Standing, versions: tuple[ModelVersion, ...], found: ModelVersion) -> None:
-    """What the registry itself says of Production stays; adopting replaces nothing."""
+    """Raise UsageError if alias or stage in the registry name another Production version; adopting replaces nothing."""
     if standing.production is not None:
         if standing.production != found.version:
             raise UsageError(

@@ -1,10 +1,10 @@
-"""The promotions as the registry holds them: a chain of entries with a real compare-and-set.
+"""The promotions in the registry: a chain of entries with a real compare-and-set.
 
-MLflow sets an alias whoever had it, so an alias can't decide a race. What MLflow does promise is that versions of
-a registered model get ascending numbers, each visible before the next is given, and that a version's tags appear
-together with it. So each entry of the ledger is a version of the registered model `<model>.ledger`. An entry names
-the hash of the one before it; of several that name the same one, the lowest number counts and the others are lost.
-Everybody who reads the versions comes to the same chain. There is no lock, so there is none to be left behind.
+MLflow moves an alias without comparing its old value, so an alias can't decide a race. MLflow does promise that
+versions of a registered model get ascending numbers, each visible before the next is given, and that a version's
+tags appear together with the version. So each ledger entry is a version of the registered model `<model>.ledger`. An
+entry names the hash of the entry before; if several entries name the same hash, the lowest number counts and the
+others are lost. Every reader of the versions computes the same chain. No lock exists, so none can be left behind.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ENTRY, DONE, WRITER = "entry", "done", "writer"
 
 @dataclass(frozen=True)
 class Chain:
-    """The entries that count, oldest first, the number that each has in the registry, and those carried out."""
+    """The entries that count, oldest first, their version numbers in the registry, and the numbers already carried out."""
 
     entries: tuple[LedgerEntry, ...] = ()
     numbers: tuple[int, ...] = ()
@@ -46,7 +46,7 @@ class Chain:
 
 
 def resolve(versions: Sequence[ModelVersion], where: str) -> Chain:
-    """The chain that the ledger's versions make up. Raises LedgerError where one is damaged or was deleted."""
+    """Compute the chain from the ledger's versions. Raises LedgerError if a version is damaged or was deleted."""
     entries: list[LedgerEntry] = []
     numbers: list[int] = []
     known = {FIRST}
@@ -67,7 +67,7 @@ def resolve(versions: Sequence[ModelVersion], where: str) -> Chain:
 
 
 def missing_from(local: Sequence[LedgerEntry], chain: Chain, where: str, server: str) -> tuple[LedgerEntry, ...]:
-    """The entries of the chain that a local ledger lacks. Raises LedgerError where the two contradict each other."""
+    """Return the chain's entries that a local ledger lacks. Raises LedgerError if chain and local ledger contradict."""
     for mine, theirs in zip(local, chain.entries, strict=False):
         if mine != theirs:
             raise LedgerError(
@@ -85,21 +85,21 @@ def missing_from(local: Sequence[LedgerEntry], chain: Chain, where: str, server:
 
 
 class RegistryLedger:
-    """The chain in the registry: read it, add an entry, note that the newest one is carried out."""
+    """The chain in the registry: reads the chain, adds an entry, marks the newest entry as carried out."""
 
     def __init__(self, uri: str, model: str) -> None:
         self._versions = ModelRegistry(uri, model=model + SUFFIX)
         self.where = f"{model + SUFFIX} at {self._versions.server}"
 
     def read(self) -> Chain:
-        """The chain as it is now. Raises LedgerError, RegistryUnreachableError, RegistryError."""
+        """Read the current chain. Raises LedgerError, RegistryUnreachableError, RegistryError."""
         return resolve(self._versions.versions(), self.where)
 
     def add(self, entry: LedgerEntry) -> tuple[Chain, bool]:
-        """Add an entry; returns the chain afterwards and whether this call's entry counts, else another was quicker.
+        """Add an entry; return the new chain and whether this call's entry counts (False: another process was quicker).
 
-        Two promotions of one run in the same second write equal entries, and an answer that is lost makes one call
-        write twice: so neither the entry nor its number tells whose it is.
+        Two promotions of a run in the same second write equal entries, and a lost answer makes a single call write twice.
+        So neither the entry nor its number identifies the writer; a random tag does.
         """
         writer = uuid.uuid4().hex
         self._versions.add_version(entry.run_id, {ENTRY: entry.line, WRITER: writer})
@@ -108,6 +108,6 @@ class RegistryLedger:
         return chain, any(v.version in chain.numbers and v.tags.get(WRITER) == writer for v in versions)
 
     def mark_done(self, chain: Chain) -> None:
-        """Note that the chain's newest entry is carried out."""
+        """Mark the chain's newest entry as carried out."""
         if not chain.settled:
             self._versions.set_version_tags(chain.numbers[-1], {DONE: "true"})

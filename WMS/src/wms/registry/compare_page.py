@@ -1,6 +1,6 @@
-"""Two versions of the model side by side: what changed on each test image, as one HTML file and as Markdown.
+"""Compares two versions of the model on each test image, as an HTML file and as Markdown.
 
-Only images that both were tested on, with the same photo and the same mask, are compared. Pure:
+Only images that both versions were tested on, with the same photo and the same mask, are compared. Pure:
 `wms_ops.release.compare` reads the scores and draws the masks.
 """
 
@@ -20,7 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from wms.errors import CannotDecideError
 
 EQUAL: Final = 0.001
-"""A smaller change of an image's Dice is none."""
+"""Changes of an image's Dice below this count as equal."""
 
 SHOWN: Final = 6
 _PLOT: Final = 320.0  # side of a drawing in its own units
@@ -32,7 +32,7 @@ _MARKS: Final = re.compile(r"(?<![^\W_])_|_(?![^\W_])|[^\w ,./-]")
 
 @dataclass(frozen=True)
 class ImageScore:
-    """One image's result; loss is NaN where it isn't known."""
+    """An image's scores; loss is NaN if unknown."""
 
     dice: float
     iou: float
@@ -41,9 +41,9 @@ class ImageScore:
 
 @dataclass(frozen=True)
 class ComparedModel:
-    """One of the two: a name such as "version 3", facts as label and text, and scores by stem.
+    """A side of the comparison: a name such as "version 3", facts as label and text, and scores by stem.
 
-    `contents` identifies photo and mask of each stem, empty where that wasn't recorded.
+    `contents` identifies photo and mask of each stem; stems without a recorded content are absent.
     """
 
     name: str
@@ -54,7 +54,7 @@ class ComparedModel:
 
 @dataclass(frozen=True)
 class SettingChange:
-    """One image, before and after."""
+    """An image's scores before and after."""
 
     stem: str
     before: ImageScore
@@ -72,7 +72,7 @@ class SettingChange:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Both sides, the images that they share, largest change first, and how many each has alone or changed."""
+    """Both sides, their shared images (largest change first), and the number of images not compared, by reason."""
 
     before: ComparedModel
     after: ComparedModel
@@ -89,7 +89,7 @@ class Comparison:
 
     @property
     def means(self) -> dict[str, tuple[float, float]]:
-        """Means over the shared images, before and after, by name; without those that aren't known."""
+        """Means over the shared images, before and after, by metric name; unknown means are absent."""
         found = {
             name: (
                 fmean(getattr(change.before, name) for change in self.changes),
@@ -109,7 +109,13 @@ class Panel:
 
 
 def compare(before: ComparedModel, after: ComparedModel) -> Comparison:
-    """Pair the images of both sides. Raises CannotDecideError where they share none."""
+    """Pair the images of both sides. Raises CannotDecideError if the sides share no image.
+
+    >>> score = ImageScore(dice=0.9, iou=0.8, loss=0.1)
+    >>> before, after = (ComparedModel(name, {}, {"a": score}, {}) for name in ("version 1", "version 2"))
+    >>> compare(before, after).counts
+    {'better': 0, 'worse': 0, 'equal': 1}
+    """
     both = before.scores.keys() & after.scores.keys()
     same = {stem for stem in both if _same_content(before, after, stem)}
     if not same:
@@ -130,7 +136,7 @@ def compare(before: ComparedModel, after: ComparedModel) -> Comparison:
 
 
 def render_page(found: Comparison, panels: Sequence[Panel] = (), note: str = "") -> str:
-    """The comparison as an HTML page: every value escaped, every picture inside, nothing loaded.
+    """Render the comparison as an HTML page that escapes every value, embeds every picture and loads nothing.
 
     `note` says why pictures are missing.
     """
@@ -155,7 +161,7 @@ def render_page(found: Comparison, panels: Sequence[Panel] = (), note: str = "")
 
 
 def render_table(found: Comparison) -> str:
-    """The comparison for a pull request: GitHub's Markdown; names can't break out of it."""
+    """Render the comparison as GitHub Markdown for a pull request; names can't break out of the table."""
     before, after = _literal(found.before.name), _literal(found.after.name)
     lines = [f"### {after} compared with {before}", "", headline(found), ""]
     lines += [f"| | {before} | {after} | change |", "|---|---:|---:|---:|"]
@@ -186,7 +192,7 @@ def headline(found: Comparison) -> str:
 
 
 def left_out(found: Comparison) -> str:
-    """What couldn't be compared, in one sentence; empty where nothing was left out."""
+    """Name the images that couldn't be compared, in a sentence; empty if all were."""
     parts = {
         f"only {found.before.name} was tested on": found.only_before,
         f"only {found.after.name} was tested on": found.only_after,
@@ -202,7 +208,7 @@ def _same_content(before: ComparedModel, after: ComparedModel, stem: str) -> boo
 
 
 def _means(found: Comparison) -> list[tuple[str, str, str, str, str]]:
-    """Rows of label, before, after, change and whether that is "better", "worse" or "equal"."""
+    """Rows of label, before, after, change and "better", "worse" or "equal"."""
     labels = {"dice": "mean Dice", "iou": "mean IoU", "loss": "mean loss"}
     rows = []
     for name, (one, other) in found.means.items():
@@ -233,7 +239,7 @@ def _dots(found: Comparison) -> list[tuple[float, float, str, str]]:
 def _bars(found: Comparison) -> tuple[float, list[tuple[float, float, float, float, str, str]]]:
     """The zero line's y, and each image's change from worst to best as x, y, width, height, verdict and a sentence.
 
-    Of very many images an even choice is drawn.
+    Above _MOST_BARS images every n-th is drawn.
     """
     ordered = sorted(found.changes, key=lambda change: change.dice)
     ordered = ordered[:: -(-len(ordered) // _MOST_BARS)]
@@ -254,10 +260,10 @@ def _count(number: int, what: str) -> str:
 
 
 def _literal(text: str) -> str:
-    """Text as character references wherever Markdown or HTML might read more into it."""
+    """Replace every character that Markdown or HTML could interpret by its character reference."""
     return _MARKS.sub(lambda mark: f"&#{ord(mark[0])};", text)
 
 
 def data_uri(jpeg: bytes) -> str:
-    """A JPEG file as a link that needs no network."""
+    """A JPEG file as a data URI, which needs no network."""
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"

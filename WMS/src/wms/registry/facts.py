@@ -1,4 +1,4 @@
-"""What a promotion has to know of a run: hashes of the very bytes that will be served, and where they are from."""
+"""Collects the facts of a run that a promotion needs: hashes of the exact bytes to be served, and their origin."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ METADATA = "metadata.json"
 
 
 def gather(registry: ModelRegistry, run_id: str) -> PromotionFacts:
-    """The facts of a finished run, its artifacts downloaded and hashed.
+    """Download and hash a finished run's artifacts.
 
-    Raises ModelNotFoundError for a run that didn't finish or lacks an artifact, ModelDamagedError where an artifact
-    isn't what its card says, LineageError where its list of images isn't the one of its data version.
+    Raises ModelNotFoundError for a run that didn't finish or lacks an artifact, ModelDamagedError if an artifact differs
+    from its card, LineageError if the list of images differs from the run's data version.
     """
     run = registry.run(run_id)
     if run.status != "FINISHED":
@@ -69,5 +69,5 @@ def _training_images(content: bytes, version: str, run_id: str) -> int:
 
 
 def count_training(content: bytes) -> int:
-    """How many images of a run's data.jsonl were trained on. Raises TrackingError for a damaged one."""
+    """Count the training images in a run's data.jsonl. Raises TrackingError for a damaged file."""
     return sum(item.split == "train" for item in read_items(content.splitlines(), DATA))

@@ -1,4 +1,4 @@
-"""The gate's decision: pure, from evidence to a verdict. Collecting the evidence is wms_ops.gate's business.
+"""The gate's decision: a pure function from evidence to a verdict. `wms_ops.gate` collects the evidence.
 
 Rule of record: the challenger replaces the Production model only if its mean Dice and its mean IoU are both higher
 on the same test images, as is every metric of `wms.metrics` that must improve. A config may ask for more: see
@@ -27,15 +27,15 @@ CANNOT: Final = "The gate can't decide: "
 
 
 def decide(evidence: GateEvidence, settings: GateConfig, *, decided_at: str) -> GateVerdict:
-    """The verdict of `judge`."""
+    """Return the verdict of `judge`."""
     return judge(evidence, settings, decided_at=decided_at).verdict
 
 
 def judge(evidence: GateEvidence, settings: GateConfig, *, decided_at: str) -> GateReport:
     """Compare challenger and champion; `decided_at` is UTC, ISO 8601. The order of the images doesn't matter.
 
-    Raises CannotDecideError, which names the reason, where the comparison can't be trusted; with mode off only where
-    the challenger itself is of no use, and what else is wrong becomes a warning.
+    Raises CannotDecideError, which names the reason, if the comparison can't be trusted. With mode off only a useless
+    challenger raises; other doubts become warnings.
     """
     evidence, empty = without_empty(evidence)
     images = tuple(sorted(evidence.images, key=lambda image: image.image_sha256))
@@ -45,6 +45,7 @@ def judge(evidence: GateEvidence, settings: GateConfig, *, decided_at: str) -> G
         _refuse(doubts)
     if not all(image.champion for image in images) or _not_numbers(images, "champion"):
         images = tuple(replace(image, champion=None) for image in images)
+    # One seeded comparison over all metrics: its columns share the resamples, so equal gains give equal p-values.
     pairs = [(image.challenger, image.champion) for image in images if image.champion]
     gains = np.array(
         [[m.gain(old.values[m.name], new.values[m.name]) for m in METRICS.values()] for new, old in pairs],
@@ -93,7 +94,7 @@ def judge(evidence: GateEvidence, settings: GateConfig, *, decided_at: str) -> G
 
 
 def refusal(*doubts: str) -> CannotDecideError:
-    """The error for a comparison that can't be trusted, for at least one reason: a sentence without its beginning."""
+    """Build the error for a comparison that can't be trusted; each doubt is a sentence without its beginning."""
     more = f" There is more: {' '.join(doubts[1:4])}" if len(doubts) > 1 else ""
     return CannotDecideError(f"{CANNOT}{doubts[0]}{more}")
 
@@ -104,7 +105,7 @@ def _refuse(doubts: Sequence[str]) -> None:
 
 
 def _useless(evidence: GateEvidence, images: Sequence[ScoredImage], empty: Sequence[ScoredImage]) -> list[str]:
-    """What makes the challenger's own scores worthless, in every mode."""
+    """Reasons that make the challenger's own scores worthless, in every mode."""
     if len(empty) > len(images):
         return [
             f"{len(empty)} of {len(empty) + len(images)} test masks are empty ({empty[0].stem} first); paint the strip "
@@ -122,7 +123,7 @@ def _useless(evidence: GateEvidence, images: Sequence[ScoredImage], empty: Seque
 
 
 def _differing(evidence: GateEvidence, images: Sequence[ScoredImage]) -> list[str]:
-    """What keeps the two models from being compared, beyond what was found while collecting."""
+    """Reasons against comparing the two models, beyond those found while collecting the evidence."""
     doubts = []
     for who, side in (("challenger", evidence.challenger), ("Production model", evidence.champion)):
         if side and side.preprocessing != evidence.preprocessing:
@@ -161,7 +162,7 @@ def _reasons(
     changes: Mapping[str, MetricChange],
     images: Sequence[ScoredImage],
 ) -> list[str]:
-    """Why the challenger isn't better; none if it is."""
+    """Reasons why the challenger isn't better; empty if the challenger is better."""
     compared = changes[DICE].probability is not None
     if evidence.champion and not compared:
         return ["The Production model couldn't be scored, so no improvement is shown."]
@@ -195,7 +196,7 @@ def _reasons(
 
 
 def _required(changes: Mapping[str, MetricChange]) -> list[tuple[Metric, MetricChange]]:
-    """The metrics in which the challenger has to be better, with their change."""
+    """The metrics in which the challenger must be better, with their change."""
     return [(METRICS[name], change) for name, change in changes.items() if METRICS[name].must_improve]
 
 
@@ -212,7 +213,7 @@ def _why_improved(evidence: GateEvidence, changes: Mapping[str, MetricChange]) -
 
 
 def _summary(verdict: GateVerdict) -> str:
-    """The verdict in one sentence."""
+    """The verdict as a sentence."""
     did = "would" if verdict.mode == "dry-run" else "does"
     passes = verdict.decision == "improved"
     if verdict.champion_version is None:

@@ -30,9 +30,9 @@ ScoreOf = Callable[[ScoredImage], MetricPair | None]
 
 
 def without_empty(evidence: GateEvidence) -> tuple[GateEvidence, tuple[ScoredImage, ...]]:
-    """The evidence without the images whose mask is empty on the grid, and those images.
+    """Split the evidence: without the images whose mask is empty on the grid, and those images.
 
-    Dice and IoU measure how well a strip is found. Where there is none, finding nothing would count as perfect.
+    Dice and IoU measure how well a strip is found. On a photo without a strip, an empty prediction would score 1.
     """
     empty = tuple(image for image in evidence.images if not image.coverage)
     gone = {image.image_sha256 for image in empty}
@@ -43,22 +43,26 @@ def without_empty(evidence: GateEvidence) -> tuple[GateEvidence, tuple[ScoredIma
 
 
 def lost(image: ScoredImage) -> float:
-    """How much Dice the challenger loses on an image; 0 without a champion."""
+    """The Dice that the challenger loses on an image; 0 without a champion."""
     return image.champion.dice - image.challenger.dice if image.champion else 0.0
 
 
 def mean(values: Sequence[float]) -> float:
-    """Their mean, exactly rounded, so that no order changes it."""
+    """The exactly rounded mean, which no order of the values changes."""
     return fsum(values) / len(values)
 
 
 def percent(share: float | None) -> str:
-    """A share of 1 for a sentence, such as 95.0 %."""
+    """Format a share (0..1) for a sentence, such as 95.0 %.
+
+    >>> percent(0.95)
+    '95.0 %'
+    """
     return f"{100 * (share or 0.0):.1f} %"
 
 
 def change_of(images: Sequence[ScoredImage], metric: str, found: Paired | None, column: int) -> MetricChange:
-    """One metric of both models; `found` compares gains, of which it is a `column`; None without a champion."""
+    """Compare both models by `metric`; `found` compares gains, `column` selects the metric's; None without a champion."""
     challenger = mean([image.challenger.values[metric] for image in images])
     if found is None:
         return MetricChange(champion=0.0, challenger=challenger, difference=challenger)
@@ -100,7 +104,7 @@ def _means(images: Sequence[ScoredImage], score_of: ScoreOf) -> Means | None:
 
 
 def rows_of(images: Sequence[ScoredImage]) -> tuple[ImageChange, ...]:
-    """Every image, the largest loss first; without a champion the lowest Dice first."""
+    """All images, the largest loss first; without a champion the lowest Dice first."""
     ranked = sorted(images, key=lambda i: (-lost(i) if i.champion else i.challenger.dice, i.image_sha256))
     return tuple(
         ImageChange(
@@ -118,7 +122,7 @@ def rows_of(images: Sequence[ScoredImage]) -> tuple[ImageChange, ...]:
 
 
 def slices_of(images: Sequence[ScoredImage], settings: GateConfig) -> tuple[Slice, ...]:
-    """Thirds of the test images by rank, with their own comparison; none where a third would be a single image."""
+    """Compare thirds of the test images, ranked by each slice's key; empty if a third would be a single image."""
     if len(images) < 2 * _THIRDS:
         return ()
     keys: dict[str, Callable[[ScoredImage], float]] = {

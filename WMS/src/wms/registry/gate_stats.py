@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Paired:
-    """What the differences of k columns say, each an array (k,) of float64.
+    """Results for k columns of differences, each an array (k,) of float64.
 
     `low` and `high` bound the mean difference (bootstrap-t, LEVEL); `probability` is the share of bootstrap
     resamples whose mean is above 0, a tie counting half; `p_value` bounds the chance that a model which is no
@@ -51,6 +51,10 @@ def compare_pairs(differences: Floats, *, resamples: int = RESAMPLES, seed: int 
     flips (exact where differences are symmetric, however long their tails), the bootstrap-t, and the bootstrap of
     Hall's transformed t ("On the removal of skewness by transformation", 1992), both for skewed differences.
     Raises ValueError for an empty or non-finite array.
+
+    >>> found = compare_pairs(np.full((20, 1), 0.01))
+    >>> float(found.probability[0]), bool(found.p_value[0] < 0.05)
+    (1.0, True)
     """
     if differences.ndim != 2 or not differences.size or not np.isfinite(differences).all():
         raise ValueError("paired differences are a finite (n, k) array")
@@ -61,6 +65,7 @@ def compare_pairs(differences: Floats, *, resamples: int = RESAMPLES, seed: int 
     rng = np.random.default_rng(seed)
     flipped = _flips(differences, rng, resamples)
     means, variances, skews = _moments(centred, rng, resamples)
+    # Equal differences have no variance: a t statistic is undefined, and the sign flips alone decide.
     varied = variance > _SAME**2
     # A resample that repeats a single image has no variance of its own: infinitely far out.
     whole = variances > 1e-18 * np.maximum(variance, _SAME)
@@ -74,6 +79,7 @@ def compare_pairs(differences: Floats, *, resamples: int = RESAMPLES, seed: int 
     p_t = _tail(ratios, observed)
     p_hall = _tail(transformed, _hall(observed, skew, n))
     worst = np.where(varied, np.maximum.reduce([flipped, p_t, p_hall]), flipped)
+    # A single image says nothing about the spread, so its interval is the whole range -1..1 around the mean.
     low, high = _interval(mean, np.sqrt(variance), ratios) if n > 1 else (mean * 0 - 1, mean * 0 + 1)
     better = (means + mean > _SAME).mean(axis=0) + (np.abs(means + mean) <= _SAME).mean(axis=0) / 2
     return Paired(mean, low, high, better, _guarded(worst, n))

@@ -1,6 +1,6 @@
-"""Whether two models may be compared on a set of test images: from what each was trained on. Pure.
+"""Whether two models may be compared on a set of test images: decided from each model's training data. Pure.
 
-An image is its content's SHA-256, so that renaming a photo hides nothing.
+The SHA-256 of an image's content identifies the image, so renaming a photo hides nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def test_images(items: Sequence[DataItem]) -> tuple[DataItem, ...]:
 
 
 def leaks(test: Sequence[DataItem], items: Sequence[DataItem], who: str) -> list[str]:
-    """A sentence if the model `who`, trained on `items`, has seen test images; none otherwise."""
+    """A sentence if the model `who`, trained on `items`, has seen test images; else none."""
     wanted = {item.image_sha256: item.stem for item in test}
     seen = sorted({wanted[item.image_sha256] for item in items if item.split in SEEN and item.image_sha256 in wanted})
     if not seen:
@@ -33,7 +33,7 @@ def leaks(test: Sequence[DataItem], items: Sequence[DataItem], who: str) -> list
 
 
 def moved(test: Sequence[DataItem], champion: Sequence[DataItem]) -> list[str]:
-    """A sentence if the champion's own test images aren't all in the test set any more; new ones may have come."""
+    """A sentence if the test set lacks some of the champion's own test images; new test images are allowed."""
     now = {item.image_sha256 for item in test}
     gone = sorted(item.stem for item in champion if item.split == "test" and item.image_sha256 not in now)
     if not gone:
@@ -45,7 +45,7 @@ def moved(test: Sequence[DataItem], champion: Sequence[DataItem]) -> list[str]:
 
 
 def contradictions(test: Sequence[DataItem], items: Sequence[DataItem], record: Mapping[str, Split]) -> list[str]:
-    """Sentences if the split record says something else than the challenger's run did."""
+    """Sentences if the split record contradicts the challenger's run."""
     found = []
     other = sorted(item.stem for item in test if record.get(item.image_sha256) != "test")
     if other:
@@ -63,7 +63,7 @@ def contradictions(test: Sequence[DataItem], items: Sequence[DataItem], record: 
 
 
 def redrawn(test: Sequence[DataItem], champion: Sequence[DataItem]) -> tuple[str, ...]:
-    """Stems of test images whose mask is another one than in the champion's run."""
+    """Stems of test images whose mask differs from the mask in the champion's run."""
     before = {item.image_sha256: item.mask_sha256 for item in champion if item.split == "test"}
     changed = (i.stem for i in test if before.get(i.image_sha256, i.mask_sha256) != i.mask_sha256)
     return tuple(sorted(changed))

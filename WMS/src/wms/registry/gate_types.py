@@ -1,4 +1,4 @@
-"""What the gate looks at and what it says: the evidence goes in, the report comes out."""
+"""The gate's input and output: evidence and report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wms.registry.types import GateVerdict, Means
 
 @dataclass(frozen=True, slots=True)
 class MetricPair:
-    """One model on one image: its value of each metric by name, and the share of the image (0..1) that it marked."""
+    """A model's result on an image: its value of each metric by name, and the share of the image (0..1) that it marked."""
 
     values: Mapping[str, float]
     marked: float
@@ -28,7 +28,7 @@ class MetricPair:
 
 @dataclass(frozen=True, slots=True)
 class ScoredImage:
-    """One test image (upright size in pixels, the strip's share of it) and both models on it."""
+    """A test image (upright size in pixels, the strip's share as `coverage`) and both models' results."""
 
     stem: str
     image_sha256: str
@@ -41,7 +41,7 @@ class ScoredImage:
 
 @dataclass(frozen=True)
 class GateModel:
-    """One of the two models; `stored` is the score that its run recorded, on the images `own_test` (SHA-256)."""
+    """A compared model; `stored` is the score that its run recorded, on the images `own_test` (SHA-256)."""
 
     run_id: str
     run_name: str
@@ -56,11 +56,11 @@ class GateModel:
 
 @dataclass(frozen=True)
 class GateEvidence:
-    """Everything that the gate decides from.
+    """The gate's whole input.
 
-    `champion` is None where no model is Production. `doubts` are reasons, whole sentences, why the comparison can't
-    be trusted; `notes` are warnings that don't stand in its way. `test_version` is the data version (SHA-256) of
-    the test pairs, `preprocessing` this code's own, `grid` the side in pixels at which masks were compared.
+    `champion` is None if no model is Production. `doubts` are reasons, in whole sentences, why the comparison can't be
+    trusted; `notes` are mere warnings. `test_version` is the data version (SHA-256) of the test pairs, `preprocessing`
+    this code's own, `grid` the side in pixels at which masks were compared.
     """
 
     challenger: GateModel
@@ -77,7 +77,7 @@ class MetricChange(StoredRecord):
     """A metric's mean over the test images, of both models.
 
     `low` and `high` bound the difference with 95 % coverage (bootstrap-t over images), `probability` is the share of
-    bootstrap resamples in which the challenger is ahead, `confidence` how sure the test is that it's better at all,
+    bootstrap resamples in which the challenger is ahead, `confidence` how sure the test is of any improvement,
     `detectable` (Dice only) the smallest improvement that so many images show in 8 of 10 comparisons. All of them are
     None in a first training.
     """
@@ -93,7 +93,7 @@ class MetricChange(StoredRecord):
 
 
 class ModelFacts(StoredRecord):
-    """A model in the report: what its run stored beside what it scores now, on its own test images and on all."""
+    """A model in the report: its stored scores beside its present scores, on its own test images and on all."""
 
     run_id: str
     run_name: str
@@ -106,7 +106,7 @@ class ModelFacts(StoredRecord):
 
 
 class ImageChange(StoredRecord):
-    """One test image; `difference` is the challenger's Dice minus the champion's."""
+    """A test image's result; `difference` is the challenger's Dice minus the champion's."""
 
     stem: str
     image_sha256: str
@@ -136,7 +136,7 @@ class Slice(StoredRecord):
 
 
 class GateReport(StoredRecord):
-    """The verdict and what it rests on; `images` are sorted, those that lost most first."""
+    """The verdict and its basis; `images` are sorted, the largest loss first."""
 
     verdict: GateVerdict
     passes: bool = Field(description="Whether the run may be promoted, the mode considered.")

@@ -1,4 +1,4 @@
-"""What a reader of the gate's report should know beside the verdict. Pure."""
+"""Warnings for the reader of a gate's report, beside the verdict. Pure."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from wms.registry.gate_stats import LEVEL
 from wms.registry.gate_types import GateEvidence, GateModel, MetricChange, ScoredImage, Slice
 
 ENOUGH: Final = 0.02
-"""A test set that can't show this improvement in mean Dice is called small."""
+"""The improvement in mean Dice that a test set must be able to show; otherwise a warning calls the set too small."""
 FEW: Final = 20
-"""A test set that is smaller is too small for any comparison."""
+"""The least number of test images for any comparison."""
 STORED_TOLERANCE: Final = 0.002
 """ONNX Runtime and torch differ in a few pixels; a larger distance from a stored mean is worth a warning."""
 
@@ -29,7 +29,7 @@ def warnings_of(
     slices: Sequence[Slice],
     empty: Sequence[ScoredImage],
 ) -> tuple[str, ...]:
-    """All warnings, the loudest first; `doubts` are those that mode off lets pass, `empty` images aren't scored."""
+    """All warnings, the most serious first; `doubts` are those that mode off lets pass, `empty` images aren't scored."""
     told: list[str] = []
     if settings.mode == "off":
         told.append("THE GATE IS OFF: this run passes whatever it scores. Set gate.mode back to enforce.")
@@ -65,7 +65,7 @@ def _stored(who: str, side: GateModel, images: Sequence[ScoredImage], score_of: 
 
 
 def _too_small(dice: MetricChange, count: int, confidence: float) -> Iterator[str]:
-    """A warning if so many images can't tell the models apart."""
+    """Warn if the test images are too few to tell the models apart."""
     smallest, asked = dice.detectable or 0.0, f"at {percent(confidence)} confidence, 8 times in 10"
     if smallest > ENOUGH:
         shown = "can't show any improvement" if smallest >= 1 else f"show no improvement below {smallest:.3f} Dice"
@@ -77,7 +77,7 @@ def _too_small(dice: MetricChange, count: int, confidence: float) -> Iterator[st
 
 
 def _not_scored(empty: Sequence[ScoredImage]) -> str:
-    """How many test photos have an empty mask, and on how many of them each model marks something all the same."""
+    """Count the test photos with an empty mask, and those of them on which each model marks pixels nevertheless."""
     new = sum(bool(image.challenger.marked) for image in empty)
     old = [bool(image.champion.marked) for image in empty if image.champion]
     beside = f", the Production model on {sum(old)}" if old else ""

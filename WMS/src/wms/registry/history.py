@@ -1,4 +1,4 @@
-"""The versions of the model in numbers and a word each: from the ledger without a server, from MLflow with one."""
+"""The versions of the model with scores and a quality word: from the ledger without a server, from MLflow with a server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wms.registry.types import PREVIOUS, PRODUCTION, STAGED
 from wms.registry.verdicts import read_verdict
 
 QUALITY: Final = ((0.92, "Excellent"), (0.85, "Good"), (0.70, "Mediocre"), (0.0, "Poor"))
-"""From which mean test Dice on a model deserves which word; see docs/models.md."""
+"""The least mean test Dice for each quality word; see docs/models.md."""
 
 NEWEST: Final = 10
 """Versions shown without --all."""
@@ -29,7 +29,7 @@ _COLOURS: Final = {"Excellent": "#1a7f37", "Good": "#0550ae", "Mediocre": "#b359
 
 @dataclass(frozen=True)
 class HistoryRow:
-    """One version; None and "" for what isn't known here. `at` is UTC, ISO 8601; `images` were trained on."""
+    """A version; unknown fields are None or "". `at` is UTC, ISO 8601; `images` counts training images."""
 
     version: int
     stage: str
@@ -43,17 +43,21 @@ class HistoryRow:
 
     @property
     def quality(self) -> str:
-        """One word for the mean test Dice; empty where that isn't known."""
+        """The quality word for the mean test Dice; empty if the Dice is unknown."""
         return "" if self.dice is None else quality(self.dice)
 
 
 def quality(dice: float) -> str:
-    """One word for a mean Dice (0..1) over the test images."""
+    """The quality word for a mean Dice (0..1) over the test images.
+
+    >>> quality(0.93), quality(0.5)
+    ('Excellent', 'Poor')
+    """
     return next(word for limit, word in QUALITY if dice >= limit or limit == 0)
 
 
 def from_ledger(entries: Sequence[LedgerEntry], card: Mapping[str, Any]) -> tuple[HistoryRow, ...]:
-    """Every version that was Production, oldest first; `card` is that of the model at hand, for its parameters.
+    """List every version that was Production, oldest first; `card` describes the local model and gives its parameters.
 
     A version that came back by a rollback keeps the scores of its promotion and has the time of its return.
     """
@@ -76,7 +80,7 @@ def from_ledger(entries: Sequence[LedgerEntry], card: Mapping[str, Any]) -> tupl
 
 
 def stage_of(version: int, entries: Sequence[LedgerEntry]) -> str:
-    """What a version is by the ledger."""
+    """The stage of a version by the ledger: Production, Previous, Archived, or "" for an empty ledger."""
     if not entries:
         return ""
     if version == entries[-1].to_version:
@@ -85,7 +89,7 @@ def stage_of(version: int, entries: Sequence[LedgerEntry]) -> str:
 
 
 def stage_in_registry(version: ModelVersion) -> str:
-    """What a version is by its aliases and tags; the stages of MLflow 2 count for nothing, but are shown."""
+    """The stage of a version by its aliases and tags; stages of MLflow 2 are shown, but have no effect."""
     if PRODUCTION in version.aliases:
         return "Production"
     if PREVIOUS in version.aliases:
@@ -152,9 +156,9 @@ def _if_there(read: Callable[[], int]) -> int | None:
 
 
 def draw_history(entries: Sequence[LedgerEntry]) -> bytes:
-    """Dice and IoU of Production from promotion to promotion as a PNG file's bytes, rollbacks marked.
+    """Draw Dice and IoU of Production from promotion to promotion, rollbacks marked; returns a PNG file's bytes.
 
-    Without entries the picture says so.
+    Without entries the picture says that nothing was promoted.
     """
     from matplotlib.figure import Figure
 
@@ -182,7 +186,7 @@ def draw_history(entries: Sequence[LedgerEntry]) -> bytes:
 
 
 def _draw_bands(axes: Any, floor: float) -> None:
-    """The quality words behind the lines."""
+    """Draw the bands of the quality words behind the lines."""
     top = 1.02
     for limit, word in QUALITY:
         bottom = max(limit, floor)

@@ -1,4 +1,4 @@
-"""`wms versions scores`: a table of versions, and a plot of how Production became better."""
+"""`wms versions scores`: a table of versions, and a plot of Production's scores over time."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _COLUMNS: Final = (
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the versions with their scores; returns 0, also where there is none yet.
+    """Print the versions with their scores; returns 0, also without any version.
 
-    An MLflow server that doesn't answer is said, and the ledger is shown. Raises LedgerError, RegistryError,
-    DiskFullError or UnwritableError.
+    If the MLflow server doesn't answer, a message says so and the ledger alone is shown. Raises LedgerError,
+    RegistryError, DiskFullError or UnwritableError.
     """
     entries = Ledger(options.models).entries()
     most = None if options.all else NEWEST
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def print_rows(rows: Sequence[HistoryRow], caption: str) -> None:
-    """Print versions as a table, the newest last; one sentence where there is none."""
+    """Print versions as a table, the newest last; without versions a sentence."""
     if not rows:
         print("No version yet: nothing was promoted, and no registry has one.")
         return

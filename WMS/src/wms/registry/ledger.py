@@ -1,6 +1,6 @@
-"""The ledger of promotions: one line for each, chained by hashes, in Git; and the newest one in a file of its own.
+"""The ledger of promotions in Git: a line for each, chained by hashes, and the newest entry in a file of its own.
 
-The registry holds the same entries (`wms.registry.chain`); a clone that lacks some catches up from there.
+The registry holds the same entries (`wms.registry.chain`); a clone that lacks some copies them from the registry.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from wms.start import run_renamed
 FOLDER = ROOT / "WMS" / "models"
 HISTORY, CURRENT = "production_history.jsonl", "production_current.json"
 FIRST = "0" * 64
-"""What stands for the hash before the first entry."""
+"""The `previous_hash` of the first entry."""
 
 
 class LedgerRecord(StoredRecord):
-    """A promotion or a rollback, before it has a place in the chain. Times are UTC, ISO 8601."""
+    """A promotion or a rollback, not yet linked into the chain. Times are UTC, ISO 8601."""
 
     at: str
     who: str
@@ -56,10 +56,10 @@ class LedgerRecord(StoredRecord):
 
 
 class LedgerEntry(LedgerRecord):
-    """A record in the chain: `hash` is over all other fields, `previous_hash` is the entry's before.
+    """A record in the chain: `hash` covers all other fields, `previous_hash` is the hash of the entry before.
 
-    Made by `link` and `parse_entry` only. An entry keeps the line that it was read from: a later version's fields
-    belong to what was hashed, and so does the absence of those that came after it.
+    Only `link` and `parse_entry` make entries. An entry keeps the line it was read from, because the hash covers
+    fields of later versions too, and the absence of fields that were added later.
     """
 
     seq: int = Field(ge=1)
@@ -69,7 +69,7 @@ class LedgerEntry(LedgerRecord):
 
     @property
     def line(self) -> str:
-        """The one JSON text of this entry, byte for byte the same everywhere."""
+        """The entry's JSON text, byte for byte the same everywhere."""
         return self._line
 
     @property
@@ -78,19 +78,19 @@ class LedgerEntry(LedgerRecord):
         return self.model_dump_json(indent=2, exclude_unset=True) + "\n"
 
     def follows(self, last: LedgerEntry | None) -> bool:
-        """Whether the entry comes right after `last`, or is the first one where that is None."""
+        """Whether the entry comes right after `last`; None stands for the ledger's beginning."""
         return (self.seq, self.previous_hash) == _place_after(last)
 
     @classmethod
     def of_line(cls, line: str, where: str) -> LedgerEntry:
-        """See `parse_entry`, which also checks the hash."""
+        """Parse a line without checking its hash, which `parse_entry` does."""
         entry = cls.parse(line, where, LedgerError, "restore it from Git")
         entry._line = line
         return entry
 
 
 def link(record: LedgerRecord, last: LedgerEntry | None) -> LedgerEntry:
-    """`record` as the entry after `last`, the first one where that is None."""
+    """Link `record` into the chain after `last`; None stands for the ledger's beginning."""
     seq, previous = _place_after(last)
     values = {**record.model_dump(mode="json", exclude={"hash"}), "seq": seq, "previous_hash": previous}
     line = files.canonical_json({**values, "hash": _hash(values)})
@@ -98,10 +98,10 @@ def link(record: LedgerRecord, last: LedgerEntry | None) -> LedgerEntry:
 
 
 def parse_entry(text: str, where: str) -> LedgerEntry:
-    """An entry from its stored line; raises LedgerError, naming `where`, if the line is damaged or was changed.
+    """Parse an entry from its stored line. Raises LedgerError, naming `where`, if the line is damaged or was changed.
 
-    The hash is over the line itself without its field `hash`, whichever fields this version knows. A line is canonical
-    JSON (`files.canonical_json`); with another space or a field twice it isn't what was written.
+    The hash covers the line itself without its field `hash`, whichever fields this version knows. A line is canonical
+    JSON (`files.canonical_json`): an extra space or a doubled field counts as a change.
     """
     entry = LedgerEntry.of_line(text, where)
     values = json.loads(text)
@@ -129,7 +129,11 @@ class Ledger:
         self.history, self.newest = folder / HISTORY, folder / CURRENT
 
     def entries(self) -> tuple[LedgerEntry, ...]:
-        """All entries, oldest first. Raises LedgerError where one is damaged, changed, missing or doubled."""
+        """All entries, oldest first. Raises LedgerError if an entry is damaged, changed, missing or doubled.
+
+        >>> Ledger(Path("no-such-folder")).entries()
+        ()
+        """
         found: list[LedgerEntry] = []
         try:
             for number, line in files.read_lines(self.history):
@@ -145,7 +149,7 @@ class Ledger:
         return tuple(found)
 
     def current(self) -> LedgerEntry | None:
-        """The newest entry, None before the first promotion. Raises LedgerError, also where the entries are gone."""
+        """The newest entry, None before the first promotion. Raises LedgerError, also if the history lost its entries."""
         entries = self.entries()
         if not entries and self.newest.exists():  # an entry goes into the history first
             raise LedgerError(
@@ -154,9 +158,9 @@ class Ledger:
         return entries[-1] if entries else None
 
     def append(self, record: LedgerRecord, *, step: Callable[[str], None] = lambda _: None) -> LedgerEntry:
-        """Append a record, or an entry that follows the newest one, and return the entry.
+        """Append a record, or an entry that follows the newest entry, and return the entry.
 
-        Repeating the newest entry changes nothing. `step` hears "history" and "current" after each file. Raises
+        Repeating the newest entry changes nothing. `step` is called with "history" and "current" after each file. Raises
         LedgerError for an entry that doesn't follow; DiskFullError, UnwritableError.
         """
         with self.locked():
@@ -178,7 +182,7 @@ class Ledger:
             return entry
 
     def write_current(self, entry: LedgerEntry) -> None:
-        """Make production_current.json say what the entry says; an equal file is left alone."""
+        """Write the entry to production_current.json; an equal file is left alone."""
         if not (self.newest.is_file() and self.newest.read_bytes() == entry.page.encode()):
             files.write_atomic(self.newest, entry.page)
 
@@ -188,12 +192,12 @@ class Ledger:
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
-    """Add the one argument of `wms versions ledger`."""
+    """Add the argument of `wms versions ledger`."""
     parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, help="where the ledger lies")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Check the chain and list it; 0 when it is sound. Raises LedgerError."""
+    """Check the chain and list its entries; returns 0 for a sound chain. Raises LedgerError."""
     entries = Ledger(options.folder).entries()
     for entry in entries:
         before = "nothing" if entry.from_version is None else f"version {entry.from_version}"

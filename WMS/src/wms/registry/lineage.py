@@ -1,9 +1,9 @@
-"""The chain from a production.pth to what it was made from: each link compared with its neighbours, by hash.
+"""The chain from a production.pth to its origin: each link is compared with its neighbours, by hash.
 
     production.pth - production.onnx - production.json - ledger - model-metadata.json
         - data.jsonl (the data version) - config.json - test_scores.json - Git commit - registry
 
-Pure: `wms_ops.release.evidence` collects the bytes. What isn't at hand is "not checked", never "holds".
+Pure: `wms_ops.release.evidence` collects the bytes. A link without evidence is "not checked", never "holds".
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ WEIGHTS, ONNX, CARD = FILES = ("production.pth", "production.onnx", "production.
 
 METADATA: Final = "model-metadata.json"
 DATA, CONFIG, SCORES = ORIGIN = ("data.jsonl", "config.json", "test_scores.json")
-"""What a run keeps of its own origin, among its artifacts."""
+"""The artifacts in which a run keeps its own origin."""
 
 
 @dataclass(frozen=True)
 class Link:
-    """One link: its name, whether it holds, and in a few words what was compared, or what is wrong."""
+    """A link of the chain: its name, its state, and in a few words the comparison or the defect."""
 
     name: str
     state: State
@@ -37,7 +37,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Copy:
-    """One copy of a file: where it lies, for sentences, and its content."""
+    """A copy of a file: its location, for sentences, and its content."""
 
     where: str
     content: bytes
@@ -45,7 +45,7 @@ class Copy:
 
 @dataclass(frozen=True)
 class RegistryFacts:
-    """What MLflow has of the ledger entry's version and its run; `weights_sha256` of the run's own artifact."""
+    """MLflow's facts about the ledger entry's version and run; `weights_sha256` is of the run's own artifact."""
 
     run_id: str
     run_name: str
@@ -56,12 +56,12 @@ class RegistryFacts:
 
 @dataclass(frozen=True)
 class LineageEvidence:
-    """Everything at hand about one model; None or nothing for what isn't.
+    """All evidence about a model; missing parts are None or empty.
 
     `entry` is the ledger's newest record of these weights, else of the card's, else of Production; `newest` is
     Production's. Both are None in an empty ledger and where `ledger_error` says why it can't be read. `recorded` has
     the SHA-256 of the card and of ORIGIN's files as far as the entry keeps them. `commit_found` and `registry` are
-    None where they couldn't be looked up, for the reasons `no_commit` and `no_registry`.
+    None if the lookup was impossible, for the reasons `no_commit` and `no_registry`.
     """
 
     models: str
@@ -80,12 +80,12 @@ class LineageEvidence:
 
 
 def fingerprints(files: Mapping[str, bytes]) -> dict[str, str]:
-    """The SHA-256 of the card and of a run's own files: what a ledger's entry may keep of them."""
+    """The SHA-256 of the card and of a run's own files, as a ledger entry keeps them."""
     return {name: sha256_bytes(files[name]) for name in (CARD, *ORIGIN) if name in files}
 
 
 def require_whole(links: Sequence[Link]) -> None:
-    """Raise LineageError that names each link that doesn't hold."""
+    """Raise LineageError that names each broken link."""
     broken = [link for link in links if link.state == "broken"]
     if broken:
         names = ", ".join(link.name for link in broken)
@@ -96,7 +96,7 @@ def require_whole(links: Sequence[Link]) -> None:
 
 
 def find_entries(entries: Sequence[LedgerEntry], text: str) -> tuple[LedgerEntry, ...]:
-    """The way back: entries whose version is `text`, or whose commit, config, data, run or weights begin with it.
+    """Find the entries whose version is `text`, or whose commit, config, data, run or weights begin with `text`.
 
     Hashes need 6 digits or more.
     """
@@ -109,7 +109,7 @@ def find_entries(entries: Sequence[LedgerEntry], text: str) -> tuple[LedgerEntry
 
 
 def iter_table(links: Sequence[Link]) -> Iterator[str]:
-    """The chain for people: one line a link."""
+    """Yield the chain as text, a line for each link."""
     marks = {"holds": "ok", "broken": "BROKEN", "not checked": "not checked here"}
     width = max(len(link.name) for link in links)
     for link in links:

@@ -1,4 +1,4 @@
-"""The links of the chain, each checked against neighbours that hold: so a changed byte is blamed on its own file."""
+"""The links of the chain, each checked against sound neighbours only, so that a changed byte is blamed on its own file."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def check_lineage(evidence: LineageEvidence) -> tuple[Link, ...]:
 
 
 class _Broken(Exception):
-    """Why a link doesn't hold."""
+    """Raised with the reason why a link doesn't hold."""
 
 
 class _Unknown(Exception):
-    """Why a link can't be looked at."""
+    """Raised with the reason why a link can't be checked."""
 
 
 class _Chain:
-    """The checks; each returns what was compared, or raises _Broken or _Unknown."""
+    """The checks of a chain; each check returns a text about the comparison, or raises _Broken or _Unknown."""
 
     def __init__(self, evidence: LineageEvidence) -> None:
         self.seen = evidence
@@ -55,7 +55,7 @@ class _Chain:
         return tuple(self.link(name) for name in self.checks)
 
     def link(self, name: str) -> Link:
-        """Check a link once; others ask for it before they rely on it."""
+        """Check a link, at most once; other checks call this before they rely on the link."""
         if name not in self.done:
             state: State = "holds"
             try:
@@ -218,7 +218,7 @@ class _Chain:
         return _object(self.seen.files[CARD])
 
     def _expected(self, key: str) -> tuple[str, str]:
-        """Who says it (the ledger, else the card), and what it says."""
+        """The source of a value (the ledger, else the card), and the value."""
         if self.seen.entry:
             return "ledger", self._recorded(key)
         # Not _card(), which itself relies on the weights: without a ledger both are compared with what is written.
@@ -236,7 +236,7 @@ class _Chain:
 
 
 def _check_settings(graph: bytes, card: Mapping[str, Any]) -> None:
-    """The ONNX file has its own record of the settings that the card repeats."""
+    """Compare the card's settings with the ONNX file's own record of them."""
     import onnx
 
     properties = {item.key: item.value for item in onnx.load_model_from_string(graph).metadata_props}
@@ -257,7 +257,7 @@ def _object(content: bytes) -> Mapping[str, Any]:
 
 
 def _check_form(content: bytes, text: str) -> None:
-    """Compare with the writer's own form: so a changed space counts, too."""
+    """Compare with the writer's own form, so that a changed space counts as a change."""
     if _lf(content) != f"{text}\n".encode():
         raise _Broken("its bytes aren't as they were written")
 

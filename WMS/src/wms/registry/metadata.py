@@ -1,4 +1,4 @@
-"""model-metadata.json, written by `write_metadata` only; and the Dice and IoU that a new model has to beat."""
+"""model-metadata.json, which only `write_metadata` writes; and the Dice and IoU that a new model has to beat."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ METADATA = ROOT / "model-metadata.json"
 class ModelMetadata(StoredRecord):
     """The content of model-metadata.json: the first seven keys are a contract. Times are UTC, ISO 8601.
 
-    `baseline` is what Production had on the same test images before; `github_run` is empty outside of GitHub.
+    `baseline` has the means of the former Production on the same test images; `github_run` is empty outside of GitHub.
     """
 
     model_version: int
@@ -44,13 +44,13 @@ class ModelMetadata(StoredRecord):
 
 
 def metadata_of(entry: LedgerEntry) -> ModelMetadata:
-    """What model-metadata.json says after an entry of the ledger."""
+    """The content of model-metadata.json after a ledger entry."""
     known = entry.model_dump(include=set(ModelMetadata.model_fields))
     return ModelMetadata(model_version=entry.to_version, promoted_at=entry.at, **known)
 
 
 def write_metadata(entry: LedgerEntry, path: Path = METADATA) -> bool:
-    """Make `path` say what the entry says; returns whether it had to be written.
+    """Write the entry to `path`; returns whether the file changed.
 
     Fields that a later version has written about the same promotion stay. Raises ModelDamagedError for a file of a
     newer format, DiskFullError, UnwritableError.
@@ -69,7 +69,7 @@ def write_metadata(entry: LedgerEntry, path: Path = METADATA) -> bool:
 
 
 def _object(content: bytes) -> dict[str, Any]:
-    """A JSON object, empty where the content is something else."""
+    """A JSON object; empty if the content is no JSON object."""
     with contextlib.suppress(ValueError):
         if isinstance(values := json.loads(content), dict):
             return values
@@ -77,7 +77,7 @@ def _object(content: bytes) -> dict[str, Any]:
 
 
 def run_means(run: RunInfo, server: str) -> Means:
-    """The Dice and IoU that a run logged for its test images; raises ModelNotFoundError where it has none."""
+    """The Dice and IoU that a run logged for its test images. Raises ModelNotFoundError if either is missing."""
     try:
         return Means(dice=run.metrics[FINAL_DICE], iou=run.metrics[FINAL_IOU])
     except (KeyError, ValueError):
@@ -87,10 +87,13 @@ def run_means(run: RunInfo, server: str) -> Means:
 
 
 def baseline(uri: str | None, ledger: Ledger, model: str = MODEL) -> dict[str, Any]:
-    """Production's version, run_id, dice and iou: from the registry at `uri`, from the ledger where that is None.
+    """Production's version, run_id, dice and iou: from the registry at `uri`, or from the ledger if `uri` is None.
 
-    Zeros, a version of None and a note only where nothing was ever Production. Raises LedgerError where that can't be
-    said, RegistryUnreachableError and RegistryError rather than answering with zeros; ModelNotFoundError.
+    Zeros, a version of None and a note only if nothing was ever Production. Raises LedgerError if the Production version
+    is uncertain, RegistryUnreachableError and RegistryError rather than answering with zeros; ModelNotFoundError.
+
+    >>> baseline(None, Ledger())  # doctest: +SKIP
+    {'version': 3, 'run_id': '0a1b...', 'dice': 0.9441, 'iou': 0.8950}
     """
     entry: LedgerEntry | None
     if uri is None:
@@ -116,5 +119,5 @@ def _none(why: str) -> dict[str, Any]:
 
 
 def baseline_json(uri: str | None, ledger: Ledger, model: str = MODEL) -> str:
-    """`baseline` as one line of JSON."""
+    """`baseline` as a line of JSON."""
     return json.dumps(baseline(uri, ledger, model))

@@ -1,7 +1,7 @@
-"""One call to MLflow: in bounded time, tried again where that helps, its failure one sentence.
+"""Calls MLflow in bounded time, retries where a retry helps, and reports a failure in a sentence.
 
-MLflow's own client waits for minutes and tries seven times; its settings come from variables of the environment
-only. Ours are set while a call runs and taken back afterwards; what the user has set stays.
+MLflow's own client waits for minutes and tries seven times, and reads its settings from environment variables only.
+This module sets those variables during a call and restores them afterwards; variables that the user set stay.
 """
 
 from __future__ import annotations
@@ -29,16 +29,20 @@ _AGAIN = frozenset({408, 429, *range(500, 600)})
 
 
 def without_credentials(text: str) -> str:
-    """`text` without any user name and password in a URI."""
+    """Remove user names and passwords from the URIs in `text`.
+
+    >>> without_credentials("http://me:secret@localhost:5000")
+    'http://localhost:5000'
+    """
     return re.sub(r"//[^/\s]*@", "//", text)
 
 
 def call(server: str, what: str, work: Callable[[], T], progress: Callable[[], int] | None = None) -> T:
-    """What `work` returns; `what` says for the user what it does, such as "reading the alias production".
+    """Return the result of `work`; `what` describes the call for the user, such as "reading the alias production".
 
     `work` runs again while the server doesn't answer, so it must be safe to repeat. While `progress` (bytes
-    that have arrived) grows, time starts anew. Raises RegistryUnreachableError, RegistryError or
-    ModelNotFoundError; errors of this project pass as they are.
+    that have arrived) grows, the time limit starts anew. Raises RegistryUnreachableError, RegistryError or
+    ModelNotFoundError; errors of this project pass unchanged.
     """
     limit = PatienceSettings.read().wms_mlflow_timeout
     deadline = time.monotonic() + limit
@@ -67,7 +71,7 @@ def call(server: str, what: str, work: Callable[[], T], progress: Callable[[], i
 
 
 def translate(server: str, what: str, error: Exception) -> Exception:
-    """The project's error for one of MLflow's; the error itself where it is a bug."""
+    """Translate MLflow's error into the project's; an error that is a bug is returned unchanged."""
     from mlflow.exceptions import MlflowException
     from requests import HTTPError, RequestException
 
@@ -110,7 +114,7 @@ def _status(error: Exception) -> int | None:
 
 
 def reason_of(error: BaseException | None) -> str:
-    """The cause of a failure in one line without credentials: of a chain of errors the network's own."""
+    """The cause of a failure in a line without credentials: the network's own error in a chain of errors."""
     link: BaseException | None = error
     while link is not None:
         if isinstance(link, OSError) or type(link).__module__.startswith("urllib3"):
@@ -165,5 +169,9 @@ def _settings(limit_s: float) -> AbstractContextManager[None]:
 
 
 def shown(uri: str) -> str:
-    """A tracking URI as it may be shown: no credentials, no query."""
+    """A tracking URI for display: without credentials and query.
+
+    >>> shown("http://me:secret@localhost:5000/?token=1")
+    'http://localhost:5000/'
+    """
     return without_credentials(urlsplit(uri)._replace(query="", fragment="").geturl())

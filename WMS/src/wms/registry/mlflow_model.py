@@ -1,10 +1,10 @@
-"""A registered version in MLflow's own form: what `mlflow.pyfunc.load_model("models:/NAME@production")` reads.
+"""A registered version in MLflow's own form: the files for `mlflow.pyfunc.load_model("models:/NAME@production")`.
 
-The three files beside the model say how it is called; they hold no code. MLflow imports `wms.inference.pyfunc` where
-it loads a version, so only an installed copy of this project runs, on the model's own verified files. Written by
-hand, because MLflow's writer takes seconds to import and records the packages of whatever machine registers.
+The three files beside the model say how to call it; they hold no code. MLflow imports `wms.inference.pyfunc` when
+loading a version, so only an installed copy of this project runs, on the model's own verified files. This module
+writes them itself, because MLflow's writer takes seconds to import and records the registering machine's packages.
 
-They belong to no model's identity: its files are `wms.registry.lineage.FILES`, which sync and ledger know by hash.
+The three files are no part of a model's identity: `wms.registry.lineage.FILES` are, which sync and ledger know by hash.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from wms.data.synthetic import draw_meter
 MLMODEL, EXAMPLE, REQUEST = "MLmodel", "input_example.json", "serving_input_example.json"
 LOADER: Final = "wms.inference.pyfunc"
 PHOTO, MASK = "photo", "mask"
-"""The columns that go in and come out: an image file's bytes, and a PNG file's."""
+"""The input and the output column: an image file's bytes, and a PNG file's bytes."""
 
 _SIDE: Final = 96  # pixels of the example
 
 
 def mlflow_files(run_id: str, created_at: str) -> dict[str, bytes]:
-    """The files of a run's model by name, the one last that makes them count; `created_at` is UTC, ISO 8601."""
+    """The files of a run's model by name, MLmodel last, which makes them valid; `created_at` is UTC, ISO 8601."""
     example = {"columns": [PHOTO], "data": [[_example_photo()]]}
     return {
         EXAMPLE: json.dumps(example).encode(),

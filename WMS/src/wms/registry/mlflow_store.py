@@ -33,9 +33,13 @@ _PAGE = 1000
 
 
 class ModelRegistry:
-    """The versions of one registered model on the MLflow server at `uri`, whose credentials are never shown.
+    """The versions of a registered model on the MLflow server at `uri`, whose credentials are never shown.
 
     Raises UsageError for a `uri` that is no server's or database's address, such as a folder.
+
+    >>> registry = ModelRegistry("http://localhost:5000")
+    >>> [version.version for version in registry.versions()]  # doctest: +SKIP
+    [1, 2, 3]
     """
 
     def __init__(self, uri: str, *, model: str = MODEL) -> None:
@@ -48,13 +52,13 @@ class ModelRegistry:
 
     @classmethod
     def from_environment(cls) -> ModelRegistry:
-        """The registry that MLFLOW_TRACKING_URI names; raises UsageError where it names none."""
+        """The registry that MLFLOW_TRACKING_URI names. Raises UsageError if the variable isn't set."""
         if not (uri := TrackingSettings.read().mlflow_tracking_uri):
             raise UsageError(f"{URI} isn't set; give the address of the MLflow server, such as http://localhost:5000.")
         return cls(uri)
 
     def versions(self) -> tuple[ModelVersion, ...]:
-        """All versions with their aliases, oldest first; none of an unknown model."""
+        """All versions with their aliases, oldest first; empty for an unknown model."""
 
         def work() -> tuple[ModelVersion, ...]:
             # A search answers without aliases; and to somebody who may not read the model it answers "none".
@@ -64,7 +68,7 @@ class ModelRegistry:
         return self._call("reading the versions", work)
 
     def alias(self, name: str) -> ModelVersion | None:
-        """The version that has an alias, None where none has it."""
+        """The version that has an alias; None if no version has the alias."""
 
         def work() -> ModelVersion | None:
             # Not by alias: a missing one is answered like an invalid request.
@@ -74,7 +78,7 @@ class ModelRegistry:
         return self._call(f"reading the alias {name}", work)
 
     def run(self, run_id: str) -> RunInfo:
-        """A run by its id; raises ModelNotFoundError, also for one that was deleted and can still be restored."""
+        """Read a run by its id. Raises ModelNotFoundError, also for a deleted run that can still be restored."""
 
         def work() -> RunInfo:
             found = self._client.get_run(run_id)
@@ -86,9 +90,9 @@ class ModelRegistry:
         return self._call(f"reading run {run_id}", work)
 
     def find_run(self, name_or_id: str) -> RunInfo:
-        """A run by its id or by its name, such as run_20261121_103000_0a1b2c3d.
+        """Find a run by its id or by its name, such as run_20261121_103000_0a1b2c3d.
 
-        Raises ModelNotFoundError where there is none, UsageError where several have the name.
+        Raises ModelNotFoundError if no run matches, UsageError if several have the name.
         """
         if _RUN_ID.fullmatch(name_or_id):
             return self.run(name_or_id)
@@ -103,12 +107,12 @@ class ModelRegistry:
         return found[0]
 
     def newest_runs(self, most: int) -> list[RunInfo]:
-        """The newest `most` finished runs that have a test Dice, newest first."""
+        """The newest `most` finished runs with a test Dice, newest first."""
         words = f"attributes.status = 'FINISHED' and metrics.{FINAL_DICE} >= 0"
         return self._call("reading the newest runs", self._runs(words, most))
 
     def metric_history(self, run_id: str, name: str) -> list[tuple[int, float, float]]:
-        """A metric's values of a run as (step, value, unix seconds), in the order of steps; none it never logged."""
+        """A metric's values of a run as (step, value, unix seconds), in the order of steps; empty if never logged."""
 
         def work() -> list[tuple[int, float, float]]:
             found = self._client.get_metric_history(run_id, name)
@@ -117,11 +121,12 @@ class ModelRegistry:
         return self._call(f"reading {name} of run {run_id}", work)
 
     def read_artifact(self, run_id: str, path: str) -> bytes:
-        """The bytes of a run's artifact; raises ModelNotFoundError where it is absent."""
+        """The bytes of a run's artifact. Raises ModelNotFoundError if absent."""
         with tempfile.TemporaryDirectory(prefix="wms-mlflow-", ignore_cleanup_errors=True) as folder:
             place = Path(folder)
 
             def work() -> bytes:
+                # The size is compared, because an interrupted download can look like a complete file.
                 size = self._sizes(run_id, path).get(PurePosixPath(path).as_posix())
                 if size is None:
                     raise ModelNotFoundError(f"Run {run_id} at {self.server} has no artifact {path}.")
@@ -133,12 +138,14 @@ class ModelRegistry:
             return self._call(f"downloading {path}", work, lambda: _bytes_in(place))
 
     def download(self, run_id: str, path: str, target: Path) -> None:
-        """Put a run's artifact at `target`, whole or not at all; raises ModelNotFoundError where it is absent,
-        DiskFullError, UnwritableError."""
+        """Write a run's artifact to `target`, whole or not at all.
+
+        Raises ModelNotFoundError if absent, DiskFullError, UnwritableError.
+        """
         write_atomic(target, self.read_artifact(run_id, path))
 
     def write_artifact(self, run_id: str, path: str, content: bytes) -> None:
-        """Store bytes as a run's artifact, in place of an earlier one of that path."""
+        """Store bytes as a run's artifact; replaces an artifact of the same path."""
         where = PurePosixPath(path)
         folder = where.parent.as_posix()
         with tempfile.TemporaryDirectory(prefix="wms-mlflow-") as scratch:
@@ -148,7 +155,7 @@ class ModelRegistry:
             self._call(f"storing {path}", work)
 
     def set_run_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
-        """Set tags of a run, all of them in one request."""
+        """Set tags of a run, all of them in a single request."""
 
         def work() -> None:
             from mlflow.entities import RunTag
@@ -158,14 +165,14 @@ class ModelRegistry:
         self._call("setting a run's tags", work)
 
     def absent_artifacts(self, run_id: str, paths: Sequence[str]) -> tuple[str, ...]:
-        """Those of `paths` that a run lacks."""
+        """Return those of `paths` that a run lacks."""
         return self._call(
             "looking for artifacts",
             lambda: tuple(path for path in paths if PurePosixPath(path).as_posix() not in self._sizes(run_id, path)),
         )
 
     def register(self, run_id: str, tags: Mapping[str, str] | None = None) -> ModelVersion:
-        """The version of a run, registered now, with `tags`, if it wasn't; of several the first, so that all agree."""
+        """Return a run's version, registered with `tags` if new; of several versions the first, so that all callers agree."""
 
         def work() -> ModelVersion:
             self._describe(run_id)
@@ -176,7 +183,7 @@ class ModelRegistry:
         return self._call("registering a version", work)
 
     def add_version(self, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
-        """A new version with `tags`, which appear together with it; more than one if an answer was lost."""
+        """Add a version together with its `tags`; a lost answer may add more than a single version."""
 
         def work() -> ModelVersion:
             self._describe(run_id)
@@ -194,12 +201,12 @@ class ModelRegistry:
         self._call(f"setting the tags of version {version}", work)
 
     def set_alias(self, name: str, version: int) -> None:
-        """Give an alias to a version, whichever had it: MLflow has no compare-and-set."""
+        """Give an alias to a version, away from any other version: MLflow has no compare-and-set."""
         work = lambda: self._client.set_registered_model_alias(self.model, name, str(version))  # noqa: E731
         self._call(f"setting the alias {name}", work)
 
     def delete_alias(self, name: str) -> None:
-        """Take an alias away; nothing happens where it is absent."""
+        """Delete an alias; an absent alias is no error."""
 
         def work() -> None:
             if name in self._aliases():
@@ -242,7 +249,7 @@ class ModelRegistry:
         return found
 
     def _describe(self, run_id: str) -> None:
-        """Put what `mlflow.pyfunc.load_model` needs beside a run's model, where it isn't there yet."""
+        """Store the files for `mlflow.pyfunc.load_model` beside a run's model, unless present."""
         if f"model/{MLMODEL}" in self._sizes(run_id, f"model/{MLMODEL}"):
             return
         run = self._run(run_id)
@@ -290,7 +297,7 @@ class ModelRegistry:
         return self._repositories[run_id]
 
     def _sizes(self, run_id: str, path: str) -> dict[str, int]:
-        """The files in an artifact's folder; a missing one and a failed download are told apart by this only."""
+        """List the files in an artifact's folder; only this tells a missing artifact from a failed download."""
         folder = PurePosixPath(path).parent.as_posix()
         infos = self._artifacts(run_id).list_artifacts(None if folder == "." else folder)
         return {info.path: info.file_size or 0 for info in infos if not info.is_dir}

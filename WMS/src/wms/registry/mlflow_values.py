@@ -1,4 +1,4 @@
-"""What the registry answers with: versions and runs as frozen values, free of MLflow's own types."""
+"""The registry's answers: versions and runs as frozen values, free of MLflow's own types."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """A registered version; `created_at` is UTC, ISO 8601; `stage` is what MLflow 2 had, "None" without one."""
+    """A registered version; `created_at` is UTC, ISO 8601; `stage` is MLflow 2's stage, "None" without a stage."""
 
     version: int
     run_id: str
@@ -23,7 +23,7 @@ class ModelVersion:
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """A training run; `status` is MLflow's, such as FINISHED; `ended_at` is UTC, ISO 8601, None while it runs."""
+    """A training run; `status` is MLflow's, such as FINISHED; `ended_at` is UTC, ISO 8601, None during the run."""
 
     run_id: str
     name: str
@@ -36,7 +36,7 @@ class RunInfo:
 
 
 def version_of(found: Any, aliases: Mapping[str, str]) -> ModelVersion:
-    """MLflow's version as ours; `aliases` are those of all versions, by name."""
+    """Convert MLflow's version; `aliases` are those of all versions, by name."""
     mine = tuple(sorted(name for name, version in aliases.items() if str(version) == str(found.version)))
     created = _iso(found.creation_timestamp)
     stage = str(getattr(found, "current_stage", None) or "None")  # deprecated: a later MLflow may lack it
@@ -46,7 +46,7 @@ def version_of(found: Any, aliases: Mapping[str, str]) -> ModelVersion:
 
 
 def run_of(run: Any) -> RunInfo:
-    """MLflow's run as ours."""
+    """Convert MLflow's run."""
     info, data = run.info, run.data
     return RunInfo(
         run_id=str(info.run_id),

@@ -1,6 +1,6 @@
-"""The variables of the environment that MLflow's client needs while it works for this project.
+"""The environment variables that MLflow's client needs while working for this project.
 
-The client takes its patience, its proxies and its progress bars from the environment and from nowhere else.
+The client reads time limits, proxies and progress bars from the environment only.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _before: dict[str, str | None] = {}
 
 
 def acquire(wanted: Mapping[str, str]) -> None:
-    """Set those of the `wanted` variables that the user hasn't set, until `release` was called as often as this.
+    """Set those `wanted` variables that the user hasn't set; each call needs a matching `release`.
 
-    No proxy stands before a server on this machine meanwhile, whatever the user's shell names.
+    Meanwhile, no proxy stands before a server on this machine, whichever proxy the user's shell names.
     """
     global _users  # noqa: PLW0603 (the environment is one for the whole process, and so is this count)
     with _lock:
@@ -32,7 +32,7 @@ def acquire(wanted: Mapping[str, str]) -> None:
 
 
 def release() -> None:
-    """Put back what was there before, once the last call that needs the variables is over."""
+    """Restore the former variables once the last call that needs them is over."""
     global _users  # noqa: PLW0603
     with _lock:
         _users -= 1

@@ -1,4 +1,4 @@
-"""What a promotion means, decided from values alone: may it happen, and what must the registry look like after it."""
+"""Decides from values alone whether a promotion may happen, and which state of the registry it leads to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wms.registry.ledger import LedgerEntry, LedgerRecord
 from wms.registry.types import PREVIOUS, PRODUCTION, GateVerdict, Means, NoVerdict, from_to
 
 STATUS, ARCHIVED = "status", "archived"
-"""The tag that says whether a version is `production` or `archived`."""
+"""The tag with a version's state, `production` or `archived`, and the latter value."""
 
 PROMOTED, ENTRY_NUMBER = "promoted", "ledger_entry"
 """Tags of a version that was Production: when and by whom, and the number of the ledger's entry."""
@@ -22,7 +22,7 @@ _LASTING = ("verdict", "data_version", "git_commit", "config_hash", "weights_sha
 NOTHING = Means(dice=0, iou=0)
 
 SMOKE = "smoke deployment: "
-"""How the reason of a rollback begins that the loop makes because the new version didn't answer as it should."""
+"""The beginning of the reason when the loop rolls back because the new version failed its smoke deployment."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Standing:
 
     @property
     def text(self) -> str:
-        """What is Production, and since when, as the beginning of a sentence."""
+        """The Production version and the time of its promotion, as the beginning of a sentence."""
         if self.production is None:
             return "Nothing is Production"
         head = self.chain.head
@@ -44,7 +44,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class PromotionFacts:
-    """What is known of a run that is to become Production; the hashes are of its own artifacts."""
+    """The facts of a run that is to become Production; the hashes are of its own artifacts."""
 
     run_id: str
     weights_sha256: str
@@ -60,9 +60,9 @@ class PromotionFacts:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A change of Production that somebody may confirm: it holds only while `from_version` is Production.
+    """A change of Production to be confirmed: the proposal holds only while `from_version` is Production.
 
-    `forced` says that a person takes it on, whatever gate and registry say.
+    `forced` means that a person takes responsibility, regardless of gate and registry.
     """
 
     action: Literal["promote", "rollback", "adopt"]
@@ -82,7 +82,7 @@ class Proposal:
 
     @property
     def text(self) -> str:
-        """One sentence for the person who confirms."""
+        """A sentence for the person who confirms."""
         target = f"version {self.version}" if self.version is not None else "a new version"
         before = f"version {self.from_version}" if self.from_version is not None else "nothing"
         verb = {"promote": "Promote", "rollback": "Roll back to", "adopt": "Adopt"}[self.action]
@@ -105,9 +105,9 @@ def propose(
     *,
     force: str | None = None,
 ) -> Proposal:
-    """Whether a run may become Production, and the change that this is: `found` is the gate's newest word about it.
+    """Propose a run as Production; `found` is the gate's newest verdict about the run.
 
-    `force` is a person's reason. Raises what `accept` does; with `force` nothing.
+    `force` is a person's reason. Raises the errors of `accept`; with `force` none.
     """
     verdict = accept(facts, found, standing) if force is None else found if isinstance(found, GateVerdict) else None
     production, chain = standing.production, standing.chain
@@ -127,17 +127,17 @@ def propose(
 
 
 def verdict_words(verdict: GateVerdict | None) -> str:
-    """What the ledger says of a verdict that let a run pass."""
+    """The ledger's words for a verdict that let a run pass."""
     if verdict is not None and verdict.mode == "off":
         return f"gate off ({verdict.decision})"
     return "improved"
 
 
 def accept(facts: PromotionFacts, verdict: GateVerdict | NoVerdict | None, standing: Standing) -> GateVerdict:
-    """The gate's newest word about a run, where that lets the run pass.
+    """Return the gate's newest verdict about a run, if that verdict lets the run pass.
 
-    Raises CannotDecideError where it is no verdict about these weights, NotImprovedError, PromotionLostError where
-    Production isn't what the gate compared with.
+    Raises CannotDecideError without a verdict about these weights, NotImprovedError, PromotionLostError if Production
+    isn't the version that the gate compared with.
     """
     again = f"run `wms gate --run {facts.run_id}` and promote again"
     if verdict is None:
@@ -169,18 +169,18 @@ def accept(facts: PromotionFacts, verdict: GateVerdict | NoVerdict | None, stand
 
 
 def aliases_after(head: LedgerEntry) -> dict[str, int | None]:
-    """The version that each alias belongs to once an entry is carried out; None: to none."""
+    """The version of each alias once an entry is carried out; None: no version has the alias."""
     return {PREVIOUS: head.from_version, PRODUCTION: head.to_version}
 
 
 def lasting_tags(record: LedgerRecord) -> dict[str, str]:
-    """The tags of a version that no later promotion of another one changes."""
+    """The tags of a version that no later promotion of another version changes."""
     means = {name: repr(value) for name, value in record.metrics.named().items()}
     return {**means, **{name: str(getattr(record, name)) for name in _LASTING}}
 
 
 def is_begun(tags: Mapping[str, str]) -> bool:
-    """Whether a version was registered by a promotion that was killed before its entry: it was never Production."""
+    """Whether a promotion that was killed before its entry registered a version: never was that version Production."""
     return tags.keys() >= {"dice", "iou", *_LASTING} and tags.keys().isdisjoint({STATUS, PROMOTED, ENTRY_NUMBER})
 
 
@@ -200,5 +200,9 @@ def tags_after(entries: Sequence[LedgerEntry]) -> dict[int, dict[str, str]]:
 
 
 def changes(wanted: Mapping[str, str], there: Mapping[str, str]) -> dict[str, str]:
-    """The tags that have to be set."""
+    """The tags that must be set: those of `wanted` that differ from `there`.
+
+    >>> changes({"status": "archived", "dice": "0.9"}, {"dice": "0.9"})
+    {'status': 'archived'}
+    """
     return {key: value for key, value in wanted.items() if there.get(key) != value}

@@ -1,7 +1,7 @@
-"""Which version is Production: promote, roll back, repair. Safe to race, to repeat and to kill anywhere.
+"""Changes the Production version: promote, roll back, repair. Safe to race, to repeat and to kill anywhere.
 
-One write decides, the entry that `RegistryLedger.add` adds. All else - tags, aliases, the two files of the ledger,
-model-metadata.json - follows from the entries, and whoever comes next brings it in line before doing anything.
+A single write decides: `RegistryLedger.add` adds an entry. Tags, aliases, the two files of the ledger and
+model-metadata.json follow from the entries, and the next caller repairs them before doing anything else.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from wms.registry.verdicts import read_verdict
 _DECIDING = ("start", "settled", "registered", "added")
 _FOLLOWING = ("tags", "previous", "production", "history", "current", "metadata", "archived", "done")
 STEPS = (*_DECIDING, *_FOLLOWING)
-"""What `PromotionClient.step` hears, in this order, each after it has happened."""
+"""The steps reported to `PromotionClient.step`, in this order, each after its completion."""
 
 
 @dataclass(frozen=True)
 class PromotionOutcome:
-    """What was done; `changed` is False where it had been done before. `entry` is the ledger's newest."""
+    """A promotion's result; `changed` is False if nothing was left to do. `entry` is the ledger's newest."""
 
     changed: bool
     entry: LedgerEntry
@@ -41,7 +41,7 @@ class PromotionOutcome:
 
 @dataclass(frozen=True)
 class PromotionClient:
-    """Where promotions are done: a registry, a ledger, model-metadata.json; `step` is for tests."""
+    """The state that promotions change: a registry, a ledger, model-metadata.json; `step` is for tests."""
 
     uri: str = field(repr=False)
     ledger: Ledger = field(default_factory=Ledger)
@@ -58,9 +58,9 @@ class PromotionClient:
         return RegistryLedger(self.uri, self.model)
 
     def settle(self, *, trust_alias: bool = True, proven: bool = True) -> Standing:
-        """Finish what a killed promotion began, catch up with the registry's ledger, and say what is Production.
+        """Finish a killed promotion, copy new entries from the registry's ledger, and return the Production version.
 
-        Raises what `read_standing` raises, which explains the two settings.
+        Raises the errors of `read_standing`, which explains the two settings.
         """
         self.step("start")
         standing = read_standing(self.registry, self.entries, self.ledger, trust_alias=trust_alias, proven=proven)
@@ -73,10 +73,10 @@ class PromotionClient:
         return Standing(chain, chain.head.to_version if chain.head else standing.production)
 
     def carry_out(self, chain: Chain) -> Chain:
-        """Bring everything in line with the chain; returns the chain, which others may have made longer meanwhile.
+        """Make tags, aliases and files agree with the chain; returns the chain, which others may have extended meanwhile.
 
-        Two processes may do this at once. The one that set an alias last reads the chain after that, so a late
-        writer of an old alias corrects itself.
+        Two processes may run this at once. The process that sets an alias last reads the chain after that, so a late
+        writer of an old alias corrects its own mistake.
         """
         while (head := chain.head) is not None:
             there = {version.version: version for version in self.registry.versions()}
@@ -86,6 +86,7 @@ class PromotionClient:
                     f"The ledger says that version {head.to_version} is Production, but the registry at "
                     f"{self.registry.server} doesn't have it. Roll back to another one by `wms rollback --version N`."
                 )
+            # The new version gets its tags before its alias: a reader of the alias never sees an untagged version.
             self._tag(there, {head.to_version: wanted[head.to_version]})
             self.step("tags")
             for name, version in plan.aliases_after(head).items():
@@ -112,7 +113,7 @@ class PromotionClient:
                 there[version].tags.update(new)
 
     def _catch_up(self, chain: Chain) -> None:
-        """Append what this clone's ledger lacks, and write the files that follow from it."""
+        """Append the entries that this clone's ledger lacks, and write the files that follow from the ledger."""
         where, server = str(self.ledger.history), self.registry.server
         for entry in missing_from(self.ledger.entries(), chain, where, server):
             try:
@@ -127,9 +128,14 @@ class PromotionClient:
 
 
 def propose(promotions: PromotionClient, run_id: str, *, force: str | None = None) -> Proposal | PromotionOutcome:
-    """The promotion of a run, to be confirmed; a PromotionOutcome where it is Production already.
+    """Propose the promotion of a run, to be confirmed; a PromotionOutcome if the run is Production already.
 
-    Raises what `plan.propose`, `facts.gather` and `PromotionClient.settle` raise.
+    Raises the errors of `plan.propose`, `facts.gather` and `PromotionClient.settle`.
+
+    >>> client = PromotionClient("http://localhost:5000")
+    >>> proposal = propose(client, "0a1b2c3d" * 4)  # doctest: +SKIP
+    >>> execute(client, proposal, who="a@example.org").text  # doctest: +SKIP
+    'Version 4 (run 0a1b2c3d...) is Production, instead of version 3.'
     """
     standing = promotions.settle(proven=force is None)
     registry = promotions.registry
@@ -146,11 +152,11 @@ def propose(promotions: PromotionClient, run_id: str, *, force: str | None = Non
 def propose_rollback(
     promotions: PromotionClient, version: int | None = None, *, reason: str = ""
 ) -> Proposal | PromotionOutcome:
-    """The way back to `version`, or to the Production before; a PromotionOutcome where it is done already.
+    """Propose the way back to `version`, or to the previous Production; a PromotionOutcome if nothing is left to do.
 
-    Without `version` it goes back once: repeated, it says so instead of returning to the version it left. Raises
-    UsageError where there is nothing to go back to, or that version never was Production; ModelNotFoundError or
-    ModelDamagedError where it can't be served any more, or isn't what was promoted.
+    Without `version` Production goes back once: a repeated call says so and doesn't return to the abandoned version.
+    Raises UsageError without an earlier Production, or for a version that never was Production; ModelNotFoundError or
+    ModelDamagedError if the version can't be served any more, or differs from the promoted model.
     """
     standing = promotions.settle(trust_alias=False)
     head, production = standing.chain.head, standing.production
@@ -189,10 +195,10 @@ def propose_rollback(
 
 
 def execute(promotions: PromotionClient, proposal: Proposal, *, who: str, github_run: str = "") -> PromotionOutcome:
-    """Do what was proposed.
+    """Carry out a proposal.
 
-    Raises PromotionLostError where Production is another version by now, what `plan.accept` raises where the gate
-    has said something else since, and what `PromotionClient.settle` raises.
+    Raises PromotionLostError if Production is another version by now, the errors of `plan.accept` if the gate has a new
+    verdict, and the errors of `PromotionClient.settle`.
     """
     past_doubt = proposal.forced or proposal.action == "adopt"
     standing = promotions.settle(trust_alias=proposal.action != "rollback", proven=not past_doubt)
@@ -209,6 +215,7 @@ def execute(promotions: PromotionClient, proposal: Proposal, *, who: str, github
     entry = link(record, chain.head)
     chain, counts = promotions.entries.add(entry)
     promotions.step("added")
+    # Another process added its entry first; this entry is in the registry, but no reader counts it.
     if not counts:
         return _late(promotions, Standing(chain, chain.head.to_version if chain.head else None), proposal)
     promotions.carry_out(chain)
@@ -241,9 +248,9 @@ def _record(proposal: Proposal, who: str, github_run: str) -> LedgerRecord:
 
 
 def repair(promotions: PromotionClient) -> PromotionOutcome | None:
-    """Put aliases, tags and files back as the registry's ledger says; None where nothing was ever promoted.
+    """Restore aliases, tags and files from the registry's ledger; None if nothing was ever promoted.
 
-    Raises LedgerError where a version is Production that no ledger knows.
+    Raises LedgerError if a version is Production that no ledger knows.
     """
     standing = promotions.settle(trust_alias=False)
     require_entry(standing, promotions.registry.server)
@@ -254,7 +261,7 @@ def repair(promotions: PromotionClient) -> PromotionOutcome | None:
 
 
 def _late(promotions: PromotionClient, standing: Standing, proposal: Proposal) -> PromotionOutcome:
-    """Another promotion was quicker: lost, unless it did the same, which may still have to be carried out."""
+    """Handle a quicker promotion: raise PromotionLostError, or finish the other promotion if it is of the same run."""
     head = standing.chain.head
     if head is not None and head.run_id == proposal.facts.run_id:
         promotions.carry_out(standing.chain)

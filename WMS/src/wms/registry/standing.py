@@ -1,8 +1,8 @@
-"""Which version is Production, and whether nothing ever was: one answer for gate, promotion, baseline, loop and sync.
+"""The Production version, or proof that none ever was: the same answer for gate, promotion, baseline, loop and sync.
 
-"Nothing was ever Production" lets any model pass, so it has to be shown: no alias, no entry in the registry's ledger
-nor in the local one, no stage of MLflow 2, and no version but those that a killed first promotion left. What can't
-be asked is an error of the registry, never "nothing".
+"Nothing was ever Production" lets any model pass, so proof is required: no alias, no entry in the registry's ledger
+or in the local ledger, no stage of MLflow 2, and no version except those left by a killed first promotion. A failed
+lookup is an error of the registry, never "nothing".
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ def read_standing(
     trust_alias: bool = True,
     proven: bool = True,
 ) -> Standing:
-    """The registry's chain of promotions and the version that is Production, None only if nothing ever was.
+    """Read the registry's chain of promotions and the Production version, which is None only if none ever was.
 
-    Without an entry of the ledger a version counts that has the alias. Raises LedgerError where the local ledger
-    contradicts the registry's, where the alias isn't where the ledger put it (unless `trust_alias` is False), and
-    where versions exist of which nobody knows whether one was Production (unless `proven` is False: then a person
-    answers for it); RegistryUnreachableError, RegistryError, ModelNotFoundError.
+    Without a ledger entry the version with the alias counts. Raises LedgerError if the local ledger contradicts the
+    registry's; if the alias isn't on the version of the newest entry (unless `trust_alias` is False); and if versions
+    exist that may have been Production (unless `proven` is False: then a person takes responsibility). Raises
+    RegistryUnreachableError, RegistryError, ModelNotFoundError.
     """
     while True:
         local = ledger.entries()  # first: what it has by now, the registry had before
@@ -53,7 +53,7 @@ def read_standing(
 
 
 def require_entry(standing: Standing, server: str) -> None:
-    """Raise LedgerError where a version is Production by its alias alone."""
+    """Raise LedgerError if a version is Production by its alias alone."""
     if standing.chain.head is None and standing.production is not None:
         raise LedgerError(
             f"Version {standing.production} at {server} has the alias {PRODUCTION}, but no ledger of promotions knows "
@@ -62,7 +62,7 @@ def require_entry(standing: Standing, server: str) -> None:
 
 
 def _moved(registry: ModelRegistry, head: LedgerEntry) -> str:
-    """What is wrong where the alias isn't where the ledger's newest entry put it; else nothing."""
+    """Describe an alias that isn't on the version of the ledger's newest entry; else empty."""
     found = registry.alias(PRODUCTION)
     if found is not None and found.version == head.to_version:
         return ""
@@ -74,7 +74,7 @@ def _moved(registry: ModelRegistry, head: LedgerEntry) -> str:
 
 
 def _unknown_past(registry: ModelRegistry) -> str:
-    """Why this needn't be a first training, though there is neither alias nor ledger; nothing where it is one."""
+    """Reasons against a first training, though alias and ledger are absent; empty for a first training."""
     versions = registry.versions()
     if staged := staged_versions(versions):
         found, likely = f"{_named(staged)} in the stage {STAGED} of MLflow 2", staged[-1]

@@ -1,4 +1,4 @@
-"""Bringing Production to a folder: which version it is, whether it's there, whether files are it, and placing them."""
+"""Brings Production's files to a folder: finds the version, checks local and downloaded files, and places them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wms.registry.lineage import CARD, FILES, ONNX, WEIGHTS
 from wms.registry.weights import check_architecture
 
 STAGING: Final = ".sync"
-"""Folder beside the model's files where new ones wait; a killed sync may leave it, and the next one removes it."""
+"""Staging folder beside the model's files; a killed sync may leave the folder, and the next sync removes it."""
 
 _REFUSED: Final = "nothing was replaced. Publish the model again, or look at the ledger with `wms lineage`"
 
@@ -24,7 +24,7 @@ _REFUSED: Final = "nothing was replaced. Publish the model again, or look at the
 def newer_chain(here: Sequence[LedgerEntry], upstream: Sequence[LedgerEntry]) -> tuple[LedgerEntry, ...]:
     """The longer of two ledgers that begin alike.
 
-    Raises LedgerError where they part: then two people promoted without knowing of each other.
+    Raises LedgerError if their entries differ: then two people promoted without knowing of each other.
     """
     shared = min(len(here), len(upstream))
     for one, other in zip(here[:shared], upstream[:shared], strict=True):
@@ -49,9 +49,9 @@ def is_here(folder: Path, entry: LedgerEntry) -> bool:
 
 
 def verify_files(files: Mapping[str, bytes], entry: LedgerEntry, source: str) -> None:
-    """Make sure that downloaded files are this ledger entry's model, whole, and a U-Net as the card says.
+    """Check that downloaded files are this ledger entry's model, complete, and match the card's architecture.
 
-    `files` has the names of FILES; `source` says where they came from. Raises ModelDamagedError.
+    `files` has the names of FILES; `source` names their origin. Raises ModelDamagedError.
     """
     version = f"version {entry.to_version}"
     for name in FILES:
@@ -79,9 +79,9 @@ def verify_files(files: Mapping[str, bytes], entry: LedgerEntry, source: str) ->
 
 
 def stage(folder: Path, files: Mapping[str, bytes]) -> Path:
-    """Write verified files beside their place, on the same disk; returns the staging folder.
+    """Write verified files to the staging folder, on the same disk as the model; returns the staging folder.
 
-    Call it while no other process does. Raises DiskFullError or UnwritableError.
+    Only a single process at a time may call this. Raises DiskFullError or UnwritableError.
     """
     staging = folder / STAGING
     unstage(folder)
@@ -91,7 +91,7 @@ def stage(folder: Path, files: Mapping[str, bytes]) -> Path:
 
 
 def place(folder: Path) -> None:
-    """Move the staged files into place, the card last: a kill in between leaves files that their card denies.
+    """Move the staged files into place, the card last: after a kill in between, the old card doesn't match the new files.
 
     Raises DiskFullError or UnwritableError.
     """
@@ -109,6 +109,6 @@ def unstage(folder: Path) -> None:
 
 
 def _differing(card: Mapping[str, Any], entry: LedgerEntry) -> str | None:
-    """The first field in which the card isn't the ledger's."""
+    """The first field in which card and ledger differ."""
     keys = ("weights_sha256", "onnx_sha256", "config_hash", "data_version", "git_commit")
     return next((key for key in keys if str(card.get(key)) != str(getattr(entry, key))), None)

@@ -1,4 +1,4 @@
-"""A table on the terminal that stays readable where that is narrow, and whole where there is none."""
+"""A table that stays readable on a narrow terminal, and complete in a file."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 NOT_CUT: Final = 180
-"""Columns of a table that goes into a file or a log, which has no width."""
+"""Width in characters of a table for a file or a log."""
 
 Rows = Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
 class Column:
-    """A heading, and what a narrow terminal may do to it: `later` columns move to a second table, `wraps` ones break
-    their lines, at `least` characters wide.
+    """A heading and its behaviour on a narrow terminal.
+
+    `later` columns move to a second table; `wraps` columns break their lines, at `least` characters wide.
     """
 
     heading: str
@@ -29,9 +30,9 @@ class Column:
 
 
 def print_table(columns: Sequence[Column], rows: Rows, *, title: str = "", caption: str = "") -> None:
-    """Print rows of as many cells as there are columns.
+    """Print rows of as many cells as columns.
 
-    A terminal that is too narrow for all of them gets two tables, both with the first column: `later` ones come last.
+    A terminal that is too narrow for all columns gets two tables, both with the first column: `later` ones come last.
     """
     console = Console(markup=False, highlight=False)
     if not console.is_terminal:

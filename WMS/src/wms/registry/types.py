@@ -1,4 +1,4 @@
-"""What the gate, the promotion and the ledger tell each other: frozen values, as JSON on disk and in MLflow."""
+"""Values shared by gate, promotion and ledger: frozen, and stored as JSON on disk and in MLflow."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ PRODUCTION, PREVIOUS = "production", "previous"
 """Aliases of a model's versions."""
 
 STAGED = "Production"
-"""The stage that MLflow 2 gave to what is an alias now; a server's database may still hold it."""
+"""MLflow 2's stage, which an alias replaced; a server's database may still hold the stage."""
 
 VERDICT_FILE = "gate/verdict.json"
-"""Where a run keeps its newest verdict, among its artifacts."""
+"""The artifact that holds a run's newest verdict."""
 
 Mode = Literal["enforce", "dry-run", "off"]
 """How strict the gate is: see docs/gate.md."""
 
 
 class Means(StoredRecord):
-    """Means over the test images: Dice, IoU, and by their names what other metrics `wms.metrics` has."""
+    """Means over the test images: Dice, IoU, and the other metrics of `wms.metrics` by their names.
+
+    >>> Means(dice=0.9, iou=0.82).named()
+    {'dice': 0.9, 'iou': 0.82}
+    """
 
     dice: float = Field(ge=0, le=1)
     iou: float = Field(ge=0, le=1)
@@ -39,23 +43,23 @@ class Means(StoredRecord):
 
 
 def means_in(values: Mapping[str, str], side: str) -> Means:
-    """The means that a record's outputs hold as texts, such as `champion_dice`; `side` is champion or challenger.
+    """Read means from a record's outputs, which are texts such as `champion_dice`; `side` is champion or challenger.
 
-    Raises ValueError where Dice or IoU is missing or no number.
+    Raises ValueError if Dice or IoU is missing or no number.
     """
     found = {name: float(values[key]) for name in METRICS if (key := f"{side}_{name}") in values}
     return Means(**found)
 
 
 def from_to(before: Means, after: Means) -> str:
-    """How means changed, such as "Dice 0.9012 -> 0.9105, IoU 0.8300 -> 0.8401"; of the metrics that both have."""
+    """Describe changed means, such as "Dice 0.9012 -> 0.9105, IoU 0.8300 -> 0.8401", for metrics that both sides have."""
     old = before.named()
     shown = ((name, old[name], value) for name, value in after.named().items() if name in old)
     return ", ".join(f"{title_of(name)} {was:.4f} -> {now:.4f}" for name, was, now in shown)
 
 
 class GateVerdict(StoredRecord):
-    """What the gate decided about a run; `champion_version` is None where nothing was Production."""
+    """The gate's decision about a run; `champion_version` is None if nothing was Production."""
 
     decision: Literal["improved", "not improved"]
     run_id: str
@@ -74,9 +78,9 @@ class GateVerdict(StoredRecord):
 
 
 class NoVerdict(StoredRecord):
-    """What a run keeps in a verdict's place while a gate is at work on it, and where that gate couldn't decide.
+    """A run's record in place of a verdict: during a gate's work, and after a gate that couldn't decide.
 
-    The last two words are never stored: reading finds them. `at` is UTC, ISO 8601; `attempt` is unique.
+    The last two decisions are never stored: the reader finds them. `at` is UTC, ISO 8601; `attempt` is unique.
     """
 
     decision: Literal["undecided", "cannot decide", "damaged verdict", "contradictory verdict"]

@@ -1,8 +1,8 @@
-"""The newest verdict of a run: begun, kept and read so that an older one never counts again.
+"""The newest verdict of a run: begun, kept and read so that an older verdict never counts again.
 
-A gate first puts the record "undecided" in place of the older verdict, and its own verdict there last. However it
-ends in between - killed, stopped, without the server - the newest record is not an older "improved". The run's tags
-repeat the decision and name the record's bytes by their SHA-256: a verdict that they contradict doesn't count.
+A gate first replaces the older verdict by the record "undecided", and stores its own verdict last. However the gate
+ends in between (killed, stopped, without the server), the newest record is not an older "improved". The run's tags
+repeat the decision and name the record's bytes by their SHA-256: a verdict that contradicts them doesn't count.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.types import VERDICT_FILE, GateVerdict, Mode, NoVerdict
 
 REPORT_FILE: Final = "gate/report.json"
-"""Where a run keeps the GateReport of its newest verdict, among its artifacts."""
+"""The artifact that holds the GateReport of a run's newest verdict."""
 
 DECISION, RECORD = "gate.decision", "gate.verdict_sha256"
 """Tags of a run: its newest decision, and the SHA-256 of the artifact VERDICT_FILE that says it."""
@@ -32,7 +32,7 @@ _LONGEST_TAG: Final = 4000
 
 @dataclass(frozen=True)
 class Attempt:
-    """A gate at work on a run; `record` is the SHA-256 of the "undecided" that it left there."""
+    """A gate at work on a run; `record` is the SHA-256 of the gate's own "undecided"."""
 
     registry: ModelRegistry
     run_id: str
@@ -40,9 +40,9 @@ class Attempt:
     record: str
 
     def keep(self, report: GateReport) -> None:
-        """Make a report's verdict the run's newest one.
+        """Make a report's verdict the run's newest.
 
-        Raises CannotDecideError where another gate has begun on this run meanwhile: then that one's verdict counts.
+        Raises CannotDecideError if another gate began on this run meanwhile: then the other gate's verdict counts.
         Raises RegistryUnreachableError or RegistryError; then no verdict counts.
         """
         content = report.verdict.model_dump_json(indent=2).encode()
@@ -53,7 +53,7 @@ class Attempt:
         self.registry.set_run_tags(self.run_id, {**_gist(report.verdict), RECORD: sha256(content).hexdigest()})
 
     def refuse(self, reason: str) -> None:
-        """Make "cannot decide" the run's newest record, whoever else is at work on it."""
+        """Make "cannot decide" the run's newest record, even if another gate is at work on the run."""
         _put(self.registry, NoVerdict(decision="cannot decide", run_id=self.run_id, reason=reason, mode=self.mode))
 
     def _require_newest(self) -> None:
@@ -65,9 +65,9 @@ class Attempt:
 
 
 def begin(registry: ModelRegistry, run_id: str, mode: Mode) -> Attempt:
-    """Take away what an older verdict of a run says, before anything is compared.
+    """Replace an older verdict of a run by "undecided", before anything is compared.
 
-    Raises RegistryUnreachableError or RegistryError; what could be written then contradicts the older verdict.
+    Raises RegistryUnreachableError or RegistryError; a partial write then contradicts the older verdict.
     """
     reason = (
         "The gate began and reached no verdict: it is still at work, it was stopped, or it failed with another error."
@@ -78,9 +78,9 @@ def begin(registry: ModelRegistry, run_id: str, mode: Mode) -> Attempt:
 
 
 def read_verdict(registry: ModelRegistry, run_id: str) -> GateVerdict | NoVerdict | None:
-    """The gate's newest word about a run, None where it was never asked.
+    """The gate's newest record about a run; None if no gate ever ran.
 
-    A verdict of older code has no tag RECORD, and may have no tag at all: it means what it says. Raises
+    A verdict of older code lacks the tag RECORD and may lack every tag; such a verdict counts. Raises
     ModelNotFoundError for an unknown run, RegistryUnreachableError, RegistryError.
     """
     try:
@@ -122,7 +122,7 @@ def _parse(content: bytes, run_id: str) -> GateVerdict | NoVerdict:
 def _put(registry: ModelRegistry, record: NoVerdict) -> str:
     """Store a record in place of verdict and report, and in the tags; returns its SHA-256.
 
-    The tags follow even if the artifact can't be stored: either is enough to take an older verdict away.
+    The tags are set even if the artifact can't be stored: either of them invalidates an older verdict.
     """
     now = datetime.now(UTC).isoformat(timespec="seconds")
     record = record.model_copy(update={"at": now, "attempt": uuid.uuid4().hex})

@@ -1,6 +1,6 @@
-"""Reads what a production.pth holds without torch: the names and shapes of its tensors, and no code of its own.
+"""Reads the names and shapes of the tensors in a production.pth, without torch and without running the file's code.
 
-The file is a zip archive as `torch.save` writes it: a pickle that names storages, and one member per storage.
+The file is a zip archive as `torch.save` writes it: a pickle that names storages, and a member for each storage.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _RESTORE: Final = "bring the right file back, by `wms sync --force`"
 
 
 def read_shapes(content: bytes, name: str) -> dict[str, Shape]:
-    """Every tensor's name and shape in the bytes of a plain state_dict; `name` is what errors call it.
+    """Every tensor's name and shape in the bytes of a plain state_dict; errors call the file `name`.
 
     Raises ModelDamagedError for anything else: another format, another object than a dict of float32 and int64
     tensors on the CPU, a storage that is too short.
@@ -45,7 +45,7 @@ def read_shapes(content: bytes, name: str) -> dict[str, Shape]:
 
 
 def check_architecture(content: bytes, name: str, card: Mapping[str, Any]) -> None:
-    """Make sure that the bytes of a production.pth are the network that its card describes.
+    """Check that the bytes of a production.pth are the network that its card describes.
 
     Raises ModelDamagedError naming the first tensor that differs.
     """
@@ -79,14 +79,14 @@ def _say(shape: Shape | None) -> str:
 
 
 class _Tensor:
-    """What is kept of a tensor."""
+    """A tensor's shape; its values aren't read."""
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
 
 
 class _Reader(pickle.Unpickler):
-    """Runs no code from the file: the only callables it knows make a `_Tensor`, or an empty dict for its hooks."""
+    """Runs no code from the file: the only callables make a `_Tensor`, or an empty dict for a tensor's hooks."""
 
     def __init__(self, content: bytes, sizes: Mapping[str, int]) -> None:
         super().__init__(io.BytesIO(content))
