@@ -1,4 +1,4 @@
-"""`wms predict`: one mask for every photo in a folder."""
+"""`wms predict`: a mask for every photo in a folder."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def _write(folder: Path, stem: str, image: NDArray[np.uint8], mask: NDArray[np.b
 
 @contextmanager
 def _progress(total: int) -> Iterator[_Progress]:
-    """A bar with an estimate in a terminal; a line now and then in a log."""
+    """Show a bar with an estimate in a terminal; print a line every few seconds in a log."""
     if not sys.stderr.isatty():
         yield _Lines(total)
         return

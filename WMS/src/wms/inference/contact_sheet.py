@@ -1,4 +1,4 @@
-"""Several pictures in one: what predictions look like at a glance."""
+"""Joins several pictures into a single sheet, to judge predictions at a glance."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COLUMNS = 3
 
 
 def contact_sheet(pictures: Sequence[Path], path: Path, side: int = 320) -> Path:
-    """Write the pictures side by side, three in a row, each at most `side` pixels, as one PNG; returns its path.
+    """Write the pictures, three in a row, each at most `side` pixels, to a PNG file at `path`; returns `path`.
 
     Raises DiskFullError, UnwritableError.
     """

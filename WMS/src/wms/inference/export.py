@@ -1,8 +1,8 @@
 """Writes a trained network as the three files that prediction and serving need.
 
-production.pth is the plain state_dict, production.onnx what the predictor runs, production.json (the card)
+production.pth is the plain state_dict, production.onnx is run by the predictor, production.json (the card)
 says which bytes belong together and where they come from. `wms export FOLDER` makes the
-other two from a production.pth alone.
+other two from production.pth.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ DEFAULT_INPUT_SIZE: Final = 256
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """Where an export lies, the SHA-256 of its parts, and its largest difference from torch in logits."""
+    """An export's paths, the SHA-256 of its parts, and its largest difference from torch in logits."""
 
     weights: Path
     onnx: Path
@@ -77,15 +77,20 @@ def export_model(
     """Verify a network's ONNX form against torch, then write production.pth, .onnx and .json into `folder`.
 
     `input_size` is the side in pixels that photos are resized to, `threshold` the probability above which
-    a pixel is strip, `mirror` whether predictions average over mirrored views; `about` joins the card as it is.
-    `preprocessing` names how the photos were prepared that it was trained on. With `second_look` predictions look
+    a pixel is strip, `mirror` whether predictions average over mirrored views; `about` joins the card unchanged.
+    `preprocessing` names the preparation of the training photos. With `second_look` predictions look
     again at a window, of whose side the strip takes that share, cut from the photo at `detail` pixels.
-    With `one_strip` of several areas only the one with the most probability is strip.
-    The set is moved into place with the card last: a kill leaves the old set, or one whose hashes differ from
-    its card. Equal weights and settings give equal bytes. torch's random state stays untouched.
+    With `one_strip` only the area with the most probability is strip.
+    The files are moved into place with the card last: a kill leaves the old files, or files whose hashes differ from
+    their card. Equal weights and settings give equal bytes. torch's random state stays untouched.
 
     Raises ModelDamagedError for weights that don't fit `model` or whose ONNX form computes something else,
     ValueError for settings out of range, DiskFullError or UnwritableError.
+
+    >>> model = UNet()  # doctest: +SKIP
+    >>> export_model(model.build().state_dict(), Path("out"), model=model, input_size=256, threshold=0.5,
+    ...              mirror=False, about={}).max_difference < 1e-4  # doctest: +SKIP
+    True
     """
     network = _build(state_dict, model)
     if input_size < model.stride or input_size % model.stride or not 0 < threshold < 1:
@@ -120,10 +125,10 @@ def export_model(
 
 
 def export_again(folder: Path) -> ExportedModel:
-    """Export `folder`/production.pth again, with the settings of its card, or the defaults where there is none.
+    """Export `folder`/production.pth again, with the settings of its card, or the defaults without a card.
 
-    Raises ModelNotFoundError, ModelDamagedError for weights that can't be read or aren't the card's, and what
-    export_model raises.
+    Raises ModelNotFoundError, ModelDamagedError for weights that can't be read or differ from the card's, and the
+    errors of `export_model`.
     """
     path = folder / WEIGHTS
     state = _read_weights(path)
@@ -152,7 +157,7 @@ def export_again(folder: Path) -> ExportedModel:
 
 
 def _build(state_dict: Mapping[str, Tensor], model: Architecture) -> nn.Module:
-    """The network with a copy of these weights on the CPU: contiguous, float32 (counters stay integers)."""
+    """Build the network with a copy of these weights on the CPU: contiguous, float32 (counters stay integers)."""
     plain = {
         key: value.detach().to("cpu", torch.float32 if value.is_floating_point() else value.dtype)
         for key, value in state_dict.items()
@@ -202,7 +207,7 @@ def _onnx_bytes(network: nn.Module, stride: int, metadata: Mapping[str, object])
 
 
 def _verify(network: nn.Module, graph: bytes, input_size: int, stride: int) -> float:
-    """The largest difference in logits between both forms; ModelDamagedError where it's too large or NaN.
+    """The largest difference in logits between both forms; raises ModelDamagedError if too large or NaN.
 
     float32 rounds in proportion, so a probe whose logits exceed 1 is measured by its largest logit: noise and
     checkerboards, which no photo resembles, can drive a badly trained network far out.
@@ -266,7 +271,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _model_of(card: Mapping[str, Any], state: Mapping[str, Tensor], path: Path) -> Architecture:
-    """What the card says that the weights are of, or without a card what they look like."""
+    """The architecture named by the card or, without a card, recognised by the weights."""
     try:
         found = model_of(card) if card else recognise({key: tuple(value.shape) for key, value in state.items()})
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""`wms export`: production.onnx and its card, made again from production.pth."""
+"""`wms export`: makes production.onnx and its card again from production.pth."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from wms.inference.predictor import CARD, ONNX, WEIGHTS
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
-    """Add the one argument."""
+    """Add the folder's argument."""
     parser.add_argument("folder", type=Path, help=f"the folder that holds {WEIGHTS}")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Export; returns 0. Raises what `export_again` does."""
+    """Export; returns 0. Raises the errors of `export_again`."""
     from wms.inference.export import export_again  # imports torch, which help and completion do without
 
     done = export_again(options.folder)

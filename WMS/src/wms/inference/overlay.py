@@ -1,4 +1,4 @@
-"""Pictures that show where a mask lies on a photo; numpy only, shared by reports and predictions."""
+"""Pictures that show a mask on its photo; numpy only, shared by reports and predictions."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ OPACITY: Final = 0.6
 
 
 def overlay(image: Pixels, truth: Mask, prediction: Mask) -> Pixels:
-    """Tint a photo by how truth and prediction agree: a new array like `image`, which stays as it is.
+    """Tint a photo by the agreement of truth and prediction: a new array like `image`, which stays unchanged.
 
-    `image` is (H, W, 3) uint8 RGB, both masks are (H, W) bool. Green is where both are true, red what the
-    prediction missed, blue what it marked too much. Raises SizeMismatchError where the shapes differ.
+    `image` is (H, W, 3) uint8 RGB, both masks are (H, W) bool. Green: both are true; red: missed by the prediction;
+    blue: marked wrongly. Raises SizeMismatchError if the shapes differ.
+
+    >>> photo, truth = np.zeros((1, 1, 3), np.uint8), np.ones((1, 1), bool)
+    >>> overlay(photo, truth, truth)[0, 0].tolist()
+    [28, 122, 38]
     """
     _check(image, truth)
     _check(image, prediction)
@@ -39,10 +43,10 @@ def overlay(image: Pixels, truth: Mask, prediction: Mask) -> Pixels:
 
 
 def draw_outline(image: Pixels, mask: Mask, colour: Colour = BOTH, *, width: int | None = None) -> Pixels:
-    """Draw the inner border of a mask on a photo: a new array like `image`, which stays as it is.
+    """Draw the inner border of a mask on a photo: a new array like `image`, which stays unchanged.
 
-    `image` is (H, W, 3) uint8 RGB, `mask` (H, W) bool, `colour` RGB in 0..255, `width` in pixels; without one
-    it grows with the photo, so that the line is seen at every size. Raises SizeMismatchError where the shapes
+    `image` is (H, W, 3) uint8 RGB, `mask` (H, W) bool, `colour` RGB in 0..255, `width` in pixels. By default the
+    width grows with the photo, so that the line is visible at every size. Raises SizeMismatchError if the shapes
     differ, ValueError for a width below 1.
     """
     _check(image, mask)
@@ -55,7 +59,7 @@ def draw_outline(image: Pixels, mask: Mask, colour: Colour = BOTH, *, width: int
 
 
 def _eroded(mask: Mask, by: int) -> Mask:
-    """The pixels with nothing but mask within `by` pixels; beyond the photo's edge there is no mask."""
+    """The pixels surrounded by mask within `by` pixels; beyond the photo's edge nothing is mask."""
     inside = mask
     for axis in (0, 1):
         padding = [(by, by) if each == axis else (0, 0) for each in (0, 1)]

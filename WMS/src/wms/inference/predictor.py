@@ -28,12 +28,12 @@ ONNX: Final = "production.onnx"
 CARD: Final = "production.json"
 
 FIRST_PREPROCESSING: Final = "exif-rgb-bilinear-1"
-"""What the card of an older export means, which names none."""
+"""The preprocessing of an older export, whose card names none."""
 PREPROCESSING: Final = "exif-rgb-bilinear-1"
-"""How a photo becomes the model's input (`read_image`, `to_input`): upright, RGB, resized, 0..1. Raise it with them."""
+"""Preparation of a photo for the model: upright, RGB, resized, 0..1. Change with `read_image` and `to_input`."""
 
 FIRST_STRIDE: Final = 16
-"""What a model means that names no stride: only those of other strides do."""
+"""The stride of a model that names none: only models with another stride name theirs."""
 
 _TRAIN: Final = "run `wms train` or `make demo` to train one, then name its folder with --model"
 _RESTORE: Final = "restore the folder's files together, or run `wms train` again"
@@ -50,19 +50,23 @@ _VIEWS: Final[tuple[Callable[[Floats], Floats], ...]] = (
 
 
 class Predictor:
-    """A loaded model. Threads may share one: ONNX Runtime's sessions allow it and nothing else changes.
+    """A loaded model. Threads may share a predictor: ONNX Runtime's sessions allow that and nothing else changes.
 
     `input_size` (pixels), `threshold` (probability), `mirror`, `second_look` (share of the window that the strip
-    takes, 0 without one), `detail` (pixels, the side of the photo that the window is cut from), `one_strip` (whether
-    only one area is strip), `stride` (pixels), `weights_sha256` and `onnx_sha256` describe the model; `card` is the
-    content of production.json, empty without one.
+    takes, 0 without a second look), `detail` (pixels, the side of the photo that the window is cut from), `one_strip`
+    (whether a single area is strip), `stride` (pixels), `weights_sha256` and `onnx_sha256` describe the model; `card`
+    is the content of production.json, empty without a card.
+
+    >>> predictor = Predictor(Path("WMS/models"))  # doctest: +SKIP
+    >>> predictor.predict(read_image(Path("meter.jpg"))).shape  # doctest: +SKIP
+    (1200, 1600)
     """
 
     def __init__(self, folder_or_onnx: Path, *, threads: int | None = None) -> None:
-        """Load production.onnx of a folder, or the .onnx file itself, which needs nothing beside it.
+        """Load production.onnx of a folder, or the .onnx file itself, which needs no other file.
 
-        `threads` limits ONNX Runtime's threads for one prediction; None leaves the choice to it. A card or
-        weights of the same name beside the model must match it. Raises ModelNotFoundError, ModelDamagedError,
+        `threads` limits ONNX Runtime's threads for a prediction; None leaves the choice to ONNX Runtime. A card or
+        weights of the same name beside the model must match the model. Raises ModelNotFoundError, ModelDamagedError,
         and ValueError for fewer than 1 thread.
         """
         path = folder_or_onnx
@@ -105,7 +109,7 @@ class Predictor:
         return found
 
     def look(self, image: NDArray[np.uint8]) -> Looked:
-        """Everything the network says of a photo (H, W, 3) uint8 RGB, averaged over the views, not yet enlarged."""
+        """The network's logits for a photo (H, W, 3) uint8 RGB, averaged over the views, not yet enlarged."""
         first = self._mean(to_input(image, self.input_size))
         if not self.second_look:
             return Looked(first)
@@ -128,7 +132,7 @@ class Predictor:
         return self.strip(probabilities, threshold)
 
     def strip(self, probabilities: Floats, threshold: float | None = None) -> Mask:
-        """The pixels (H, W) above a threshold, all or one area of them by the model's rule: (H, W) bool."""
+        """The strip's pixels (H, W) above a threshold, all or a single area by the model's rule: (H, W) bool."""
         found: Mask = is_strip(probabilities, self.threshold if threshold is None else threshold)
         return one_strip(found, probabilities) if self.one_strip else found
 
@@ -142,16 +146,16 @@ class Predictor:
 
 
 def mask_file(mask: Mask) -> bytes:
-    """A mask (H, W) bool as the bytes of a PNG file: mode L, 255 where the strip is, else 0."""
+    """A mask (H, W) bool as the bytes of a PNG file: mode L, 255 on the strip, else 0."""
     stream = io.BytesIO()
     Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0))).save(stream, format="PNG")
     return stream.getvalue()
 
 
 def open_session(content: bytes, name: str, *, threads: int | None = None) -> Any:
-    """An ONNX Runtime session on the CPU from a file's bytes; `name` is what errors call it.
+    """Open an ONNX Runtime session on the CPU from a file's bytes; errors call the file `name`.
 
-    Raises ModelDamagedError when it isn't a model, ValueError for fewer than 1 thread.
+    Raises ModelDamagedError for bytes that aren't a model, ValueError for fewer than 1 thread.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # warnings about the host's CPUs are no user's business
@@ -170,7 +174,7 @@ def open_session(content: bytes, name: str, *, threads: int | None = None) -> An
 
 
 def read_card(path: Path) -> Mapping[str, Any]:
-    """The card's content, empty where there is none. Raises ModelDamagedError when it isn't a JSON object."""
+    """Read a card; empty without a file. Raises ModelDamagedError for content that isn't a JSON object."""
     try:
         card: Any = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -196,7 +200,7 @@ def _read_model(path: Path) -> bytes:
 
 
 def _check_weights(path: Path, sha256: str, card: Mapping[str, Any]) -> None:
-    """Prediction doesn't need the weights; but where they differ, somebody's idea of the model is wrong."""
+    """Refuse differing weights, though prediction doesn't need them: a mismatch means that files were mixed up."""
     if card and card["weights_sha256"] != sha256:
         raise ModelDamagedError(f"{path.with_suffix('.json')} names other weights than {ONNX}; {_RESTORE}.")
     if path.is_file() and sha256_file(path) != sha256:

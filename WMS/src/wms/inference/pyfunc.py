@@ -1,4 +1,4 @@
-"""How MLflow loads a registered version: `mlflow.pyfunc.load_model("models:/water-meter-segmentation@production")`.
+"""The loader for MLflow: `mlflow.pyfunc.load_model("models:/water-meter-segmentation@production")`.
 
     model = mlflow.pyfunc.load_model("models:/water-meter-segmentation@production")
     masks = model.predict(pandas.DataFrame({"photo": [Path("meter.jpg").read_bytes()]}))
@@ -17,13 +17,13 @@ from wms.inference.predictor import Predictor, mask_file
 
 
 class PhotoModel:
-    """A model behind MLflow's interface; it predicts what `wms predict` does, byte for byte."""
+    """A model behind MLflow's interface; its masks equal those of `wms predict`, byte for byte."""
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:  # noqa: ARG002 - MLflow's call
-        """A pandas table with image files' bytes in the column `photo` -> one with PNG files' bytes in `mask`.
+        """Map a pandas table with image files' bytes in the column `photo` to a table with PNG files' bytes in `mask`.
 
         The rows keep their index. Raises TruncatedImageError, NotAnImageError or ImageTooLargeError for a photo that
         can't be read.
@@ -36,5 +36,5 @@ class PhotoModel:
 
 
 def _load_pyfunc(path: str) -> PhotoModel:
-    """The model in a downloaded version's folder; raises ModelNotFoundError, ModelDamagedError."""
+    """Load the model in a downloaded version's folder. Raises ModelNotFoundError, ModelDamagedError."""
     return PhotoModel(Predictor(Path(path)))

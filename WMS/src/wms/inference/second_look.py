@@ -1,10 +1,10 @@
-"""The second look: the strip once more and larger, after a first look has told where it is.
+"""The second look: predicts the strip again in an enlarged window that the first look found.
 
-The strip covers about 2 % of a photo. At the side that a network can afford it's a few pixels high, and its mask's
-edge can't be finer than they are. So the same network looks twice: at the whole photo, then at a window about what
-it found, at the same number of pixels, and inside the window both count alike: the first look knows the
-surroundings, the second one the edges. Training, the gate and serving share these functions. They know neither torch
-nor ONNX Runtime.
+The strip covers about 2 % of a photo. At the side that a network can afford, the strip is a few pixels high, and its
+mask's edge can't be finer than those pixels. So the same network looks twice: at the whole photo, then at a window
+around the strip found, with the same number of pixels. Inside the window both looks count alike: the first knows the
+surroundings, the second the edges. Training, the gate and serving share these functions, which depend neither on
+torch nor on ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from wms.metrics import is_strip_logit
 Floats = NDArray[np.float32]
 
 SMALLEST: Final = 0.15
-"""A window is never smaller than this share of a side: closer by, a photo has no more to show."""
+"""A window's least share of a side: a smaller window shows no more detail."""
 
 _CELLS: Final = 32
-"""Cells along a side. Areas with at most one cell between them are one strip: a glare may cut it in two."""
+"""Cells along a side. Areas with at most one cell between them count as the same strip, which a glare may cut in two."""
 
 Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Box:
-    """A window in a photo, in shares of its sides: a square once the photo is resized to one."""
+    """A window in a photo, in shares of its sides: square if the photo is resized to a square."""
 
     left: float
     top: float
@@ -42,22 +42,22 @@ class Box:
 
 @dataclass(frozen=True)
 class Looked:
-    """What a network said of one photo: logits (S, S) of the whole and, after a second look, those of `box`."""
+    """A network's logits for a photo: (S, S) of the whole and, after a second look, those of `box`."""
 
     first: Floats
     box: Box | None = None
     second: Floats | None = None
 
     def together(self, enlarged: Floats) -> Floats:
-        """Both looks together: the second one's share is added to the first, which the caller enlarged to (H, W)."""
+        """Combine both looks: the second look's share is added to the first, which the caller enlarged to (H, W)."""
         return enlarged if self.box is None or self.second is None else blend(enlarged, self.second, self.box)
 
 
 def find_box(logits: Floats, *, threshold: float, fill: float) -> Box | None:
-    """Where to look again after logits (S, S) of the whole photo; None where that is of no use.
+    """Find the window of the second look from logits (S, S) of the whole photo; None if a second look is useless.
 
-    The window is centred on the area with the most probability, and so large that this area's longer side takes
-    the share `fill` of it. None if no pixel's probability exceeds `threshold`, or the window would be the photo.
+    The window is centred on the area with the most probability; that area's longer side takes the share `fill` of the
+    window's. None if no pixel's probability exceeds `threshold`, or the window would be the whole photo.
     """
     size = logits.shape[-1]
     found: Mask = is_strip_logit(logits, threshold)
@@ -73,9 +73,9 @@ def find_box(logits: Floats, *, threshold: float, fill: float) -> Box | None:
 
 
 def one_strip(found: Mask, probability: Floats) -> Mask:
-    """Of a mask (H, W) the area alone that has the most probability (H, W) in sum, (H, W) bool.
+    """Reduce a mask (H, W) to the area with the most probability (H, W) in sum: (H, W) bool.
 
-    A meter has one reading strip; what else looks like one, such as a red field of the dial, is left out.
+    A meter has a single reading strip; similar areas, such as a red field of the dial, are left out.
     """
     rows, columns = (np.arange(side) * _CELLS // side for side in found.shape)
     at = np.nonzero(found)
@@ -96,7 +96,7 @@ def sigmoid(logits: Floats) -> Floats:
 
 
 def window(detail: NDArray[np.uint8], box: Box, size: int) -> Floats:
-    """What the second look sees: a photo resized to (D, D, 3) uint8 -> (1, 3, size, size) float32 in 0..1."""
+    """The second look's input: a photo resized to (D, D, 3) uint8 -> (1, 3, size, size) float32 in 0..1."""
     sides = detail.shape[1], detail.shape[0]
     return to_input(detail, size, window=_inside(box, sides))
 
@@ -126,7 +126,7 @@ def blend(whole: Floats, second: Floats, box: Box) -> Floats:
 
 
 def _heaviest(weight: NDArray[np.float64]) -> Mask:
-    """The cells of one area, (N, N) bool, whose weights have the largest sum."""
+    """The cells of the area with the largest sum of weights: (N, N) bool."""
     best, most = np.zeros(weight.shape, dtype=bool), 0.0
     left = {(int(row), int(column)) for row, column in np.argwhere(weight > 0)}
     while left:
@@ -134,6 +134,7 @@ def _heaviest(weight: NDArray[np.float64]) -> Mask:
         while edge:
             row, column = edge.pop()
             area[row, column] = True
+            # Two cells in each direction, so that a single empty cell doesn't separate areas (see _CELLS).
             near = {(row + down, column + right) for down in range(-2, 3) for right in range(-2, 3)} & left
             left -= near
             edge += near

@@ -1,1 +1,1 @@
-"""Which model is Production and why: the gate's decision, the MLflow registry, promotion, the ledger, sync."""
+"""The Production version and its reasons: the gate's decision, the MLflow registry, promotion, the ledger, sync."""

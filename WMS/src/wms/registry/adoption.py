@@ -24,8 +24,8 @@ def propose_adoption(promotions: PromotionClient, version: int, *, reason: str =
     registry lacks the version or its run lacks an artifact that a promotion needs; ModelDamagedError, LineageError, and
     the errors of `PromotionClient.settle`.
 
-    >>> found = propose_adoption(PromotionClient("http://localhost:5000"), 3, reason="moved from MLflow 2")
-    >>> found.text if isinstance(found, Proposal) else found.text  # doctest: +SKIP
+    >>> client = PromotionClient("http://localhost:5000")
+    >>> propose_adoption(client, 3, reason="moved from MLflow 2").text  # doctest: +SKIP
     'Adopt version 3 (run 0a1b...) as Production: the ledger begins with it; Dice 0.9012, IoU 0.8301; adopted: ...'
     """
     standing = promotions.settle(proven=False)

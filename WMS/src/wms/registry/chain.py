@@ -1,8 +1,8 @@
 """The promotions in the registry: a chain of entries with a real compare-and-set.
 
 MLflow moves an alias without comparing its old value, so an alias can't decide a race. MLflow does promise that
-versions of a registered model get ascending numbers, each visible before the next is given, and that a version's
-tags appear together with the version. So each ledger entry is a version of the registered model `<model>.ledger`. An
+versions of a registered model get ascending numbers, each visible before the next is given, and that a version and
+its tags appear together. So each ledger entry is a version of the registered model `<model>.ledger`. An
 entry names the hash of the entry before; if several entries name the same hash, the lowest number counts and the
 others are lost. Every reader of the versions computes the same chain. No lock exists, so none can be left behind.
 """
@@ -24,7 +24,7 @@ ENTRY, DONE, WRITER = "entry", "done", "writer"
 
 @dataclass(frozen=True)
 class Chain:
-    """The entries that count, oldest first, their version numbers in the registry, and the numbers already carried out."""
+    """The entries that count, oldest first, their version numbers in the registry, and the numbers carried out."""
 
     entries: tuple[LedgerEntry, ...] = ()
     numbers: tuple[int, ...] = ()
@@ -58,6 +58,7 @@ def resolve(versions: Sequence[ModelVersion], where: str) -> Chain:
         if entry.previous_hash not in known:
             raise LedgerError(f"{name} follows an entry that is gone; somebody deleted a version of the ledger.")
         last = entries[-1] if entries else None
+        # An entry with a known predecessor that doesn't follow the newest entry lost its race; skipping it is the decision.
         if entry.follows(last):
             entries.append(entry)
             numbers.append(version.version)
@@ -98,8 +99,8 @@ class RegistryLedger:
     def add(self, entry: LedgerEntry) -> tuple[Chain, bool]:
         """Add an entry; return the new chain and whether this call's entry counts (False: another process was quicker).
 
-        Two promotions of a run in the same second write equal entries, and a lost answer makes a single call write twice.
-        So neither the entry nor its number identifies the writer; a random tag does.
+        Two promotions of a run in the same second write equal entries, and after a lost answer a single call writes
+        twice. So neither the entry nor its number identifies the writer; a random tag does.
         """
         writer = uuid.uuid4().hex
         self._versions.add_version(entry.run_id, {ENTRY: entry.line, WRITER: writer})

@@ -242,12 +242,14 @@ def _bars(found: Comparison) -> tuple[float, list[tuple[float, float, float, flo
     Above _MOST_BARS images every n-th is drawn.
     """
     ordered = sorted(found.changes, key=lambda change: change.dice)
+    # Ceiling division: the step that leaves at most _MOST_BARS bars.
     ordered = ordered[:: -(-len(ordered) // _MOST_BARS)]
     highest, lowest = max(ordered[-1].dice, 0.0), min(ordered[0].dice, 0.0)
     scale = _PLOT / ((highest - lowest) or 1)
     zero, width = highest * scale, 2 * _PLOT / len(ordered)
     bars = []
     for place, change in enumerate(ordered):
+        # A change of 0 is still drawn as a hairline, so that no image seems to be missing.
         height = max(abs(change.dice) * scale, 0.8)
         text = f"{change.stem}: {change.dice:+.3f}"
         top = zero - height if change.dice > 0 else zero

@@ -22,8 +22,8 @@ METADATA = "metadata.json"
 def gather(registry: ModelRegistry, run_id: str) -> PromotionFacts:
     """Download and hash a finished run's artifacts.
 
-    Raises ModelNotFoundError for a run that didn't finish or lacks an artifact, ModelDamagedError if an artifact differs
-    from its card, LineageError if the list of images differs from the run's data version.
+    Raises ModelNotFoundError for a run that didn't finish or lacks an artifact, ModelDamagedError if an artifact
+    differs from its card, LineageError if the list of images differs from the run's data version.
     """
     run = registry.run(run_id)
     if run.status != "FINISHED":

@@ -43,6 +43,7 @@ def judge(evidence: GateEvidence, settings: GateConfig, *, decided_at: str) -> G
     doubts = [*evidence.doubts, *_differing(evidence, images)]
     if settings.mode != "off":
         _refuse(doubts)
+    # With mode off an incompletely scored champion is left out: means over different images aren't comparable.
     if not all(image.champion for image in images) or _not_numbers(images, "champion"):
         images = tuple(replace(image, champion=None) for image in images)
     # One seeded comparison over all metrics: its columns share the resamples, so equal gains give equal p-values.

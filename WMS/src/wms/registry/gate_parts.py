@@ -62,7 +62,7 @@ def percent(share: float | None) -> str:
 
 
 def change_of(images: Sequence[ScoredImage], metric: str, found: Paired | None, column: int) -> MetricChange:
-    """Compare both models by `metric`; `found` compares gains, `column` selects the metric's; None without a champion."""
+    """Compare both models by `metric`; `found` compares gains, by `column` for each metric; None without a champion."""
     challenger = mean([image.challenger.values[metric] for image in images])
     if found is None:
         return MetricChange(champion=0.0, challenger=challenger, difference=challenger)

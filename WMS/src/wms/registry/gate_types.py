@@ -15,7 +15,7 @@ from wms.registry.types import GateVerdict, Means
 
 @dataclass(frozen=True, slots=True)
 class MetricPair:
-    """A model's result on an image: its value of each metric by name, and the share of the image (0..1) that it marked."""
+    """A model's result on an image: the value of each metric by name, and the share of the image (0..1) marked."""
 
     values: Mapping[str, float]
     marked: float

@@ -29,7 +29,7 @@ def warnings_of(
     slices: Sequence[Slice],
     empty: Sequence[ScoredImage],
 ) -> tuple[str, ...]:
-    """All warnings, the most serious first; `doubts` are those that mode off lets pass, `empty` images aren't scored."""
+    """All warnings, the most serious first; `doubts` are those that mode off lets pass, `empty` images are unscored."""
     told: list[str] = []
     if settings.mode == "off":
         told.append("THE GATE IS OFF: this run passes whatever it scores. Set gate.mode back to enforce.")

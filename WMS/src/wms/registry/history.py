@@ -1,4 +1,4 @@
-"""The versions of the model with scores and a quality word: from the ledger without a server, from MLflow with a server."""
+"""The versions of the model with scores and a quality word, from the ledger and, with a server, from MLflow."""
 
 from __future__ import annotations
 
@@ -200,6 +200,7 @@ def _draw_bands(axes: Any, floor: float) -> None:
 
 
 def _style(axes: Any, entries: Sequence[LedgerEntry], floor: float) -> None:
+    # At most 16 labels fit below the axis.
     step = -(-len(entries) // 16)
     ticks = range(0, len(entries), step)
     axes.set_xticks(list(ticks), [f"v{entries[place].to_version}\n{entries[place].at[:10]}" for place in ticks])

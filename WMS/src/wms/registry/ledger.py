@@ -149,7 +149,10 @@ class Ledger:
         return tuple(found)
 
     def current(self) -> LedgerEntry | None:
-        """The newest entry, None before the first promotion. Raises LedgerError, also if the history lost its entries."""
+        """The newest entry, None before the first promotion.
+
+        Raises LedgerError, also if the history lost its entries.
+        """
         entries = self.entries()
         if not entries and self.newest.exists():  # an entry goes into the history first
             raise LedgerError(
@@ -160,8 +163,8 @@ class Ledger:
     def append(self, record: LedgerRecord, *, step: Callable[[str], None] = lambda _: None) -> LedgerEntry:
         """Append a record, or an entry that follows the newest entry, and return the entry.
 
-        Repeating the newest entry changes nothing. `step` is called with "history" and "current" after each file. Raises
-        LedgerError for an entry that doesn't follow; DiskFullError, UnwritableError.
+        Repeating the newest entry changes nothing. `step` is called with "history" and "current" after each file.
+        Raises LedgerError for an entry that doesn't follow; DiskFullError, UnwritableError.
         """
         with self.locked():
             entries = self.entries()  # first, because a damaged last line must not be cut off like a torn one

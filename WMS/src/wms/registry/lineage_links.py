@@ -1,4 +1,4 @@
-"""The links of the chain, each checked against sound neighbours only, so that a changed byte is blamed on its own file."""
+"""The links of the chain, each checked against sound neighbours only, so a changed byte is blamed on its own file."""
 
 from __future__ import annotations
 
@@ -240,6 +240,7 @@ def _check_settings(graph: bytes, card: Mapping[str, Any]) -> None:
     import onnx
 
     properties = {item.key: item.value for item in onnx.load_model_from_string(graph).metadata_props}
+    # Older exports lack these settings on both sides; a setting on either side must be on the other, too.
     optional = [key for key in ("second_look", "detail", "one_strip") if key in card or f"wms.{key}" in properties]
     for key in ("weights_sha256", "input_size", "threshold", "mirror", *optional):
         value = card.get(key)

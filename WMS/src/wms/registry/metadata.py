@@ -89,8 +89,9 @@ def run_means(run: RunInfo, server: str) -> Means:
 def baseline(uri: str | None, ledger: Ledger, model: str = MODEL) -> dict[str, Any]:
     """Production's version, run_id, dice and iou: from the registry at `uri`, or from the ledger if `uri` is None.
 
-    Zeros, a version of None and a note only if nothing was ever Production. Raises LedgerError if the Production version
-    is uncertain, RegistryUnreachableError and RegistryError rather than answering with zeros; ModelNotFoundError.
+    Zeros, a version of None and a note only if nothing was ever Production. Raises LedgerError if the Production
+    version is uncertain, RegistryUnreachableError and RegistryError rather than answering with zeros;
+    ModelNotFoundError.
 
     >>> baseline(None, Ledger())  # doctest: +SKIP
     {'version': 3, 'run_id': '0a1b...', 'dice': 0.9441, 'iou': 0.8950}

@@ -55,6 +55,7 @@ def call(server: str, what: str, work: Callable[[], T], progress: Callable[[], i
     )
 
     def attempt() -> T:
+        # Even the last attempt gets a second; otherwise it would fail before a healthy server could answer.
         left = max(deadline - time.monotonic(), min(limit, 1.0))
         try:
             return _bounded(work, left, limit, progress)
@@ -144,6 +145,7 @@ def _bounded(work: Callable[[], T], left_s: float, limit_s: float, progress: Cal
         finally:
             done.set()
 
+    # An abandoned call stays in its daemon thread, which doesn't keep the process from ending.
     threading.Thread(target=run, name="mlflow-call", daemon=True).start()
     deadline, seen = time.monotonic() + left_s, 0
     while not done.wait(max(0.0, min(1.0, deadline - time.monotonic()))):

@@ -172,7 +172,7 @@ class ModelRegistry:
         )
 
     def register(self, run_id: str, tags: Mapping[str, str] | None = None) -> ModelVersion:
-        """Return a run's version, registered with `tags` if new; of several versions the first, so that all callers agree."""
+        """Return a run's version, registered with `tags` if new; of several versions the first, so callers agree."""
 
         def work() -> ModelVersion:
             self._describe(run_id)
@@ -272,6 +272,7 @@ class ModelRegistry:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
         try:
+            # Another process may create the model at the same moment.
             self._client.create_registered_model(self.model)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":

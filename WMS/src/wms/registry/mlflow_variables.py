@@ -27,6 +27,7 @@ def acquire(wanted: Mapping[str, str]) -> None:
         _users += 1
         ours = {name: value for name, value in wanted.items() if name not in os.environ}
         for name, value in (ours | past_proxies(os.environ)).items():
+            # Only the outermost call sees the user's values; a nested call must not remember ours.
             _before.setdefault(name, os.environ.get(name))
             os.environ[name] = value
 

@@ -192,6 +192,7 @@ def tags_after(entries: Sequence[LedgerEntry]) -> dict[int, dict[str, str]]:
             tags.setdefault(entry.from_version, {})
         mine = tags.setdefault(entry.to_version, {})
         mine |= {PROMOTED: f"{entry.at} by {entry.who}", ENTRY_NUMBER: str(entry.seq)}
+        # A rollback leaves the tags of the version's own promotion.
         if entry.action == "promote" or "verdict" not in mine:
             mine |= lasting_tags(entry)
     for version, mine in tags.items():

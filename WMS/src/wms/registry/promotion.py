@@ -73,7 +73,7 @@ class PromotionClient:
         return Standing(chain, chain.head.to_version if chain.head else standing.production)
 
     def carry_out(self, chain: Chain) -> Chain:
-        """Make tags, aliases and files agree with the chain; returns the chain, which others may have extended meanwhile.
+        """Make tags, aliases and files agree with the chain; return the chain, which may have grown meanwhile.
 
         Two processes may run this at once. The process that sets an alias last reads the chain after that, so a late
         writer of an old alias corrects its own mistake.

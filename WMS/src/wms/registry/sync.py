@@ -91,7 +91,7 @@ def stage(folder: Path, files: Mapping[str, bytes]) -> Path:
 
 
 def place(folder: Path) -> None:
-    """Move the staged files into place, the card last: after a kill in between, the old card doesn't match the new files.
+    """Move the staged files into place, the card last: after a kill in between, the old card rejects the new files.
 
     Raises DiskFullError or UnwritableError.
     """

@@ -52,7 +52,11 @@ def means_in(values: Mapping[str, str], side: str) -> Means:
 
 
 def from_to(before: Means, after: Means) -> str:
-    """Describe changed means, such as "Dice 0.9012 -> 0.9105, IoU 0.8300 -> 0.8401", for metrics that both sides have."""
+    """Describe changed means, for metrics that both sides have.
+
+    >>> from_to(Means(dice=0.9012, iou=0.83), Means(dice=0.9105, iou=0.8401))
+    'Dice 0.9012 -> 0.9105, IoU 0.8300 -> 0.8401'
+    """
     old = before.named()
     shown = ((name, old[name], value) for name, value in after.named().items() if name in old)
     return ", ".join(f"{title_of(name)} {was:.4f} -> {now:.4f}" for name, was, now in shown)

@@ -102,6 +102,7 @@ class _Reader(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")
 
     def persistent_load(self, pid: Any) -> tuple[str, int]:
+        # torch.save writes ("storage", class, key, location, number of items).
         _, kind, key, _, count = pid
         if self._sizes.get(key) != count * _ITEM_BYTES[kind]:
             raise pickle.UnpicklingError(f"storage {key} has the wrong size")

@@ -1,4 +1,4 @@
-"""One line in the log for each request, without anything that a client made up."""
+"""Logs a line for each request, free of text that a client chose."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 class AccessLog:
     """ASGI middleware: logs method, route, status, milliseconds and the model's version.
 
-    A path that isn't in `paths`, and an odd method, is "other": a client could write into the log with it.
+    A path outside of `paths`, and an odd method, is logged as "other": a client could write into the log with either.
     """
 
     def __init__(self, app: ASGIApp, *, paths: Collection[str], version: str) -> None:

@@ -1,4 +1,4 @@
-"""The shapes of what the routes answer; the API page is made from them."""
+"""The response models of the routes; the API page is made from them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Health(_Answer):
 
 
 class Unhealthy(_Answer):
-    """A service that doesn't, and why."""
+    """A service that can't predict, and the reason."""
 
     status: Literal["unhealthy"] = "unhealthy"
     reason: str = Field(description="A sentence.")
@@ -44,7 +44,7 @@ class Failure(_Answer):
 
 
 class VersionAnswer(_Answer):
-    """Which model is served, from the ledger's newest entry about it. Times are UTC, ISO 8601."""
+    """The served model, from the ledger's newest entry about the model. Times are UTC, ISO 8601."""
 
     version: int
     run_id: str
@@ -74,7 +74,7 @@ class Mask(_Answer):
 
 
 def version_of(model: ServedModel, service: Service) -> VersionAnswer:
-    """What `GET /version` answers."""
+    """The response of `GET /version`."""
     entry = model.entry
     return VersionAnswer(
         **entry.model_dump(include=set(VersionAnswer.model_fields) - {"trained_at", "metrics"}),
@@ -89,7 +89,7 @@ def version_of(model: ServedModel, service: Service) -> VersionAnswer:
 
 
 def as_png(prediction: Prediction) -> Response:
-    """The mask as a picture; what else is known stands in the headers."""
+    """The mask as a picture; further facts stand in the headers."""
     headers = {
         "X-Model-Version": str(prediction.model.version),
         "X-Weights-SHA256": prediction.model.entry.weights_sha256,
@@ -100,7 +100,7 @@ def as_png(prediction: Prediction) -> Response:
 
 
 def as_json(prediction: Prediction) -> Mask:
-    """The mask and what is known of it."""
+    """The mask and further facts as JSON."""
     marked = prediction.marked
     return Mask(
         version=prediction.model.version,
@@ -114,7 +114,7 @@ def as_json(prediction: Prediction) -> Mask:
 
 
 def package_version() -> str:
-    """The installed package's version; "unknown" where the code runs without being installed."""
+    """The installed package's version; "unknown" if the code runs without being installed."""
     try:
         return importlib.metadata.version(_PACKAGE)
     except importlib.metadata.PackageNotFoundError:

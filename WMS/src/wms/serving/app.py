@@ -1,4 +1,4 @@
-"""The routes: each checks, calls one function and maps its refusal to an answer."""
+"""The routes: each route checks, calls a single function and maps its refusal to a response."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _MASK: Final = {"model": Mask, "content": {"image/png": {}}, "description": "The
 
 
 def create_app(service: Service) -> FastAPI:
-    """The application that serves `service`; several of them may live in one process."""
+    """The application that serves `service`; a process may hold several applications."""
     app = FastAPI(title="Water meter segmentation", version=package_version())
     _add_pages(app, service)
     _add_prediction(app, service)
@@ -66,7 +66,7 @@ def _add_pages(app: FastAPI, service: Service) -> None:
 
     @app.get("/health", response_model=Health, responses={503: {"model": Unhealthy}})
     async def health() -> Response:
-        """Whether masks can be had: 200, or 503 with the reason."""
+        """Whether the service can predict: 200, or 503 with the reason."""
         model = service.model
         if isinstance(model, NoModel):
             return JSONResponse(Unhealthy(reason=model.why).model_dump(), status_code=503)
@@ -74,7 +74,7 @@ def _add_pages(app: FastAPI, service: Service) -> None:
 
     @app.get("/version", responses={503: {"model": Failure}})
     async def version() -> VersionAnswer:
-        """Which model is served and where it comes from."""
+        """The served model and its origin."""
         return version_of(service.require_model(), service)
 
     @app.get("/metrics", response_class=Response)
@@ -87,7 +87,7 @@ def _add_prediction(app: FastAPI, service: Service) -> None:
     # The photo isn't a parameter: FastAPI would receive all of it before anybody could refuse it.
     @app.post("/predict", openapi_extra=_UPLOAD, response_model=None, responses={**_REFUSED, 200: _MASK})
     async def predict(request: Request, format: Literal["png", "json"] = "png") -> Response | Mask:
-        """The mask of a photo's reading strip, in the upright photo's own size: a PNG, or JSON that holds it."""
+        """The mask of a photo's reading strip, in the upright photo's own size: a PNG, or JSON with the PNG inside."""
         prediction = await service.predict(request)
         return as_png(prediction) if format == "png" else as_json(prediction)
 

@@ -1,4 +1,4 @@
-"""`wms serve`: one process, one model, one port."""
+"""`wms serve`: a process that serves a model on a port."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from wms.serving.model import NoModel
 from wms.serving.service import Service
 
 GRACE_S: Final = 5
-"""How long requests that are under way may take once the process is asked to stop."""
+"""Seconds that requests under way may still take after SIGTERM."""
 
 _BACKLOG: Final = 128
 _M_MMAP_THRESHOLD: Final = -3  # from malloc.h
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve until SIGTERM, then finish what is under way and end with 0.
+    """Serve until SIGTERM, then finish the requests under way and return 0.
 
     Without a model that may be served the process runs all the same, and `GET /health` says why. Raises UsageError
-    for arguments out of range and for an address that can't be had.
+    for arguments out of range and for an address that can't be used.
     """
     _refuse_nonsense(options)
     limits = RequestLimits(
@@ -89,7 +89,7 @@ def _refuse_nonsense(options: argparse.Namespace) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Before the model is loaded: who comes early waits instead of being refused, and a taken port is found at once."""
+    """Listen before the model is loaded: early clients wait instead of being refused, a taken port is found at once."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
@@ -116,7 +116,7 @@ def _log_to_stderr() -> None:
 
 
 def _return_memory() -> None:
-    """Make glibc give a photo's memory back as soon as the photo is done; it would keep most of it for the next one.
+    """Make glibc release a photo's memory as soon as the photo is done, rather than keep most of it for the next.
 
     Measured after two photos of 48 megapixels at once: 410 MiB instead of 1,200 to 1,400 MiB stay, at the same speed.
     """

@@ -1,4 +1,4 @@
-"""How much the service takes on, and the line in which photos wait for their turn."""
+"""The service's limits, and the queue in which photos wait."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class RequestLimits:
-    """What one process accepts: bytes and megapixels of a photo, seconds for its upload, photos at a time.
+    """The limits of a process: bytes and megapixels of a photo, seconds for its upload, photos at a time.
 
     `at_once` are predicted at the same time, `waiting` more may wait. A prediction needs about 20 bytes of memory
     for each pixel of the photo.
@@ -34,9 +34,9 @@ class RequestLimits:
 
 
 class RequestQueue:
-    """Lets `at_once` pieces of work run in threads, `waiting` more wait in order, and turns others away.
+    """Runs `at_once` jobs in threads, lets `waiting` more wait in order, and refuses others.
 
-    Use it within one event loop.
+    Use a queue within a single event loop.
     """
 
     def __init__(self, at_once: int, waiting: int) -> None:
@@ -48,13 +48,13 @@ class RequestQueue:
         return CapacityLimiter(self._at_once)
 
     def check(self) -> None:
-        """Raise Refusal "busy" if there is no room now."""
+        """Raise Refusal "busy" if the queue is full."""
         if self._inside >= self._most:
             text = f"{self._inside} photos are being predicted or wait already; try again in {RETRY_AFTER_S} seconds."
             raise Refusal("busy", text, {"Retry-After": str(RETRY_AFTER_S)})
 
     async def run(self, work: Callable[[], Result]) -> Result:
-        """Wait for a turn and return what `work` returns in a thread. Raises Refusal "busy" instead of waiting."""
+        """Wait for a turn, run `work` in a thread and return its result. Raises Refusal "busy" if the queue is full."""
         self.check()
         self._inside += 1
         try:

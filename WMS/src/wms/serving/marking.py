@@ -1,4 +1,4 @@
-"""From an uploaded file to a mask: the work of one request, done in a thread."""
+"""From an uploaded file to a mask: the work of a request, done in a thread."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Marked:
-    """The strip on one photo.
+    """The strip on a photo.
 
     `png` is the mask: mode L, every pixel 0 or 255, `width` x `height` pixels as the upright photo. `share` is the
     strip's part of all pixels. `box` is left, top, right, bottom in pixels, the latter two exclusive; None
@@ -31,7 +31,7 @@ class Marked:
 
 
 def mark(predictor: Predictor, content: bytes, *, max_megapixels: float) -> Marked:
-    """Find the strip on the photo that these bytes of a file hold; the same pixels as `wms predict` writes.
+    """Find the strip on the photo in a file's bytes; the pixels equal those of `wms predict`.
 
     Raises TruncatedImageError, NotAnImageError or ImageTooLargeError.
     """

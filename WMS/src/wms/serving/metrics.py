@@ -1,4 +1,4 @@
-"""What Prometheus may know of the service. Each app has a registry of its own, so that two don't share counts."""
+"""The service's metrics for Prometheus. Each app has its own registry, so that two apps don't share counts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NO_VERSION: Final = "none"
 
 
 class Metrics:
-    """The four metrics of one app, whose version never changes; None where it serves no model."""
+    """The four metrics of an app, whose version never changes; None without a served model."""
 
     def __init__(self, version: int | None) -> None:
         # Else each counter brings a second series that nobody asked for.
@@ -42,10 +42,10 @@ class Metrics:
         self._seconds.labels(self.version).observe(seconds)
 
     def failed(self, reason: str) -> None:
-        """Count a request for a mask that got none; `reason` is a key of REASONS."""
+        """Count a request that got no mask; `reason` is a key of REASONS."""
         self._total.labels(self.version, "error").inc()
         self._errors.labels(self.version, reason).inc()
 
     def text(self) -> bytes:
-        """All of it in Prometheus's text format."""
+        """All metrics in Prometheus's text format."""
         return generate_latest(self._registry)

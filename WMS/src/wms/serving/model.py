@@ -1,4 +1,4 @@
-"""The one model that this process serves: loaded, confirmed by the ledger of promotions, tried once."""
+"""The model that this process serves: loaded, confirmed by the ledger of promotions, and tried once."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ class ServedModel:
 
     @property
     def version(self) -> int:
-        """Its number in the registry."""
+        """The model's number in the registry."""
         return self.entry.to_version
 
 
 @dataclass(frozen=True)
 class NoModel:
-    """That there is nothing to serve; `why` is a sentence."""
+    """The absence of a servable model; `why` is a sentence."""
 
     why: str
 
 
 def load_model(folder: Path, ledger: Path, *, threads: int | None = None) -> ServedModel | NoModel:
-    """The model in `folder` if it is whole, is promoted according to the ledger in `ledger`, and predicts.
+    """Load the model in `folder` if complete, promoted according to the ledger in `ledger`, and able to predict.
 
-    `threads` limits ONNX Runtime for one prediction. Everything else gives the reason, so that the process can
-    run and be asked for it. Raises ValueError for fewer than 1 thread.
+    `threads` limits ONNX Runtime for a prediction. Any failure gives a NoModel with the reason, so that the process can
+    run and report the reason. Raises ValueError for fewer than 1 thread.
     """
     try:
         predictor = Predictor(folder, threads=threads)
@@ -61,9 +61,9 @@ def load_model(folder: Path, ledger: Path, *, threads: int | None = None) -> Ser
 
 
 def confirm(weights_sha256: str, onnx_sha256: str, entries: Sequence[LedgerEntry], ledger: Path) -> LedgerEntry:
-    """The ledger's newest entry about exactly these files.
+    """Find the ledger's newest entry about exactly these files.
 
-    Raises LineageError where there is none; `ledger` is what the sentence calls the place.
+    Raises LineageError without such an entry; `ledger` is the folder's name in the sentence.
     """
     same = [entry for entry in entries if entry.weights_sha256 == weights_sha256]
     for entry in reversed(same):
@@ -82,9 +82,9 @@ def confirm(weights_sha256: str, onnx_sha256: str, entries: Sequence[LedgerEntry
 
 
 def warm_up(predictor: Predictor) -> None:
-    """Predict one made-up photo, so that the first real one isn't slower and a broken model is found now.
+    """Predict a generated photo, so that the first real photo isn't slower and a broken model is found now.
 
-    Raises ModelDamagedError when that fails or gives no numbers.
+    Raises ModelDamagedError if the prediction fails or contains NaN.
     """
     pixels = np.random.default_rng(0).integers(0, 256, (*_WARM_UP_SIDES, 3), dtype=np.uint8)
     stream = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Why a request gets no mask: a short reason for programs, its HTTP status, and a sentence for people."""
+"""Reasons why a request gets no mask: a short reason for programs, its HTTP status, and a sentence for people."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REASONS: Final[Mapping[str, int]] = {
     "no_model": 503,
     "no_space": 503,
 }
-"""Every reason and its status; the reasons are also values of a metric's label, so there are no others."""
+"""Every reason and its status; the reasons are also the values of a metric's label, so the list is closed."""
 
 _OF_PHOTOS: Final[Mapping[type[WmsError], str]] = {
     TruncatedImageError: "damaged",
@@ -35,7 +35,7 @@ _OF_PHOTOS: Final[Mapping[type[WmsError], str]] = {
 
 
 class Refusal(Exception):
-    """A request that isn't answered as wished. It ends a request, never the process, so it has no exit code."""
+    """A refused request. A refusal ends a request, never the process, so its class has no exit code."""
 
     def __init__(self, reason: str, text: str, headers: Mapping[str, str] | None = None) -> None:
         """`reason` is a key of REASONS, `text` a whole sentence, `headers` join the answer's."""

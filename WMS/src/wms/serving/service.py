@@ -1,4 +1,4 @@
-"""What the routes call: one model, its limits and its counts."""
+"""The service behind the routes: a model, its limits and its counts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wms.serving.upload import received
 
 @dataclass(frozen=True)
 class Prediction:
-    """A photo's mask, the model that made it, and the seconds from the photo's last byte to the mask."""
+    """A photo's mask, its model, and the seconds from the photo's last byte to the mask."""
 
     model: ServedModel
     marked: Marked
@@ -27,7 +27,7 @@ class Prediction:
 
 
 class Service:
-    """Serves `model`, or says why there is none, for as long as the process lives."""
+    """Serves `model`, or reports why no model is served, until the process ends."""
 
     def __init__(self, model: ServedModel | NoModel, limits: RequestLimits | None = None) -> None:
         self.model = model
@@ -40,7 +40,7 @@ class Service:
     def load(
         cls, folder: Path, ledger: Path, *, threads: int | None = None, limits: RequestLimits | None = None
     ) -> Service:
-        """A service for the model in `folder`, with the reason in its place if that can't be served."""
+        """A service for the model in `folder`, or for the reason why that model can't be served."""
         return cls(load_model(folder, ledger, threads=threads), limits)
 
     def require_model(self) -> ServedModel:

@@ -1,4 +1,4 @@
-"""Receives the photo of a request, and stops receiving as soon as it is too much."""
+"""Receives the photo of a request, and stops receiving at the size limit."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from wms.serving.refusals import Refusal
 FIELD: Final = "file"
 _MOST_FIELDS: Final = 8
 _FRAME_BYTES: Final = 16 * 1024
-"""Room for what a form has around the photo: boundaries, headers, small fields."""
+"""Allowance for a form's other parts: boundaries, headers, small fields."""
 
 _HOW: Final = f"send it as the multipart form field `{FIELD}`, such as `curl -F {FIELD}=@meter.jpg ADDRESS/predict`"
 
 
 @asynccontextmanager
 async def received(request: Request, limits: RequestLimits) -> AsyncIterator[UploadFile]:
-    """The request's photo, as a file that is on disk beyond 1 MiB and gone after the `async with`.
+    """Receive the request's photo, as a file that is on disk beyond 1 MiB and deleted after the `async with`.
 
     Raises Refusal: "no_file", "bad_form", "empty", "too_large", "slow", "disconnected", "no_space".
     """
@@ -41,6 +41,7 @@ async def _form(request: Request, limits: RequestLimits) -> FormData:
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limits.upload_bytes + _FRAME_BYTES:
         raise _too_large(limits.upload_bytes)
+    # Content-Length may be absent or wrong, so the stream is counted as well.
     parser = MultiPartParser(
         request.headers,
         _no_more_than(request.stream(), limits.upload_bytes),

@@ -1,1 +1,1 @@
-"""What `wms ...` does: each module is one group of subcommands."""
+"""The commands of `wms`: each module is a group of subcommands."""

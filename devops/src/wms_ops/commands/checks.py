@@ -1,4 +1,4 @@
-"""What `wms doctor` looks at: each check returns a Finding, or raises the WmsError that says what is wrong."""
+"""The checks of `wms doctor`: each returns a Finding, or raises a WmsError that names the defect."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _KEYS: Final = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run `aws sso
 
 
 class State(StrEnum):
-    """`missing` stops the next step; `optional` is only needed for what its text says."""
+    """A finding's state: `missing` stops the next step; `optional` is required only for the purpose in its text."""
 
     FINE = "fine"
     MISSING = "missing"
@@ -42,7 +42,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found of one thing; `mend` is a command or a sentence, empty where nothing is to do."""
+    """A check's result; `mend` is a command or a sentence, empty if nothing is wrong."""
 
     name: str
     state: State
@@ -75,7 +75,7 @@ def check_hook(repo: Path) -> Finding:
 
 
 def check_disk(repo: Path) -> Finding:
-    """Free space where the data set, runs and models go."""
+    """Free space for the data set, runs and models."""
     free = shutil.disk_usage(repo).free / 1e9
     if free < _FREE_GB:
         text = f"{free:.1f} GB are free where {_FREE_GB:.0f} are needed"
@@ -96,7 +96,7 @@ def check_bucket(repo: Path) -> Finding:
 
 
 def check_aws(_: Path) -> Finding:
-    """Whose AWS credentials these are; only the cloud at AWS needs them."""
+    """The account of the AWS credentials; only the cloud at AWS requires credentials."""
     from wms_ops.targets.aws.clients import Aws
 
     needed = "only needed for an instance at AWS"
@@ -110,7 +110,7 @@ def check_aws(_: Path) -> Finding:
 
 
 def check_terraform(_: Path) -> Finding:
-    """Terraform; only the cloud at AWS needs it."""
+    """The version of Terraform; only the cloud at AWS requires Terraform."""
     from wms_ops.targets.aws.terraform import require_terraform
 
     try:
@@ -121,7 +121,7 @@ def check_terraform(_: Path) -> Finding:
 
 
 def check_github(_: Path) -> Finding:
-    """The command gh and its login; `wms sync` and pull requests at GitHub need it."""
+    """The command gh and its login; `wms sync` and pull requests at GitHub require both."""
     needed = "only needed for `wms sync` and pull requests at GitHub"
     try:
         done = subprocess.run(["gh", "auth", "status"], capture_output=True, timeout=_ANSWER_S, check=False)
@@ -135,7 +135,7 @@ def check_github(_: Path) -> Finding:
 
 
 def check_mlflow(_: Path) -> Finding:
-    """The MLflow server that is named; promotions and the gate need it."""
+    """The MLflow server named by MLFLOW_TRACKING_URI; promotions and the gate require a server."""
     from wms_ops.machine.waiting import why_silent
 
     needed = "only needed for `wms gate` and `wms promote`"
@@ -151,7 +151,7 @@ def check_mlflow(_: Path) -> Finding:
 
 
 def check_model(repo: Path) -> Finding:
-    """The files of Production; `wms predict` and `wms serve` need them."""
+    """The files of Production; `wms predict` and `wms serve` require them."""
     folder = repo / MODELS
     entry = Ledger(folder).current()
     if entry is None:
@@ -175,4 +175,4 @@ CHECKS: Final[Mapping[str, tuple[Callable[[Path], Finding], bool]]] = {
     "MLflow": (check_mlflow, False),
     "model": (check_model, False),
 }
-"""Each check with whether the next step, a push of photos, needs it."""
+"""Each check, and whether the next step, a push of photos, depends on its result."""

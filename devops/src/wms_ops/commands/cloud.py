@@ -1,7 +1,7 @@
-"""`wms cloud`: an instance with MLflow and the service, on this machine or at AWS: start it, look at it, end it.
+"""`wms cloud`: starts, shows and ends an instance with MLflow and the service, on this machine or at AWS.
 
 `--target`, else WMS_CLOUD, names the target. A module commands/cloud_TARGET.py has a function for each command
-that its target knows, so that a command for one target imports nothing of another; cloud_any.py is for the others.
+of its target, so that a command for a target imports nothing of the others; cloud_any.py is for other targets.
 """
 
 from __future__ import annotations
@@ -24,11 +24,15 @@ from wms_ops.targets.factory import CHOICE, LOOP, TARGETS, cloud_in, open_cloud
 from wms_ops.targets.protocol import Cloud
 
 _ONLY: Final = {"hours": "aws", "force": "aws", "all": "local"}
-"""Options that one target has."""
+"""Options that only a single target has."""
 
 
 def target_of(environ: Mapping[str, str]) -> str:
-    """The target that WMS_CLOUD names; the local one without it. Raises UsageError for a name that no target has."""
+    """The target named by WMS_CLOUD; without the variable the local target. Raises UsageError for an unknown name.
+
+    >>> target_of({})
+    'local'
+    """
     name = environ.get(CHOICE) or "local"
     if name not in TARGETS:
         raise UsageError(f"{CHOICE} is {name!r}, but no target has that name; choose one of: {', '.join(TARGETS)}.")
@@ -36,7 +40,7 @@ def target_of(environ: Mapping[str, str]) -> str:
 
 
 def open_target(name: str, folder: Path | None = None) -> Cloud:
-    """The cloud of this clone at a target, with its state in `folder`. Nothing is started. Raises ConfigError."""
+    """This clone's cloud at a target, with its state in `folder`. Nothing is started. Raises ConfigError."""
 
     def show(text: str) -> None:
         print(text, flush=True)
@@ -45,7 +49,7 @@ def open_target(name: str, folder: Path | None = None) -> Cloud:
 
 
 def module_of(target: str) -> Any:
-    """The module with a target's functions; one for all where a target has nothing of its own to say."""
+    """The module with a target's functions; a common module for targets without functions of their own."""
     name = f"wms_ops.commands.cloud_{target}"
     return importlib.import_module(name if importlib.util.find_spec(name) else "wms_ops.commands.cloud_any")
 
@@ -63,7 +67,7 @@ def command(name: str) -> Command:
 
 
 def _run(name: str, options: argparse.Namespace) -> int:
-    """Hand over to the target's function; returns its code. Raises UsageError for what the target doesn't know."""
+    """Call the target's function; returns its code. Raises UsageError for options that the target lacks."""
     target = options.target or target_of(os.environ)
     for option, owner in _ONLY.items():
         if getattr(options, option, None) and owner != target:
@@ -94,7 +98,7 @@ def _status(module: Any, cloud: Cloud, *, as_json: bool) -> int:
 
 
 def facts(cloud: Cloud) -> dict[str, Any]:
-    """What every target knows of its instance, as JSON can hold it."""
+    """Facts that every target knows of its instance, as JSON values."""
     endpoints = cloud.endpoints()
     return {
         "target": cloud.name,

@@ -1,4 +1,4 @@
-"""What `wms cloud` does for a target without a module of its own: what the protocol can say."""
+"""The commands of `wms cloud` for a target without a module of its own, limited to the target protocol."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from wms_ops.targets.protocol import Cloud
 
 
 def up(cloud: Cloud, _: argparse.Namespace) -> int:
-    """Start the instance. Raises what the target does."""
+    """Start the instance. Raises the target's errors."""
     print(f"MLflow: {cloud.up().mlflow}")
     return 0
 
 
 def down(cloud: Cloud, _: argparse.Namespace) -> int:
-    """End the instance. Raises what the target does."""
+    """End the instance. Raises the target's errors."""
     cloud.down()
     print("MLflow and the service are stopped.")
     return 0
 
 
 def show(cloud: Cloud) -> None:
-    """Print the state and the addresses. Raises what the target does."""
+    """Print the state and the addresses. Raises the target's errors."""
     endpoints = cloud.endpoints()
     print(f"The cloud {cloud.name} is {cloud.status()}.")
     if endpoints:
@@ -30,10 +30,10 @@ def show(cloud: Cloud) -> None:
 
 
 def facts(_: Cloud) -> dict[str, Any]:
-    """Nothing beyond what every target knows."""
+    """No facts beyond those of every target."""
     return {}
 
 
 def summary(_: Cloud) -> dict[str, Any]:
-    """Nothing for `wms status`."""
+    """No entries for `wms status`."""
     return {}

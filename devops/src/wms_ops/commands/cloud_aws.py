@@ -1,4 +1,4 @@
-"""What `wms cloud` does at AWS."""
+"""The commands of `wms cloud` at AWS."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from wms_ops.targets.aws.teardown import take_down
 
 
 def deploy(cloud: AwsCloud, arguments: argparse.Namespace) -> int:
-    """Start the instance, unless it runs, and serve Production; the code of `deploying.deploy`. Raises WmsError."""
+    """Start the instance, if none runs, and serve Production; returns the code of `deploying.deploy`.
+
+    Raises WmsError.
+    """
     cloud = _living(cloud, arguments.hours, Purpose.MANUAL)
     if arguments.idle_minutes is not None:
         settings = cloud.context.settings.model_copy(update={"idle_minutes": arguments.idle_minutes})
@@ -41,7 +44,7 @@ def _living(cloud: AwsCloud, hours: float | None, purpose: Purpose) -> AwsCloud:
 
 
 def store(cloud: AwsCloud, _: argparse.Namespace) -> int:
-    """Make the buckets and print the line that names one. Raises what `make_store` does."""
+    """Create the buckets and print the command that sets the data set's bucket. Raises the errors of `make_store`."""
     if not make_store(cloud.context):
         print("The buckets are there already.")
     url = cloud.context.names.dvc_url
@@ -50,14 +53,14 @@ def store(cloud: AwsCloud, _: argparse.Namespace) -> int:
 
 
 def down(cloud: AwsCloud, arguments: argparse.Namespace) -> int:
-    """End the instance and prove it. Raises BusyError for an instance that another user holds, CloudError."""
+    """End the instance and verify its absence. Raises BusyError for an instance that another user holds, CloudError."""
     take_down(cloud.context, force=arguments.force)
     print("Nothing that costs money is left of the instance: AWS was asked.")
     return 0
 
 
 def stop(cloud: AwsCloud, arguments: argparse.Namespace) -> int:
-    """End any instance after a question; DECLINED where the answer is no. Raises what `take_down` does."""
+    """End any instance after a question; returns DECLINED for the answer no. Raises the errors of `take_down`."""
     print(showing.instance_text(cloud))
     if not arguments.yes and not agrees("End it?", "add --yes"):
         print("Nothing was changed.")
@@ -68,7 +71,10 @@ def stop(cloud: AwsCloud, arguments: argparse.Namespace) -> int:
 
 
 def cleanup(cloud: AwsCloud, arguments: argparse.Namespace) -> int:
-    """Delete the whole environment once the account's number was given, else DECLINED. Raises as `clean_up` does."""
+    """Delete the whole environment if the account's number is given, else return DECLINED.
+
+    Raises the errors of `clean_up`.
+    """
     print(cleaning.warning(cloud))
     account = cloud.context.names.account
     typed = arguments.account or ask(f"Type the account's number ({account}) to go on: ", "give it with --account")
@@ -81,25 +87,25 @@ def cleanup(cloud: AwsCloud, arguments: argparse.Namespace) -> int:
 
 
 def allow(cloud: AwsCloud, _: argparse.Namespace) -> int:
-    """Open the ports to this machine's address. Raises CloudError where no instance runs."""
+    """Open the ports to this machine's address. Raises CloudError if no instance runs."""
     print(f"The instance's ports are open to {cloud.allow(cloud.context.visitor)}.")
     return 0
 
 
 def revoke(cloud: AwsCloud, _: argparse.Namespace) -> int:
-    """Close what `allow` opened. Raises the errors of AWS."""
+    """Close the ports that `allow` opened. Raises the errors of AWS."""
     count = cloud.revoke(cloud.context.visitor)
     print(f"{count} rules were removed." if count else "There was nothing to remove.")
     return 0
 
 
 def show(cloud: AwsCloud) -> None:
-    """Print all that is known of the instance. Raises the errors of AWS."""
+    """Print all facts about the instance. Raises the errors of AWS."""
     print(showing.status_text(cloud))
 
 
 def facts(cloud: AwsCloud) -> dict[str, Any]:
-    """What only this target knows: account, region, environment and instances. Raises the errors of AWS."""
+    """Facts of this target only: account, region, environment and instances. Raises the errors of AWS."""
     names = cloud.context.names
     instances = [
         {
@@ -121,7 +127,7 @@ def facts(cloud: AwsCloud) -> dict[str, Any]:
 
 
 def summary(cloud: AwsCloud) -> dict[str, Any]:
-    """What `wms status` adds for this target: the instance's deadline, and what the month has cost."""
+    """This target's entries for `wms status`: the instance's deadline, and the month's cost."""
     deadlines = [one.deadline for one in cloud.context.instances() if one.is_alive and one.deadline]
     until = f"{min(deadlines):%Y-%m-%d %H:%M} UTC" if deadlines else None
     return {"until": until, "cost": showing.month_text(cloud)}

@@ -1,4 +1,4 @@
-"""What `wms cloud` does on this machine."""
+"""The commands of `wms cloud` on this machine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def up(cloud: LocalCloud, _: argparse.Namespace) -> int:
 
 
 def down(cloud: LocalCloud, options: argparse.Namespace) -> int:
-    """Stop MLflow and the service, and S3 if all is to end. Raises CloudError if anything is left."""
+    """Stop MLflow and the service, with `--all` also S3. Raises CloudError if any process is left."""
     if options.all:
         cloud.close()
         print("Nothing of the local cloud runs any more; its data stays on the disk.")
@@ -53,14 +53,14 @@ def show(cloud: LocalCloud) -> None:
 
 
 def facts(cloud: LocalCloud) -> dict[str, Any]:
-    """What only this target knows: its processes and where the logs are."""
+    """Facts of this target only: its processes and the folder of the logs."""
     names = ("role", "process", "address", "since", "memory")
     processes = [dict(zip(names, row, strict=True)) for row in _rows(cloud)]
     return {"processes": processes, "logs": str(cloud.workspace.logs)}
 
 
 def summary(_: LocalCloud) -> dict[str, Any]:
-    """What `wms status` adds for this target: nothing, since it has no deadline and no price."""
+    """This target's entries for `wms status`: none, because the local cloud has neither deadline nor price."""
     return {}
 
 
@@ -78,7 +78,7 @@ def _rows(cloud: LocalCloud) -> Iterator[tuple[str, str, str, str, str]]:
         role = "command" if one.role.startswith(RUN) else one.role
         if record.current is not None and one.process.pid == record.current.pid:
             role = f"{role}, version {record.current.version}"
-        with contextlib.suppress(psutil.Error):  # it ends while it's looked at
+        with contextlib.suppress(psutil.Error):  # the process may end during the read
             memory = f"{one.process.memory_info().rss / _MIB:.0f} MiB"
             pid = one.process.pid
             yield role, str(pid), addresses.get(one.role) or "", since.get(pid, "")[11:19], memory

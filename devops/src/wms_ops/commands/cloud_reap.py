@@ -1,4 +1,4 @@
-"""`wms cloud reap`: everything at AWS that is past its deadline goes."""
+"""`wms cloud reap`: deletes every resource at AWS that is past its deadline."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the reaper; returns 0. Raises CloudError and what `aws_errors` does."""
+    """Run the reaper; returns 0. Raises CloudError and the errors of `aws_errors`."""
     environment = None if arguments.all else arguments.environment
     if environment is not None and not ENVIRONMENT.fullmatch(environment):
         raise UsageError(f"{environment!r} can't be an environment; use small letters, digits and dashes, 20 at most.")

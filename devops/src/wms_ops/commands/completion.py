@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def whole_parser() -> argparse.ArgumentParser:
-    """All commands in one parser; every module is imported for it, which only this command does."""
+    """All commands in a single parser; this imports every module, which only completion does."""
     parser = Parser(prog="wms", description=TREE.text)
     parser.add_argument("--version", action="store_true", help="print the version")
     _fill(parser, TREE)

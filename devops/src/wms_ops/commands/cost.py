@@ -1,4 +1,4 @@
-"""`wms cost`: what instances have cost, from their sessions on record; and what they cost an hour."""
+"""`wms cost`: the cost of past instances, from their recorded sessions, and prices an hour."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _check(month: str | None, environment: str) -> None:
 
 
 def _stored(environment: str, account: str, region: str, now: datetime) -> dict[str, float] | None:
-    """None where CloudWatch may not be asked: the bill is worth having without it."""
+    """Stored gigabytes by bucket; None without access to CloudWatch, because the bill is useful without them."""
     try:
         return stored_gb(make_client("cloudwatch", region), buckets_of(environment, account, region), now)
     except AccessDeniedError:

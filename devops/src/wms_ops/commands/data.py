@@ -1,4 +1,4 @@
-"""`wms data`: the data set's versions by command, as the hook and the workflows use them."""
+"""`wms data`: the data set's versions by command, as used by the hook and the workflows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Named = dict[str, str | int]
 def _command(
     text: str, run: Callable[[Git, argparse.Namespace], Named], declare: Callable[[argparse.ArgumentParser], None]
 ) -> Command:
-    """A command on the clone of the working directory; its results go to GITHUB_OUTPUT, too, where there is one."""
+    """Make a command on the clone of the working directory; results also go to GITHUB_OUTPUT, if set."""
 
     def add(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--remote", default="origin", help="name or URL (default %(default)s)")
@@ -84,7 +84,7 @@ def _merge(git: Git, arguments: argparse.Namespace) -> Named:
         return {"branch": "", "new": 0}
     url = _url(git, arguments.remote)
     if arguments.delete_branch:
-        refuse_foreign(git, _main_over_there(git, url), commit, arguments.delete_branch)  # else it'd be lost with it
+        refuse_foreign(git, _remote_main(git, url), commit, arguments.delete_branch)  # else it'd be lost with it
     watch = Watch(say=lambda text: print(text, flush=True))
     done = publish(git, commit, url, replace=arguments.replace, watch=watch)
     print(done.plan.summary)
@@ -103,7 +103,7 @@ def _merge(git: Git, arguments: argparse.Namespace) -> Named:
     return {"branch": done.branch or "", "new": len(done.plan.added), "replaced": len(done.plan.replaced), **counts}
 
 
-def _main_over_there(git: Git, url: str) -> str:
+def _remote_main(git: Git, url: str) -> str:
     git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", url, f"refs/heads/{MAIN}")
     return git("ls-remote", url, f"refs/heads/{MAIN}").split()[0]
 

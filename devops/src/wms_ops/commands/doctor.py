@@ -1,4 +1,4 @@
-"""`wms doctor`: what the next step of a user needs, what of it is fine, and the command that mends the rest."""
+"""`wms doctor`: checks the requirements of a user's next step, and names the command that repairs each defect."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what was found; returns 0 if all that is needed is there, else UNHEALTHY.
+    """Print the findings; returns 0 if every requirement is met, else UNHEALTHY.
 
-    Everything is looked at side by side, and what hasn't answered in time counts as not there.
+    All checks run in parallel, and a check without an answer in time counts as not met.
     """
     findings = examine(options.repo)
     if options.json:

@@ -1,4 +1,4 @@
-"""`wms gate`: whether a run's model may replace the one that is Production."""
+"""`wms gate`: decides whether a run's model may replace the Production model."""
 
 from __future__ import annotations
 

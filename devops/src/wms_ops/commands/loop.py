@@ -1,4 +1,4 @@
-"""`wms loop`: the loop by command, whole or step by step."""
+"""`wms loop`: runs the loop, whole or step by step."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _add_folder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folder", type=Path, default=contexts.FOLDER, help="where the loop lives (%(default)s)")
 
 
-def _add_place(parser: argparse.ArgumentParser) -> None:
+def _add_options(parser: argparse.ArgumentParser) -> None:
     _add_folder(parser)
     parser.add_argument("--branch", help=f"such as {DATA_BRANCHES}20261121-103000")
     parser.add_argument("--repo", type=Path, default=ROOT, help="a clone; its origin is worked with")
@@ -38,12 +38,12 @@ def _add_place(parser: argparse.ArgumentParser) -> None:
 
 def _of_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep-up", action="store_true", help="leave MLflow and the service running at the end")
-    _add_place(parser)
+    _add_options(parser)
 
 
 def _of_step(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", help="id of the run that this step belongs to; by default the branch's newest")
-    _add_place(parser)
+    _add_options(parser)
 
 
 def _of_list(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +68,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _one(step_name: str, arguments: argparse.Namespace) -> int:
-    """One step as a command: its named values go to GITHUB_OUTPUT, too, its code is the step's."""
+    """Run a step as a command: its named values also go to GITHUB_OUTPUT; returns the step's exit code."""
     store = contexts.run_store(arguments.folder)
     url = contexts.origin_of(arguments.repo)
     cloud = cloud_in(arguments.folder)
@@ -128,6 +128,6 @@ LIST: Final = Command("List the runs so far.", _of_list, _list)
 
 
 def step(name: str) -> Command:
-    """The command for one step of the loop."""
+    """The command for a step of the loop."""
     text = f"Only the step {name}, with what the steps before it left."
     return Command(text, _of_step, partial(_one, name), _CODES)

@@ -1,4 +1,4 @@
-"""`wms`: finds the command that the words name, imports its module, and runs it."""
+"""`wms`: finds the command named by the arguments, imports its module, and runs the command."""
 
 from __future__ import annotations
 
@@ -19,12 +19,17 @@ _HELP: Final = ("-h", "--help")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`wms` as a program: the exit code of what `argv` names; a failure is one sentence on standard error."""
+    """Run `wms` as a program; returns the exit code. A failure prints a sentence on standard error."""
     return run_main(run, argv)
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run the command that `argv` names; returns its exit code. Raises UsageError and what the command raises."""
+    """Run the command named by `argv`; returns its exit code. Raises UsageError and the command's errors.
+
+    >>> run(["--version"])  # doctest: +SKIP
+    wms 1.0.0
+    0
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["--version"]:
         print(f"wms {version()}")
@@ -38,10 +43,13 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def find(words: Sequence[str]) -> tuple[Leaf | Group, list[str], list[str]]:
-    """The command that `words` begin with, the names that lead there, and the words after them.
+    """Find the command at the beginning of `words`; returns the command, its path of names, and the remaining words.
 
-    A group comes back where help is asked for, or with no words left where a name is missing. Raises UsageError for
-    a name that doesn't exist, with the nearest one that does.
+    A group is returned if help is requested, or without remaining words if a name is missing. Raises UsageError for
+    an unknown name, with the nearest known name.
+
+    >>> find(["loop", "list", "--json"])[1:]
+    (['wms', 'loop', 'list'], ['--json'])
     """
     node: Leaf | Group = TREE
     path, rest = ["wms"], list(words)
@@ -71,7 +79,7 @@ def parse(leaf: Leaf, path: Sequence[str], words: Sequence[str]) -> tuple[Comman
 
 
 def command_of(leaf: Leaf) -> Command:
-    """The command itself, imported now. Raises UsageError where a library is missing."""
+    """Import and return a leaf's command. Raises UsageError if a library is missing."""
     found = load(leaf.entry)
     command: Command = found(leaf.given) if leaf.given else found
     return command
@@ -87,7 +95,7 @@ def help_of(group: Group, path: Sequence[str]) -> str:
 
 
 def version() -> str:
-    """The project's version, also where it isn't installed."""
+    """The project's version, also without an installation."""
     try:
         return importlib.metadata.version("water-meter-segmentation")
     except importlib.metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Questions that are asked side by side and never for long: an answer that is late is done without."""
+"""Asks questions in parallel, within a time limit: late answers are ignored."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Final
 from wms.errors import WmsError
 
 LIMIT_S: Final = 10.0
-"""How long all questions together may take."""
+"""Seconds that all questions together may take."""
 
 
 def ask_all(
     questions: Mapping[str, Callable[[Path], object]], repo: Path, limit_s: float = LIMIT_S
 ) -> dict[str, object]:
-    """The answers by the questions' names: what the function returned, the WmsError it raised, or None if it's late.
+    """The answers by the questions' names: the function's result, its WmsError, or None if late.
 
     A late question goes on in a daemon thread, which doesn't keep the process from ending.
     """

@@ -1,4 +1,4 @@
-"""`wms promote`, `rollback`, `restore`, and what `wms versions` tells other programs of Production."""
+"""`wms promote`, `rollback`, `restore`, and the facts about Production in `wms versions` for other programs."""
 
 from __future__ import annotations
 
@@ -30,9 +30,12 @@ from wms_ops.storage.remote import S3Remote
 
 
 def _promote(arguments: argparse.Namespace) -> int:
-    """Promote a run or a version, roll back, repair or adopt; 0 also where it was done before. Raises WmsError."""
+    """Promote a run or a version, roll back, repair or adopt; returns 0 also if nothing was left to do.
+
+    Raises WmsError.
+    """
     _refuse_nonsense(arguments)
-    promotions = _desk(arguments)
+    promotions = _client_of(arguments)
     if arguments.repair:
         return _restore(arguments)
     proposal = _propose(promotions, arguments)
@@ -52,14 +55,14 @@ def _promote(arguments: argparse.Namespace) -> int:
 
 
 def _restore(arguments: argparse.Namespace) -> int:
-    """Put aliases, tags and files back as the ledger says; returns 0. Raises WmsError."""
-    done = promotion.repair(_desk(arguments))
+    """Restore aliases, tags and files from the ledger; returns 0. Raises WmsError."""
+    done = promotion.repair(_client_of(arguments))
     print(done.text if done else "Nothing was ever promoted here, so there is nothing to repair.")
     return 0
 
 
 def _metadata(arguments: argparse.Namespace) -> int:
-    """Write model-metadata.json from the ledger, brought up to date from the registry where one is named."""
+    """Write model-metadata.json from the ledger, first updated from the registry if MLFLOW_TRACKING_URI is set."""
     ledger = Ledger(arguments.ledger)
     if uri := os.environ.get(URI):
         promotions = PromotionClient(uri, ledger, arguments.metadata, arguments.model)
@@ -77,20 +80,20 @@ def _metadata(arguments: argparse.Namespace) -> int:
 
 
 def _baseline(arguments: argparse.Namespace) -> int:
-    """Print Production's version, run, Dice and IoU as JSON; zeros and a note where nothing ever was Production."""
+    """Print Production's version, run, Dice and IoU as JSON; zeros and a note if nothing ever was Production."""
     if not os.environ.get(URI) and not arguments.ledger.is_dir():
         raise UsageError(f"{arguments.ledger} isn't a folder, so no ledger lies there; name another one by --ledger.")
     print(baseline_json(os.environ.get(URI) or None, Ledger(arguments.ledger), arguments.model))
     return 0
 
 
-def _desk(arguments: argparse.Namespace) -> PromotionClient:
+def _client_of(arguments: argparse.Namespace) -> PromotionClient:
     uri = ModelRegistry.from_environment().uri
     return PromotionClient(uri, Ledger(arguments.ledger), arguments.metadata, arguments.model)
 
 
 def _publish(registry: ModelRegistry, run_id: str, arguments: argparse.Namespace) -> None:
-    """Copy a run's model to where it was asked for; what is there already isn't sent again."""
+    """Copy a run's model to the requested destinations; files already uploaded aren't sent again."""
     if not arguments.publish and not arguments.publish_release:
         return
     files = {name: registry.read_artifact(run_id, f"model/{name}") for name in FILES}

@@ -1,4 +1,4 @@
-"""`make settings`: the table of the environment's variables for the documents, and .env.example, from their types."""
+"""`make settings`: writes the documents' table of environment variables, and .env.example, from their types."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def page() -> str:
-    """The Markdown page: one table for each group of variables."""
+    """The Markdown page: a table for each group of variables."""
     parts = [_HEAD]
     for group in GROUPS:
         rows = "".join(f"| {' | '.join(row)} |\n" for row in _rows(group))

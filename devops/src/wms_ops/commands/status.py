@@ -1,4 +1,4 @@
-"""`wms status`: one screen about branch, data set, Production, instance, the loop's runs and open data branches."""
+"""`wms status`: a screen about branch, data set, Production, instance, the loop's runs and open data branches."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what is known; returns 0, also offline: what couldn't be asked says so."""
+    """Print the state; returns 0, also offline: a part that couldn't be read says so."""
     answers = ask_all(_QUESTIONS, options.repo)
     found = {name: _part(answer) for name, answer in answers.items()}
     if options.json:
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _part(answer: object) -> Part:
-    """The answer itself, or what took its place: a sentence under the key `unknown`."""
+    """The answer, or a sentence about its absence under the key `unknown`."""
     if isinstance(answer, dict):
         return answer
     late = f"not known: no answer within {LIMIT_S:.0f} s"
@@ -61,7 +61,7 @@ def repository(repo: Path) -> Part:
 
 
 def data_set(repo: Path) -> Part:
-    """The version of the commit that is checked out, as its .dvc files name it. Raises ManifestError, GitError."""
+    """The data set's version at the checked-out commit, as its .dvc files name it. Raises ManifestError, GitError."""
     pointers = pointers_at(Git(repo), "HEAD")
     if not pointers:
         return {"version": None, "images": 0, "bytes": 0}
@@ -79,7 +79,7 @@ def production(repo: Path) -> Part:
 
 
 def instance(repo: Path) -> Part:
-    """The instance of the target that WMS_CLOUD names, asked now. Raises the target's errors."""
+    """The present instance of the target named by WMS_CLOUD. Raises the target's errors."""
     name = target_of(os.environ)
     cloud = cloud_in(repo / LOOP, lambda _: None, name)
     more: Part = module_of(name).summary(cloud)
@@ -93,7 +93,8 @@ def loop_runs(repo: Path) -> Part:
 
 
 def data_branches(repo: Path) -> Part:
-    """Data branches at the origin; offline those that the last fetch saw."""
+    """Data branches at the origin; offline those of the last fetch."""
+    # Short limits and no prompts: the screen has to appear offline, too.
     git = Git(repo, {"http.lowSpeedLimit": "1000", "http.lowSpeedTime": "5"})
     silent = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o ConnectTimeout=5"}
     silent |= {name: os.environ[name] for name in silent if name in os.environ}

@@ -1,4 +1,4 @@
-"""`wms sync`: Production to this machine, through GitHub or with AWS credentials."""
+"""`wms sync`: brings Production to this machine, through GitHub or with AWS credentials."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ from wms_ops.targets.sleeping import SleepingSource, ask_to_stop
 
 
 def run(options: argparse.Namespace, *, cloud: Cloud | None = None) -> int:
-    """Bring Production here; returns 0. Raises what `current_production` and `sync_model` do, and S3's errors."""
+    """Bring Production to this machine; returns 0.
+
+    Raises the errors of `current_production`, `sync_model` and S3.
+    """
     if options.source == "s3":
         store = S3Remote(read_remote(options.repo, environ=os.environ))
         return _sync(options, [S3Source(store)], None, cloud)

@@ -1,7 +1,7 @@
 """The tree of `wms`: every group and every command, with its line in the help, its module and an example.
 
-This module imports nothing but the standard library, and a command's module is named by a string: it's imported
-when the command is chosen, so that `wms --help` starts at once.
+This module imports only the standard library. A string names each command's module, which is imported when the
+command is chosen, so that `wms --help` starts at once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _OPS: Final = "wms_ops.commands"
 class Leaf:
     """A command. `entry` is "module:name" of a `wms.command.Command`, or of a function that makes one from `given`.
 
-    `example` is what follows the command's name on a command line that its parser accepts.
+    `example` follows the command's name on a command line that the command's parser accepts.
     """
 
     text: str
@@ -28,7 +28,7 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Group:
-    """Commands and groups by name; `usual` names the one that stands for the group where no name follows."""
+    """Commands and groups by name; `usual` names the command that runs if no name follows the group's."""
 
     text: str
     members: Mapping[str, Leaf | Group] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Group:
 
 
 def leaves(group: Group, path: tuple[str, ...] = ("wms",)) -> Iterator[tuple[tuple[str, ...], Leaf]]:
-    """Every command below a group, with the words that lead there."""
+    """Yield every command below a group, with its path of names."""
     for name, member in group.members.items():
         if isinstance(member, Leaf):
             yield (*path, name), member

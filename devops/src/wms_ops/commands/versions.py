@@ -1,4 +1,4 @@
-"""`wms versions` and `wms lineage`: versions and their aliases, the proof of origin, two versions side by side."""
+"""`wms versions` and `wms lineage`: versions and aliases, the proof of origin, a comparison of two versions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NAME: Final = re.compile(r"\w[\w.-]*")
 
 
 def run(options: argparse.Namespace) -> int:
-    """List versions, or do what an option names; returns 0.
+    """List versions, or carry out the chosen option; returns 0.
 
     Raises LineageError for a broken link, ModelNotFoundError, UsageError, LedgerError, CannotDecideError, and the
     errors of MLflow and of a promotion.
@@ -97,7 +97,7 @@ def _compare(options: argparse.Namespace, registry: ModelRegistry | None) -> Non
 
 
 def _promote(options: argparse.Namespace) -> int:
-    """Ask what to promote, then hand over to the promotion, which says what would change and asks again."""
+    """Ask for the version or run to promote, then call the promotion, which shows the change and asks again."""
     question = "Which version or run should become Production? (none: Enter) "
     answer = ask(question, "use `wms promote`")
     if not answer:
@@ -122,7 +122,7 @@ def _of_list(parser: argparse.ArgumentParser) -> None:
     for name in ("--html", "--markdown"):
         parser.add_argument(name, type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--data", type=Path, default=_DATA, help=argparse.SUPPRESS)
-    _add_places(parser)
+    _add_paths(parser)
 
 
 def _of_compare(parser: argparse.ArgumentParser) -> None:
@@ -130,7 +130,7 @@ def _of_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the pull request's table")
     parser.add_argument("--data", type=Path, metavar="DIR", default=_DATA, help="photos and masks for the pictures")
-    _add_places(parser)
+    _add_paths(parser)
     parser.set_defaults(lineage=False, find=None, promote=False)
 
 
@@ -139,7 +139,7 @@ def _of_lineage(parser: argparse.ArgumentParser) -> None:
         "find", nargs="?", metavar="TEXT", help="list models by version, or by digits of a commit, config, data, run "
         "or weights, instead of checking the one in --models"
     )  # fmt: skip
-    _add_places(parser)
+    _add_paths(parser)
     parser.set_defaults(promote=False, compare=None, html=None, markdown=None)
 
 
@@ -148,7 +148,7 @@ def _run_lineage(options: argparse.Namespace) -> int:
     return run(options)
 
 
-def _add_places(parser: argparse.ArgumentParser) -> None:
+def _add_paths(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", type=Path, default=FOLDER, metavar="DIR", help="model and ledger")
     parser.add_argument("--model", default=MODEL, metavar="NAME", help="registered model (default %(default)s)")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs", metavar="DIR", help="where trainings are kept")

@@ -1,1 +1,1 @@
-"""`make demo`: the whole loop on one machine, without any account, and one page that tells what happened."""
+"""`make demo`: the whole loop on a single machine, without any account, and a page that reports the demo."""

@@ -1,4 +1,4 @@
-"""What happens in the demo, act by act; each returns what the page tells of it."""
+"""The demo's acts; each function plays an act and returns its description for the page."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _VERDICTS = {RunOutcome.MERGED: "promoted", RunOutcome.BLOCKED: "blocked"}
 
 @dataclass(frozen=True)
 class Cast:
-    """What every act works with; `show` gets each line for the terminal."""
+    """The objects shared by all acts; `show` gets each line for the terminal."""
 
     demo_folder: DemoFolder
     cloud: LocalCloud
@@ -47,7 +47,7 @@ class Cast:
 
 @dataclass
 class _Clock:
-    """Begins an act and ends it."""
+    """Measures an act from its beginning to its end."""
 
     started: datetime
     clock: float
@@ -62,7 +62,7 @@ class _Clock:
 
 
 def photos_arrive(cast: Cast, title: str, text: str, prefix: str, draw: Callable[[Path], int]) -> tuple[Act, RunRecord]:
-    """Somebody commits photos and pushes; the loop trains, decides, and merges or blocks."""
+    """Commit photos and push, as a labeller would; the loop trains, decides, and merges or blocks."""
     time_of = _Clock.start()
     demo_folder, shell = cast.demo_folder, cast.shell
     made = demo_folder.photos / prefix
@@ -71,6 +71,7 @@ def photos_arrive(cast: Cast, title: str, text: str, prefix: str, draw: Callable
     shell("git", "add", INBOX)
     shell("git", "commit", "--quiet", "-m", f"{count} photos: {prefix}")
     before = set(_data_branches(demo_folder))
+    # The hook stops the push to main on purpose, so git ends with 1.
     shell("git", "push", "origin", MAIN, expect=1, event="git push")
     branch = next(iter(set(_data_branches(demo_folder)) - before))
     _wms(shell, "data", "take-back")
@@ -98,7 +99,7 @@ def photos_arrive(cast: Cast, title: str, text: str, prefix: str, draw: Callable
 
 
 def everybody_has_it(cast: Cast) -> Act:
-    """The sync script brings Production to the laptop, and `wms predict` uses it without a network."""
+    """Bring Production to the laptop by the sync script, and predict with Production without a network."""
     time_of = _Clock.start()
     demo_folder, shell = cast.demo_folder, cast.shell
     cast.photos.unseen(demo_folder.photos / "unseen")
@@ -122,7 +123,7 @@ def everybody_has_it(cast: Cast) -> Act:
 
 
 def there_and_back(cast: Cast) -> Act:
-    """Somebody rolls Production back to the version before, and then forward again; both are served."""
+    """Roll Production back to the version before, then forward again; both versions are served."""
     time_of = _Clock.start()
     demo_folder, shell, cloud = cast.demo_folder, cast.shell, cast.cloud
     endpoints = cloud.up()
@@ -150,12 +151,12 @@ def there_and_back(cast: Cast) -> Act:
 
 
 def _wms(shell: Shell, *words: str, event: str = "") -> None:
-    """`wms WORDS`, by the module's name, since the demo's clone needs no installation."""
+    """Run `wms WORDS` by the module's name, since the demo's clone needs no installation."""
     shell("python", "-m", "wms_ops", *words, shown=shlex.join(["wms", *words]), event=event)
 
 
 def _serve(cast: Cast, shell: Shell) -> int:
-    """Deploy what is Production now, and ask the service which version it serves."""
+    """Deploy the present Production, and ask the service for the version it serves."""
     _wms(shell, "sync", "--from", "s3")
     models = cast.demo_folder.clone / MODELS
     entry = json.loads((models / CURRENT).read_bytes())

@@ -1,4 +1,4 @@
-"""What has to be there before the demo begins: a sentence instead of a failure in the middle."""
+"""The demo's preconditions: an early sentence instead of a failure in the middle."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 from wms.errors import DiskFullError, from_os_error
 
 NEEDED_BYTES: Final = 1_000_000_000
-"""What the demo writes at most, with a margin: photos, models, the servers' data."""
+"""Upper bound of the demo's files, with a margin: photos, models, the servers' data."""
 
 
 def check_disk(folder: Path, needed: int = NEEDED_BYTES) -> None:
-    """Raise DiskFullError where the folder's disk has less than `needed` bytes left."""
+    """Raise DiskFullError if the folder's disk has less than `needed` bytes left."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free

@@ -31,14 +31,14 @@ from wms_ops.runs.record import RunOutcome, RunRecord
 
 RECIPE = "WMS/configs/demo.yaml"
 EXPECTED = [RunOutcome.MERGED, RunOutcome.MERGED, RunOutcome.BLOCKED]
-"""How the three pushes end."""
+"""The outcomes of the three pushes."""
 
 FEWEST = 10
 """Pairs of a push: fewer can't be split into training, validation and test."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Show the whole loop; returns 0 if it ended as a loop should. Raises WmsError."""
+    """Play the whole loop; returns 0 if every push had its expected outcome. Raises WmsError."""
     parser = argparse.ArgumentParser(prog="make demo", description="The whole loop on this machine, in a few minutes.")
     parser.add_argument("--folder", type=Path, default=ROOT / "demo", help="where everything goes (%(default)s)")
     parser.add_argument("--keep", action="store_true", help="leave MLflow and the service running at the end")
@@ -59,12 +59,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def lock_folder(folder: Path) -> Path:
-    """Where the lock of a demo in `folder` lies: neither in it, since it's emptied, nor beside it."""
+    """The folder of the lock for a demo in `folder`: outside of `folder`, which is emptied, and not beside it."""
     return ROOT / ".cache" / f"demo-{sha256_text(str(folder))[:12]}"
 
 
 def _counts(text: str) -> tuple[int, int, int]:
-    """Three numbers of photos. Raises ArgumentTypeError."""
+    """Parse three numbers of photos. Raises ArgumentTypeError."""
     parts = [int(part) if part.strip().isdigit() else 0 for part in text.split(",")]
     if len(parts) != 3 or min(parts) < FEWEST:
         raise argparse.ArgumentTypeError(f"{text!r} isn't three numbers from {FEWEST} on, such as 40,50,60")

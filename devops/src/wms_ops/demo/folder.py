@@ -1,4 +1,4 @@
-"""The demo's folders: an origin with this project in it, a person's clone, and the loop's own place."""
+"""The demo's folders: an origin with this project, a person's clone, and the loop's own folder."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from wms_ops.targets.local import DVC_URL
 
 PERSON = ("Ada", "ada@example.org")
 _MARK = ".wms-demo"
-# What a project that has been used holds and one that starts doesn't.
+# Files that a used project has and a new project lacks.
 _HISTORY = (*RECORDS, *POINTERS)
 _MADE = {".git", ".venv", ".cache", "__pycache__", ".loop", "mlruns"}
 
 
 @dataclass(frozen=True)
 class DemoFolder:
-    """Everything of one demo lies in `folder`."""
+    """The layout of a demo; all of its files lie in `folder`."""
 
     folder: Path
 
@@ -51,23 +51,23 @@ class DemoFolder:
 
     @property
     def photos(self) -> Path:
-        """Photos as they come from a camera, before anybody commits them."""
+        """Photos as they come from a camera, before any commit."""
         return self.folder / "photos"
 
     @property
     def page(self) -> Path:
-        """The page that tells what happened."""
+        """The page that reports the demo."""
         return self.folder / "index.html"
 
     @property
     def url(self) -> str:
-        """The origin's address."""
+        """The URL of the origin."""
         return self.origin.resolve().as_uri()
 
     def environ(self, cloud: Mapping[str, str] | None = None) -> dict[str, str]:
-        """The person's shell: this project's Python first, nothing of the user's own Git settings.
+        """The person's environment: this project's Python first, none of the user's own Git settings.
 
-        `cloud` are the variables that lead to a cloud, by default to the local one.
+        `cloud` are the variables that lead to a cloud, by default to the local cloud.
         """
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "WMS_", "MLFLOW_"))}
         led = local_cloud(self.loop).environ() if cloud is None else cloud
@@ -88,7 +88,7 @@ def quiet_git(folder: Path) -> dict[str, str]:
 
 
 def clear(folder: Path) -> None:
-    """Remove an earlier demo from `folder`, its processes first. Raises CloudError for a folder of something else."""
+    """Remove an earlier demo from `folder`, its processes first. Raises CloudError for a folder that is no demo's."""
     if not folder.exists() or not any(folder.iterdir()):
         return
     if not (folder / _MARK).is_file():
@@ -106,7 +106,7 @@ def clear(folder: Path) -> None:
 
 
 def build(folder: Path) -> DemoFolder:
-    """A new demo in an empty folder: origin and clone with this project as it is on the disk. Raises GitError."""
+    """Create a demo in an empty folder: origin and clone with this project as it is on the disk. Raises GitError."""
     write_atomic(folder / _MARK, "This folder belongs to `make demo`, which empties it.\n")
     demo_folder = DemoFolder(folder)
     quiet = quiet_git(folder)
@@ -143,7 +143,7 @@ def _copy_project(target: Path) -> None:
 
 
 def _project_files() -> Iterator[str]:
-    """The project's own files: those that Git has or would add; without Git, all that no tool made."""
+    """The project's own files: those that Git has or would add; without Git, all files that no tool made."""
     listed = answer(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     if listed is not None and (ROOT / ".git").exists():
         names = sorted({os.fsdecode(name) for name in listed.split(b"\0") if name})

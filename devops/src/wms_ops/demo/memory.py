@@ -1,4 +1,4 @@
-"""The memory of all processes of a demo together, watched from a thread."""
+"""Watches the memory of all processes of a demo together, from a thread."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _PAUSE_S: Final = 0.5
 
 
 class MemoryWatch:
-    """Samples resident memory while the `with` block runs; `peak` is its largest sum in bytes.
+    """Samples resident memory while the `with` block runs; `peak` is the largest sum in bytes.
 
-    Counted are this process, its descendants and what `others` finds. Pages that processes share are counted once
-    for each: the true figure is smaller.
+    This process, its descendants and the processes from `others` count. Pages that processes share count for each
+    process: the true figure is smaller.
     """
 
     def __init__(self, others: Callable[[], Iterable[psutil.Process]] = lambda: ()) -> None:

@@ -1,4 +1,4 @@
-"""The demo's photos: drawn water meters, or the real ones of a folder."""
+"""The demo's photos: drawn water meters, or real photos from a folder."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ UNSEEN: Final = 6
 
 
 class PhotoSource(Protocol):
-    """Three sets of pairs, each written into a folder with images/ and masks/, and photos that nobody labelled."""
+    """Three sets of pairs, each written into a folder with images/ and masks/, and unlabelled photos."""
 
     @property
     def name(self) -> str:
-        """What the page calls them."""
+        """The photos' name on the page."""
         ...
 
     def first(self, folder: Path) -> int:
@@ -101,7 +101,7 @@ class RealPhotos:
         return self._copy("new", folder, 0, 1, limit=UNSEEN)
 
     def _copy(self, part: str, folder: Path, start: int, step: int, limit: int | None = None) -> int:
-        """Every `step`-th pair; masks that aren't black and white are mended, as a user would do it."""
+        """Copy every `step`-th pair; masks that aren't black and white are repaired, as a user would do."""
         pairs = find_pairs(self.root / part)[start::step][:limit]
         for pair in pairs:
             for kind, source in (("images", pair.image), ("masks", pair.mask)):
@@ -113,7 +113,7 @@ class RealPhotos:
 
 
 def put_into(inbox: Path, drawn: Path, prefix: str) -> Sequence[Path]:
-    """Copy a set of pairs into the inbox, its names with a prefix, so that no set takes another's names."""
+    """Copy a set of pairs into the inbox; the prefix keeps the names of several sets apart."""
     if not prefix:
         raise UsageError("Photos of several sets need a prefix for their names.")
     copied = []

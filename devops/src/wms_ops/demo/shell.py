@@ -1,4 +1,4 @@
-"""Commands as a person would type them, shown and remembered with what they said."""
+"""Runs commands as a person would type them, and records them with their output."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wms_ops.report.story import Event
 
 @dataclass
 class Shell:
-    """Runs commands in `folder`; `said` is the text that a terminal would show, `events` are those with a name."""
+    """Runs commands in `folder`; `said` is the text that a terminal would show, `events` are the named commands."""
 
     folder: Path
     environ: Mapping[str, str] = field(repr=False)
@@ -25,7 +25,7 @@ class Shell:
     events: list[Event] = field(default_factory=list)
 
     def __call__(self, *command: str | Path, expect: int | None = 0, shown: str = "", event: str = "") -> str:
-        """Run a command and return its output, both streams; `shown` replaces it in what is told, `event` names it.
+        """Run a command and return its output, both streams; `shown` is its text in the record, `event` its name.
 
         Raises PipelineError for another exit code than `expect`; None allows any.
         """
@@ -54,7 +54,7 @@ class Shell:
         return done.stdout
 
     def take(self) -> tuple[str, tuple[Event, ...]]:
-        """What was said and what happened since the last call."""
+        """Return the output and the events since the last call."""
         said, events = self.said, tuple(self.events)
         self.said = ""
         self.events.clear()

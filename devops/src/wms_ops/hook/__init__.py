@@ -1,1 +1,1 @@
-"""The pre-push hook: look at every pushed ref, take photos out of what would reach main, publish them instead."""
+"""The pre-push hook: checks every pushed ref, and publishes photos meant for main instead of pushing them."""

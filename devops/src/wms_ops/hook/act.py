@@ -1,4 +1,4 @@
-"""What the hook does with a push that carries photos to main: publish them, then say what was done."""
+"""Handles a push that carries photos to main: publishes the photos, then reports the result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from wms_ops.hook.refs import PushedRef
 
 
 def divert(git: Git, ref: PushedRef, remote: str, url: str, *, others: Sequence[PushedRef]) -> None:
-    """Publish the photos of `ref` and print the result. Raises what `publish` raises."""
+    """Publish the photos of `ref` and print the result. Raises the errors of `publish`."""
+    # A hook gets no options, so permission to replace a photo comes as `git -c wms.replace=true push`.
     replace = (git.config("wms.replace") or "").lower() in ("true", "yes", "on", "1")
     done = publish(git, ref.local_commit, url, replace=replace, watch=Watch(say=_say))
     for warning in done.warnings[:5]:
@@ -32,7 +33,7 @@ def divert(git: Git, ref: PushedRef, remote: str, url: str, *, others: Sequence[
 
 
 def foretell(git: Git, ref: PushedRef) -> None:
-    """Say what `divert` would do, and do nothing. Raises DataQualityError, PairingError for what it would refuse."""
+    """Describe what `divert` would do, and change nothing. Raises DataQualityError, PairingError as `divert` would."""
     files = inbox_files(git, ref.local_commit)
     pairs = pair_up([(file.kind, NewFile(file.name, file.blob, 0)) for file in files])
     _say(
@@ -57,7 +58,7 @@ def _told(done: Publication, remote: str) -> list[str]:
 
 
 def take_back_command(git: Git, ref: PushedRef, remote: str) -> str:
-    """The one command that takes the photos out of the pushed branch's commits and touches nothing else."""
+    """The command that takes the photos out of the pushed branch's commits and touches nothing else."""
     branch = ref.local_name.removeprefix("refs/heads/")
     out = git.attempt("symbolic-ref", "--quiet", "--short", "HEAD").stdout.decode("utf-8", "surrogateescape").strip()
     named = [branch] if ref.local_name.startswith("refs/heads/") and branch != out else []

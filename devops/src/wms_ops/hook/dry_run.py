@@ -1,6 +1,6 @@
-"""Whether a push is only tried: git runs the hook for `git push --dry-run`, too, and doesn't tell it.
+"""Detects a trial push: git runs the hook for `git push --dry-run`, too, without telling the hook.
 
-So the command line of the git that runs the hook is looked at: an alias is written out there by git itself.
+So this module reads the command line of the git process that runs the hook; git itself has expanded aliases in it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from wms_ops.base.errors import PushRefusedError
 from wms_ops.git.command import Git
 
 SETTING = "wms.dryRun"
-"""What the user says where git's command line can't be seen."""
+"""The Git setting for users whose git command line can't be read: true for a trial, false for a push."""
 
 # Options that take the next argument, if they hold no "=" themselves.
 _OF_GIT = {"-C", "-c", "--git-dir", "--work-tree", "--namespace", "--super-prefix", "--config-env", "--attr-source"}
@@ -20,7 +20,7 @@ _OF_PUSH = ("--push-option", "--receive-pack", "--exec", "--repo", "--recurse-su
 
 
 def is_dry_run(git: Git) -> bool:
-    """Whether nothing may be changed. Raises PushRefusedError where that can't be seen: then nothing is, either."""
+    """Whether nothing may be changed. Raises PushRefusedError if that can't be determined: again nothing is changed."""
     line = next((found for found in map(of_push, _parents()) if found is not None), None)
     if line is not None and asks_for_dry_run(line):
         return True  # whatever is configured
@@ -35,7 +35,11 @@ def is_dry_run(git: Git) -> bool:
 
 
 def of_push(line: Sequence[str]) -> list[str] | None:
-    """The arguments of `git push` in a process's command line; None for any other command."""
+    """The arguments of `git push` in a process's command line; None for any other command.
+
+    >>> of_push(["git", "-C", "clone", "push", "origin", "main"])
+    ['origin', 'main']
+    """
     name = PurePath(line[0].replace("\\", "/")).name.lower().removesuffix(".exe") if line else ""
     if name == "git-push":
         return list(line[1:])
@@ -51,7 +55,11 @@ def of_push(line: Sequence[str]) -> list[str] | None:
 
 
 def asks_for_dry_run(arguments: Sequence[str]) -> bool:
-    """Whether the arguments of `git push` hold -n or --dry-run, also shortened or among other letters."""
+    """Whether the arguments of `git push` hold -n or --dry-run, also abbreviated or combined with other short options.
+
+    >>> asks_for_dry_run(["-fn", "origin"]), asks_for_dry_run(["--dry", "--no-dry-run"])
+    (True, False)
+    """
     dry, rest = False, iter(arguments)
     for argument in rest:
         if argument == "--":
@@ -72,7 +80,7 @@ def asks_for_dry_run(arguments: Sequence[str]) -> bool:
 
 
 def _parents() -> Iterator[list[str]]:
-    """The command lines of the processes above this one, as far as the system shows them."""
+    """Yield the command lines of the parent processes, as far as the system shows them."""
     import psutil
 
     try:

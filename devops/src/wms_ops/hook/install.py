@@ -1,4 +1,4 @@
-"""Installs the pre-push hook, beside one that is there, for the clone and all its work trees."""
+"""Installs the pre-push hook, chained after an existing hook, for the clone and all its work trees."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ printf '%s\\n' "$refs" | grep . | sh "$root/hooks/pre-push" "$@"
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
-    """Add the one option."""
+    """Add the option."""
     parser.add_argument("--remove", action="store_true", help="take the hook away and put the earlier one back")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Install (or remove) the hook; repeating it changes nothing. Raises GitError, UnwritableError."""
+    """Install (or remove) the hook; repetition changes nothing. Raises GitError, UnwritableError."""
     here = Git(Path.cwd())
     root = Path(here("rev-parse", "--show-toplevel"))
     hooks = Path(here("rev-parse", "--path-format=absolute", "--git-path", "hooks"))
@@ -74,7 +74,7 @@ def _is_ours(hook: Path) -> bool:
 
 
 def _refuse_shared(git: Git, root: Path, hooks: Path) -> None:
-    """Raise GitError for a folder of hooks outside of this clone: other repositories would run them, too."""
+    """Raise GitError for a hooks folder outside of this clone, because other repositories would run the hook, too."""
     common = Path(git("rev-parse", "--path-format=absolute", "--git-common-dir"))
     if not any(own.resolve() in (hooks.resolve(), *hooks.resolve().parents) for own in (root, common)):
         raise GitError(

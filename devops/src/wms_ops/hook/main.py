@@ -23,10 +23,10 @@ from wms_ops.hook.refs import (
 )
 
 TRIAL = "wms.dryRun"
-"""The setting by which a user says whether a push is a trial, where git's command line can't be seen."""
+"""The Git setting for users whose git command line can't be read: true for a trial, false for a push."""
 
 STOPPED = 1
-"""The exit code of a push that was stopped because its photos went another way: git pushes nothing then."""
+"""The exit code of a push that was stopped because its photos went to a data branch: git pushes nothing then."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,7 +52,7 @@ def _look(git: Git, remote: str, url: str) -> int:
     for ref in refs:
         refuse_deletion(ref)
         _refuse_more_than_data(git, ref, remote)
-        # What carries photos to main is stopped in any case, so its pointers don't get there.
+        # A ref that carries photos to main is stopped in any case, so its pointers don't reach main.
         if ref not in carrying and may_change_data_set(git, ref, remote):
             from wms_ops.hook.pointers import refuse_worse_data_set
 
@@ -81,7 +81,7 @@ def _look(git: Git, remote: str, url: str) -> int:
 
 
 def _unless_a_trial(git: Git) -> int:
-    """Nothing stands in the push's way; who has switched trials on gets none that is real."""
+    """Let the push go on, unless the user switched trials on."""
     if git.enabled(TRIAL):
         print(f"wms: {TRIAL} is on: the push would pass, and nothing was pushed.", file=sys.stderr)
         return STOPPED
@@ -89,7 +89,7 @@ def _unless_a_trial(git: Git) -> int:
 
 
 def _refuse_more_than_data(git: Git, ref: PushedRef, remote: str) -> None:
-    """What the loop wouldn't take from a data branch is better refused now than after the push."""
+    """Refuse changes that the loop wouldn't accept from a data branch: better now than after the push."""
     if ref.deletes or not ref.takes_photos:
         return
     tip, main = git.commits(ref.local_commit, f"refs/remotes/{remote}/{MAIN}")

@@ -1,4 +1,4 @@
-"""A push that changes which data set main has: compared by content, and looked for in the store, before it goes."""
+"""Checks a push that changes main's data set: by content, and in the store, before the push goes on."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ _UNASKED = (
 def refuse_worse_data_set(git: Git, ref: PushedRef, url: str) -> None:
     """Let a push of pointers pass only if none of main's photos is lost and the store holds every file.
 
-    Raises ShrinkError, MissingBlobError, ManifestError, StoreConfigError, GitError, and where the store can't be
-    asked, its error: what wasn't compared isn't pushed.
+    Raises ShrinkError, MissingBlobError, ManifestError, StoreConfigError, GitError, and the store's error if the store
+    doesn't answer: without a comparison nothing is pushed.
     """
     tip = git("rev-parse", f"{ref.local_commit}^{{commit}}")
     main = _main(git, ref, url)
     base = main if main is None or ref.to_main else common(git, main, tip)
-    if base is not None and (same_data_set(git, base, tip) or _as_over_there(git, ref, main or base, tip)):
+    if base is not None and (same_data_set(git, base, tip) or _same_on_remote(git, ref, main or base, tip)):
         return
     target = ref.remote_name.split("/", 2)[-1]
     try:
@@ -59,7 +59,7 @@ def refuse_worse_data_set(git: Git, ref: PushedRef, url: str) -> None:
 
 
 def _main(git: Git, ref: PushedRef, url: str) -> str | None:
-    """Main's commit over there, as it is now; it's fetched, without moving any branch, if it isn't here."""
+    """Main's present commit on the remote; a missing commit is fetched, without moving any branch."""
     if ref.to_main:
         commit = "" if ref.creates else ref.remote_commit
     else:
@@ -76,8 +76,8 @@ def _main(git: Git, ref: PushedRef, url: str) -> str | None:
     return commit
 
 
-def _as_over_there(git: Git, ref: PushedRef, main: str, tip: str) -> bool:
-    """Whether a data branch over there points to the same already, from the same start: then nothing changes."""
+def _same_on_remote(git: Git, ref: PushedRef, main: str, tip: str) -> bool:
+    """Whether the remote's data branch already has the same pointers and the same merge base: then nothing changes."""
     if ref.to_main or git.commits(ref.remote_commit) == [None]:
         return False
     there = ref.remote_commit
@@ -94,7 +94,7 @@ def _compare(git: Git, base: str | None, tip: str) -> None:
         before = open_store(dvc_config_at(git, base), git)
         if before.config == store.config and pointers_equal(git, base, tip):
             return  # another line of .dvc/config
-        # Main's own store has main's manifests, wherever a commit that nobody has looked at moves them.
+        # Main's own store has main's manifests, even if the pushed .dvc/config, not yet reviewed, names another store.
         places = [before, store]
     read = _reader(git, places)
     try:
@@ -122,9 +122,9 @@ def _reader(git: Git, places: Sequence[S3Remote]) -> Read:
 
 
 def _readable(git: Git, base: str, read: Read) -> str:
-    """`base`, or where its own data set can't be read any more, the newest commit before it whose can.
+    """Return `base` or, if its data set can't be read any more, the newest earlier commit with a readable data set.
 
-    Else nobody could push the pointers back that main had before.
+    Otherwise nobody could push main's former pointers back.
     """
     earlier = git("rev-list", "--first-parent", "--max-count=20", base, "--", *map(pointer, KINDS)).split()
     trouble: WmsError | None = None
@@ -139,13 +139,13 @@ def _readable(git: Git, base: str, read: Read) -> str:
 
 
 class _Manifests:
-    """Manifests from the stores, and else from DVC's cache in this clone: to say what would be lost."""
+    """Manifests from the stores, else from DVC's cache in this clone, to name the photos that would be lost."""
 
     def __init__(self, git: Git, places: Sequence[S3Remote]) -> None:
         self._places, self._cache = places, git.folder / ".dvc" / "cache" / "files" / "md5"
 
     def read_manifest(self, oid: str) -> bytes:
-        """The JSON bytes of the manifest `oid`. Raises MissingBlobError, and what a store raises."""
+        """The JSON bytes of the manifest `oid`. Raises MissingBlobError, and the stores' errors."""
         missing: MissingBlobError | None = None
         for place in self._places:
             try:
@@ -162,7 +162,7 @@ class _Manifests:
 
 
 def _way_back(git: Git, base: str | None, tip: str) -> str:
-    """A command that takes the change back and can't harm what isn't committed: git refuses where it would."""
+    """A command that reverts the change without harming uncommitted work: git refuses in that case."""
     if base is None or not git.ok("merge-base", "--is-ancestor", base, tip):
         return ""
     commits = git("rev-list", "--first-parent", f"{base}..{tip}", "--", *map(pointer, KINDS)).split()

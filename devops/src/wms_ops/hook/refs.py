@@ -1,6 +1,6 @@
-"""What a push carries: read from the lines that git hands to a pre-push hook, and from the commits themselves.
+"""The contents of a push: read from the lines that git hands to a pre-push hook, and from the commits themselves.
 
-Only the standard library is imported here: a push without photos must not wait for more.
+Only the standard library is imported here: a push without photos must not wait for slow imports.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from wms_ops.base.layout import DATA_BRANCHES, DVC_CONFIG, INBOX, KINDS, MAIN, i
 from wms_ops.git.command import Git
 
 WATCHED = (*map(pointer, KINDS), DVC_CONFIG)
-"""What says which data set a commit has, and where it lies."""
+"""The files that name a commit's data set and its store."""
 
 _BRANCH = "refs/heads/"
 
 
 @dataclass(frozen=True, slots=True)
 class PushedRef:
-    """One line of a pre-push hook's input: names and commits here and there."""
+    """A line of a pre-push hook's input: names and commits in this clone and on the remote."""
 
     local_name: str
     local_commit: str
@@ -29,27 +29,31 @@ class PushedRef:
 
     @property
     def deletes(self) -> bool:
-        """Whether the ref goes away over there."""
+        """Whether the push deletes the remote ref."""
         return set(self.local_commit) == {"0"}
 
     @property
     def creates(self) -> bool:
-        """Whether the ref isn't over there yet."""
+        """Whether the remote lacks the ref."""
         return set(self.remote_commit) == {"0"}
 
     @property
     def to_main(self) -> bool:
-        """Whether this is the branch that photos must not reach."""
+        """Whether the ref is main, which photos must not reach."""
         return self.remote_name == _BRANCH + MAIN
 
     @property
     def takes_photos(self) -> bool:
-        """Whether photos may go there: branches that a workflow merges."""
+        """Whether the ref may carry photos: a data branch, which a workflow merges."""
         return self.remote_name.startswith(_BRANCH + DATA_BRANCHES)
 
 
 def parse(lines: Iterable[str]) -> tuple[PushedRef, ...]:
-    """The refs of a push. Raises GitError for a line that git wouldn't write."""
+    """Parse the refs of a push. Raises GitError for a line that git wouldn't write.
+
+    >>> parse([f"refs/heads/main {'a' * 40} refs/heads/main {'0' * 40}"])[0].creates
+    True
+    """
     refs = []
     for line in lines:
         parts = line.split()
@@ -62,7 +66,7 @@ def parse(lines: Iterable[str]) -> tuple[PushedRef, ...]:
 def photos_in(git: Git, ref: PushedRef, remote: str) -> tuple[str, ...]:
     """Paths of the inbox that the commits of a push add or change, also those that a later commit removes.
 
-    What main over there has already is no news. What only another branch over there has is: photos that wait on
+    Paths already on the remote's main don't count. Paths on another remote branch only do count: photos that wait on
     a data branch may not reach main by a second push.
     """
     if ref.deletes or ref.takes_photos:
@@ -70,7 +74,7 @@ def photos_in(git: Git, ref: PushedRef, remote: str) -> tuple[str, ...]:
     tip, there, main = git.commits(ref.local_commit, ref.remote_commit, f"refs/remotes/{remote}/{MAIN}")
     if tip is None:
         return ()  # a tag of a file or a tree
-    # What main over there holds is said by git; what this clone last saw of it may be more than it holds now.
+    # Git names the remote's main; this clone's remote-tracking branch may hold more than main holds now.
     known = [there] if ref.to_main and (there or ref.creates) else [there, main]
     folders = [INBOX]
     touching = git("rev-list", "--full-history", tip, *(f"^{commit}" for commit in known if commit), "--", *folders)
@@ -83,7 +87,7 @@ def photos_in(git: Git, ref: PushedRef, remote: str) -> tuple[str, ...]:
 
 
 def refuse_strays(photos: Iterable[str]) -> None:
-    """Raise PushRefusedError for files of the inbox outside of images/ and masks/: nothing takes them up."""
+    """Raise PushRefusedError for files of the inbox outside of images/ and masks/: the data set never takes them up."""
     folders = tuple(f"{inbox(kind)}/" for kind in KINDS)
     if strays := [path for path in photos if not path.startswith(folders)]:
         raise PushRefusedError(
@@ -93,7 +97,7 @@ def refuse_strays(photos: Iterable[str]) -> None:
 
 
 def refuse_unknown(git: Git, refs: Iterable[PushedRef]) -> None:
-    """Raise GitError for a pushed object that isn't in this repository: then this isn't where the push is from."""
+    """Raise GitError for a pushed object that this repository lacks: then the push is from another clone."""
     pushed = [ref.local_commit for ref in refs if not ref.deletes]
     asked = "".join(f"{name}\n" for name in pushed).encode()
     lines = git("cat-file", "--batch-check=%(objectname)", data=asked).split("\n") if pushed else []
@@ -112,7 +116,7 @@ def photos_left(git: Git, commit: str) -> tuple[str, ...]:
 
 
 def refuse_elsewhere(ref: PushedRef, photos: Sequence[str]) -> None:
-    """Raise PushRefusedError if photos go where nobody would merge them."""
+    """Raise PushRefusedError if photos go to a branch that no workflow merges."""
     if photos and not (ref.to_main or ref.takes_photos):
         target = ref.remote_name.removeprefix(_BRANCH)
         raise PushRefusedError(
@@ -122,9 +126,9 @@ def refuse_elsewhere(ref: PushedRef, photos: Sequence[str]) -> None:
 
 
 def may_change_data_set(git: Git, ref: PushedRef, remote: str) -> bool:
-    """Whether a push to main or a data branch touches what says which data set main has; when in doubt, yes.
+    """Whether a push to main or a data branch changes the files that name main's data set; True when in doubt.
 
-    Answered from this clone alone: a push that doesn't touch it must not wait for more.
+    Only this clone is asked: a push that leaves these files alone must not wait for the network.
     """
     if ref.deletes or not (ref.to_main or ref.takes_photos):
         return False
@@ -135,6 +139,7 @@ def may_change_data_set(git: Git, ref: PushedRef, remote: str) -> bool:
         return bool(git("ls-tree", "--full-tree", tip, "--", *WATCHED))
     if ref.to_main:
         return there is None or not same_data_set(git, there, tip)
+    # Compared with the merge base, because main's own later changes aren't the branch's.
     start = git.attempt("merge-base", main, tip).stdout.decode("ascii").strip() if main else ""
     return not start or not same_data_set(git, start, tip)
 
@@ -145,7 +150,7 @@ def same_data_set(git: Git, one: str, other: str) -> bool:
 
 
 def refuse_deletion(ref: PushedRef) -> None:
-    """Raise PushRefusedError if main over there would be deleted, and the pointers to the data set with it."""
+    """Raise PushRefusedError if the push would delete the remote's main, and with main the pointers to the data set."""
     if ref.deletes and ref.to_main:
         raise PushRefusedError(
             f"The push would delete {MAIN} over there, and with it the pointers to the data set, so nothing was "

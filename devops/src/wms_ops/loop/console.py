@@ -1,4 +1,4 @@
-"""A run of the loop on a terminal: a line for each step, and what it prints meanwhile."""
+"""Shows a run of the loop on a terminal: a line for each step, and the step's output meanwhile."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WORDS = {
 
 
 class ConsoleTeller:
-    """On a terminal the running step's newest line is shown in place; elsewhere all lines are printed."""
+    """Prints a run's progress: on a terminal the newest line of the running step, overwritten; elsewhere all lines."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False, soft_wrap=True)
@@ -54,7 +54,7 @@ class ConsoleTeller:
 
 
 def summary(record: RunRecord) -> Table:
-    """Steps with their times and what they would cost in the cloud."""
+    """A table of the steps with their times and their cost in the cloud."""
     table = Table(title=f"{record.branch}: {record.outcome}", title_justify="left")
     for heading, justify in (("step", "left"), ("", "left"), ("seconds", "right"), ("USD in the cloud", "right")):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
@@ -71,7 +71,7 @@ def summary(record: RunRecord) -> Table:
 
 
 def verdict(record: RunRecord) -> str:
-    """How the run ended, in a sentence."""
+    """The run's outcome in a sentence."""
     values = record.outputs
     pull = f" Pull request: {values['pull_url']}" if "pull_url" in values else ""
     if record.outcome is RunOutcome.MERGED:

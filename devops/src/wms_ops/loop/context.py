@@ -1,4 +1,4 @@
-"""Where one run of the loop works: a clone, a cloud, pull requests, and a folder for what it makes."""
+"""The surroundings of a run of the loop: a clone, a cloud, pull requests, and a folder for the results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BOT = {**OWN, "user.name": "wms loop", "user.email": "wms-loop@users.noreply.git
 
 @dataclass(frozen=True)
 class Done:
-    """What a step did: its named values, a sentence, and the exit code of its command."""
+    """A step's result: its named values, a sentence, and the exit code of its command."""
 
     outputs: Mapping[str, str]
     text: str
@@ -36,9 +36,9 @@ class Done:
 
 @dataclass(frozen=True)
 class RunContext:
-    """`workspace` is a clone of the loop's own, in which it checks commits out; `folder` takes reports and logs.
+    """The surroundings of a run: `workspace` is the loop's own clone, for checkouts; `folder` takes reports and logs.
 
-    `environ` are this process's variables with those of the cloud on top, `recipe` is relative to the workspace.
+    `environ` holds this process's variables, overridden by the cloud's; `recipe` is relative to the workspace.
     """
 
     run_id: str
@@ -53,12 +53,12 @@ class RunContext:
 
     @property
     def git(self) -> Git:
-        """The workspace's repository; its commits are the loop's, not a person's."""
+        """The workspace's repository; its commits carry the loop's name, not a person's."""
         return Git(self.workspace, BOT)
 
     @property
     def url(self) -> str:
-        """The origin's address."""
+        """The URL of the origin."""
         return self.git("remote", "get-url", self.remote)
 
     @property
@@ -71,7 +71,7 @@ class RunContext:
         return S3Remote(read_remote(self.workspace, environ=self.environ), self.environ)
 
     def config(self) -> RunConfig:
-        """The recipe of the checked-out commit, which is main's, its paths in the workspace. Raises ConfigError."""
+        """The recipe of the checked-out commit, equal to main's, its paths in the workspace. Raises ConfigError."""
         config = load_config(self.workspace / self.recipe)
         return config.with_changes(
             data__folder=str(self.data),
@@ -84,14 +84,14 @@ class RunContext:
         return ModelRegistry(self.mlflow_uri)
 
     def promotions(self) -> PromotionClient:
-        """Where this run promotes: the cloud's registry, the workspace's ledger and model-metadata.json."""
+        """The promotion client of this run: the cloud's registry, the workspace's ledger and model-metadata.json."""
         return PromotionClient(self.mlflow_uri, Ledger(self.workspace / MODELS), self.workspace / METADATA)
 
     @property
     def mlflow_uri(self) -> str:
-        """MLflow's address with its user name and password, where it asks for them, so nothing to be shown.
+        """MLflow's address with user name and password, if required: never show this address.
 
-        Raises PipelineError as long as the instance doesn't run.
+        Raises PipelineError if no instance runs.
         """
         if (found := self.cloud.endpoints()) is not None:
             return tracking_address(self.cloud.environ(), found.mlflow)

@@ -1,4 +1,4 @@
-"""Where a clone's loop runs: a clone of its own, the cloud that WMS_CLOUD names, pull requests at the origin."""
+"""Builds the context of a run: the loop's own clone, the cloud named by WMS_CLOUD, pull requests at the origin."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from wms_ops.targets.protocol import Cloud
 _HOST = re.compile(r"(?:\w+://)?(?:[^@/]+@)?([^/:]+)")
 
 FOLDER = ROOT / LOOP
-"""Where the cloud's state, the loop's clone and the records of runs lie."""
+"""The folder of the cloud's state, the loop's clone and the records of runs."""
 
 
 def local_cloud(folder: Path, show: Callable[[str], None] = print) -> LocalCloud:
@@ -34,14 +34,14 @@ def local_cloud(folder: Path, show: Callable[[str], None] = print) -> LocalCloud
 
 
 def run_store(folder: Path) -> RunStore:
-    """The records of a loop's folder."""
+    """The records of runs in a loop's folder."""
     return RunStore(folder / "runs")
 
 
 def context_factory(
     folder: Path, url: str, cloud: Cloud, *, recipe: str = RECIPE, show: Callable[[str], None] = print
 ) -> Callable[[RunRecord], RunContext]:
-    """Makes the place of a run whose origin is `url`. Raises GitError, CloudError."""
+    """Return a function that makes the context of a run whose origin is `url`. Raises GitError, CloudError."""
 
     def make(record: RunRecord) -> RunContext:
         workspace = clone_origin(url, folder / "workspace")
@@ -61,9 +61,9 @@ def context_factory(
 
 
 def pulls_of(workspace: Git, url: str, cloud: Cloud) -> PullRequests:
-    """Those of GitHub, where the origin lies there; else, and with a target that needs no account, files on a branch.
+    """GitHub's pull requests if the origin is at GitHub and the target needs an account; else files on a branch.
 
-    A loop on such a target needs no account but that for a push, so it doesn't ask for `gh` either.
+    A loop on a target without an account needs access for a push only, so `gh` isn't required either.
     """
     if _is_at_github(url) and cloud.needs_account:
         return GhPulls(workspace, url, GitHub(workspace.folder))
@@ -71,12 +71,12 @@ def pulls_of(workspace: Git, url: str, cloud: Cloud) -> PullRequests:
 
 
 def _is_at_github(url: str) -> bool:
-    """Also by SSH, with a name before the host, and at the company's own GitHub that GH_HOST names."""
+    """Whether a URL is GitHub's, also by SSH, with a user name, or at the GitHub Enterprise host named by GH_HOST."""
     found = _HOST.match(url)
     host = found[1].lower() if found else ""
     return host in ("github.com", "ssh.github.com", os.environ.get("GH_HOST", "github.com").lower())
 
 
 def origin_of(repo: Path, remote: str = "origin") -> str:
-    """The address of a clone's origin. Raises GitError."""
+    """The URL of a clone's origin. Raises GitError."""
     return Git(repo)("remote", "get-url", remote)

@@ -1,4 +1,4 @@
-"""One run of the loop on a laptop: the steps in order, the instance gone at the end whatever happens."""
+"""Runs the loop on a laptop: the steps in order, and at the end the instance is gone in any case."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LOCK = ".loop.lock"
 
 
 class Teller(Protocol):
-    """What follows a run for people."""
+    """Receives the progress of a run, for people."""
 
     def begins(self, name: str, number: int) -> None:
         """A step is about to begin."""
@@ -35,25 +35,29 @@ class Teller(Protocol):
         ...
 
     def over(self, record: RunRecord, name: str) -> None:
-        """A step is over, whatever became of it."""
+        """A step is over, with any result."""
         ...
 
 
 def run_loop(
-    make_place: Callable[[RunRecord], RunContext],
+    make_context: Callable[[RunRecord], RunContext],
     store: RunStore,
     branch: str,
     teller: Teller,
     *,
     keep_up: bool = False,
 ) -> RunRecord:
-    """Bring a data branch through the loop, or go on with the run of it that broke; returns the record.
+    """Bring a data branch through the loop, or continue the branch's interrupted run; returns the record.
 
-    `make_place` says where a run works. `keep_up` leaves the instance up. A step's own failure is in the record;
-    what is raised is BusyError, KeyboardInterrupt, or what makes a run impossible before it begins.
+    `make_context` makes a run's context. `keep_up` leaves the instance up. A step's own failure is in the record;
+    raised are BusyError, KeyboardInterrupt, and errors that make a run impossible before its beginning.
+
+    >>> make = context_factory(folder, origin_of(ROOT), cloud)  # doctest: +SKIP
+    >>> run_loop(make, run_store(folder), "data/20261121-103000", ConsoleTeller()).outcome  # doctest: +SKIP
+    <RunOutcome.MERGED: 'merged'>
     """
     with one_at_a_time(store.folder):
-        record, context = _begin(make_place, store, branch)
+        record, context = _begin(make_context, store, branch)
         if record.outcome is not RunOutcome.RUNNING:
             return record
         if text := warning(record):
@@ -63,6 +67,7 @@ def run_loop(
                 record = _steps(context, store, record, teller)
             finally:
                 if not keep_up:
+                    # The teardown must not be interrupted: a second Ctrl-C would leave an instance that costs money.
                     with unstoppable(teller.line):
                         record = _step(context, store, store.load(record.id), LAST, teller)
         record = ended(record)
@@ -70,15 +75,16 @@ def run_loop(
         return record
 
 
-def _begin(make_place: Callable[[RunRecord], RunContext], store: RunStore, branch: str) -> tuple[RunRecord, RunContext]:
-    """The branch's run that broke, reopened, as long as the branch is where it left it; else a new one."""
+def _begin(make_context: Callable[[RunRecord], RunContext], store: RunStore, branch: str) -> tuple[RunRecord, RunContext]:
+    """Reopen the branch's interrupted run if the branch is unchanged since; else begin a new run."""
     before = store.newest(branch)
     if before is not None:
-        context = make_place(before)
+        context = make_context(before)
         fetch(context.git, context.remote)
         now = tip(context.git, before.outputs.get("branch", branch), context.remote)
         if now is None and before.outcome is RunOutcome.MERGED:
             return before, context  # the branch went with its merge
+        # The run's own steps move the branch, so each of their commits counts as unchanged.
         known = now in {step.outputs.get("commit") for step in before.steps}
         left = before.outputs.get("commit")
         if now is None or known or not left or adds_records_only(context.git, left, now):
@@ -88,7 +94,7 @@ def _begin(make_place: Callable[[RunRecord], RunContext], store: RunStore, branc
             store.save(record)
             return record, context
     record = store.create(branch)
-    return record, make_place(record)
+    return record, make_context(record)
 
 
 def _steps(context: RunContext, store: RunStore, record: RunRecord, teller: Teller) -> RunRecord:
@@ -99,7 +105,7 @@ def _steps(context: RunContext, store: RunStore, record: RunRecord, teller: Tell
 
 
 def _step(context: RunContext, store: RunStore, record: RunRecord, name: str, teller: Teller) -> RunRecord:
-    """One step; its failure is noted in the record, so that the loop can tell of it and tear down."""
+    """Carry out a step; a failure is only recorded, so that the loop can report it and tear down."""
     hear_ctrl_c()  # a library of an earlier step may have taken it away
     teller.begins(name, STEPS.index(name) + 1)
     with contextlib.suppress(WmsError):
@@ -111,7 +117,7 @@ def _step(context: RunContext, store: RunStore, record: RunRecord, name: str, te
 
 @contextlib.contextmanager
 def one_at_a_time(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock. Raises BusyError where another process does."""
+    """Hold the folder's lock. Raises BusyError if another process holds the lock."""
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(exclusive_lock(folder / LOCK, wait=False))

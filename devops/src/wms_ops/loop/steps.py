@@ -1,4 +1,4 @@
-"""All steps by name: what each needs, and how it's carried out with its record written before and after."""
+"""All steps by name: their required values, and how a step runs with its record written before and after."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wms_ops.runs.store import RunStore
 
 @dataclass(frozen=True)
 class Step:
-    """`work` gets the named values; `needs` are those that it can't do without."""
+    """A step: `work` gets the named values, `needs` lists the values that the step requires."""
 
     work: Callable[[RunContext, RunRecord, Mapping[str, str]], Done]
     needs: tuple[str, ...] = ()
@@ -57,9 +57,9 @@ TABLE: Mapping[str, Step] = {
 
 
 def carry_out(context: RunContext, store: RunStore, record: RunRecord, name: str) -> RunRecord:
-    """Do one step and return the record, saved before and after.
+    """Carry out a step and return the record, saved before and after.
 
-    Raises the step's WmsError once the record says `failed`; whatever else stops it leaves `running`.
+    Raises the step's WmsError once the record says `failed`; any other interruption leaves `running`.
     """
     step = TABLE[name]
     started, clock = datetime.now(UTC), time.monotonic()
@@ -81,7 +81,7 @@ def carry_out(context: RunContext, store: RunStore, record: RunRecord, name: str
 
 
 def values_for(step: Step, name: str, record: RunRecord, environ: Mapping[str, str]) -> dict[str, str]:
-    """The record's values, what it lacks from the environment. Raises PipelineError for one that is nowhere."""
+    """The record's values; missing ones come from the environment. Raises PipelineError for a value absent from both."""
     values = {"branch": record.branch, **record.outputs}
     for need in step.needs:
         if need not in values and (given := getattr(StepSettings.read(environ), f"wms_{need}")):

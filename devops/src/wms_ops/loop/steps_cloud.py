@@ -1,4 +1,4 @@
-"""The steps about the instance: may it be started, start it, train on it, and end it."""
+"""The steps about the instance: check the budget, start the instance, train on it, and end it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PREPARED = "WMS/data/prepared.json"
 
 
 def budget(context: RunContext, values: Mapping[str, str]) -> Done:
-    """Refuse a run that would pass WMS_BUDGET_USD, or WMS_BUDGET_MONTH_USD, before anything is started.
+    """Refuse a run that would exceed WMS_BUDGET_USD, or WMS_BUDGET_MONTH_USD, before anything is started.
 
     Raises BudgetError, and UsageError for an instance type or a region that the price table lacks.
     """
@@ -55,7 +55,7 @@ def up(context: RunContext, _: Mapping[str, str]) -> Done:
 
 
 def train(context: RunContext, values: Mapping[str, str]) -> Done:
-    """Train once on the whole data set, or continue what a killed step began. Raises PipelineError.
+    """Train once on the whole data set, or continue a killed training. Raises PipelineError.
 
     The splits of new photos are recorded on the branch first, so that the run belongs to a commit that holds them.
     """
@@ -80,7 +80,7 @@ def train(context: RunContext, values: Mapping[str, str]) -> Done:
 
 
 def down(context: RunContext, values: Mapping[str, str]) -> Done:
-    """End the instance. Raises CloudError if something of it is left."""
+    """End the instance. Raises CloudError if any part of the instance is left."""
     context.cloud.down()
     is_gone = context.cloud.status() in (CloudState.ABSENT, CloudState.STOPPING)
     choice = context.cloud.choice()
@@ -95,10 +95,10 @@ def down(context: RunContext, values: Mapping[str, str]) -> Done:
 
 
 def note(context: RunContext, record: RunRecord) -> None:
-    """Put on the bill's sessions which model version the run has promoted, and how long all cores have computed.
+    """Record the promoted model version and the time of computing on all cores in the bill's sessions.
 
-    A session counts the work since its own beginning: a run that went on after a kill may have had two instances. Where
-    the store is away, the bill counts all the time as work, and the next call makes up for it.
+    A session counts the work since its own beginning: a run continued after a kill may have had two instances. If
+    the store is unreachable, the bill counts all the time as work, and the next call corrects the bill.
     """
     if not context.cloud.billed:
         return
@@ -118,7 +118,7 @@ def note(context: RunContext, record: RunRecord) -> None:
 
 
 def _handed_over(context: RunContext, run: str) -> str:
-    """The run's id in MLflow; what the server hasn't taken yet is sent again. Raises ModelNotFoundError."""
+    """Return the run's id in MLflow, after sending data that the server lacks. Raises ModelNotFoundError."""
     registry = context.registry()
     found = None
     try:
@@ -132,7 +132,10 @@ def _handed_over(context: RunContext, run: str) -> str:
 
 
 def _on_instance(context: RunContext, arguments: list[str]) -> None:
-    """Run the workspace's own code there, which is main's. Raises PipelineError with the command's last words."""
+    """Run the workspace's own code, which equals main's, on the instance.
+
+    Raises PipelineError with the last line of the command's output.
+    """
     source = [context.workspace / part for part in ("WMS/src", "devops/src")]
     environ = {"PYTHONUNBUFFERED": "1", "GITHUB_OUTPUT": ""}  # only the step itself names values
     if all(path.is_dir() for path in source):

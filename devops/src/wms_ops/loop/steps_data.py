@@ -1,4 +1,4 @@
-"""The steps about data: which commit is looked at, and whether its data set is complete and sound."""
+"""The steps about data: settle the commit to train on, and check that its data set is complete and sound."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ CARD = "card.md"
 
 
 def merge(context: RunContext, values: Mapping[str, str]) -> Done:
-    """Settle which commit is trained on: photos become pointers, and main's photos and files are joined in.
+    """Settle the commit to train on: photos become pointers, and main's photos and files are joined in.
 
-    Raises BranchContentError for a branch that changes something else than data, what `publish` and `join_into` raise,
-    PipelineError for a branch that isn't there.
+    Raises BranchContentError for a branch that changes more than data, the errors of `publish` and `join_into`,
+    PipelineError for a missing branch.
     """
     branch = values["branch"]
     git = context.git
@@ -84,7 +84,7 @@ def validate(context: RunContext, values: Mapping[str, str]) -> Done:
 
 
 def _check(context: RunContext, before: DataSet, after: DataSet, stems: set[str], commit: str) -> None:
-    """The data check of the new pairs, and the card of the data set that they belong to. Raises DataQualityError."""
+    """Check the data of the new pairs, and write the card of their data set. Raises DataQualityError."""
     kinds = {kind: _only(manifest, stems) for kind, manifest, _ in after}
     with TemporaryDirectory(prefix="new-", dir=_made(context.folder)) as room:
         bring(context.store(), DataSet(kinds["images"], kinds["masks"]), Path(room))

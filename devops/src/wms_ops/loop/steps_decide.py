@@ -1,4 +1,4 @@
-"""The steps of the decision: is the new model better, and if so, it becomes Production."""
+"""The steps of the decision: compare the new model with Production, and promote a better model."""
 
 from __future__ import annotations
 
@@ -71,16 +71,16 @@ def _outputs(report: GateReport) -> dict[str, str]:
 
 
 def promote(context: RunContext, values: Mapping[str, str]) -> Done:
-    """Publish the model's files to the store, then make it Production; repeating it changes nothing.
+    """Publish the model's files to the store, then make the model Production; repetition changes nothing.
 
-    Raises PromotionLostError where Production moved on since the gate, and what `promotion.propose` raises.
+    Raises PromotionLostError if Production changed since the gate, and the errors of `promotion.propose`.
     """
     promotions = context.promotions()
     before = promotions.settle().production
     proposal = promotion.propose(promotions, values["run_id"])
     if isinstance(proposal, Proposal):
         before = proposal.from_version
-    # First the files, so that whoever reads of the new Production can fetch it.
+    # First the files, so that every reader of the new Production can fetch it.
     publish_model(
         context.store(), {name: promotions.registry.read_artifact(values["run_id"], f"model/{name}") for name in FILES}
     )
@@ -98,7 +98,7 @@ def _execute(context: RunContext, proposal: Proposal | PromotionOutcome) -> Prom
 
 
 def bring_data(context: RunContext, values: Mapping[str, str]) -> None:
-    """The commit's photos in the workspace, for steps that run where training didn't."""
+    """Bring the commit's photos to the workspace, for steps that run on another machine than training did."""
     store = context.store()
     bring(store, version_at(context.git, values["commit"], store), context.data)
 

@@ -1,4 +1,4 @@
-"""The smoke deployment: the promoted version serves a known photo as it should, or the version before comes back."""
+"""The smoke deployment: the promoted version must serve a known photo correctly, or the previous version returns."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Known:
 
 @dataclass(frozen=True)
 class SmokeAnswer:
-    """What the service said: the mask (H, W) bool, the version of its headers, and how long it took."""
+    """The service's response: the mask (H, W) bool, the version in its headers, and the response time in seconds."""
 
     mask: NDArray[np.bool_]
     version: str
@@ -57,9 +57,9 @@ class SmokeAnswer:
 
 
 def smoke_deploy(context: RunContext, values: Mapping[str, str]) -> Done:
-    """Deploy the promoted version and look at it; on failure Production is the version before again.
+    """Deploy the promoted version and check its response; on failure the previous version is Production again.
 
-    Raises SmokeError with the reason and what was done about it.
+    Raises SmokeError with the reason and the countermeasure.
     """
     version = int(values["version"])
     entry = _entry(context, version)
@@ -83,7 +83,7 @@ def smoke_deploy(context: RunContext, values: Mapping[str, str]) -> Done:
 
 
 def ask(service: str, photo: Path) -> SmokeAnswer:
-    """Post a photo twice, since a first request warms up, and time the second. Raises SmokeError."""
+    """Post a photo twice, because a first request warms up, and time the second. Raises SmokeError."""
     try:
         with httpx.Client(base_url=service, timeout=60, trust_env=not is_loopback(service)) as client:
             for _ in range(2):
@@ -99,7 +99,10 @@ def ask(service: str, photo: Path) -> SmokeAnswer:
 
 
 def judge(answer: SmokeAnswer, known: Known, predictor: Predictor, version: int) -> float:
-    """Dice of the served mask against the labelled one. Raises SmokeError where anything isn't as it should be."""
+    """Dice of the served mask against the labelled mask.
+
+    Raises SmokeError for a wrong version, size, mask, Dice or latency.
+    """
     if answer.version != str(version):
         raise SmokeError(f"The service says that it's version {answer.version or 'none'}, not {version}.")
     if answer.mask.shape != known.mask.shape:
@@ -117,7 +120,7 @@ def judge(answer: SmokeAnswer, known: Known, predictor: Predictor, version: int)
 
 
 def _go_back(context: RunContext, version: int, reason: str) -> str:
-    """Roll the registry and the deployment back; returns what was done, in a sentence."""
+    """Roll the registry and the deployment back; returns a sentence about the result."""
     promotions = context.promotions()
     head = promotions.settle().chain.head
     if head is None or head.to_version != version:
@@ -162,7 +165,7 @@ def _model(context: RunContext, entry: LedgerEntry) -> Path:
 
 
 def _known_photo(context: RunContext) -> Known:
-    """The test photo on which the new model is best after the gate: nothing but the deployment can spoil it."""
+    """The test photo on which the gate found the new model best: only the deployment can spoil the result."""
     path = context.folder / "gate.json"
     try:
         content = path.read_bytes()

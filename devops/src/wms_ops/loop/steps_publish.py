@@ -1,4 +1,4 @@
-"""The steps that tell people: what belongs into Git, the report, and the pull request with its verdict."""
+"""The steps that inform people: the records in Git, the report, and the pull request with its verdict."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BODY = "pull-request.md"
 
 
 def metadata(context: RunContext, values: Mapping[str, str]) -> Done:
-    """Bring ledger and model-metadata.json onto the data branch. Raises GitError if the branch moved on."""
+    """Commit ledger and model-metadata.json to the data branch. Raises GitError if the branch moved on."""
     check_out(context, values["commit"], values["branch"])
     head = context.promotions().settle().chain.head  # writes what this checkout lacks
     if head is None or head.run_id != values["run_id"]:
@@ -43,7 +43,7 @@ def metadata(context: RunContext, values: Mapping[str, str]) -> Done:
 
 
 def _tag(context: RunContext, name: str, commit: str) -> None:
-    """Keep the commits that a model was made from findable: main has them only squashed."""
+    """Keep a model's original commits reachable: main has them only squashed."""
     git = context.git
     git("tag", "--force", name, commit)
     there = git("ls-remote", context.url, f"refs/tags/{name}").split()[:1]
@@ -52,7 +52,7 @@ def _tag(context: RunContext, name: str, commit: str) -> None:
 
 
 def report(context: RunContext, record: RunRecord) -> Done:
-    """Write the pull request's text from what all steps said. Raises DiskFullError, UnwritableError."""
+    """Write the pull request's text from the results of all steps. Raises DiskFullError, UnwritableError."""
     gate_text, card_text = _read(context.folder / "gate.md"), _read(context.folder / CARD)
     body, pictures = context.folder / BODY, sorted(attachments(context))
     links = [("the run on GitHub", address)] if (address := github_run(context.environ)) else []
@@ -64,7 +64,7 @@ def report(context: RunContext, record: RunRecord) -> Done:
 
 
 def _bill(context: RunContext) -> RunBill | None:
-    """What the run's instance has cost so far, where it's a real one; a store that is away costs only this table."""
+    """The cost of the run's instance so far, if AWS bills the instance; without the store only this table lacks."""
     if not context.cloud.billed:
         return None
     now = datetime.now(UTC)
@@ -84,9 +84,9 @@ def attachments(context: RunContext) -> dict[str, bytes]:
 
 
 def pull_request(context: RunContext, record: RunRecord) -> Done:
-    """Open the pull request; merge it if the model was promoted and deployed, else block it with the reason.
+    """Open the pull request; merge if the model was promoted and deployed, else block with the reason.
 
-    Raises PullRequestError, and BranchContentError for a branch that changes something else than data.
+    Raises PullRequestError, and BranchContentError for a branch that changes more than data.
     """
     values = record.outputs
     if "body" not in values:
@@ -114,13 +114,13 @@ def pull_request(context: RunContext, record: RunRecord) -> Done:
 
 
 def may_merge(record: RunRecord) -> bool:
-    """Whether everything that has to come before a merge is done."""
+    """Whether every step required before a merge is done."""
     needed = ("validate", "train", "gate", "promote", "smoke-deploy", "metadata")
     return all(record.step(name).state is StepState.DONE for name in needed)
 
 
 def reason_to_block(record: RunRecord) -> str:
-    """Why the branch isn't merged, in a sentence."""
+    """The reason against a merge, in a sentence."""
     failed = next((step for step in record.steps if step.state is StepState.FAILED), None)
     if failed is not None:
         return f"The step {failed.name} failed: {failed.text}"
@@ -128,7 +128,7 @@ def reason_to_block(record: RunRecord) -> str:
 
 
 def merge_message(record: RunRecord) -> str:
-    """The body of the commit that main gets."""
+    """The body of the merge commit on main."""
     values = record.outputs
     return (
         f"{values['photos_new']} new photos, {values['photos_total']} in all. Version {values['version']}: "

@@ -1,4 +1,4 @@
-"""The loop's own clone: nobody works in it, so the loop may check out, reset and clean as it likes."""
+"""The loop's own clone: no person works in this clone, so the loop may check out, reset and clean freely."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from wms_ops.git.command import Git
 from wms_ops.loop.context import BOT, RunContext
 
 RUN_TRAILER = "Loop-Run"
-"""The trailer of the loop's own commits on a data branch: the id of the run that made them."""
+"""The trailer of the loop's own commits on a data branch, with the run's id."""
 
-# What a commit may hold that the loop makes; all else in the work tree is left out of it.
+# Paths that `git clean` must keep: runs, caches and the downloaded data set.
 _KEPT = ("runs/", ".cache/", "WMS/data/dataset/images", "WMS/data/dataset/masks")
 
 
 def clone_origin(url: str, folder: Path) -> Git:
-    """The clone in `folder`, made or brought up to date. Raises GitError."""
+    """Return the clone in `folder`, newly made or updated. Raises GitError."""
     git = Git(folder, BOT)
     if not (folder / ".git" / "HEAD").is_file():
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -33,12 +33,12 @@ def clone_origin(url: str, folder: Path) -> Git:
 
 
 def fetch(git: Git, remote: str = "origin") -> None:
-    """Bring the remote's branches; those that are gone over there go away here."""
+    """Fetch the remote's branches, and prune those that the remote deleted."""
     git("fetch", "--quiet", "--prune", "--tags", "--force", remote, f"+refs/heads/*:refs/remotes/{remote}/*")
 
 
 def tip(git: Git, branch: str, remote: str = "origin") -> str | None:
-    """The commit of a branch over there, as it was fetched last; None where there is no such branch."""
+    """The commit of a remote branch as of the last fetch; None for a missing branch."""
     name = f"refs/remotes/{remote}/{branch}"
     return git("rev-parse", name) if git.ok("rev-parse", "--verify", "--quiet", name) else None
 
@@ -46,8 +46,8 @@ def tip(git: Git, branch: str, remote: str = "origin") -> str | None:
 def check_out(context: RunContext, commit: str, branch: str) -> None:
     """Make the work tree that of `commit`; runs, caches and the data set's files stay.
 
-    The workspace's code runs with the account's keys, so what differs from main in more than data isn't checked out:
-    BranchContentError. Raises GitError.
+    The workspace's code runs with the account's keys, so a commit that differs from main in more than data isn't
+    checked out: BranchContentError. Raises GitError.
     """
     git = context.git
     refuse_foreign(git, main_tip(context), commit, branch)
@@ -58,9 +58,9 @@ def check_out(context: RunContext, commit: str, branch: str) -> None:
 
 
 def refuse_moved_splits(git: Git, commit: str) -> None:
-    """Raise SplitError unless the work tree's split record, which an instance gave back, is that of `commit` and more.
+    """Raise SplitError unless the work tree's split record, returned by an instance, only appends to that of `commit`.
 
-    A job's result is data from elsewhere, and this one is committed: no test photo may become one to train on.
+    A job's result comes from another machine, and this result is committed: no test photo may become a training photo.
     """
     path = git.folder / SPLITS
     before = (file_at(git, commit, SPLITS) or "").encode()
@@ -75,8 +75,8 @@ def refuse_moved_splits(git: Git, commit: str) -> None:
 def commit_and_push(context: RunContext, branch: str, paths: Sequence[str], message: str, before: str) -> str:
     """Commit `paths` on top of `before`, the branch's known tip, and push; returns the branch's new tip.
 
-    Nothing is committed where nothing changed. Killed before the push, a second call pushes; killed after it, a second
-    call knows its own commit by what it holds, never by what its message says. Raises GitError if the branch moved on.
+    Without changes nothing is committed. Killed before the push, a second call pushes; killed after the push, a second
+    call recognises its own commit by content, never by its message. Raises GitError if the branch moved on.
     """
     git = context.git
     git("add", "--all", "--", *[path for path in paths if (context.workspace / path).exists()])
@@ -85,16 +85,18 @@ def commit_and_push(context: RunContext, branch: str, paths: Sequence[str], mess
     head, ref = git("rev-parse", "HEAD"), f"refs/heads/{branch}"
     there = next(iter(git("ls-remote", context.url, ref).split()), "")
     if there == head or _same(context, before, head, there):
+        # An earlier call pushed this already, before it was killed.
         git("reset", "--quiet", "--soft", there)
         return there
     if there != before:
         raise GitError(f"Branch {branch} moved on while it was worked with, so nothing was pushed; run the loop again.")
+    # The lease makes the push a compare-and-set: it fails if the branch isn't at `before` any more.
     git("push", "--quiet", "--no-verify", f"--force-with-lease={ref}:{before}", context.url, f"{head}:{ref}")
     return head
 
 
 def _same(context: RunContext, before: str, head: str, there: str) -> bool:
-    """Whether the commit `there` is what `head` is: the same files on top of the same commit."""
+    """Whether the commit `there` equals `head`: the same files on top of the same commit."""
     if not there or there == before:
         return False
     git = context.git
@@ -104,7 +106,7 @@ def _same(context: RunContext, before: str, head: str, there: str) -> bool:
 
 
 def main_tip(context: RunContext) -> str:
-    """Main's commit over there, as it was fetched last. Raises PipelineError without a main."""
+    """Main's commit on the remote as of the last fetch. Raises PipelineError without a main."""
     found = tip(context.git, MAIN, context.remote)
     if found is None:
         raise PipelineError(f"There is no branch {MAIN} on {context.remote}; push one first.")

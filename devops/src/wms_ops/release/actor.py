@@ -1,4 +1,4 @@
-"""The person or workflow that changes what is Production, as the ledger names them."""
+"""The person or workflow that changes Production, as the ledger names them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wms_ops.base.settings import GithubSettings
 
 
 def who() -> str:
-    """The person who acts: on GitHub its login, else Git's user name, else the system's."""
+    """The acting person: on GitHub the login, else Git's user name, else the system's."""
     if actor := GithubSettings.read().github_actor:
         return actor
     name = (answer(ROOT, "config", "user.name") or b"").decode("utf-8", "replace").strip()

@@ -1,4 +1,4 @@
-"""Reads two versions and draws what they see: from MLflow by version or run, or from a run's folder on this disk."""
+"""Reads two versions and draws their masks: from MLflow by version or run, or from a run's folder on this disk."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ Read = Callable[[str], bytes]
 
 @dataclass(frozen=True)
 class ComparedVersion:
-    """One side of the comparison, and how to read the artifacts of its run."""
+    """A side of the comparison, and a function that reads the artifacts of its run."""
 
     side: ComparedModel
     read: Read
 
 
 def find_version(text: str, runs: Path, registry: ModelRegistry | None) -> ComparedVersion:
-    """What `text` names: a run's folder, a run's name in `runs`, a version such as 3, or a run in MLflow.
+    """Find the version named by `text`: a run's folder, a run's name in `runs`, a version such as 3, or an MLflow run.
 
-    Raises ModelNotFoundError where there is none or it has no scores, ModelDamagedError for scores that can't be
-    read, UsageError where only MLflow could know it but isn't named.
+    Raises ModelNotFoundError for an unknown version or a version without scores, ModelDamagedError for unreadable
+    scores, UsageError for a name that only MLflow could know while MLFLOW_TRACKING_URI isn't set.
     """
     for folder in (Path(text), runs / text):
         if (folder / "artifacts" / SCORES).is_file():
@@ -64,9 +64,9 @@ def find_version(text: str, runs: Path, registry: ModelRegistry | None) -> Compa
 def draw_panels(
     found: Comparison, before: ComparedVersion, after: ComparedVersion, data: Path
 ) -> tuple[tuple[Panel, ...], str]:
-    """The images that changed most, with both models' masks; and a sentence where some couldn't be drawn.
+    """Draw the images that changed most, with both models' masks; a sentence names the number of missing photos.
 
-    `data` holds images/ and masks/; a photo or mask that isn't the one that was tested is left out.
+    `data` holds images/ and masks/; a photo or mask that differs from the tested file is left out.
     """
     chosen = [change.stem for change in found.changes if change.verdict != "equal"][:SHOWN]
     if not chosen:
@@ -107,7 +107,7 @@ def _version(name: str, read: Read) -> ComparedVersion:
 
 
 def _contents(read: Read) -> tuple[dict[str, str], dict[str, int]]:
-    """Photo and mask of each image by their hashes, and how many images each split has; empty where unknown."""
+    """Photo and mask of each image by their hashes, and the number of images in each split; empty if unknown."""
     try:
         items = read_items(read(DATA).splitlines(), DATA)
     except (ModelNotFoundError, TrackingError):

@@ -1,4 +1,4 @@
-"""Collects what the lineage of a model can be proved with: files, the ledger, Git, the run's folder, MLflow."""
+"""Collects the evidence for a model's lineage: files, the ledger, Git, the run's folder, MLflow."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from wms_ops.release.upstream import fetch_model_tag
 
 
 def collect(models: Path, *, repo: Path, runs: Path, registry: ModelRegistry | None) -> LineageEvidence:
-    """Everything at hand about the model in `models`.
+    """Collect the evidence about the model in `models`.
 
-    `repo` is a clone with model-metadata.json, `runs` where trainings are kept; `registry` is asked if it's given.
-    A registry that doesn't answer is a reason why a link isn't checked, no error. Raises ModelNotFoundError where
+    `repo` is a clone with model-metadata.json, `runs` the folder of training runs; `registry` is asked if given.
+    A registry that doesn't answer is a reason why a link isn't checked, no error. Raises ModelNotFoundError if
     `models` holds no model at all.
     """
     files = {name: (models / name).read_bytes() for name in FILES if (models / name).is_file()}
@@ -61,7 +61,7 @@ def collect(models: Path, *, repo: Path, runs: Path, registry: ModelRegistry | N
 
 
 def read_ledger(models: Path) -> tuple[tuple[LedgerEntry, ...], str | None]:
-    """The ledger's entries, and why it isn't sound, byte for byte; None if it is."""
+    """The ledger's entries, and why the ledger isn't sound, byte for byte; None if sound."""
     ledger = Ledger(models)
     try:
         entries = ledger.entries()
@@ -86,7 +86,7 @@ def _card(files: dict[str, bytes]) -> dict[str, Any]:
 
 
 def _entry_of(entries: tuple[LedgerEntry, ...], files: dict[str, bytes], card: dict[str, Any]) -> LedgerEntry | None:
-    """The newest entry with these weights; damaged ones are recognised by their card."""
+    """The newest entry with these weights; damaged weights are identified by their card."""
     wanted = [sha256_bytes(files[WEIGHTS])] if WEIGHTS in files else []
     for digest in [*wanted, card.get("weights_sha256")]:
         if found := next((entry for entry in reversed(entries) if entry.weights_sha256 == digest), None):
@@ -95,7 +95,7 @@ def _entry_of(entries: tuple[LedgerEntry, ...], files: dict[str, bytes], card: d
 
 
 def _ask(registry: ModelRegistry | None, entry: LedgerEntry | None) -> tuple[RegistryFacts | None, RunInfo | None, str]:
-    """What MLflow has of the entry's version, and its run; else why nothing."""
+    """MLflow's facts about the entry's version, and its run; else the reason for their absence."""
     if registry is None:
         return None, None, "MLFLOW_TRACKING_URI isn't set"
     if entry is None:
@@ -118,7 +118,7 @@ def _ask(registry: ModelRegistry | None, entry: LedgerEntry | None) -> tuple[Reg
 def _origin(
     runs: Path, run: str, entry: LedgerEntry | None, registry: ModelRegistry | None
 ) -> dict[str, tuple[Copy, ...]]:
-    """All copies of the run's own files, of those that are kept here and in MLflow."""
+    """All copies of the run's own files, on this disk and in MLflow."""
     folder = runs / run
     places = {
         DATA: [folder / "artifacts" / DATA],
@@ -140,7 +140,7 @@ def _origin(
 
 
 def _find_commit(git: Git, commit: str, entry: LedgerEntry | None) -> tuple[bool | None, str]:
-    """Whether the repository has the commit; None and the reason where that can't be said."""
+    """Whether the repository has the commit; None and the reason if that can't be determined."""
     if not git.ok("rev-parse", "--git-dir"):
         return None, "there is no Git repository here"
     known = ("cat-file", "-e", f"{commit}^{{commit}}")

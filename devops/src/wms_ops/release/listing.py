@@ -14,7 +14,7 @@ from wms.registry.tables import Column, print_table
 from wms.registry.verdicts import read_verdict
 
 WAITING: Final = 10
-"""Newest runs that are looked at for the second table."""
+"""Number of newest runs considered for the second table."""
 
 _VERSIONS: Final = (
     Column("version", justify="right"),
@@ -38,9 +38,9 @@ Row = tuple[str, ...]
 
 
 def print_versions(entries: Sequence[LedgerEntry], registry: ModelRegistry | None, *, as_json: bool = False) -> None:
-    """Print versions, newest last: the registry's, with the runs that wait, or those in the ledger.
+    """Print versions, newest last: the registry's versions with the waiting runs, or the ledger's versions.
 
-    As JSON that is an object with `source`, `versions` and `waiting`, whose keys are the tables' headings.
+    The JSON form is an object with `source`, `versions` and `waiting`, whose keys are the tables' headings.
     Raises RegistryUnreachableError or RegistryError.
     """
     if registry is None:
@@ -67,7 +67,7 @@ def _named(columns: Sequence[Column], rows: Sequence[Row]) -> list[dict[str, str
 
 
 def from_registry(versions: Sequence[ModelVersion], entries: Sequence[LedgerEntry]) -> list[Row]:
-    """A row for each version of the registry, with what the ledger knows of it."""
+    """A row for each version of the registry, completed by the ledger."""
     newest = {entry.to_version: entry for entry in entries}
     return [
         (

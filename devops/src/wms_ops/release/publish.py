@@ -1,4 +1,4 @@
-"""Promoted models on their way out: to the S3 store and to a release on GitHub, whole, verified, and once."""
+"""Publishes promoted models to the S3 store and to a release on GitHub: complete, verified, and once."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ from wms_ops.storage.remote import S3Remote
 
 
 def publish_model(store: S3Remote, model: Path | Mapping[str, bytes]) -> bool:
-    """Bring a model (its folder, or its files by the names of FILES) to the S3 store, and read back what was sent.
+    """Upload a model (its folder, or its files by the names of FILES) to the S3 store, and read the upload back.
 
-    Returns whether anything had to be sent; repeat it after an error or a kill. Raises ModelNotFoundError or
-    ModelDamagedError for files that don't belong together, also where the store already holds these weights with
+    Returns whether anything was uploaded; repeat the call after an error or a kill. Raises ModelNotFoundError or
+    ModelDamagedError for files that don't belong together, also if the store already holds these weights with
     another sound ONNX file; DamagedBlobError if the store gives back other bytes; the store's own errors.
+
+    >>> publish_model(store, Path("WMS/models"))  # doctest: +SKIP
+    True
     """
     files = _files(model)
     weights_sha256 = _check_set(files)
@@ -44,10 +47,10 @@ def publish_model(store: S3Remote, model: Path | Mapping[str, bytes]) -> bool:
 def publish_release(
     github: GitHub, model: Path | Mapping[str, bytes], *, step: Callable[[str], None] = lambda _: None
 ) -> bool:
-    """Bring a model to the release on GitHub from where `wms sync` gets it; nobody sees it before it's whole.
+    """Upload a model to the release on GitHub from which `wms sync` downloads; the release is a draft until complete.
 
-    Returns whether anything had to be done; repeat it after an error or a kill. `step` gets each step's name as it
-    begins. Raises as `publish_model` does, and what `Releases` raises.
+    Returns whether anything was uploaded; repeat the call after an error or a kill. `step` gets each step's name at its
+    beginning. Raises the errors of `publish_model` and of `Releases`.
     """
     files = _files(model)
     weights_sha256 = _check_set(files)
@@ -76,7 +79,7 @@ def publish_release(
 def _fill(
     releases: Releases, release: GitHubRelease, files: Mapping[str, bytes], step: Callable[[str], None]
 ) -> GitHubRelease:
-    """Upload what a release lacks, and look at all of it again."""
+    """Upload the files that a release lacks, and verify all of them."""
     for name in FILES:
         if not releases.holds(release, name, files[name]):
             step(f"upload {name}")
@@ -97,7 +100,7 @@ def _notes(files: Mapping[str, bytes]) -> str:
 
 
 def _check_set(files: Mapping[str, bytes]) -> str:
-    """The hash of weights that fit the card and the ONNX file beside them."""
+    """Return the weights' hash after comparing weights and ONNX file with the card."""
     try:
         card: Any = json.loads(files[CARD])
         expected = (card["weights_sha256"], card["onnx_sha256"])
@@ -115,7 +118,7 @@ def _files(model: Path | Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def _refuse_other_set(there: Mapping[str, bytes | None], files: Mapping[str, bytes], url: str) -> None:
-    """Damage is repaired; but a sound set with other settings belongs to an earlier version."""
+    """Allow the repair of a damaged upload, but not the replacement of a sound ONNX file of an earlier version."""
     card, graph = there[CARD], there[ONNX]
     if card is None or graph is None or graph == files[ONNX]:
         return

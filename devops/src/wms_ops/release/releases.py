@@ -1,4 +1,4 @@
-"""Releases on GitHub: drafts that are filled, then published; files compared by what GitHub says of them."""
+"""Releases on GitHub: drafts are filled, then published; files are compared by GitHub's digests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PAGE = 100
 
 @dataclass(frozen=True)
 class Asset:
-    """A release's file: `size` in bytes, `digest` such as sha256:0a1b..., "" from a GitHub that doesn't tell."""
+    """A release's file: `size` in bytes, `digest` such as sha256:0a1b..., "" from a GitHub without digests."""
 
     name: str
     size: int
@@ -29,7 +29,7 @@ class Asset:
 
 @dataclass(frozen=True)
 class GitHubRelease:
-    """A release: `url` is for people, `uploads` takes files. A draft isn't visible to those who may only read."""
+    """A release: `url` is for people, `uploads` takes files. A draft is invisible to users with read access only."""
 
     id: int
     tag: str
@@ -45,7 +45,7 @@ class GitHubRelease:
 
 @dataclass(frozen=True)
 class Releases:
-    """Requests about releases. All raise what `GitHub.ask` does, also where GitHub refuses."""
+    """Requests about releases. All raise the errors of `GitHub.ask`, also if GitHub refuses."""
 
     github: GitHub
 
@@ -55,7 +55,7 @@ class Releases:
         return None if answer.status == 404 else _release(_done(answer, f"the release {tag}"))
 
     def drafts(self, tag: str) -> list[GitHubRelease]:
-        """Drafts for a tag, oldest first: GitHub has a tag only once it's published, so there may be several."""
+        """Drafts for a tag, oldest first: GitHub creates a tag only on publication, so several drafts may name it."""
         found: list[GitHubRelease] = []
         for page in range(1, 1000):
             answer = self.github.ask(f"{REPO}/releases?per_page={_PAGE}&page={page}", what="the list of releases")
@@ -66,13 +66,13 @@ class Releases:
         return sorted(found, key=lambda release: release.id)
 
     def create_draft(self, tag: str, title: str, text: str) -> GitHubRelease:
-        """A new draft without files."""
+        """Create a draft without files."""
         data = {"tag_name": tag, "name": title, "body": text, "draft": True, "make_latest": "false"}
         answer = self.github.ask(f"{REPO}/releases", method="POST", body=data, what=f"a new release {tag}")
         return _release(_done(answer, f"a new release {tag}"))
 
     def again(self, release: GitHubRelease) -> GitHubRelease:
-        """The release as it is now."""
+        """Read the release's present state."""
         answer = self.github.ask(f"{REPO}/releases/{release.id}", what=f"the release {release.tag}")
         return _release(_done(answer, f"the release {release.tag}"))
 
@@ -83,12 +83,12 @@ class Releases:
         _done(self.github.ask(path, method="PATCH", body=data, what=what), what)
 
     def remove(self, release: GitHubRelease) -> None:
-        """Delete a draft; one that is gone already is fine."""
+        """Delete a draft; a draft that is gone already is no error."""
         path, what = f"{REPO}/releases/{release.id}", f"the draft of {release.tag}"
         _gone(self.github.ask(path, method="DELETE", what=what), what)
 
     def replace(self, release: GitHubRelease, name: str, content: bytes) -> None:
-        """Upload a file, instead of the one of this name if there is one."""
+        """Upload a file; replaces a file of the same name."""
         what = f"{name} of the release {release.tag}"
         if old := release.asset(name):
             _gone(self.github.ask(old.url, method="DELETE", what=what), what)
@@ -98,11 +98,11 @@ class Releases:
             _done(self.github.send_file(f"{release.uploads}?name={quote(name)}", path, what), what)
 
     def read(self, asset: Asset) -> bytes:
-        """A file's content, also of a draft. Raises ModelNotFoundError if it's gone."""
+        """A file's content, also of a draft. Raises ModelNotFoundError if the file is gone."""
         return self.github.read_asset(asset.url, asset.name)
 
     def holds(self, release: GitHubRelease, name: str, content: bytes) -> bool:
-        """Whether a release has this very file: by GitHub's own digest, else by reading it."""
+        """Whether a release has exactly this file: by GitHub's own digest, else by downloading."""
         asset = release.asset(name)
         if asset is None or not asset.whole or asset.size != len(content):
             return False

@@ -1,4 +1,4 @@
-"""One synchronisation: is Production here already, who has it, is it really it, and then its place."""
+"""Synchronises Production: checks the local files, finds a source, verifies the download and moves it into place."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOCK: Final = ".sync.lock"
 
 @dataclass(frozen=True)
 class Synced:
-    """What happened: the source's name, None if the model was here already; bytes and seconds of the download."""
+    """The result: the source's name, None if the model was here already; bytes and seconds of the download."""
 
     entry: LedgerEntry
     source: str | None
@@ -37,11 +37,15 @@ def sync_model(
     force: bool = False,
     show: Callable[[str], None] = print,
 ) -> Synced:
-    """Make `folder` hold the ledger entry's model, from the first source that has it.
+    """Make `folder` hold the ledger entry's model, from the first source that has the model.
 
-    Downloads nothing if it is there already, unless `force`. New files are verified against the ledger, loaded
-    once, and only then moved into place. Raises ModelNotFoundError if no source has it, ModelDamagedError for
-    files that aren't it, and the errors of the sources, DiskFullError or UnwritableError.
+    Downloads nothing if the model is here already, unless `force`. New files are verified against the ledger, loaded
+    once, and only then moved into place. Raises ModelNotFoundError if no source has the model, ModelDamagedError for
+    files of another model, and the errors of the sources, DiskFullError or UnwritableError.
+
+    >>> done = sync_model(entry, Path("WMS/models"), [S3Source(store)])  # doctest: +SKIP
+    >>> sentence(done, Path("WMS/models"))  # doctest: +SKIP
+    'WMS/models/production.pth is Production now: version 3 (Dice 0.9441, ...), 7.4 MiB from s3://... in 1.2 s. ...'
     """
     started = time.monotonic()
     with exclusive_lock(folder / LOCK):
@@ -58,7 +62,7 @@ def sync_model(
 
 
 def sentence(done: Synced, folder: Path) -> str:
-    """What to tell the user at the end."""
+    """The final sentence for the user."""
     entry = done.entry
     model = f"version {entry.to_version} (Dice {entry.metrics.dice:.4f}, IoU {entry.metrics.iou:.4f})"
     if done.source is None:
@@ -72,8 +76,11 @@ def sentence(done: Synced, folder: Path) -> str:
 def _fetch(
     entry: LedgerEntry, sources: Sequence[ModelSource], show: Callable[[str], None]
 ) -> tuple[dict[str, bytes], str]:
-    """The files and their source's name. A source that can't be asked is passed over, but no instance is started
-    for that: the money would be spent because somebody forgot to log in."""
+    """Download the files; returns them and their source's name.
+
+    A source that fails is passed over, except that no instance is started after a failure: a forgotten login must not
+    cost money.
+    """
     reasons: list[str] = []
     trouble: WmsError | None = None
     for source in sources:

@@ -1,4 +1,4 @@
-"""Where a promoted model can be had: the S3 store, a GitHub release, or MLflow on an instance that may sleep."""
+"""The sources of a promoted model: the S3 store, a GitHub release, or MLflow on an instance that may be stopped."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ STORE = "wms/models"
 
 
 class ModelSource(Protocol):
-    """A place that holds promoted models."""
+    """A source of promoted models."""
 
     @property
     def name(self) -> str:
-        """What sentences call it, such as "s3://bucket/prefix"."""
+        """The source's name in sentences, such as "s3://bucket/prefix"."""
         ...
 
     @property
     def costs(self) -> bool:
-        """Whether asking it may start something that costs money."""
+        """Whether a fetch may start a resource that costs money."""
         ...
 
     def fetch(self, entry: LedgerEntry) -> Mapping[str, bytes]:
         """The model's files by the names of FILES, not verified.
 
-        Raises ModelNotFoundError where the place doesn't hold them, and its own errors where it can't be asked.
+        Raises ModelNotFoundError if the source lacks a file, and its own errors if it doesn't answer.
         """
         ...
 
@@ -90,7 +90,11 @@ class MlflowSource:
 
 
 def key_of(weights_sha256: str, name: str) -> str:
-    """Where the store keeps one file of a model, below the remote's prefix."""
+    """The store's key of a model's file, below the remote's prefix.
+
+    >>> key_of("0a1b", "production.pth")
+    'wms/models/0a1b/production.pth'
+    """
     return f"{STORE}/{weights_sha256}/{name}"
 
 
@@ -100,12 +104,12 @@ def release_tag(weights_sha256: str) -> str:
 
 
 def read_folder(folder: Path) -> dict[str, bytes | None]:
-    """A model's files in a folder, None for those that aren't there."""
+    """A model's files in a folder; None for absent files."""
     return {name: (folder / name).read_bytes() if (folder / name).is_file() else None for name in FILES}
 
 
 def all_of(found: Mapping[str, bytes | None], source: str, entry: LedgerEntry | None) -> dict[str, bytes]:
-    """All files of a model. Raises ModelNotFoundError that names those that `source` lacks."""
+    """Return all files of a model. Raises ModelNotFoundError that names the files that `source` lacks."""
     files = {name: content for name, content in found.items() if content is not None}
     if missing := [name for name in FILES if name not in files]:
         what = f" of version {entry.to_version}" if entry else ""

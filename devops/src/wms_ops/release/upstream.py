@@ -1,4 +1,4 @@
-"""What Production is for the whole team: the ledger on the remote's main branch, joined with the one here."""
+"""The whole team's Production: the ledger on the remote's main branch, joined with the local ledger."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def current_production(
 ) -> LedgerEntry:
     """The newest entry of the team's ledger.
 
-    Asked in this order: `git fetch`, `gh`, what was fetched last. Where none answers, the ledger in `models`
-    counts, and a sentence says so. Where all are empty, the `registry` is asked if it's given. Raises LedgerError for
-    a ledger that is damaged, or parts from the team's, and where Production is in none; ModelNotFoundError before the
-    first promotion; RegistryUnreachableError, RegistryError.
+    Asked in this order: `git fetch`, `gh`, the last fetch. If none answers, the ledger in `models` counts, and a
+    sentence says so. If all are empty, the `registry` is asked if given. Raises LedgerError for a ledger that is
+    damaged or contradicts the team's, and if Production is in no ledger; ModelNotFoundError before the first
+    promotion; RegistryUnreachableError, RegistryError.
     """
     here = Ledger(models).entries()
     content = _fetched(git)
@@ -51,18 +51,18 @@ def current_production(
 
 
 def model_tag(version: int) -> str:
-    """The tag that keeps the commits findable which a version was made from: main has them only squashed."""
+    """The tag that keeps a version's original commits reachable: main has them only squashed."""
     return f"model-v{version}"
 
 
 def fetch_model_tag(git: Git, version: int) -> None:
-    """Bring a version's tag from the remote, if it has one and answers."""
+    """Fetch a version's tag; a remote without the tag, or without an answer, is no error."""
     ref = f"refs/tags/{model_tag(version)}"
     git.attempt("fetch", "--quiet", "--no-tags", "origin", f"+{ref}:{ref}", environ=_NO_PROMPT)
 
 
 def _fetched(git: Git) -> bytes | None:
-    """The ledger of the remote's branch, empty if the branch has none; None if the remote can't be asked."""
+    """The ledger of the remote's branch, empty if the branch has no ledger; None if the remote doesn't answer."""
     done = git.attempt("fetch", "--quiet", "--no-tags", "origin", BRANCH, environ=_NO_PROMPT)
     if done.returncode:
         return None
@@ -80,7 +80,7 @@ def _from_github(github: GitHub) -> bytes | None:
 
 
 def _from_registry(models: Path, registry: ModelRegistry | None, show: Callable[[str], None]) -> LedgerEntry | None:
-    """The registry's newest entry, None where nothing was ever promoted."""
+    """The registry's newest entry; None if nothing was ever promoted."""
     ledger = Ledger(models)
     if registry is None:
         return ledger.current()

@@ -1,1 +1,1 @@
-"""What people read of a run: the pull request's text, its pictures, and the page of a whole story. Pure."""
+"""Texts and pages about a run: the pull request, its pictures, and the page of a whole story. Pure."""

@@ -21,7 +21,7 @@ DESCRIPTIONS: Final = {
     SCORES: "Dice of every test photo, with both models' means",
     PHOTOS: "Photos that gained and lost most, with the outlines of truth, champion and challenger",
 }
-"""What each picture shows, for people who don't see it."""
+"""Each picture's description, as its alternative text."""
 
 _INK, _SOFT, _GRID = "#1b1f24", "#57606a", "#d8dee4"
 _UP, _DOWN, _SAME = "#1a7f37", "#cf222e", "#8c959f"
@@ -30,7 +30,7 @@ _CHAMPION, _CHALLENGER = "#bc4c00", "#0969da"
 
 @dataclass(frozen=True)
 class FigureCase:
-    """One row of photos: what it is an example of, its scores, and pictures (H, W, 3) uint8 with their labels."""
+    """A row of photos: its label, the image's scores, and pictures (H, W, 3) uint8 with their labels."""
 
     label: str
     image: ImageChange
@@ -40,7 +40,7 @@ class FigureCase:
 def draw_scores(report: GateReport) -> bytes:
     """Dice of each test photo by champion and challenger, paired, with both means; a PNG file's bytes.
 
-    In a first training there is one model: its photos in the order of their scores.
+    In a first training only the new model is drawn: its photos in the order of their scores.
     """
     from matplotlib.figure import Figure
 
@@ -55,7 +55,7 @@ def draw_scores(report: GateReport) -> bytes:
 
 
 def draw_photos(cases: Sequence[FigureCase], colours: Sequence[tuple[str, Colour]]) -> bytes:
-    """One row of pictures for each case as a PNG file's bytes; `colours` names the outlines.
+    """Draw a row of pictures for each case as a PNG file's bytes; `colours` names the outlines.
 
     Raises ValueError without a case.
     """
@@ -88,11 +88,12 @@ def _heading(case: FigureCase) -> str:
 
 
 def _slopes(axes: Any, report: GateReport) -> None:
-    """A line from the champion's to the challenger's Dice for each photo, and one for the means."""
+    """Draw a line from the champion's to the challenger's Dice for each photo, and a bold line for the means."""
     from matplotlib.collections import LineCollection
 
     pairs = [(image.champion.dice, image.challenger.dice) for image in report.images if image.champion]
     colours = [_UP if after > before else _DOWN if after < before else _SAME for before, after in pairs]
+    # Many lines overlap, so each gets fainter with their number; otherwise they hide the means.
     alpha = float(np.clip(15 / max(1, len(pairs)), 0.08, 0.55))
     lines = [((0, before), (1, after)) for before, after in pairs]
     axes.add_collection(LineCollection(lines, colors=colours, alpha=alpha, linewidths=1.2))
@@ -174,7 +175,7 @@ def _beside(side: str) -> dict[str, Any]:
 
 
 def _drawable(stem: str) -> str:
-    """A file name that fits above a picture; a font may lack some of its signs, which is no reason to fail."""
+    """Shorten a file name to fit above a picture; a font may lack some of its signs, which is no reason to fail."""
     name = plain(stem)
     return name if len(name) <= 20 else f"{name[:17]}..."
 

@@ -11,7 +11,7 @@ from wms_ops.gate.evidence import Gathered
 from wms_ops.report.figures import PHOTOS, SCORES, FigureCase, draw_photos, draw_scores
 
 EACH: Final = 1
-"""Photos that gained most, and that lost most."""
+"""Number of photos drawn of those that gained most, and of those that lost most."""
 
 
 def gate_pictures(report: GateReport, gathered: Gathered, config: RunConfig) -> dict[str, bytes]:
@@ -27,7 +27,7 @@ def gate_pictures(report: GateReport, gathered: Gathered, config: RunConfig) -> 
 
 
 def extremes(report: GateReport) -> list[tuple[str, ImageChange]]:
-    """Photos that gained most and that lost most, each with the word for it; best and worst in a first training."""
+    """The photos that gained most and lost most, each with its label; best and worst in a first training."""
     if report.champion is None or not any(image.difference for image in report.images):
         ranked = sorted(report.images, key=lambda image: image.challenger.dice)
         worst = ranked[:EACH]

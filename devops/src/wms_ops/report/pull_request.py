@@ -20,7 +20,7 @@ __all__ = ["pull_body", "pull_title"]
 
 PICTURES: Final = (".png", ".jpg", ".jpeg")
 LONGEST_PART: Final = 20_000
-"""Signs of the gate's report and of the data card: GitHub takes 65,536 in all."""
+"""Most characters of the gate's report and of the data card: GitHub takes 65,536 in all."""
 
 _LONGEST_TEXT: Final = 300
 _STATES: Final = {
@@ -41,12 +41,12 @@ def pull_body(
     links: Sequence[tuple[str, str]] = (),
     bill: RunBill | None = None,
 ) -> str:
-    """The pull request's text: the verdict first, then what it rests on, then how the run went and what it cost.
+    """The pull request's text: the verdict, its reasons, the run's steps, and the cost.
 
     `gate_markdown` and `card_markdown` are Markdown already, from wms_ops.gate.report and wms.data.card_page.
-    `pictures` are names of files beside the text; what isn't a picture among them becomes a link. `links` are label
-    and address, for example of the workflow's run. `bill` is what a run's own sessions have cost, where an instance
-    was really started; without one it's told what the same would have cost.
+    `pictures` are names of files beside the text; names of other files become links. `links` are label
+    and address, for example of the workflow's run. `bill` is the cost of a run's own sessions, if an instance
+    was really started; without a bill the text estimates the cost of the same run in the cloud.
     """
     parts = [
         [headline(record)],

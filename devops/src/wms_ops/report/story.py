@@ -1,4 +1,4 @@
-"""What the page of a story tells of: frozen values, which the caller fills in."""
+"""The content of a story's page: frozen values, which the caller fills in."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class StoryPicture:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that somebody did in an act: begun at `started_at` (UTC, ISO 8601), `seconds` long."""
+    """An action of a person in an act: begun at `started_at` (UTC, ISO 8601), `seconds` long."""
 
     name: str
     started_at: str
@@ -34,10 +34,10 @@ class Event:
 class Act:
     """A part of the story, begun at `started_at` (UTC, ISO 8601), `seconds` long.
 
-    `record` is the run that it is about; an act without one may have `events`. `verdict` is "promoted", "blocked" or
+    `record` is the act's run; an act without a run may have `events`. `verdict` is "promoted", "blocked" or
     "". `before` and `after` are the scores of champion and challenger, by default the record's. `text` is sentences,
-    with code between backticks. `links` are label and target, a relative path or an http address; `output` is what a
-    terminal showed.
+    with code between backticks. `links` are label and target, a relative path or an http address; `output` is the
+    terminal's text.
     """
 
     title: str
@@ -66,7 +66,7 @@ class Story:
 
 
 def verdict_of(act: Act) -> str:
-    """An act's verdict in a word: its own, else its record's outcome; "" where it's about no run."""
+    """An act's verdict in a word: its own, else its record's outcome; "" for an act without a run."""
     if act.verdict or act.record is None:
         return act.verdict
     outcome = str(act.record.outcome)
@@ -74,14 +74,14 @@ def verdict_of(act: Act) -> str:
 
 
 def scores_before(act: Act) -> Means | None:
-    """The champion's scores; None in a first training, and where there are none."""
+    """The champion's scores; None in a first training, and for an act without scores."""
     if act.before is not None or act.record is None or not act.record.outputs.get("champion_version"):
         return act.before
     return _means(act.record, "champion")
 
 
 def scores_after(act: Act) -> Means | None:
-    """The challenger's scores, None where there are none."""
+    """The challenger's scores; None for an act without scores."""
     if act.after is not None or act.record is None:
         return act.after
     return _means(act.record, "challenger")
@@ -103,7 +103,11 @@ def timed(act: Act) -> Iterator[tuple[str, float]]:
 
 
 def time_of(text: str) -> datetime:
-    """A time of the story, UTC where it names no zone. Raises ValueError unless it's ISO 8601."""
+    """Parse a time of the story; UTC if no zone is given. Raises ValueError for a text that isn't ISO 8601.
+
+    >>> time_of("2026-11-21T12:00:00").isoformat()
+    '2026-11-21T12:00:00+00:00'
+    """
     try:
         found = datetime.fromisoformat(text)
     except ValueError as error:

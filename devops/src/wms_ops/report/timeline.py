@@ -1,4 +1,4 @@
-"""A story of several runs as one HTML page that needs no network: a timeline to scale, and a card for each act."""
+"""Renders a story of several runs as an offline HTML page: a timeline to scale, and a card for each act."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Act", "Event", "Story", "StoryPicture", "render_story"]
 
 
 def render_story(story: Story) -> str:
-    """The page, UTF-8: every text escaped, every picture inside it, nothing loaded, no script.
+    """Render the page, UTF-8: every text escaped, every picture embedded, nothing loaded, no script.
 
     Raises ValueError for a time that isn't ISO 8601 and for a picture that is neither PNG nor JPEG.
     """

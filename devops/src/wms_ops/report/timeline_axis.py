@@ -1,4 +1,4 @@
-"""Where everything of a story lies on its time axis. Pure; places and widths are in % of the axis."""
+"""Positions of a story's acts and steps on its time axis. Pure; positions and widths are in % of the axis."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class Axis:
     seconds: float
     ticks: tuple[tuple[float, float], ...]
 
-    def context(self, at: datetime) -> float:
-        """Where a time lies, in % of the width."""
+    def position(self, at: datetime) -> float:
+        """The position of a time, in % of the width."""
         return max(0.0, min(100.0, 100 * (at - self.start).total_seconds() / self.seconds))
 
 
 @dataclass(frozen=True)
 class TimelineBar:
-    """One step or event on the axis, `left` and `width` in %; `kind` is its colour's name."""
+    """A step or event on the axis, `left` and `width` in %; `kind` names its colour."""
 
     name: str
     kind: str
@@ -50,7 +50,7 @@ class TimelineBar:
 
 @dataclass(frozen=True)
 class TimelineRow:
-    """One act on the axis: its whole time, and bars within it."""
+    """An act on the axis: its whole time, and bars within that time."""
 
     act: Act
     left: float
@@ -93,9 +93,9 @@ def axis_of(acts: Sequence[Act]) -> Axis:
 
 
 def row_of(act: Act, axis: Axis) -> TimelineRow:
-    """An act's place on the axis; without steps and events its one bar is the act itself."""
+    """An act's row on the axis; without steps and events its only bar is the act itself."""
     begins = _seconds_after(axis.start, act.started_at)
-    left = axis.context(time_of(act.started_at))
+    left = axis.position(time_of(act.started_at))
     bars = tuple(_bars(act, axis))
     if not bars:
         whole = ("blocked" if act.verdict == "blocked" else "person") if act.record is None else "running"
@@ -110,12 +110,12 @@ def legend_of(rows: Sequence[TimelineRow]) -> list[tuple[str, str]]:
 
 
 def curve_of(acts: Sequence[Act], axis: Axis) -> Curve | None:
-    """The models' Dice over time; None where fewer than two runs have one."""
+    """The models' Dice over time; None if fewer than two runs have a Dice."""
     found = []
     for act in acts:
         after = scores_after(act)
         if after is not None and verdict_of(act) in ("promoted", "blocked"):
-            found.append((axis.context(_decided(act)), after.dice, act))
+            found.append((axis.position(_decided(act)), after.dice, act))
     if len(found) < 2:
         return None
     lowest = max(0.0, min(dice for _, dice, _ in found) - 0.1)
@@ -124,6 +124,7 @@ def curve_of(acts: Sequence[Act], axis: Axis) -> Curve | None:
         for x, dice, act in found
     )
     production = [point for point in points if point.promoted]
+    # A staircase: Production keeps its Dice (H) until the next promotion changes it (V).
     steps = [f"{'M' if index == 0 else 'H'}{_xy(point, index)}" for index, point in enumerate(production)]
     return Curve(points, " ".join([*steps, "H100"]) if steps else "", lowest)
 
@@ -141,11 +142,11 @@ def _bars(act: Act, axis: Axis) -> Iterator[TimelineBar]:
 def _bar(axis: Axis, name: str, kind: str, span: tuple[str, float], text: str) -> TimelineBar:
     started_at, seconds = span
     begins = _seconds_after(axis.start, started_at)
-    return TimelineBar(name, kind, axis.context(time_of(started_at)), _width(seconds, axis), seconds, begins, text)
+    return TimelineBar(name, kind, axis.position(time_of(started_at)), _width(seconds, axis), seconds, begins, text)
 
 
 def kind_of(step: StepRecord) -> str:
-    """A step's colour: its state, but training and the gate's no have their own."""
+    """A step's colour: its state, except for training and for the gate's "no", which have their own colours."""
     if step.state is not StepState.DONE:
         return str(step.state)
     if step.name == "gate" and step.exit_code:
@@ -154,7 +155,7 @@ def kind_of(step: StepRecord) -> str:
 
 
 def _decided(act: Act) -> datetime:
-    """When the verdict came about: at the end of the step that carried it out."""
+    """The time of the verdict: the end of the step that carried out the verdict."""
     wanted = "promote" if verdict_of(act) == "promoted" else "gate"
     at, seconds = act.started_at, act.seconds
     if act.record is not None and act.record.step(wanted).started_at:

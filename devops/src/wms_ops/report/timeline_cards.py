@@ -1,4 +1,4 @@
-"""What an act's card, the tiles on top and the bill of a story show. Pure."""
+"""The content of an act's card, the tiles on top and the bill of a story. Pure."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from wms_ops.report.timeline_axis import kind_of
 from wms_ops.runs.record import StepRecord
 
 LONGEST_OUTPUT: Final = 60_000
-"""Signs of a terminal's text that a card shows."""
+"""Most characters of a terminal's text that a card shows."""
 
 WIDE: Final = 1.9
-"""From this width, in heights, on a picture is wide."""
+"""A picture is wide if its width exceeds this multiple of its height."""
 
 _CONTROL: Final = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])|[\x00-\x08\x0b-\x1f\x7f]"
@@ -33,7 +33,7 @@ _CONTROL: Final = re.compile(
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture as a data URI, with its size in pixels and the text for people who don't see it."""
+    """A picture as a data URI, with its size in pixels and its alternative text."""
 
     uri: str
     width: int
@@ -43,13 +43,13 @@ class Shown:
 
     @property
     def is_wide(self) -> bool:
-        """Whether it goes below the text instead of beside it."""
+        """Whether the picture goes below the text instead of beside the text."""
         return self.width > WIDE * self.height
 
 
 @dataclass(frozen=True)
 class TimelineCard:
-    """What an act's card shows beside the act itself."""
+    """The content of an act's card, beside the act itself."""
 
     act: Act
     verdict: str
@@ -64,7 +64,7 @@ class TimelineCard:
 
 @dataclass(frozen=True)
 class Bill:
-    """What the runs would have cost in the cloud: for each act with a run, and together."""
+    """The estimated cost of the runs in the cloud: for each act with a run, and together."""
 
     lines: tuple[tuple[str, Cost], ...]
     total: Cost
@@ -100,7 +100,7 @@ def card_of(act: Act) -> TimelineCard:
 
 
 def bill_of(acts: Sequence[Act]) -> Bill | None:
-    """What the same runs would have cost in the cloud; None where no run came to an instance."""
+    """Estimate the cost of the same runs in the cloud; None if no run reached an instance."""
     lines = [(act.title, cost) for act in acts if act.record and (cost := cost_of_run(act.record)) is not None]
     if not lines:
         return None
@@ -112,7 +112,7 @@ def bill_of(acts: Sequence[Act]) -> Bill | None:
 
 
 def facts_of(story: Story) -> list[tuple[str, str]]:
-    """The tiles on top: how the runs ended, the story's own facts, and the cost in the cloud."""
+    """The tiles on top: the runs' outcomes, the story's own facts, and the cost in the cloud."""
     verdicts = [verdict for act in story.acts if (verdict := verdict_of(act))]
     counted = [f"{verdicts.count(word)} {word}" for word in ("promoted", "blocked", "failed") if word in verdicts]
     facts = [("Outcomes", ", ".join(counted))] if counted else []
@@ -124,7 +124,11 @@ def facts_of(story: Story) -> list[tuple[str, str]]:
 
 
 def duration(seconds: float) -> str:
-    """A time for people: 8.4 s, 54 s, 3 min, 3:07 min, 1:05 h."""
+    """Format a time for people.
+
+    >>> [duration(seconds) for seconds in (8.4, 54, 187, 3900)]
+    ['8.4 s', '54 s', '3:07 min', '1:05 h']
+    """
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -138,7 +142,7 @@ def duration(seconds: float) -> str:
 
 
 def prose(text: str) -> Markup:
-    """Sentences with code between backticks, as HTML; an odd backtick stays what it is."""
+    """Render sentences with code between backticks as HTML; an odd number of backticks leaves the text unchanged."""
     pieces = text.split("`")
     if len(pieces) % 2 == 0:
         return escape(text)
@@ -148,7 +152,7 @@ def prose(text: str) -> Markup:
 
 
 def terminal_lines(text: str) -> Iterator[str]:
-    """Lines as a terminal would show them in the end: no colours, and of an overwritten line the last state."""
+    """Yield lines as a terminal finally shows them: without colours, and an overwritten line in its last state."""
     shown = text if len(text) <= LONGEST_OUTPUT else f"(earlier lines are left out)\n{text[-LONGEST_OUTPUT:]}"
     for line in shown.rstrip().split("\n") if shown.strip() else ():
         kept = [part for part in line.rstrip("\r").split("\r") if part]

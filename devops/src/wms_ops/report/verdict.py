@@ -1,4 +1,4 @@
-"""A run's verdict in words: one sentence, a title, and what to do next. Pure."""
+"""A run's verdict in words: a sentence, a title, and the next steps. Pure."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from wms_ops.runs.plan import failed_step, nothing_new
 from wms_ops.runs.record import RunRecord, StepState
 
 LONGEST: Final = 600
-"""Signs of an error's text that a sentence quotes."""
+"""Most characters of an error's text that a sentence quotes."""
 
 
 class PullVerdict(StrEnum):
-    """What came out of a run, for its reader; `promoted` only if the model also was deployed and put on record."""
+    """A run's result for its reader; `promoted` only if the model was also deployed and recorded."""
 
     PROMOTED = "promoted"
     BLOCKED = "blocked"
@@ -27,7 +27,7 @@ class PullVerdict(StrEnum):
 
 
 def verdict_of(record: RunRecord) -> PullVerdict:
-    """The verdict as far as the run went; `blocked` is the gate's no, `failed` that a step couldn't be done."""
+    """The verdict so far; `blocked` means that the gate refused, `failed` that a step couldn't be carried out."""
     if failed_step(record) is not None:
         return PullVerdict.FAILED
     if nothing_new(record):
@@ -41,7 +41,7 @@ def verdict_of(record: RunRecord) -> PullVerdict:
 
 
 def headline(record: RunRecord) -> str:
-    """The verdict as one sentence of Markdown, with the scores it rests on."""
+    """The verdict as a sentence of Markdown, with its scores."""
     values = record.outputs
     match verdict_of(record):
         case PullVerdict.PROMOTED:
@@ -62,7 +62,7 @@ def headline(record: RunRecord) -> str:
 
 
 def pull_title(record: RunRecord) -> str:
-    """The pull request's title, plain text on one line; with a merge it becomes the title of main's commit."""
+    """The pull request's title, a line of plain text; with a merge the title becomes that of main's commit."""
     values = record.outputs
     photos = _photos(values.get("photos_new", ""))
     match verdict_of(record):
@@ -85,7 +85,7 @@ def pull_title(record: RunRecord) -> str:
 
 
 def advice(record: RunRecord) -> tuple[str, ...]:
-    """What to do next after a run that doesn't merge, as lines of Markdown; none where it merges."""
+    """The next steps after a run that doesn't merge, as lines of Markdown; empty for a run that merges."""
     verdict = verdict_of(record)
     if verdict is PullVerdict.BLOCKED and record.outputs["decision"] == "not improved":
         return (
