@@ -26,7 +26,7 @@ SMALLEST: Final = 0.15
 """A window's least share of a side: a smaller window shows no more detail."""
 
 _CELLS: Final = 32
-"""Cells along a side. Areas with at most one cell between them count as the same strip, which a glare may cut in two."""
+"""Cells along a side. Areas with at most one cell between them count as one strip, which a glare may cut in two."""
 
 Mask = NDArray[np.bool_]
 

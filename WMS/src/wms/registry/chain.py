@@ -58,7 +58,7 @@ def resolve(versions: Sequence[ModelVersion], where: str) -> Chain:
         if entry.previous_hash not in known:
             raise LedgerError(f"{name} follows an entry that is gone; somebody deleted a version of the ledger.")
         last = entries[-1] if entries else None
-        # An entry with a known predecessor that doesn't follow the newest entry lost its race; skipping it is the decision.
+        # An entry whose predecessor is known, but not the newest, lost its race: skipping it decides the race.
         if entry.follows(last):
             entries.append(entry)
             numbers.append(version.version)

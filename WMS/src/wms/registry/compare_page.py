@@ -248,12 +248,12 @@ def _bars(found: Comparison) -> tuple[float, list[tuple[float, float, float, flo
     scale = _PLOT / ((highest - lowest) or 1)
     zero, width = highest * scale, 2 * _PLOT / len(ordered)
     bars = []
-    for place, change in enumerate(ordered):
+    for index, change in enumerate(ordered):
         # A change of 0 is still drawn as a hairline, so that no image seems to be missing.
         height = max(abs(change.dice) * scale, 0.8)
         text = f"{change.stem}: {change.dice:+.3f}"
         top = zero - height if change.dice > 0 else zero
-        bars.append((place * width, top, max(width - 1, 0.6), height, change.verdict, text))
+        bars.append((index * width, top, max(width - 1, 0.6), height, change.verdict, text))
     return zero, bars
 
 

@@ -112,7 +112,7 @@ def detectable(differences: Floats, confidence: float) -> float:
 
     if not seen(high):
         return 1.0
-    # A bisection to 3 %: finer steps would be below the noise of _TRIALS resamples.
+    # To 3 % only: _TRIALS resamples know the power itself to +-0.03, a standard error.
     while high - low > 0.03 * high:
         middle = (low + high) / 2
         low, high = (low, middle) if seen(middle) else (middle, high)
@@ -144,7 +144,7 @@ def _moments(centred: Floats, rng: np.random.Generator, resamples: int) -> tuple
     """Mean, variance and skewness of bootstrap resamples of centred values, each (resamples, k)."""
     n, found = len(centred), []
     for rows in _chunks(n, resamples):
-        # A resample is a vector of weights, so its moments are matrix products; sorting or indexing would be slower.
+        # A resample is a vector of weights over the n values, so its moments are matrix products.
         drawn = rng.integers(0, n, (rows, n)) + np.arange(rows)[:, None] * n
         weights = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n) / n
         first, second, third = (weights @ centred**power for power in (1, 2, 3))

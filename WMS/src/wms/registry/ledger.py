@@ -176,8 +176,8 @@ class Ledger:
             own = record.line if isinstance(record, LedgerEntry) else None
             entry = link(record, last) if own is None else parse_entry(own, "The entry")
             if not entry.follows(last):
-                place = f"entry {last.seq}" if last else "the ledger's beginning"
-                raise LedgerError(f"Entry {entry.seq} doesn't follow {place} in {self.history}.")
+                predecessor = f"entry {last.seq}" if last else "the ledger's beginning"
+                raise LedgerError(f"Entry {entry.seq} doesn't follow {predecessor} in {self.history}.")
             files.append_line(self.history, entry.line)
             step("history")
             self.write_current(entry)

@@ -113,8 +113,8 @@ class _Chain:
         weights = seen.files.get(WEIGHTS)
         if weights is not None and sha256_bytes(weights) != seen.entry.weights_sha256:
             raise _Unknown(f"{seen.ledger_text}, but these weights are in none of its entries")
-        place = "is Production" if seen.entry == seen.newest else "was Production once"
-        return f"{seen.ledger_text}; version {seen.entry.to_version} {place}"
+        role = "is Production" if seen.entry == seen.newest else "was Production once"
+        return f"{seen.ledger_text}; version {seen.entry.to_version} {role}"
 
     def metadata(self) -> str:
         newest, content = self.seen.newest, self.seen.metadata

@@ -56,13 +56,13 @@ def write_metadata(entry: LedgerEntry, path: Path = METADATA) -> bool:
     newer format, DiskFullError, UnwritableError.
     """
     values = metadata_of(entry).model_dump(mode="json")
-    there = path.read_bytes() if path.is_file() else b""
-    before = _object(there)
+    stored = path.read_bytes() if path.is_file() else b""
+    before = _object(stored)
     refuse_newer(before, str(path), ModelDamagedError)
     if all(before.get(key) == values[key] for key in ("model_version", "run_id", "promoted_at")):
         values |= {key: value for key, value in before.items() if key not in values}
     text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-    if there == text.encode():
+    if stored == text.encode():
         return False
     write_atomic(path, text)
     return True

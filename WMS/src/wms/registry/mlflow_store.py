@@ -36,10 +36,8 @@ class ModelRegistry:
     """The versions of a registered model on the MLflow server at `uri`, whose credentials are never shown.
 
     Raises UsageError for a `uri` that is no server's or database's address, such as a folder.
-
-    >>> registry = ModelRegistry("http://localhost:5000")
-    >>> [version.version for version in registry.versions()]  # doctest: +SKIP
-    [1, 2, 3]
+    >>> ModelRegistry("http://localhost:5000").find_run("run_20261121_103000_0a1b2c3d").status  # doctest: +SKIP
+    'FINISHED'
     """
 
     def __init__(self, uri: str, *, model: str = MODEL) -> None:
@@ -90,10 +88,7 @@ class ModelRegistry:
         return self._call(f"reading run {run_id}", work)
 
     def find_run(self, name_or_id: str) -> RunInfo:
-        """Find a run by its id or by its name, such as run_20261121_103000_0a1b2c3d.
-
-        Raises ModelNotFoundError if no run matches, UsageError if several have the name.
-        """
+        """Find a run by its id or name. Raises ModelNotFoundError, and UsageError if several runs have the name."""
         if _RUN_ID.fullmatch(name_or_id):
             return self.run(name_or_id)
         odd = re.search(r"['\"`\\]", name_or_id)  # no run's name, and no part of a query either
@@ -123,7 +118,7 @@ class ModelRegistry:
     def read_artifact(self, run_id: str, path: str) -> bytes:
         """The bytes of a run's artifact. Raises ModelNotFoundError if absent."""
         with tempfile.TemporaryDirectory(prefix="wms-mlflow-", ignore_cleanup_errors=True) as folder:
-            place = Path(folder)
+            root = Path(folder)
 
             def work() -> bytes:
                 # The size is compared, because an interrupted download can look like a complete file.
@@ -135,13 +130,10 @@ class ModelRegistry:
                     raise ConnectionError(f"{len(content)} of {size} bytes of {path} arrived")
                 return content
 
-            return self._call(f"downloading {path}", work, lambda: _bytes_in(place))
+            return self._call(f"downloading {path}", work, lambda: _bytes_in(root))
 
     def download(self, run_id: str, path: str, target: Path) -> None:
-        """Write a run's artifact to `target`, whole or not at all.
-
-        Raises ModelNotFoundError if absent, DiskFullError, UnwritableError.
-        """
+        """Write a run's artifact to `target` atomically. Raises ModelNotFoundError, DiskFullError, UnwritableError."""
         write_atomic(target, self.read_artifact(run_id, path))
 
     def write_artifact(self, run_id: str, path: str, content: bytes) -> None:
@@ -172,7 +164,7 @@ class ModelRegistry:
         )
 
     def register(self, run_id: str, tags: Mapping[str, str] | None = None) -> ModelVersion:
-        """Return a run's version, registered with `tags` if new; of several versions the first, so callers agree."""
+        """Return a run's version, registered with `tags` if new; of several the first, so that all callers agree."""
 
         def work() -> ModelVersion:
             self._describe(run_id)
@@ -183,7 +175,7 @@ class ModelRegistry:
         return self._call("registering a version", work)
 
     def add_version(self, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
-        """Add a version together with its `tags`; a lost answer may add more than a single version."""
+        """Add a version together with its `tags`; a lost answer may add the version twice."""
 
         def work() -> ModelVersion:
             self._describe(run_id)

@@ -180,7 +180,7 @@ def lasting_tags(record: LedgerRecord) -> dict[str, str]:
 
 
 def is_begun(tags: Mapping[str, str]) -> bool:
-    """Whether a promotion that was killed before its entry registered a version: never was that version Production."""
+    """Whether a version comes from a promotion killed before its entry: such a version never was Production."""
     return tags.keys() >= {"dice", "iou", *_LASTING} and tags.keys().isdisjoint({STATUS, PROMOTED, ENTRY_NUMBER})
 
 
@@ -200,10 +200,10 @@ def tags_after(entries: Sequence[LedgerEntry]) -> dict[int, dict[str, str]]:
     return tags
 
 
-def changes(wanted: Mapping[str, str], there: Mapping[str, str]) -> dict[str, str]:
-    """The tags that must be set: those of `wanted` that differ from `there`.
+def changes(wanted: Mapping[str, str], present: Mapping[str, str]) -> dict[str, str]:
+    """The tags that must be set: those of `wanted` that differ from `present`.
 
     >>> changes({"status": "archived", "dice": "0.9"}, {"dice": "0.9"})
     {'status': 'archived'}
     """
-    return {key: value for key, value in wanted.items() if there.get(key) != value}
+    return {key: value for key, value in wanted.items() if present.get(key) != value}

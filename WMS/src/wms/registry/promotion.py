@@ -79,24 +79,24 @@ class PromotionClient:
         writer of an old alias corrects its own mistake.
         """
         while (head := chain.head) is not None:
-            there = {version.version: version for version in self.registry.versions()}
+            registered = {version.version: version for version in self.registry.versions()}
             wanted = plan.tags_after(chain.entries)
-            if head.to_version not in there:
+            if head.to_version not in registered:
                 raise ModelNotFoundError(
                     f"The ledger says that version {head.to_version} is Production, but the registry at "
                     f"{self.registry.server} doesn't have it. Roll back to another one by `wms rollback --version N`."
                 )
             # The new version gets its tags before its alias: a reader of the alias never sees an untagged version.
-            self._tag(there, {head.to_version: wanted[head.to_version]})
+            self._tag(registered, {head.to_version: wanted[head.to_version]})
             self.step("tags")
             for name, version in plan.aliases_after(head).items():
-                if version is not None and version in there:
+                if version is not None and version in registered:
                     self.registry.set_alias(name, version)
                 else:
                     self.registry.delete_alias(name)
                 self.step(name)
             self._catch_up(chain)
-            self._tag(there, wanted)
+            self._tag(registered, wanted)
             self.step("archived")
             now = self.entries.read()
             if now.head == head:
@@ -106,11 +106,11 @@ class PromotionClient:
             chain = now
         return chain
 
-    def _tag(self, there: dict[int, ModelVersion], wanted: dict[int, dict[str, str]]) -> None:
+    def _tag(self, registered: dict[int, ModelVersion], wanted: dict[int, dict[str, str]]) -> None:
         for version, tags in wanted.items():
-            if version in there and (new := plan.changes(tags, there[version].tags)):
+            if version in registered and (new := plan.changes(tags, registered[version].tags)):
                 self.registry.set_version_tags(version, new)
-                there[version].tags.update(new)
+                registered[version].tags.update(new)
 
     def _catch_up(self, chain: Chain) -> None:
         """Append the entries that this clone's ledger lacks, and write the files that follow from the ledger."""

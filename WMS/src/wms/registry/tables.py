@@ -51,9 +51,9 @@ def print_table(columns: Sequence[Column], rows: Rows, *, title: str = "", capti
 
 def _table(columns: Sequence[Column], rows: Rows, chosen: Collection[int], title: str) -> Table:
     table = Table(title=title or None, title_justify="left")
-    for place in chosen:
-        column = columns[place]
+    for index in chosen:
+        column = columns[index]
         table.add_column(column.heading, justify=column.justify, no_wrap=not column.wraps, min_width=column.least)
     for row in rows:
-        table.add_row(*(row[place] for place in chosen))
+        table.add_row(*(row[index] for index in chosen))
     return table

@@ -48,7 +48,7 @@ class Attempt:
         content = report.verdict.model_dump_json(indent=2).encode()
         self.registry.write_artifact(self.run_id, REPORT_FILE, report.model_dump_json(indent=2).encode())
         self._require_newest()
-        # Another gate may begin between this check and the next; its tags then contradict this verdict, which doesn't count.
+        # Another gate may begin after this check; its tags then contradict this verdict, which doesn't count.
         self.registry.write_artifact(self.run_id, VERDICT_FILE, content)
         self._require_newest()
         self.registry.set_run_tags(self.run_id, {**_gist(report.verdict), RECORD: sha256(content).hexdigest()})

@@ -76,7 +76,7 @@ def _report(gone: Iterable[Overdue], region: str, dry_run: bool) -> None:
     add_summary("\n".join(lines))
 
 
-_HEADINGS: Final = ("environment", "thing", "id", "owner", "launch", "why")
+_HEADINGS: Final = ("environment", "resource", "id", "owner", "launch", "why")
 
 
 def _row(one: Overdue) -> tuple[str, ...]:

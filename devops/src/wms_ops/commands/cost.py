@@ -142,11 +142,11 @@ def _together(statement: Statement) -> str:
 
 def _saved(statement: Statement) -> str:
     savings = statement.savings.values()
-    there = ", ".join(sorted({saving.instance_type for saving in savings}))
+    kinds = ", ".join(sorted({saving.instance_type for saving in savings}))
     whole, hours = sum(saving.always_on for saving in savings), sum(saving.seconds for saving in savings) / 3600
     word = "saved" if statement.saved >= 0 else "dearer by"
     return (
-        f"The same {hours:.0f} hours with an instance always on ({there}, on demand): {dollars(whole)}; "
+        f"The same {hours:.0f} hours with an instance always on ({kinds}, on demand): {dollars(whole)}; "
         f"{word} {dollars(abs(statement.saved))}."
     )
 

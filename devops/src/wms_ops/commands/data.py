@@ -84,7 +84,9 @@ def _merge(git: Git, arguments: argparse.Namespace) -> Named:
         return {"branch": "", "new": 0}
     url = _url(git, arguments.remote)
     if arguments.delete_branch:
-        refuse_foreign(git, _remote_main(git, url), commit, arguments.delete_branch)  # else it'd be lost with it
+        refuse_foreign(
+            git, _remote_main(git, url), commit, arguments.delete_branch
+        )  # a deleted branch would take other changes with it
     watch = Watch(say=lambda text: print(text, flush=True))
     done = publish(git, commit, url, replace=arguments.replace, watch=watch)
     print(done.plan.summary)

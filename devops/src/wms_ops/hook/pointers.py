@@ -69,10 +69,12 @@ def _main(git: Git, ref: PushedRef, url: str) -> str | None:
         return None
     if git.commits(commit) == [None]:
         if is_dry_run(git):
-            raise PushRefusedError(f"{MAIN} over there has commits that aren't here; run `git fetch`, then this again.")
+            raise PushRefusedError(
+                f"The remote's {MAIN} has commits that this clone lacks; run `git fetch`, then push again."
+            )
         git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", url, f"refs/heads/{MAIN}")
     if git.commits(commit) == [None]:
-        raise GitError(f"{MAIN} over there moved on during the push; push again.")
+        raise GitError(f"The remote's {MAIN} moved on during the push; push again.")
     return commit
 
 
@@ -80,8 +82,8 @@ def _same_on_remote(git: Git, ref: PushedRef, main: str, tip: str) -> bool:
     """Whether the remote's data branch already has the same pointers and the same merge base: then nothing changes."""
     if ref.to_main or git.commits(ref.remote_commit) == [None]:
         return False
-    there = ref.remote_commit
-    return same_data_set(git, there, tip) and common(git, main, there) == common(git, main, tip)
+    remote_tip = ref.remote_commit
+    return same_data_set(git, remote_tip, tip) and common(git, main, remote_tip) == common(git, main, tip)
 
 
 def _compare(git: Git, base: str | None, tip: str) -> None:
@@ -89,14 +91,14 @@ def _compare(git: Git, base: str | None, tip: str) -> None:
     if not pointers and not (base and _names_data(git, base)):
         return  # a project that has no data set yet
     store = open_store(dvc_config_at(git, tip if pointers or base is None else base), git)
-    places = [store]
+    stores = [store]
     if base is not None and _names_data(git, base):
         before = open_store(dvc_config_at(git, base), git)
         if before.config == store.config and pointers_equal(git, base, tip):
             return  # another line of .dvc/config
         # Main's own store has main's manifests, even if the pushed .dvc/config, not yet reviewed, names another store.
-        places = [before, store]
-    read = _reader(git, places)
+        stores = [before, store]
+    read = _reader(git, stores)
     try:
         if base is not None:
             refuse_losses(git, _readable(git, base, read), tip, read)
@@ -116,8 +118,8 @@ def _names_data(git: Git, commit: str) -> bool:
     return bool(git("ls-tree", "--full-tree", commit, "--", *map(pointer, KINDS)))
 
 
-def _reader(git: Git, places: Sequence[S3Remote]) -> Read:
-    manifests = _Manifests(git, places)
+def _reader(git: Git, stores: Sequence[S3Remote]) -> Read:
+    manifests = _Manifests(git, stores)
     return functools.cache(lambda commit: version_at(git, commit, manifests))
 
 
@@ -135,21 +137,21 @@ def _readable(git: Git, base: str, read: Read) -> str:
             trouble = trouble or error
             continue
         return commit
-    raise trouble or GitError(f"{MAIN} over there can't be read; run `git fsck`.")
+    raise trouble or GitError(f"The remote's {MAIN} can't be read; run `git fsck`.")
 
 
 class _Manifests:
     """Manifests from the stores, else from DVC's cache in this clone, to name the photos that would be lost."""
 
-    def __init__(self, git: Git, places: Sequence[S3Remote]) -> None:
-        self._places, self._cache = places, git.folder / ".dvc" / "cache" / "files" / "md5"
+    def __init__(self, git: Git, stores: Sequence[S3Remote]) -> None:
+        self._stores, self._cache = stores, git.folder / ".dvc" / "cache" / "files" / "md5"
 
     def read_manifest(self, oid: str) -> bytes:
         """The JSON bytes of the manifest `oid`. Raises MissingBlobError, and the stores' errors."""
         missing: MissingBlobError | None = None
-        for place in self._places:
+        for store in self._stores:
             try:
-                return place.read_manifest(oid)
+                return store.read_manifest(oid)
             except MissingBlobError as error:
                 missing = error
         try:

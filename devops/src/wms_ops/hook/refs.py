@@ -71,11 +71,11 @@ def photos_in(git: Git, ref: PushedRef, remote: str) -> tuple[str, ...]:
     """
     if ref.deletes or ref.takes_photos:
         return ()
-    tip, there, main = git.commits(ref.local_commit, ref.remote_commit, f"refs/remotes/{remote}/{MAIN}")
+    tip, remote_tip, main = git.commits(ref.local_commit, ref.remote_commit, f"refs/remotes/{remote}/{MAIN}")
     if tip is None:
         return ()  # a tag of a file or a tree
     # Git names the remote's main; this clone's remote-tracking branch may hold more than main holds now.
-    known = [there] if ref.to_main and (there or ref.creates) else [there, main]
+    known = [remote_tip] if ref.to_main and (remote_tip or ref.creates) else [remote_tip, main]
     folders = [INBOX]
     touching = git("rev-list", "--full-history", tip, *(f"^{commit}" for commit in known if commit), "--", *folders)
     if not touching:
@@ -89,9 +89,9 @@ def photos_in(git: Git, ref: PushedRef, remote: str) -> tuple[str, ...]:
 def refuse_strays(photos: Iterable[str]) -> None:
     """Raise PushRefusedError for files of the inbox outside of images/ and masks/: the data set never takes them up."""
     folders = tuple(f"{inbox(kind)}/" for kind in KINDS)
-    if strays := [path for path in photos if not path.startswith(folders)]:
+    if wrong := [path for path in photos if not path.startswith(folders)]:
         raise PushRefusedError(
-            f"{strays[0]!r} (and {len(strays) - 1} more) lies in {INBOX}, but neither in images/ nor in masks/, so "
+            f"{wrong[0]!r} (and {len(wrong) - 1} more) lies in {INBOX}, but neither in images/ nor in masks/, so "
             "nothing was pushed: move photos to images/ and masks to masks/ (lower case), commit, and push again."
         )
 
@@ -132,13 +132,13 @@ def may_change_data_set(git: Git, ref: PushedRef, remote: str) -> bool:
     """
     if ref.deletes or not (ref.to_main or ref.takes_photos):
         return False
-    tip, there, main = git.commits(ref.local_commit, ref.remote_commit, f"refs/remotes/{remote}/{MAIN}")
+    tip, remote_tip, main = git.commits(ref.local_commit, ref.remote_commit, f"refs/remotes/{remote}/{MAIN}")
     if tip is None:
         return False
     if ref.to_main and ref.creates:
         return bool(git("ls-tree", "--full-tree", tip, "--", *WATCHED))
     if ref.to_main:
-        return there is None or not same_data_set(git, there, tip)
+        return remote_tip is None or not same_data_set(git, remote_tip, tip)
     # Compared with the merge base, because main's own later changes aren't the branch's.
     start = git.attempt("merge-base", main, tip).stdout.decode("ascii").strip() if main else ""
     return not start or not same_data_set(git, start, tip)
@@ -153,6 +153,6 @@ def refuse_deletion(ref: PushedRef) -> None:
     """Raise PushRefusedError if the push would delete the remote's main, and with main the pointers to the data set."""
     if ref.deletes and ref.to_main:
         raise PushRefusedError(
-            f"The push would delete {MAIN} over there, and with it the pointers to the data set, so nothing was "
+            f"The push would delete {MAIN} on the remote, and with it the pointers to the data set, so nothing was "
             "pushed; `git push --no-verify` does it all the same."
         )

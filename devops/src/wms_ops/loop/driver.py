@@ -75,7 +75,9 @@ def run_loop(
         return record
 
 
-def _begin(make_context: Callable[[RunRecord], RunContext], store: RunStore, branch: str) -> tuple[RunRecord, RunContext]:
+def _begin(
+    make_context: Callable[[RunRecord], RunContext], store: RunStore, branch: str
+) -> tuple[RunRecord, RunContext]:
     """Reopen the branch's interrupted run if the branch is unchanged since; else begin a new run."""
     before = store.newest(branch)
     if before is not None:

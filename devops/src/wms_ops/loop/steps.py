@@ -81,7 +81,7 @@ def carry_out(context: RunContext, store: RunStore, record: RunRecord, name: str
 
 
 def values_for(step: Step, name: str, record: RunRecord, environ: Mapping[str, str]) -> dict[str, str]:
-    """The record's values; missing ones come from the environment. Raises PipelineError for a value absent from both."""
+    """The record's values; missing ones come from the environment. Raises PipelineError for a value in neither."""
     values = {"branch": record.branch, **record.outputs}
     for need in step.needs:
         if need not in values and (given := getattr(StepSettings.read(environ), f"wms_{need}")):

@@ -86,24 +86,24 @@ def validate(context: RunContext, values: Mapping[str, str]) -> Done:
 def _check(context: RunContext, before: DataSet, after: DataSet, stems: set[str], commit: str) -> None:
     """Check the data of the new pairs, and write the card of their data set. Raises DataQualityError."""
     kinds = {kind: _only(manifest, stems) for kind, manifest, _ in after}
-    with TemporaryDirectory(prefix="new-", dir=_made(context.folder)) as room:
-        bring(context.store(), DataSet(kinds["images"], kinds["masks"]), Path(room))
-        splits = Path(room) / "splits.jsonl"
+    with TemporaryDirectory(prefix="new-", dir=_made(context.folder)) as folder:
+        bring(context.store(), DataSet(kinds["images"], kinds["masks"]), Path(folder))
+        splits = Path(folder) / "splits.jsonl"
         splits.write_text(file_at(context.git, commit, SPLITS) or "", encoding="utf-8")
         recorded = {f"{one.split} photo {one.sha256[:12]}": one.look for one in SplitRecord(splits).entries}
         report = validate_data(
-            Path(room), splits_file=splits, existing_looks=recorded, cache_folder=context.folder.parent / "qa"
+            Path(folder), splits_file=splits, existing_looks=recorded, cache_folder=context.folder.parent / "qa"
         )
         for warning in list(report["warnings"])[:5]:
-            context.show(f"warning: {str(warning).replace(room, '')}")
+            context.show(f"warning: {str(warning).replace(folder, '')}")
         if errors := list(report["errors"]):
-            first = str(errors[0]).replace(f"{room}/", "")
+            first = str(errors[0]).replace(f"{folder}/", "")
             raise DataQualityError(
                 f"The data check refuses the branch's new photos, {len(errors)} errors: {first} Mend them with "
                 "`wms data check DIR --fix` and push again."
             )
         write_atomic(
-            context.folder / CARD, render_markdown(grow_card(context.store(), before, after, Path(room), splits))
+            context.folder / CARD, render_markdown(grow_card(context.store(), before, after, Path(folder), splits))
         )
 
 

@@ -46,8 +46,8 @@ def _tag(context: RunContext, name: str, commit: str) -> None:
     """Keep a model's original commits reachable: main has them only squashed."""
     git = context.git
     git("tag", "--force", name, commit)
-    there = git("ls-remote", context.url, f"refs/tags/{name}").split()[:1]
-    if there != [commit]:
+    pushed = git("ls-remote", context.url, f"refs/tags/{name}").split()[:1]
+    if pushed != [commit]:
         git("push", "--quiet", "--no-verify", "--force", context.url, f"refs/tags/{name}")
 
 
@@ -64,7 +64,7 @@ def report(context: RunContext, record: RunRecord) -> Done:
 
 
 def _bill(context: RunContext) -> RunBill | None:
-    """The cost of the run's instance so far, if AWS bills the instance; without the store only this table lacks."""
+    """The cost of the run's instance so far, if AWS bills it; an unreachable store only omits this table."""
     if not context.cloud.billed:
         return None
     now = datetime.now(UTC)

@@ -83,26 +83,26 @@ def commit_and_push(context: RunContext, branch: str, paths: Sequence[str], mess
     if not git.ok("diff-index", "--cached", "--quiet", "HEAD"):
         git("commit", "--quiet", "--no-verify", "-m", message, "-m", f"{RUN_TRAILER}: {context.run_id}")
     head, ref = git("rev-parse", "HEAD"), f"refs/heads/{branch}"
-    there = next(iter(git("ls-remote", context.url, ref).split()), "")
-    if there == head or _same(context, before, head, there):
+    remote_tip = next(iter(git("ls-remote", context.url, ref).split()), "")
+    if remote_tip == head or _same(context, before, head, remote_tip):
         # An earlier call pushed this already, before it was killed.
-        git("reset", "--quiet", "--soft", there)
-        return there
-    if there != before:
+        git("reset", "--quiet", "--soft", remote_tip)
+        return remote_tip
+    if remote_tip != before:
         raise GitError(f"Branch {branch} moved on while it was worked with, so nothing was pushed; run the loop again.")
     # The lease makes the push a compare-and-set: it fails if the branch isn't at `before` any more.
     git("push", "--quiet", "--no-verify", f"--force-with-lease={ref}:{before}", context.url, f"{head}:{ref}")
     return head
 
 
-def _same(context: RunContext, before: str, head: str, there: str) -> bool:
-    """Whether the commit `there` equals `head`: the same files on top of the same commit."""
-    if not there or there == before:
+def _same(context: RunContext, before: str, head: str, remote_tip: str) -> bool:
+    """Whether the commit `remote_tip` equals `head`: the same files on top of the same commit."""
+    if not remote_tip or remote_tip == before:
         return False
     git = context.git
     fetch(git, context.remote)
-    trees = [git.attempt("rev-parse", "--verify", f"{name}^{{tree}}").stdout for name in (head, there)]
-    return trees[0] == trees[1] != b"" and adds_records_only(git, before, there)
+    trees = [git.attempt("rev-parse", "--verify", f"{name}^{{tree}}").stdout for name in (head, remote_tip)]
+    return trees[0] == trees[1] != b"" and adds_records_only(git, before, remote_tip)
 
 
 def main_tip(context: RunContext) -> str:

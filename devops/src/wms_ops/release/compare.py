@@ -75,13 +75,13 @@ def draw_panels(
         pairs = {pair.stem: pair for pair in find_pairs(data)}
     except WmsError:
         pairs = {}
-    there = [stem for stem in chosen if stem in pairs and _is_tested(pairs[stem], after.side)]
-    note = "" if len(there) == len(chosen) else f"{len(chosen) - len(there)} of {len(chosen)} photos aren't in {data}."
-    if not there:
+    shown = [stem for stem in chosen if stem in pairs and _is_tested(pairs[stem], after.side)]
+    note = "" if len(shown) == len(chosen) else f"{len(chosen) - len(shown)} of {len(chosen)} photos aren't in {data}."
+    if not shown:
         return (), f"{note} Run `dvc pull`, or name their folder with --data."
     with tempfile.TemporaryDirectory(prefix="wms-compare-") as scratch:
-        models = [_model(version, Path(scratch) / place) for version, place in ((before, "a"), (after, "b"))]
-        return tuple(_panel(pairs[stem], found, models) for stem in there), note
+        models = [_model(version, Path(scratch) / name) for version, name in ((before, "a"), (after, "b"))]
+        return tuple(_panel(pairs[stem], found, models) for stem in shown), note
 
 
 def _reader(folder: Path) -> Read:

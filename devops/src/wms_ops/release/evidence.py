@@ -67,8 +67,8 @@ def read_ledger(models: Path) -> tuple[tuple[LedgerEntry, ...], str | None]:
         entries = ledger.entries()
     except LedgerError as error:
         return (), str(error)
-    there = ledger.history.read_bytes() if ledger.history.is_file() else b""
-    if there.replace(b"\r\n", b"\n") != b"".join(f"{entry.line}\n".encode() for entry in entries):
+    stored = ledger.history.read_bytes() if ledger.history.is_file() else b""
+    if stored.replace(b"\r\n", b"\n") != b"".join(f"{entry.line}\n".encode() for entry in entries):
         return entries, f"{ledger.history} isn't as it was written; restore it from Git"
     newest = ledger.newest.read_bytes() if ledger.newest.is_file() else b""
     wanted = entries[-1].page.encode() if entries else b""
@@ -120,15 +120,16 @@ def _origin(
 ) -> dict[str, tuple[Copy, ...]]:
     """All copies of the run's own files, on this disk and in MLflow."""
     folder = runs / run
-    places = {
+    candidates = {
         DATA: [folder / "artifacts" / DATA],
         CONFIG: [folder / CONFIG],
         SCORES: [folder / "artifacts" / SCORES],
     }
     if entry:
-        places[DATA].append(runs / "manifests" / f"{entry.data_version}.jsonl")
+        candidates[DATA].append(runs / "manifests" / f"{entry.data_version}.jsonl")
     found = {
-        name: [Copy(str(path), path.read_bytes()) for path in paths if path.is_file()] for name, paths in places.items()
+        name: [Copy(str(path), path.read_bytes()) for path in paths if path.is_file()]
+        for name, paths in candidates.items()
     }
     if registry and entry:
         for name in ORIGIN:

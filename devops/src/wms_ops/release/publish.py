@@ -30,12 +30,12 @@ def publish_model(store: S3Remote, model: Path | Mapping[str, bytes]) -> bool:
     """
     files = _files(model)
     weights_sha256 = _check_set(files)
-    there = {name: store.read_note(key_of(weights_sha256, name)) for name in FILES}
-    if {**files} == there:
+    stored = {name: store.read_note(key_of(weights_sha256, name)) for name in FILES}
+    if {**files} == stored:
         return False
-    _refuse_other_set(there, files, store.config.url)
+    _refuse_other_set(stored, files, store.config.url)
     for name in FILES:  # the card last: a reader who finds it finds the others, too
-        if there[name] == files[name]:
+        if stored[name] == files[name]:
             continue
         key = key_of(weights_sha256, name)
         store.write_note(key, files[name])
@@ -59,8 +59,8 @@ def publish_release(
     if release and all(releases.holds(release, name, files[name]) for name in FILES):
         return False
     if release:
-        there = {name: releases.read(found) if (found := release.asset(name)) else None for name in (CARD, ONNX)}
-        _refuse_other_set(there, files, release.url)
+        stored = {name: releases.read(found) if (found := release.asset(name)) else None for name in (CARD, ONNX)}
+        _refuse_other_set(stored, files, release.url)
     else:
         step("draft")
         drafts = releases.drafts(tag)
@@ -117,9 +117,9 @@ def _files(model: Path | Mapping[str, bytes]) -> dict[str, bytes]:
     return all_of(read_folder(model) if isinstance(model, Path) else model, "The folder to publish", None)
 
 
-def _refuse_other_set(there: Mapping[str, bytes | None], files: Mapping[str, bytes], url: str) -> None:
+def _refuse_other_set(stored: Mapping[str, bytes | None], files: Mapping[str, bytes], url: str) -> None:
     """Allow the repair of a damaged upload, but not the replacement of a sound ONNX file of an earlier version."""
-    card, graph = there[CARD], there[ONNX]
+    card, graph = stored[CARD], stored[ONNX]
     if card is None or graph is None or graph == files[ONNX]:
         return
     try:

@@ -97,10 +97,8 @@ def _slopes(axes: Any, report: GateReport) -> None:
     alpha = float(np.clip(15 / max(1, len(pairs)), 0.08, 0.55))
     lines = [((0, before), (1, after)) for before, after in pairs]
     axes.add_collection(LineCollection(lines, colors=colours, alpha=alpha, linewidths=1.2))
-    for context, colour in ((0, _CHAMPION), (1, _CHALLENGER)):
-        axes.scatter(
-            [context] * len(pairs), [pair[context] for pair in pairs], s=16, color=colour, alpha=alpha, zorder=3
-        )
+    for side, colour in ((0, _CHAMPION), (1, _CHALLENGER)):
+        axes.scatter([side] * len(pairs), [pair[side] for pair in pairs], s=16, color=colour, alpha=alpha, zorder=3)
     before, after = report.dice.champion, report.dice.challenger
     axes.plot((0, 1), (before, after), color=_INK, linewidth=2.6, zorder=5)
     axes.scatter((0, 1), (before, after), s=90, color=(_CHAMPION, _CHALLENGER), edgecolor="white", zorder=6)
