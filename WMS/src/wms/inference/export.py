@@ -232,6 +232,7 @@ def _probes(size: int, other: int) -> Iterator[NDArray[np.float32]]:
     board = np.broadcast_to((row[:, None] // 8 + row // 8) % 2, (1, 3, size, size))
     for flat in (random.random((1, 3, size, size)), np.zeros_like(ramp), np.ones_like(ramp), ramp, board):
         yield np.ascontiguousarray(flat, dtype=np.float32)
+    # Another size and a batch of two: the graph's axes must be dynamic.
     yield random.random((2, 3, other, other + other // 2), dtype=np.float32)
 
 

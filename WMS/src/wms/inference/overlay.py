@@ -61,6 +61,7 @@ def draw_outline(image: Pixels, mask: Mask, colour: Colour = BOTH, *, width: int
 def _eroded(mask: Mask, by: int) -> Mask:
     """The pixels surrounded by mask within `by` pixels; beyond the photo's edge nothing is mask."""
     inside = mask
+    # A square window is separable: along the columns first, then along the rows.
     for axis in (0, 1):
         padding = [(by, by) if each == axis else (0, 0) for each in (0, 1)]
         padded = np.pad(inside, padding, constant_values=False)

@@ -68,6 +68,7 @@ def find_box(logits: Floats, *, threshold: float, fill: float) -> Box | None:
     side = max(max(end - start for start, end in spans) / fill, SMALLEST)
     if side >= 1:
         return None
+    # A strip near the photo's edge moves the window inwards, so the strip isn't in its centre.
     left, top = (min(max((start + end - side) / 2, 0.0), 1 - side) for start, end in spans)
     return Box(left, top, side)
 

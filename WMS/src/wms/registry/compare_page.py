@@ -204,6 +204,7 @@ def left_out(found: Comparison) -> str:
 
 def _same_content(before: ComparedModel, after: ComparedModel, stem: str) -> bool:
     one, other = before.contents.get(stem), after.contents.get(stem)
+    # Older runs recorded no contents; for them an equal stem suffices.
     return one is None or other is None or one == other
 
 

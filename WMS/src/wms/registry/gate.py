@@ -38,6 +38,7 @@ def judge(evidence: GateEvidence, settings: GateConfig, *, decided_at: str) -> G
     challenger raises; other doubts become warnings.
     """
     evidence, empty = without_empty(evidence)
+    # Sorted by content, because the seeded resamples depend on the order.
     images = tuple(sorted(evidence.images, key=lambda image: image.image_sha256))
     _refuse(_useless(evidence, images, empty))
     doubts = [*evidence.doubts, *_differing(evidence, images)]

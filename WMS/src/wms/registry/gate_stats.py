@@ -133,6 +133,7 @@ def _chunks(n: int, resamples: int) -> Iterator[int]:
 def _flips(differences: Floats, rng: np.random.Generator, resamples: int) -> Floats:
     """The share of random sign patterns with as large a sum, the observed pattern among them: (k,)."""
     n, observed = len(differences), differences.sum(axis=0)
+    # Starts at 1, because the observed pattern counts as a resample: no p-value is 0.
     reached = np.ones(differences.shape[1])
     for rows in _chunks(n, resamples):
         signs = rng.integers(0, 2, (rows, n), dtype=np.int8).astype(np.float64) * 2 - 1
@@ -173,6 +174,7 @@ def _guarded(p_value: Floats, n: int) -> Floats:
 def _interval(mean: Floats, deviation: Floats, ratios: Floats) -> tuple[Floats, Floats]:
     """The bootstrap-t interval of the mean, within the -1..1 that a difference of shares can have."""
     ordered = np.sort(ratios, axis=0)
+    # The bootstrap-t swaps sides: the upper quantile of the ratios bounds the mean from below.
     cut = int((1 - LEVEL) / 2 * (len(ordered) + 1)) - 1
     lower, upper = ordered[cut], ordered[-1 - cut]
     with np.errstate(invalid="ignore"):

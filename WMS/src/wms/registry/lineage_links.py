@@ -259,6 +259,7 @@ def _object(content: bytes) -> Mapping[str, Any]:
 
 def _check_form(content: bytes, text: str) -> None:
     """Compare with the writer's own form, so that a changed space counts as a change."""
+    # Git on Windows may have changed the line ends, which is no damage.
     if _lf(content) != f"{text}\n".encode():
         raise _Broken("its bytes aren't as they were written")
 

@@ -117,6 +117,7 @@ def _status(error: Exception) -> int | None:
 def reason_of(error: BaseException | None) -> str:
     """The cause of a failure in a line without credentials: the network's own error in a chain of errors."""
     link: BaseException | None = error
+    # The network's own error says most; requests and MLflow wrap it in vaguer ones.
     while link is not None:
         if isinstance(link, OSError) or type(link).__module__.startswith("urllib3"):
             error = link
@@ -148,6 +149,7 @@ def _bounded(work: Callable[[], T], left_s: float, limit_s: float, progress: Cal
     # An abandoned call stays in its daemon thread, which doesn't keep the process from ending.
     threading.Thread(target=run, name="mlflow-call", daemon=True).start()
     deadline, seen = time.monotonic() + left_s, 0
+    # Wakes each second to look at the progress.
     while not done.wait(max(0.0, min(1.0, deadline - time.monotonic()))):
         if progress is not None and (now := progress()) > seen:
             seen, deadline = now, time.monotonic() + limit_s

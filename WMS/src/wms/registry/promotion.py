@@ -68,6 +68,7 @@ class PromotionClient:
         if chain.settled:
             self._catch_up(chain)
         else:
+            # The newest entry's promotion was killed or is still running; carrying it out twice is harmless.
             chain = self.carry_out(chain)
         self.step("settled")
         return Standing(chain, chain.head.to_version if chain.head else standing.production)
@@ -98,6 +99,7 @@ class PromotionClient:
             self._catch_up(chain)
             self._tag(registered, wanted)
             self.step("archived")
+            # Another process may have added an entry meanwhile; then that entry is carried out, too.
             now = self.entries.read()
             if now.head == head:
                 self.entries.mark_done(now)

@@ -93,6 +93,7 @@ class _Reader(pickle.Unpickler):
         self._sizes = sizes
 
     def find_class(self, module: str, name: str) -> Any:
+        # An allow-list: every other name in the pickle, such as os.system, ends the read.
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return self._rebuild
         if module == "torch" and name in _ITEM_BYTES:

@@ -56,6 +56,7 @@ class RequestQueue:
     async def run(self, work: Callable[[], Result]) -> Result:
         """Wait for a turn, run `work` in a thread and return its result. Raises Refusal "busy" if the queue is full."""
         self.check()
+        # No await since the check, so no other request of this event loop came between.
         self._inside += 1
         try:
             return await anyio.to_thread.run_sync(work, limiter=self._limiter)

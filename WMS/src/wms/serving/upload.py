@@ -39,6 +39,7 @@ async def _form(request: Request, limits: RequestLimits) -> FormData:
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise Refusal("no_file", f"The request holds no photo; {_HOW}.")
     announced = request.headers.get("content-length", "")
+    # Refuses before a byte of the photo is read.
     if announced.isdecimal() and int(announced) > limits.upload_bytes + _FRAME_BYTES:
         raise _too_large(limits.upload_bytes)
     # Content-Length may be absent or wrong, so the stream is counted as well.

@@ -92,6 +92,7 @@ def _record(step_name: str, arguments: argparse.Namespace, url: str) -> RunRecor
         return store.load(arguments.run)
     branch = arguments.branch or _newest_branch(arguments.repo, url)
     newest = store.newest(branch)
+    # The first step begins a new run, unless the newest run hasn't ended.
     first = step_name == STEPS[0]
     if newest is None or (first and newest.outcome is not RunOutcome.RUNNING):
         return store.create(branch)

@@ -35,4 +35,5 @@ def ask_all(
     until = time.monotonic() + limit_s
     for thread in threads:
         thread.join(max(0.0, until - time.monotonic()))
+    # A copy, because late threads still write into the original.
     return dict(answers)

@@ -42,6 +42,7 @@ class MemoryWatch:
 
     def _family(self) -> Iterator[psutil.Process]:
         own = psutil.Process()
+        # By process id, because `others` may also find descendants.
         found = {process.pid: process for process in (own, *own.children(recursive=True), *self._others())}
         yield from found.values()
 

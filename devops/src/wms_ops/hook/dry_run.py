@@ -65,6 +65,7 @@ def asks_for_dry_run(arguments: Sequence[str]) -> bool:
         if argument == "--":
             break
         if argument.startswith("--"):
+            # Git accepts abbreviations; `--d` could also mean --delete.
             if len(argument) > 3 and "--dry-run".startswith(argument):
                 dry = True
             elif len(argument) > 6 and "--no-dry-run".startswith(argument):
@@ -72,6 +73,7 @@ def asks_for_dry_run(arguments: Sequence[str]) -> bool:
             elif any(option.startswith(argument) for option in _OF_PUSH):
                 next(rest, None)
         elif argument.startswith("-"):
+            # -o takes a value: the rest of the word or, if that is empty, the next argument.
             flags, option, value = argument[1:].partition("o")
             dry = dry or "n" in flags
             if option and not value:

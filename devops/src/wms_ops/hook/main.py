@@ -46,6 +46,7 @@ def _look(git: Git, remote: str, url: str) -> int:
     refs = parse(sys.stdin.read().splitlines())
     refuse_unknown(git, refs)
     carrying = {ref: photos for ref in refs if (photos := photos_in(git, ref, remote))}
+    # All refs are checked before any photo is published: a refused ref stops the whole push.
     for ref, photos in carrying.items():
         refuse_elsewhere(ref, photos)
         refuse_strays(photos)
@@ -60,6 +61,7 @@ def _look(git: Git, remote: str, url: str) -> int:
     to_main = [ref for ref in carrying if ref.to_main]
     if not to_main:
         return _unless_a_trial(git)
+    # Git itself refuses a push with two sources for main.
     (ref,) = to_main
     left = photos_left(git, ref.local_commit)
     if not left:

@@ -144,6 +144,7 @@ def _serves(context: RunContext, version: int) -> bool:
     try:
         return bool(httpx.get(f"{found.service}/version", timeout=10).json().get("version") == version)
     except (httpx.HTTPError, ValueError):
+        # A silent service may be the broken new version, so it's rolled back.
         return True
 
 
@@ -159,6 +160,7 @@ def _model(context: RunContext, entry: LedgerEntry) -> Path:
     """The model's files from the registry, in the run's folder."""
     folder = context.folder / "model"
     for name in FILES:
+        # Of an earlier try only the weights are kept, if their hash is the ledger's; the other files are read again.
         if not (folder / name).is_file() or name != FILES[0] or sha256_file(folder / name) != entry.weights_sha256:
             write_atomic(folder / name, context.registry().read_artifact(entry.run_id, f"model/{name}"))
     return folder

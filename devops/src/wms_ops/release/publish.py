@@ -64,6 +64,7 @@ def publish_release(
     else:
         step("draft")
         drafts = releases.drafts(tag)
+        # The oldest draft is continued, as every killed or parallel run would do.
         release = drafts[0] if drafts else releases.create_draft(tag, f"Model {tag}", _notes(files))
     release = _fill(releases, release, files, step)
     if release.draft:

@@ -112,6 +112,7 @@ def _folded(title: str, markdown: str) -> Iterator[str]:
 def _shortened(markdown: str) -> str:
     if len(markdown) <= LONGEST_PART:
         return markdown
+    # Cut at the end of a line, because half a table row would break the table.
     whole_lines = markdown[:LONGEST_PART].rpartition("\n")[0]
     return f"{whole_lines}\n\nThe rest is too long for a pull request; the gate's page has all of it."
 
