@@ -1,8 +1,8 @@
-"""`make bench-train`: our recipe and the published one on real photos, for the same wall time, scored alike.
+"""`make bench-train`: our recipe and the published recipe on real photos, for the same wall time, scored alike.
 
-Each recipe runs in a process of its own. The clock counts everything that the recipe does, its own evaluations
-too, and stops while this benchmark scores the model at its marks. Nothing is asserted: figures are printed, and
-kept in results.json with a plot.
+Each recipe runs in a separate process. The clock counts everything that the recipe does, including its evaluations, and
+stops while this benchmark scores the model at the marks. The benchmark asserts nothing: it prints figures, and keeps
+them in results.json with a plot.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ first validation."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the recipes one after another and print what was measured. Raises WmsError."""
+    """Run the recipes in sequence and print the measurements. Raises WmsError."""
     parser = argparse.ArgumentParser(prog="make bench-train", description=__doc__)
     parser.add_argument("--recipes", default="train,published", help="names in WMS/configs (default %(default)s)")
     parser.add_argument("--minutes", type=float, default=30.0, help="wall time for each (default %(default)s)")
@@ -104,7 +104,7 @@ def _run_one(arguments: argparse.Namespace, data: Path) -> None:
 
 
 class Clock:
-    """Watches a run: scores it at marks with the clock stopped, and ends it when its time is over."""
+    """Watches a run: scores the model at marks with the clock stopped, and ends the run when the time is over."""
 
     def __init__(self, config: RunConfig, data: Path, limit: float, early: Sequence[float] = EARLY) -> None:
         self.config, self.data, self.limit = config, data, limit
@@ -124,7 +124,7 @@ class Clock:
         now = time.time()
         if self.started is None:
             self.first_step = now - psutil.Process().create_time()
-            # Counted from the first step's end less its own time would need another clock: one step is little.
+            # The clock starts at the end of the first step, so that step isn't counted: its time is negligible.
             self.started = now
         elapsed = now - self.started - self.paused
         self.ended = elapsed
@@ -150,7 +150,7 @@ class Clock:
         return {name: mean_of(scores, name) for name in ("dice", "iou")}
 
     def unseen(self) -> list[Any]:
-        """Scores on the photos of `new/`, which no split holds; empty if there are none."""
+        """Scores on the photos of `new/`, which no split holds; empty if the folder has no photos."""
         from wms.data.dataset import Sample
         from wms.data.hashes import hash_files
         from wms.data.pairs import find_pairs
@@ -169,7 +169,7 @@ class Clock:
         return evaluate(model, samples, self.config, size=size, processes=self.trainer.processes)
 
     def write(self, result: Any, path: Path) -> None:
-        """Everything measured, as JSON."""
+        """Write every measurement to `path` as JSON."""
         from wms.training.memory import peak_bytes
         from wms.training.tracker import read_metrics
 
@@ -241,7 +241,7 @@ def _print(results: dict[str, Any]) -> None:
 
 
 def _print_ratio(results: dict[str, Any]) -> None:
-    """How much sooner ours reaches the best validation Dice that the published recipe reached."""
+    """Print how much sooner our recipe reaches the best validation Dice of the published recipe."""
     if not {"train", "published"} <= results.keys() or not results["published"]["validation"]:
         return
     reached = max(results["published"]["validation"], key=lambda v: v["dice"])

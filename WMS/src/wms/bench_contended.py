@@ -1,7 +1,8 @@
 """`make bench-train ARGS=--contended`: training and prediction beside 0, 1, 2 and 4 busy processes.
 
-A fair share of `cores` beside `busy` others is cores / (cores + busy) of what the machine does alone. Nothing is
-asserted: images per second are printed beside the fair share and kept in contended.json.
+On a machine of `cores` cores with `busy` other processes, a fair share is cores / (cores + busy) of the speed on an
+idle machine. The benchmark asserts nothing: it prints images per second beside the fair share and keeps them in
+contended.json.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _WARM_S: Final = 5.0
 
 
 class Meter:
-    """Watches a training: counts images after the first seconds, and ends it after `seconds` more."""
+    """Watches a training: counts images after the first seconds, and ends the training `seconds` later."""
 
     def __init__(self, seconds: float, warm_s: float = _WARM_S) -> None:
         self.seconds, self.warm_s = seconds, warm_s
@@ -78,9 +79,9 @@ def measure(config: RunConfig, data: Path, folder: Path, seconds: float) -> dict
 
 
 def compare(arguments: Sequence[str], folder: Path, busy: Sequence[int] = BUSY) -> list[dict[str, float]]:
-    """Run the command `arguments` beside each number of busy processes; it writes the figures to contended.json.
+    """Run the command `arguments` beside each number of busy processes; write the figures to contended.json.
 
-    Raises CalledProcessError where it fails.
+    Raises CalledProcessError if the command fails.
     """
     rows = []
     for count in busy:
@@ -95,7 +96,7 @@ def compare(arguments: Sequence[str], folder: Path, busy: Sequence[int] = BUSY) 
 
 @contextmanager
 def busy_processes(count: int) -> Iterator[None]:
-    """`count` processes that compute and nothing else, each willing to take a whole core."""
+    """Keep `count` processes computing during the `with` block, each able to fill a whole core."""
     context = multiprocessing.get_context("spawn")
     running = [context.Process(target=_compute, daemon=True) for _ in range(count)]
     try:

@@ -1,4 +1,4 @@
-"""A command of `wms`: the arguments it declares and what it does with them, whichever door it is started by."""
+"""A command of `wms`: the arguments that the command declares, and the function that runs with them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ WIDTH: Final = 100
 
 @dataclass(frozen=True)
 class Command:
-    """One command. `declare` adds its arguments to a parser, `run` gets what was parsed and returns an exit code.
+    """A command. `declare` adds the arguments to a parser; `run` takes the parsed options and returns an exit code.
 
-    Modules keep theirs as constants, and `wms_ops.commands.tree` names them, so that a module is imported when its
-    command is chosen and not before. Called with a list of arguments, a Command parses them and runs.
+    Modules keep their commands as constants, and `wms_ops.commands.tree` names them, so that a module is imported only
+    when a user chooses its command. Calling a Command with a list of arguments parses them and runs it.
     """
 
     text: str
@@ -29,7 +29,7 @@ class Command:
     epilog: str = ""
 
     def __call__(self, argv: Sequence[str] | None = None) -> int:
-        """Parse the arguments (those of the process if None) and run; raises what `run` does."""
+        """Parse the arguments (those of the process if None) and run; raises the errors of `run`."""
         return self.run(self.parser().parse_args(argv))
 
     def parser(self, prog: str | None = None, example: str = "") -> argparse.ArgumentParser:
@@ -46,7 +46,7 @@ class Command:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that answers a mistake with one sentence, the nearest valid option and where the help is."""
+    """A parser that answers a mistake with a sentence, the nearest valid option and the command for help."""
 
     def error(self, message: str) -> NoReturn:
         """Exit with 2."""
@@ -57,7 +57,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def nearest(name: str, valid: Sequence[str]) -> str:
-    """ ", did you mean ...?" with the valid name that is nearest; empty where none is near."""
+    """ ", did you mean ...?" with the nearest valid name; empty if no name is near."""
     near = difflib.get_close_matches(name, valid, n=1, cutoff=0.6)
     return f" (did you mean {near[0]}?)" if near else ""
 

@@ -1,8 +1,8 @@
-"""RunConfig: everything that decides what a training run does, frozen, typed and hashed.
+"""RunConfig: every decision of a training run, frozen, typed and hashed.
 
-A recipe is one YAML file in WMS/configs. Unknown keys are refused with the nearest valid name. The hash
-covers the decisions (seed, data preparation, model, augmentation, optimisation) and leaves out where files
-lie and how fast they are read, so that the same experiment has the same hash on every machine.
+A recipe is a YAML file in WMS/configs. Unknown keys are refused with the nearest valid name. The hash covers the
+decisions (seed, data preparation, model, augmentation, optimisation) and leaves out where files lie and how fast they
+are read, so that the same experiment has the same hash on every machine.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ __all__ = [
 
 
 class RunConfig(Section):
-    """One training run, whole."""
+    """The complete configuration of a training run."""
 
     name: str = Field(min_length=1, json_schema_extra=UNHASHED, description="The recipe's name.")
     seed: int = Field(default=0, ge=0, lt=2**32)
@@ -128,7 +128,7 @@ class RunConfig(Section):
             *path, last = key.split("__")
             target = values
             for part in path:
-                below = target.setdefault(part, {})  # an unknown name is refused by the parsing below
+                below = target.setdefault(part, {})  # parse_config refuses an unknown name
                 if not isinstance(below, dict):
                     raise ConfigError(
                         f"The changed config: {key.replace('__', '.')!r} isn't a key; {part!r} holds a value."
@@ -170,7 +170,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 def load_config(path: Path) -> RunConfig:
     """Read a recipe.
 
-    Raises ConfigError (file, field, reason, nearest valid name) if it's absent, not YAML or not valid.
+    Raises ConfigError (file, field, reason, nearest valid name) if the file is absent, not YAML or not valid.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -217,7 +217,7 @@ def _sentences(error: ValidationError, values: Mapping[str, Any]) -> Iterator[st
 
 def _fields_at(location: list[str | int], values: Mapping[str, Any]) -> list[str]:
     """Names that are valid inside the section at `location` of the config that `values` are."""
-    if location == ["model"]:  # which ones depends on the architecture that the recipe names
+    if location == ["model"]:  # the valid names depend on the architecture that the recipe names
         return list(find_architecture(values["model"].get("architecture", DEFAULT)).model_fields)
     section: type[BaseModel] = RunConfig
     for part in location:

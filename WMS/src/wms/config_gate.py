@@ -1,4 +1,4 @@
-"""The recipe's section `gate`. It decides no weight, so it lies apart from the files that retrain when they change."""
+"""The recipe's section `gate`. The section decides no weight, so this file isn't among those whose change retrains."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wms.config_sections import Section
 
 
 class GateConfig(Section):
-    """When a challenger replaces the Production model: the rule of record, and what a team may add to it."""
+    """When a challenger replaces the Production model: the rule of record, and the conditions that a team may add."""
 
     mode: Literal["enforce", "dry-run", "off"] = Field(
         default="enforce", description="dry-run only tells what it would decide; off lets everything pass, loudly."

@@ -1,4 +1,4 @@
-"""The sections of a recipe: typed, frozen, with units, each with its own checks."""
+"""The sections of a recipe: typed, frozen, with units and checks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _refuse_truth_as_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """YAML's yes and no are truth values; as a number they'd silently be 1 and 0."""
+        """Refuse YAML's yes and no where a number belongs: Python would silently read them as 1 and 0."""
         if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation in (int, float):
             raise ValueError("a number is wanted here")
         return value

@@ -1,7 +1,7 @@
-"""Every kind of failure that a user can meet: one class, one sentence, one exit code.
+"""Every kind of failure that a user can meet: each has a class, a sentence and an exit code.
 
-An error's text says what is wrong, where (file, field, line) and what to do next. `run_main` is the only
-place that turns an error into an exit code; library code raises and never exits.
+An error's text says the failure, its place (file, field, line) and the next step. Only `run_main` turns an error into
+an exit code; library code raises and never exits.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 
 class WmsError(Exception):
-    """Base of all failures that are somebody's mistake or the world's fault, never a bug in this code."""
+    """Base of all failures that a user's mistake or the environment causes, never a bug in this code."""
 
     exit_code = 1
 
@@ -60,7 +60,7 @@ class TruncatedImageError(WmsError):
 
 
 class NotAnImageError(WmsError):
-    """A file that has an image's name but another content."""
+    """A file with an image's name whose content isn't an image."""
 
     exit_code = 25
 
@@ -90,7 +90,7 @@ class ManifestError(WmsError):
 
 
 class DiskFullError(WmsError):
-    """No space left where something had to be written."""
+    """No space is left for a file that must be written."""
 
     exit_code = 30
 
@@ -102,25 +102,25 @@ class UnwritableError(WmsError):
 
 
 class DeviceError(WmsError):
-    """A device that doesn't exist here, or a machine without the memory that was asked for."""
+    """A device that this machine lacks, or a machine without the requested memory."""
 
     exit_code = 32
 
 
 class ResumeMismatchError(WmsError):
-    """`--resume` with another config, other data or another code layout than the run began with."""
+    """`--resume` with a config, data or code layout that differs from the run's own."""
 
     exit_code = 33
 
 
 class NothingToResumeError(WmsError):
-    """`--resume` where no run or no readable checkpoint exists."""
+    """`--resume` without a run or a readable checkpoint."""
 
     exit_code = 34
 
 
 class CheckpointError(WmsError):
-    """A checkpoint that is damaged or belongs to something else."""
+    """A checkpoint that is damaged or belongs to another run."""
 
     exit_code = 35
 
@@ -132,7 +132,7 @@ class DivergedError(WmsError):
 
 
 class EmptyMaskError(WmsError):
-    """A mask that reads as empty although it marks something, or masks of which most mark nothing."""
+    """A mask that reads as empty although its file marks pixels, or masks of which most mark nothing."""
 
     exit_code = 37
 
@@ -144,13 +144,13 @@ class UselessModelError(WmsError):
 
 
 class ModelNotFoundError(WmsError):
-    """No model where one is needed."""
+    """No model exists where a command needs one."""
 
     exit_code = 40
 
 
 class ModelDamagedError(WmsError):
-    """A model file whose hash, shape or format isn't what its record says."""
+    """A model file whose hash, shape or format differs from its record."""
 
     exit_code = 41
 
@@ -168,7 +168,7 @@ class StageError(WmsError):
 
 
 class StageFailedError(WmsError):
-    """A stage whose work or whose result is not valid; carries the stage's name."""
+    """A stage that failed or returned an invalid result; carries the stage's name."""
 
     exit_code = 61
 
@@ -186,25 +186,25 @@ class CannotDecideError(WmsError):
 
 
 class RegistryUnreachableError(WmsError):
-    """An MLflow server that doesn't answer, answers too late or only with errors of its own."""
+    """An MLflow server that doesn't answer, answers too late or answers only with server errors."""
 
     exit_code = 92
 
 
 class PromotionLostError(WmsError):
-    """Production is another version by now than the one that the gate compared with."""
+    """Production is no longer the version that the gate compared with."""
 
     exit_code = 93
 
 
 class LedgerError(WmsError):
-    """A ledger of promotions that is damaged, contradicts the registry, or is missing where something was promoted."""
+    """A ledger of promotions that is damaged, contradicts the registry, or is missing although a model was promoted."""
 
     exit_code = 94
 
 
 class LineageError(WmsError):
-    """A link between a model and what it was made from that doesn't hold."""
+    """A broken link between a model and the run, data or commit behind it."""
 
     exit_code = 95
 
@@ -236,7 +236,7 @@ def from_os_error(error: OSError, path: object) -> WmsError:
 def run_main(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
     """Run an entry point and map its failures to exit codes.
 
-    Returns the exit code. Only errors that nobody foresaw keep their traceback: they are bugs.
+    Returns the exit code. Only unforeseen errors keep their traceback: they are bugs.
     """
     try:
         return main(argv)

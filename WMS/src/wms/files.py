@@ -1,7 +1,7 @@
 """Durable files: replaced whole or not at all, appended line by line, hashed by content.
 
-A process may be killed at any moment. What these helpers leave behind is then the old content, the new
-content, or a torn last line that `cut_torn_tail` removes; never a file that is half of each.
+A process may be killed at any moment. The file then holds the old content, the new content, or a torn last line that
+`cut_torn_tail` removes; never a mixture of old and new.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _BLOCK_BYTES = 64 * 1024
 def write_atomic(path: Path, data: bytes | str, *, private: bool = False) -> None:
     """Replace `path` by `data` (text is written as UTF-8) so that a reader sees the old or the new content.
 
-    Missing folders are created; a `private` file is its owner's alone from its first byte on. Raises DiskFullError
+    Missing folders are created; only the owner can read a `private` file, from the first byte on. Raises DiskFullError
     or UnwritableError; no temporary file is left behind.
     """
     content = data.encode("utf-8") if isinstance(data, str) else data
@@ -52,7 +52,7 @@ def write_atomic(path: Path, data: bytes | str, *, private: bool = False) -> Non
 
 
 def remove(path: Path) -> None:
-    """Delete a file; nothing happens where it is absent. Raises UnwritableError."""
+    """Delete a file; an absent file is no error. Raises UnwritableError."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
@@ -67,9 +67,9 @@ def append_line(path: Path, line: str) -> None:
 def append_lines(path: Path, lines: Sequence[str]) -> None:
     """Append `lines`, each with a newline, to `path` and wait until all are on the disk.
 
-    One O_APPEND write, so that lines of several processes don't mix. Missing folders are created.
-    Raises ValueError when a line itself holds a newline; DiskFullError or UnwritableError when they can't
-    be written, after which the file may end in a torn line: see `cut_torn_tail`.
+    A single O_APPEND write keeps lines of several processes apart. Missing folders are created. Raises ValueError if a
+    line holds a newline; DiskFullError or UnwritableError if the write fails, after which the file may end in a torn
+    line: see `cut_torn_tail`.
     """
     if any("\n" in line for line in lines):
         raise ValueError("A line to append must not contain a newline.")
@@ -95,8 +95,8 @@ def append_lines(path: Path, lines: Sequence[str]) -> None:
 def cut_torn_tail(path: Path) -> int:
     """Cut off a last line of the JSON-lines file `path` that has no newline or isn't JSON.
 
-    That is what a killed `append_line` leaves. Call it while no other process appends. Returns the number
-    of bytes removed; 0 for a sound, empty or absent file. Raises UnwritableError.
+    A killed `append_line` leaves such a line. Call this function while no other process appends. Returns the number of
+    bytes removed; 0 for a sound, empty or absent file. Raises UnwritableError.
     """
     try:
         with path.open("r+b") as stream:
@@ -121,16 +121,16 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Each line of the JSON-lines file `path` as (line number from 1, its bytes); none when it is absent.
+    """Each line of the JSON-lines file `path` as (line number from 1, bytes); no lines if the file is absent.
 
-    A torn last line, as `cut_torn_tail` would cut it off, is passed over, because another process may be
-    writing it. Raises TrackingError with file and line for any other line that isn't JSON.
+    A torn last line (see `cut_torn_tail`) is skipped, because another process may still be writing. Raises
+    TrackingError with file and line for any other line that isn't JSON.
     """
     try:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
         return
-    torn = lines.pop()  # what follows the last newline: nothing, or a torn line
+    torn = lines.pop()  # the text after the last newline: empty, or a torn line
     for number, line in enumerate(lines, start=1):
         if is_json(line):
             yield number, line
@@ -143,13 +143,13 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def sha256_file(path: Path) -> str:
-    """The SHA-256 of a file's content, 64 hexadecimal digits. Raises OSError when it can't be read."""
+    """The SHA-256 of a file's content, 64 hexadecimal digits. Raises OSError if the file can't be read."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def read_verified(path: Path, sha256: str) -> bytes:
-    """The content of a file whose SHA-256 is known. Raises TrackingError when it is absent or damaged."""
+    """The content of a file whose SHA-256 is known. Raises TrackingError if the file is absent or damaged."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -183,7 +183,7 @@ def sha256_text(text: str) -> str:
 
 
 def canonical_json(obj: object) -> str:
-    """`obj` as the one JSON text that equal values share: sorted keys, no spaces, no escapes but JSON's own.
+    """`obj` as JSON text that is equal for equal values: sorted keys, no spaces, no escapes but JSON's.
 
     Raises TypeError for a value that JSON doesn't know and ValueError for NaN and infinities.
     """
@@ -194,9 +194,9 @@ def canonical_json(obj: object) -> str:
 def exclusive_lock(path: Path, *, wait: bool = True, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Hold the lock file `path` during the `with` block; other processes and threads wait for it.
 
-    Without `wait`, BlockingIOError is raised where somebody else holds it; with it, `waiting` is called then. The
-    operating system drops the lock of a killed process. The lock file itself stays: deleting it would let two
-    processes lock two different files of one name. Raises DiskFullError or UnwritableError.
+    If another process holds the lock, `waiting` is called before the wait; without `wait`, BlockingIOError is raised.
+    The operating system drops the lock of a killed process. The lock file stays: after a deletion, two processes could
+    lock two different files of the same name. Raises DiskFullError or UnwritableError.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -231,7 +231,7 @@ def _lock(descriptor: int, wait: bool) -> None:
 
 
 def _last_line_start(path: Path) -> int:
-    """Where the last line begins, found from the end so that a long file isn't read."""
+    """The offset of the last line, found from the end so that a long file isn't read."""
     with path.open("rb") as stream:
         end = stream.seek(0, os.SEEK_END) - 1  # the last byte may be the last line's own newline
         while end > 0:
@@ -245,7 +245,7 @@ def _last_line_start(path: Path) -> int:
 
 
 def is_json(line: bytes) -> bool:
-    """Whether a line is one whole JSON value."""
+    """Whether a line is a complete JSON value."""
     try:
         json.loads(line)
     except ValueError:
@@ -254,7 +254,7 @@ def is_json(line: bytes) -> bool:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a new name in `folder` survive a power cut; Windows can't and needn't open folders for it."""
+    """Make a new name in `folder` survive a power cut; Windows can't open folders, and needs no such call."""
     if sys.platform == "win32":
         return
     descriptor = os.open(folder, os.O_RDONLY)

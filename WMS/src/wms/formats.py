@@ -1,6 +1,6 @@
-"""What plain values from JSON say of the version of the code that wrote them; starts without pydantic.
+"""Reads the format number in plain JSON values, which tells the code version that wrote them; needs no pydantic.
 
-`wms.records` says how records live longer than the code; files that are appended to and cards are read here.
+`wms.records` says how records outlive the code; this module serves append-only files and cards.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def refuse_newer(values: object, where: str, error: type[WmsError]) -> None:
 
 
 def from_fields(kind: type[Line], values: Any, where: str, error: type[WmsError]) -> Line:
-    """A dataclass from one line of a file that is only appended to; fields unknown to this version are passed over.
+    """A dataclass from a line of an append-only file; fields that this version doesn't know are ignored.
 
     Raises `error` for a newer format, TypeError for a missing field or values that are no mapping.
     """

@@ -1,4 +1,4 @@
-"""How git is asked: as a program by a program, so that nobody's own settings change what is answered or done."""
+"""Calls git from a program, with pinned settings, so that a user's settings change neither answers nor effects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import MappingProxyType
 # By `-c`, which alone wins against a setting that was itself given by `-c`, as in `git -c ... push`.
 PINNED: Mapping[str, str] = MappingProxyType(
     {
-        # What is printed, and how.
+        # Settings that change git's output.
         "log.showSignature": "false",
         "log.showRoot": "true",
         "log.diffMerges": "separate",
@@ -34,7 +34,7 @@ PINNED: Mapping[str, str] = MappingProxyType(
         "status.submoduleSummary": "false",
         "core.fsmonitor": "false",
         "advice.graftFileDeprecated": "false",
-        # What counts as a difference, and how a merge is made.
+        # Settings that change diffs and merges.
         "diff.noprefix": "false",
         "diff.mnemonicPrefix": "false",
         "diff.relative": "false",
@@ -47,7 +47,7 @@ PINNED: Mapping[str, str] = MappingProxyType(
         "merge.conflictStyle": "merge",
         "merge.autoStash": "false",
         "merge.verifySignatures": "false",
-        # Nothing goes along, or goes away, that wasn't asked for.
+        # Settings that push, fetch or delete more than the command asks for.
         "push.followTags": "false",
         "push.gpgSign": "false",
         "push.recurseSubmodules": "no",
@@ -57,7 +57,7 @@ PINNED: Mapping[str, str] = MappingProxyType(
         "fetch.pruneTags": "false",
         "fetch.recurseSubmodules": "no",
         "submodule.recurse": "false",
-        # What is made is plain: no program asks for a passphrase or opens an editor.
+        # Commits and tags stay plain: no program asks for a passphrase or opens an editor.
         "commit.gpgSign": "false",
         "commit.cleanup": "whitespace",
         "tag.gpgSign": "false",
@@ -76,7 +76,7 @@ OWN: Mapping[str, str] = MappingProxyType(
         "core.autocrlf": "false",
         "core.eol": "lf",
         "core.safecrlf": "false",
-        "safe.bareRepository": "all",  # a scratch clone is one
+        "safe.bareRepository": "all",  # a scratch clone is bare
         "init.templateDir": "",
         "gc.auto": "0",
         "maintenance.auto": "false",
@@ -84,7 +84,7 @@ OWN: Mapping[str, str] = MappingProxyType(
 )
 """More of them for a clone that nobody but a program works in: no hooks, no filters, bytes as they are."""
 
-# Git tells its hooks by these which repository to work on; another repository must not inherit them.
+# Git sets these to tell its hooks which repository to work on; another repository must not inherit them.
 _PLACES = {
     *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_NAMESPACE"),
     *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH", "GIT_SHALLOW_FILE"),
@@ -98,21 +98,21 @@ _FIXED = {
     "LC_ALL": "C.UTF-8",
     "GIT_PAGER": "cat",
     "GIT_LITERAL_PATHSPECS": "1",  # a photo's name may hold a star
-    "GIT_OPTIONAL_LOCKS": "0",  # a question doesn't write
-    # Replaced objects and grafts are true in one clone only: what is pushed are the real ones.
+    "GIT_OPTIONAL_LOCKS": "0",  # a query must not write to the repository
+    # Replaced objects and grafts exist in a single clone; a push sends the real objects.
     "GIT_NO_REPLACE_OBJECTS": "1",
     "GIT_GRAFT_FILE": os.devnull,
 }
 
 
 def command(folder: Path | str, *arguments: str, pinned: bool = True) -> list[str]:
-    """The command line of `git ARGUMENTS` in `folder`; without `pinned` the user's own settings count."""
+    """The command line of `git ARGUMENTS` in `folder`; without `pinned` the user's settings apply."""
     settings = [part for name, value in PINNED.items() for part in ("-c", f"{name}={value}")] if pinned else []
     return ["git", "-C", str(folder), *settings, *arguments]
 
 
 def environment() -> dict[str, str]:
-    """The variables for it: this process's, without those that point elsewhere or change answers."""
+    """The environment for git: this process's, without variables that name another repository or change answers."""
     kept = {
         key: value
         for key, value in os.environ.items()
@@ -122,7 +122,7 @@ def environment() -> dict[str, str]:
 
 
 def answer(folder: Path, *arguments: str) -> bytes | None:
-    """What `git ARGUMENTS` prints in `folder`; None where it fails, takes over 30 s, or isn't installed."""
+    """The output of `git ARGUMENTS` in `folder`; None if git fails, takes over 30 s, or isn't installed."""
     try:
         done = subprocess.run(
             command(folder, *arguments), capture_output=True, env=environment(), check=False, timeout=30

@@ -1,4 +1,4 @@
-"""Ctrl-C, heard at once whatever a library did to it."""
+"""Makes Ctrl-C interrupt at once, even after a library replaced Python's handler."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import threading
 
 
 def hear_ctrl_c() -> None:
-    """Install Python's own handler of Ctrl-C once more; nothing happens outside the main thread.
+    """Install Python's handler of Ctrl-C again; does nothing outside the main thread.
 
-    polars, which MLflow imports too, replaces it by one after which the system resumes a blocking call: a question,
-    a wait for a process or a lock would go on, and the interrupt come only after it.
+    polars, which MLflow imports too, installs a handler after which the system resumes a blocking call: a prompt, or a
+    wait for a process or a lock, would continue and delay the interrupt until its end.
     """
     handler = signal.getsignal(signal.SIGINT)
     if callable(handler) and threading.current_thread() is threading.main_thread():

@@ -1,4 +1,4 @@
-"""Addresses of this machine, which no proxy may stand in front of."""
+"""Addresses of this machine, which must bypass every proxy."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _NAMES: Final = ("127.0.0.1", "localhost")
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL names this machine by one of its loopback names."""
+    """Whether a URL names this machine by a loopback name."""
     return urlsplit(url).hostname in _NAMES
 
 
 def past_proxies(environ: Mapping[str, str]) -> dict[str, str]:
-    """NO_PROXY in both spellings, with loopback added to what `environ` holds.
+    """NO_PROXY in both spellings: the value in `environ` with the loopback names added.
 
     >>> past_proxies({"NO_PROXY": "example.org"})["no_proxy"]
     'example.org,127.0.0.1,localhost'

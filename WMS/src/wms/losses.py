@@ -31,8 +31,8 @@ def per_image_loss(logits: Tensor, target: Tensor, config: LossConfig) -> Tensor
 def enlarge(logits: Tensor, config: LossConfig) -> Tensor:
     """Logits as the loss sees them: (N, 1, H, W) -> (N, 1, kH, kW) float32, k = config.enlarge, bilinear.
 
-    Scoring and serving enlarge logits in the same way. A loss on the network's own grid teaches nothing of where
-    within a pixel an edge runs, which is what a coarse grid loses; this does, at the price of one channel.
+    Scoring and serving enlarge logits in the same way. A loss on the network's own grid can't teach where an edge runs
+    within a coarse pixel; a loss on the enlarged grid can, at the price of a single channel.
     """
     logits = logits.float()
     if config.enlarge == 1:

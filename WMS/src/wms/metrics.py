@@ -1,4 +1,4 @@
-"""What a mask is and how good it is: the threshold, and every metric's name, formula and direction, once.
+"""The threshold that makes a mask, and every metric's name, formula and direction, defined once.
 
 Training, evaluation, the gate, prediction and the service take them from here. Masks are numpy's or torch's; nothing
 here imports torch.
@@ -58,7 +58,7 @@ class Compared:
 
     @cached_property
     def total(self) -> Any:
-        """Pixels of the one mask and of the other, the overlap twice."""
+        """Pixels of both masks; the overlap counts twice."""
         return _count(self.predicted) + _count(self.truth)
 
     @cached_property
@@ -92,7 +92,7 @@ class Metric:
     must_improve: bool = True
 
     def gain(self, before: float, after: float) -> float:
-        """How much better `after` is; negative where it's worse."""
+        """The improvement from `before` to `after`; negative if `after` is worse."""
         return after - before if self.higher_is_better else before - after
 
 
@@ -112,7 +112,7 @@ def measure(predicted: Any, truth: Any) -> dict[str, Any]:
 
 
 def title_of(name: str) -> str:
-    """A metric's title; its name where this code doesn't know it, as in a record of another version."""
+    """A metric's title; the name itself if this code doesn't know the metric, as in a record of another version."""
     return METRICS[name].title if name in METRICS else name
 
 

@@ -1,7 +1,7 @@
-"""Names of files that somebody else has chosen: those in an archive, a manifest, a release or a commit.
+"""Checks file names that come from others: in an archive, a manifest, a release or a commit.
 
-A name that is a plain one on this machine may lead elsewhere on another, so what Windows and macOS take for something
-else is refused everywhere. Git's own folder is recognised as git does it with core.protectNTFS and core.protectHFS.
+A plain name on this machine may point elsewhere on another, so names that Windows or macOS read differently are refused
+everywhere. Git's own folder is recognised as git does with core.protectNTFS and core.protectHFS.
 """
 
 from __future__ import annotations
@@ -16,16 +16,19 @@ _MOST_PART_BYTES: Final = 255
 _DEEPEST: Final = 32  # folders; a run's files lie four deep, and each level costs memory when names are compared
 # A backslash parts folders on Windows, and a colon names a drive or a file's second stream there.
 _PARTING: Final = ("\\", ":")
-# Control and format characters, halves of a pair, line ends: they hide what a name is, and macOS ignores some.
+# Control and format characters, lone surrogates, line ends: they disguise a name, and macOS ignores some.
 _HIDING: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _SHORT_GIT: Final = re.compile(r"git~\d+")
 _DEVICE: Final = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com\d|lpt\d)(\..*)?")
 
 
 def reason_against(name: str) -> str | None:
-    """Why `name` can't be that of a file below some folder, as the end of a sentence; None if it can.
+    """Why `name` can't name a file below a folder, as the end of a sentence; None for a valid name.
 
-    Fine is a relative path with slashes whose parts mean the same on every system, and none of them Git's folder.
+    A valid name is a relative path with slashes whose parts mean the same on every system and aren't Git's folder.
+
+    >>> reason_against("images/a.jpg") is None
+    True
     """
     parts = name.split("/")
     if any(part in ("", ".", "..") for part in parts):
@@ -43,12 +46,12 @@ def reason_against(name: str) -> str | None:
 
 
 def harmless(text: str) -> str:
-    """A line that others wrote, for a terminal: tabs stay, other control characters become visible."""
+    """Text from others, made safe for a terminal: tabs stay, other control characters become visible."""
     return "".join(sign if sign == "\t" or unicodedata.category(sign) not in _HIDING else "\ufffd" for sign in text)
 
 
 def is_git(part: str) -> bool:
-    """Whether a part of a path is `.git`, or what Windows or macOS take for it, such as `.GIT.` and `git~1`."""
+    """Whether a part of a path is `.git`, or a name that Windows or macOS equate to `.git`, as `.GIT.` and `git~1`."""
     if part.isascii() and part[:4].lower() not in (".git", "git~"):
         return False  # a manifest may hold 100,000 names
     seen = "".join(sign for sign in part if unicodedata.category(sign) != "Cf")
@@ -57,9 +60,9 @@ def is_git(part: str) -> bool:
 
 
 def first_collision(names: Iterable[str]) -> tuple[str, str] | None:
-    """Two of these names of which only one can be kept: the same but for case, or a file that's another's folder.
+    """Two names that can't both exist: they differ only in case, or one is a file and the other lies below it.
 
-    Returns the later and the earlier one; None where all can be kept side by side.
+    Returns the later and the earlier name; None if all names can coexist.
     """
     files: dict[str, str] = {}
     folders: dict[str, str] = {}

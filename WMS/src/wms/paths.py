@@ -1,4 +1,4 @@
-"""Where the repository's own folders are, whatever the working directory."""
+"""The repository's folders, independent of the working directory."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def from_root(path: Path) -> Path:
-    """`path` itself if it's absolute, else taken from the repository's root."""
+    """An absolute `path` as given; a relative path resolved from the repository's root."""
     return path if path.is_absolute() else ROOT / path

@@ -1,11 +1,11 @@
 """Records that outlive a version of the code: read as they were written, and kept whole when they are written again.
 
-A clone may read a record of older code, and one of newer code: a laptop lags behind, an instance restores a backup.
-So a field that this version doesn't know stays in the record, and a field that older code didn't write has a default
-that says what its absence means. Where the meaning of a field changes, the record gets a higher number in its field
-`format`; code that doesn't know that number refuses the record instead of misreading it.
+A clone may read records of older and of newer code: a laptop lags behind, an instance restores a backup. So a field
+that this version doesn't know stays in the record, and a field that older code didn't write has a default with the
+meaning of its absence. If the meaning of a field changes, the record's field `format` gets a higher number; code that
+doesn't know the number refuses the record instead of misreading it.
 
-Strict models stay strict: recipes, settings and requests, which say what is to be done.
+Recipes, settings and requests, which instruct the code, stay strict.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NEWER = "newer_format"
 class StoredRecord(BaseModel):
     """Base of the records: frozen, unknown fields kept, no NaN.
 
-    A record without a number is of format 1. A subclass with a newer format raises NEWEST and declares the field.
+    A record without the field has format 1. A subclass with a newer format raises NEWEST and declares the field.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
@@ -41,10 +41,10 @@ class StoredRecord(BaseModel):
 
     @classmethod
     def parse(cls, content: bytes | str, where: str, error: type[WmsError], hint: str) -> Self:
-        """Read a record from its JSON.
+        """Read a record from JSON.
 
-        Raises `error` in one sentence: `where` is damaged, in which field and why, then `hint`; or `where` was written
-        by a newer version.
+        Raises `error` with a sentence: either `where` is damaged (with field, reason and `hint`), or a newer version
+        wrote `where`.
         """
         try:
             return cls.model_validate_json(content)
@@ -57,7 +57,7 @@ class StoredRecord(BaseModel):
 
 
 def describe(error: ValidationError, where: str, hint: str) -> str:
-    """The sentence that says what is wrong with the record at `where`; `hint` is what to do about damage."""
+    """The sentence that explains why the record at `where` is invalid; `hint` is the remedy for damage."""
     problems = error.errors()
     if refused := next((one for one in problems if one["type"] == _NEWER), None):
         return f"{where} {refused['msg']}."

@@ -1,6 +1,6 @@
-"""Every variable of the environment that the machine-learning library reads: its type, default and meaning.
+"""Every environment variable that the machine-learning library reads: type, default and meaning.
 
-A variable is read when a caller asks, never at import time, and a bad value stops only what needs its group.
+A variable is read when a caller asks, never at import time, and a bad value stops only callers of its group.
 `wms_ops.base.settings` has the groups of the operations library; docs/settings.md and .env.example are made from both.
 """
 
@@ -27,8 +27,8 @@ def variable(default: Any, meaning: str, *, give: str = "", example: str = "", *
 class Variables(BaseSettings):
     """A group of variables; the field `wms_budget_usd` holds the variable WMS_BUDGET_USD.
 
-    A variable that is unset, empty or blank leaves the field's default. No value is shown in a group's text, because
-    some are secret.
+    An unset, empty or blank variable leaves the field's default. A group's text shows no values, because some are
+    secret.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
@@ -42,14 +42,14 @@ class Variables(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what `read` hands over counts: a group never looks at the process's environment by itself."""
+        """Use only the values that `read` hands over: a group never reads the process's environment by itself."""
         return (init_settings,)
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """The group's values in `environ`, the process's own environment without it.
+        """The group's values in `environ`, by default the process's environment.
 
-        Raises UsageError with the variable's name, its text and what to give.
+        Raises UsageError with the variable's name, its text and a valid form.
         """
         given = os.environ if environ is None else environ
         names = {name: name.upper() for name in cls.model_fields}

@@ -1,4 +1,4 @@
-"""How a command starts: by any Python, also one that lacks what this project needs, and by names it had before."""
+"""How a command starts: under any Python, even without this project's dependencies, and under its former names."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _WMS: Final = "wms_ops.commands.main:main"
 
 
 def run_wms(*words: str, argv: Sequence[str] | None = None) -> int:
-    """`wms WORDS ARGUMENTS`, for a file whose name stays; returns the exit code.
+    """Run `wms WORDS ARGUMENTS`, for a script whose name stays; returns the exit code.
 
     `argv` are the arguments, those of the process if None.
     """
     beside = ROOT / "devops" / "src"
-    if beside.is_dir() and str(beside) not in sys.path:  # not what another clone may have installed
+    if beside.is_dir() and str(beside) not in sys.path:  # this clone's, not another clone's install
         sys.path.insert(0, str(beside))
     return run_script(_WMS, [*words, *(sys.argv[1:] if argv is None else argv)])
 
 
 def run_renamed(old: str, *words: str, argv: Sequence[str] | None = None) -> int:
-    """`run_wms` for a name that goes with the next release, after one line on standard error that says so."""
+    """`run_wms` for a name that the next release drops, after a warning on standard error."""
     print(f"`python -m {old}` is `{' '.join(('wms', *words))}` now; the old name goes next.", file=sys.stderr)
     return run_wms(*words, argv=argv)
 
@@ -46,7 +46,7 @@ def run_script(entry: str, argv: Sequence[str] | None = None) -> int:
 
 
 def load(entry: str) -> Any:
-    """The object at "module:name", imported now; raises UsageError where a library is missing that it needs."""
+    """Import and return the object at "module:name"; raises UsageError if a library is missing."""
     module, _, name = entry.partition(":")
     try:
         return getattr(importlib.import_module(module), name)
