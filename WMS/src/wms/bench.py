@@ -30,8 +30,8 @@ from wms.settings import RealDataSettings
 GOALS = (0.80, 0.90, 0.9275, 0.945)
 _CONTENDED_S = 20.0
 EARLY = tuple(10 * 1.5**step for step in range(7))
-"""Seconds at which the validation photos are scored too: what a slow recipe reaches, a quick one reaches before its own
-first validation."""
+"""Seconds at which the validation photos are scored too: a quick recipe passes a slow recipe's best score before its
+own first validation."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -219,10 +219,10 @@ DECLINED = 3
 """Exit code after a question was answered with no; nothing was changed."""
 
 UNHEALTHY = 4
-"""Exit code of `wms doctor` where something is missing that the next step needs."""
+"""Exit code of `wms doctor` if a requirement of the next step is missing."""
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C: 128 + SIGINT, as shells count it."""
+"""Exit code after Ctrl-C: 128 + SIGINT, as in shells."""
 
 
 def from_os_error(error: OSError, path: object) -> WmsError:

@@ -82,7 +82,7 @@ OWN: Mapping[str, str] = MappingProxyType(
         "maintenance.auto": "false",
     }
 )
-"""More of them for a clone that nobody but a program works in: no hooks, no filters, bytes as they are."""
+"""More settings, for a clone that only a program uses: no hooks, no filters, unchanged bytes."""
 
 # Git sets these to tell its hooks which repository to work on; another repository must not inherit them.
 _PLACES = {

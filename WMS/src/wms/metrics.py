@@ -22,7 +22,7 @@ import numpy as np
 
 DICE, IOU = "dice", "iou"
 FINAL: Final = "final_test_"
-"""What a run's metrics of the test split begin with."""
+"""The prefix of a run's metrics on the test split."""
 FINAL_DICE, FINAL_IOU = FINAL + DICE, FINAL + IOU
 THRESHOLD: Final = 0.5
 """The probability above which a pixel is strip, where a recipe doesn't say another."""
@@ -99,7 +99,7 @@ class Metric:
 METRICS: Final[dict[str, Metric]] = {
     metric.name: metric for metric in (Metric(DICE, "Dice", dice), Metric(IOU, "IoU", iou))
 }
-"""All metrics by name. Another one needs its line here and nothing else: the gate decides, reports and records by them.
+"""All metrics by name. A new metric needs only a line here: the gate decides, reports and records by this table.
 
 The first two are the contract of records, cards and pull requests; Dice also orders photos in reports.
 """

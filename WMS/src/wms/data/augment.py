@@ -20,7 +20,7 @@ from wms.data.images import MASK_THRESHOLD
 
 
 def generator_for(seed: int, epoch: int, image_sha256: str) -> np.random.Generator:
-    """The random stream of one image in one epoch."""
+    """The random generator of an image in an epoch."""
     return np.random.default_rng([seed, epoch, int(image_sha256[:16], 16)])
 
 
@@ -35,8 +35,8 @@ def augment(
 ) -> tuple[Tensor, Tensor]:
     """Change one pair: (3, S, S) and (1, S, S) uint8 -> (3, size, size) and (1, m, m) float32 in 0..1.
 
-    m is `mask_size`, else `size`. Geometry is drawn once and applied to both; colour, noise and blur touch the
-    image alone.
+    m is `mask_size`, else `size`. Geometry is drawn once and applied to image and mask; colour, noise and blur touch
+    the image alone.
     """
     image, mask = _geometry(image, mask, (size, mask_size or size), config, rng)
     pixels = image.float() / 255
@@ -61,7 +61,7 @@ def plain(image: Tensor, mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
 def _geometry(
     image: Tensor, mask: Tensor, sizes: tuple[int, int], config: AugmentationConfig, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Both at the sizes wanted of them; lengths are shares of a side, so the two agree at any size."""
+    """Image and mask at the two `sizes`; lengths are shares of a side, so the two agree at any size."""
     side = image.shape[-1]
     zoom = math.exp(rng.uniform(math.log(config.zoom[0]), math.log(config.zoom[1])))
     stretch = math.exp(rng.uniform(-config.aspect, config.aspect) / 2)
@@ -93,10 +93,10 @@ def _geometry(
 def _close_up(
     mask: Tensor, config: AugmentationConfig, rng: np.random.Generator, stretch: float
 ) -> tuple[int, int, int, int] | None:
-    """A window about the strip of (1, S, S) uint8, as the second look sees it: top, left, height, width in pixels.
+    """A window around the strip of (1, S, S) uint8, like the second look's: top, left, height, width in pixels.
 
-    The first look may be off, so that the window is, too: by so much that it leaves out at most a fifth of the strip's
-    length. None where there is no strip.
+    The first look may be inexact, so the window is shifted at random: at most a fifth of the strip's length stays
+    outside. None for a mask without a strip.
     """
     side, strip = mask.shape[-1], mask[0] > MASK_THRESHOLD
     spans = [torch.nonzero(strip.any(dim=axis)).flatten() for axis in (1, 0)]

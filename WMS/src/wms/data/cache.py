@@ -1,8 +1,8 @@
-"""Decoded pairs on disk, by content: a photo is decoded and resized once, not once an epoch.
+"""Decoded pairs on disk, keyed by content: a photo is decoded and resized once, not in every epoch.
 
-An entry is a .npy file of shape (4, S, S) uint8: red, green, blue, and the mask's share of the pixel. Its name
-holds the hashes of both files and everything that decides the pixels, so it never goes stale; a damaged entry
-is made again.
+An entry is a .npy file of shape (4, S, S) uint8: red, green, blue, and the mask's share of the pixel. The file name
+holds the hashes of both files and every setting that decides the pixels, so an entry never goes stale; a damaged entry
+is written again.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ FORMAT = 2
 def load_prepared(
     pair: Pair, *, image_sha256: str, mask_sha256: str, size: int, config: DataConfig
 ) -> NDArray[np.uint8]:
-    """One pair as (4, size, size) uint8, from the cache if it's there, else decoded and put there.
+    """A pair as (4, size, size) uint8, from the cache, or else decoded and added to the cache.
 
-    Raises what `read_pair` raises, and DiskFullError or UnwritableError for the cache folder.
+    Raises the errors of `read_pair`, and DiskFullError or UnwritableError for the cache folder.
     """
     if not config.cache:
         return _prepare(pair, size, config)

@@ -1,8 +1,8 @@
-"""The data set's card: how many photos, of which splits, sizes and coverage; grown at each merge, never recounted.
+"""The data set's card: counts of photos by split, size and coverage, updated at each merge, never recounted.
 
-A merge sees only the new files: what is known of the others comes from the card before it, kept in the remote. So
-the figures are whole numbers that add up, and a card remembers whom it has counted: the same merge twice counts
-once, and two merges in any order give what one of both gives. `wms.data.card_page` draws it.
+A merge sees only the new files; the facts of the others come from the previous card in the remote. So the figures are
+whole numbers that add up, and a card remembers the counted pairs: a repeated merge counts once, and two merges in any
+order give the same card as a single merge of both. `wms.data.card_page` draws it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from wms.files import sha256_file
 from wms.records import StoredRecord
 
 COVERAGE_EDGES: Final = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0)
-"""Where one bin of the coverage histogram ends and the next begins, in percent of the photo."""
+"""The inner edges of the coverage histogram's bins, in percent of the photo."""
 
 MOST_PICTURES: Final = 24
 _DIGEST_BYTES: Final = 8  # 100,000 names collide with a probability of 3e-10
@@ -37,7 +37,7 @@ Count = Annotated[int, Field(ge=0)]
 
 @dataclass(frozen=True)
 class CardPair:
-    """One new photo with its mask: the upright photo's sides in pixels, bytes of both files, masked share 0..1."""
+    """A new photo with a mask: the upright photo's sides in pixels, bytes of both files, masked share 0..1."""
 
     stem: str
     split: str
@@ -88,10 +88,10 @@ class Figures(StoredRecord, strict=True):
 
 
 class CardFacts(StoredRecord, strict=True):
-    """What a card knows, cumulative: `total` over all counted pairs, `newest` over those of the last merge.
+    """The cumulative facts of a card: `total` over all counted pairs, `newest` over those of the last merge.
 
-    `shown` are stems of the last merge for the contact sheet, at most MOST_PICTURES, chosen by their hash.
-    `counted` names all counted pairs: the first 8 bytes of each stem's sha256, sorted, in base64.
+    `shown` are stems of the last merge for the contact sheet, at most MOST_PICTURES, chosen by hash. `counted` names
+    all counted pairs: the first 8 bytes of each stem's sha256, sorted, in base64.
     """
 
     FORMAT_FIELD = "version"
@@ -113,18 +113,18 @@ class CardFacts(StoredRecord, strict=True):
         return self
 
     def to_json(self) -> str:
-        """One JSON object; equal facts, equal text."""
+        """The facts as a JSON object; equal facts give equal text."""
         return self.model_dump_json() + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes, name: str = "the card") -> CardFacts:
-        """Read what `to_json` wrote. Raises ManifestError if it's damaged or of a newer version."""
+        """Read the text of `to_json`. Raises ManifestError if the text is damaged or of a newer version."""
         return cls.parse(text, name, ManifestError, "delete it, and the next merge starts a new one")
 
 
 @dataclass(frozen=True)
 class DataCard:
-    """One version of the data set: its name, photos in the manifests before and after, and what is known of them.
+    """A version of the data set: name, photos in the manifests before and after, and the facts about the photos.
 
     `splits` counts all photos, also those that the facts don't know; `manifests` names the .dir objects.
     """
@@ -145,9 +145,9 @@ class DataCard:
 
 
 def extend(previous: CardFacts | None, new: Sequence[CardPair]) -> CardFacts:
-    """The card after a merge of `new`; pairs that it has counted already, by stem, are passed over.
+    """The card after a merge of `new`; pairs whose stem `previous` has counted are skipped.
 
-    Without a card before it (None) it knows the new pairs only. Where nothing is new it stays as it is.
+    Without a previous card (None) the result knows the new pairs only. Without new pairs the card stays the same.
     """
     before = previous or CardFacts()
     known = set(_digests(base64.b64decode(before.counted)))
@@ -162,6 +162,7 @@ def extend(previous: CardFacts | None, new: Sequence[CardPair]) -> CardFacts:
     return before.changed(
         total=before.total + newest,
         newest=newest,
+        # The lowest hashes are a random but repeatable choice of photos.
         shown=tuple(sorted(fresh[digest].stem for digest in sorted(fresh)[:MOST_PICTURES])),
         counted=base64.b64encode(b"".join(sorted(known | fresh.keys()))).decode(),
     )
@@ -178,8 +179,8 @@ def card_facts(
 ) -> DataCard:
     """Facts and the photos' manifests (relative path -> MD5) before and after a merge as a card called `name`.
 
-    `splits` are the counts of the whole split record, by default those of the counted pairs; `manifests` may name
-    what the version consists of ("images" -> "....dir").
+    `splits` are the counts of the whole split record, by default those of the counted pairs; `manifests` may name the
+    version's manifests ("images" -> "....dir").
     """
     kept = before.keys() & after.keys()
     return DataCard(
@@ -197,7 +198,7 @@ def card_facts(
 def measure(folder: Path, split_of: Mapping[str, str], config: DataConfig) -> tuple[CardPair, ...]:
     """Measure every pair of folder/images and folder/masks; `split_of` is the split of a photo's sha256.
 
-    A photo without one counts as "unassigned". Raises the errors of `find_pairs` and `measure_pair`.
+    A photo without a split counts as "unassigned". Raises the errors of `find_pairs` and `measure_pair`.
     """
     return tuple(
         measure_pair(pair, split_of.get(sha256_file(pair.image), "unassigned"), config) for pair in find_pairs(folder)
@@ -205,7 +206,7 @@ def measure(folder: Path, split_of: Mapping[str, str], config: DataConfig) -> tu
 
 
 def measure_pair(pair: Pair, split: str, config: DataConfig) -> CardPair:
-    """Measure one pair; raises the errors of `read_pair`."""
+    """Measure a pair; raises the errors of `read_pair`."""
     _, mask = read_pair(pair, config)
     width, height = image_size(pair.image)
     sizes = (pair.image.stat().st_size, pair.mask.stat().st_size)

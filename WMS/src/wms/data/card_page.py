@@ -1,4 +1,4 @@
-"""A data card to look at: an HTML page that needs nothing else, a contact sheet, and Markdown for a pull request."""
+"""Renders a data card: as a self-contained HTML page, a contact sheet, and Markdown for a pull request."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST_RESOLUTIONS: Final = 6
 
 @dataclass(frozen=True)
 class CardPicture:
-    """One photo of the contact sheet, small, with the outline of its mask: `jpeg` is a file's bytes."""
+    """A small photo of the contact sheet with the outline of the mask; `jpeg` is a file's bytes."""
 
     stem: str
     jpeg: bytes
@@ -34,7 +34,7 @@ class CardPicture:
 
 @dataclass(frozen=True)
 class HistogramBar:
-    """One line of a bar chart: a label, photos of all and of the newest, and the share of the longest bar, 0..1."""
+    """A line of a bar chart: a label, photos in total and of the last merge, and the share of the longest bar, 0..1."""
 
     label: str
     all: int
@@ -45,7 +45,7 @@ class HistogramBar:
 def pictures(folder: Path, stems: Sequence[str]) -> tuple[CardPicture, ...]:
     """Pictures of the pairs `stems` in folder/images and folder/masks, in this order, at most MOST_PICTURES.
 
-    Stems that the folder doesn't hold are passed over. Raises the errors of `find_pairs` and `read_image`.
+    Stems that the folder doesn't hold are skipped. Raises the errors of `find_pairs` and `read_image`.
     """
     pairs = {pair.stem: pair for pair in find_pairs(folder)}
     chosen = [pairs[stem] for stem in stems if stem in pairs][:MOST_PICTURES]
@@ -53,7 +53,7 @@ def pictures(folder: Path, stems: Sequence[str]) -> tuple[CardPicture, ...]:
 
 
 def contact_sheet(shown: Sequence[CardPicture], columns: int = 6) -> Image.Image:
-    """The pictures in rows of `columns`, on white: one RGB image, for where a page can't go."""
+    """The pictures in rows of `columns`, on white: a single RGB image for viewers that can't show a page."""
     columns = max(1, min(columns, len(shown)))
     rows = max(1, -(-len(shown) // columns))
     cell = SIDE + 8
@@ -86,7 +86,7 @@ def render_card(card: DataCard, shown: Sequence[CardPicture] = ()) -> str:
 
 
 def render_markdown(card: DataCard) -> str:
-    """The card for a pull request: GitHub's Markdown without pictures; names can't break out of it."""
+    """The card for a pull request: GitHub's Markdown without pictures; names are escaped and can't add markup."""
     lines = [f"### {_literal(card.name)}: {card.images:,} photos", "", _headline(card), ""]
     lines += ["| | all | new |", "|---|---:|---:|"]
     newest = card.facts.newest
@@ -137,7 +137,7 @@ def _bars(every: Mapping[str, int], newest: Mapping[str, int]) -> list[Histogram
 
 
 def _ordered(splits: Mapping[str, int]) -> dict[str, int]:
-    """Known splits first, in their usual order."""
+    """Known splits first, in the usual order."""
     names = [name for name in SPLITS if name in splits] + sorted(splits.keys() - set(SPLITS))
     return {name: splits[name] for name in names}
 
@@ -148,7 +148,7 @@ def _largest(resolutions: Mapping[str, int]) -> dict[str, int]:
 
 
 def _binned(counts: Sequence[int]) -> dict[str, int]:
-    """The coverage histogram with its bins' names."""
+    """The coverage histogram with the names of the bins."""
     edges = [f"{edge:g}" for edge in COVERAGE_EDGES]
     between = [f"{low} to {high} %" for low, high in pairwise(edges)]
     names = [f"below {edges[0]} %", *between, f"{edges[-1]} % and more"]
@@ -165,12 +165,12 @@ def _size(count: int) -> str:
 
 
 def _literal(text: str) -> str:
-    """Text as character references wherever Markdown or HTML might read more into it."""
+    """Text in which characters with a meaning in Markdown or HTML are character references."""
     return "".join(char if char.isalnum() or char in " -./" else f"&#{ord(char)};" for char in text)
 
 
 def _outlined(photo: Path, mask: Path) -> Image.Image:
-    """The photo, small, with a line around its mask; outside it, so that what is masked stays visible."""
+    """The photo, small, with a line around the mask, drawn outside so that the masked area stays visible."""
     image = Image.fromarray(read_small(photo, side=SIDE))
     image.thumbnail((SIDE, SIDE))
     # The reading strip is a few pixels high at this size: any covered pixel counts.

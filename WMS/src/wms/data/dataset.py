@@ -1,4 +1,4 @@
-"""The torch data set and the order in which every process walks through it."""
+"""The torch data set, and the order in which every process reads the samples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wms.data.pairs import Pair
 
 @dataclass(frozen=True)
 class Sample:
-    """One pair of a split with the hashes of both files; `has_strip` is False where its mask is known to be empty."""
+    """A pair of a split with the hashes of both files; `has_strip` is False if the mask is known to be empty."""
 
     pair: Pair
     image_sha256: str
@@ -30,8 +30,8 @@ class Sample:
 class MeterDataset(Dataset[tuple[Tensor, Tensor]]):
     """Pairs as tensors: image (3, size, size) and mask (1, size, size), float32 in 0..1.
 
-    With `epoch` the images are augmented for it, and the mask is as large as the loss wants it (loss.enlarge);
-    without, they are prepared exactly as for prediction.
+    With `epoch` the images are augmented for that epoch, and the mask has the loss's size (loss.enlarge); without,
+    images are prepared exactly as for prediction.
     """
 
     def __init__(self, samples: Sequence[Sample], config: RunConfig, *, size: int, epoch: int | None) -> None:
@@ -67,10 +67,10 @@ class MeterDataset(Dataset[tuple[Tensor, Tensor]]):
 
 
 class EpochBatches(Sampler[list[int]]):
-    """Batches of one epoch for one of `world` processes; each image comes exactly once over all of them.
+    """Batches of an epoch for one of `world` processes; each image comes exactly once over all processes.
 
-    The order is a permutation of (seed, epoch). Each global batch is dealt out to the processes in turn. A last
-    batch with fewer images than processes is joined to the one before, so that no process is left without.
+    The order is a permutation of (seed, epoch). Each global batch is dealt out to the processes in turn. A last batch
+    with fewer images than processes is joined to the previous batch, so that every process has an image.
     """
 
     def __init__(

@@ -44,4 +44,4 @@ def _read(memory: Path) -> dict[str, Stamp]:
         raw = json.loads(memory.read_text(encoding="utf-8"))
         return {str(key): (int(size), int(time), str(sha)) for key, (size, time, sha) in raw.items()}
     except (OSError, ValueError, TypeError, AttributeError):
-        return {}  # a memory that can't be read is only slower
+        return {}  # an unreadable memory costs only time

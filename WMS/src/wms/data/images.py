@@ -1,7 +1,7 @@
-"""The one place that decodes photos and masks.
+"""Decodes photos and masks; no other module does.
 
-Everything else (QA, training, prediction, serving) gets upright arrays from here, so that a photo means the
-same pixels everywhere. A file's header is checked before its pixels are touched: type by content, then size.
+QA, training, prediction and serving get upright arrays from this module, so that a photo means the same pixels
+everywhere. A file's header is checked before the pixels are decoded: type by content, then size.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", "
 """File names that count as images, in lower case."""
 
 FORMATS: Final = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
-"""Formats that are decoded; what a file really is decides, not its name. JPEG includes MPO."""
+"""Formats that are decoded; a file's content decides, not the name. JPEG includes MPO."""
 
 DEFAULT_MEGAPIXELS: Final = 50.0
 MASK_THRESHOLD: Final = 127
-"""A mask's pixel is strip if its value is larger than this."""
+"""A mask's pixel is strip if the value is larger than this."""
 
 ORIENTATION_TAG: Final = 0x0112
 
 _GREY_LOW, _GREY_HIGH = 64, 191
-_LEAST_IN_JPEG: Final = 16  # what its coding leaves around an edge is mostly darker
+_LEAST_IN_JPEG: Final = 16  # JPEG's artefacts around an edge are mostly darker
 # How the stored pixels of each EXIF orientation are turned upright.
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -54,9 +54,9 @@ _UPRIGHT: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# The first bytes of what is an image for sure; a file that begins so and can't be opened is damaged.
+# The first bytes of image formats; a file that begins so and can't be opened is damaged.
 _SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\x00", b"MM\x00*")
-# What Pillow's decoders raise on damaged bytes.
+# The errors that Pillow's decoders raise on damaged bytes.
 _DAMAGE: Final = (
     OSError,
     ValueError,
@@ -78,12 +78,12 @@ def read_image(path: Path, *, max_megapixels: float = DEFAULT_MEGAPIXELS) -> NDA
 
 
 def decode_image(content: bytes, name: str, *, max_megapixels: float = DEFAULT_MEGAPIXELS) -> NDArray[np.uint8]:
-    """As `read_image`, for a file's bytes; `name` is what errors call it."""
+    """As `read_image`, for a file's bytes; errors call the file `name`."""
     return np.asarray(_decode(content, name, max_megapixels))
 
 
 def read_small(path: Path, side: int = 128, max_megapixels: float = DEFAULT_MEGAPIXELS) -> NDArray[np.uint8]:
-    """Decode a photo as `read_image` does, but small and fast: for looking at it, never for training.
+    """Decode a photo as `read_image` does, but small and fast: for display, never for training.
 
     Returns the smallest whole fraction of the photo, upright RGB (height, width, 3), of which no side is
     shorter than `side` pixels; a smaller photo keeps its size. Raises the errors of `read_image`.
@@ -97,10 +97,10 @@ def read_mask(
 ) -> NDArray[np.uint8]:
     """Decode a mask: upright, uint8, shape (height, width), every value 0 or 255.
 
-    The soft edges that JPEG leaves are cut at 127. A mask in which more than `max_grey_fraction` of all
-    pixels lie between black and white (64..191) isn't a mask: GreyMaskError. One that reads as empty although
-    its file marks something (values 0 and 1, a dark colour, a strip in the alpha channel), or of whose marks most
-    would be lost (a dark area in a white outline): EmptyMaskError. Other errors as `read_image`.
+    The soft edges that JPEG leaves are cut at 127. Raises GreyMaskError if more than `max_grey_fraction` of all pixels
+    lie between black and white (64..191). Raises EmptyMaskError if the mask reads as empty although the file marks
+    pixels (values 0 and 1, a dark colour, a strip in the alpha channel), or if most marks would be lost (a dark area in
+    a white outline). Other errors as `read_image`.
     """
     mask = decode_mask(_read_bytes(path), str(path), max_megapixels=max_megapixels)
     grey = mask.grey
@@ -119,11 +119,11 @@ def read_mask(
 
 @dataclass(frozen=True)
 class DecodedMask:
-    """A mask before it is cut: `grey` values, upright, uint8 (height, width).
+    """A mask before the threshold: `grey` values, upright, uint8 (height, width).
 
-    `marks_something` is True where the file marks anything, also what its grey values don't show: 16-bit labels of 1,
-    a strip that only the alpha channel draws, a palette whose colours are all black. `faint` is the share of pixels
-    (0..1) that are marked but count as black; what JPEG leaves around an edge isn't counted.
+    `marks_something` is True if the file marks any pixel, even where the grey values don't show the mark: 16-bit labels
+    of 1, a strip that only the alpha channel draws, a palette whose colours are all black. `faint` is the share of
+    pixels (0..1) that are marked but count as black; JPEG's artefacts around an edge aren't counted.
     """
 
     grey: NDArray[np.uint8]
@@ -132,7 +132,7 @@ class DecodedMask:
 
 
 def decode_mask(content: bytes, name: str, *, max_megapixels: float = DEFAULT_MEGAPIXELS) -> DecodedMask:
-    """Decode a mask without cutting it. Raises the errors of `read_image`."""
+    """Decode a mask without the threshold. Raises the errors of `read_image`."""
     stored: list[Image.Image] = []
     grey = np.asarray(_decode(content, name, max_megapixels, look=stored.append).convert("L"))
     (image,) = stored
@@ -142,9 +142,9 @@ def decode_mask(content: bytes, name: str, *, max_megapixels: float = DEFAULT_ME
 
 
 def reads_as_empty(peak: int, faint: float, coverage: float) -> str:
-    """What is wrong with a mask whose marks count as black, and what to do.
+    """The sentence on a mask whose marks count as black, with the remedy.
 
-    `peak` is its highest grey value, `faint` and `coverage` are the shares of pixels (0..1) that are marked but count
+    `peak` is the highest grey value, `faint` and `coverage` are the shares of pixels (0..1) that are marked but count
     as black, and that count as white.
     """
     if coverage:
@@ -178,15 +178,15 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def orientation_of(image: Image.Image, read: Callable[[Image.Image], Image.Exif] = lambda one: one.getexif()) -> int:
-    """The EXIF orientation of an opened image, 1..8; 1 where there is none, or none that can be read.
+    """The EXIF orientation of an opened image, 1..8; 1 for an absent or unreadable orientation.
 
-    Cameras and programs write odd EXIF data. All but the orientation is left unread, so that it stops nothing.
+    Cameras and programs write odd EXIF data, so only the orientation is read and no other field can stop the reading.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             value = read(image).get(ORIENTATION_TAG, 1)
-    except Exception:  # whatever Pillow makes of bytes that a stranger wrote
+    except Exception:  # Pillow raises many kinds of errors on odd EXIF bytes
         return 1
     return next((known for known in _UPRIGHT if known == value), 1)
 
@@ -194,7 +194,7 @@ def orientation_of(image: Image.Image, read: Callable[[Image.Image], Image.Exif]
 def resize_image(
     image: NDArray[np.uint8], size: int, *, window: tuple[float, float, float, float] | None = None
 ) -> NDArray[np.uint8]:
-    """Resize (H, W, 3), or a window of it, to (size, size, 3) with antialiasing; the aspect ratio isn't kept.
+    """Resize (H, W, 3), or a window, to (size, size, 3) with antialiasing; the aspect ratio isn't kept.
 
     This is the preprocessing that training, the gate and the service share.
     """
@@ -209,7 +209,7 @@ def resize_mask(mask: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 def to_input(
     image: NDArray[np.uint8], size: int, *, window: tuple[float, float, float, float] | None = None
 ) -> NDArray[np.float32]:
-    """A photo, or a `window` (left, top, right, bottom in pixels) of it, as input: (1, 3, size, size) in 0..1."""
+    """A photo, or a `window` (left, top, right, bottom in pixels), as network input: (1, 3, size, size) in 0..1."""
     pixels = resize_image(image, size, window=window).astype(np.float32) / 255.0
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
 
@@ -224,7 +224,7 @@ def _read_bytes(path: Path) -> bytes:
 def _open(stream: io.BytesIO, name: str) -> Image.Image:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd metadata is the next step's business
+            warnings.simplefilter("ignore")  # orientation_of handles odd metadata
             return Image.open(stream, formats=FORMATS)
     except UnidentifiedImageError as error:
         if not stream.getvalue():
@@ -246,7 +246,7 @@ def _decode(
     draft_side: int | None = None,
     look: Callable[[Image.Image], None] = lambda _: None,
 ) -> Image.Image:
-    """Upright RGB; `look` gets the image as it is stored, its pixels decoded.
+    """Upright RGB; `look` gets the image as stored, with decoded pixels.
 
     With `draft_side` a JPEG is decoded at the smallest scale with sides of at least that.
     """
@@ -277,7 +277,7 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _is_even(image: Image.Image) -> bool:
-    """Whether every stored pixel is the same; where a stored 0 means black: whether every one is 0."""
+    """Whether all stored pixels are equal; if a stored 0 means black, whether all are 0."""
     if image.mode == "F" or image.mode.startswith("I;16"):  # Pillow can't tell the extremes of all of these
         return not np.asarray(image).any()  # NaN counts as a mark
     found = image.getextrema()

@@ -1,4 +1,4 @@
-"""What a photo looks like, as 256 bits that survive re-encoding and scaling: see `wms.data.splits`."""
+"""The perceptual hash of a photo, 256 bits that survive re-encoding and scaling: see `wms.data.splits`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 from wms.data.images import DEFAULT_MEGAPIXELS, read_small
 
 HASH_SIDE = 16
-"""The hash keeps 16 x 16 of the lowest frequencies, one bit each."""
+"""The hash keeps 16 x 16 of the lowest frequencies, a bit each."""
 
 
 def perceptual_hash(path: Path, *, max_megapixels: float = DEFAULT_MEGAPIXELS) -> str:

@@ -1,8 +1,8 @@
-"""What a version of the data set consists of: DVC's directory manifests and the .dvc files that point to them.
+"""The files of a version of the data set: DVC's directory manifests and the .dvc files that point to them.
 
-A manifest is a JSON list of {"md5", "relpath"}; its own MD5 with ".dir" behind it is its name in the remote.
-Both formats are DVC's (3.x), byte for byte, so that `dvc pull` reads what is written here. Manifests can be
-compared and joined without any of the files that they name.
+A manifest is a JSON list of {"md5", "relpath"}; the manifest's MD5 followed by ".dir" is the name in the remote. Both
+formats are DVC's (3.x), byte for byte, so that `dvc pull` reads them. Manifests can be compared and joined without the
+files that they name.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LEAVES_FOLDER = ("", ".", "..")
 
 @dataclass(frozen=True)
 class Manifest:
-    """The files of one directory: relative path -> MD5 (32 hex digits). Equal content, equal `oid`."""
+    """The files of a directory: relative path -> MD5 (32 hex digits). Equal content, equal `oid`."""
 
     files: Mapping[str, str]
 
@@ -51,12 +51,12 @@ class Manifest:
 
     @cached_property
     def oid(self) -> str:
-        """The manifest's name in the remote: its MD5 and ".dir"."""
+        """The manifest's name in the remote: the MD5 of `content` and ".dir"."""
         return hashlib.md5(self.content, usedforsecurity=False).hexdigest() + ".dir"
 
     @classmethod
     def parse(cls, content: bytes, name: str = "the manifest") -> Manifest:
-        """Read a manifest. Raises ManifestError if it isn't one or names a file twice."""
+        """Read a manifest. Raises ManifestError if `content` isn't a manifest or names a file twice."""
         try:
             pairs = [(str(row["relpath"]), str(row["md5"])) for row in json.loads(content)]
         except (ValueError, TypeError, KeyError, RecursionError) as error:
@@ -65,16 +65,16 @@ class Manifest:
         if len(files) != len(pairs):
             raise ManifestError(f"{name} names a file twice; restore it from the remote.")
         found = cls(files)
-        found.__dict__["content"] = content  # the cached property: its name is the hash of what was stored
+        found.__dict__["content"] = content  # fills the cached property: `oid` hashes the stored bytes
         return found
 
 
 EMPTY = Manifest({})
-_LONGEST_POINTER: Final = 10_000  # characters; DVC writes some 100, and YAML that somebody made can take minutes
+_LONGEST_POINTER: Final = 10_000  # characters; DVC writes some 100, and hostile YAML can take minutes to parse
 
 
 def pointer_text(manifest: Manifest, size: int | None, path: str) -> str:
-    """The .dvc file for a directory `path` (relative to it); `size` is the bytes of all files, if known."""
+    """The .dvc file for a directory `path` (relative to the .dvc file); `size` is the bytes of all files, if known."""
     out: dict[str, Any] = {"md5": manifest.oid}
     if size is not None:
         out["size"] = size
@@ -84,7 +84,7 @@ def pointer_text(manifest: Manifest, size: int | None, path: str) -> str:
 
 @dataclass(frozen=True)
 class Pointer:
-    """What a .dvc file says: the manifest's name, bytes of all files if known, and their number if known."""
+    """The content of a .dvc file: the manifest's name, bytes and number of all files, each if known."""
 
     oid: str
     size: int | None
@@ -92,9 +92,9 @@ class Pointer:
 
     @classmethod
     def parse(cls, text: str, name: str, path: str | None = None) -> Pointer:
-        """Read a .dvc file for one directory, which must be `path`, beside it, if that is given.
+        """Read the .dvc file of a directory, which must lie beside the file and be named `path`, if that is given.
 
-        Raises ManifestError, also for one that DVC would look for elsewhere or by another hash.
+        Raises ManifestError, also if DVC would search the directory elsewhere or by another hash.
         """
         hint = "restore it from an older commit; in a merge that stopped, run `wms data resolve`"
         try:
@@ -117,7 +117,7 @@ class Pointer:
 
 @dataclass(frozen=True)
 class DataSet:
-    """Photos and masks of one version: two manifests, and the bytes of all their files if known."""
+    """Photos and masks of a version: two manifests, and the bytes of all files if known."""
 
     images: Manifest = EMPTY
     masks: Manifest = EMPTY
@@ -131,9 +131,9 @@ class DataSet:
 
     @cached_property
     def pairs(self) -> Mapping[str, tuple[str, str, str, str]]:
-        """Stem -> (image path, its MD5, mask path, its MD5).
+        """Stem -> (image path, image's MD5, mask path, mask's MD5).
 
-        Raises ManifestError for a photo without a mask, a mask without a photo, or two files with one stem.
+        Raises ManifestError for a photo without a mask, a mask without a photo, or two files with the same stem.
         """
         images, masks = _by_stem(self.images, "photos"), _by_stem(self.masks, "masks")
         if lonely := sorted(images.keys() ^ masks.keys()):
@@ -146,7 +146,7 @@ class DataSet:
 
     @property
     def oids(self) -> frozenset[str]:
-        """Names of everything that the remote must hold for this version, both manifests among it."""
+        """Names of all objects that the remote must hold for this version, including both manifests."""
         own = {manifest.oid for _, manifest, _ in self}
         return frozenset(own.union(*(manifest.files.values() for _, manifest, _ in self)))
 

@@ -1,4 +1,4 @@
-"""Which mask belongs to which image: by stem, whatever the extensions."""
+"""Matches masks to images by stem, regardless of the extensions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wms.errors import DataNotFoundError, PairingError, SizeMismatchError
 
 @dataclass(frozen=True, order=True)
 class Pair:
-    """One photo and its mask; `stem` is the file name without extension, in Unicode's composed form."""
+    """A photo and a mask; `stem` is the file name without extension, in Unicode's composed form."""
 
     stem: str
     image: Path
@@ -27,8 +27,8 @@ class Pair:
 def find_pairs(folder: Path) -> tuple[Pair, ...]:
     """All pairs of folder/images and folder/masks, sorted by stem.
 
-    Raises DataNotFoundError for a missing or empty folder, PairingError for a file without its partner or
-    two files with one stem.
+    Raises DataNotFoundError for a missing or empty folder, PairingError for a file without a partner or two files with
+    the same stem.
     """
     images = _by_stem(folder / "images", "Images")
     masks = _by_stem(folder / "masks", "Masks")
@@ -38,9 +38,9 @@ def find_pairs(folder: Path) -> tuple[Pair, ...]:
 
 
 def read_pair(pair: Pair, config: DataConfig) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Decode one pair: (H, W, 3) uint8 and (H, W) uint8 of 0 or 255, both upright.
+    """Decode a pair: (H, W, 3) uint8 and (H, W) uint8 of 0 or 255, both upright.
 
-    Raises SizeMismatchError if they differ in size, and the errors of `read_image` and `read_mask`.
+    Raises SizeMismatchError if the sizes differ, and the errors of `read_image` and `read_mask`.
     """
     image = read_image(pair.image, max_megapixels=config.max_megapixels)
     mask = read_mask(pair.mask, max_megapixels=config.max_megapixels, max_grey_fraction=config.max_grey_fraction)

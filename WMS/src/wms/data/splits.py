@@ -1,13 +1,12 @@
-"""Splits that never move: 80/10/10, decided once per image by its content's hash.
+"""Splits that never move: 80/10/10, decided once per image by the hash of the content.
 
-The record is an append-only JSONL file in Git: one line an image with its sha256, its perceptual hash and its
-split. An image's own hash places it on the unit interval, so that two branches which add different images
-never disagree. Only where that leaves a small set without enough validation or test images are some of the
-*new* images moved over; what is recorded stays as it is.
+The record is an append-only JSONL file in Git: a line per image with sha256, perceptual hash and split. The sha256
+places an image on the unit interval, so that two branches which add different images never disagree. Only if a small
+set then lacks validation or test images do some of the *new* images change split; recorded images keep their split.
 
-Near-duplicates share a split: an image within `near_duplicate_bits` (Hamming distance of a 256-bit perceptual
-hash) of a recorded one takes that one's split. One that resembles images of two splits is used nowhere
-("excluded"), since in either it would leak into the other.
+Near-duplicates share a split: an image within `near_duplicate_bits` (Hamming distance of a 256-bit perceptual hash) of
+a recorded image takes the recorded split. An image that resembles images of two splits is never used ("excluded"),
+since its use would leak one split into the other.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ MIN_HELD_OUT: Final = 4
 
 @dataclass(frozen=True)
 class Assignment:
-    """One recorded image: hex digests of its bytes (64) and of its look (64 = 256 bits), and its split."""
+    """A recorded image: hex digests of the bytes (64) and of the look (64 = 256 bits), and the split."""
 
     sha256: str
     look: str
@@ -44,12 +43,16 @@ class Assignment:
 
 
 def bucket(sha256: str) -> float:
-    """An image's fixed place in [0, 1): the first 52 bits of its hash."""
+    """An image's fixed position in [0, 1): the first 52 bits of the hash."""
     return int(sha256[:13], 16) / 16**13
 
 
 def hashed_split(sha256: str) -> Split:
-    """The split that the hash alone gives: test below 0.1, validation below 0.2, else training."""
+    """The split by the hash alone: test below 0.1, validation below 0.2, else training.
+
+    >>> hashed_split("f" * 64)
+    'train'
+    """
     place = bucket(sha256)
     if place < TEST_SHARE:
         return "test"
@@ -59,10 +62,9 @@ def hashed_split(sha256: str) -> Split:
 def assign(
     recorded: Sequence[Assignment], new: Mapping[str, str], *, near_duplicate_bits: int
 ) -> tuple[Assignment, ...]:
-    """Decide the splits of `new` (sha256 -> perceptual hash), given what is recorded. Pure.
+    """Decide the splits of `new` (sha256 -> perceptual hash), given the recorded images. Pure.
 
-    Returns the new assignments only, sorted by sha256. Images already recorded are left out. Never changes a
-    recorded split.
+    Returns the new assignments only, sorted by sha256, without images already recorded. Never changes a recorded split.
     """
     known = {entry.sha256 for entry in recorded}
     fresh = sorted(sha for sha in new if sha not in known)
@@ -81,9 +83,9 @@ def assign(
         elif splits:
             chosen.update(dict.fromkeys(shas, next(iter(splits))))
         else:
-            # The lowest hash read backwards speaks for all: the lowest one would mostly fall into test.
+            # The group takes the split of the lowest hash read backwards: the lowest hash would mostly fall into test.
             free.append(sorted(shas, key=lambda sha: sha[::-1]))
-            # A group that is most of the set is what there is to train on.
+            # A group that is most of the set must be trained on: no other images remain.
             is_most = len(shas) > max(1, (len(recorded) + len(fresh)) / 2)
             chosen.update(dict.fromkeys(shas, "train" if is_most else hashed_split(free[-1][0])))
     _top_up(recorded, chosen, free)
@@ -94,6 +96,7 @@ def _top_up(recorded: Sequence[Assignment], chosen: dict[str, Split], free: list
     """Move new groups out of training until validation and test are usable; smallest bucket first."""
     counts = Counter(entry.split for entry in recorded) + Counter(chosen.values())
     total = counts["train"] + counts["val"] + counts["test"]
+    # A sixth at most, so that a set of a few images still has most of them for training.
     wanted = min(MIN_HELD_OUT, total // 6)
     candidates = sorted((g for g in free if chosen[g[0]] == "train"), key=lambda g: bucket(g[0]))
     held_out: tuple[Split, Split] = ("test", "val")
@@ -110,9 +113,10 @@ def _top_up(recorded: Sequence[Assignment], chosen: dict[str, Split], free: list
 
 
 def _groups(recorded: Sequence[Assignment], looks: Sequence[str], limit: int) -> list[tuple[int, set[Split]]]:
-    """For each new image the index of its near-duplicate group and the recorded splits it touches."""
+    """For each new image the index of the near-duplicate group and the recorded splits that the image resembles."""
     new = _bits(looks)
     old = _bits([entry.look for entry in recorded])
+    # Union-find: near-duplicates of near-duplicates belong to the same group, in any order of the images.
     parent = list(range(len(looks)))
 
     def root(index: int) -> int:
@@ -144,8 +148,8 @@ def _distances(one: NDArray[np.uint64], many: NDArray[np.uint64]) -> NDArray[np.
 class SplitRecord:
     """The append-only file of assignments.
 
-    Opening raises SplitError (file, line) if a line is damaged. The same image recorded twice, as a merge of
-    two branches may leave it, is fine as long as both lines agree.
+    Opening raises SplitError (file, line) if a line is damaged. A merge of two branches may record an image twice,
+    which is valid if both lines agree.
     """
 
     def __init__(self, path: Path) -> None:
@@ -164,10 +168,10 @@ class SplitRecord:
     def update(
         self, images: Mapping[str, Path], look_of: Callable[[Path], str], *, near_duplicate_bits: int
     ) -> dict[str, Split]:
-        """Assign and record what is new among `images` (sha256 -> file); returns sha256 -> split for all.
+        """Assign and record the new images among `images` (sha256 -> file); returns sha256 -> split for all.
 
-        Only new images are looked at (`look_of` decodes). The file is appended once, at the end, under a lock:
-        of two runs that start together the second one takes what the first one decided.
+        Only new images are decoded (by `look_of`). The file is appended once, at the end, under a lock: of two
+        concurrent runs the second adopts the first run's decisions.
         """
         new = {sha: look_of(path) for sha, path in images.items() if sha not in self._entries}
         if new:
@@ -179,12 +183,13 @@ class SplitRecord:
         return {sha: self._entries[sha].split for sha in images}
 
     def _read(self) -> None:
-        """Read the file. That changes nothing on the disk: the record may be on a read-only mount."""
+        """Read the file without changing the disk: the record may be on a read-only mount."""
         for number, line in enumerate(_whole_lines(self.path), start=1):
             self._add(_parse(line, f"{self.path}, line {number}"), f"{self.path}, line {number}")
 
     def _append(self, added: Iterable[Assignment]) -> None:
         lines = [json.dumps({"sha256": a.sha256, "look": a.look, "split": a.split}) for a in added]
+        # A complete last line gets its newline first; `cut_torn_tail` would remove the line.
         if _lacks_newline(self.path):
             append_lines(self.path, [""])
         cut_torn_tail(self.path)
@@ -201,7 +206,7 @@ class SplitRecord:
 
 
 def _whole_lines(path: Path) -> list[bytes]:
-    """The record's lines; a last one that `cut_torn_tail` would remove is left out, unless it is whole."""
+    """The record's lines, without a torn last line; a complete last line without a newline counts."""
     try:
         lines = path.read_bytes().splitlines()
     except FileNotFoundError:
@@ -212,7 +217,7 @@ def _whole_lines(path: Path) -> list[bytes]:
 
 
 def _lacks_newline(path: Path) -> bool:
-    """Whether the last line is a whole record without its newline, as an editor or a merge may leave it."""
+    """Whether the last line is a complete record without a newline, as editors and merges may leave."""
     content = path.read_bytes() if path.exists() else b""
     return not content.endswith(b"\n") and is_json(content[content.rfind(b"\n") + 1 :])
 

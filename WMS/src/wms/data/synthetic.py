@@ -1,4 +1,4 @@
-"""Synthetic water-meter photos with exact masks, for demos and tests that may not hold anybody's photos.
+"""Synthetic water-meter photos with exact masks, for demos and tests that may not hold real photos.
 
     wms data draw FOLDER --count 120 --seed 0
 
@@ -44,7 +44,7 @@ STORED_AS = {
 
 @dataclass(frozen=True)
 class SyntheticMeter:
-    """One photo: `image` RGB, `mask` L (0 and 255 only), upright and of one size; `reading` "00123.456"."""
+    """A photo: `image` RGB, `mask` L (0 and 255 only), upright and of equal size; `reading` "00123.456"."""
 
     image: Image.Image
     mask: Image.Image
@@ -52,7 +52,7 @@ class SyntheticMeter:
 
 
 def draw_meter(seed: int | Sequence[int], *, size: int = 512, difficulty: float = 1.0) -> SyntheticMeter:
-    """Draw one water meter.
+    """Draw a water meter.
 
     `seed` decides everything; `size` is the longer side in pixels; `difficulty` runs from 0 (upright, sharp,
     evenly lit) to 1 (like real photos) and somewhat beyond. Raises UsageError for a size below 64.
@@ -90,7 +90,7 @@ def _project(matrix: Matrix, points: Matrix) -> Matrix:
 def _place(
     rng: np.random.Generator, strip: Strip, width: int, height: int, difficulty: float
 ) -> tuple[Matrix, float, float]:
-    """Choose the dial's place: 3x3 matrix from face units to pixels, angle in radians, radius in pixels."""
+    """Choose the dial's position: 3x3 matrix from face units to pixels, angle in radians, radius in pixels."""
     if rng.random() < 0.12 * min(1.0, difficulty):
         angle = float(rng.uniform(-math.pi, math.pi))
     else:
@@ -124,7 +124,7 @@ def _area(polygon: Matrix) -> float:
 
 
 def _paste_face(scene: Image.Image, face: Image.Image, matrix: Matrix) -> None:
-    """Warp the dial by `matrix` (face units to pixels of the scene) and lay it over the scene."""
+    """Warp the dial by `matrix` (face units to pixels of the scene) and paste the result over the scene."""
     around = np.linspace(0, math.tau, 48, endpoint=False)
     outline = _project(matrix, np.column_stack((np.cos(around), np.sin(around))))
     left, top = (max(0, int(value) - 4) for value in outline.min(axis=0))
@@ -162,10 +162,9 @@ def write_dataset(
 ) -> list[Path]:
     """Write `count` photos to folder/images and their masks to folder/masks; return the images' paths.
 
-    Image k depends on (seed, k) only, never on `count`. With `with_exif` every fifth image is stored turned,
-    with an EXIF orientation that says so. A "jpg" mask isn't strictly black and white, as in many data sets.
-    `on_written` is called after each pair.
-    Raises UsageError for bad arguments, UnwritableError or DiskFullError.
+    Image k depends on (seed, k) only, never on `count`. With `with_exif` every fifth image is stored turned, with a
+    matching EXIF orientation. A "jpg" mask isn't strictly black and white, as in many data sets. `on_written` is called
+    after each pair. Raises UsageError for bad arguments, UnwritableError or DiskFullError.
     """
     if count < 1:
         raise UsageError(f"Can't write {count} images; choose a count of 1 or more.")
@@ -205,7 +204,7 @@ def _save_photo(image: Image.Image, path: Path, orientation: int) -> None:
 
 
 def shuffle_masks(folder: Path, seed: int) -> None:
-    """Give every image of `folder` another image's mask, resized to fit: a data set nobody can learn from.
+    """Give every image of `folder` another image's mask, resized to fit: a data set that teaches a model nothing.
 
     Deterministic for a seed. Raises DataNotFoundError for fewer than two images, PairingError where a mask
     is missing, UnwritableError or DiskFullError.
@@ -222,7 +221,7 @@ def shuffle_masks(folder: Path, seed: int) -> None:
     order = np.random.default_rng(seed).permutation(len(images)).tolist()
     renames = []
     try:
-        # neighbours in a random circle swap: nobody keeps its own; nothing is replaced before all are written
+        # Each takes its neighbour's mask in a random circle, so none keeps its own. All are written before any moves.
         for place, index in enumerate(order):
             donor = masks[images[order[place - 1]].stem]
             target = masks[images[index].stem]
@@ -241,7 +240,7 @@ def shuffle_masks(folder: Path, seed: int) -> None:
 
 
 def _make_room(folder: Path, force: bool) -> None:
-    """Refuse a folder that holds something; with `force` remove earlier synthetic pairs and keep the rest."""
+    """Refuse a folder that isn't empty; with `force` remove earlier synthetic pairs and keep the rest."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not folder.is_dir():
@@ -265,7 +264,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Draw; returns 0. Raises UsageError for a folder in use, and what write_dataset raises."""
+    """Draw; returns 0. Raises UsageError for a folder in use, and the errors of write_dataset."""
     _make_room(options.folder, options.force)
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("Drawing water meters", total=options.count)

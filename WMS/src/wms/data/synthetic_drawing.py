@@ -1,7 +1,7 @@
-"""What a synthetic water-meter photo is painted with: the dial, the wall behind it and the camera.
+"""Paints the dial of a synthetic water-meter photo, with the strip, distractors and bar code.
 
-Lengths on a dial are in "face units": the dial's centre is (0, 0), its rim lies at radius 1, y points down.
-Everything random comes from the generator that is handed in, so one seed always paints one picture.
+Lengths on a dial are in "face units": the centre is (0, 0), the rim lies at radius 1, y points down. All randomness
+comes from the caller's generator, so a seed always paints the same picture.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ LABELS = ("Qn 1,5 m3/h", "T 5-90 C", "Class B-H A-V", "DN 15", "PN 16", "2016", 
 
 @dataclass(frozen=True)
 class Strip:
-    """The reading strip: centre and half sizes in face units, its digits, how many belong to the fraction."""
+    """The reading strip: centre and half sizes in face units, the digits, how many belong to the fraction."""
 
     x: float
     y: float
@@ -85,14 +85,14 @@ def _font(pixels: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def vary(rng: np.random.Generator, colour: Colour, by: int = 14) -> Colour:
-    """The colour with each channel moved by at most `by`, kept within 0..255."""
+    """The colour with each channel changed by at most `by`, kept within 0..255."""
     by = min(by, 2 + max(colour) // 12)  # a dark colour would otherwise turn into another hue
     red, green, blue = (int(np.clip(channel + rng.integers(-by, by + 1), 0, 255)) for channel in colour)
     return red, green, blue
 
 
 def pick(rng: np.random.Generator, colours: tuple[Colour, ...]) -> Colour:
-    """One of the colours, slightly varied."""
+    """A colour drawn from `colours`, slightly varied."""
     return vary(rng, colours[int(rng.integers(len(colours)))])
 
 
@@ -104,7 +104,7 @@ def scaled(colour: Colour, factor: float) -> Colour:
 
 @dataclass
 class _Face:
-    """A dial that is being painted; `taken` are the boxes in which something is already printed."""
+    """A dial during painting; `taken` are the boxes that already hold print."""
 
     rng: np.random.Generator
     pixels: int
@@ -130,7 +130,7 @@ class _Face:
         self.draw.text((left, top), text, fill=colour, anchor="mm", font=_font(round(height * self.pixels / 2)))
 
     def find_room(self, half_width: float, half_height: float) -> Box | None:
-        """A box inside the dial that touches nothing printed so far, or None where 20 tries find none."""
+        """A box inside the dial that touches no earlier print, or None after 20 failed tries."""
         for x, y in self.rng.uniform(-0.75, 0.75, (20, 2)).tolist():
             box = (x - half_width, y - half_height, x + half_width, y + half_height)
             corner = math.hypot(abs(x) + half_width, abs(y) + half_height)
@@ -144,7 +144,7 @@ class _Face:
 
 
 def draw_face(rng: np.random.Generator, strip: Strip, pixels: int, difficulty: float) -> Image.Image:
-    """Paint a dial with its strip: an RGBA square of `pixels`, transparent outside the rim."""
+    """Paint a dial with the strip: an RGBA square of `pixels`, transparent outside the rim."""
     paper = pick(rng, FACES)
     ink = WHITE if sum(paper) < 240 else (BLACK, BLACK, BLUE, RED)[int(rng.integers(4))]
     face, rim = _Face(rng, pixels, paper, ink), pick(rng, RIMS)
@@ -237,7 +237,7 @@ def _draw_star(face: _Face, radius: float) -> None:
 
 
 def _draw_distractor(face: _Face) -> None:
-    """Something of the strip's size and contrast that isn't the strip: a network has to look closer."""
+    """Draw an object of the strip's size and contrast, so that a network must learn more than contrast."""
     rng = face.rng
     kind = int(rng.integers(4))
     room = face.find_room(float(rng.uniform(0.2, 0.44)), float(rng.uniform(0.05, 0.1)))

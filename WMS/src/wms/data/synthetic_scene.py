@@ -1,7 +1,7 @@
-"""What surrounds the dial of a synthetic photo: the wall and the pipes behind it, the camera before it.
+"""Paints the surroundings of the dial in a synthetic photo (wall, pipes) and simulates the camera.
 
-Coordinates and lengths are pixels of the image at hand. Everything random comes from the generator that is
-handed in, so one seed always gives one picture.
+Coordinates and lengths are pixels of the current image. All randomness comes from the caller's generator, so a seed
+always gives the same picture.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def draw_background(
 ) -> Image.Image:
     """A wall, clutter and the pipe that the meter sits on: RGB of `size` (width, height).
 
-    `centre`, `radius` and `angle` (radians) say where the meter will be pasted: its pipe has to fit.
+    `centre`, `radius` and `angle` (radians) say where the meter will be pasted, so that the pipe fits.
     """
     image = Image.new("RGB", size, pick(rng, WALLS))
     pen = ImageDraw.Draw(image)
@@ -139,9 +139,9 @@ def _mottled(rng: np.random.Generator, image: Image.Image) -> Image.Image:
 def photograph(
     rng: np.random.Generator, scene: Image.Image, centre: Point, radius: float, difficulty: float
 ) -> Image.Image:
-    """What a telephone makes of the scene: RGB of the same size with light, glare, blur, noise and JPEG loss.
+    """The scene as a phone camera records: RGB of the same size with light, glare, blur, noise and JPEG loss.
 
-    `difficulty` 0 leaves the scene nearly as it is, 1 is what real photos look like.
+    `difficulty` 0 leaves the scene nearly unchanged; 1 resembles real photos.
     """
     if difficulty <= 0:
         return scene
@@ -159,7 +159,7 @@ def photograph(
 
 
 def _light(rng: np.random.Generator, size: tuple[int, int], centre: Point, radius: float, difficulty: float) -> Floats:
-    """A factor per pixel and channel, float32 (height, width, 3): flash, shadow, darkness, colour cast."""
+    """The light as a factor per pixel and channel, float32 (height, width, 3): flash, shadow, darkness, colour cast."""
     width, height = size[0] // 8, size[1] // 8
     ys, xs = np.mgrid[0:height, 0:width].astype(np.float32) * 8
     reach = radius * rng.uniform(1.2, 3.5)

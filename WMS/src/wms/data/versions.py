@@ -1,8 +1,8 @@
-"""Which run used which images: a data version for each run, and back from an image to its runs.
+"""Which run used which images: a data version for each run, and a way back from an image to the runs.
 
-A folder holds `data_versions.jsonl`, one line for each run, and `manifests/<data_version>.jsonl`, one line
-for each image of a version. Runs on the same data share one manifest, so that a thousand runs over a
-hundred thousand images don't repeat it. A manifest's name is the SHA-256 of its bytes: `sha256sum` checks it.
+A folder holds `data_versions.jsonl`, a line for each run, and `manifests/<data_version>.jsonl`, a line for each image
+of a version. Runs on the same data share a manifest, so that a thousand runs over a hundred thousand images don't
+repeat the list. A manifest's name is the SHA-256 of the bytes, which `sha256sum` checks.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SHA256_PREFIX = re.compile(r"[0-9a-f]{8,64}")
 
 @dataclass(frozen=True, slots=True)
 class DataItem:
-    """One image with its mask: the image's stem, the SHA-256 of both files' content, and its split."""
+    """An image with a mask: the image's stem, the SHA-256 of both files' content, and the split."""
 
     stem: str
     image_sha256: str
@@ -51,7 +51,7 @@ class DataItem:
 
 @dataclass(frozen=True)
 class DataVersion:
-    """What one run was trained on; `manifest` is relative to the folder, `recorded_at` is UTC, ISO 8601."""
+    """The data of a run; `manifest` is relative to the folder, `recorded_at` is UTC, ISO 8601."""
 
     run_name: str
     recorded_at: str
@@ -65,7 +65,7 @@ class DataVersion:
 
 @dataclass(frozen=True, slots=True)
 class RunUse(DataItem):
-    """One image in one run: the item as that run used it, and the run."""
+    """An image in a run: the item as the run used it, and the run."""
 
     run_name: str
     recorded_at: str
@@ -74,7 +74,7 @@ class RunUse(DataItem):
 
 @dataclass(frozen=True)
 class VersionDiff:
-    """The stems in which two versions differ, each sorted; one stem may be in several of the last three."""
+    """The stems in which two versions differ, each sorted; a stem may be in several of the last three."""
 
     added: tuple[str, ...]
     removed: tuple[str, ...]
@@ -89,7 +89,12 @@ def data_version(items: Iterable[DataItem]) -> str:
 
 
 class DataVersionManager:
-    """Records and answers which data each run used. Nothing is created before the first `record`."""
+    """Records which data each run used, and answers queries. Creates no file before the first `record`.
+
+    >>> manager = DataVersionManager(folder)  # doctest: +SKIP
+    >>> [use.run_name for use in manager.runs_using("meter_0001")]  # doctest: +SKIP
+    ['run_20261101_120000_1a2b3c4d']
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -104,9 +109,9 @@ class DataVersionManager:
     ) -> DataVersion:
         """Record the data and the augmentation of a run and return the record.
 
-        Recording the same data and augmentation again, as a resumed run does, returns the first record
-        even when the commit has moved on. Raises TrackingError when two items share a stem or when the
-        run has other data or another augmentation on record; DiskFullError, UnwritableError.
+        Recording the same data and augmentation again, as a resumed run does, returns the first record even after a new
+        commit. Raises TrackingError if two items share a stem, or if the run's record has other data or another
+        augmentation; DiskFullError, UnwritableError.
         """
         _refuse_shared_stems(items)
         text = manifest_text(items)
@@ -128,8 +133,8 @@ class DataVersionManager:
             if known is not None:
                 _refuse_other_content(known, new)
             manifest = self.folder / new.manifest
-            # The manifest goes first: a kill in between leaves a spare manifest, never a line without one.
-            # A damaged one is repaired here, because this is where its content is known.
+            # The manifest goes first: a kill in between leaves an unused manifest, never a line without a manifest.
+            # A damaged manifest is repaired here, because only here is the content known.
             if not manifest.exists() or files.sha256_file(manifest) != version:
                 files.write_atomic(manifest, text)
             if known is None:
@@ -137,16 +142,16 @@ class DataVersionManager:
         return known or new
 
     def get(self, run_name: str) -> DataVersion:
-        """The record of a run. Raises TrackingError when there is none or the log is damaged."""
+        """The record of a run. Raises TrackingError if the run has no record or the log is damaged."""
         if (found := self._by_run().get(run_name)) is None:
             raise TrackingError(f"No data version is recorded for run {run_name!r} in {self.log}.")
         return found
 
     def runs_using(self, image: str) -> list[RunUse]:
-        """Every run that used an image, in the order of recording; empty when there is none.
+        """Every run that used an image, in the order of recording; empty if no run did.
 
-        `image` is a stem, an image's SHA-256, or at least 8 first digits of one; a stem wins over a prefix.
-        Raises TrackingError when a prefix fits several images, and when the log or a manifest is damaged.
+        `image` is a stem, an image's SHA-256, or at least the first 8 digits; a stem wins over a prefix. Raises
+        TrackingError if a prefix fits several images, or if the log or a manifest is damaged.
         """
         runs = list(self._by_run().values())
         versions = dict.fromkeys(run.data_version for run in runs)
@@ -168,7 +173,7 @@ class DataVersionManager:
         ]
 
     def history(self) -> polars.DataFrame:
-        """All records, oldest first, one row for each run; a count column `images_<split>` for each split.
+        """All records, oldest first, a row for each run; a count column `images_<split>` for each split.
 
         `augmentation` is a column of canonical JSON. Raises TrackingError when the log is damaged.
         """
@@ -193,10 +198,10 @@ class DataVersionManager:
         return polars.DataFrame(rows, schema=schema, orient="row")
 
     def diff(self, version_a: str, version_b: str) -> VersionDiff:
-        """What changed from one version to another, by stem.
+        """The changes from `version_a` to `version_b`, by stem.
 
-        Each is a run's name, a data version, or at least 8 first digits of one. Raises TrackingError when
-        one is unknown or ambiguous, and when the log or a manifest is damaged.
+        Each is a run's name, a data version, or at least the first 8 digits. Raises TrackingError if a version is
+        unknown or ambiguous, or if the log or a manifest is damaged.
         """
         before, after = (
             {item.stem: item for item in self._items(self._resolve(version))} for version in (version_a, version_b)
@@ -240,15 +245,15 @@ class DataVersionManager:
 
 
 def manifest_text(items: Iterable[DataItem]) -> str:
-    """A version's manifest: one line of canonical JSON for each item, in an order that only contents decide."""
+    """A version's manifest: a line of canonical JSON for each item, in an order that depends only on contents."""
     key = attrgetter("image_sha256", "mask_sha256", "stem", "split")
     return "".join(f"{files.canonical_json(asdict(item))}\n" for item in sorted(items, key=key))
 
 
 def read_items(lines: Iterable[bytes], where: str, newer: type[WmsError] = TrackingError) -> list[DataItem]:
-    """The items of lines that `manifest_text` wrote; `where` is their file, for errors.
+    """The items of lines that `manifest_text` wrote; errors name the file `where`.
 
-    Raises TrackingError for a damaged line, `newer` for one of a later version.
+    Raises TrackingError for a damaged line, `newer` for a line of a later version.
     """
     try:
         return [from_fields(DataItem, json.loads(line), where, newer) for line in lines]

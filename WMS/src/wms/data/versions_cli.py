@@ -1,4 +1,4 @@
-"""`wms data uses`, `history` and `diff`: which runs used which images, asked of the folder of runs."""
+"""`wms data uses`, `history` and `diff`: which runs used which images, read from the folder of runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def declare_history(parser: argparse.ArgumentParser) -> None:
 
 
 def declare_uses(parser: argparse.ArgumentParser) -> None:
-    """Add the image that is asked for."""
+    """Add the image of the query."""
     declare_history(parser)
     parser.add_argument("image", help="a stem, or an image's SHA-256 or its first digits (8 or more)")
 
@@ -36,7 +36,7 @@ def declare_diff(parser: argparse.ArgumentParser) -> None:
 
 
 def run_uses(options: argparse.Namespace) -> int:
-    """Print the runs that used an image; returns 0, also where there is none. Raises TrackingError."""
+    """Print the runs that used an image; returns 0, also for an image that no run used. Raises TrackingError."""
     manager = DataVersionManager(options.folder)
     none = f"No run recorded in {manager.folder} used {options.image!r}; a digest needs 8 digits or more."
     _print_table([asdict(use) for use in manager.runs_using(options.image)], none)
@@ -52,7 +52,7 @@ def run_history(options: argparse.Namespace) -> int:
 
 
 def run_diff(options: argparse.Namespace) -> int:
-    """Print what changed between two data versions; returns 0. Raises TrackingError for an unknown one."""
+    """Print the changes between two data versions; returns 0. Raises TrackingError for an unknown version."""
     changes = asdict(DataVersionManager(options.folder).diff(*options.versions)).items()
     rows = [{"change": name.replace("_", " "), "stem": stem} for name, stems in changes for stem in stems]
     _print_table(rows, "The two data versions hold the same images, masks and splits.")

@@ -1,4 +1,4 @@
-"""The networks that a recipe may name: one file of this package each, found by its name.
+"""The networks that a recipe may name: each is a file of this package, found by the file's name.
 
     model: {architecture: unet, channels: [16, 32, 64, 128, 256]}
 
@@ -25,15 +25,15 @@ __all__ = ["DEFAULT", "Architecture", "architectures", "find_architecture", "mod
 
 
 def architectures() -> tuple[str, ...]:
-    """The names of all architectures, sorted: the files of this package but the one of the base class."""
+    """The names of all architectures, sorted: this package's files except the base class's."""
     found = (module.name for module in pkgutil.iter_modules(__path__))
     return tuple(sorted(name for name in found if name != "spec"))
 
 
 def find_architecture(name: str) -> type[Architecture]:
-    """The class of an architecture. Raises ValueError, which names the nearest valid name, for an unknown one."""
+    """The class of an architecture. Raises ValueError with the nearest valid name for an unknown architecture."""
     known = architectures()
-    if name not in known:  # checked before the import: a name may come from a card that was downloaded
+    if name not in known:  # before the import, because a downloaded card may hold any name
         close = difflib.get_close_matches(name, known, n=1)
         raise ValueError(
             f"there is no architecture {name!r}, "
@@ -41,14 +41,14 @@ def find_architecture(name: str) -> type[Architecture]:
         )
     module = importlib.import_module(f"{__name__}.{name}")
     for value in vars(module).values():
-        # A file may import other architectures, or several classes of its own kind; the first of its own counts.
+        # A file may also import architectures; the first class defined in the file itself counts.
         if isinstance(value, type) and issubclass(value, Architecture) and value.__module__ == module.__name__:
             return value
     raise ValueError(f"{module.__file__} defines no subclass of Architecture")
 
 
 def parse_model(values: object) -> Architecture:
-    """A recipe's section `model` as its architecture: a mapping, or the architecture itself, returned as it is.
+    """The architecture of a recipe's section `model`, a mapping; an architecture is returned unchanged.
 
     Raises pydantic.ValidationError for settings that the architecture doesn't allow, ValueError for an unknown name.
     """
@@ -59,13 +59,13 @@ def parse_model(values: object) -> Architecture:
 
 
 def model_of(facts: Mapping[str, object]) -> Architecture:
-    """The architecture that a model's card describes among its other facts; raises as `parse_model` does."""
+    """The architecture that a model's card describes among other facts; raises the errors of `parse_model`."""
     fields = find_architecture(str(facts.get("architecture", DEFAULT))).model_fields
     return parse_model({key: facts[key] for key in fields if key in facts})
 
 
 def recognise(shapes: Mapping[str, tuple[int, ...]]) -> Architecture | None:
-    """The architecture whose tensors have exactly these names and shapes, where one recognises its own."""
+    """The architecture whose tensors have exactly these names and shapes; None if no architecture matches."""
     for name in architectures():
         model = find_architecture(name).recognise(shapes)
         if model is not None and model.shapes() == dict(shapes):

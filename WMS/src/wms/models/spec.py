@@ -1,4 +1,4 @@
-"""What the rest of the project knows of a network without torch: its settings, tensors, stride and cost."""
+"""The facts of a network that need no torch: settings, tensors, stride and cost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 DEFAULT: Final = "unet"
-"""The architecture of recipes, cards and checkpoints that name none: all of them, when it was the only one."""
+"""The architecture of recipes, cards and checkpoints without a name, which predate other architectures."""
 
 Shape = tuple[int, ...]
 
@@ -47,7 +47,7 @@ class Convolution:
 
 @dataclass(frozen=True)
 class BatchNormalisation:
-    """A batch normalisation of `width` feature maps; its cost beside a convolution's is not counted."""
+    """A batch normalisation of `width` feature maps; the cost is negligible beside a convolution's and not counted."""
 
     name: str
     width: int
@@ -62,7 +62,7 @@ class BatchNormalisation:
         return 2 * self.width
 
     def macs(self, side: int) -> int:  # noqa: ARG002 - the same question for every layer
-        """No multiply-adds: an export folds it into the convolution before."""
+        """No multiply-adds: an export folds the layer into the preceding convolution."""
         return 0
 
 
@@ -70,11 +70,11 @@ Layer = Convolution | BatchNormalisation
 
 
 class Architecture(Section, ABC):
-    """A network's settings, which are a recipe's section `model`, and all that follows from them without torch.
+    """A network's settings (a recipe's section `model`) and all properties that follow from them without torch.
 
     Every network maps photos (N, 3, H, W), RGB in 0..1, to logits (N, 1, H, W), where H and W are multiples of
-    `stride`. A subclass adds its settings as fields, `label` for sentences, and the three abstract members. Its name
-    in a recipe is the name of its file.
+    `stride`. A subclass adds settings as fields, `label` for sentences, and the three abstract members. A recipe names
+    a subclass by the name of the file.
     """
 
     label: ClassVar[str]
@@ -92,11 +92,11 @@ class Architecture(Section, ABC):
 
     @abstractmethod
     def build(self) -> nn.Module:
-        """The network with random weights. A subclass imports torch in here only."""
+        """The network with random weights. A subclass imports torch only in this method."""
 
     @classmethod
     def recognise(cls, shapes: Mapping[str, Shape]) -> Self | None:  # noqa: ARG003 - for subclasses
-        """The settings that weights without a card were trained with, None where the weights don't tell."""
+        """The settings behind weights without a card; None if the weights don't tell."""
         return None
 
     def shapes(self) -> dict[str, Shape]:
@@ -109,7 +109,7 @@ class Architecture(Section, ABC):
         return sum(layer.trained() for layer in self.layers())
 
     def macs(self, side: int) -> int:
-        """Multiply-adds for one photo of `side` x `side` pixels; a training step takes about three times as many."""
+        """Multiply-adds for a photo of `side` x `side` pixels; a training step takes about three times as many."""
         return sum(layer.macs(side) for layer in self.layers())
 
     @property
@@ -122,7 +122,7 @@ class Architecture(Section, ABC):
     @model_validator(mode="before")
     @classmethod
     def _name(cls, values: Any) -> Any:
-        """The name is the file's, so that no class has to repeat it."""
+        """Take the name from the file, so that no class has to repeat the name."""
         name = cls.__module__.rpartition(".")[2]
         if not isinstance(values, Mapping):
             return values
@@ -132,6 +132,6 @@ class Architecture(Section, ABC):
 
     @model_serializer(mode="wrap")
     def _without_default(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Configs and cards of the first architecture stay byte for byte what they were when it had no name."""
+        """Omit the default name, so that the U-Net's configs and cards keep the bytes of versions without a name."""
         values: dict[str, Any] = write(self)
         return {key: value for key, value in values.items() if (key, value) != ("architecture", DEFAULT)}

@@ -40,7 +40,7 @@ class UNet(Architecture):
         return 1 << len(self.channels) - 1
 
     def layers(self) -> tuple[Layer, ...]:
-        """Two convolutions with batch normalisation a level, down and up again, and the head."""
+        """Two convolutions with batch normalisation per level, down and up again, then the head."""
         blocks = [(f"encoder.{k}", a, b, 1 << k) for k, (a, b) in enumerate(pairwise((3, *self.channels)))]
         levels = list(enumerate(pairwise(self.channels)))
         blocks += [(f"decoder.{j}", a + b, a, 1 << k) for j, (k, (a, b)) in enumerate(reversed(levels))]
@@ -68,7 +68,7 @@ class UNet(Architecture):
 
 @cache
 def _network() -> Any:
-    """The class of the network, made when one is built: this file is read where torch isn't installed."""
+    """The class of the network, defined only when `build` runs, because this file is also imported without torch."""
     import torch
     from torch import nn
     from torch.nn import functional
@@ -95,7 +95,7 @@ def _network() -> Any:
 
         def forward(self, image: Tensor) -> Tensor:
             """(N, 3, H, W) -> (N, 1, H, W) logits."""
-            # Tracing for the export would turn the check into a constant, so it's skipped there.
+            # The export's tracing would turn the check into a constant, so tracing skips the check.
             tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
             if not tracing and (image.shape[-1] % self.stride or image.shape[-2] % self.stride):
                 height, width = image.shape[-2:]

@@ -1,8 +1,8 @@
-"""The trained model that waits for the gate: a run that survives kills, its copy in a fixed folder, its weights.
+"""The trained model that waits for the gate: a run that survives kills, and the run's copy in a fixed folder.
 
-A run's folder has a date in its name; `dvc repro` wants outputs with fixed names. So a finished run is copied to
-a candidate folder. While it trains, a note beside the runs says which run belongs to which recipe, data and code:
-a repro that was killed continues that run instead of starting another.
+A run's folder has a date in the name, but `dvc repro` needs outputs with fixed names. So a finished run is copied to a
+candidate folder. During training, a note beside the runs says which run belongs to which recipe, data and code: after a
+kill, the next repro continues that run instead of starting another.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ def train_candidate(
     device: str = "auto",
     show: Callable[[str], None] = print,
 ) -> Path:
-    """Train in a folder of `runs`, or continue the run that an earlier call began, and copy it to `target`.
+    """Train in a folder of `runs`, or continue the run of an earlier call, and copy the run to `target`.
 
-    `data_version` is the version that was prepared. Returns the run's folder. Raises ResumeMismatchError if the
-    data has changed since, and what `run_training` raises.
+    `data_version` is the version that was prepared. Returns the run's folder. Raises ResumeMismatchError if the data
+    has changed since, and the errors of `run_training`.
     """
     note = runs / NOTE
     identity = identify(config, data_version)
@@ -89,21 +89,21 @@ def train_candidate(
 
 
 def identify(config: RunConfig, data_version: str) -> str:
-    """Sha256 of all that decides a candidate: recipe, data, and the files of CODE."""
+    """Sha256 of the recipe, the data, and the files of CODE, which together decide a candidate."""
     package = Path(__file__).resolve().parents[1]
     files = [path for name in CODE for path in (sorted((package / name).glob("*.py")) or [package / name])]
     return sha256_text(canonical_json([config.hash, data_version, *map(sha256_file, files)]))
 
 
 def export_candidate(run: Path, target: Path) -> None:
-    """Replace `target` by a copy of the run's results, whole or not at all.
+    """Replace `target` by a copy of the run's results, completely or not at all.
 
     Raises ModelDamagedError if the run's files don't fit together, DiskFullError or UnwritableError.
     """
     _verify(run / "artifacts" / "model")
     staging = target.with_name(f".{target.name}.new")
     try:
-        shutil.rmtree(staging, ignore_errors=True)  # what a killed export left
+        shutil.rmtree(staging, ignore_errors=True)  # left by a killed export
         for name, source in PARTS.items():
             write_atomic(staging / name, (run / source).read_bytes())
         if target.exists():
@@ -114,7 +114,7 @@ def export_candidate(run: Path, target: Path) -> None:
 
 
 def load_candidate(folder: Path) -> tuple[RunConfig, dict[str, Tensor]]:
-    """The recipe that a candidate was trained with and its weights on the CPU.
+    """A candidate's recipe, and the weights on the CPU.
 
     Raises ModelNotFoundError, ModelDamagedError, ConfigError.
     """
@@ -128,7 +128,7 @@ def load_candidate(folder: Path) -> tuple[RunConfig, dict[str, Tensor]]:
 
 
 def _verify(folder: Path) -> None:
-    """The card names the hashes of the files beside it."""
+    """Check the files against the hashes in the card. Raises ModelNotFoundError or ModelDamagedError."""
     card = read_card(folder / CARD)
     if not card:
         raise ModelNotFoundError(f"No candidate in {folder}; run `dvc repro` to train one.")
@@ -139,21 +139,21 @@ def _verify(folder: Path) -> None:
 
 
 def _begun(note: Path, identity: str, config: RunConfig) -> Path | None:
-    """The run that a killed repro of the same identity left, if it came so far that it can be used."""
+    """The run that a killed repro of the same identity left, if the run is usable."""
     try:
         before = json.loads(note.read_text(encoding="utf-8"))
         if before["identity"] != identity:
             return None
         earlier = set(before["earlier"])
     except (OSError, ValueError, TypeError, KeyError):
-        return None  # no note, or one of no use: a new run is always right
+        return None  # without a usable note a new run is always right
     own = [path for path in sorted(note.parent.glob(f"run_*_{config.hash[:8]}")) if path.name not in earlier]
     usable = [path for path in own if _metadata(path) and (path / "checkpoints" / "index.json").is_file()]
     return usable[-1] if usable else None
 
 
 def _continue(run: Path, config: RunConfig, device: str, show: Callable[[str], None]) -> Path | None:
-    """Continue a run; None where no checkpoint of it is sound."""
+    """Continue a run; None if the run has no sound checkpoint."""
     show(f"Continuing {run.name}, which was stopped before its end.")
     request = Request(runs=run.parent, device=device, resume=True, resume_name=run.name, show=show)
     try:

@@ -1,7 +1,7 @@
 """Checkpoints that survive a kill at any moment.
 
-A checkpoint is one self-contained file; checkpoints/index.json lists the files with their sha256, newest last.
-The file is written first, then the index replaces itself atomically, then what is no longer listed is removed.
+A checkpoint is a self-contained file; checkpoints/index.json lists the files with their sha256, newest last. The file
+is written first, then the index is replaced atomically, then unlisted files are removed.
 """
 
 from __future__ import annotations
@@ -22,11 +22,17 @@ _log = logging.getLogger("wms")
 
 INDEX = "index.json"
 RECENT = 2
-"""So many of the newest are kept, so that a damaged one has a predecessor."""
+"""The number of newest checkpoints to keep, so that a damaged checkpoint has a predecessor."""
 
 
 class CheckpointManager:
-    """The checkpoints of one run, in `folder`; `identity` (config hash, data version) must match to resume."""
+    """The checkpoints of a run, in `folder`; `identity` (config hash, data version) must match to resume.
+
+    >>> store = CheckpointManager(run / "checkpoints", identity, keep_every=0)  # doctest: +SKIP
+    >>> store.save(state, epoch=3, step=120, epoch_end=True)  # doctest: +SKIP
+    >>> store.load()["epoch"]  # doctest: +SKIP
+    3
+    """
 
     def __init__(self, folder: Path, identity: Mapping[str, str], *, keep_every: int) -> None:
         self.folder = folder
@@ -58,10 +64,10 @@ class CheckpointManager:
         return path
 
     def load(self) -> dict[str, Any]:
-        """The newest sound checkpoint; a damaged one is named in a warning and the one before it is used.
+        """The newest sound checkpoint; a warning names each damaged checkpoint, and the previous checkpoint is used.
 
-        Raises NothingToResumeError if there is none, CheckpointError if all are damaged, ResumeMismatchError if
-        it belongs to another config or other data.
+        Raises NothingToResumeError without a checkpoint, CheckpointError if all are damaged, ResumeMismatchError if the
+        checkpoint belongs to another config or other data.
         """
         entries = self._entries()
         if not entries:
@@ -80,7 +86,7 @@ class CheckpointManager:
             if sha256_bytes(content) != entry["sha256"]:
                 raise ValueError("its sha256 isn't the recorded one")
             state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        except Exception as error:  # whatever a damaged file makes the reader raise
+        except Exception as error:  # a damaged file may raise any error in torch's reader
             _log.warning("Checkpoint %s is damaged (%s); using the one before it.", path, error)
             return None
         return state

@@ -1,4 +1,4 @@
-"""`wms train`: arguments in, one training run, paths out."""
+"""`wms train`: runs a training and prints the paths of its results."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train, and print where the model and the report are. Raises WmsError; UselessModelError after that."""
+    """Train, and print the paths of model and report. Raises WmsError; UselessModelError after printing."""
     seed = {} if arguments.seed is None else {"seed": arguments.seed}
     config = load_config(arguments.config).with_data(arguments.data, arguments.splits, **seed)
 
-    # These import torch: after the mistakes are told.
+    # These import torch, which takes seconds: a user's mistakes are reported before.
     from wms.training.pipeline import run_training
     from wms.training.request import Request
 

@@ -1,4 +1,4 @@
-"""What a user watches while a model trains: a bar with an estimate, or plain lines where nobody watches."""
+"""Shows the progress of a training: a bar with an estimate on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wms.training.position import Progress as Step
 
 
 class Observer(Protocol):
-    """Takes the loop's progress."""
+    """Receives the loop's progress."""
 
     def __call__(self, step: Step, /) -> None: ...
 

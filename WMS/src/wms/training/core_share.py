@@ -1,8 +1,8 @@
 """How many threads a training takes while other programs run beside it.
 
-The threads of one convolution wait for one another. Where one of them shares its core with another program, all of them
-wait for that one, so a fair share of the cores turns into a third of it. Fewer threads, each with a core of its own,
-keep the whole share.
+The threads of a convolution wait for each other. If a single thread shares a core with another program, all threads
+wait for that thread, so a fair share of the cores shrinks to a third. Fewer threads, each with an exclusive core, keep
+the whole share.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ FIXED: Final = "OMP_NUM_THREADS"
 """Where the user sets this variable, its number of threads stays; torchrun sets it, too."""
 
 _LOOK_S: Final = 1.0
-# A core that others use up to this part is still worth a thread.
+# A core is worth a thread as long as others use at most this share.
 _SPARE: Final = 0.3
 
 
 class Usage(NamedTuple):
-    """Seconds of computing since the machine's start: of all programs, and of this process with its children."""
+    """Seconds of computing since the machine's start: of all programs, and of this process with child processes."""
 
     all_s: float
     own_s: float
 
 
 def read_usage() -> Usage:
-    """The machine's usage now. The time that a hypervisor takes away counts as used by others."""
+    """The machine's current usage. The time that a hypervisor takes away counts as used by others."""
     times = psutil.cpu_times()
     idle = times.idle + getattr(times, "iowait", 0.0)
     guest = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # is part of user and nice already
@@ -40,7 +40,7 @@ def read_usage() -> Usage:
 
 
 def fair_threads(cores: int, others: float) -> int:
-    """Threads for a machine of `cores` cores of which other programs use `others` (0 to cores): at least one.
+    """Threads for a machine of `cores` cores of which other programs use `others` (0 to cores): at least 1.
 
     >>> fair_threads(2, 0.1), fair_threads(2, 0.7), fair_threads(8, 2.0)
     (2, 1, 6)
@@ -49,9 +49,9 @@ def fair_threads(cores: int, others: float) -> int:
 
 
 class CoreShare:
-    """Sets torch's threads to what others leave; call `adapt` at each step: it looks once a second.
+    """Sets torch's threads to the cores that others leave; call `adapt` at each step.
 
-    `is_fixed` leaves torch's own number. `clock` and `usage` are for tests.
+    `adapt` measures at most once a second. `is_fixed` keeps torch's default number. `clock` and `usage` are for tests.
     """
 
     def __init__(
@@ -68,11 +68,11 @@ class CoreShare:
 
     @classmethod
     def of(cls, device: torch.device, world: int) -> CoreShare:
-        """For a run on `device`: fixed on an accelerator, in a group of processes, and where the user has chosen."""
+        """For a run on `device`: fixed on an accelerator, in a group of processes, or by OMP_NUM_THREADS."""
         return cls(is_fixed=device.type != "cpu" or world > 1 or bool(os.environ.get(FIXED)))
 
     def adapt(self) -> None:
-        """Look at what others use since the last look, and take the threads that this leaves."""
+        """Measure the cores that others used since the last call, and set the threads to the remaining cores."""
         if self._cores == 1 or (elapsed := self._clock() - self._looked) < _LOOK_S:
             return
         usage = self._usage()

@@ -1,6 +1,6 @@
-"""One process or many: torchrun's environment turned into a small object.
+"""A single process or many: torchrun's environment as a small object.
 
-Everything here is a no-op with one process, so the loop reads the same either way.
+Every method is a no-op for a single process, so the loop reads the same either way.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Processes:
     def join(cls, device: str) -> Self:
         """Join the group that torchrun's variables describe, or stay alone without them.
 
-        Raises DeviceError for a device that isn't here.
+        Raises DeviceError for a device that this machine lacks.
         """
         told = TorchrunSettings.read()
         world, chosen = told.world_size, pick_device(device, told.local_rank)
@@ -47,11 +47,11 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this is the one process that writes."""
+        """Whether this is the process that writes files."""
         return self.rank == 0
 
     def wait(self) -> None:
-        """Return when all processes have come here."""
+        """Return when all processes have called this method."""
         if self.world > 1:
             distributed.barrier()
 
@@ -74,7 +74,7 @@ class Processes:
         return [float(value) for value in tensor.tolist()]
 
     def any(self, value: bool) -> bool:
-        """Whether the value is true in at least one process."""
+        """Whether the value is true in any process."""
         return self.total(float(value))[0] > 0
 
     def gather(self, items: list[Any]) -> list[Any]:
@@ -106,9 +106,9 @@ class Processes:
 
 
 def pick_device(name: str, local_rank: int = 0) -> torch.device:
-    """`auto` (the GPU of this rank if there is one, else the CPU), `cpu`, `cuda` or `cuda:N`.
+    """The device for `auto` (this rank's GPU if present, else the CPU), `cpu`, `cuda` or `cuda:N`.
 
-    Raises DeviceError for an unknown name or a GPU that isn't here.
+    Raises DeviceError for an unknown name or a missing GPU.
     """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
@@ -130,7 +130,7 @@ def pick_device(name: str, local_rank: int = 0) -> torch.device:
 def pick_precision(name: str, device: torch.device) -> torch.dtype:
     """The dtype of convolutions for a recipe's `precision`; `auto` depends on the processor.
 
-    Without instructions of its own for bfloat16 a processor emulates it, which is slower than float32.
+    A processor without bfloat16 instructions emulates them, which is slower than float32.
     """
     if name != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]

@@ -1,6 +1,6 @@
 """The stages of dvc.yaml: `python -m wms.training.dvc_stages prepare|train|evaluate`.
 
-Each stage is a function from files to files over the same code as train.py; DVC decides which of them run.
+Each stage is a function from files to files over the same code as train.py; DVC decides which stages run.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from wms.training.prepare import PreparedData, load_samples, split_samples
 def prepare(config: RunConfig, output: Path) -> dict[str, Any]:
     """Check, hash and decode every pair of the data set, and record the splits of new photos.
 
-    Writes `output`, JSON that equal data always gives: `images`, `splits` (images of each), `splits_sha256` (over
-    each image's split), `data_version` and `test_version` (over all pairs and over those of the test split).
-    Returns its content. Raises DataNotFoundError if photos were lost, DataQualityError if the data check refuses
-    some, and what `load_samples` and `split_samples` raise.
+    Writes `output`, JSON that is the same for equal data: `images`, `splits` (images of each), `splits_sha256` (over
+    each image's split), `data_version` and `test_version` (over all pairs and over those of the test split). Returns
+    the content. Raises DataNotFoundError if photos were lost, DataQualityError if the data check refuses photos, and
+    the errors of `load_samples` and `split_samples`.
     """
     refuse_lost_files(config.data.folder)
     refuse_bad_files(config)
@@ -57,7 +57,7 @@ def prepare(config: RunConfig, output: Path) -> dict[str, Any]:
 
 
 def describe(facts: Mapping[str, Any]) -> str:
-    """What `prepare` found, in one sentence."""
+    """The result of `prepare` as a sentence."""
     counts = ", ".join(f"{count} {name}" for name, count in facts["splits"].items())
     return f"{facts['images']} pairs ({counts}), data version {facts['data_version'][:8]}."
 
@@ -76,11 +76,11 @@ def refuse_bad_files(config: RunConfig) -> None:
 def evaluate(
     config: RunConfig, candidate: Path, *, test_version: str, metrics: Path, scores: Path, device: str = "auto"
 ) -> dict[str, float]:
-    """Score a candidate on the test split that was prepared, as its own run did.
+    """Score a candidate on the prepared test split, as the candidate's run did.
 
-    `config` is the candidate's with this machine's paths, `test_version` what `prepare` found. Writes `metrics`
-    (mean and median Dice, mean IoU, number of images) and `scores` (one row a photo, worst first) and returns the
-    metrics. Raises what `frozen_test_split` and `load_candidate` raise.
+    `config` is the candidate's with this machine's paths, `test_version` comes from `prepare`. Writes `metrics` (mean
+    and median Dice, mean IoU, number of images) and `scores` (a row per photo, worst first) and returns the metrics.
+    Raises the errors of `frozen_test_split` and `load_candidate`.
     """
     samples = frozen_test_split(config, test_version)
     _, weights = load_candidate(candidate)
@@ -100,9 +100,9 @@ def evaluate(
 
 
 def frozen_test_split(config: RunConfig, version: str) -> tuple[Sample, ...]:
-    """The data set's test split as it is recorded, sorted by stem; decodes and records nothing.
+    """The data set's recorded test split, sorted by stem; decodes and records nothing.
 
-    Raises ResumeMismatchError if its version isn't `version`, and what `find_pairs` and `SplitRecord` raise.
+    Raises ResumeMismatchError if the split's version isn't `version`, and the errors of `find_pairs` and `SplitRecord`.
     """
     splits = {entry.sha256: entry.split for entry in SplitRecord(config.data.splits_file).entries}
     pairs = find_pairs(config.data.folder)
@@ -120,8 +120,8 @@ def frozen_test_split(config: RunConfig, version: str) -> tuple[Sample, ...]:
 def refuse_lost_files(folder: Path) -> None:
     """Raise DataNotFoundError if `folder` has fewer photos or masks than its last commit says.
 
-    DVC takes what it finds as the truth: before this stage starts it has written the smaller number into
-    images.dvc and masks.dvc. Without Git or a committed pointer there is nothing to compare with.
+    DVC trusts the folder: before this stage starts, DVC has written the smaller number into images.dvc and masks.dvc.
+    Without Git or a committed pointer the check is skipped.
     """
     for kind in ("images", "masks"):
         pointer = folder / f"{kind}.dvc"
@@ -136,7 +136,7 @@ def refuse_lost_files(folder: Path) -> None:
 
 
 def _committed(path: Path) -> str | None:
-    """The file's content in the last commit; None without a repository or without the file in it."""
+    """The file's content in the last commit; None without a repository or a committed file."""
     content = answer(path.parent, "cat-file", "blob", f"HEAD:./{path.name}")
     return None if content is None else content.decode("utf-8", "replace")
 

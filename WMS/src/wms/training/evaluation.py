@@ -1,4 +1,4 @@
-"""Scoring a model on a split: the same grid, threshold and preprocessing for every recipe."""
+"""Scores a model on a split, with the same grid, threshold and preprocessing for every recipe."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _AT_ONCE = 4  # images a forward pass: bounds the memory at 512 pixels
 
 @dataclass(frozen=True)
 class CaseScore:
-    """One image's result; `marked` is the share of the image (0..1) that the model marks."""
+    """The scores of an image; `marked` is the share of the image (0..1) that the model marks."""
 
     stem: str
     dice: float
@@ -41,7 +41,7 @@ def evaluate(
     """Score each image exactly once over all processes; every process gets all scores, sorted by stem.
 
     An image whose mask is empty on the scoring grid has no score: Dice and IoU measure how well a strip is found, and
-    finding nothing where nothing is would count as perfect. Raises EmptyMaskError if that leaves no image.
+    an empty prediction of an empty mask would count as perfect. Raises EmptyMaskError if no image remains.
     """
     processes.same_weights(model)
     mine = samples[processes.rank :: processes.world]
@@ -61,7 +61,7 @@ def evaluate(
 
 @dataclass(frozen=True)
 class EvaluationCase:
-    """One pair as the network and the scoring want it.
+    """A pair in the form that the network and the scoring need.
 
     image: (3, S, S) float32 in 0..1, prepared as for prediction; truth: (1, grid, grid) bool; detail: the photo
     that the second look cuts its window from, (D, D, 3) uint8, None where the recipe has no second look.
@@ -75,12 +75,13 @@ class EvaluationCase:
 def predict_masks(
     model: nn.Module, cases: Sequence[EvaluationCase], config: RunConfig, *, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Masks (N, 1, grid, grid) bool and logits (N, 1, grid, grid) of N cases of one size, on the CPU."""
+    """Masks (N, 1, grid, grid) bool and logits (N, 1, grid, grid) of N cases of equal size, on the CPU."""
     asked = config.evaluation
     first = _mean_logits(model, torch.stack([case.image for case in cases]), config, device)
     logits = functional.interpolate(first, size=(asked.grid, asked.grid), mode="bilinear", align_corners=False)
     windows: list[NDArray[np.float32]] = []
     places: list[tuple[int, Box]] = []
+    # The second look runs as a second batch: the windows come from the first look.
     for index, case in enumerate(cases):
         if case.detail is None:
             continue
@@ -129,7 +130,7 @@ def scoring_mode(model: nn.Module) -> Iterator[None]:
 
 
 def load_case(sample: Sample, config: RunConfig, size: int) -> EvaluationCase:
-    """The pair at `size` pixels, its truth on the scoring grid, and the photo in detail if a second look wants it."""
+    """The pair at `size` pixels, the truth on the scoring grid, and the detail that a second look needs."""
 
     def prepared(side: int) -> NDArray[np.uint8]:
         hashes = {"image_sha256": sample.image_sha256, "mask_sha256": sample.mask_sha256}
@@ -160,10 +161,10 @@ def _score(
 
 
 def mean_of(scores: Sequence[CaseScore], name: str) -> float:
-    """The mean of "dice", "iou" or "loss" over at least one image."""
+    """The mean of "dice", "iou" or "loss" over the images; `scores` must not be empty."""
     return float(sum(getattr(score, name) for score in scores) / len(scores))
 
 
 def marks_nothing(scores: Sequence[CaseScore]) -> bool:
-    """Whether the model marks nothing on any of the images: such a model is never good."""
+    """Whether the model marks nothing on all images: such a model is useless."""
     return not any(score.marked for score in scores)

@@ -1,8 +1,8 @@
-"""The training loop: one process or many, killed and resumed at any step with the same result on a CPU.
+"""The training loop, in one process or many; after a kill at any step, a resumed run on a CPU has the same result.
 
-Order, augmentation and learning rate are functions of (seed, epoch, step), and a checkpoint holds the rest, so
-that a resumed run repeats what a whole one would have done: bit for bit with a fixed number of threads
-(OMP_NUM_THREADS), since another number sums gradients in another order.
+Order, augmentation and learning rate are functions of (seed, epoch, step), and a checkpoint holds the rest of the
+state, so that a resumed run repeats an uninterrupted run: bit for bit with a fixed number of threads (OMP_NUM_THREADS),
+since another number sums gradients in another order.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Splits = Mapping[str, Sequence[Sample]]
 class Trainer:
     """Trains the recipe's network on splits["train"], choosing by splits["val"].
 
-    All processes call the same methods; only the first has a tracker and a checkpoint store.
+    All processes call the same methods; only the first process has a tracker and a checkpoint store.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Trainer:
 
     @property
     def scored(self) -> nn.Module:
-        """The model that is validated and exported: the averaged one if there is one."""
+        """The model that is validated and exported: the averaged model if the recipe averages weights."""
         return self.model if self.ema is None else self.ema
 
     def resume(self, state: Mapping[str, Any]) -> None:
@@ -84,7 +84,7 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])
         self.plateau = Plateau(**state["plateau"])
-        # A checkpoint of an older version doesn't know how many of the pictures had a strip: all, it took for granted.
+        # A checkpoint of an older version lacks the number of pictures with a strip: that version assumed all.
         self.at = Position(**{"with_strip": state["position"]["images"], **state["position"]})
         self.best = dict(state["best"])
         torch.set_rng_state(state["random"]["cpu"])
@@ -140,7 +140,7 @@ class Trainer:
                 return
 
     def _step(self, image: Tensor, mask: Tensor, count: int, rate: float) -> None:
-        """One optimiser step on this process's part of a global batch of `count` images."""
+        """Take an optimiser step on this process's part of a global batch of `count` images."""
         config, processes = self.config, self.processes
         layout = torch.channels_last if config.training.channels_last else torch.contiguous_format
         image = image.to(processes.device, non_blocking=True, memory_format=layout)
@@ -154,6 +154,7 @@ class Trainer:
         # DDP averages gradients over processes; this makes the average the mean over the global batch.
         self.scaler.scale(losses.sum() * (processes.world / count)).backward()  # type: ignore[no-untyped-call]
         if config.optimiser.gradient_clip:
+            # The clip limit is in units of real gradients, so the scaling for half precision is undone first.
             self.scaler.unscale_(self.optimiser)
             nn.utils.clip_grad_norm_(self.model.parameters(), config.optimiser.gradient_clip)
         self.scaler.step(self.optimiser)
@@ -163,7 +164,7 @@ class Trainer:
         self._count(losses.detach(), logits.detach(), mask)
 
     def _average(self) -> None:
-        """Move the exponential mean; its decay grows at first so that the random start is forgotten."""
+        """Update the exponential mean of the weights; a decay that grows at first forgets the random start."""
         if self.ema is None:
             return
         decay = min(self.config.training.ema_decay, (1 + self.at.step) / (10 + self.at.step))
@@ -172,11 +173,11 @@ class Trainer:
                 if mean.dtype.is_floating_point:
                     mean.lerp_(new, 1 - decay)
                 else:
-                    mean.copy_(new)
+                    mean.copy_(new)  # batch norm counts batches in whole numbers, which have no mean
 
     def _count(self, losses: Tensor, logits: Tensor, mask: Tensor) -> None:
         truth = mask > 0.5
-        strip = truth.flatten(1).any(dim=1)  # an augmented picture may hold none: it has no Dice
+        strip = truth.flatten(1).any(dim=1)  # augmentation may move the strip out of a picture, which then has no Dice
         found = measure(is_strip_logit(logits)[:, 0], truth[:, 0])
         sums = torch.stack([losses.double().sum(), *(found[name][strip].sum() for name in (DICE, IOU))]).tolist()
         if not math.isfinite(sums[0]):
@@ -237,21 +238,21 @@ class Trainer:
             name for name, wanted in (("train", training.evaluate_train), ("test", training.evaluate_test)) if wanted
         ]
         for split in extra:
-            # Scored beside, named apart: a recipe may ask to look, but nothing is chosen by it.
+            # Scored and named separately: a recipe may ask for these figures, but they choose no weights.
             self._track(split, {f"scored_{k}": v for k, v in self._score(split, size).items()})
         result = self.validated = self._score("val", size)
         self._track("val", result)
         self.plateau.update(result["loss"], self.config)
         if result["loss"] < at.lowest_loss or size != self.config.training.size_at(at.improved_epoch or 1):
             at.lowest_loss, at.improved_epoch = result["loss"], at.epoch
-        # Only the resolution that is exported counts for the best model.
+        # Only validations at the exported resolution count for the best model.
         if result["dice"] > at.best_dice and size == self.config.input_size:
             at.best_dice, at.best_epoch, at.improved_epoch = result["dice"], at.epoch, at.epoch
             self.best = copy_weights(self.scored)
             if self.checkpoints:
                 self.checkpoints.save_best(self.best)
         patience = training.early_stopping
-        # Dice may lie at zero for a while before a model finds anything; a falling loss says that it learns.
+        # Dice may stay at zero until a model finds a strip; a falling loss shows that the model learns.
         at.stopped = bool(patience) and at.epoch - at.improved_epoch >= patience
         return f"val Dice {result['dice']:.4f}  IoU {result['iou']:.4f}" + (
             "  best" if at.best_epoch == at.epoch else ""

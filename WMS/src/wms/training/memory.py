@@ -1,4 +1,4 @@
-"""How much memory the process takes, and how the C library hands it back."""
+"""The memory of the process: its peak, and how the C library returns freed blocks."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # <malloc.h>
 def keep_freed_memory() -> bool:
     """Make glibc reuse freed blocks instead of giving them back to the kernel at every step.
 
-    Feature maps are larger than glibc's limit for its own heap, so each step would map and zero them anew,
-    which costs more than half of the time of training on a CPU. Returns False where there is no glibc.
+    Feature maps are larger than glibc's limit for its own heap, so each step would map and zero them anew, which costs
+    more than half of the time of training on a CPU. Returns False without glibc.
     """
     if not sys.platform.startswith("linux"):
         return False

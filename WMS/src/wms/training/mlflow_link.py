@@ -1,4 +1,4 @@
-"""Between a run and MLflow: opened if MLFLOW_TRACKING_URI names a server, closed with everything handed over."""
+"""Connects a run to MLflow: opens a sink if MLFLOW_TRACKING_URI names a server, and ends the run on the server."""
 
 from __future__ import annotations
 
@@ -15,21 +15,24 @@ from wms.training.run_folder import METADATA
 
 
 def open_sync(run_dir: Path, config: RunConfig, metadata: Mapping[str, Any]) -> MlflowSync | None:
-    """A sink to the configured MLflow server; None without one. Raises UsageError for a wait that isn't a number."""
+    """A sink to the configured MLflow server; None without a server.
+
+    Raises UsageError for a wait that isn't a number.
+    """
     uri = TrackingSettings.read().mlflow_tracking_uri
     if not uri:
         return None
-    PatienceSettings.read()  # a wrong number is said before hours of training, not after
+    PatienceSettings.read()  # reports a wrong number before hours of training, not after
     tags = {key: str(metadata[key]) for key in ("config_hash", "data_version", "git_commit", "git_dirty")}
     params = dict(flatten(config.decisions()))
     return MlflowSync(run_dir, uri, config.tracking.experiment, run_dir.name, params, tags)
 
 
 def hand_over(sync: MlflowSync, run_dir: Path, status: Status) -> str:
-    """End the run in MLflow, with its artifacts if it finished; returns a sentence for the user.
+    """End the run in MLflow, with artifacts if the run finished; returns a sentence for the user.
 
-    What the server doesn't take in WMS_MLFLOW_WAIT seconds (60) stays spooled in the run folder; the sentence
-    says how to send it. Raises UsageError for a wait that isn't a number.
+    Data that the server doesn't accept in WMS_MLFLOW_WAIT seconds (60) stays in the run folder; the sentence names the
+    command that sends the rest. Raises UsageError for a wait that isn't a number.
     """
     if status == "FINISHED":
         artifacts = run_dir / "artifacts"

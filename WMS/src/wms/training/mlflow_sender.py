@@ -1,6 +1,6 @@
-"""What an MLflow run has received, and the one attempt to send the rest: no thread, no waiting, no retry.
+"""Records what an MLflow run has received, and makes a single attempt to send the rest: no thread, wait or retry.
 
-`mlflow_sync.json` holds how much the server has acknowledged; a `Sender` sends what is beyond that.
+`mlflow_sync.json` holds how much the server has acknowledged; a `Sender` sends the later records.
 `wms.training.mlflow_sync` says why sending twice is harmless, and decides when to try again.
 """
 
@@ -40,7 +40,7 @@ OWN_SETTINGS = {
 
 @dataclass(frozen=True)
 class SyncReport:
-    """How much of a run the server has: records that arrived or wait, files that wait, what failed last."""
+    """How much of a run the server has: records that arrived or wait, files that wait, and the last failure."""
 
     sent: int
     pending: int
@@ -54,7 +54,7 @@ class SyncReport:
 
 
 class SyncState(StoredRecord):
-    """The content of mlflow_sync.json: where a run goes and what has arrived there. No credentials."""
+    """The content of mlflow_sync.json: a run's server, and the records and files received. No credentials."""
 
     tracking_uri: str
     experiment: str
@@ -73,7 +73,7 @@ class SyncState(StoredRecord):
 
     @classmethod
     def load(cls, run_dir: Path) -> SyncState | None:
-        """The state of a run, None where it has none; raises TrackingError for a damaged file."""
+        """The state of a run, None without a state file; raises TrackingError for a damaged file."""
         path = run_dir / STATE_FILE
         try:
             content = path.read_bytes()
@@ -87,7 +87,7 @@ class SyncState(StoredRecord):
 
 
 class Sender:
-    """Sends whatever the server hasn't acknowledged; each call of `send_all` is one attempt."""
+    """Sends all data that the server hasn't acknowledged; each call of `send_all` is a single attempt."""
 
     def __init__(self, run_dir: Path, state: SyncState, uri: str) -> None:
         self.run_dir, self.state, self._uri = run_dir, state, uri
@@ -95,7 +95,7 @@ class Sender:
         self._lock = threading.Lock()
         self._files = dict.fromkeys(state.queued, 0)  # path: how often it was queued
         acknowledged, self._offset = read_records(self._metrics, limit=state.sent)
-        if len(acknowledged) < state.sent:  # A power cut took lines that the server has; others may follow.
+        if len(acknowledged) < state.sent:  # A power cut lost lines that the server has; new lines may follow.
             self.update(sent=0)
             self._offset = 0
         self._client: Any = None
@@ -109,7 +109,7 @@ class Sender:
             self.state = state
 
     def queue(self, path: Path, folder: str) -> None:
-        """Note a file that has to be sent into `folder` of the run."""
+        """Queue a file for `folder` of the run."""
         full = path.resolve()
         home = self.run_dir.resolve()
         name = (full.relative_to(home) if full.is_relative_to(home) else full).as_posix()
@@ -118,14 +118,15 @@ class Sender:
             self._files[name] = self._files.get(name, 0) + 1
 
     def report(self, error: str | None) -> SyncReport:
-        """What has arrived and what hasn't."""
+        """The records and files that have arrived, and those that wait."""
         waiting, _ = read_records(self._metrics, self._offset)
         state = self.state
         return SyncReport(state.sent, len(waiting), len(self._files), state.run_id, error)
 
     def send_all(self) -> None:
-        """Send everything that waits, the final status last. Raises whatever the client raises."""
-        status = self.state.status  # Set after the last record: read before them, it can't overtake one.
+        """Send all waiting data, the final status last. Raises the client's errors."""
+        # Set after the last record, so a status read before the records can't overtake a record.
+        status = self.state.status
         try:
             run_id = self._ensure_run()
             self._send_metrics(run_id)
@@ -171,7 +172,7 @@ class Sender:
             self._files = dict.fromkeys(self.state.queued, 0)
 
     def _find_or_create(self) -> Any:
-        """The run with this run's key. The key was on disk before: a crash here leads to no second run."""
+        """The MLflow run with this run's key. The key is on disk already, so a crash here creates no second run."""
         state = self.state
         experiment = self._client.get_experiment_by_name(state.experiment)
         where = experiment.experiment_id if experiment else self._client.create_experiment(state.experiment)
@@ -182,7 +183,7 @@ class Sender:
         return self._client.create_run(where, state.started_ms, tags, state.run_name)
 
     def _describe(self, run_id: str, known: Mapping[str, str]) -> None:
-        """Log the parameters that the run lacks (MLflow never changes one) and the tags."""
+        """Log the parameters that the run lacks (MLflow never changes a parameter) and the tags."""
         from mlflow.entities import Param, RunTag
 
         params = {_name(key): value[:LONGEST_PARAM] for key, value in self.state.params.items()}
@@ -202,13 +203,13 @@ class Sender:
             if not records:
                 return
             metrics = [_metric(record) for record in records]
-            # Said aloud, because a variable of the user's can make MLflow acknowledge what it hasn't sent.
+            # Explicit, because an environment variable can make MLflow acknowledge data that wasn't sent.
             self._client.log_batch(run_id, metrics=metrics, synchronous=True)
             self.update(sent=self.state.sent + len(records))
             self._offset = offset
 
     def _send_files(self, run_id: str) -> None:
-        """Send each file that changed; one that fails doesn't keep the others waiting."""
+        """Send each changed file; a failing file doesn't block the others."""
         failures: list[Exception] = []
         for name, queued in list(self._files.items()):
             path = self.run_dir / name
@@ -241,5 +242,5 @@ def _metric(record: MetricRecord) -> Any:
 
 
 def _name(name: str) -> str:
-    """A name that MLflow accepts: one it doesn't accept would keep a whole batch from being sent."""
+    """The name in a form that MLflow accepts: a single refused name would block a whole batch."""
     return re.sub(r"[^A-Za-z0-9_.\- ]", "_", name)[:250]

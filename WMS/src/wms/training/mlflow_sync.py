@@ -1,9 +1,9 @@
-"""Copies a run's metrics and files to an MLflow server; training never waits for it and never fails by it.
+"""Copies a run's metrics and files to an MLflow server; training never waits for the server or fails because of it.
 
-What has to be sent lies on disk already (`metrics.jsonl` and the files themselves); `mlflow_sync.json` says
-how much of it the server has acknowledged. A thread sends the rest until the server takes it. Sending twice
-is harmless: MLflow drops a metric that equals a stored one in name, value, step and timestamp, and the
-timestamp is the record's own. So nothing is lost and nothing doubled, wherever either side is killed.
+All data is on disk already (`metrics.jsonl` and the files); `mlflow_sync.json` says how much the server has
+acknowledged. A thread sends the rest until the server accepts. Sending twice is harmless: MLflow drops a metric that
+equals a stored metric in name, value, step and timestamp, and the timestamp is the record's. So a kill of either side
+loses and doubles nothing.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _log = logging.getLogger("wms")
 
 
 class MlflowSync:
-    """A metric sink that keeps an MLflow run in step with a run's folder, from a thread of its own.
+    """A metric sink that keeps an MLflow run in step with a run's folder, from a separate thread.
 
-    `params` and `tags` are logged once. A folder that was synced before goes on with the same MLflow run,
-    unless the server or the experiment is another one. No method but `finish` and `close` waits for anything.
-    Raises TrackingError for a damaged mlflow_sync.json, DiskFullError or UnwritableError where it can't be
-    written; whatever the server does raises nothing.
+    `params` and `tags` are logged once. A folder that was synced before continues the same MLflow run, unless the
+    server or the experiment differs. Only `finish` and `close` wait. Raises TrackingError for a damaged
+    mlflow_sync.json, DiskFullError or UnwritableError if the file can't be written; the server's failures raise
+    nothing.
     """
 
     def __init__(  # noqa: PLR0917 (the order of a run's address: server, experiment, run)
@@ -76,24 +76,24 @@ class MlflowSync:
         self._start()
 
     def push(self, records: Sequence[MetricRecord]) -> None:  # noqa: ARG002 (the sink's signature)
-        """Take note that the records are in the file; they are read from there."""
+        """Wake the thread, which reads the new records from the file."""
         with self._changed:
             self._asked += 1
             self._changed.notify_all()
 
     def add_artifact(self, local_path: Path, artifact_dir: str = "") -> None:
-        """Queue a file for the folder `artifact_dir` of the MLflow run; queue it again when it changed.
+        """Queue a file for the folder `artifact_dir` of the MLflow run; call again after the file changes.
 
-        Raises DiskFullError or UnwritableError where the queue can't be recorded.
+        Raises DiskFullError or UnwritableError if the queue can't be recorded.
         """
         self._sender.queue(local_path, artifact_dir)
         self.push(())
 
     def finish(self, status: Status, timeout_s: float) -> SyncReport:
-        """Set the run's final status behind everything else, and wait for that at most `timeout_s`.
+        """Queue the run's final status after all other data, and wait at most `timeout_s` for its arrival.
 
-        Returns what has arrived; the rest stays on disk for `replay`. Raises DiskFullError or UnwritableError
-        where the status can't be recorded.
+        Returns the report; the rest stays on disk for `replay`. Raises DiskFullError or UnwritableError if the status
+        can't be recorded.
         """
         self._sender.update(status=status, ended_ms=_now_ms(), finished=False)
         arrived = self._drain(timeout_s)
@@ -106,15 +106,15 @@ class MlflowSync:
         return report
 
     def close(self, timeout_s: float) -> None:
-        """Give what waits `timeout_s` to be sent, then stop the thread. The MLflow run's status stays."""
+        """Wait up to `timeout_s` for queued data to be sent, then stop the thread. The MLflow run's status stays."""
         self._drain(timeout_s)
 
     def report(self) -> SyncReport:
-        """What has arrived so far; raises TrackingError for a damaged metrics file."""
+        """The progress so far; raises TrackingError for a damaged metrics file."""
         return self._sender.report(self._error)
 
     def _drain(self, timeout_s: float) -> bool:
-        """Wait until all has arrived, then stop the thread; says whether it did in time."""
+        """Wait until all data has arrived, then stop the thread; returns whether all arrived in time."""
         self._start()
         with self._changed:
             self._asked += 1
@@ -145,12 +145,12 @@ class MlflowSync:
             reraise=True,
         )
         while (goal := self._next_goal()) is not None:
-            with contextlib.suppress(Exception):  # `after` has told of it
+            with contextlib.suppress(Exception):  # `_failed` has recorded the error
                 retrying(self._sender.send_all)
                 self._succeeded(goal)
 
     def _next_goal(self) -> int | None:
-        """Wait for something to send; None when the thread has to end."""
+        """Wait for data to send; None when the thread must end."""
         with self._changed:
             self._changed.wait_for(lambda: self._stopping or self._asked > self._served)
             if self._stopping:
@@ -187,10 +187,10 @@ class MlflowSync:
 
 
 def replay(run_dir: Path, timeout_s: float = 60.0) -> SyncReport:
-    """Send what a run that has ended couldn't send, trying for about `timeout_s`.
+    """Send the unsent data of an ended run, trying for about `timeout_s`.
 
-    Returns what has arrived. A user name and password in MLFLOW_TRACKING_URI are used if it is the same
-    server. Raises TrackingError where the run was never meant for MLflow or its records are damaged.
+    Returns the report. A user name and password in MLFLOW_TRACKING_URI are used if the URI names the same server.
+    Raises TrackingError if the run was never meant for MLflow or the records are damaged.
     """
     state = SyncState.load(run_dir)
     if state is None:
@@ -221,7 +221,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Send what a run couldn't send; 0 when all has arrived. Raises TrackingError."""
+    """Send a run's unsent data; returns 0 if all has arrived. Raises TrackingError."""
     report = replay(args.run_dir, args.timeout)
     if not report.complete:
         raise TrackingError(

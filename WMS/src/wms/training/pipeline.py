@@ -1,4 +1,4 @@
-"""One training run, whole: data, splits, datasets, model, training, evaluation, export, each a named stage."""
+"""A complete training run: data, splits, datasets, model, training, evaluation, export, each a named stage."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ from wms.training.tracker import ExperimentTracker, read_metrics
 
 
 class TrainingRun:
-    """The state that the stages of one run share: config, folder, processes, tracker."""
+    """The state that the stages of a run share: config, folder, processes, tracker."""
 
     def __init__(self, config: RunConfig, request: Request, processes: Processes) -> None:
         self.request, self.processes = request, processes
         self.started = time.monotonic()
-        # On resume the decisions are those the run began with; where files lie may have changed since.
+        # On resume the decisions are the original run's; paths may have changed since.
         self.config = config
         if request.resume:
             self.run_dir, _ = find_run(request.runs, request.resume_name, config)
@@ -69,7 +69,7 @@ class TrainingRun:
         return data
 
     def datasets(self, context: StageContext) -> PreparedData:
-        """Record which images this run sees, and open its books."""
+        """Record which images this run sees, and open the run's metadata and tracker."""
         data: PreparedData = context.result("splits")
         config = self.config
         metadata = self._known_metadata() or describe_run(
@@ -82,7 +82,7 @@ class TrainingRun:
         DataVersionManager(self.run_dir.parent).record(
             self.run_dir.name, data.items, config.augmentation.model_dump(mode="json"), metadata["git_commit"]
         )
-        # Which images the model saw, for whoever compares it later: this file's SHA-256 is the data version.
+        # The images that the model saw, for later comparisons: this file's SHA-256 is the data version.
         write_atomic(self.run_dir / "artifacts" / DATA_MANIFEST, manifest_text(data.items))
         write_atomic(self.run_dir / METADATA, json.dumps(metadata, indent=2) + "\n")
         counts = ", ".join(f"{len(members)} {name}" for name, members in data.splits.items())
@@ -117,7 +117,7 @@ class TrainingRun:
             return trainer.fit()
 
     def evaluate(self, context: StageContext) -> list[CaseScore]:
-        """Touch the test split, once, with the best weights."""
+        """Score the best weights on the test split, once."""
         data, weights = context.result("datasets"), context.result("train")
         trainer: Trainer = context.result("model")
         scores = score_test(self.config, data, weights, self.processes)
@@ -186,19 +186,19 @@ class TrainingRun:
     # ---- around them
 
     def checkpoints(self, version: str) -> CheckpointManager:
-        """The run's checkpoint store, bound to its config and data."""
+        """The run's checkpoint store, bound to the config and the data version."""
         identity = {"config": self.config.hash, "data version": version}
         return CheckpointManager(self.run_dir / "checkpoints", identity, keep_every=self.config.training.keep_every)
 
     def close(self, status: Status) -> None:
-        """Hand everything to MLflow, or say how to send later what could not be sent."""
+        """Hand all data to MLflow, or say how to send unsent data later."""
         if self.tracker:
             self.tracker.close()
         if self.sync:
             self.request.show(hand_over(self.sync, self.run_dir, status))
 
     def discard_if_unstarted(self) -> None:
-        """Remove a new run's folder if it failed before its books were opened: nothing half-written."""
+        """Remove a new run's folder if the run failed before `datasets`, so that no half-written folder stays."""
         if not self.request.resume and not (self.run_dir / METADATA).exists():
             shutil.rmtree(self.run_dir, ignore_errors=True)
 
@@ -208,7 +208,7 @@ class TrainingRun:
 
 
 def build_mlops_pipeline(run: TrainingRun) -> MLOpsPipeline:
-    """The stages of a run; `datasets` opens its books, so that everything after it can be tracked."""
+    """The stages of a run; `datasets` opens metadata and tracker, so that all later stages are tracked."""
     make = PipelineStage.from_function
     stages = [
         make("load_data", run.load_data),
@@ -226,7 +226,9 @@ def build_mlops_pipeline(run: TrainingRun) -> MLOpsPipeline:
 def run_training(config: RunConfig, request: Request) -> TrainingResult | None:
     """Train once on the whole data set; returns None in all processes but the first.
 
-    Raises a WmsError whose exit code says what went wrong; a failing stage is named.
+    Raises a WmsError whose exit code tells the kind of failure; the message names the failing stage.
+
+    >>> result = run_training(load_config(recipe), Request(runs=folder))  # doctest: +SKIP
     """
     keep_freed_memory()
     processes = Processes.join(request.device)
@@ -266,7 +268,7 @@ def _first(config: RunConfig, request: Request, processes: Processes) -> Trainin
 
 
 def _follow(config: RunConfig, request: Request, processes: Processes) -> None:
-    """A process that only computes: it follows the first one's steps and writes nothing."""
+    """Run a process that only computes: the process follows the first process's steps and writes nothing."""
     processes.wait()
     data = split_samples(load_samples(config), config)
     trainer = Trainer(config, data.splits, processes)

@@ -1,4 +1,4 @@
-"""Where a run is: plain values that go into each checkpoint and out to observers."""
+"""The position of a run: plain values that each checkpoint stores and observers receive."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wms.config import RunConfig
 
 @dataclass(frozen=True)
 class Progress:
-    """What an observer is told after each step: share of the whole compute, and a line when there is news."""
+    """The report to an observer after each step: share of the whole compute, and a line of news or None."""
 
     share: float
     epoch: int
@@ -22,7 +22,7 @@ class Progress:
 
 @dataclass
 class Position:
-    """Where the run is and what it has found; plain numbers, saved in each checkpoint."""
+    """The run's position and best results so far; plain numbers, saved in each checkpoint."""
 
     epoch: int = 1
     batch: int = 0  # batches of this epoch that are done
@@ -51,7 +51,7 @@ def make_optimiser(model: nn.Module, config: RunConfig) -> torch.optim.Optimizer
 
 
 def copy_weights(model: nn.Module) -> dict[str, Tensor]:
-    """A state_dict of its own on the CPU, contiguous whatever the memory format of training."""
+    """An independent state_dict on the CPU, contiguous for any memory format of training."""
     return {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, value in model.state_dict().items()

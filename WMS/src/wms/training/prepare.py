@@ -1,4 +1,4 @@
-"""From a folder of pairs to splits of samples: everything that happens before the first step."""
+"""Turns a folder of pairs into splits of samples: all work before the first training step."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class PreparedData:
 def load_samples(config: RunConfig, *, quiet: bool = True) -> tuple[Sample, ...]:
     """Find, hash and decode every pair once, sorted by stem. Raises the errors of `find_pairs` and `read_pair`.
 
-    Decoding fills the cache for training, and means that a damaged file is met now and not after ten epochs.
+    Decoding fills the cache for training, and reports a damaged file now instead of after ten epochs.
     """
     pairs = find_pairs(config.data.folder)
     paths = [path for pair in pairs for path in (pair.image, pair.mask)]
@@ -53,7 +53,7 @@ def load_samples(config: RunConfig, *, quiet: bool = True) -> tuple[Sample, ...]
 
 
 def split_samples(samples: Sequence[Sample], config: RunConfig) -> PreparedData:
-    """Assign every image to its split for good; records what is new.
+    """Assign every image to a permanent split; records the new images.
 
     Raises SplitError, and EmptyMaskError where most masks, of all pairs or of a split, mark nothing.
     """

@@ -1,4 +1,4 @@
-"""`wms data prepare`: the data set checked, hashed, decoded and split, before any training."""
+"""`wms data prepare`: checks, hashes, decodes and splits the data set, before any training."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prepare; returns 0. Raises ConfigError, UsageError and what `prepare` does."""
+    """Prepare; returns 0. Raises ConfigError, UsageError and the errors of `prepare`."""
     config = load_config(options.config).with_data(options.data, options.splits)
 
-    from wms.training.dvc_stages import describe, prepare  # imports torch: after the mistakes are told
+    from wms.training.dvc_stages import describe, prepare  # slow (torch): a user's mistakes come first
 
     print(describe(prepare(config, options.output)))
     return 0

@@ -1,7 +1,7 @@
-"""The picture of one run: an HTML file that needs nothing else, and two PNG files for a tracking server.
+"""The report of a run: a self-contained HTML file, and two PNG files for a tracking server.
 
-Every value is escaped, every picture is a data URI, and a content security policy forbids the page to load
-anything: it may be mailed, archived or opened from an artifact store.
+Every value is escaped, every picture is a data URI, and a content security policy forbids all loading: the page may be
+mailed, archived or opened from an artifact store.
 """
 
 from __future__ import annotations
@@ -59,11 +59,10 @@ def write_report(
 ) -> ReportFiles:
     """Write report.html, curves.png and samples.png into run_dir/artifacts and return their paths.
 
-    `metrics` has the columns epoch, phase, metric and value (others are ignored) and may be empty. `metadata`
-    may hold config_hash, data_version, git_commit, machine and duration_s (seconds); other keys are listed.
-    `summary` holds final_test_dice and final_test_iou, and best_epoch where it isn't the one with the highest
-    validation Dice. `worst` is how many of the worst photos are shown.
-    Raises UnwritableError or DiskFullError.
+    `metrics` has the columns epoch, phase, metric and value (others are ignored) and may be empty. `metadata` may hold
+    config_hash, data_version, git_commit, machine and duration_s (seconds); other keys are listed. `summary` holds
+    final_test_dice and final_test_iou, and best_epoch if that isn't the epoch with the highest validation Dice. `worst`
+    is how many of the worst photos are shown. Raises UnwritableError or DiskFullError.
     """
     curves = _tidy(metrics)
     best_epoch = _best_epoch(curves, summary)
@@ -118,7 +117,7 @@ def _rank(case: ImageCase) -> tuple[float, str]:
 
 
 def _choose(ranked: Sequence[ImageCase], worst: int) -> list[tuple[str, ImageCase]]:
-    """The best, the median and the worst photos, none of them twice."""
+    """The best, the median and the worst photos, each at most once."""
     if not ranked:
         return []
     places = {len(ranked) - 1: "Best"}
@@ -158,7 +157,7 @@ def _duration(seconds: object) -> str:
 
 
 def _facts(metadata: Mapping[str, Any], summary: Mapping[str, float]) -> list[tuple[str, str]]:
-    """What the header shows, as pairs of label and text."""
+    """The header's facts as pairs of label and text."""
     hashes = (("Configuration", "config_hash"), ("Data version", "data_version"), ("Git commit", "git_commit"))
     return [
         ("Test Dice", _number(summary.get(FINAL_DICE))),
@@ -177,7 +176,7 @@ def _machine(machine: object) -> str:
 
 
 def _warnings(ranked: Sequence[ImageCase], curves: pl.DataFrame) -> list[str]:
-    """Whole sentences on what a reader should doubt about this run."""
+    """Sentences on the reasons to doubt this run."""
     found = []
     failed = sum(not case.dice >= FAILED_DICE for case in ranked)
     if failed:

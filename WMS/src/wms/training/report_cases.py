@@ -14,7 +14,7 @@ from wms.training.evaluation import CaseScore, load_case, predict_masks, scoring
 from wms.training.report import ImageCase
 
 MOST = 400
-"""A report holds its pictures in memory; of a larger test split it shows the worst half and an even rest."""
+"""A report holds all pictures in memory; of a larger test split, the worst half and an even sample of the rest."""
 
 
 def choose_cases(

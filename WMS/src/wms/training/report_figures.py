@@ -1,6 +1,6 @@
 """The pictures of a run's report: learning curves and samples, as PNG or JPEG bytes.
 
-matplotlib is used without pyplot: its global list of figures isn't safe in threads.
+matplotlib is used without pyplot, whose global list of figures isn't safe in threads.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LINES: Final = (("train", "training", "--"), ("val", "validation", "-"))
 
 @dataclass(frozen=True)
 class ImageCase:
-    """One test photo (H, W, 3) uint8 with its true and its predicted mask (H, W) bool and their agreement."""
+    """A test photo (H, W, 3) uint8 with the true and the predicted mask (H, W) bool and the agreement of both."""
 
     stem: str
     image: Pixels
@@ -67,15 +67,15 @@ def pictures(case: ImageCase) -> list[tuple[str, str]]:
 
 
 def data_uri(content: bytes, kind: str) -> str:
-    """The content of an image file of that kind ("png", "jpeg") as a link that needs no network."""
+    """The content of an image file of `kind` ("png", "jpeg") as a link that needs no network."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def draw_curves(curves: pl.DataFrame, best_epoch: int | None, theme: Mapping[str, str]) -> bytes:
     """Loss, Dice and IoU against the epoch as a PNG file's bytes.
 
-    `curves` has the columns epoch, phase ("train", "val"), metric and value, sorted by epoch; `theme` is
-    LIGHT or DARK. A metric without values gets an empty field that says so.
+    `curves` has the columns epoch, phase ("train", "val"), metric and value, sorted by epoch; `theme` is LIGHT or DARK.
+    A metric without values gets an empty field with a note.
     """
     from matplotlib.figure import Figure
 
@@ -89,7 +89,7 @@ def draw_curves(curves: pl.DataFrame, best_epoch: int | None, theme: Mapping[str
         for phase, name, dash in LINES:
             line = part.filter(pl.col("phase") == phase)
             if not line.is_empty():
-                dot = "o" if line.height == 1 else None  # a single point draws no line
+                dot = "o" if line.height == 1 else None  # a line through a single point is invisible
                 epochs, values = line["epoch"].to_list(), line["value"].to_list()
                 axes.plot(epochs, values, dash, color=theme[phase], label=name, linewidth=1.8, marker=dot)
         if best_epoch is not None:
@@ -116,7 +116,7 @@ def _style(axes: Any, label: str, theme: Mapping[str, str]) -> None:
 
 
 def draw_samples(shown: Sequence[tuple[str, ImageCase]]) -> bytes:
-    """One row of pictures per labelled case as a PNG file's bytes; one sentence where there is no case."""
+    """A row of pictures per labelled case as a PNG file's bytes; without cases, a picture with a sentence."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, max(1.0, 2.9 * len(shown))), dpi=100, layout="constrained")

@@ -1,4 +1,4 @@
-"""What a user asks of a training run beside its config, and what comes out."""
+"""The request for a training run, apart from the config, and the result."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from wms.training.position import Progress
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """Where the run lies and what its best weights scored on the test split.
+    """The run's folder and the test scores of the best weights.
 
-    `marks_nothing`: they mark nothing on any test photo, so that the model is of no use.
+    `marks_nothing`: the best weights mark nothing on all test photos, so that the model is useless.
     """
 
     run_dir: Path
@@ -27,7 +27,7 @@ class TrainingResult:
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for beside the config."""
+    """The user's choices apart from the config."""
 
     runs: Path
     device: str = "auto"

@@ -31,9 +31,12 @@ FOLDERS = ("checkpoints", "artifacts", "logs")
 
 
 def create_run_directory(root: Path, config: RunConfig) -> Path:
-    """Make a new run folder with config.json and return it.
+    """Make a new run folder with config.json and return the path.
 
-    Raises UnwritableError or DiskFullError; nothing half-written stays behind.
+    Raises UnwritableError or DiskFullError; after a failure no partial folder remains.
+
+    >>> create_run_directory(Path("runs"), config).name  # doctest: +SKIP
+    'run_20261101_120000_1a2b3c4d'
     """
     moment = datetime.now(UTC)
     try:
@@ -56,9 +59,9 @@ def create_run_directory(root: Path, config: RunConfig) -> Path:
 
 
 def find_run(root: Path, name: str | None, config: RunConfig | None) -> tuple[Path, RunConfig]:
-    """The run to resume, by name or the newest in `root`, and the config it began with.
+    """The run to resume, by name or the newest in `root`, and the run's original config.
 
-    Raises NothingToResumeError if there is none, ResumeMismatchError if `config` is given and differs.
+    Raises NothingToResumeError without such a run, ResumeMismatchError if `config` is given and differs.
     """
     runs = sorted(path for path in root.glob("run_*") if (path / "config.json").is_file())
     chosen = [path for path in runs if name in (None, path.name)]
@@ -93,7 +96,7 @@ def differences(one: RunConfig, other: RunConfig) -> list[str]:
 def describe_run(
     config: RunConfig, *, data_version: str, device: str, precision: str, processes: int
 ) -> dict[str, Any]:
-    """What a run depended on: metadata.json's content."""
+    """The inputs and environment of a run: the content of metadata.json."""
     commit, dirty = git_state(Path.cwd())
     return {
         "recipe": config.name,

@@ -1,4 +1,4 @@
-"""Trainings side by side: the folders of runs on this machine, and the runs of the MLflow server that is named."""
+"""Compares trainings: the folders of runs on this machine, and the runs of the configured MLflow server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TEST: Final = "final_test"
 
 @dataclass(frozen=True)
 class RunRow:
-    """One training. `where` is "here", "MLflow" or both; scores are None where the run hasn't logged them."""
+    """A training. `where` is "here", "MLflow" or both; scores are None if the run hasn't logged them."""
 
     run: str
     where: str
@@ -33,7 +33,7 @@ class RunRow:
 
 @dataclass(frozen=True)
 class Best:
-    """The best value of a metric in one run, and the epoch that reached it."""
+    """The best value of a metric in a run, and the epoch of that value."""
 
     run: str
     value: float
@@ -41,12 +41,12 @@ class Best:
 
 
 def run_folders(root: Path) -> list[Path]:
-    """The runs below `root` that have logged something, oldest first; none where there is no such folder."""
+    """The runs below `root` with a metrics file, oldest first; none if `root` is absent."""
     return sorted(path.parent for path in root.glob(f"*/{METRICS_FILE}"))
 
 
 def list_runs(folders: Sequence[Path], at_server: Sequence[RunInfo]) -> list[RunRow]:
-    """A row for each run here, and for each of the server's that isn't. Raises TrackingError for damaged metrics."""
+    """A row for each local run and for each run that only the server has. Raises TrackingError for damaged metrics."""
     known = {run.name for run in at_server}
     rows = []
     for folder in folders:
@@ -71,10 +71,10 @@ def list_runs(folders: Sequence[Path], at_server: Sequence[RunInfo]) -> list[Run
 
 
 def read_run(name: str, root: Path, registry: ModelRegistry | None, metrics: Sequence[str]) -> tuple[str, pl.DataFrame]:
-    """A run's name and its metrics as `read_metrics` returns them; a server is asked for `metrics` (val/dice) only.
+    """A run's name and the metrics as `read_metrics` returns them; from a server only `metrics` (val/dice).
 
-    `name` is a folder, the name of one below `root`, or a run's name or id at the server. Raises ModelNotFoundError
-    for an unknown run, TrackingError for damaged metrics, RegistryUnreachableError, RegistryError.
+    `name` is a folder, a folder's name below `root`, or a run's name or id on the server. Raises ModelNotFoundError for
+    an unknown run, TrackingError for damaged metrics, RegistryUnreachableError, RegistryError.
     """
     for folder in (Path(name), root / name):
         if (folder / METRICS_FILE).is_file():
@@ -96,7 +96,7 @@ def read_run(name: str, root: Path, registry: ModelRegistry | None, metrics: Seq
 
 
 def rank(tables: Mapping[str, pl.DataFrame], metric: str, *, maximize: bool) -> tuple[list[Best], list[str]]:
-    """The runs by their best value of `metric`, the best first; and a sentence for each run that lacks it.
+    """The runs by the best value of `metric`, best first, and a sentence for each run without that metric.
 
     Raises TrackingError for a metric that isn't written as phase/name.
     """
@@ -113,7 +113,7 @@ def rank(tables: Mapping[str, pl.DataFrame], metric: str, *, maximize: bool) -> 
 
 
 def draw_comparison(tables: Mapping[str, pl.DataFrame], metrics: Sequence[str]) -> bytes:
-    """A PNG picture: for each metric a field with one line for each run, against the epoch."""
+    """A PNG picture: for each metric a field with a line for each run, against the epoch."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.2 * len(metrics), 4.2), dpi=120, layout="constrained")
@@ -121,7 +121,7 @@ def draw_comparison(tables: Mapping[str, pl.DataFrame], metrics: Sequence[str]) 
         phase, name = split_name(metric)
         for run, table in tables.items():
             line = table.filter((pl.col("phase") == phase) & (pl.col("metric") == name)).sort("epoch")
-            dot = "o" if line.height == 1 else None  # a single point draws no line
+            dot = "o" if line.height == 1 else None  # a line through a single point is invisible
             axes.plot(line["epoch"].to_list(), line["value"].to_list(), label=run, marker=dot)
         axes.set_title(metric)
         axes.set_xlabel("Epoch")

@@ -1,4 +1,4 @@
-"""`wms runs list`, `best` and `compare`: trainings on this machine and on the MLflow server that is named."""
+"""`wms runs list`, `best` and `compare`: trainings on this machine and on the configured MLflow server."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _of_compare(parser: argparse.ArgumentParser) -> None:
 def run_list(options: argparse.Namespace) -> int:
     """Print the runs, newest last; returns 0. Raises TrackingError, RegistryError.
 
-    A server that doesn't answer is told on standard error, and the runs of this machine are shown.
+    If the server doesn't answer, a line on standard error says so, and only this machine's runs are shown.
     """
     folders, at_server = run_folders(options.runs), []
     if registry := _registry():

@@ -11,10 +11,10 @@ from wms.config import RunConfig
 def cosine_rate(config: RunConfig, epoch: int, share: float) -> float:
     """Learning rate when `share` of `epoch` (1-based) is done.
 
-    Linear warm-up, then half a cosine down to the minimum over the whole compute: Loshchilov and Hutter, "SGDR"
-    (2017). A stage with `restart` begins a new cosine, so that a longer recipe can do what a shorter one does and
-    then go on. Compute, not steps: an image at twice the size counts four times, so that a low resolution, whose
-    steps are many and cheap, doesn't use the schedule up.
+    Linear warm-up, then half a cosine down to the minimum over the whole compute: Loshchilov and Hutter, "SGDR" (2017).
+    A stage with `restart` begins a new cosine, so that a longer recipe can repeat a shorter recipe and then continue.
+    The schedule follows compute, not steps: an image at twice the size counts four times, so that the many cheap steps
+    of a low resolution don't use up the schedule.
     """
     schedule, peak = config.schedule, config.optimiser.learning_rate
     first, last = 1, 0
@@ -38,6 +38,7 @@ def progress_at(config: RunConfig, epoch: int, share: float) -> float:
 
 def _progress(config: RunConfig, epoch: int, share: float, first: int, last: int) -> float:
     """The same for the epochs from `first` to `last` alone."""
+    # Compute per image grows with the pixels: the side squared.
     work = [stage.size**2 for stage in config.training.stages for _ in range(stage.epochs)][first - 1 : last]
     done = epoch - first
     return (sum(work[:done]) + share * work[done]) / sum(work)
@@ -52,7 +53,7 @@ class Plateau:
     waited: int = 0
 
     def update(self, loss: float, config: RunConfig) -> None:
-        """Take in one validation's mean loss."""
+        """Take the mean loss of a validation into account."""
         if loss < self.best * (1 - 1e-4):  # PyTorch's ReduceLROnPlateau default threshold
             self.best, self.waited = loss, 0
             return

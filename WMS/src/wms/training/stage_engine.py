@@ -1,7 +1,7 @@
-"""How stages are checked, ordered, run and skipped; `wms.training.stages` is the way in.
+"""Checks, orders, runs and skips stages; other modules import from `wms.training.stages`.
 
-The record of a success is written after the outputs are verified and removed before the stage runs again, so
-a kill in between makes the stage run again.
+The record of a success is written after the outputs are verified, and removed before the stage runs again, so a kill in
+between makes the next call run the stage.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Plan:
-    """A pipeline whose stages were checked: what runs, in which order, and where its files lie."""
+    """A pipeline after the checks: the stages in order, and the folders of outputs and records."""
 
     pipeline: str
     stages: Mapping[str, PipelineStage]
@@ -37,7 +37,7 @@ class Plan:
 
 
 class Execution:
-    """One run of a plan: the results at hand and what has happened so far."""
+    """A run of a plan: the results and reports so far."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -49,7 +49,7 @@ class Execution:
         self.failure: StageFailure | None = None
 
     def attempt(self, name: str, act: Callable[[PipelineStage], Literal["done", "skipped"]]) -> None:
-        """Do one thing with a stage, measure and report it; what it raises becomes a StageFailure."""
+        """Call `act` with a stage, measure and report the outcome; any exception becomes a StageFailure."""
         began, nested_before = time.perf_counter(), self.nested_seconds
         failure: StageFailure | None = None
         status: Literal["done", "skipped", "failed"] = "failed"
@@ -58,7 +58,7 @@ class Execution:
         except Exception as cause:
             if not isinstance(cause, WmsError | ValueError):
                 _log.exception("Stage %r met an error that nobody foresaw.", name)
-            # A dependency that was needed in the midst and failed: the failure stays that stage's.
+            # A dependency that this stage requested failed: the failure keeps the dependency's name.
             failure = cause if isinstance(cause, StageFailure) and cause is self.failure else StageFailure(name, cause)
             failure.__cause__ = failure.__cause__ or cause
             self.failure = failure
@@ -87,7 +87,7 @@ class Execution:
         return "skipped"
 
     def run(self, stage: PipelineStage) -> Literal["done"]:
-        """Run a stage, verify it, and only then record it."""
+        """Run a stage, verify result and outputs, and only then record the success."""
         context = self._context(stage)
         if stage.name not in self.own:
             self.own[stage.name] = stage.fingerprint(context)
@@ -97,6 +97,7 @@ class Execution:
         stage.validate(result)
         outputs = _hash_outputs(stage, self.plan.folder)
         fingerprint = self._fingerprint(stage.name)
+        # None while unrecorded: dependents of a stage that always runs have no fingerprint either.
         self.digests[stage.name] = None
         if fingerprint is not None:
             text = canonical_json({"fingerprint": fingerprint, "outputs": outputs})
@@ -126,7 +127,7 @@ class Execution:
 
 
 def _hash_outputs(stage: PipelineStage, folder: Path) -> dict[str, str]:
-    """The content hash of each output; a folder's is made of its files' relative paths and contents."""
+    """The content hash of each output; a folder's hash covers the relative paths and contents of the files."""
     found = {}
     for output in stage.outputs:
         path = folder / output
@@ -141,7 +142,7 @@ def _hash_outputs(stage: PipelineStage, folder: Path) -> dict[str, str]:
 
 
 def check_stages(stages: Sequence[PipelineStage]) -> None:
-    """Refuse what no order of the stages could make right, with a StageError."""
+    """Refuse mistakes that no order of the stages can fix, with a StageError."""
     names = Counter(stage.name for stage in stages)
     outputs = Counter(output for stage in stages for output in stage.outputs)
     for stage in stages:
@@ -162,7 +163,7 @@ def check_stages(stages: Sequence[PipelineStage]) -> None:
 
 
 def sort_stages(stages: Mapping[str, PipelineStage]) -> tuple[str, ...]:
-    """The names, dependencies first; raises StageError for a circle."""
+    """The names, dependencies first; raises StageError for a cycle."""
     order: dict[str, None] = {}
     while waiting := [name for name in stages if name not in order]:
         ready = [name for name in waiting if all(d in order for d in stages[name].depends_on)]

@@ -1,4 +1,4 @@
-"""What a stage is, what it may read, and what is reported of it; `wms.training.stages` shows all of it."""
+"""A stage, its context and its report; other modules import them from `wms.training.stages`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wms.errors import DiskFullError, StageError, StageFailedError, WmsError, fr
 
 @dataclass(frozen=True)
 class StageContext:
-    """What a stage may read: the pipeline's folder and its declared dependencies' results."""
+    """The data that a stage may read: the pipeline's folder and the declared dependencies' results."""
 
     stage: str
     folder: Path
@@ -21,7 +21,7 @@ class StageContext:
     _find: Callable[[str], object] = field(repr=False)
 
     def result(self, name: str) -> Any:
-        """The result of a dependency; one that was skipped runs for it.
+        """The result of a dependency; a skipped dependency runs to produce the result.
 
         Raises StageError when this stage doesn't declare that dependency.
         """
@@ -34,7 +34,11 @@ class StageContext:
 
 
 class PipelineStage(ABC):
-    """One step: a subclass, or functions put together by `from_function`.
+    """A step of a pipeline: a subclass, or functions combined by `from_function`.
+
+    >>> double = PipelineStage.from_function("double", lambda of: 2 * of.result("number"), depends_on=("number",))
+    >>> double.depends_on
+    ('number',)
 
     `outputs` are files or folders relative to the pipeline's folder.
     """
@@ -45,13 +49,13 @@ class PipelineStage(ABC):
 
     @abstractmethod
     def run(self, context: StageContext) -> object:
-        """Do the work and return its result; anything may be raised."""
+        """Do the work and return the result; any exception may be raised."""
 
     def validate(self, result: Any) -> None:  # noqa: B027 - most results need no check
-        """Raise a WmsError or a ValueError with a sentence when the result isn't sound."""
+        """Raise a WmsError or a ValueError with a sentence if the result is invalid."""
 
     def fingerprint(self, context: StageContext) -> str | None:  # noqa: ARG002 - for subclasses
-        """A hash of all inputs besides the dependencies; None: this stage and all that follow always run."""
+        """A hash of all inputs except the dependencies; None makes this stage and all dependents always run."""
         return None
 
     @staticmethod
@@ -63,7 +67,7 @@ class PipelineStage(ABC):
         outputs: tuple[Path, ...] = (),
         **parts: Callable[[Any], Any],
     ) -> PipelineStage:
-        """A stage made of functions; `parts` are `validate` and `fingerprint`, which mean what the methods do."""
+        """A stage made of functions; `parts` are `validate` and `fingerprint`, with the meaning of the methods."""
         made = {"name": name, "depends_on": depends_on, "outputs": outputs}
         functions = {key: staticmethod(part) for key, part in {"run": run, **parts}.items()}
         return cast(PipelineStage, ABCMeta("FunctionStage", (PipelineStage,), {**made, **functions})())
@@ -71,9 +75,9 @@ class PipelineStage(ABC):
 
 @dataclass(frozen=True)
 class StageReport:
-    """How one stage ended; `fingerprint` covers its dependencies and is None where it always runs.
+    """The outcome of a stage; `fingerprint` covers the dependencies and is None if the stage always runs.
 
-    `seconds` leaves out dependencies that ran because this stage asked for their results.
+    `seconds` excludes dependencies that ran because this stage asked for their results.
     """
 
     status: Literal["done", "skipped", "failed", "not run"] = "not run"

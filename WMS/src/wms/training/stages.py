@@ -1,7 +1,7 @@
-"""A pipeline of stages that runs again only what changed, and that may be killed at any point.
+"""A pipeline that reruns only changed stages and may be killed at any point.
 
-A stage says what it depends on and hashes its inputs; the pipeline skips it when neither its inputs nor
-its outputs have changed since it last succeeded. All that other modules need of stages is imported from here.
+A stage declares dependencies and hashes inputs; the pipeline skips a stage whose inputs and outputs are unchanged since
+the last success. Other modules import every stage class from this module.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ __all__ = ["MLOpsPipeline", "PipelineStage", "StageContext", "StageFailure", "St
 
 
 class MLOpsPipeline:
-    """Stages in the order that their dependencies ask for; the plan is checked here, before anything runs.
+    """Stages in the order of their dependencies; the constructor checks the plan, before any stage runs.
 
-    `state_dir` keeps one JSON file for each stage that can be skipped. Outputs are relative to `folder`,
-    by default the folder that holds `state_dir`. `artifacts` are the results of the stages that the last run
-    carried out, `reports` how each stage ended, both by name and also after a failure. Raises StageError for
-    a name that is used twice or can't be a file's name, an unknown dependency, a cycle, and an output outside
-    the folder or of two stages.
+    `state_dir` keeps a JSON file for each stage that can be skipped. Outputs are relative to `folder`, by default the
+    folder that holds `state_dir`. `artifacts` are the results of the stages that the last run carried out, `reports`
+    the outcome of each stage, both by name and also after a failure. Raises StageError for a duplicate name or a name
+    that can't be a file's, an unknown dependency, a cycle, and an output outside the folder or of two stages.
     """
 
     def __init__(

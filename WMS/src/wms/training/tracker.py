@@ -1,7 +1,7 @@
-"""A run's metrics: one JSON object a line in `metrics.jsonl`, and the tables that are read from it.
+"""A run's metrics: a JSON object per line in `metrics.jsonl`, and the tables read from that file.
 
-The file is the record; whatever else shows metrics (MLflow, the report, the comparison) reads it. It survives
-a kill at any point: a line is written in one go, and a last line that was cut short is removed on opening.
+The file is the record; MLflow, the report and the comparison read the file. The file survives a kill at any point: a
+single write appends a line, and opening the file removes a torn last line.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _KEY = ["phase", "metric", "step", "epoch"]
 
 @dataclass(frozen=True)
 class MetricRecord:
-    """One value of one metric. `time` is in unix seconds, to the millisecond."""
+    """A value of a metric. `time` is in unix seconds, to the millisecond."""
 
     step: int
     epoch: int
@@ -62,7 +62,7 @@ class MetricRecord:
 
     @classmethod
     def from_line(cls, line: bytes) -> MetricRecord:
-        """The record of a line; raises ValueError where the line holds none."""
+        """The record of a line; raises ValueError if the line isn't a record."""
         content = json.loads(line)
         if not isinstance(content, dict) or not content.keys() >= {field.name for field in fields(cls)}:
             raise ValueError("not a metric record")
@@ -82,7 +82,7 @@ class MetricRecord:
 
 @dataclass(frozen=True)
 class BestMetric:
-    """The best value of a metric and where it was reached."""
+    """The best value of a metric, with step and epoch."""
 
     value: float
     epoch: int
@@ -90,7 +90,7 @@ class BestMetric:
 
 
 class MetricSink(Protocol):
-    """Something that is told of each record once it's in the file. It may not block and may not raise."""
+    """A receiver of each record after the record is in the file. A sink must not block or raise."""
 
     def push(self, records: Sequence[MetricRecord]) -> None: ...
 
@@ -100,9 +100,9 @@ class MetricSink(Protocol):
 def read_records(path: Path, offset: int = 0, limit: int | None = None) -> tuple[list[MetricRecord], int]:
     """Read whole records of a metrics file, from byte `offset` on, at most `limit` of them.
 
-    Returns them with the offset behind the last one. A last line that has no line break or is no record
-    is left out: it is being written, or its writer was killed. An absent file holds no records.
-    Raises TrackingError with the line number where a line before the last is damaged.
+    Returns the records and the offset behind the last record. A last line that has no line break or isn't a record is
+    left out: its writer is still at work, or was killed. An absent file holds no records. Raises TrackingError with the
+    line number if an earlier line is damaged.
     """
     records: list[MetricRecord] = []
     if not path.exists():
@@ -128,10 +128,10 @@ def read_records(path: Path, offset: int = 0, limit: int | None = None) -> tuple
 
 
 def read_metrics(path: Path) -> pl.DataFrame:
-    """The metrics of a run, read from its folder or its metrics.jsonl, in the order of logging.
+    """The metrics of a run, read from the run's folder or from metrics.jsonl, in the order of logging.
 
-    Returns the columns step, epoch, phase, metric, value and time; of several values for the same
-    phase, metric, step and epoch the last one. Raises TrackingError where the file is absent or damaged.
+    Returns the columns step, epoch, phase, metric, value and time; of several values for the same phase, metric, step
+    and epoch, the last. Raises TrackingError if the file is absent or damaged.
     """
     file = path / METRICS_FILE if path.is_dir() else path
     if not file.is_file():
@@ -144,8 +144,13 @@ def read_metrics(path: Path) -> pl.DataFrame:
 class ExperimentTracker:
     """Appends a run's metrics to `run_dir`/metrics.jsonl and tells a sink of them.
 
-    Raises TrackingError where an existing file is damaged, and DiskFullError or UnwritableError where the
-    folder can't be written.
+    Raises TrackingError if an existing file is damaged, and DiskFullError or UnwritableError if the folder can't be
+    written.
+
+    >>> tracker = ExperimentTracker(run)  # doctest: +SKIP
+    >>> tracker.log("val", {"dice": 0.91}, step=120, epoch=3)  # doctest: +SKIP
+    >>> tracker.get_best_metric("dice").value  # doctest: +SKIP
+    0.91
     """
 
     def __init__(self, run_dir: Path, sink: MetricSink | None = None) -> None:
@@ -154,7 +159,7 @@ class ExperimentTracker:
         try:
             run_dir.mkdir(parents=True, exist_ok=True)
             records, end = read_records(self.path)
-            # Unbuffered: what a failed write leaves behind must not come out with a later one.
+            # Unbuffered: a later write must not emit the remains of a failed write.
             self._file = self.path.open("ab", buffering=0)
             self._file.truncate(end)
         except OSError as error:
@@ -163,11 +168,11 @@ class ExperimentTracker:
         self._last_ms = max((round(record.time * 1000) for record in records), default=0)
 
     def log(self, phase: Phase, metrics: Mapping[str, float], *, step: int, epoch: int) -> None:
-        """Append the metrics of one moment, in one write.
+        """Append the metrics of a step in a single write.
 
-        A value that is in the file already for the same phase, metric, step and epoch (a resumed run repeats
-        some) isn't written again. Raises ValueError for an unknown phase, and DiskFullError or
-        UnwritableError where the file can't be written; the file then ends where it ended before.
+        A value already in the file for the same phase, metric, step and epoch (a resumed run repeats some) isn't
+        written again. Raises ValueError for an unknown phase, and DiskFullError or UnwritableError if the file can't be
+        written; the file then keeps its previous end.
         """
         if phase not in PHASES:
             raise ValueError(f"unknown phase {phase!r}, not one of {', '.join(PHASES)}")
@@ -187,7 +192,7 @@ class ExperimentTracker:
             self._sink.push(records)
 
     def get_metrics(self, phase: Phase | None = None, metric: str | None = None) -> pl.DataFrame:
-        """The metrics so far as `read_metrics` returns them, of one phase and one name where given."""
+        """The metrics so far as `read_metrics` returns them, filtered by phase and name if given."""
         table = read_metrics(self.path)
         if phase is not None:
             table = table.filter(pl.col("phase") == phase)
@@ -196,14 +201,14 @@ class ExperimentTracker:
         return table
 
     def get_best_metric(self, name: str, phase: Phase = "val", maximize: bool = True) -> BestMetric:
-        """The greatest (or smallest) value of a metric; of equal ones the first. NaN is never the best.
+        """The greatest (or smallest) value of a metric; of equal values the first. NaN is never the best.
 
-        Raises TrackingError where the metric was never logged or holds nothing but NaN.
+        Raises TrackingError if the metric was never logged or holds only NaN.
         """
         return best_metric(read_metrics(self.path), name, phase, maximize)
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Close the file, then the sink, which may take `timeout_s` for what it hasn't passed on."""
+        """Close the file, then the sink, which may take `timeout_s` to pass on queued records."""
         self._file.close()
         if self._sink is not None:
             self._sink.close(timeout_s)
@@ -237,18 +242,18 @@ class ExperimentTracker:
 
 
 def compare_runs(run_dirs: Sequence[Path], metrics: Sequence[str] = COMPARED) -> pl.DataFrame:
-    """One row a run: what it reached and how long it took.
+    """A row per run: the best scores and the duration.
 
-    `metrics` are given as phase/name. The columns are run, epochs, wall_time_s (from the first to the last
-    record) and for each metric: of phase test `final_test_<name>`, of others `best_<phase>_<name>` and
-    `best_<phase>_<name>_epoch`; the best loss is the smallest, the best of anything else the greatest. What a
-    run hasn't logged is null. Raises TrackingError for a folder without metrics or an impossible metric.
+    `metrics` are given as phase/name. The columns are run, epochs, wall_time_s (from the first to the last record) and
+    for each metric: of phase test `final_test_<name>`, of others `best_<phase>_<name>` and `best_<phase>_<name>_epoch`;
+    the best loss is the smallest, the best of any other metric the greatest. Metrics that a run hasn't logged are null.
+    Raises TrackingError for a folder without metrics or an impossible metric.
     """
     return compare_tables({run_dir.resolve().name: read_metrics(run_dir) for run_dir in run_dirs}, metrics)
 
 
 def compare_tables(tables: Mapping[str, pl.DataFrame], metrics: Sequence[str] = COMPARED) -> pl.DataFrame:
-    """As `compare_runs`, of tables as `read_metrics` returns them, by the names of their runs."""
+    """As `compare_runs`, for tables from `read_metrics`, keyed by run name."""
     rows = [_compared(name, table, [split_name(metric) for metric in metrics]) for name, table in tables.items()]
     return pl.DataFrame(rows, infer_schema_length=None)
 

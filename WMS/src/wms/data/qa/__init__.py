@@ -1,4 +1,4 @@
-"""The data check: `validate_data(folder)` says what is wrong with a folder of photos and masks."""
+"""The data check: `validate_data(folder)` finds the problems of a folder of photos and masks."""
 
 from wms.data.qa.validate import validate_data
 

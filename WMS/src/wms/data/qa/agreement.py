@@ -1,8 +1,8 @@
-"""Whether a mask was drawn on this photo, as far as pixels tell without a model.
+"""Estimates from the pixels, without a model, whether a mask was drawn on this photo.
 
-Where a strip really is, the mask's inside holds more texture (digits) than most other places of the photo, and
-moving the mask a little off its place loses the edges along its outline. Both are measured on small pictures;
-`wms data calibrate` prints how often that is right.
+Over a real strip, the mask's inside holds more texture (digits) than most other areas of the photo, and a small shift
+of the mask loses the edges along the outline. Both are measured on small pictures; `wms data calibrate` prints how
+often the result is right.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ Floats = NDArray[np.float32]
 
 SIDE: Final = 256
 """Pixels of the short side at which photo and mask are compared."""
-_LARGEST_GRADIENT: Final = 60.0  # grey values over two pixels; beyond, one glaring edge would decide alone
-_SHIFT_STEP: Final = 4  # pixels between the places that the mask is tried at
+_LARGEST_GRADIENT: Final = 60.0  # grey values over two pixels; without the cap a single glaring edge would decide
+_SHIFT_STEP: Final = 4  # pixels between the positions at which the mask is tried
 _AWAY: Final = (9, 12)  # pixels: farther than an outline's own blur, nearer than a strip's height
 _MIN_BAND: Final = 10  # pixels of outline below which nothing can be said
 # Weights of a logistic regression on real pairs against swapped masks of the same size.
@@ -29,7 +29,7 @@ _OUTLINE_WEIGHT: Final = 6.5
 def agreement(grey: NDArray[np.uint8], mask: NDArray[np.bool_]) -> float | None:
     """How well `mask` (H, W) fits the photo `grey` (H, W), short side SIDE; the larger, the better.
 
-    None where nothing can be said: hardly any outline, or no room to move the mask.
+    None if the outline is too short, or the photo leaves no space to move the mask.
     """
     found = features(grey, mask)
     if found is None:
@@ -46,12 +46,12 @@ def small_size(photo: NDArray[np.uint8]) -> tuple[int, int]:
 
 
 def scaled(picture: NDArray[np.uint8], size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-    """A picture (H, W) at `size` (width, height), by default its own `small_size`, by area."""
+    """A picture (H, W) at `size` (width, height), by default the picture's `small_size`, by area."""
     return np.asarray(Image.fromarray(picture).resize(size or small_size(picture), Image.Resampling.BOX))
 
 
 def features(grey: NDArray[np.uint8], mask: NDArray[np.bool_]) -> tuple[float, float] | None:
-    """Share of the mask's other places with less texture (0..1), and edges along its outline over those beside it."""
+    """Share of other positions with less texture (0..1), and the ratio of edges along the outline to edges beside."""
     if not mask.any():
         return None
     across, down = _gradient(grey.astype(np.float32))
@@ -65,9 +65,10 @@ def features(grey: NDArray[np.uint8], mask: NDArray[np.bool_]) -> tuple[float, f
 
 
 def _texture(strength: Floats, mask: NDArray[np.bool_]) -> Floats:
-    """Mean gradient inside the mask: at its own place first, then at every other place inside the photo."""
+    """Mean gradient inside the mask: first at the mask's position, then at every other position inside the photo."""
     height, width = mask.shape
     kernel = np.fft.rfft2(mask.astype(np.float32))
+    # Correlation by Fourier transform: the sum under the mask at every shift in a single pass.
     sums = np.fft.irfft2(np.fft.rfft2(strength) * np.conj(kernel), s=mask.shape)
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     downs = np.arange(-rows[0], height - rows[-1], _SHIFT_STEP)
@@ -77,7 +78,7 @@ def _texture(strength: Floats, mask: NDArray[np.bool_]) -> Floats:
 
 
 def _outline_contrast(across: Floats, down: Floats, mask: NDArray[np.bool_]) -> float | None:
-    """Energy of the photo's edges that run along the mask's outline, over that beside the outline."""
+    """Energy of the photo's edges along the mask's outline, divided by the energy beside the outline."""
     soft = _smooth(_smooth(mask.astype(np.float32) * 255))
     normal_x, normal_y = _gradient(soft)
     length = np.hypot(normal_x, normal_y)
@@ -89,6 +90,7 @@ def _outline_contrast(across: Floats, down: Floats, mask: NDArray[np.bool_]) -> 
 
     def energy(dy: int, dx: int) -> float:
         rows, columns = (ys + dy) % height, (xs + dx) % width
+        # Only the gradient across the outline counts: a real border has its edge in that direction.
         return float(np.mean((across[rows, columns] * nx + down[rows, columns] * ny) ** 2))
 
     far = [sign * step for step in _AWAY for sign in (-1, 1)]

@@ -2,8 +2,8 @@
 
     wms data calibrate DIR
 
-Masks are swapped among photos of the same size, because a swap between sizes is an error anyway; photos are
-blurred, darkened and brightened.
+Masks are swapped among photos of the same size, because a mask of another size is an error anyway; photos are blurred,
+darkened and brightened.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _BLURS = (1.0, 2.0, 3.0, 4.0)  # pixels of standard deviation at a short side of
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
-    """Add the one argument."""
+    """Add the argument DIR."""
     parser.add_argument("folder", metavar="DIR", type=Path, help="pairs that belong together")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the table for a folder of pairs that belong together. Returns 0; raises what reading raises."""
+    """Print the table for a folder of correct pairs. Returns 0; raises the errors of reading."""
     pairs = find_pairs(options.folder)
     if len(pairs) < 2:
         raise UsageError("One pair can't be swapped; name a folder with more of them.")

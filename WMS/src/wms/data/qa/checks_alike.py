@@ -1,4 +1,4 @@
-"""Checks for files that come twice, exactly or nearly. Pure."""
+"""Checks for duplicate files, exact or near. Pure."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def check_exact(facts: FolderFacts) -> Iterator[Problem]:
 def check_alike(
     facts: FolderFacts, splits: Mapping[str, str], existing: Mapping[str, str], limit: int
 ) -> Iterator[Problem]:
-    """Near-duplicates: an error where they lie in different splits, else a warning.
+    """Near-duplicates: an error across different splits, else a warning.
 
-    `splits` tells a photo's split by sha256; a photo that is recorded as "excluded" is used nowhere and doesn't
-    count. `existing` (name -> perceptual hash) are photos that the data set has already, beside this folder.
+    `splits` tells a photo's split by sha256; a photo recorded as "excluded" is never used and doesn't count. `existing`
+    (name -> perceptual hash) are photos already in the data set but not in this folder.
     """
     looks = _looks(facts, splits)
     names = list(looks)

@@ -1,4 +1,4 @@
-"""Checks of each photo, each mask and each pair, by their facts. Pure.
+"""Checks the facts of each photo, each mask and each pair. Pure.
 
 The limits of the warnings were set on 360 real photos: see docs/data-qa.md.
 """
@@ -63,7 +63,7 @@ def check_masks(facts: FolderFacts, config: DataConfig) -> Iterator[Problem]:
             continue
         yield from _values(file, known, config.max_grey_fraction)
         if known.hides:
-            if known.peak != 1 and known.grey <= config.max_grey_fraction:  # else `_values` says what is wrong
+            if known.peak != 1 and known.grey <= config.max_grey_fraction:  # else `_values` reports the problem
                 what, _, next_step = reads_as_empty(known.peak, known.faint, known.coverage).partition("; ")
                 yield _error("mask-reads-as-empty", file, what, next_step.rstrip("."))
         elif known.coverage == 0:
@@ -83,7 +83,7 @@ def check_masks(facts: FolderFacts, config: DataConfig) -> Iterator[Problem]:
 
 
 def check_pairs(facts: FolderFacts) -> Iterator[Problem]:
-    """Masks of another size than their upright photo; a warning for pairs that don't seem to fit."""
+    """Masks whose size differs from the upright photo; a warning for pairs that don't seem to fit."""
     for name, mask_name in match(facts.images, facts.masks):
         files = (f"images/{name}", f"masks/{mask_name}")
         shas = (facts.hashes.get(files[0], ""), facts.hashes.get(files[1], ""))
@@ -101,7 +101,7 @@ def check_pairs(facts: FolderFacts) -> Iterator[Problem]:
 
 
 def coverage_limits(facts: FolderFacts) -> tuple[float, float]:
-    """Lowest and highest usual share of white: this set's own spread, or what real photos have."""
+    """Lowest and highest usual share of white: from this set's spread, or else from real photos."""
     known = (fact for _, fact in files_with(facts, "masks/", facts.mask_facts) if isinstance(fact, MaskFacts))
     logs = [math.log(fact.coverage) for fact in known if 0 < fact.coverage <= FULL]
     if len(logs) < COVERAGE_FROM:

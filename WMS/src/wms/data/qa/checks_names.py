@@ -1,4 +1,4 @@
-"""Checks that need no pixel: folders, names, links, and which file belongs to which. Pure."""
+"""Checks that need no pixels: folders, names, links and partners. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check_folders(facts: FolderFacts, folder: str) -> Iterator[Problem]:
 
 
 def check_entries(facts: FolderFacts) -> Iterator[Problem]:
-    """Names that are unsafe or collide, and what isn't an ordinary file."""
+    """Names that are unsafe or collide, and entries that aren't ordinary files."""
     for part, listing in (("images", facts.images), ("masks", facts.masks)):
         if listing is None:
             continue

@@ -1,4 +1,4 @@
-"""`wms data check`: a folder of photos and masks in, what is wrong with it out."""
+"""`wms data check`: checks a folder of photos and masks and prints the problems."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _FIXES_SHOWN: Final = 20
 
 
 def run(options: argparse.Namespace) -> int:
-    """Check a data set and print what is wrong; returns 0 if it passes.
+    """Check a data set and print the problems; returns 0 if the set passes.
 
-    Raises DataQualityError if it fails (after printing and writing the reports), UsageError for a wrong DIR,
+    Raises DataQualityError if the set fails (after printing and writing the reports), UsageError for a wrong DIR,
     SplitError for a damaged split record, DiskFullError or UnwritableError.
     """
     folder: Path = options.folder
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def summary(report: dict[str, Any]) -> str:
-    """The report in one line: "PASS: 360 images, 360 masks, 360 valid pairs, 0 errors, 3 warnings."."""
+    """The report in a line: "PASS: 360 images, 360 masks, 360 valid pairs, 0 errors, 3 warnings."."""
     counts = [
         _count(report["image_count"], "image"),
         _count(report["mask_count"], "mask"),
@@ -112,7 +112,7 @@ def _positive(text: str) -> int:
 
 
 def _fix(folder: Path, look: Callable[..., Checked]) -> list[dict[str, Any]]:
-    """Finish what a killed run began, then fix what can be fixed; returns all changes."""
+    """Finish the fixes of a killed run, then apply all possible fixes; returns all changes."""
     done = recover(folder)
     with _progress() as on_progress:
         facts = look(on_progress=on_progress).facts
@@ -125,7 +125,7 @@ def _fix(folder: Path, look: Callable[..., Checked]) -> list[dict[str, Any]]:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error that takes (done, total); none where there is nothing to read."""
+    """A progress bar on standard error that takes (done, total); appears only if files must be read."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("Reading photos and masks", total=None, visible=False)

@@ -1,7 +1,7 @@
-"""Groups of photos that look alike, among 100,000 of them and in seconds.
+"""Finds groups of photos that look alike, among 100,000 photos in seconds.
 
-Two hashes of 256 bits that differ in at most 24 bits agree wholly in at least one of 25 slices of ten bits each:
-24 differences can't touch 25 slices. So only photos that share a slice are compared.
+Two hashes of 256 bits that differ in at most 24 bits agree completely in at least one of 25 slices of ten bits each: 24
+differences can't touch 25 slices. So only photos that share a slice are compared.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _BLOCK: Final = 256  # rows compared at once: bounds the memory
 
 @dataclass(frozen=True, slots=True)
 class Alike:
-    """Indices of photos of which each resembles at least one other, sorted; the smallest distance in bits."""
+    """Sorted indices of photos that each resemble at least one other photo; the smallest distance in bits."""
 
     members: tuple[int, ...]
     distance: int
@@ -35,6 +35,7 @@ def groups(looks: Sequence[str], limit: int) -> list[Alike]:
 
     `looks` are perceptual hashes of 64 hexadecimal digits each.
     """
+    # Equal hashes are grouped first: a thousand copies of a photo would make half a million pairs.
     same: dict[str, list[int]] = {}
     for index, look in enumerate(looks):
         same.setdefault(look, []).append(index)
@@ -65,6 +66,7 @@ def groups(looks: Sequence[str], limit: int) -> list[Alike]:
 def edges(bits: Bits, limit: int) -> Iterator[Edge]:
     """Pairs of rows of (N, 4) uint64 at most `limit` bits apart; a pair may come several times."""
     width = _HASH_BITS // (limit + 1)
+    # A large limit leaves slices so short that most photos share one; then all pairs are compared.
     if width < _SMALLEST_SLICE:
         yield from _compare(bits, np.arange(len(bits)), limit)
         return

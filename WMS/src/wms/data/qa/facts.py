@@ -1,6 +1,6 @@
-"""What reading says about files: frozen facts, keyed by content, from which the verdict is made without any file.
+"""The facts that reading finds about files: frozen, keyed by content, and enough for the verdict without any file.
 
-Facts never hold a path or a name, so that they are the same for the same bytes wherever they lie.
+Facts never hold a path or a name, so that equal bytes in any folder have equal facts.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ class Unreadable:
     check: str
     message: str
     lasting: bool = True
-    """Whether the content decides it; a disk's read error passes and isn't cached."""
+    """Whether the content is the cause; a disk's read error is temporary and isn't cached."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """One photo. Sizes in pixels; brightness and sharpness are measured at a short side of 512 pixels."""
+    """A photo. Sizes in pixels; brightness and sharpness are measured at a short side of 512 pixels."""
 
     width: int
     """Of the upright photo."""
     height: int
     orientation: int
-    """EXIF, 1..8; 1 where there is none."""
+    """EXIF orientation, 1..8; 1 without EXIF data."""
     brightness: float
     """Mean grey value, 0..255."""
     glare: float
@@ -47,7 +47,7 @@ class ImageFacts:
 
 @dataclass(frozen=True, slots=True)
 class MaskFacts:
-    """One mask. Sizes in pixels; shares are of all pixels."""
+    """A mask. Sizes in pixels; shares are of all pixels."""
 
     width: int
     height: int
@@ -63,27 +63,27 @@ class MaskFacts:
     pieces: int
     """Separate white areas, counted at 512 pixels on the long side; specks of 1 or 2 pixels don't count."""
     marks_something: bool
-    """Whether the file marks anything, also what its grey values don't show: see `wms.data.images.decode_mask`."""
+    """Whether the file marks any pixel, even one that grey values don't show: see `wms.data.images.decode_mask`."""
 
     faint: float
     """Share of pixels that are marked but count as black: see `wms.data.images.DecodedMask`."""
 
     @property
     def hides(self) -> bool:
-        """Whether the mask reads as empty although it marks something, or loses most of what it marks."""
+        """Whether the mask reads as empty although the file marks pixels, or loses most of the marks."""
         return self.marks_something and (self.coverage == 0 or self.faint > self.coverage)
 
 
 @dataclass(frozen=True, slots=True)
 class PairFacts:
-    """How well a mask fits its photo; None where that can't be told. See `agreement`."""
+    """How well a mask fits the photo; None if the pixels don't tell. See `agreement`."""
 
     agreement: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A folder's entries by name: files that count as images, and what else lies there as (name, kind)."""
+    """A folder's entries by name: files that count as images, and all other entries as (name, kind)."""
 
     files: tuple[str, ...]
     others: tuple[tuple[str, str], ...] = ()
@@ -94,7 +94,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class FolderFacts:
-    """All that the verdict on a data set is made from. Files are named "images/a.jpg" or "masks/a.png"."""
+    """All facts that the verdict on a data set needs. Files are named "images/a.jpg" or "masks/a.png"."""
 
     images: Listing | None
     """None: the folder is missing."""
@@ -102,7 +102,7 @@ class FolderFacts:
     hashes: Mapping[str, str] = field(default_factory=dict)
     """File -> sha256."""
     unreadable: Mapping[str, Unreadable] = field(default_factory=dict)
-    """File -> why its bytes couldn't be read."""
+    """File -> why the bytes couldn't be read."""
     image_facts: Mapping[str, ImageFacts | Unreadable] = field(default_factory=dict)
     """Sha256 -> facts."""
     mask_facts: Mapping[str, MaskFacts | Unreadable] = field(default_factory=dict)
@@ -128,6 +128,6 @@ def to_plain(fact: Fact) -> dict[str, Any]:
 
 
 def from_plain(values: Mapping[str, Any]) -> Fact:
-    """The fact that `to_plain` was given. Raises KeyError or TypeError for anything else."""
+    """The fact behind the values of `to_plain`. Raises KeyError or TypeError for other values."""
     rest = {key: value for key, value in values.items() if key != "kind"}
     return _KINDS[values["kind"]](**rest)

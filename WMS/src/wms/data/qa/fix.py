@@ -1,8 +1,8 @@
 """`--fix`: writes binary PNG masks and upright images, and never loses an original.
 
-Each run has a folder `originals-YYYYMMDD-HHMMSS` beside images/ and masks/. A file is first copied there, then
-its change is written into `journal.jsonl`, then it's replaced; `fixes.json` lists what was changed when all is
-done. After a kill at any point the next run finishes what the journal began: see `recover`.
+Each run has a folder `originals-YYYYMMDD-HHMMSS` beside images/ and masks/. For each file, the run copies the original
+to that folder, writes the change into `journal.jsonl`, then replaces the file; at the end `fixes.json` lists the
+changes. After a kill at any point the next run finishes the journal's changes: see `recover`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _PREFIX: Final = "originals-"
 
 @dataclass(frozen=True, slots=True)
 class MaskFix:
-    """What is to be done to one file, named as "masks/a.jpg"; `becomes` is its name afterwards."""
+    """The planned change of a file such as "masks/a.jpg"; `becomes` is the name afterwards."""
 
     file: str
     becomes: str
@@ -49,18 +49,18 @@ class MaskFix:
 
 
 def plan_fixes(facts: FolderFacts, config: DataConfig) -> tuple[MaskFix, ...]:
-    """Which files `--fix` changes. Pure. Truly grey masks and masks of another size are left to a person."""
+    """Plan the changes of `--fix`. Pure. Truly grey masks and masks of another size are left to a person."""
     return (*_mask_changes(facts, config), *_image_changes(facts))
 
 
 def apply_fixes(
     folder: Path, changes: Sequence[MaskFix], facts: FolderFacts, *, max_megapixels: float, now: datetime
 ) -> list[dict[str, Any]]:
-    """Carry out `changes` in `folder`; returns what was changed, as it stands in fixes.json.
+    """Carry out `changes` in `folder`; returns the changes made, as fixes.json lists them.
 
-    A file whose content isn't the checked one any more is left alone, and so is one that would lose something: a mask
-    all that it marks, a photo EXIF data that can't be written again. Raises UnwritableError, DiskFullError,
-    and the errors of `wms.data.images.read_image`.
+    A file whose content has changed since the check stays as is, and so does a file that a change would harm: a mask
+    that would lose all marks, a photo with EXIF data that can't be written again. Raises UnwritableError,
+    DiskFullError, and the errors of `wms.data.images.read_image`.
     """
     if not changes:
         return []
@@ -84,7 +84,7 @@ def apply_fixes(
 
 
 def recover(folder: Path) -> list[dict[str, Any]]:
-    """Finish what a killed `apply_fixes` began; returns the changes that it had made.
+    """Finish the changes of a killed `apply_fixes`; returns the changes that the killed run had made.
 
     Raises TrackingError for a damaged journal, UnwritableError or DiskFullError.
     """
@@ -102,14 +102,14 @@ def _mask_changes(facts: FolderFacts, config: DataConfig) -> Iterator[MaskFix]:
         if not isinstance(mask, MaskFacts) or (mask.peak != 1 and mask.grey > config.max_grey_fraction):
             continue
         if mask.hides and mask.peak != 1:
-            continue  # cut at the threshold, most of what it marks would be gone
+            continue  # at the threshold most marks would be lost
         reasons = [
             *(["0 and 1 became 0 and 255"] if mask.peak == 1 else []),
             *([f"{mask.neither:.2%} grey pixels became black or white"] if mask.neither and mask.peak != 1 else []),
             *([f"turned upright (EXIF orientation {mask.orientation})"] if mask.orientation != 1 else []),
         ]
         becomes = file if file.lower().endswith(".png") else f"{file.rpartition('.')[0]}.png"
-        # Another mask of that name is somebody's work; the report says that both claim one name.
+        # Another mask of that name may be a labeller's work; the report says that both claim the name.
         if reasons and _can_be_written(file) and (becomes == file or becomes.casefold() not in taken):
             yield MaskFix(file, becomes, "; ".join(reasons))
 
@@ -127,12 +127,12 @@ def _all_names(listing: Listing | None) -> Iterator[str]:
 
 
 def _can_be_written(file: str) -> bool:
-    """A name that isn't UTF-8 can't stand in a list; it is an error of its own."""
+    """Whether the name is UTF-8, so that a list can hold the name; other names are reported as errors."""
     return not any("\ud800" <= char <= "\udfff" for char in file)
 
 
 def _new_folder(folder: Path, now: datetime) -> Path:
-    """A folder of its own for this run's originals, also for two runs in one second."""
+    """Create the folder for this run's originals, distinct even for two runs in the same second."""
     name = f"{_PREFIX}{now:%Y%m%d-%H%M%S}"
     for number in range(1, 1000):
         kept = folder / (name if number == 1 else f"{name}-{number}")
@@ -147,7 +147,7 @@ def _new_folder(folder: Path, now: datetime) -> Path:
 
 
 def _finish(folder: Path, kept: Path) -> list[dict[str, Any]]:
-    """Remove originals whose replacement is in place, and list what was changed."""
+    """Remove originals whose replacement is in place, and list the changes."""
     done = []
     for _, entry in read_json_lines(kept / JOURNAL):
         old, new, copy = folder / entry["file"], folder / entry["becomes"], kept / entry["file"]
@@ -182,7 +182,7 @@ def _sha256(path: Path) -> str | None:
 
 
 def _binary_png(content: bytes, name: str, max_megapixels: float) -> bytes | None:
-    """A mask as an upright PNG of 0 and 255, cut where `read_mask` cuts it; None if it'd lose all that it marks."""
+    """A mask as an upright PNG of 0 and 255, with the threshold of `read_mask`; None if all marks would be lost."""
     mask = decode_mask(content, name, max_megapixels=max_megapixels)
     white = mask.grey > (0 if mask.grey.max() == 1 else MASK_THRESHOLD)
     if mask.marks_something and not white.any():
@@ -193,13 +193,13 @@ def _binary_png(content: bytes, name: str, max_megapixels: float) -> bytes | Non
 
 
 def _upright(content: bytes, name: str, max_megapixels: float) -> bytes | None:
-    """A photo stored as it is seen, in its own format, with its other EXIF data; None if that can't be written."""
-    decode_image(content, name, max_megapixels=max_megapixels)  # raises a sentence for what can't be read
+    """A photo stored upright, in the same format, with the other EXIF data; None if the data can't be written."""
+    decode_image(content, name, max_megapixels=max_megapixels)  # raises a clear error for an unreadable file
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         options: dict[str, Any] = {}
         kind = "JPEG" if image.format == "MPO" else image.format
         if kind == "JPEG" and isinstance(image, JpegImagePlugin.JpegImageFile):
-            # The same tables lose next to nothing: most coefficients fall back on what they were.
+            # The same quantisation tables lose almost nothing: most coefficients round to the old values.
             options = {"qtables": image.quantization, "subsampling": JpegImagePlugin.get_sampling(image)}
         elif kind == "WEBP":
             options = {"lossless": True}

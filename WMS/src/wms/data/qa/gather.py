@@ -1,4 +1,4 @@
-"""Collects the facts of a data set: lists it, hashes it, and opens only what no earlier check has seen."""
+"""Collects the facts of a data set: lists and hashes the files, and opens only files that no earlier check has seen."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def gather(
 ) -> FolderFacts:
     """The facts of folder/images and folder/masks. Symbolic links aren't followed, subfolders not entered.
 
-    `workers` processes read what is new. Raises UnwritableError or DiskFullError for the cache, DeviceError
-    when a reading process dies.
+    `workers` processes read the new files. Raises UnwritableError or DiskFullError for the cache, DeviceError when a
+    reading process dies.
     """
     images, masks = list_folder(folder / "images"), list_folder(folder / "masks")
     names = [*_with_content("images", images), *_with_content("masks", masks)]
@@ -57,11 +57,11 @@ def gather(
 
 
 Unit = tuple[str, str]
-"""(Image file, mask file); "" for one that isn't there or can't be read."""
+"""(Image file, mask file); "" for an absent or unreadable file."""
 
 
 def _units(images: Listing | None, masks: Listing | None, hashes: Mapping[str, str]) -> list[Unit]:
-    """Every hashed file once, together with its partner where it has one."""
+    """Every hashed file once, together with the partner if present."""
     pairs = [(f"images/{image}", f"masks/{mask}") for image, mask in match(images, masks)]
     units = [pair for pair in pairs if pair[0] in hashes and pair[1] in hashes]
     paired = {name for unit in units for name in unit}
@@ -70,7 +70,7 @@ def _units(images: Listing | None, masks: Listing | None, hashes: Mapping[str, s
 
 
 def _with_content(part: str, listing: Listing | None) -> Iterator[str]:
-    """Files with something in them; an empty one has no pixels to look for."""
+    """Files that aren't empty; an empty file has no pixels to read."""
     if listing is not None:
         yield from (f"{part}/{name}" for name in listing.files if name not in listing.empty)
 
@@ -78,7 +78,7 @@ def _with_content(part: str, listing: Listing | None) -> Iterator[str]:
 def _hash(paths: Sequence[Path], memory: Path) -> tuple[dict[Path, str], dict[Path, Unreadable]]:
     try:
         return hash_files(paths, memory), {}
-    except DataNotFoundError:  # one of them can't be read: find out which, at the price of reading all
+    except DataNotFoundError:  # a file can't be read: hash each file alone to find out which
         hashes, unreadable = {}, {}
         for path in paths:
             try:
@@ -90,7 +90,7 @@ def _hash(paths: Sequence[Path], memory: Path) -> tuple[dict[Path, str], dict[Pa
 
 
 class _Known:
-    """Facts that the cache holds, joined by those that are read now."""
+    """Facts from the cache and facts read in this check."""
 
     def __init__(self, store: FactStore, max_megapixels: float) -> None:
         self.images: dict[str, ImageFacts | Unreadable] = {}
@@ -101,7 +101,7 @@ class _Known:
         self._waiting: dict[tuple[str, str], Fact] = {}
 
     def load(self, units: Iterable[Unit], hashes: Mapping[str, str]) -> None:
-        """Take from the cache what it knows about `units`."""
+        """Load the cached facts about `units`."""
         contents = [(hashes.get(image, ""), hashes.get(mask, "")) for image, mask in units]
         wanted = {
             "image": {image for image, _ in contents if image},
@@ -114,7 +114,7 @@ class _Known:
                 self._take(kind, key.rpartition("@")[0], fact)
 
     def tasks(self, folder: Path, units: Iterable[Unit], hashes: Mapping[str, str]) -> list[Task]:
-        """What has to be read, each content once."""
+        """The tasks for facts still missing, each content once."""
         asked: set[tuple[str, str]] = set()
         tasks = []
         for image, mask in units:
@@ -146,7 +146,7 @@ class _Known:
             self.flush()
 
     def flush(self) -> None:
-        """Put on the disk what isn't there yet."""
+        """Write the facts that aren't on the disk yet."""
         if self._waiting:
             self._store.put(self._waiting)
             self._waiting = {}

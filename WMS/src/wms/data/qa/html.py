@@ -1,4 +1,4 @@
-"""The data check as one HTML page that needs no network: each problem with thumbnails and the mask drawn over."""
+"""The data check as an HTML page that needs no network: each problem with thumbnails and the mask drawn over."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from wms.data.qa.validate import Checked
 from wms.errors import WmsError
 
 PER_CHECK: Final = 12
-"""Problems of one check that are shown with thumbnails; the others are only counted."""
+"""Problems per check that are shown with thumbnails; the others are only counted."""
 PER_PROBLEM: Final = 4
 _SIDE: Final = 240  # pixels of a thumbnail's long side
 _TINT: Final = np.array((255, 40, 40), dtype=np.float32)
@@ -47,7 +47,7 @@ def render_html(folder: Path, checked: Checked, config: DataConfig) -> str:
 
 
 def by_check(problems: Iterable[Problem]) -> list[Sequence[Problem]]:
-    """Problems of one check together, in their own order."""
+    """Problems grouped by check, in the given order."""
     found: dict[tuple[str, str], list[Problem]] = {}
     for problem in problems:
         found.setdefault((problem.severity, problem.check), []).append(problem)
@@ -76,7 +76,7 @@ def _shown(
 
 
 def _thumbnail(folder: Path, image: str, mask: str, config: DataConfig) -> str | None:
-    """A data URI: the photo with its mask in red, one of both alone where the other can't be read, or None."""
+    """A data URI: the photo with the mask in red, either alone if the other can't be read, or None."""
     photo = _read_photo(folder / image, config) if image and _is_plain(folder / image) else None
     white = _read_white(folder / mask, config) if mask and _is_plain(folder / mask) else None
     if photo is None and white is None:
@@ -85,7 +85,7 @@ def _thumbnail(folder: Path, image: str, mask: str, config: DataConfig) -> str |
     small = Image.fromarray(picture)
     small.thumbnail((_SIDE, _SIDE))
     if photo is not None and white is not None:
-        # A mask of another size is stretched over the photo: that shows best how it lies.
+        # A mask of another size is stretched over the photo, which shows best where the labeller drew.
         cover = np.asarray(Image.fromarray(white).resize(small.size), dtype=np.float32)[:, :, None] / 255 * 0.5
         mixed = np.asarray(small, dtype=np.float32) * (1 - cover) + _TINT * cover
         small = Image.fromarray(mixed.round().astype(np.uint8))

@@ -1,4 +1,4 @@
-"""What lies in a folder of photos or masks, without opening any of it."""
+"""Lists a folder of photos or masks without opening a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wms.errors import DataNotFoundError
 
 
 def list_folder(folder: Path) -> Listing | None:
-    """What lies in `folder`; None where there is no such folder. Hidden files that aren't images don't count.
+    """The entries of `folder`; None for an absent folder. Hidden files that aren't images don't count.
 
     Raises DataNotFoundError for a folder that can't be listed.
     """

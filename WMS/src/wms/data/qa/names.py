@@ -12,7 +12,7 @@ _JOINERS: Final = "\u200c\u200d"  # parts of ordinary words and emoji
 
 
 def unsafe(name: str) -> str | None:
-    """Why a file's name makes trouble somewhere, as the end of "its name ..."; None for a safe name.
+    """Why a file's name causes trouble on some system, as the end of "its name ..."; None for a safe name.
 
     Spaces inside and ordinary Unicode are safe.
     """
@@ -30,12 +30,12 @@ def unsafe(name: str) -> str | None:
 
 
 def shown(name: str) -> str:
-    """A name as it can be printed on one line: what can't be seen is written as an escape."""
+    """A name for printing on a line: invisible characters become escapes."""
     return "".join(char if char == " " or char.isprintable() else _escape(char) for char in name)
 
 
 def folded(name: str) -> str:
-    """Equal for names that a file system which ignores case and Unicode's form takes for the same."""
+    """The same text for names that a file system without case or Unicode normal forms can't tell apart."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
@@ -44,7 +44,7 @@ def _is_control(char: str) -> bool:
 
 
 def _is_undecodable(name: str) -> bool:
-    """Python stands in lone surrogates for bytes that aren't UTF-8."""
+    """Whether the name holds bytes that aren't UTF-8, which Python represents by lone surrogates."""
     return any("\ud800" <= char <= "\udfff" for char in name)
 
 

@@ -1,4 +1,4 @@
-"""Pairs of a folder's images and masks by name alone; unlike `wms.data.pairs` it collects every mistake."""
+"""Pairs a folder's images and masks by name alone; unlike `wms.data.pairs`, this module reports every mistake."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from wms.data.qa.facts import Listing
 
 
 def stem_of(name: str) -> str:
-    """What pairs a file: its name without extension, in Unicode's composed form."""
+    """The key that pairs a file: the name without extension, in Unicode's composed form."""
     return unicodedata.normalize("NFC", PurePath(name).stem)
 
 
 def by_stem(listing: Listing | None) -> dict[str, list[str]]:
-    """The names of a folder's images by stem; more than one name for a stem is a mistake."""
+    """The names of a folder's images by stem; several names for a stem are a mistake."""
     found: dict[str, list[str]] = {}
     for name in listing.files if listing else ():
         found.setdefault(stem_of(name), []).append(name)
@@ -23,7 +23,7 @@ def by_stem(listing: Listing | None) -> dict[str, list[str]]:
 
 
 def match(images: Listing | None, masks: Listing | None) -> Iterator[tuple[str, str]]:
-    """(Image's name, mask's name) of each stem that both folders have; the first name where several claim it."""
+    """(Image's name, mask's name) of each stem that both folders have; the first name if several share the stem."""
     of_mask = by_stem(masks)
     for stem, names in by_stem(images).items():
         if stem in of_mask:

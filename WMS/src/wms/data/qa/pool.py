@@ -1,4 +1,4 @@
-"""Reads tasks on several processes, without ever holding more than a few of them in memory."""
+"""Runs reading tasks on several processes, with only a few tasks in memory at a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wms.data.qa.facts import Fact
 from wms.data.qa.reading import Task, read_task
 from wms.errors import DeviceError
 
-_PROCESSES_FROM: Final = 64  # tasks; starting processes takes a second, in which one reads about that many pairs
+_PROCESSES_FROM: Final = 64  # tasks; starting processes takes a second, in which a process reads about that many pairs
 _WAITING: Final = 8  # tasks handed out ahead, per process
 
 
@@ -39,7 +39,7 @@ def read_all(tasks: Sequence[Task], workers: int) -> Iterator[tuple[Task, dict[s
 
 
 def _in_flight(pool: ProcessPoolExecutor, tasks: Sequence[Task], limit: int) -> Iterator[tuple[Task, dict[str, Fact]]]:
-    """Hand out `limit` tasks at a time, so that 100,000 of them don't fill the memory."""
+    """Hand out `limit` tasks at a time, so that 100,000 tasks don't fill the memory."""
     left = iter(tasks)
     running: dict[Future[dict[str, Fact]], Task] = {}
     while True:
@@ -53,7 +53,7 @@ def _in_flight(pool: ProcessPoolExecutor, tasks: Sequence[Task], limit: int) -> 
 
 
 def _end_with_parent() -> None:
-    """In a reading process: end when the process that started it is gone, even if that was killed."""
+    """End this reading process when its parent is gone, even if the parent was killed."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return

@@ -1,4 +1,4 @@
-"""One finding of the data check: what is wrong, where, and what to do next."""
+"""A finding of the data check: the problem, its files and the next step."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any, Literal
 from wms.data.qa.names import shown
 
 Severity = Literal["error", "warning", "note"]
-"""Errors fail the check; warnings are worth a look; notes say what the check passed over silently otherwise."""
+"""Errors fail the check; warnings are worth a look; notes tell facts that are neither."""
 
 _NAMED = 5  # files in a sentence; the structured form lists all
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A finding. `message` is a sentence without its full stop; `next_step` follows it after a semicolon."""
+    """A finding. `message` is a sentence without the full stop; `next_step` follows after a semicolon."""
 
     check: str
     severity: Severity

@@ -1,4 +1,4 @@
-"""From files to facts: the only part of the data check that opens photos and masks."""
+"""Reads facts from files: the only part of the data check that opens photos and masks."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _CHECKS: Final[dict[type[WmsError], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What to find out about a photo, its mask or both; sha256 "" and path None where there's no such file."""
+    """A request for the facts of a photo, a mask or both; sha256 "" and path None for an absent file."""
 
     image: Path | None
     image_sha256: str
@@ -63,7 +63,7 @@ class Task:
 
 
 def read_task(task: Task) -> dict[str, Fact]:
-    """The wanted facts by kind: "image", "mask", "pair". Never raises for what a file holds."""
+    """The requested facts by kind: "image", "mask", "pair". Never raises for a file's content."""
     found: dict[str, Fact] = {}
     small: Grey | None = None
     mask: Grey | None = None
@@ -102,7 +102,7 @@ def measure(small: Grey) -> tuple[float, float, float]:
 
 
 def small_grey(path: Path, max_megapixels: float) -> Grey:
-    """The upright photo's grey values (h, w) with a short side of 512 pixels, or its own if that is less."""
+    """The upright photo's grey values (h, w), with a short side of at most 512 pixels; never enlarged."""
     grey = Image.fromarray(read_small(path, _LOOK_SIDE, max_megapixels)).convert("L")
     scale = _LOOK_SIDE / min(grey.size)
     if scale < 1:
@@ -130,7 +130,7 @@ def count_pieces(grey: Grey) -> int:
 
 
 def _join_runs(rows: list[int], starts: list[int], ends: list[int]) -> int:
-    """Number of areas that runs of white pixels (row, first, one after the last) form, specks left out."""
+    """Number of areas that runs of white pixels (row, first, last + 1) form, without specks."""
     parent = list(range(len(rows)))
 
     def root(index: int) -> int:
@@ -188,7 +188,7 @@ def _orientation(path: Path) -> int:
 
 
 def _guarded(read: _Reader, path: Path, sha256: str, max_megapixels: float) -> tuple[Fact, Grey | None]:
-    """What `read` says, or why it can't; a file that changes meanwhile has no facts."""
+    """The result of `read`, or the reason for its failure; a file that changes meanwhile has no facts."""
     facts: Fact
     grey: Grey | None
     try:
@@ -197,7 +197,7 @@ def _guarded(read: _Reader, path: Path, sha256: str, max_megapixels: float) -> t
         check = _CHECKS.get(type(error), "damaged")
         lasting = not isinstance(error, DataNotFoundError)
         facts, grey = Unreadable(check, str(error).replace(str(path), FILE), lasting), None
-    except Exception as error:  # one odd file must not hide what is wrong with the others
+    except Exception as error:  # a single odd file must not hide the problems of the others
         reason = f"{FILE} can't be read ({type(error).__name__}: {error}); copy it again from the camera."
         facts, grey = Unreadable("damaged", reason.replace(os.fspath(path), FILE), lasting=False), None
     with contextlib.suppress(OSError):

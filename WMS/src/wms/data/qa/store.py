@@ -1,7 +1,7 @@
-"""Facts on disk by content, so that a file whose bytes were seen before isn't opened again.
+"""Facts on disk, keyed by content, so that a file with known bytes isn't opened again.
 
-One SQLite file: looking up ten of 100,000 entries costs ten look-ups, several processes may use it at once, and
-what was written before a kill stays. It is a cache: delete it and the next check is only slower.
+The store is a SQLite file: looking up ten of 100,000 entries costs ten look-ups, several processes may share the file,
+and committed facts survive a kill. The store is a cache: deleting the file only slows the next check.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ _WAIT_SECONDS: Final = 60.0
 class FactStore:
     """The cache of facts and of passed pairs in `folder`. A context manager.
 
-    Raises UnwritableError or DiskFullError where the folder or its file can't be used; a damaged file is
-    started anew.
+    Raises UnwritableError or DiskFullError if the folder or the file can't be used; a damaged file is replaced.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -47,13 +46,13 @@ class FactStore:
         """The known facts of `kind` among `keys`."""
         found: dict[str, Fact] = {}
         for key, text in self._select(kind, list(keys)):
-            # An entry that can't be understood is only slower.
+            # An unreadable entry costs only time: the file is read again.
             with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
                 found[key] = from_plain(json.loads(text))
         return found
 
     def put(self, facts: Mapping[tuple[str, str], Fact]) -> None:
-        """Keep facts by (kind, key); on the disk when this returns."""
+        """Store facts by (kind, key); they are on the disk when this method returns."""
         rows = [(kind, key, json.dumps(to_plain(fact))) for (kind, key), fact in facts.items()]
         with self._sentences(), self._database:
             self._database.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", rows)

@@ -1,4 +1,4 @@
-"""`validate_data`: check a folder of photos and masks and say what is wrong with it."""
+"""`validate_data`: checks a folder of photos and masks and reports the problems."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CACHE_FOLDER: Final = Path(".cache/qa")
 
 @dataclass(frozen=True)
 class Checked:
-    """A finished check: the facts, the problems made from them, and the report as plain JSON values."""
+    """A finished check: the facts, the problems found, and the report as plain JSON values."""
 
     facts: FolderFacts
     problems: tuple[Problem, ...]
@@ -42,14 +42,13 @@ def validate_data(
     workers: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
-    """Check folder/images and folder/masks; returns the report, whatever is wrong with them.
+    """Check folder/images and folder/masks; returns the report, also for a set with errors.
 
-    The report's keys stand in docs/data-qa.md; its `status` is "FAIL" if there is an error. `splits_file` lets
-    the check see near-duplicates in different splits. `existing_looks` (name -> perceptual hash) are photos
-    that the data set has beside this folder. `only_new` leaves out warnings about pairs that an earlier check
-    passed. From 64 new pairs on, `workers` processes read (default: one a core); a script that calls this
-    needs the usual `if __name__ == "__main__":`.
-    Raises DataNotFoundError for a folder that can't be listed, SplitError for a damaged split record,
+    docs/data-qa.md lists the report's keys; `status` is "FAIL" if the set has an error. `splits_file` lets the check
+    see near-duplicates in different splits. `existing_looks` (name -> perceptual hash) are photos that the data set has
+    beside this folder. `only_new` leaves out warnings about pairs that an earlier check passed. From 64 new pairs on,
+    `workers` processes read (default: one a core); a script that calls this needs the usual `if __name__ ==
+    "__main__":`. Raises DataNotFoundError for a folder that can't be listed, SplitError for a damaged split record,
     DiskFullError or UnwritableError for the cache, DeviceError when a reading process dies.
     """
     return check(
@@ -75,7 +74,7 @@ def check(
     workers: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> Checked:
-    """As `validate_data`, together with the facts and problems that the report was made from."""
+    """As `validate_data`, together with the facts and problems behind the report."""
     config = config or DataConfig()
     recorded = SplitRecord(splits_file).entries if splits_file else ()
     with FactStore(cache_folder or from_root(CACHE_FOLDER)) as store:
@@ -102,7 +101,7 @@ def _passed_files(facts: FolderFacts, store: FactStore) -> set[str]:
 
 
 def _key(facts: FolderFacts, image: str, mask: str) -> str:
-    """What is remembered of a pair that passed: both contents."""
+    """The key under which a passed pair is remembered: both contents."""
     return f"{facts.hashes.get(image, '')}:{facts.hashes.get(mask, '')}"
 
 

@@ -1,4 +1,4 @@
-"""The verdict: from facts to problems to the report. Pure, so that a test needs no file for it."""
+"""The verdict: from facts to problems to the report. Pure, so that a test needs no files."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def judge(
     splits: Mapping[str, str] | None = None,
     existing: Mapping[str, str] | None = None,
 ) -> tuple[Problem, ...]:
-    """All problems of a data set, errors first, in an order that only the facts decide.
+    """All problems of a data set, errors first, in an order that depends only on the facts.
 
-    `folder` is what messages call it; `splits` is sha256 -> split of what is recorded; `existing` is name ->
-    perceptual hash of photos that the data set has beside this folder.
+    Messages name the set by `folder`; `splits` is sha256 -> split of recorded photos; `existing` is name -> perceptual
+    hash of photos in the data set but not in this folder.
     """
     found = [
         *check_folders(facts, folder),
@@ -46,7 +46,7 @@ def judge(
 
 
 def valid_pairs(facts: FolderFacts, problems: Iterable[Problem]) -> list[tuple[str, str]]:
-    """(Image file, mask file) of the pairs that can be used: both are read, and no error names either."""
+    """(Image file, mask file) of the usable pairs: both files are readable, and no error names either."""
     bad = {file for problem in problems if problem.severity == "error" for file in problem.files}
     pairs = [(f"images/{image}", f"masks/{mask}") for image, mask in match(facts.images, facts.masks)]
     return [pair for pair in pairs if bad.isdisjoint(pair) and all(file in facts.hashes for file in pair)]
@@ -59,7 +59,7 @@ def only_about_new(problems: Iterable[Problem], passed: Collection[str]) -> tupl
 
 
 def report(facts: FolderFacts, problems: Sequence[Problem], *, folder: str) -> dict[str, Any]:
-    """The report as plain JSON values: see docs/data-qa.md. PASS if there is no error."""
+    """The report as plain JSON values: see docs/data-qa.md. PASS if no problem is an error."""
     texts = {severity: [p.text for p in problems if p.severity == severity] for severity in _ORDER}
     return {
         "status": "FAIL" if texts["error"] else "PASS",
