@@ -44,6 +44,7 @@ class Meter:
         now = time.monotonic()
         self._images += trainer.config.training.batch_size
         self.began = now if self.began is None else self.began
+        # The first seconds fill caches and settle the number of threads: they would distort the speed.
         if self._first is None:
             if now - self.began >= self.warm_s:
                 self._first = now, self._images

@@ -67,6 +67,7 @@ def first_collision(names: Iterable[str]) -> tuple[str, str] | None:
     files: dict[str, str] = {}
     folders: dict[str, str] = {}
     for name in names:
+        # macOS and Windows ignore case, and macOS stores letters with accents in two ways.
         key = unicodedata.normalize("NFC", name).casefold()
         parts = key.split("/")
         above = ["/".join(parts[:count]) for count in range(1, len(parts))]

@@ -100,5 +100,6 @@ class EpochBatches(Sampler[list[int]]):
         return len(self._global) - self._skip
 
     def __iter__(self) -> Iterator[list[int]]:
+        # A resumed epoch skips the batches that the killed run has trained on.
         for batch in self._global[self._skip :]:
             yield batch[self._rank :: self._world]

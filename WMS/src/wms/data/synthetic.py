@@ -132,6 +132,7 @@ def _paste_face(scene: Image.Image, face: Image.Image, matrix: Matrix) -> None:
     half = face.width / 2
     to_texture = np.array(((half, 0, half), (0, half, half), (0, 0, 1.0)))
     shift = np.array(((1.0, 0, left), (0, 1.0, top), (0, 0, 1.0)))
+    # Pillow asks for the way back: from a pixel of the scene to a pixel of the dial.
     inverse = to_texture @ np.linalg.inv(matrix) @ shift
     coefficients = (inverse / inverse[2, 2]).ravel()[:8].tolist()
     layer = face.transform(
@@ -144,6 +145,7 @@ def _draw_mask(outline: Matrix, size: tuple[int, int]) -> Image.Image:
     """White where at least half of a pixel lies inside the outline, black elsewhere."""
     fine = 4
     large = Image.new("L", (size[0] * fine, size[1] * fine), 0)
+    # Pillow's integer coordinates name pixel centres, the outline's name corners: hence the half.
     ImageDraw.Draw(large).polygon((outline * fine - 0.5).ravel().tolist(), fill=255)
     shares = np.asarray(large.reduce(fine))
     return Image.fromarray(np.where(shares >= 128, np.uint8(255), np.uint8(0)))

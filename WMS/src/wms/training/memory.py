@@ -33,4 +33,5 @@ def peak_bytes() -> int:
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # macOS reports bytes, Linux KiB.
     return peak if sys.platform == "darwin" else peak * 1024

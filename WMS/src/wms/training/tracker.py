@@ -100,9 +100,8 @@ class MetricSink(Protocol):
 def read_records(path: Path, offset: int = 0, limit: int | None = None) -> tuple[list[MetricRecord], int]:
     """Read whole records of a metrics file, from byte `offset` on, at most `limit` of them.
 
-    Returns the records and the offset behind the last record. A last line that has no line break or isn't a record is
-    left out: its writer is still at work, or was killed. An absent file holds no records. Raises TrackingError with the
-    line number if an earlier line is damaged.
+    Returns the records and the offset behind the last. A torn last line is left out: its writer is still at work, or
+    was killed. An absent file holds no records. Raises TrackingError (line number) if an earlier line is damaged.
     """
     records: list[MetricRecord] = []
     if not path.exists():
@@ -144,10 +143,8 @@ def read_metrics(path: Path) -> pl.DataFrame:
 class ExperimentTracker:
     """Appends a run's metrics to `run_dir`/metrics.jsonl and tells a sink of them.
 
-    Raises TrackingError if an existing file is damaged, and DiskFullError or UnwritableError if the folder can't be
-    written.
+    Raises TrackingError for a damaged file, and DiskFullError or UnwritableError if the folder can't be written.
 
-    >>> tracker = ExperimentTracker(run)  # doctest: +SKIP
     >>> tracker.log("val", {"dice": 0.91}, step=120, epoch=3)  # doctest: +SKIP
     >>> tracker.get_best_metric("dice").value  # doctest: +SKIP
     0.91
@@ -170,9 +167,8 @@ class ExperimentTracker:
     def log(self, phase: Phase, metrics: Mapping[str, float], *, step: int, epoch: int) -> None:
         """Append the metrics of a step in a single write.
 
-        A value already in the file for the same phase, metric, step and epoch (a resumed run repeats some) isn't
-        written again. Raises ValueError for an unknown phase, and DiskFullError or UnwritableError if the file can't be
-        written; the file then keeps its previous end.
+        A value that the file has for the same phase, metric, step and epoch, as in a resumed run, is skipped. Raises
+        ValueError for an unknown phase; after DiskFullError or UnwritableError the file keeps its previous end.
         """
         if phase not in PHASES:
             raise ValueError(f"unknown phase {phase!r}, not one of {', '.join(PHASES)}")

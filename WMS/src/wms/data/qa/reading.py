@@ -141,8 +141,10 @@ def _join_runs(rows: list[int], starts: list[int], ends: list[int]) -> int:
 
     above = 0
     for run, row in enumerate(rows):
+        # Runs come row by row and from left to right, so `above` never has to go back.
         while rows[above] < row - 1 or (rows[above] == row - 1 and ends[above] < starts[run]):
             above += 1
+        # Ends are exclusive, so `<=` below joins areas that touch only by a corner.
         other = above
         while rows[other] == row - 1 and starts[other] <= ends[run]:
             parent[root(other)] = root(run)
