@@ -131,7 +131,7 @@ REFUSED: dict[str, tuple[Callable[[Shop], None], type[WmsError], str]] = {
     "other images": (other_images, LineageError, "isn't the list of data version"),
     "another one is staged": (another_staged, UsageError, "Version 2 is in the stage Production of MLflow 2"),
     "no such version": (lambda _: None, ModelNotFoundError, "has no version 1"),
-    "a ledger has begun": (with_a_ledger, UsageError, r"version 2 is Production.*--rollback --version 1"),
+    "a ledger has begun": (with_a_ledger, UsageError, r"version 2 is Production.*wms rollback --version 1"),
     "a ledger has begun here": (with_a_ledger_here, LedgerError, "knows 0 only"),
 }
 

@@ -182,7 +182,7 @@ def test_an_alias_moved_by_hand_stops_promotions_until_it_is_repaired(shop: Shop
     promote(shop, shop.run(0.85, champion=1))
     shop.registry.set_alias("production", 1)
     late = shop.run(0.9, champion=2)
-    with pytest.raises(LedgerError, match=r"is at version 1.*--repair"):
+    with pytest.raises(LedgerError, match=r"is at version 1.*wms restore"):
         promote(shop, late)
     done = promotion.repair(shop.promotions)
     assert done is not None

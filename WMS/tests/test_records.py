@@ -63,7 +63,9 @@ def test_a_sample_means_what_it_meant(name: str) -> None:
     record = parse(name)
     for path, value in RECORDS[name][1].items():
         assert at(record, path) == value, path
-    assert json.loads(record.model_dump_json()) == json.loads((V1 / name).read_bytes())
+    again, stored = json.loads(record.model_dump_json()), json.loads((V1 / name).read_bytes())
+    assert {key: again[key] for key in stored} == stored  # a later version may add fields that have a default
+    assert all(not again[key] for key in again.keys() - stored.keys())
 
 
 @pytest.mark.parametrize("name", RECORDS)

@@ -162,7 +162,7 @@ def main(job: dict[str, str]) -> int:
 
     faulthandler.dump_traceback_later(LIMIT_S - 20, exit=False)  # where it hangs, if it does
     cloud = open_aws(Path(job["folder"]), show, environ=os.environ)
-    cloud = replace(cloud, site=replace(cloud.site, step=reach))
+    cloud = replace(cloud, context=replace(cloud.context, step=reach))
 
     def work(_: object) -> int:
         if job["verb"] == "up":

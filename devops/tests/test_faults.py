@@ -111,7 +111,7 @@ def test_the_store_goes_away_half_way(shop: Workshop) -> None:
         ({"AWS_ACCESS_KEY_ID": "unknown"}, "doesn't know the access key"),
         ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "credentials"),
         ({"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}, "127.0.0.1:9"),
-        ({"AWS_ACCESS_KEY_ID": "reader-for-tests", "AWS_SECRET_ACCESS_KEY": "secret-of-the-reader"}, "write"),
+        ({"AWS_ACCESS_KEY_ID": "reader-for-tests", "AWS_SECRET_ACCESS_KEY": "secret-of-the-reader"}, "s3:PutObject"),
     ],
     ids=["wrong secret", "unknown key", "no credentials", "no network", "read only"],
 )

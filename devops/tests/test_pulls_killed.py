@@ -24,7 +24,6 @@ import os, signal, sys
 from pathlib import Path
 from wms_ops.git.scratch import scratch_clone
 from wms_ops.git.command import Git
-from wms_ops.pulls import shelf
 from wms_ops.pulls.local_pulls import LocalPulls
 
 clone, url, branch, verb, wanted = sys.argv[1:6]

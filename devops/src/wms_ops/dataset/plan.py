@@ -186,8 +186,8 @@ def refuse_shrinking(
     parts += [f"give {len(changed)} photos other content under the same name ({changed[0]!r} first)"] if changed else []
     if parts:
         raise ShrinkError(
-            f"The new version would {' and '.join(parts)}, so it was refused. To remove photos, use `python -m "
-            "wms_ops.dataset remove`; to replace some, push them with `git -c wms.replace=true push`."
+            f"The new version would {' and '.join(parts)}, so it was refused. To remove photos, use `wms data "
+            "remove`; to replace some, push them with `git -c wms.replace=true push`."
         )
 
 
