@@ -109,7 +109,7 @@ def test_a_killed_run_goes_on_too(name: str) -> None:
 
 def test_a_step_takes_what_the_record_lacks_from_the_environment() -> None:
     record = start()
-    with pytest.raises(PipelineError, match=r"needs commit.*WMS_COMMIT"):
+    with pytest.raises(PipelineError, match=r"has no commit.*WMS_COMMIT"):
         values_for(TABLE["gate"], "gate", record, {})
     values = values_for(TABLE["gate"], "gate", record, {"WMS_COMMIT": "c", "WMS_RUN_ID": "r"})
     assert (values["commit"], values["run_id"]) == ("c", "r")

@@ -21,7 +21,7 @@ def test_every_step_is_a_command_that_names_its_values(tmp_path: Path) -> None:
         shop.commit_photos(25)
         branch = shop.push()
         early = step(shop, "gate", branch, tmp_path / "early", expect=89)
-        assert "The step gate needs commit" in early[0] and not early[1]
+        assert "Step gate has no commit" in early[0] and not early[1]
         named: dict[str, str] = {}
         for name in STEPS:
             named |= step(shop, name, branch, tmp_path / name)[1]
