@@ -217,7 +217,7 @@ class _Blocks(io.BytesIO):
 
 
 def _stored(answer: Any) -> Stored:
-    with answer["Body"] as body:
+    with contextlib.closing(answer["Body"]) as body:  # `with` on a body itself reads past the SDK's checks
         content = bytes(body.read())
     date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
     clock = parsedate_to_datetime(date) if date else datetime.now(UTC)
