@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from small import random_network
@@ -21,6 +20,7 @@ from wms.inference import export
 from wms.inference.export import ExportedModel, export_model
 from wms.inference.export_cli import COMMAND
 from wms.inference.predictor import PREPROCESSING, Predictor
+from wms.inference.runtime import onnxruntime
 from wms.models.unet import UNet
 
 SMALL = (4, 4, 4, 4, 4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,8 @@ from wms.models.unet import UNet
 
 CHANNELS = (4, 5, 6, 7, 8)
 SIZE = 64
+SOURCE = Path(cli.__file__).parents[2]
+ROOT = SOURCE.parents[1]
 ENTRY_POINT = Path(cli.__file__).parents[2] / "predicts.py"
 
 
@@ -301,3 +304,21 @@ def test_defaults_lie_in_the_repository() -> None:
     assert root / "WMS/data/predictions/photos_to_predict" == cli.INPUT
     assert root / "WMS/data/predictions/predicted_masks" == cli.OUTPUT
     assert root / "WMS/models" == cli.MODELS
+
+
+def test_nothing_is_reported_to_the_makers_of_the_runtime(tmp_path: Path, models: Path) -> None:
+    """Its reporter keeps a device id and a queue in the user's cache folder, and isn't there in a CI job."""
+    environ = {key: value for key, value in os.environ.items() if key not in {"CI", "GITHUB_ACTIONS", "TF_BUILD"}}
+    environ |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(SOURCE)}
+    environ.pop("ORT_DISABLE_TELEMETRY", None)
+    code = "import sys, pathlib, wms.inference.predictor as p; p.Predictor(pathlib.Path(sys.argv[1]))"
+    command = [sys.executable, "-c", code, str(models)]
+    subprocess.run(command, env=environ, check=True, timeout=120)
+    assert list(tmp_path.rglob("*icrosoft*")) == []
+
+
+def test_each_module_takes_the_runtime_that_reports_nothing() -> None:
+    imports = re.compile(r"^\s*(import onnxruntime|from onnxruntime)", re.MULTILINE)
+    sources = [*ROOT.glob("WMS/src/wms/**/*.py"), *ROOT.glob("devops/src/wms_ops/**/*.py")]
+    found = [path.name for path in sources if imports.search(path.read_text(encoding="utf-8"))]
+    assert found == ["runtime.py"]

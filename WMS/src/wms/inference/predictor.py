@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -20,6 +19,7 @@ from wms.data.images import resize_image, to_input
 from wms.errors import ModelDamagedError, ModelNotFoundError
 from wms.files import sha256_bytes, sha256_file
 from wms.formats import refuse_newer
+from wms.inference.runtime import onnxruntime
 from wms.inference.second_look import Floats, Looked, Mask, find_box, one_strip, sigmoid, window
 from wms.metrics import is_strip
 
