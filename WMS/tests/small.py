@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import forked
 import yaml
 
 from wms.config import RunConfig, parse_config
@@ -108,29 +109,26 @@ def environment(**more: str) -> dict[str, str]:
 def train(folder: Path, *more: str, runs: str = "runs", **variables: str) -> subprocess.CompletedProcess[str]:
     """Run train.py to its end."""
     command = train_command(folder, *more, runs=runs)
-    return subprocess.run(
-        command, capture_output=True, text=True, env=environment(**variables), timeout=240, check=False
-    )
+    if not hasattr(os, "fork"):
+        return subprocess.run(
+            command, capture_output=True, text=True, env=environment(**variables), timeout=240, check=False
+        )
+    return forked.run(command[1:], environment(**variables), 240)
 
 
 def train_and_kill(folder: Path, when: Callable[[], bool], *more: str, runs: str = "runs") -> bool:
     """Run train.py and SIGKILL it as soon as `when` holds; False if it ended before that."""
-    with subprocess.Popen(
-        train_command(folder, *more, runs=runs),
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    ) as process:
-        while process.poll() is None:
-            if when():
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                return True
-            try:
-                process.wait(0.01)  # a poll's pause, not a wait for work to be done
-            except subprocess.TimeoutExpired:
-                continue
-        return False
+    with Path(os.devnull).open("wb") as nothing:
+        command = train_command(folder, *more, runs=runs)
+        process = forked.SERVER.start(command[1:], environment(), nothing.fileno(), nothing.fileno())
+    while process.poll() is None:
+        if when():
+            process.kill()
+            process.wait()
+            return True
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.01)  # a poll's pause, not a wait for work to be done
+    return False
 
 
 def only_run(runs: Path) -> Path:
