@@ -45,6 +45,11 @@ class Shed:
     def sessions(self, since: datetime | None = None) -> Sequence[Session]:
         return [Session.model_validate_json(path.read_bytes()) for path in sorted(self.folder.glob("*.session"))]
 
+    def note(self, change: Callable[[Session], Session], since: datetime) -> None:
+        for session in self.sessions(since):
+            if session.run == self.run_id:
+                self._write(change(session))
+
     def for_run(self, run_id: str) -> Shed:
         return replace(self, run_id=run_id)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from wms_ops.commands.main import main
-from wms_ops.targets.aws import boot, names, reap
+from wms_ops.storage import names
+from wms_ops.targets.aws import boot, reap
 from wms_ops.targets.aws.settings import CloudSettings
 from wms_ops.targets.host.backup import KEPT
 from wms_ops.targets.host.config import Pace

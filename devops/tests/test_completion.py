@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from servers import require_tool
 
 from wms_ops.commands.main import main
 
@@ -64,6 +64,5 @@ def test_hidden_options_are_not_offered(scripts: Path) -> None:
 
 def test_zsh_reads_its_script(scripts: Path) -> None:
     assert (scripts / "zsh").read_text(encoding="utf-8").startswith("#compdef wms")
-    if not (zsh := shutil.which("zsh")):
-        pytest.skip("zsh isn't installed")
+    zsh = require_tool("zsh")
     subprocess.run([zsh, "-n", str(scripts / "zsh")], check=True, timeout=60)

@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import pytest
 from pydantic import ValidationError
-from wms_ops.targets.aws.objects import Shared
 
 from wms.errors import WmsError
 from wms.records import StoredRecord
@@ -22,6 +21,7 @@ from wms_ops.runs import plan
 from wms_ops.runs import record as record_module
 from wms_ops.runs.record import STEPS, RunOutcome, RunRecord, StepRecord, StepState
 from wms_ops.runs.store import FILE, RunStore
+from wms_ops.storage.shared import Shared
 from wms_ops.targets.aws.context import Used
 from wms_ops.targets.aws.lease import Lease, LeaseClient
 from wms_ops.targets.host import boot

@@ -14,7 +14,7 @@ from PIL import Image
 from report_values import ENDINGS, HOSTILE, START, Page, blocked, failed, merged, running, with_step
 
 from wms.registry.types import Means
-from wms_ops.report.timeline import Act, Event, Picture, Story, render_story
+from wms_ops.report.timeline import Act, Event, Story, StoryPicture, render_story
 from wms_ops.report.timeline_axis import axis_of, row_of
 from wms_ops.report.timeline_cards import duration, terminal_lines
 from wms_ops.runs.record import STEPS, RunRecord, StepState
@@ -51,9 +51,14 @@ def test_the_page_shows_every_step_of_any_run(name: str) -> None:
 
 def test_the_page_needs_no_network_and_can_be_read_without_seeing() -> None:
     acts = (
-        act(record=merged(), verdict="promoted", pictures=(Picture("scores.png", png(), "Scores"),), output="$ ls\na"),
+        act(
+            record=merged(),
+            verdict="promoted",
+            pictures=(StoryPicture("scores.png", png(), "Scores"),),
+            output="$ ls\na",
+        ),
         act(title="Push", events=(Event("push", START.isoformat(), 3.0), Event("sync", START.isoformat(), 2.0))),
-        act(title="Bad", record=blocked(90), verdict="blocked", pictures=(Picture("x.png", png(90, 20)),)),
+        act(title="Bad", record=blocked(90), verdict="blocked", pictures=(StoryPicture("x.png", png(90, 20)),)),
     )
     links = (("MLflow", "http://127.0.0.1:5000/#/runs/1"), ("Pull requests", "pull-requests/README.md"))
     text = render_story(story(*acts, facts=(("Peak memory", "3.1 GiB"),), links=links))
@@ -87,7 +92,7 @@ def test_no_name_breaks_out_of_the_page() -> None:
         record=record,
         verdict=HOSTILE,
         events=(Event(HOSTILE, START.isoformat(), 1.0, HOSTILE),),
-        pictures=(Picture(HOSTILE, png(), HOSTILE), Picture(f"{HOSTILE}.j2", png())),
+        pictures=(StoryPicture(HOSTILE, png(), HOSTILE), StoryPicture(f"{HOSTILE}.j2", png())),
         links=((HOSTILE, HOSTILE),),
         output=f"$ echo {HOSTILE}\n{HOSTILE}",
     )
@@ -175,7 +180,7 @@ def test_times_are_for_people(seconds: float, text: str) -> None:
 @pytest.mark.parametrize("content", [b"", b"GIF89a", b"<svg/>", png()[:20]])
 def test_what_is_no_picture_is_refused(content: bytes) -> None:
     with pytest.raises(ValueError, match=r"x\.png is"):
-        render_story(story(act(pictures=(Picture("x.png", content),))))
+        render_story(story(act(pictures=(StoryPicture("x.png", content),))))
 
 
 def test_a_time_that_is_none_is_refused() -> None:
