@@ -7,6 +7,8 @@ SHELL := /bin/bash
 
 UV_VERSION := 0.13.8
 PY := .venv/bin/python
+# One process more than cores: tests wait for servers, too.
+WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 UV := .venv/bin/uv
 UV_STAMP := .venv/.uv-$(UV_VERSION)
 # The lock names CUDA's libraries, which PyTorch's other builds don't ask for: there it only pins versions.
@@ -28,7 +30,7 @@ demo-real: .venv/.installed ## The same with real photos (WMS_REAL_DATA names th
 install: .venv/.installed ## Set up .venv and nothing else
 
 test: lint ## Run the linters and all tests
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --durations 25 $(ARGS)
 
 lint: .venv/.installed ## Run the linters, the type checker and the dependency rules
 	$(PY) -m ruff check .

@@ -124,7 +124,7 @@ def test_a_silent_server_leaves_the_runs_here(
     runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("WMS_MLFLOW_TIMEOUT", "2")
     assert LIST(["--runs", str(runs), "--json"]) == 0
     out, err = capsys.readouterr()
     assert len(json.loads(out)) == 2
