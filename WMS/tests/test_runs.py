@@ -129,3 +129,8 @@ def test_a_silent_server_leaves_the_runs_here(
     out, err = capsys.readouterr()
     assert len(json.loads(out)) == 2
     assert "Showing this machine's runs alone." in err
+
+
+def test_a_metric_that_no_run_has_is_no_success(runs: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match="has logged val/dicee"):
+        BEST(["--runs", str(runs), "--metric", "val/dicee"])

@@ -14,7 +14,7 @@ from typing import Any, Final
 import polars as pl
 
 from wms.command import Command
-from wms.errors import RegistryUnreachableError
+from wms.errors import ModelNotFoundError, RegistryUnreachableError
 from wms.files import write_atomic
 from wms.paths import ROOT
 from wms.registry.mlflow_store import URI, ModelRegistry
@@ -76,8 +76,11 @@ def run_best(options: argparse.Namespace) -> int:
     found, lacking = rank(_read(options, names, [options.metric]), options.metric, maximize=not options.smallest)
     for sentence in lacking:
         print(sentence, file=sys.stderr)
-    none = f"No run in {options.runs} has logged {options.metric}."
-    _print([asdict(one) for one in found], none, as_json=options.json)
+    if not found:  # a mistyped metric must not look like an answer
+        raise ModelNotFoundError(
+            f"No run in {options.runs} has logged {options.metric}; name another one with --metric, such as val/dice."
+        )
+    _print([asdict(one) for one in found], "", as_json=options.json)
     return 0
 
 
