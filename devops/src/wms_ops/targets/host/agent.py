@@ -32,7 +32,7 @@ from wms_ops.targets.host import boot, mlflow
 from wms_ops.targets.host.archive import Rules, put, staged
 from wms_ops.targets.host.backup import BackupNote, Backups, OvertakenError
 from wms_ops.targets.host.config import HostConfig, Pace, public_address
-from wms_ops.targets.host.jobs import Job, Jobs
+from wms_ops.targets.host.jobs import Handler, Job, Jobs
 from wms_ops.targets.host.message_queue import FILES_SENT, LEDGER, MODEL, RELEASE
 from wms_ops.targets.host.messages import Alive, DeployRequest, JobAnswer, Keys
 from wms_ops.targets.host.runner import Runner
@@ -83,9 +83,12 @@ class Agent:
         )
         self.service = ModelService.of(folder / "service", pace.bind, config.service_port, say)
         self.runner = Runner(folder / "work", self.variables, pace.poll_s, say)
-        handlers = {"run": self.runner.run, "deploy": self._deploy, "roll-back": self._roll_back, "backup": self._save}
+        # A client that has its answer reads the sign of life next, which then has to tell what the job has changed.
+        changes = {"deploy": self._deploy, "roll-back": self._roll_back, "backup": self._save}
+        handlers = {"run": self.runner.run} | {kind: self._with_sign(act) for kind, act in changes.items()}
         self.jobs = Jobs(self.objects, config.launch_id, handlers, say)
         self._lock = threading.Lock()  # one backup at a time
+        self._sign_lock = threading.Lock()  # an older sign must not overwrite a newer one
         self._phase: Literal["starting", "running", "stopping"] = "starting"
         self._backup_at: str | None = None
         self._backed_up = time.monotonic()
@@ -226,26 +229,36 @@ class Agent:
     def _beats(self) -> None:
         while True:
             over = self._over.wait(self.pace.alive_s)
-            try:
-                self._give_sign()
-            except (WmsError, OSError) as error:
-                say(f"error: {error}")
+            self._give_sign()
             if over:
                 return
 
     def _give_sign(self) -> None:
-        self._beat += 1
-        sign = Alive(
-            launch_id=self.config.launch_id,
-            beat=self._beat,
-            at=now(),
-            phase=self._phase,
-            jobs=self.jobs.count,
-            version=self.service.version(),
-            backup_at=self._backup_at,
-            idle_s=max(0.0, time.time() - self.last_used()),
-        )
-        self.objects.put(Keys(self.config.launch_id).alive, sign.model_dump_json().encode())
+        """Write the sign of life. A failure is printed, and the next beat tries again."""
+        try:
+            with self._sign_lock:
+                self._beat += 1
+                sign = Alive(
+                    launch_id=self.config.launch_id,
+                    beat=self._beat,
+                    at=now(),
+                    phase=self._phase,
+                    jobs=self.jobs.count,
+                    version=self.service.version(),
+                    backup_at=self._backup_at,
+                    idle_s=max(0.0, time.time() - self.last_used()),
+                )
+                self.objects.put(Keys(self.config.launch_id).alive, sign.model_dump_json().encode())
+        except (WmsError, OSError) as error:
+            say(f"error: {error}")
+
+    def _with_sign(self, act: Handler) -> Handler:
+        def acted(job: Job) -> JobAnswer:
+            answer = act(job)
+            self._give_sign()
+            return answer
+
+        return acted
 
     def _deploy(self, job: Job) -> JobAnswer:
         request = job.request
