@@ -5,6 +5,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-real loop install test lint repro bench-train bench-data bench-loop bench-cloud settings lock clean
 
+# Bytecode is kept, whatever the shell says: without it each start of Python with PyTorch compiles for ten seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 UV_VERSION := 0.13.8
 PY := .venv/bin/python
 # One process more than cores: tests wait for servers, too.
@@ -12,8 +15,8 @@ WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 UV := .venv/bin/uv
 UV_STAMP := .venv/.uv-$(UV_VERSION)
 # The lock names CUDA's libraries, which PyTorch's other builds don't ask for: there it only pins versions.
-LOCKED := sync requirements.txt
-BACKEND := install --exact -r requirements.in -c requirements.txt --torch-backend "$(TORCH_BACKEND)"
+LOCKED := sync --compile-bytecode requirements.txt
+BACKEND := install --exact --compile-bytecode -r requirements.in -c requirements.txt --torch-backend "$(TORCH_BACKEND)"
 
 help: ## List what make can do here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -20,6 +21,7 @@ MADE_HERE = {".git", ".venv", ".cache", "__pycache__", "mlruns", ".loop"}
 # Paths and indexes of one machine; the brackets keep this file, which is searched too, from being found.
 OF_ONE_MACHINE = re.compile(r"(?<![\w.~}])/[w]ork/|/[t]mp/x/|--[e]xtra-index-url|[i]ndex-url[\s=]*http|/opt/[p]ypi")
 LIGHT_MODULES = (
+    "wms.training.dvc_stages",
     "wms.config",
     "wms.data.images",
     "wms.data.splits",
@@ -123,8 +125,16 @@ def test_the_documents_name_targets_that_exist() -> None:
 
 @pytest.mark.parametrize("module", LIGHT_MODULES)
 def test_a_light_module_starts_without_torch_and_mlflow(module: str, tmp_path: Path) -> None:
-    heavy = "{'torch', 'torchvision', 'mlflow'} & set(sys.modules)"
+    heavy = "{'torch', 'mlflow'} & set(sys.modules)"
     assert in_fresh_python(f"import sys, {module}; print({heavy} or '')", tmp_path) == ""
+
+
+def test_libraries_are_installed_with_their_bytecode() -> None:
+    """Else every start of Python compiles PyTorch anew where the shell forbids bytecode, as container images do."""
+    for name in ("torch", "mlflow", "numpy"):
+        found = importlib.util.find_spec(name)
+        assert found is not None and found.origin is not None
+        assert Path(importlib.util.cache_from_source(found.origin)).exists(), name
 
 
 def test_importing_makes_no_folder_and_opens_no_connection(tmp_path: Path) -> None:

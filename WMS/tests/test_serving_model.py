@@ -178,7 +178,7 @@ async def predict(app, content):
 folder = Path(sys.argv[1])
 answer = asyncio.run(predict(create_app(Service.load(folder, folder)), Path(sys.argv[2]).read_bytes()))
 assert answer.status_code == 200, answer.text
-heavy = {"torch", "torchvision", "mlflow", "matplotlib", "onnx", "scipy", "pandas"}
+heavy = {"torch", "mlflow", "matplotlib", "onnx", "scipy", "pandas"}
 print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
 """
 

@@ -151,9 +151,8 @@ class Clock:
 
     def unseen(self) -> list[Any]:
         """Scores on the photos of `new/`, which no split holds; empty if the folder has no photos."""
-        from wms.data.dataset import Sample
         from wms.data.hashes import hash_files
-        from wms.data.pairs import find_pairs
+        from wms.data.pairs import Sample, find_pairs
         from wms.training.evaluation import evaluate
 
         if not (self.data / "new" / "images").is_dir():

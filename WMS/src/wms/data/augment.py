@@ -1,8 +1,7 @@
 """Joint augmentation of image and mask, a pure function of (seed, epoch, image).
 
-The parameters are drawn from a generator seeded by the caller; torchvision.transforms.v2's functional kernels
-apply them. No global random state is touched, so loader processes, resumed runs and several machines see the
-same picture for the same (seed, epoch, image).
+The parameters are drawn from a generator seeded by the caller. No global random state is touched, so loader processes,
+resumed runs and several machines see the same picture for the same (seed, epoch, image).
 """
 
 from __future__ import annotations
@@ -12,8 +11,7 @@ import math
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional
+from torch.nn import functional
 
 from wms.config import AugmentationConfig
 from wms.data.images import MASK_THRESHOLD
@@ -46,15 +44,14 @@ def augment(
         spread = rng.uniform(0, config.noise_std)
         pixels = pixels + torch.from_numpy(rng.standard_normal(pixels.shape, dtype=np.float32)) * spread
     if rng.random() < config.blur:
-        sigma = rng.uniform(0.1, max(0.1, config.blur_sigma))
-        pixels = functional.gaussian_blur(pixels, [5, 5], [sigma, sigma])
+        pixels = _blur(pixels, rng.uniform(0.1, max(0.1, config.blur_sigma)))
     return pixels.clamp(0, 1), mask.float() / 255
 
 
 def plain(image: Tensor, mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """The same pair without augmentation; shapes as `augment`."""
     if image.shape[-1] != size:
-        image, mask = (functional.resize(x, [size, size], antialias=True) for x in (image, mask))
+        image, mask = _resize(image, size), _resize(mask, size)
     return image.float() / 255, mask.float() / 255
 
 
@@ -69,14 +66,11 @@ def _geometry(
     width = min(side, round(side / max(zoom, 1.0) * stretch))
     height = min(side, round(side / max(zoom, 1.0) / stretch))
     top, left = int(rng.integers(0, side - height + 1)), int(rng.integers(0, side - width + 1))
-    window = (top, left, height, width)
+    window = (slice(top, top + height), slice(left, left + width))
     # Drawn only where a recipe asks for it, so that the others' pictures stay what they were.
     if config.close_up and rng.random() < config.close_up:
         window, zoom = _close_up(mask, config, rng, stretch) or window, 1.0
-    image, mask = (
-        functional.resized_crop(x, *window, [size, size], antialias=True)
-        for x, size in zip((image, mask), sizes, strict=True)
-    )
+    image, mask = (_resize(x[:, *window], size) for x, size in zip((image, mask), sizes, strict=True))
     if rng.random() < config.horizontal_flip:
         image, mask = image.flip(-1), mask.flip(-1)
     if rng.random() < config.vertical_flip:
@@ -92,8 +86,8 @@ def _geometry(
 
 def _close_up(
     mask: Tensor, config: AugmentationConfig, rng: np.random.Generator, stretch: float
-) -> tuple[int, int, int, int] | None:
-    """A window around the strip of (1, S, S) uint8, like the second look's: top, left, height, width in pixels.
+) -> tuple[slice, slice] | None:
+    """A window around the strip of (1, S, S) uint8, like the second look's: its rows and columns.
 
     The first look may be inexact, so the window is shifted at random: at most a fifth of the strip's length stays
     outside. None for a mask without a strip.
@@ -105,22 +99,38 @@ def _close_up(
     length = max(int(span[-1] - span[0]) + 1 for span in spans)
     window = length / rng.uniform(*config.close_up_fill)
     slack = max(0.0, window / 2 - 0.3 * length)
-    sizes, starts = [], []
+    sides = []
     for span, wanted in zip(spans, (window / stretch, window * stretch), strict=True):
         size = max(1, min(side, round(wanted)))
         middle = float(span[0] + span[-1] + 1) / 2 + rng.uniform(-slack, slack)
-        sizes.append(size)
-        starts.append(min(max(0, round(middle - size / 2)), side - size))
-    return starts[0], starts[1], sizes[0], sizes[1]
+        start = min(max(0, round(middle - size / 2)), side - size)
+        sides.append(slice(start, start + size))
+    return sides[0], sides[1]
+
+
+def _resize(picture: Tensor, size: int) -> Tensor:
+    """(C, H, W) uint8 -> (C, size, size) uint8, bilinear, each source pixel counted where the picture shrinks."""
+    if picture.shape[-2:] == (size, size):
+        return picture
+    return functional.interpolate(picture[None], (size, size), mode="bilinear", antialias=True)[0]
 
 
 def _turn(picture: Tensor, angle: float, shift: list[float], scale: float) -> Tensor:
-    """Turn (degrees), move (shares of a side) and shrink (C, S, S) about its centre."""
-    pixels = [float(picture.shape[-1] * share) for share in shift]
-    turned: Tensor = functional.affine(
-        picture, angle, pixels, scale, [0.0, 0.0], interpolation=InterpolationMode.BILINEAR
-    )
-    return turned
+    """Turn (degrees, clockwise), move (shares of a side) and shrink (C, S, S) uint8 about its centre."""
+    cos, sin = (f(math.radians(angle)) / scale for f in (math.cos, math.sin))
+    x, y = (2 * share for share in shift)  # a side is 2 long in the sampling grid's coordinates
+    back = torch.tensor([[[cos, sin, -cos * x - sin * y], [-sin, cos, sin * x - cos * y]]], dtype=torch.float32)
+    grid = functional.affine_grid(back, [1, *picture.shape], align_corners=False)
+    turned = functional.grid_sample(picture[None].float(), grid, mode="bilinear", align_corners=False)
+    return turned[0].round().to(picture.dtype)
+
+
+def _blur(pixels: Tensor, sigma: float) -> Tensor:
+    """Blur (C, H, W) float32 with a Gaussian of `sigma` pixels, cut off after two pixels; the border is mirrored."""
+    line = torch.softmax(-(torch.arange(-2.0, 3.0) ** 2) / (2 * sigma**2), dim=0)
+    kernel = (line[:, None] * line).expand(len(pixels), 1, 5, 5)
+    framed = functional.pad(pixels[None], [2, 2, 2, 2], mode="reflect")
+    return functional.conv2d(framed, kernel, groups=len(pixels))[0]
 
 
 def _colour(pixels: Tensor, config: AugmentationConfig, rng: np.random.Generator) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,17 +13,7 @@ from torch.utils.data import Dataset, Sampler
 from wms.config import RunConfig
 from wms.data.augment import augment, generator_for, plain
 from wms.data.cache import load_prepared
-from wms.data.pairs import Pair
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A pair of a split with the hashes of both files; `has_strip` is False if the mask is known to be empty."""
-
-    pair: Pair
-    image_sha256: str
-    mask_sha256: str
-    has_strip: bool = True
+from wms.data.pairs import Sample
 
 
 class MeterDataset(Dataset[tuple[Tensor, Tensor]]):

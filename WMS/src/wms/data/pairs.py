@@ -24,6 +24,16 @@ class Pair:
     mask: Path
 
 
+@dataclass(frozen=True)
+class Sample:
+    """A pair of a split with the hashes of both files; `has_strip` is False if the mask is known to be empty."""
+
+    pair: Pair
+    image_sha256: str
+    mask_sha256: str
+    has_strip: bool = True
+
+
 def find_pairs(folder: Path) -> tuple[Pair, ...]:
     """All pairs of folder/images and folder/masks, sorted by stem.
 

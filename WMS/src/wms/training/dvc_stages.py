@@ -1,6 +1,7 @@
 """The stages of dvc.yaml: `python -m wms.training.dvc_stages prepare|train|evaluate`.
 
-Each stage is a function from files to files over the same code as train.py; DVC decides which stages run.
+Each stage is a function from files to files over the same code as train.py; DVC decides which stages run. Only the
+stages that compute with PyTorch import it: the first stage would otherwise take four times as long.
 """
 
 from __future__ import annotations
@@ -16,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from wms.config import RunConfig, load_config
-from wms.data.dataset import Sample
 from wms.data.hashes import hash_files
 from wms.data.manifest import Pointer
-from wms.data.pairs import find_pairs
+from wms.data.pairs import Sample, find_pairs
 from wms.data.qa import validate_data
 from wms.data.splits import SplitRecord
 from wms.data.versions import DataItem, data_version
@@ -28,9 +28,6 @@ from wms.files import canonical_json, sha256_text, write_atomic
 from wms.git import answer
 from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.paths import from_root
-from wms.training.candidate import load_candidate, train_candidate
-from wms.training.distributed import Processes
-from wms.training.pipeline import score_test
 from wms.training.prepare import PreparedData, load_samples, split_samples
 
 
@@ -82,6 +79,10 @@ def evaluate(
     and median Dice, mean IoU, number of images) and `scores` (a row per photo, worst first) and returns the metrics.
     Raises the errors of `frozen_test_split` and `load_candidate`.
     """
+    from wms.training.candidate import load_candidate
+    from wms.training.distributed import Processes
+    from wms.training.pipeline import score_test
+
     samples = frozen_test_split(config, test_version)
     _, weights = load_candidate(candidate)
     found = score_test(config, PreparedData({"test": samples}, (), test_version), weights, Processes.join(device))
@@ -170,25 +171,34 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one stage. Raises WmsError."""
     asked = build_parser().parse_args(argv)
-    recipe = load_candidate(asked.candidate)[0] if asked.stage == "evaluate" else load_config(asked.config)
-    config = recipe.with_changes(
-        data__folder=str(asked.data),
-        data__splits_file=str(asked.splits),
-        data__cache_folder=str(from_root(recipe.data.cache_folder)),
-    )
     if asked.stage == "prepare":
-        print(describe(prepare(config, asked.output)))
-    elif asked.stage == "train":
+        print(describe(prepare(_here(load_config(asked.config), asked), asked.output)))
+        return 0
+
+    from wms.training.candidate import load_candidate, train_candidate
+
+    if asked.stage == "train":
+        config = _here(load_config(asked.config), asked)
         version = _read_prepared(asked.prepared)["data_version"]
         run = train_candidate(config, asked.output, runs=asked.runs, data_version=version, device=asked.device)
         print(f"{asked.output} holds the model of {run}.")
     else:
+        config = _here(load_candidate(asked.candidate)[0], asked)
         version = _read_prepared(asked.prepared)["test_version"]
         files = {"metrics": asked.metrics, "scores": asked.scores}
         summary = evaluate(config, asked.candidate, test_version=version, device=asked.device, **files)
         dice, iou, count = (summary[key] for key in (FINAL_DICE, FINAL_IOU, "test_images"))
         print(f"Test Dice {dice:.4f}, IoU {iou:.4f} on {count} photos.")
     return 0
+
+
+def _here(recipe: RunConfig, asked: argparse.Namespace) -> RunConfig:
+    """The recipe with this machine's paths."""
+    return recipe.with_changes(
+        data__folder=str(asked.data),
+        data__splits_file=str(asked.splits),
+        data__cache_folder=str(from_root(recipe.data.cache_folder)),
+    )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from wms.config import RunConfig
 from wms.data.cache import load_prepared
-from wms.data.dataset import Sample
+from wms.data.pairs import Sample
 from wms.errors import EmptyMaskError
 from wms.inference.second_look import Box, blend, find_box, one_strip, window
 from wms.losses import per_image_loss

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from wms.config import RunConfig
-from wms.data.dataset import EpochBatches, MeterDataset, Sample
+from wms.data.dataset import EpochBatches, MeterDataset
+from wms.data.pairs import Sample
 from wms.errors import DivergedError
 from wms.losses import enlarge, per_image_loss
 from wms.metrics import DICE, IOU, is_strip_logit, measure

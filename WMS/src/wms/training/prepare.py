@@ -11,10 +11,9 @@ from rich.progress import track
 
 from wms.config import RunConfig
 from wms.data.cache import load_prepared
-from wms.data.dataset import Sample
 from wms.data.hashes import hash_files
 from wms.data.looks import perceptual_hash
-from wms.data.pairs import Pair, find_pairs
+from wms.data.pairs import Pair, Sample, find_pairs
 from wms.data.splits import SplitRecord
 from wms.data.versions import DataItem, data_version
 from wms.errors import EmptyMaskError, SplitError

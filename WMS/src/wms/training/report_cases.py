@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from wms.config import RunConfig
 from wms.data.cache import load_prepared
-from wms.data.dataset import Sample
+from wms.data.pairs import Sample
 from wms.training.evaluation import CaseScore, load_case, predict_masks, scoring_mode
 from wms.training.report import ImageCase
 

@@ -25,7 +25,7 @@ from wms.errors import (
 from wms.files import write_atomic
 from wms.git import answer
 
-LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "mlflow", "onnx", "onnxruntime", "dvc")
+LIBRARIES = ("torch", "numpy", "pillow", "mlflow", "onnx", "onnxruntime", "dvc")
 METADATA = "metadata.json"
 FOLDERS = ("checkpoints", "artifacts", "logs")
 
