@@ -167,21 +167,23 @@ class ModelRegistry:
         """Return a run's version, registered with `tags` if new; of several the first, so that all callers agree."""
 
         def work() -> ModelVersion:
-            self._describe(run_id)
             if not (known := self._search(run_id)):
                 return version_of(self._create(run_id, tags or {}), {})
             return version_of(min(known, key=lambda v: int(v.version)), self._aliases())
 
+        self.describe(run_id)
         return self._call("registering a version", work)
+
+    def describe(self, run_id: str) -> None:
+        """Store the files for `mlflow.pyfunc.load_model` beside a run's model, unless present."""
+        if self.absent_artifacts(run_id, [f"model/{MLMODEL}"]):
+            for name, content in mlflow_files(run_id, self.run(run_id).ended_at or "").items():
+                self.write_artifact(run_id, f"model/{name}", content)
 
     def add_version(self, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
         """Add a version together with its `tags`; a lost answer may add the version twice."""
 
-        def work() -> ModelVersion:
-            self._describe(run_id)
-            return version_of(self._create(run_id, tags), {})
-
-        return self._call("adding a version", work)
+        return self._call("adding a version", lambda: version_of(self._create(run_id, tags), {}))
 
     def set_version_tags(self, version: int, tags: Mapping[str, str]) -> None:
         """Set tags of a version."""
@@ -239,17 +241,6 @@ class ModelRegistry:
             found += page
             token = page.token or ""
         return found
-
-    def _describe(self, run_id: str) -> None:
-        """Store the files for `mlflow.pyfunc.load_model` beside a run's model, unless present."""
-        if f"model/{MLMODEL}" in self._sizes(run_id, f"model/{MLMODEL}"):
-            return
-        run = self._run(run_id)
-        with tempfile.TemporaryDirectory(prefix="wms-mlflow-") as scratch:
-            for name, content in mlflow_files(run_id, run.ended_at or "").items():
-                local = Path(scratch) / name
-                local.write_bytes(content)
-                self._artifacts(run_id).log_artifact(str(local), "model")
 
     def _create(self, run_id: str, tags: Mapping[str, str]) -> Any:
         from mlflow.exceptions import MlflowException

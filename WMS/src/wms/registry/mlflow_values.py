@@ -10,7 +10,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """A registered version; `created_at` is UTC, ISO 8601; `stage` is MLflow 2's stage, "None" without a stage."""
+    """A registered version; `created_at` is UTC, ISO 8601; `stage` is MLflow 2's stage, "None" without a stage.
+
+    `source` is the folder from which MLflow loads the version; a registered version can't get another one.
+    """
 
     version: int
     run_id: str
@@ -19,6 +22,7 @@ class ModelVersion:
     created_at: str
     status: str
     stage: str = "None"
+    source: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,14 @@ def version_of(found: Any, aliases: Mapping[str, str]) -> ModelVersion:
     created = _iso(found.creation_timestamp)
     stage = str(getattr(found, "current_stage", None) or "None")  # deprecated: a later MLflow may lack it
     return ModelVersion(
-        int(found.version), str(found.run_id or ""), mine, dict(found.tags), created, str(found.status), stage
+        version=int(found.version),
+        run_id=str(found.run_id or ""),
+        aliases=mine,
+        tags=dict(found.tags),
+        created_at=created,
+        status=str(found.status),
+        stage=stage,
+        source=str(found.source or "").rstrip("/"),
     )
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from wms.errors import LedgerError, ModelDamagedError, ModelNotFoundError, PromotionLostError, UsageError
+from wms.errors import LedgerError, ModelDamagedError, ModelNotFoundError, PromotionLostError, RegistryError, UsageError
 from wms.registry import facts as run_facts
 from wms.registry import plan
 from wms.registry.chain import Chain, RegistryLedger, missing_from
@@ -209,10 +209,12 @@ def execute(promotions: PromotionClient, proposal: Proposal, *, who: str, github
         return _late(promotions, standing, proposal)
     if proposal.action == "promote" and not proposal.forced:  # while somebody was asked, the gate may have run again
         plan.accept(facts, read_verdict(promotions.registry, facts.run_id), standing)
-    record = _record(proposal, who, github_run)
+    record, note = _record(proposal, who, github_run), ""
     if proposal.version is None:
         found = promotions.registry.register(facts.run_id, plan.lasting_tags(record))
         record = record.model_copy(update={"to_version": found.version})
+    else:
+        note = _complete(promotions.registry, proposal.version)
     promotions.step("registered")
     entry = link(record, chain.head)
     chain, counts = promotions.entries.add(entry)
@@ -222,7 +224,27 @@ def execute(promotions: PromotionClient, proposal: Proposal, *, who: str, github
         return _late(promotions, Standing(chain, chain.head.to_version if chain.head else None), proposal)
     promotions.carry_out(chain)
     before = f"instead of version {entry.from_version}" if entry.from_version is not None else "the first one"
-    return PromotionOutcome(True, entry, f"Version {entry.to_version} (run {facts.run_id}) is Production, {before}.")
+    text = f"Version {entry.to_version} (run {facts.run_id}) is Production, {before}.{note}"
+    return PromotionOutcome(True, entry, text)
+
+
+def _complete(registry: ModelRegistry, version: int) -> str:
+    """Add the files for `mlflow.pyfunc` to a registered version; a sentence, with its space, where that fails.
+
+    Older code registered versions without these files. The model's own files stay as they are.
+    """
+    found = next((one for one in registry.versions() if one.version == version), None)
+    if found is None:  # deleted since the proposal, which `carry_out` reports
+        return ""
+    run = registry.run(found.run_id)
+    try:
+        if found.source in (f"{run.artifact_uri}/model", f"runs:/{run.run_id}/model"):
+            registry.describe(run.run_id)
+            return ""
+        reason = f"MLflow loads it from {found.source}, not from its run"
+    except RegistryError as error:  # a way back must not depend on a store that takes no file
+        reason = str(error).rstrip(".")
+    return f" mlflow.pyfunc may be unable to load version {version}, for no MLmodel could be added: {reason}."
 
 
 def _record(proposal: Proposal, who: str, github_run: str) -> LedgerRecord:
