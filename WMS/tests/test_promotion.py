@@ -90,13 +90,13 @@ def test_metadata_says_what_the_contract_names(shop: Shop) -> None:
     promote(shop, run_id)
     values = json.loads(shop.promotions.metadata.read_text())
     assert ModelMetadata.model_validate(values).model_version == 1
-    assert {key: values[key] for key in ("run_id", "baseline", "trained_at", "training_data_count", "github_run")} == {
+    assert {key: values[key] for key in ("run_id", "baseline", "trained_at", "github_run")} == {
         "run_id": run_id,
         "baseline": {"dice": 0.0, "iou": 0.0},
         "trained_at": "2026-11-20T10:00:00+00:00",
-        "training_data_count": 3,
-        "github_run": "g",
+        "github_run": None,
     }
+    assert (values["training_data_count"], values["training_split_count"]) == (5, 3)
     assert values["metrics"] == {"dice": 0.8, "iou": pytest.approx(0.8 / 1.2)}
     tags = shop.registry.versions()[0].tags
     assert tags["verdict"] == "improved"

@@ -14,6 +14,7 @@ from registry_workshop import Shop
 from servers import free_port
 
 from wms.errors import run_main
+from wms.registry.metadata import NOTHING_PROMOTED
 from wms_ops.commands import promote as cli
 
 pytest_plugins = ["registry_fixtures"]
@@ -76,7 +77,8 @@ def test_a_promotion_and_a_rollback_by_command(
     assert f"Version 2 (run {second}) is Production, instead of version 1." in text
     assert (tmp_path / "output").read_text() == f"version=2\nrun_id={second}\nchanged=true\n"
     metadata = json.loads((shop.folder / "model-metadata.json").read_text())
-    assert metadata["github_run"] == "https://github.example/team/meters/actions/runs/77"
+    assert metadata["github_run"] == 77
+    assert shop.promotions.ledger.entries()[-1].github_run == "https://github.example/team/meters/actions/runs/77"
     assert [entry.who for entry in shop.promotions.ledger.entries()] == ["ann", "ann"]
     assert commands.baseline() == {"version": 2, "run_id": second, "dice": 0.9, "iou": pytest.approx(0.9 / 1.1)}
     code, text = commands.promote("--version", "2")
@@ -90,6 +92,45 @@ def test_a_promotion_and_a_rollback_by_command(
     assert commands.metadata()[0] == 0
     assert json.loads((shop.folder / "model-metadata.json").read_text())["model_version"] == 1
     assert shop.promotions.ledger.entries()[-1].verdict == "rollback: reads sevens as ones"
+
+
+def test_a_file_changed_by_hand_stops_every_change_until_it_is_written_anew(commands: Commands) -> None:
+    shop = commands.shop
+    path = shop.promotions.metadata
+    shop.folder.mkdir()
+    path.write_text(NOTHING_PROMOTED)
+    assert commands.promote(shop.run(0.8), "--yes")[0] == 0
+    second = shop.run(0.9, champion=1)
+    before = shop.snapshot()
+    sound = path.read_text()
+    for text, field in ((sound.replace("0.8,", "0.99,"), "metrics"), (sound[:-5], "its content")):
+        assert text != sound
+        path.write_text(text)
+        for words in ((second, "--yes"), ("--rollback", "--yes"), ("--adopt", "1", "--yes")):
+            code, said = commands.promote(*words)
+            assert (code, field in said, str(path) in said) == (41, True, True), said
+            assert said.startswith("error: ") and said.count("\n") == 1
+        assert commands.baseline()["version"] == 1
+        assert path.read_text() == text
+        assert (commands.metadata() if field == "metrics" else commands.promote("--repair"))[0] == 0
+        assert shop.snapshot() == before
+    assert commands.promote(second, "--yes")[0] == 0
+
+
+def test_the_files_word_is_never_taken_for_production(commands: Commands) -> None:
+    """A null version beside a promoted model, and an invented version beside none: the registry is asked."""
+    shop = commands.shop
+    shop.folder.mkdir()
+    invented = json.loads(NOTHING_PROMOTED) | {"model_version": 7, "run_id": "a" * 32, "trained_at": ""}
+    invented |= {"metrics": {"dice": 1.0, "iou": 1.0}, "baseline": {"dice": 0.0, "iou": 0.0}, "training_data_count": 1}
+    shop.promotions.metadata.write_text(json.dumps(invented))
+    assert commands.baseline()["version"] is None
+    assert commands.promote(shop.run(0.8), "--yes")[0] == 0
+    assert json.loads(shop.promotions.metadata.read_text())["model_version"] == 1
+    shop.promotions.metadata.write_text(NOTHING_PROMOTED)
+    assert commands.baseline()["version"] == 1
+    assert commands.promote("--version", "1", "--yes")[0] == 0
+    assert json.loads(shop.promotions.metadata.read_text())["model_version"] == 1
 
 
 def test_files_of_a_fresh_clone_are_written_from_the_registry(commands: Commands) -> None:

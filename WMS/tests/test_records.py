@@ -28,11 +28,16 @@ from wms.training.mlflow_sender import SyncState
 from wms.training.tracker import METRICS_FILE, read_records
 
 SAMPLES = Path(__file__).parent / "samples"
-V1 = SAMPLES / "v1"
+V1, V2 = SAMPLES / "v1", SAMPLES / "v2"
 
 RECORDS: dict[str, tuple[type[StoredRecord], dict[str, object]]] = {
     CURRENT: (LedgerEntry, {"seq": 3, "action": "rollback", "who": "Zoë", "metrics.dice": 0.9123}),
     "model-metadata.json": (ModelMetadata, {"model_version": 1, "training_data_count": 300, "github_run": "7"}),
+    "v2/model-metadata.json": (
+        ModelMetadata,
+        {"model_version": 2, "training_data_count": 400, "training_split_count": 300, "github_run": 77},
+    ),
+    "v2/nothing_promoted.json": (ModelMetadata, {"model_version": None, "metrics": None, "github_run": None}),
     "verdict.json": (GateVerdict, {"decision": "improved", "champion_version": 1, "challenger.iou": 0.84}),
     "no_verdict.json": (NoVerdict, {"decision": "cannot decide", "mode": "enforce"}),
     "gate_report.json": (GateReport, {"verdict.test_images": 30, "dice.low": 0.05, "challenger.input_size": 128}),
@@ -49,13 +54,20 @@ def at(record: Any, path: str) -> object:
     return record
 
 
+def sample(name: str) -> Path:
+    """A sample's file: of format 1 unless the name has a folder."""
+    return SAMPLES / name if "/" in name else V1 / name
+
+
 def parse(name: str, **more: object) -> StoredRecord:
-    values = json.loads((V1 / name).read_bytes()) | more
+    values = json.loads(sample(name).read_bytes()) | more
     return RECORDS[name][0].parse(json.dumps(values), name, TrackingError, "restore it")
 
 
 def test_each_sample_is_read_by_a_test() -> None:
-    assert {path.name for path in V1.iterdir() if path.is_file()} == RECORDS.keys() | OTHERS
+    assert {sample(name) for name in RECORDS.keys() | OTHERS} == {
+        path for path in SAMPLES.glob("v*/*") if path.is_file()
+    }
 
 
 @pytest.mark.parametrize("name", RECORDS)
@@ -63,9 +75,9 @@ def test_a_sample_means_what_it_meant(name: str) -> None:
     record = parse(name)
     for path, value in RECORDS[name][1].items():
         assert at(record, path) == value, path
-    again, stored = json.loads(record.model_dump_json()), json.loads((V1 / name).read_bytes())
+    again, stored = json.loads(record.model_dump_json()), json.loads(sample(name).read_bytes())
     assert {key: again[key] for key in stored} == stored  # a later version may add fields that have a default
-    assert all(not again[key] for key in again.keys() - stored.keys())
+    assert all(not again[key] for key in again.keys() - stored.keys() - {type(record).FORMAT_FIELD})
 
 
 @pytest.mark.parametrize("name", RECORDS)
@@ -74,11 +86,11 @@ def test_a_later_versions_field_survives_and_a_later_format_is_refused(name: str
     record = parse(name, later=later)
     assert json.loads(record.model_copy().model_dump_json())["later"] == later
     assert json.loads(record.changed().model_dump_json())["later"] == later
-    key = type(record).FORMAT_FIELD
+    key, newest = type(record).FORMAT_FIELD, type(record).NEWEST
     with pytest.raises(TrackingError) as caught:
-        parse(name, **{key: 2})
+        parse(name, **{key: newest + 1})
     assert str(caught.value) == (
-        f"{name} was written by a newer version ({key} 2, this one reads up to 1); update this clone."
+        f"{name} was written by a newer version ({key} {newest + 1}, this one reads up to {newest}); update this clone."
     )
 
 
@@ -161,8 +173,8 @@ def test_metadata_keeps_a_later_versions_fields_about_the_same_promotion(tmp_pat
     assert json.loads(path.read_bytes()) == later
     assert write_metadata(older, path)  # it said nothing of this one
     assert "carbon_grams" not in json.loads(path.read_bytes())
-    path.write_text(json.dumps(later | {"format": 2}), encoding="utf-8")
-    with pytest.raises(ModelDamagedError, match=r"newer version \(format 2.*update this clone"):
+    path.write_text(json.dumps(later | {"format": 3}), encoding="utf-8")
+    with pytest.raises(ModelDamagedError, match=r"newer version \(format 3.*update this clone"):
         write_metadata(newest, path)
 
 

@@ -78,6 +78,7 @@ def promote(run: Path, models: Path, version: int, action: str = "promote") -> L
                 "baseline": before.metrics if before else Means(dice=0, iou=0),
                 "verdict": "gate: improved",
                 "training_data_count": 9,
+                "data_set_count": 12,
                 **{key: card[key] for key in ("weights_sha256", "onnx_sha256", "git_commit", "config_hash")},
                 "data_version": card["data_version"],
             }

@@ -13,9 +13,11 @@ import pytest
 from servers import free_port
 
 from wms.errors import UNHEALTHY
+from wms.registry.metadata import NOTHING_PROMOTED
 from wms_ops.base.errors import GitError
+from wms_ops.base.layout import METADATA
 from wms_ops.commands import doctor, status
-from wms_ops.commands.checks import CHECKS, Finding, State
+from wms_ops.commands.checks import CHECKS, Finding, State, check_model
 from wms_ops.commands.main import main
 from wms_ops.commands.parallel import ask_all
 
@@ -121,6 +123,25 @@ def test_status_tells_the_clone(clone: Path, capsys: pytest.CaptureFixture[str])
     assert found["production"] == {"version": None}
     assert found["instance"] == {"target": "local", "state": "absent", "mlflow": None, "service": None}
     assert found["data_branches"] == {"branches": ["data/20261121-103000"], "asked": True}
+
+
+def test_a_null_version_is_no_damage_and_damage_is_named(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No model is Production yet; then somebody edits the file that says so."""
+    path = clone / METADATA
+
+    def told() -> tuple[Finding, str]:
+        main(["status", "--repo", str(clone)])
+        return check_model(clone), capsys.readouterr().out
+
+    path.write_text(NOTHING_PROMOTED, encoding="utf-8")
+    found, screen = told()
+    assert found.state is State.OPTIONAL and found.text.startswith("no model is Production yet; ")
+    assert "production    no model is Production yet\n" in screen
+    path.write_text(NOTHING_PROMOTED.replace('"run_id": null', '"run_id": "a"'), encoding="utf-8")
+    found, screen = told()
+    assert found.state is State.MISSING and found.mend == f"wms versions metadata, or git restore {METADATA}"
+    assert found.text.startswith(f"{path} is damaged: ") and "run_id doesn't fit model_version null" in found.text
+    assert f"production    no model is Production yet\n{'':14}{found.text}\n" in screen
 
 
 def test_status_says_what_it_could_not_ask(

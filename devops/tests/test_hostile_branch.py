@@ -25,7 +25,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopShop]:
     require_tool("weed")
     shop = LoopShop.open(tmp_path_factory.mktemp("hostile") / "loop")
     try:
+        assert (shop.metadata() or {})["model_version"] is None
         shop.first_version()
+        assert (shop.metadata() or {})["training_data_count"] == 25
         shop.shell("git", "pull", "--quiet")
         yield shop
     finally:

@@ -25,6 +25,7 @@ from wms.registry.lineage import (
     require_whole,
 )
 from wms.registry.lineage_links import check_lineage
+from wms.registry.metadata import NOTHING_PROMOTED
 from wms_ops.commands import versions as check
 from wms_ops.git.command import Git
 from wms_ops.release.evidence import collect
@@ -191,6 +192,26 @@ def test_before_the_first_promotion_the_card_is_what_counts(shop: Shop) -> None:
     (shop.clone / "model-metadata.json").unlink()
     found = states(check_lineage(evidence_of(shop)))
     assert [name for name, state in found.items() if state != "holds"] == ["ledger", "model-metadata.json", "registry"]
+
+
+def test_metadata_of_no_production_agrees_with_an_empty_ledger_only(shop: Shop) -> None:
+    path = shop.clone / "model-metadata.json"
+    named = path.read_bytes()
+
+    def link() -> tuple[str, str]:
+        found = next(one for one in check_lineage(evidence_of(shop)) if one.name == "model-metadata.json")
+        return found.state, found.text
+
+    path.write_text(NOTHING_PROMOTED, encoding="utf-8")
+    assert link() == (
+        "broken",
+        f"baseline is None, but {shop.entry.baseline.model_dump()} in the ledger's newest entry",
+    )
+    for name in ("production_history.jsonl", "production_current.json"):
+        (shop.models / name).unlink()
+    assert link() == ("holds", "no model is Production yet, as the ledger says")
+    path.write_bytes(named)
+    assert link() == ("not checked", "there is no ledger entry to compare it with")
 
 
 def test_the_way_back_from_a_commit_config_data_or_version(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:

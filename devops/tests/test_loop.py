@@ -159,9 +159,9 @@ def assert_main(shop: LoopShop, photos: int, versions: list[int]) -> None:
     assert metadata is not None
     assert metadata["model_version"] == versions[-1]
     assert metadata["run_id"] == ledger[-1]["run_id"]
-    assert metadata["training_data_count"] == sum(
-        json.loads(line)["split"] == "train" for line in (shop.on_main("WMS/data/splits.jsonl") or "").splitlines()
-    )
+    splits = [json.loads(line)["split"] for line in (shop.on_main("WMS/data/splits.jsonl") or "").splitlines()]
+    assert metadata["training_data_count"] == len(splits) == photos
+    assert metadata["training_split_count"] == splits.count("train")
 
 
 def splits_of(shop: LoopShop, name: str) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from loop_shop import LoopShop
 from s3_server import require_tool
 
+from wms.registry.metadata import NOTHING_PROMOTED
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.types import PRODUCTION
 from wms_ops.loop.contexts import run_store
@@ -53,7 +55,7 @@ def no_budget(shop: LoopShop, branch: str) -> None:
     assert record.step("up").state is StepState.WAITING
     pull, text = shop.pull(1)
     assert pull["state"] == "blocked" and "WMS\\_BUDGET" in text
-    assert shop.metadata() is None
+    assert shop.metadata() == json.loads(NOTHING_PROMOTED)
 
 
 def failed_deployment(shop: LoopShop) -> None:

@@ -25,9 +25,9 @@ def newer(values: object, field: str = "format", newest: int = 1) -> str | None:
     return f"was written by a newer version ({field} {found}, this one reads up to {newest}); update this clone"
 
 
-def refuse_newer(values: object, where: str, error: type[WmsError]) -> None:
-    """Raise `error`, naming `where`, for values of a newer format than 1."""
-    if fault := newer(values):
+def refuse_newer(values: object, where: str, error: type[WmsError], newest: int = 1) -> None:
+    """Raise `error`, naming `where`, for values of a newer format than `newest`."""
+    if fault := newer(values, newest=newest):
         raise error(f"{where} {fault}.")
 
 

@@ -36,6 +36,8 @@ def gather(registry: ModelRegistry, run_id: str) -> PromotionFacts:
             raise ModelDamagedError(f"{path} of run {run_id} isn't the file that {CARD} describes; train it again.")
     version = run.tags.get("data_version", "")
     own = {DATA: registry.read_artifact(run_id, DATA)}
+    if sha256_bytes(own[DATA]) != version:
+        raise LineageError(f"{DATA} of run {run_id} isn't the list of data version {version[:12] or 'unknown'}.")
     for path in (CARD, *ORIGIN):
         with contextlib.suppress(ModelNotFoundError):  # runs of other tools needn't keep a recipe or scores
             own[PurePosixPath(path).name] = registry.read_artifact(run_id, path)
@@ -46,7 +48,8 @@ def gather(registry: ModelRegistry, run_id: str) -> PromotionFacts:
         git_commit=run.tags.get("git_commit", ""),
         config_hash=run.tags.get("config_hash", ""),
         data_version=version,
-        training_data_count=_training_images(own[DATA], version, run_id),
+        training_data_count=count_training(own[DATA]),
+        data_set_count=len(read_items(own[DATA].splitlines(), DATA)),
         trained_at=str(_json(registry, run_id, METADATA).get("finished_at") or run.ended_at or ""),
         files=fingerprints(own),
     )
@@ -60,12 +63,6 @@ def _json(registry: ModelRegistry, run_id: str, path: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ModelDamagedError(f"{path} of run {run_id} is damaged; train it again.")
     return values
-
-
-def _training_images(content: bytes, version: str, run_id: str) -> int:
-    if sha256_bytes(content) != version:
-        raise LineageError(f"{DATA} of run {run_id} isn't the list of data version {version[:12] or 'unknown'}.")
-    return count_training(content)
 
 
 def count_training(content: bytes) -> int:

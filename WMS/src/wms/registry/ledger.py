@@ -47,11 +47,14 @@ class LedgerRecord(StoredRecord):
     git_commit: str
     config_hash: str
     data_version: str
-    training_data_count: int = Field(ge=0)
+    training_data_count: int = Field(ge=0, description="Images of the training split.")
     trained_at: str = ""
     github_run: str = ""
     files: dict[str, str] = Field(
         default_factory=dict, description="SHA-256 of the card and of the run's own files, by name."
+    )
+    data_set_count: int | None = Field(
+        default=None, ge=0, description="Images of the whole data set; None in entries of older code."
     )
 
 

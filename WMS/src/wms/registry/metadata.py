@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Final, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from wms.errors import ModelDamagedError, ModelNotFoundError
 from wms.files import write_atomic
@@ -20,33 +23,72 @@ from wms.registry.standing import read_standing
 from wms.registry.types import MODEL, Means
 
 METADATA = ROOT / "model-metadata.json"
+_REPAIR: Final = "restore it from Git, or write it anew with `wms versions metadata`"
 
 
 class ModelMetadata(StoredRecord):
     """The content of model-metadata.json: the first seven keys are a contract. Times are UTC, ISO 8601.
 
-    `baseline` has the means of the former Production on the same test images; `github_run` is empty outside of GitHub.
+    Before the first promotion every value but `format` is None. `metrics` and `baseline` are means on the same test
+    images, the latter of the former Production. `training_data_count` counts the whole data set, `github_run` is the
+    number of the GitHub Actions run, None outside of GitHub.
+
+    Format 1, written about ledger entries of older code, is kept as written: its `training_data_count` counts the
+    training split, its `github_run` is the run's address or "".
     """
 
-    model_version: int
-    run_id: str
-    metrics: Means
-    baseline: Means
-    trained_at: str
-    training_data_count: int
-    github_run: str
-    promoted_at: str
-    weights_sha256: str
-    onnx_sha256: str
-    data_version: str
-    config_hash: str
-    git_commit: str
+    NEWEST: ClassVar[int] = 2
+
+    model_version: int | None = Field(ge=1)
+    run_id: str | None
+    metrics: Means | None
+    baseline: Means | None
+    trained_at: str | None
+    training_data_count: int | None = Field(ge=0)
+    github_run: int | str | None
+    promoted_at: str | None = None
+    weights_sha256: str | None = None
+    onnx_sha256: str | None = None
+    data_version: str | None = None
+    config_hash: str | None = None
+    git_commit: str | None = None
+    training_split_count: int | None = Field(default=None, ge=0)
+    format: int = 1
+
+    @model_validator(mode="after")
+    def _refuse_half(self) -> Self:
+        """A version without its facts, or facts without a version, tell nothing certain about Production."""
+        for name in ("run_id", "metrics", "baseline", "trained_at", "training_data_count"):
+            if (getattr(self, name) is None) != (self.model_version is None):
+                version = "null" if self.model_version is None else str(self.model_version)
+                fault = f"{name} doesn't fit model_version {version}: either all are null or none is"
+                raise PydanticCustomError("half", "{fault}", {"fault": fault})
+        return self
+
+    @property
+    def text(self) -> str:
+        """The file's text: the values that were given, also unknown ones, a line each."""
+        return json.dumps(self.model_dump(mode="json", exclude_unset=True), indent=2, ensure_ascii=False) + "\n"
+
+
+_NULLS: Final = {name: None for name in ModelMetadata.model_fields if name != "format"}
+NOTHING_PROMOTED: Final = ModelMetadata.model_validate(_NULLS | {"format": ModelMetadata.NEWEST}).text
+"""The file's text before the first promotion. It proves nothing: only registry and ledger tell a first training."""
 
 
 def metadata_of(entry: LedgerEntry) -> ModelMetadata:
-    """The content of model-metadata.json after a ledger entry."""
+    """The content of model-metadata.json after a ledger entry: in format 1 for an entry of older code."""
     known = entry.model_dump(include=set(ModelMetadata.model_fields))
-    return ModelMetadata(model_version=entry.to_version, promoted_at=entry.at, **known)
+    known |= {"model_version": entry.to_version, "promoted_at": entry.at}
+    if entry.data_set_count is not None:
+        number = entry.github_run.rpartition("/")[2]
+        known |= {
+            "training_data_count": entry.data_set_count,
+            "training_split_count": entry.training_data_count,
+            "github_run": int(number) if number.isdecimal() else None,
+            "format": ModelMetadata.NEWEST,
+        }
+    return ModelMetadata.model_validate(known)
 
 
 def write_metadata(entry: LedgerEntry, path: Path = METADATA) -> bool:
@@ -55,17 +97,49 @@ def write_metadata(entry: LedgerEntry, path: Path = METADATA) -> bool:
     Fields that a later version has written about the same promotion stay. Raises ModelDamagedError for a file of a
     newer format, DiskFullError, UnwritableError.
     """
-    values = metadata_of(entry).model_dump(mode="json")
+    found = metadata_of(entry)
+    values = json.loads(found.text)
     stored = path.read_bytes() if path.is_file() else b""
     before = _object(stored)
-    refuse_newer(before, str(path), ModelDamagedError)
+    refuse_newer(before, str(path), ModelDamagedError, ModelMetadata.NEWEST)
     if all(before.get(key) == values[key] for key in ("model_version", "run_id", "promoted_at")):
-        values |= {key: value for key, value in before.items() if key not in values}
-    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-    if stored == text.encode():
+        unknown = {key: value for key, value in before.items() if key not in ModelMetadata.model_fields}
+        found = ModelMetadata.model_validate(values | unknown)
+    if stored == found.text.encode():
         return False
-    write_atomic(path, text)
+    write_atomic(path, found.text)
     return True
+
+
+def read_metadata(path: Path, ledger: Ledger) -> ModelMetadata | None:
+    """The content of model-metadata.json, or None without the file: what a person may read, never a proof.
+
+    Raises ModelDamagedError, naming file and field, for a damaged file and for a file that differs from the ledger's
+    entry about the same promotion; LedgerError.
+    """
+    if not path.is_file():
+        return None
+    content = path.read_bytes()
+    found = ModelMetadata.parse(content, str(path), ModelDamagedError, _REPAIR)
+    entries = ledger.entries()
+    # A file that lags behind is fine: a killed promotion, or an entry that came by `git pull`, leaves one.
+    if found.model_version is None or not entries:
+        return found
+    same = [one for one in entries if (one.to_version, one.at) == (found.model_version, found.promoted_at)]
+    if not same:
+        about = f"version {found.model_version}, promoted at {found.promoted_at}"
+        raise ModelDamagedError(
+            f"{path} was changed by hand: model_version and promoted_at name {about}, which {ledger.history} doesn't "
+            f"know; {_REPAIR}."
+        )
+    stored = _object(content)
+    for key, value in json.loads(metadata_of(same[-1]).text).items():
+        if stored.get(key) != value:
+            raise ModelDamagedError(
+                f"{path} was changed by hand: {key} is {json.dumps(stored.get(key))}, but {json.dumps(value)} by "
+                f"{ledger.history}; {_REPAIR}."
+            )
+    return found
 
 
 def _object(content: bytes) -> dict[str, Any]:

@@ -53,7 +53,8 @@ class PromotionFacts:
     git_commit: str
     config_hash: str
     data_version: str
-    training_data_count: int
+    training_data_count: int  # the training split
+    data_set_count: int  # training, validation and test
     trained_at: str
     files: Mapping[str, str] = field(default_factory=dict)  # name -> SHA-256 of the card and the run's own files
 

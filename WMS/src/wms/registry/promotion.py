@@ -265,6 +265,7 @@ def _record(proposal: Proposal, who: str, github_run: str) -> LedgerRecord:
         config_hash=facts.config_hash,
         data_version=facts.data_version,
         training_data_count=facts.training_data_count,
+        data_set_count=facts.data_set_count,
         trained_at=facts.trained_at,
         github_run=github_run,
         files=dict(facts.files),

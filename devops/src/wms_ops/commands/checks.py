@@ -14,12 +14,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from wms.errors import WmsError
+from wms.errors import ModelDamagedError, WmsError
 from wms.registry.ledger import Ledger
+from wms.registry.metadata import read_metadata
 from wms.registry.mlflow_calls import without_credentials
 from wms.registry.sync import is_here
 from wms_ops.base.errors import StoreUnreachableError
-from wms_ops.base.layout import MODELS
+from wms_ops.base.layout import METADATA, MODELS
 from wms_ops.git.command import Git
 from wms_ops.git.version import require_git
 from wms_ops.hook.install import is_installed
@@ -151,11 +152,16 @@ def check_mlflow(_: Path) -> Finding:
 
 
 def check_model(repo: Path) -> Finding:
-    """The files of Production; `wms predict` and `wms serve` require them."""
+    """model-metadata.json, and the files of Production; `wms predict` and `wms serve` require the latter."""
     folder = repo / MODELS
-    entry = Ledger(folder).current()
+    ledger = Ledger(folder)
+    try:
+        read_metadata(repo / METADATA, ledger)
+    except ModelDamagedError as error:
+        return Finding("model", State.MISSING, str(error), f"wms versions metadata, or git restore {METADATA}")
+    entry = ledger.current()
     if entry is None:
-        text = "nothing was ever promoted here; only needed for `wms predict` and `wms serve`"
+        text = "no model is Production yet; only needed for `wms predict` and `wms serve`"
         return Finding("model", State.OPTIONAL, text, "wms train, then wms gate and wms promote")
     if is_here(folder, entry):
         return Finding("model", State.FINE, f"{folder} holds version {entry.to_version}, which is Production")

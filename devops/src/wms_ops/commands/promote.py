@@ -14,7 +14,7 @@ from wms.registry import promotion
 from wms.registry.adoption import propose_adoption
 from wms.registry.ledger import FOLDER, Ledger
 from wms.registry.lineage import FILES
-from wms.registry.metadata import METADATA, baseline_json, write_metadata
+from wms.registry.metadata import METADATA, baseline_json, read_metadata, write_metadata
 from wms.registry.mlflow_store import URI, ModelRegistry
 from wms.registry.plan import Proposal
 from wms.registry.promotion import PromotionClient, PromotionOutcome
@@ -38,6 +38,7 @@ def _promote(arguments: argparse.Namespace) -> int:
     promotions = _client_of(arguments)
     if arguments.repair:
         return _restore(arguments)
+    read_metadata(arguments.metadata, promotions.ledger)  # damage is refused before anything changes
     proposal = _propose(promotions, arguments)
     if isinstance(proposal, Proposal):
         print(proposal.text)

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from wms.command import Command
+from wms.errors import ModelDamagedError
 from wms.paths import ROOT
 from wms.registry.ledger import Ledger
-from wms_ops.base.layout import DATA_BRANCHES, MODELS
+from wms.registry.metadata import read_metadata
+from wms_ops.base.layout import DATA_BRANCHES, METADATA, MODELS
 from wms_ops.commands.cloud import facts, module_of, target_of
 from wms_ops.commands.parallel import LIMIT_S, ask_all
 from wms_ops.dataset.versions import pointers_at
@@ -70,12 +72,21 @@ def data_set(repo: Path) -> Part:
 
 
 def production(repo: Path) -> Part:
-    """Production by the ledger of this clone. Raises LedgerError."""
-    entry = Ledger(repo / MODELS).current()
+    """Production by the ledger of this clone, and what is wrong with model-metadata.json. Raises LedgerError."""
+    ledger = Ledger(repo / MODELS)
+    entry = ledger.current()
     if entry is None:
-        return {"version": None}
+        return {"version": None} | _damage(repo, ledger)
     scores = {"dice": entry.metrics.dice, "iou": entry.metrics.iou}
-    return {"version": entry.to_version, "run_id": entry.run_id, "since": entry.at, **scores}
+    return {"version": entry.to_version, "run_id": entry.run_id, "since": entry.at, **scores} | _damage(repo, ledger)
+
+
+def _damage(repo: Path, ledger: Ledger) -> Part:
+    try:
+        read_metadata(repo / METADATA, ledger)
+    except ModelDamagedError as error:
+        return {"damage": str(error)}
+    return {}
 
 
 def instance(repo: Path) -> Part:
@@ -112,9 +123,11 @@ def _instance_text(part: Part) -> str:
 
 
 def _production_text(part: Part) -> str:
+    damage = f"\n{'':14}{part['damage']}" if "damage" in part else ""
     if part["version"] is None:
-        return "nothing was ever promoted here"
-    return f"version {part['version']}, Dice {part['dice']:.4f}, IoU {part['iou']:.4f}, since {part['since'][:16]}"
+        return f"no model is Production yet{damage}"
+    scores = f"Dice {part['dice']:.4f}, IoU {part['iou']:.4f}"
+    return f"version {part['version']}, {scores}, since {part['since'][:16]}{damage}"
 
 
 def _runs_text(part: Part) -> str:

@@ -13,8 +13,9 @@ from wms.errors import from_os_error
 from wms.files import write_atomic
 from wms.git import answer
 from wms.paths import ROOT
+from wms.registry.metadata import NOTHING_PROMOTED
 from wms_ops.base.errors import CloudError
-from wms_ops.base.layout import DATA_SET, DVC_CONFIG, INBOX, MAIN
+from wms_ops.base.layout import DATA_SET, DVC_CONFIG, INBOX, MAIN, METADATA
 from wms_ops.dataset.review import POINTERS, RECORDS
 from wms_ops.demo.shell import Shell
 from wms_ops.git.command import Git
@@ -135,6 +136,7 @@ def _copy_project(target: Path) -> None:
         for kind in ("images", "masks"):
             write_atomic(target / INBOX / kind / ".gitkeep", "")
         (target / DATA_SET).mkdir(parents=True, exist_ok=True)
+        write_atomic(target / METADATA, NOTHING_PROMOTED)
     except OSError as error:
         raise from_os_error(error, target) from error
     # A project that is in use names its own bucket.
