@@ -134,7 +134,13 @@ def test_the_files_word_is_never_taken_for_production(commands: Commands) -> Non
 
 
 def test_files_of_a_fresh_clone_are_written_from_the_registry(commands: Commands) -> None:
-    shop = commands.shop
+    shop, path = commands.shop, commands.shop.promotions.metadata
+    shop.folder.mkdir()
+    path.write_text('{"model_version": null')
+    code, text = commands.promote(shop.run(0.7), "--yes")
+    assert (code, "write it anew with `wms versions metadata`" in text) == (41, True)
+    assert commands.metadata() == (0, f"{path} was damaged; now it says that no model is Production yet.\n")
+    assert path.read_text() == NOTHING_PROMOTED
     code, text = commands.metadata()
     assert (code, "Nothing was ever promoted" in text) == (40, True)
     commands.promote(shop.run(0.8), "--yes")

@@ -72,7 +72,8 @@ class ModelMetadata(StoredRecord):
 
 
 _NULLS: Final = {name: None for name in ModelMetadata.model_fields if name != "format"}
-NOTHING_PROMOTED: Final = ModelMetadata.model_validate(_NULLS | {"format": ModelMetadata.NEWEST}).text
+_NOTHING: Final = ModelMetadata.model_validate(_NULLS | {"format": ModelMetadata.NEWEST})
+NOTHING_PROMOTED: Final = _NOTHING.text
 """The file's text before the first promotion. It proves nothing: only registry and ledger tell a first training."""
 
 
@@ -91,13 +92,13 @@ def metadata_of(entry: LedgerEntry) -> ModelMetadata:
     return ModelMetadata.model_validate(known)
 
 
-def write_metadata(entry: LedgerEntry, path: Path = METADATA) -> bool:
-    """Write the entry to `path`; returns whether the file changed.
+def write_metadata(entry: LedgerEntry | None, path: Path = METADATA) -> bool:
+    """Write the entry, or NOTHING_PROMOTED without one, to `path`; returns whether the file changed.
 
     Fields that a later version has written about the same promotion stay. Raises ModelDamagedError for a file of a
     newer format, DiskFullError, UnwritableError.
     """
-    found = metadata_of(entry)
+    found = metadata_of(entry) if entry else _NOTHING
     values = json.loads(found.text)
     stored = path.read_bytes() if path.is_file() else b""
     before = _object(stored)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from wms.command import Command
-from wms.errors import DECLINED, ModelNotFoundError, UsageError
+from wms.errors import DECLINED, ModelDamagedError, ModelNotFoundError, UsageError
 from wms.paths import ROOT
 from wms.registry import promotion
 from wms.registry.adoption import propose_adoption
@@ -75,9 +75,23 @@ def _metadata(arguments: argparse.Namespace) -> int:
         if head is not None:
             write_metadata(head, arguments.metadata)
     if head is None:
-        raise ModelNotFoundError("Nothing was ever promoted, so there is nothing to write; use `wms promote` first.")
+        if not _reset(arguments.metadata, ledger):
+            raise ModelNotFoundError(
+                "Nothing was ever promoted, so there is nothing to write; use `wms promote` first."
+            )
+        print(f"{arguments.metadata} was damaged; now it says that no model is Production yet.")
+        return 0
     print(f"{arguments.metadata} describes version {head.to_version} (run {head.run_id}).")
     return 0
+
+
+def _reset(path: Path, ledger: Ledger) -> bool:
+    """Replace a damaged model-metadata.json where nothing was ever promoted; returns whether it was damaged."""
+    try:
+        read_metadata(path, ledger)
+    except ModelDamagedError:
+        return write_metadata(None, path)
+    return False
 
 
 def _baseline(arguments: argparse.Namespace) -> int:
