@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 from isolation import isolate
+from order import pytest_collection_modifyitems
+
+__all__ = ["pytest_collection_modifyitems"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 from isolation import isolate
+from order import pytest_collection_modifyitems
 from s3_server import S3Server
 from workshop import Workshop
 
 from wms_ops.storage.config import RemoteConfig
 from wms_ops.storage.remote import S3Remote
+
+__all__ = ["pytest_collection_modifyitems"]
 
 BUCKET = "wms-tests"
 
