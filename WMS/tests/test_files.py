@@ -117,6 +117,7 @@ def test_the_lock_serialises_read_and_write(tmp_path: Path) -> None:
         (b'{"a"', b""),
         (b"\n", b""),
         (b'{"a":1}\n"' + b"x" * 200_000, b'{"a":1}\n'),
+        (b'{"a":1}\n' + b"[" * 200_000 + b"\n", b'{"a":1}\n'),
         (b'{"a":1}\n"' + b"x" * 200_000 + b'"\n', b'{"a":1}\n"' + b"x" * 200_000 + b'"\n'),
     ],
 )
@@ -136,7 +137,7 @@ def test_absent_files_have_no_lines_and_no_tail(tmp_path: Path) -> None:
     assert not (tmp_path / "absent").exists()
 
 
-@pytest.mark.parametrize("content", [b"{}\n{\n{}\n", b"{}\n{\n{"])
+@pytest.mark.parametrize("content", [b"{}\n{\n{}\n", b"{}\n{\n{", b"{}\n" + b"[" * 200_000 + b"\n{}\n"])
 def test_a_damaged_middle_line_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "log.jsonl"
     path.write_bytes(content)

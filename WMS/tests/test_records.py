@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,10 +12,11 @@ from typing import Any, cast
 import pytest
 
 from wms.data.card import CardFacts, CardPair, extend
+from wms.data.manifest import Manifest
 from wms.data.splits import SplitRecord
 from wms.data.versions import DataVersionManager
 from wms.errors import LedgerError, ModelDamagedError, SplitError, TrackingError, WmsError
-from wms.files import canonical_json, sha256_text
+from wms.files import canonical_json, read_object, sha256_text
 from wms.inference.predictor import read_card
 from wms.records import StoredRecord
 from wms.registry import ledger as ledger_module
@@ -98,6 +100,29 @@ def test_a_later_versions_field_survives_and_a_later_format_is_refused(name: str
 def test_a_damaged_record_is_named_in_a_sentence(name: str) -> None:
     with pytest.raises(TrackingError, match=rf"^{name} is damaged: its content: .*; restore it\.$"):
         RECORDS[name][0].parse(b"{", name, TrackingError, "restore it")
+
+
+NESTED = b"[" * 200_000
+READERS: dict[str, Callable[[Path], object]] = {
+    HISTORY: lambda path: Ledger(path.parent).entries(),
+    "data_versions.jsonl": lambda path: DataVersionManager(path.parent).get("run"),
+    "splits.jsonl": SplitRecord,
+    METRICS_FILE: read_records,
+    "production.json": read_card,
+    "metadata.json": read_object,
+    "manifest": lambda path: Manifest.parse(path.read_bytes()),
+    **{
+        name: lambda path, kind=kind: kind.parse(path.read_bytes(), path.name, TrackingError, "")  # type: ignore[misc]
+        for name, (kind, _) in RECORDS.items()
+    },
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_brackets_without_end_are_damage(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(NESTED + b"\n{}\n" if name.endswith(".jsonl") else NESTED)
+    with pytest.raises(WmsError):
+        READERS[name](tmp_path / name)
 
 
 # ---- the ledger

@@ -23,7 +23,7 @@ from rich.table import Table
 from wms.bench_contended import compare, measure
 from wms.config import RunConfig, load_config
 from wms.errors import DataNotFoundError, UsageError, run_main
-from wms.files import write_atomic
+from wms.files import parse_json, write_atomic
 from wms.paths import ROOT
 from wms.settings import RealDataSettings
 
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if code:
             return code
     for path in sorted(arguments.folder.glob("result_*.json")):
-        results[path.stem.removeprefix("result_")] = json.loads(path.read_text(encoding="utf-8"))
+        results[path.stem.removeprefix("result_")] = parse_json(path.read_text(encoding="utf-8"))
     write_atomic(arguments.folder / "results.json", json.dumps(results, indent=1) + "\n")
     _print(results)
     print(f"Plot: {_plot(results, arguments.folder / 'bench.png')}")
@@ -178,7 +178,7 @@ class Clock:
         for epoch, value in zip(speed["epoch"], speed["value"], strict=True):
             sizes.setdefault(str(self.config.training.size_at(epoch)), []).append(value)
         unseen = self.unseen()
-        scores = json.loads((result.run_dir / "artifacts" / "test_scores.json").read_text(encoding="utf-8"))
+        scores = parse_json((result.run_dir / "artifacts" / "test_scores.json").read_text(encoding="utf-8"))
         worst = sorted((row["dice"], row["stem"]) for row in scores)[:5]
         mean = {n: sum(getattr(s, n) for s in unseen) / len(unseen) for n in ("dice", "iou")} if unseen else {}
         passed = {

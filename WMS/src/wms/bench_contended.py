@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from wms.config import RunConfig
-from wms.files import write_atomic
+from wms.files import parse_json, write_atomic
 
 BUSY: Final = (0, 1, 2, 4)
 SIZE: Final = 128
@@ -89,7 +89,7 @@ def compare(arguments: Sequence[str], folder: Path, busy: Sequence[int] = BUSY) 
         print(f"Beside {count} busy processes.", flush=True)
         with busy_processes(count):
             subprocess.run([sys.executable, "-m", "wms.bench", *arguments], check=True)
-        rows.append({"busy": count, **json.loads((folder / "contended.json").read_bytes())})
+        rows.append({"busy": count, **parse_json((folder / "contended.json").read_bytes())})
     write_atomic(folder / "contended.json", json.dumps(rows, indent=1) + "\n")
     _print(rows)
     return rows

@@ -117,7 +117,7 @@ def cut_torn_tail(path: Path) -> int:
 
 def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
     """Each line of the JSON-lines file `path` as (line number from 1, value); see `read_lines`."""
-    return ((number, json.loads(line)) for number, line in read_lines(path))
+    return ((number, parse_json(line)) for number, line in read_lines(path))
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -190,6 +190,30 @@ def canonical_json(obj: object) -> str:
     return json.dumps(obj, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+def parse_json(content: bytes | str) -> Any:
+    """The value of a JSON text that comes from outside of the process. Raises ValueError if `content` isn't JSON.
+
+    >>> parse_json("[" * 200_000)
+    Traceback (most recent call last):
+    ValueError: it is nested too deeply
+    """
+    try:
+        return json.loads(content)  # noqa: TID251 - the only place
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file of a run. Raises TrackingError for a damaged file."""
+    try:
+        values = parse_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise TrackingError(f"{path} is damaged ({error}); start a new run.") from error
+    if not isinstance(values, dict):
+        raise TrackingError(f"{path} is damaged: it isn't a JSON object; start a new run.")
+    return values
+
+
 @contextlib.contextmanager
 def exclusive_lock(path: Path, *, wait: bool = True, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Hold the lock file `path` during the `with` block; other processes and threads wait for it.
@@ -247,7 +271,7 @@ def _last_line_start(path: Path) -> int:
 def is_json(line: bytes) -> bool:
     """Whether a line is a complete JSON value."""
     try:
-        json.loads(line)
+        parse_json(line)
     except ValueError:
         return False
     return True

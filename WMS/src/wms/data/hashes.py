@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from wms.errors import DataNotFoundError
-from wms.files import sha256_file, write_atomic
+from wms.files import parse_json, sha256_file, write_atomic
 
 Stamp = tuple[int, int, str]  # bytes, modification time in ns, sha256
 
@@ -41,7 +41,7 @@ def _stamp(path: Path, known: dict[str, Stamp]) -> Stamp:
 
 def _read(memory: Path) -> dict[str, Stamp]:
     try:
-        raw = json.loads(memory.read_text(encoding="utf-8"))
+        raw = parse_json(memory.read_text(encoding="utf-8"))
         return {str(key): (int(size), int(time), str(sha)) for key, (size, time, sha) in raw.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}  # an unreadable memory costs only time

@@ -21,6 +21,7 @@ from typing import Any, Final
 import yaml
 
 from wms.errors import ManifestError
+from wms.files import parse_json
 from wms.names import is_git
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
@@ -58,8 +59,8 @@ class Manifest:
     def parse(cls, content: bytes, name: str = "the manifest") -> Manifest:
         """Read a manifest. Raises ManifestError if `content` isn't a manifest or names a file twice."""
         try:
-            pairs = [(str(row["relpath"]), str(row["md5"])) for row in json.loads(content)]
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            pairs = [(str(row["relpath"]), str(row["md5"])) for row in parse_json(content)]
+        except (ValueError, TypeError, KeyError) as error:
             raise ManifestError(f"{name} is not a DVC manifest ({error!r}); restore it from the remote.") from error
         files = dict(pairs)
         if len(files) != len(pairs):

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wms.errors import SplitError
-from wms.files import append_lines, cut_torn_tail, exclusive_lock, is_json
+from wms.files import append_lines, cut_torn_tail, exclusive_lock, is_json, parse_json
 from wms.formats import refuse_newer
 
 Split = Literal["train", "val", "test", "excluded"]
@@ -224,7 +224,7 @@ def _lacks_newline(path: Path) -> bool:
 
 def _parse(line: bytes, where: str) -> Assignment:
     try:
-        raw = json.loads(line)
+        raw = parse_json(line)
         refuse_newer(raw, where, SplitError)
         sha, look, split = raw["sha256"], raw["look"], raw["split"]
         digests_are_whole = all(len(text) == 64 and len(bytes.fromhex(text)) == 32 for text in (sha, look))

@@ -7,7 +7,6 @@ repeat the list. A manifest's name is the SHA-256 of the bytes, which `sha256sum
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections import Counter
@@ -122,7 +121,7 @@ class DataVersionManager:
             recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
             data_version=version,
             counts=dict(sorted(Counter(item.split for item in items).items())),
-            augmentation=json.loads(settings),
+            augmentation=files.parse_json(settings),
             augmentation_hash=files.sha256_text(settings),
             git_commit=git_commit,
             manifest=f"manifests/{version}.jsonl",
@@ -256,7 +255,7 @@ def read_items(lines: Iterable[bytes], where: str, newer: type[WmsError] = Track
     Raises TrackingError for a damaged line, `newer` for a line of a later version.
     """
     try:
-        return [from_fields(DataItem, json.loads(line), where, newer) for line in lines]
+        return [from_fields(DataItem, files.parse_json(line), where, newer) for line in lines]
     except (ValueError, TypeError) as error:
         raise TrackingError(f"{where} is damaged; restore that file.") from error
 

@@ -6,7 +6,6 @@ Shared by `wms predict` and the service, so that both give the same mask for the
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +16,7 @@ from PIL import Image
 
 from wms.data.images import resize_image, to_input
 from wms.errors import ModelDamagedError, ModelNotFoundError
-from wms.files import sha256_bytes, sha256_file
+from wms.files import parse_json, sha256_bytes, sha256_file
 from wms.formats import refuse_newer
 from wms.inference.runtime import onnxruntime
 from wms.inference.second_look import Floats, Looked, Mask, find_box, one_strip, sigmoid, window
@@ -176,7 +175,7 @@ def open_session(content: bytes, name: str, *, threads: int | None = None) -> An
 def read_card(path: Path) -> Mapping[str, Any]:
     """Read a card; empty without a file. Raises ModelDamagedError for content that isn't a JSON object."""
     try:
-        card: Any = json.loads(path.read_bytes())
+        card: Any = parse_json(path.read_bytes())
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

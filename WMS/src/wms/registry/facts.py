@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from pathlib import PurePosixPath
 from typing import Any
 
 from wms.data.versions import read_items
 from wms.errors import LineageError, ModelDamagedError, ModelNotFoundError
-from wms.files import sha256_bytes
+from wms.files import parse_json, sha256_bytes
 from wms.registry.lineage import DATA, ORIGIN, fingerprints
 from wms.registry.metadata import run_means
 from wms.registry.mlflow_store import ModelRegistry
@@ -57,7 +56,7 @@ def gather(registry: ModelRegistry, run_id: str) -> PromotionFacts:
 
 def _json(registry: ModelRegistry, run_id: str, path: str) -> dict[str, Any]:
     try:
-        values: Any = json.loads(registry.read_artifact(run_id, path))
+        values: Any = parse_json(registry.read_artifact(run_id, path))
     except ValueError:
         values = None
     if not isinstance(values, dict):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from wms.errors import ModelNotFoundError, TrackingError
+from wms.files import parse_json
 from wms.metrics import FINAL, FINAL_DICE, FINAL_IOU
 from wms.models import model_of
 from wms.registry.facts import count_training
@@ -137,7 +137,7 @@ def _parameters(run: RunInfo) -> int | None:
     try:
         # MLflow keeps texts only: a list is JSON, and pydantic reads a number's text.
         return model_of(
-            {key: json.loads(text) if text.startswith("[") else text for key, text in found.items()}
+            {key: parse_json(text) if text.startswith("[") else text for key, text in found.items()}
         ).parameters
     except ValueError:
         return None

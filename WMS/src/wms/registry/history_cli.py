@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from wms.command import Command
 from wms.errors import RegistryUnreachableError
-from wms.files import write_atomic
+from wms.files import parse_json, write_atomic
 from wms.registry.history import NEWEST, HistoryRow, draw_history, from_ledger, from_registry
 from wms.registry.ledger import FOLDER, Ledger
 from wms.registry.lineage import CARD
@@ -88,7 +88,7 @@ def _number(value: float | None, form: str) -> str:
 
 def _card(path: Path) -> dict[str, Any]:
     try:
-        card: Any = json.loads(path.read_bytes())
+        card: Any = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return {}
     return card if isinstance(card, dict) else {}

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from wms.config import parse_config
 from wms.errors import ConfigError, ModelDamagedError
-from wms.files import sha256_bytes
+from wms.files import parse_json, sha256_bytes
 from wms.metrics import DICE, FINAL, FINAL_DICE, FINAL_IOU, IOU
 from wms.registry.lineage import CARD, CONFIG, DATA, METADATA, ONNX, SCORES, WEIGHTS, Copy, LineageEvidence, Link, State
 from wms.registry.metadata import metadata_of
@@ -162,7 +162,7 @@ class _Chain:
         for copy in copies:
             self._check_recorded(SCORES, copy.content)
             try:
-                rows = json.loads(copy.content)
+                rows = parse_json(copy.content)
                 means = {key: sum(row[key] for row in rows) / len(rows) for key in (DICE, IOU)}
             except (ValueError, TypeError, KeyError, ZeroDivisionError) as error:
                 raise _Broken(f"the copy in {copy.where} isn't a list of scores") from error
@@ -251,7 +251,7 @@ def _check_settings(graph: bytes, card: Mapping[str, Any]) -> None:
 
 def _object(content: bytes) -> Mapping[str, Any]:
     try:
-        values: Any = json.loads(content)
+        values: Any = parse_json(content)
     except ValueError as error:
         raise _Broken(f"it isn't JSON any more ({error})") from error
     if not isinstance(values, dict):

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from wms.errors import ModelDamagedError, ModelNotFoundError
-from wms.files import write_atomic
+from wms.files import parse_json, write_atomic
 from wms.formats import refuse_newer
 from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.paths import ROOT
@@ -146,7 +146,7 @@ def read_metadata(path: Path, ledger: Ledger) -> ModelMetadata | None:
 def _object(content: bytes) -> dict[str, Any]:
     """A JSON object; empty if the content is no JSON object."""
     with contextlib.suppress(ValueError):
-        if isinstance(values := json.loads(content), dict):
+        if isinstance(values := parse_json(content), dict):
             return values
     return {}
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from wms.errors import LedgerError, ModelDamagedError, from_os_error
-from wms.files import sha256_bytes, sha256_file, write_atomic
+from wms.files import parse_json, sha256_bytes, sha256_file, write_atomic
 from wms.formats import refuse_newer
 from wms.registry.ledger import LedgerEntry
 from wms.registry.lineage import CARD, FILES, ONNX, WEIGHTS
@@ -40,7 +39,7 @@ def is_here(folder: Path, entry: LedgerEntry) -> bool:
     """Whether `folder` holds exactly the files of this ledger entry, by hash."""
     try:
         hashes = (sha256_file(folder / WEIGHTS), sha256_file(folder / ONNX))
-        card: Any = json.loads((folder / CARD).read_bytes())
+        card: Any = parse_json((folder / CARD).read_bytes())
     except (OSError, ValueError):
         return False
     return (
@@ -65,7 +64,7 @@ def verify_files(files: Mapping[str, bytes], entry: LedgerEntry, source: str) ->
                 f"ledger; {_REFUSED}."
             )
     try:
-        card: Any = json.loads(files[CARD])
+        card: Any = parse_json(files[CARD])
     except ValueError:
         card = None
     if not isinstance(card, dict):

@@ -8,7 +8,6 @@ repeat the decision and name the record's bytes by their SHA-256: a verdict that
 from __future__ import annotations
 
 import contextlib
-import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from hashlib import sha256
 from typing import Final
 
 from wms.errors import CannotDecideError, ModelNotFoundError
+from wms.files import parse_json
 from wms.registry.gate_types import GateReport
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.types import VERDICT_FILE, GateVerdict, Mode, NoVerdict
@@ -112,7 +112,7 @@ def _contradictory(run_id: str, said: str, stored: str) -> NoVerdict:
 def _parse(content: bytes, run_id: str) -> GateVerdict | NoVerdict:
     is_none = False
     with contextlib.suppress(ValueError, AttributeError):  # damage is named below
-        is_none = json.loads(content).get("decision") in ("undecided", "cannot decide")
+        is_none = parse_json(content).get("decision") in ("undecided", "cannot decide")
     where = f"{VERDICT_FILE} of run {run_id}"
     try:
         return (NoVerdict if is_none else GateVerdict).parse(content, where, CannotDecideError, "run the gate again")

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from wms.config import RunConfig, parse_config
 from wms.errors import CheckpointError, ModelDamagedError, ModelNotFoundError, ResumeMismatchError, from_os_error
-from wms.files import canonical_json, sha256_file, sha256_text, write_atomic
+from wms.files import canonical_json, parse_json, sha256_file, sha256_text, write_atomic
 from wms.inference.predictor import CARD, ONNX, WEIGHTS, read_card
 from wms.training.pipeline import run_training
 from wms.training.request import Request
@@ -120,7 +120,7 @@ def load_candidate(folder: Path) -> tuple[RunConfig, dict[str, Tensor]]:
     """
     _verify(folder)
     try:
-        values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        values = parse_json((folder / CONFIG).read_text(encoding="utf-8"))
         state: dict[str, Tensor] = torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True)
     except (OSError, ValueError) as error:
         raise ModelDamagedError(f"{folder} can't be read ({error}); run `dvc repro` to train it again.") from error
@@ -141,7 +141,7 @@ def _verify(folder: Path) -> None:
 def _begun(note: Path, identity: str, config: RunConfig) -> Path | None:
     """The run that a killed repro of the same identity left, if the run is usable."""
     try:
-        before = json.loads(note.read_text(encoding="utf-8"))
+        before = parse_json(note.read_text(encoding="utf-8"))
         if before["identity"] != identity:
             return None
         earlier = set(before["earlier"])
@@ -173,7 +173,7 @@ def _train(config: RunConfig, request: Request) -> Path:
 
 def _metadata(run: Path) -> dict[str, Any]:
     try:
-        values: Any = json.loads((run / METADATA).read_text(encoding="utf-8"))
+        values: Any = parse_json((run / METADATA).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from wms.errors import CheckpointError, NothingToResumeError, ResumeMismatchError
-from wms.files import sha256_bytes, write_atomic
+from wms.files import parse_json, sha256_bytes, write_atomic
 
 _log = logging.getLogger("wms")
 
@@ -102,7 +102,7 @@ class CheckpointManager:
 
     def _entries(self) -> list[dict[str, Any]]:
         try:
-            entries: list[dict[str, Any]] = json.loads((self.folder / INDEX).read_text(encoding="utf-8"))
+            entries: list[dict[str, Any]] = parse_json((self.folder / INDEX).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return []
         except ValueError as error:

@@ -24,7 +24,7 @@ from wms.data.qa import validate_data
 from wms.data.splits import SplitRecord
 from wms.data.versions import DataItem, data_version
 from wms.errors import DataNotFoundError, DataQualityError, ResumeMismatchError, TrackingError, run_main
-from wms.files import canonical_json, sha256_text, write_atomic
+from wms.files import canonical_json, parse_json, sha256_text, write_atomic
 from wms.git import answer
 from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.paths import from_root
@@ -144,7 +144,7 @@ def _committed(path: Path) -> str | None:
 
 def _read_prepared(path: Path) -> dict[str, Any]:
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = parse_json(path.read_text(encoding="utf-8"))
         return {"data_version": str(facts["data_version"]), "test_version": str(facts["test_version"])}
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise TrackingError(f"{path} can't be read ({error!r}); run `dvc repro --force prepare`.") from error

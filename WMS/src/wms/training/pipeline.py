@@ -15,7 +15,7 @@ from torch import Tensor
 from wms.config import RunConfig
 from wms.data.versions import DATA_MANIFEST, DataVersionManager, manifest_text
 from wms.errors import ResumeMismatchError, WmsError
-from wms.files import write_atomic
+from wms.files import parse_json, read_object, write_atomic
 from wms.inference.export import export_model
 from wms.metrics import DICE, FINAL_DICE, FINAL_IOU, IOU
 from wms.training.checkpoint import CheckpointManager
@@ -204,7 +204,7 @@ class TrainingRun:
 
     def _known_metadata(self) -> dict[str, Any] | None:
         path = self.run_dir / METADATA
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        return read_object(path) if path.exists() else None
 
 
 def build_mlops_pipeline(run: TrainingRun) -> MLOpsPipeline:
@@ -256,7 +256,7 @@ def _first(config: RunConfig, request: Request, processes: Processes) -> Trainin
         run.close(status)
         stop_logging(handler)
     artifacts = run.run_dir / "artifacts"
-    scores = [CaseScore(**row) for row in json.loads((artifacts / "test_scores.json").read_text(encoding="utf-8"))]
+    scores = [CaseScore(**row) for row in parse_json((artifacts / "test_scores.json").read_text(encoding="utf-8"))]
     return TrainingResult(
         run.run_dir,
         mean_of(scores, DICE),

@@ -18,11 +18,10 @@ from wms.config import RunConfig, parse_config
 from wms.errors import (
     NothingToResumeError,
     ResumeMismatchError,
-    TrackingError,
     UnwritableError,
     from_os_error,
 )
-from wms.files import write_atomic
+from wms.files import read_object, write_atomic
 from wms.git import answer
 
 LIBRARIES = ("torch", "numpy", "pillow", "mlflow", "onnx", "onnxruntime", "dvc")
@@ -69,11 +68,7 @@ def find_run(root: Path, name: str | None, config: RunConfig | None) -> tuple[Pa
         what = f"no run named {name}" if name else "no run"
         raise NothingToResumeError(f"{root} holds {what}; start one without --resume.")
     folder = chosen[-1]
-    try:
-        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise TrackingError(f"{folder / 'config.json'} is damaged; start a new run.") from error
-    began = parse_config(values, str(folder / "config.json"))
+    began = parse_config(read_object(folder / "config.json"), str(folder / "config.json"))
     if config is not None and config.hash != began.hash:
         raise ResumeMismatchError(
             f"{folder.name} began with another config (hash {began.hash[:8]}, not {config.hash[:8]}); it differs in "

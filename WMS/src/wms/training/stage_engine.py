@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import json
 import logging
 import re
 import time
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from wms.errors import StageError, StageFailedError, WmsError
-from wms.files import canonical_json, sha256_file, sha256_text, write_atomic
+from wms.files import canonical_json, parse_json, sha256_file, sha256_text, write_atomic
 from wms.training.stage_types import PipelineStage, StageContext, StageFailure, StageReport
 
 _log = logging.getLogger(__name__)
@@ -78,7 +77,7 @@ class Execution:
         if fingerprint is not None:
             # Fails without a record, with a damaged one and with a missing output: all mean "run".
             with contextlib.suppress(OSError, ValueError, StageFailedError):
-                record = json.loads(self._record(stage).read_bytes())
+                record = parse_json(self._record(stage).read_bytes())
                 outputs = _hash_outputs(stage, self.plan.folder)
                 present = {"fingerprint": fingerprint, "outputs": outputs}
         if present is None or record != present:

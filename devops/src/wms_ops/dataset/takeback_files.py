@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wms.errors import from_os_error
-from wms.files import write_atomic
+from wms.files import parse_json, write_atomic
 from wms_ops.base.layout import KINDS, inbox
 from wms_ops.git.command import Git
 
@@ -76,7 +76,7 @@ def _file(git: Git) -> Path:
 
 def _read(git: Git) -> dict[str, Any]:
     try:
-        found = json.loads(_file(git).read_text(encoding="utf-8"))
+        found = parse_json(_file(git).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 import time
@@ -12,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from wms.files import parse_json
 from wms.inference.contact_sheet import contact_sheet
 from wms.registry.ledger import CURRENT
 from wms_ops.base.layout import DATA_BRANCHES, INBOX, MAIN, MODELS
@@ -159,19 +159,19 @@ def _serve(cast: Cast, shell: Shell) -> int:
     """Deploy the present Production, and ask the service for the version it serves."""
     _wms(shell, "sync", "--from", "s3")
     models = cast.demo_folder.clone / MODELS
-    entry = json.loads((models / CURRENT).read_bytes())
+    entry = parse_json((models / CURRENT).read_bytes())
     release = ModelRelease(entry["to_version"], entry["weights_sha256"], models, models)
     service = cast.cloud.deploy(release)
     asked = f"curl {service}/version"
     said = shell(sys.executable, "-c", _ASK, f"{service}/version", shown=asked, event=f"serve {release.version}")
-    return int(json.loads(said)["version"])
+    return int(parse_json(said)["version"])
 
 
 _ASK = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=30).read().decode())"
 
 
 def _current(demo_folder: DemoFolder) -> int:
-    return int(json.loads((demo_folder.clone / MODELS / CURRENT).read_bytes())["to_version"])
+    return int(parse_json((demo_folder.clone / MODELS / CURRENT).read_bytes())["to_version"])
 
 
 def _data_branches(demo_folder: DemoFolder) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
@@ -11,6 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from wms.errors import ModelNotFoundError, WmsError
+from wms.files import parse_json
 from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.registry.lineage import CARD
 from wms_ops.base.errors import PipelineError
@@ -71,7 +71,7 @@ def train(context: RunContext, values: Mapping[str, str]) -> Done:
     started = time.monotonic()
     _on_instance(context, ["-m", "wms.training.dvc_stages", "train", *recipe, *candidate])
     seconds = time.monotonic() - started
-    card = json.loads((context.workspace / CANDIDATE / CARD).read_bytes())
+    card = parse_json((context.workspace / CANDIDATE / CARD).read_bytes())
     run = str(card["run"])
     run_id = _handed_over(context, run)
     outputs = {"commit": commit, "run": run, "run_id": run_id, "train_seconds": f"{seconds:.1f}"}

@@ -16,7 +16,7 @@ from PIL import Image
 from wms.data.images import read_image
 from wms.data.pairs import Pair, find_pairs, read_pair
 from wms.errors import UsageError, WmsError
-from wms.files import sha256_file, write_atomic
+from wms.files import parse_json, sha256_file, write_atomic
 from wms.inference.predictor import Predictor
 from wms.loopback import is_loopback
 from wms.metrics import DICE, IOU, measure
@@ -142,8 +142,9 @@ def _serves(context: RunContext, version: int) -> bool:
     if found is None or found.service is None:
         return False
     try:
-        return bool(httpx.get(f"{found.service}/version", timeout=10).json().get("version") == version)
-    except (httpx.HTTPError, ValueError):
+        answer = parse_json(httpx.get(f"{found.service}/version", timeout=10).content)
+        return bool(answer.get("version") == version)
+    except (httpx.HTTPError, ValueError, AttributeError):
         # A silent service may be the broken new version, so it's rolled back.
         return True
 

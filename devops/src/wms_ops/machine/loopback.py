@@ -9,6 +9,8 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any, Final
 
+from wms.files import parse_json
+
 _TIMEOUT_S: Final = 10.0
 direct: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -35,6 +37,6 @@ def ask(url: str, body: Mapping[str, Any] | None = None, headers: Mapping[str, s
 
 def _value(content: bytes) -> Any:
     try:
-        return json.loads(content)
+        return parse_json(content)
     except ValueError:
         return None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from wms.errors import ModelNotFoundError, UsageError
+from wms.files import parse_json
 from wms_ops.base.errors import AccessDeniedError, StoreUnreachableError
 
 REPO = "repos/{owner}/{repo}"
@@ -91,7 +92,7 @@ class GitHub:
         found = _STATUS.search(said)
         status = int(found[1]) if found else 200
         try:
-            content = json.loads(done.stdout or b"null")
+            content = parse_json(done.stdout or b"null")
         except ValueError:
             content = None
         words = _words(content) if done.returncode else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 import tempfile
 from collections import Counter
@@ -18,7 +17,7 @@ from wms.data.images import read_image, read_mask
 from wms.data.pairs import Pair, find_pairs
 from wms.data.versions import read_items
 from wms.errors import ModelDamagedError, ModelNotFoundError, TrackingError, UsageError, WmsError
-from wms.files import sha256_file, write_atomic
+from wms.files import parse_json, sha256_file, write_atomic
 from wms.inference.overlay import BOTH, draw_outline, overlay
 from wms.inference.predictor import Predictor
 from wms.registry.compare_page import SHOWN, ComparedModel, Comparison, ImageScore, Panel, data_uri
@@ -96,14 +95,14 @@ def _reader(folder: Path) -> Read:
 
 def _version(name: str, read: Read) -> ComparedVersion:
     try:
-        rows: Any = json.loads(read(SCORES))
+        rows: Any = parse_json(read(SCORES))
         scores = {
             str(r["stem"]): ImageScore(float(r["dice"]), float(r["iou"]), float(r.get("loss", math.nan))) for r in rows
         }
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelDamagedError(f"{SCORES} of {name} isn't a list of scores; train it again.") from error
     contents, splits = _contents(read)
-    return ComparedVersion(ComparedModel(name, _facts(read, splits), scores, contents), read)
+    return ComparedVersion(ComparedModel(name, _facts(name, read, splits), scores, contents), read)
 
 
 def _contents(read: Read) -> tuple[dict[str, str], dict[str, int]]:
@@ -116,8 +115,7 @@ def _contents(read: Read) -> tuple[dict[str, str], dict[str, int]]:
     return contents, Counter(item.split for item in items)
 
 
-def _facts(read: Read, splits: Mapping[str, int]) -> dict[str, str]:
-    card = json.loads(read(f"model/{CARD}"))
+def _facts(name: str, read: Read, splits: Mapping[str, int]) -> dict[str, str]:
     labels = {
         "run": "run",
         "parameters": "parameters",
@@ -128,8 +126,12 @@ def _facts(read: Read, splits: Mapping[str, int]) -> dict[str, str]:
         "Git commit": "git_commit",
         "weights": "weights_sha256",
     }
-    found = {label: _say(card.get(key)) for label, key in labels.items()}
-    return {**found, **{f"images, {name}": f"{splits[name]:,}" for name in ("train", "val", "test") if name in splits}}
+    try:
+        card = parse_json(read(f"model/{CARD}"))
+        found = {label: _say(card.get(key)) for label, key in labels.items()}
+    except (ValueError, AttributeError) as error:
+        raise ModelDamagedError(f"{CARD} of {name} isn't a JSON object; export it again.") from error
+    return {**found, **{f"images, {part}": f"{splits[part]:,}" for part in ("train", "val", "test") if part in splits}}
 
 
 def _say(value: object) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from wms.errors import LedgerError, ModelNotFoundError, WmsError
-from wms.files import sha256_bytes
+from wms.files import parse_json, sha256_bytes
 from wms.registry.ledger import Ledger, LedgerEntry
 from wms.registry.lineage import (
     CARD,
@@ -79,7 +78,7 @@ def read_ledger(models: Path) -> tuple[tuple[LedgerEntry, ...], str | None]:
 
 def _card(files: dict[str, bytes]) -> dict[str, Any]:
     try:
-        card: Any = json.loads(files.get(CARD, b"{}"))
+        card: Any = parse_json(files.get(CARD, b"{}"))
     except ValueError:
         return {}
     return card if isinstance(card, dict) else {}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from wms.errors import ModelDamagedError
-from wms.files import sha256_bytes
+from wms.files import parse_json, sha256_bytes
 from wms.registry.lineage import CARD, FILES, ONNX, WEIGHTS
 from wms.registry.weights import check_architecture
 from wms_ops.base.errors import DamagedBlobError
@@ -103,7 +102,7 @@ def _notes(files: Mapping[str, bytes]) -> str:
 def _check_set(files: Mapping[str, bytes]) -> str:
     """Return the weights' hash after comparing weights and ONNX file with the card."""
     try:
-        card: Any = json.loads(files[CARD])
+        card: Any = parse_json(files[CARD])
         expected = (card["weights_sha256"], card["onnx_sha256"])
     except (ValueError, TypeError, KeyError) as error:
         raise ModelDamagedError(f"{CARD} doesn't describe a model ({error!r}); export it again.") from error
@@ -124,7 +123,7 @@ def _refuse_other_set(stored: Mapping[str, bytes | None], files: Mapping[str, by
     if card is None or graph is None or graph == files[ONNX]:
         return
     try:
-        sound = json.loads(card)["onnx_sha256"] == sha256_bytes(graph)
+        sound = parse_json(card)["onnx_sha256"] == sha256_bytes(graph)
     except (ValueError, TypeError, KeyError):
         return
     if sound:

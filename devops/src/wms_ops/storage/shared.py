@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from wms.files import parse_json
 from wms_ops.base.errors import BucketNotFoundError
 from wms_ops.storage.bucket import Bucket
 
@@ -26,7 +27,7 @@ class Shared:
         if found is None:
             return None, None
         try:
-            return json.loads(found.content), found.etag
+            return parse_json(found.content), found.etag
         except ValueError:
             return None, found.etag  # written by hand: S3 keeps whole objects, so no write is torn
 

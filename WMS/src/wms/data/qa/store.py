@@ -16,6 +16,7 @@ from typing import Final, Self
 
 from wms.data.qa.facts import VERSION, Fact, from_plain, to_plain
 from wms.errors import DiskFullError, UnwritableError, from_os_error
+from wms.files import parse_json
 
 _CHUNK: Final = 500  # keys a query; SQLite allows 999 in its oldest builds
 _WAIT_SECONDS: Final = 60.0
@@ -48,7 +49,7 @@ class FactStore:
         for key, text in self._select(kind, list(keys)):
             # An unreadable entry costs only time: the file is read again.
             with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
-                found[key] = from_plain(json.loads(text))
+                found[key] = from_plain(parse_json(text))
         return found
 
     def put(self, facts: Mapping[tuple[str, str], Fact]) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from wms.files import parse_json
 from wms_ops.base.errors import CloudError
 from wms_ops.base.poll import poll
 from wms_ops.storage.codes import NO_PARAMETER, unless
@@ -45,7 +45,7 @@ def read_boot(context: AwsContext, launch_id: str) -> tuple[BootStep, ...]:
     if answer is None:
         return ()
     with contextlib.suppress(ValueError, LookupError, TypeError):
-        report = json.loads(answer["Parameter"]["Value"])
+        report = parse_json(answer["Parameter"]["Value"])
         if report["launch_id"] == launch_id:
             return tuple(_step(raw) for raw in report["steps"])
     return ()

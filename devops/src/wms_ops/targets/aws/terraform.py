@@ -23,7 +23,7 @@ from typing import Any, Final
 import psutil
 
 from wms.errors import from_os_error
-from wms.files import write_atomic
+from wms.files import parse_json, write_atomic
 from wms.paths import ROOT
 from wms_ops.base.errors import CloudError, RepeatedRequestError
 from wms_ops.base.poll import poll
@@ -194,7 +194,7 @@ class Terraform:
                 stream.seek(-len(line), os.SEEK_CUR)
                 return
             with contextlib.suppress(ValueError, AttributeError):
-                event = json.loads(line)
+                event = parse_json(line)
                 if event.get("type") in _TOLD:
                     self.show(str(event.get("@message")))
 
@@ -217,7 +217,7 @@ def require_terraform(environ: Mapping[str, str]) -> str:
     quiet = {**environ, "CHECKPOINT_DISABLE": "true"}
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=quiet, timeout=60)
-        version = str(json.loads(done.stdout)["terraform_version"])
+        version = str(parse_json(done.stdout)["terraform_version"])
         numbers = tuple(int(part) for part in version.split("-", maxsplit=1)[0].split("."))
     except (OSError, subprocess.SubprocessError, ValueError, LookupError, TypeError) as error:
         raise CloudError(f"{program} doesn't say its version; install Terraform {_dotted(OLDEST)} or newer.") from error
@@ -247,7 +247,7 @@ def _failure(words: str, text: str, log: Path) -> Exception:
     said = []
     for line in text.splitlines():
         with contextlib.suppress(ValueError, AttributeError):
-            event = json.loads(line)
+            event = parse_json(line)
             diagnostic = event.get("diagnostic") or {}
             if diagnostic.get("severity") == "error":
                 said.append(f"{diagnostic.get('summary', '')} {diagnostic.get('detail', '')}".strip())

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import json
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from wms.errors import DiskFullError, from_os_error
-from wms.files import sha256_file
+from wms.files import parse_json, sha256_file
 from wms.formats import refuse_newer
 from wms.records import StoredRecord
 from wms_ops.base.errors import CloudError
@@ -147,7 +146,7 @@ class Backups:
         if found is None:
             return None, None
         try:
-            values = json.loads(found.content)
+            values = parse_json(found.content)
             refuse_newer(values, f"s3://{self.objects.name}/{self.prefix}{LATEST}", CloudError)
             return BackupNote.model_validate(values), found.etag
         except ValueError:

@@ -59,7 +59,7 @@ def report(config: Path, folder: Path, step: str, state: str, sentence: str = ""
 
 
 def _known(path: Path, launch_id: str) -> dict[str, dict[str, str]]:
-    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+    with contextlib.suppress(OSError, ValueError, RecursionError, LookupError, TypeError):
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["launch_id"] == launch_id:
             return {entry["step"]: entry for entry in found["steps"]}

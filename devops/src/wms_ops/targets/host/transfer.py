@@ -7,14 +7,13 @@ that this project reads as data: nothing that Python imports, Git runs, or DVC t
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from wms.errors import from_os_error
-from wms.files import sha256_file
+from wms.files import parse_json, sha256_file
 from wms.names import reason_against
 from wms_ops.base.errors import CloudError, UnsafeFileError
 from wms_ops.targets.host.archive import STAGING, Rules, is_plain, put, staged
@@ -129,7 +128,7 @@ def _finished(folder: Path) -> list[Path]:
     finished = []
     for path in sorted((folder / RUNS).glob("run_*/metadata.json")):
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            if json.loads(path.read_text(encoding="utf-8")).get("finished_at"):
+            if parse_json(path.read_text(encoding="utf-8")).get("finished_at"):
                 finished.append(path.parent)
     return finished
 
