@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
@@ -108,9 +109,44 @@ def test_a_torn_last_line_is_as_if_it_was_never_begun(tmp_path: Path, bytes_kept
     two = ledger.append(record(2, 1))
     line = (two.line + "\n").encode()
     ledger.history.write_bytes((one.line + "\n").encode() + line[:bytes_kept])
+    ledger.write_current(one)  # which a promotion writes after the line
     assert ledger.entries() == (one,)
     assert ledger.append(two) == two
     assert ledger.entries() == (one, two)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("last", ["bad\n", "", "[" * 200_000 + "\n", '{"run_id'])
+def test_a_history_that_lost_what_its_newest_file_tells_of_is_refused(tmp_path: Path, count: int, last: str) -> None:
+    ledger = Ledger(tmp_path)
+    for number in range(count):
+        ledger.append(record(number + 1))
+    whole = ledger.history.read_text(encoding="utf-8").splitlines(keepends=True)
+    spoiled = "".join(whole[:-1]) + last
+    ledger.history.write_text(spoiled, encoding="utf-8")
+    readers: list[Callable[[], object]] = [ledger.entries, ledger.current, lambda: ledger.append(record(9))]
+    for read in (*readers, lambda: COMMAND([str(tmp_path)])):
+        with pytest.raises(LedgerError, match="beside it tells of"):
+            read()
+    assert ledger.history.read_text(encoding="utf-8") == spoiled
+    ledger.newest.write_text("bad", encoding="utf-8")
+    with pytest.raises(LedgerError) if count == 1 else contextlib.nullcontext():
+        assert len(ledger.entries()) == count - 1
+
+
+def test_a_promotion_between_the_reads_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.append(record(1))
+    told = Ledger._told
+
+    def promote_meanwhile(own: Ledger) -> int:
+        found = told(own)
+        monkeypatch.setattr(Ledger, "_told", told)
+        Ledger(tmp_path).append(record(2, 1))
+        return found
+
+    monkeypatch.setattr(Ledger, "_told", promote_meanwhile)
+    assert len(ledger.entries()) == 2
 
 
 def test_an_entry_that_does_not_follow_is_refused(tmp_path: Path) -> None:

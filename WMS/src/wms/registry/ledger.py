@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -107,7 +106,7 @@ def parse_entry(text: str, where: str) -> LedgerEntry:
     JSON (`files.canonical_json`): an extra space or a doubled field counts as a change.
     """
     entry = LedgerEntry.of_line(text, where)
-    values = json.loads(text)
+    values = files.parse_json(text)
     with contextlib.suppress(ValueError):  # a number that JSON doesn't know isn't what was written either
         if text == files.canonical_json(values) and values.pop("hash") == _hash(values):
             return entry
@@ -132,11 +131,15 @@ class Ledger:
         self.history, self.newest = folder / HISTORY, folder / CURRENT
 
     def entries(self) -> tuple[LedgerEntry, ...]:
-        """All entries, oldest first. Raises LedgerError if an entry is damaged, changed, missing or doubled.
+        """All entries, oldest first.
+
+        Raises LedgerError if an entry is damaged, changed, missing or doubled, or if the newest entry's own file tells
+        of an entry that the history lost.
 
         >>> Ledger(Path("no-such-folder")).entries()
         ()
         """
+        told = self._told()  # before the history, which a promotion going on writes first
         found: list[LedgerEntry] = []
         try:
             for number, line in files.read_lines(self.history):
@@ -149,19 +152,31 @@ class Ledger:
                 found.append(entry)
         except (TrackingError, UnicodeDecodeError, OSError) as error:
             raise LedgerError(f"{self.history} can't be read ({error}); restore it from Git.") from error
+        if len(found) < told:
+            has = f"ends with entry {len(found)}" if found else "has no entry"
+            other = f"entry {told}" if found else "one"
+            raise LedgerError(
+                f"{self.history} {has}, but {self.newest.name} beside it tells of {other}; restore both from Git."
+            )
         return tuple(found)
 
     def current(self) -> LedgerEntry | None:
-        """The newest entry, None before the first promotion.
-
-        Raises LedgerError, also if the history lost its entries.
-        """
+        """The newest entry, None before the first promotion. Raises LedgerError as `entries` does."""
         entries = self.entries()
-        if not entries and self.newest.exists():  # an entry goes into the history first
-            raise LedgerError(
-                f"{self.history} has no entry, but {self.newest.name} beside it tells of one; restore both from Git."
-            )
         return entries[-1] if entries else None
+
+    def _told(self) -> int:
+        """The number of entries that production_current.json tells of: none without the file, 1 for a damaged file."""
+        try:
+            content = self.newest.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
+        except OSError:
+            return 1
+        try:
+            return LedgerEntry.parse(content, str(self.newest), LedgerError, "restore it from Git").seq
+        except LedgerError:
+            return 1  # a promotion writes the file anew, so that damage to this file alone loses nothing
 
     def append(self, record: LedgerRecord, *, step: Callable[[str], None] = lambda _: None) -> LedgerEntry:
         """Append a record, or an entry that follows the newest entry, and return the entry.

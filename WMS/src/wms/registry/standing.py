@@ -38,7 +38,6 @@ def read_standing(
         missing_from(local, chain, str(ledger.history), registry.server)
         doubt = ""
         if chain.head is None:
-            ledger.current()
             found = registry.alias(PRODUCTION)
             production = found.version if found else None
             doubt = "" if found or not proven else _unknown_past(registry)
