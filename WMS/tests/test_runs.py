@@ -11,6 +11,7 @@ from mlflow_runs import PATIENCE_S, sync_to
 from PIL import Image
 from servers import MlflowServer, free_port, mlflow_server
 
+from wms.command import Command
 from wms.errors import ModelNotFoundError, TrackingError, run_main
 from wms.training.runs_cli import BEST, COMPARE, LIST
 from wms.training.tracker import METRICS_FILE, ExperimentTracker
@@ -129,6 +130,42 @@ def test_a_silent_server_leaves_the_runs_here(
     out, err = capsys.readouterr()
     assert len(json.loads(out)) == 2
     assert "Showing this machine's runs alone." in err
+
+
+RECORD = '"epoch": 0, "phase": "val", "metric": "dice", "value": 1, "time": 1'
+DAMAGES = {
+    "no JSON": "bad\n{}\n",
+    "another record": "{}\n{}\n",
+    "too deep": "[" * 200_000 + "\n{}\n",
+    "an infinite step": '{"step": 1e999, "epoch": 0, "phase": "val", "metric": "dice", "value": 1, "time": 1}\n{}\n',
+    "a huge step": '{"step": 1'
+    + "0" * 40
+    + ', "epoch": 0, "phase": "val", "metric": "dice", "value": 1, "time": 1}\n{}\n',
+}
+
+
+@pytest.mark.parametrize("command", [LIST, BEST])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_run_hides_no_other(
+    runs: Path, damage: str, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (runs / "run_0").mkdir()
+    (runs / "run_0" / METRICS_FILE).write_text(DAMAGES[damage], encoding="utf-8")
+    assert command(["--runs", str(runs), "--json"]) == TrackingError.exit_code
+    out, err = capsys.readouterr()
+    assert sorted(row["run"] for row in json.loads(out)) == ["run_a", "run_b"]
+    assert str(runs / "run_0" / METRICS_FILE) in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [LIST, BEST])
+def test_metrics_that_are_a_folder_are_named(runs: Path, command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    (runs / "run_c" / METRICS_FILE).mkdir(parents=True)
+    assert command(["--runs", str(runs), "--json"]) == TrackingError.exit_code
+    out, err = capsys.readouterr()
+    assert len(json.loads(out)) == 2
+    assert err.startswith(f"error: Can't read {runs / 'run_c' / METRICS_FILE}: Is a directory")
+    assert run_main(COMPARE, ["run_a", "run_c", "--runs", str(runs)]) == TrackingError.exit_code
+    assert "Is a directory" in capsys.readouterr().err
 
 
 def test_a_metric_that_no_run_has_is_no_success(runs: Path) -> None:

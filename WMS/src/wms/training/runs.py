@@ -45,16 +45,26 @@ def run_folders(root: Path) -> list[Path]:
     return sorted(path.parent for path in root.glob(f"*/{METRICS_FILE}"))
 
 
-def list_runs(folders: Sequence[Path], at_server: Sequence[RunInfo]) -> list[RunRow]:
-    """A row for each local run and for each run that only the server has. Raises TrackingError for damaged metrics."""
+def read_all(folders: Sequence[Path]) -> tuple[dict[str, pl.DataFrame], list[TrackingError]]:
+    """The metrics of each run, by its folder, and an error for each run whose metrics are damaged."""
+    tables, damaged = {}, []
+    for folder in folders:
+        try:
+            tables[folder.name] = read_metrics(folder)
+        except TrackingError as error:
+            damaged.append(error)
+    return tables, damaged
+
+
+def list_runs(tables: Mapping[str, pl.DataFrame], at_server: Sequence[RunInfo]) -> list[RunRow]:
+    """A row for each run with metrics here and for each run that only the server has."""
     known = {run.name for run in at_server}
     rows = []
-    for folder in folders:
-        (row,) = compare_tables({folder.name: read_metrics(folder)}).to_dicts()
+    for row in compare_tables(tables).to_dicts():
         rows.append(
             RunRow(
-                run=folder.name,
-                where="here, MLflow" if folder.name in known else "here",
+                run=row["run"],
+                where="here, MLflow" if row["run"] in known else "here",
                 epochs=row["epochs"],
                 minutes=round(row["wall_time_s"] / 60, 1),
                 best_val_dice=row["best_val_dice"],
@@ -62,9 +72,8 @@ def list_runs(folders: Sequence[Path], at_server: Sequence[RunInfo]) -> list[Run
                 final_test_iou=row["final_test_iou"],
             )
         )
-    here = {folder.name for folder in folders}
     for run in at_server:
-        if run.name not in here:
+        if run.name not in tables:
             dice, iou = (run.metrics.get(f"{_TEST}_{name}") for name in ("dice", "iou"))
             rows.append(RunRow(run.name, "MLflow", None, None, None, dice, iou))
     return sorted(rows, key=lambda row: row.run)
@@ -77,7 +86,7 @@ def read_run(name: str, root: Path, registry: ModelRegistry | None, metrics: Seq
     an unknown run, TrackingError for damaged metrics, RegistryUnreachableError, RegistryError.
     """
     for folder in (Path(name), root / name):
-        if (folder / METRICS_FILE).is_file():
+        if (folder / METRICS_FILE).exists():
             return folder.resolve().name, read_metrics(folder)
     if registry is None:
         raise ModelNotFoundError(

@@ -14,12 +14,12 @@ from typing import Any, Final
 import polars as pl
 
 from wms.command import Command
-from wms.errors import ModelNotFoundError, RegistryUnreachableError
+from wms.errors import ModelNotFoundError, RegistryUnreachableError, TrackingError
 from wms.files import write_atomic
 from wms.paths import ROOT
 from wms.registry.mlflow_store import URI, ModelRegistry
 from wms.registry.tables import Column, print_table
-from wms.training.runs import draw_comparison, list_runs, rank, read_run, run_folders
+from wms.training.runs import draw_comparison, list_runs, rank, read_all, read_run, run_folders
 from wms.training.tracker import COMPARED, compare_tables
 
 NEWEST: Final = 20
@@ -54,9 +54,10 @@ def _of_compare(parser: argparse.ArgumentParser) -> None:
 
 
 def run_list(options: argparse.Namespace) -> int:
-    """Print the runs, newest last; returns 0. Raises TrackingError, RegistryError.
+    """Print the runs, newest last; returns 0, or TrackingError's code if the metrics of a run are damaged.
 
-    If the server doesn't answer, a line on standard error says so, and only this machine's runs are shown.
+    A line on standard error names each damaged run. If the server doesn't answer, another line says so, and only this
+    machine's runs are shown. Raises RegistryError.
     """
     folders, at_server = run_folders(options.runs), []
     if registry := _registry():
@@ -64,24 +65,31 @@ def run_list(options: argparse.Namespace) -> int:
             at_server = registry.newest_runs(1000 if options.all else NEWEST)
         except RegistryUnreachableError as error:
             print(f"{error} Showing this machine's runs alone.", file=sys.stderr)
-    rows = list_runs(folders if options.all else folders[-NEWEST:], at_server)
+    tables, damaged = read_all(folders if options.all else folders[-NEWEST:])
+    rows = list_runs(tables, at_server)
     none = f"No run in {options.runs} yet; `wms train` begins one."
     _print([asdict(row) for row in (rows if options.all else rows[-NEWEST:])], none, as_json=options.json)
-    return 0
+    return _name_damaged(damaged)
 
 
 def run_best(options: argparse.Namespace) -> int:
-    """Print the runs by a metric, the best first; returns 0. Raises TrackingError, ModelNotFoundError."""
-    names = options.names or [str(folder) for folder in run_folders(options.runs)]
-    found, lacking = rank(_read(options, names, [options.metric]), options.metric, maximize=not options.smallest)
+    """Print the runs by a metric, the best first; returns 0, or TrackingError's code as `run_list` does.
+
+    Raises TrackingError for damaged metrics of a run that was named, ModelNotFoundError.
+    """
+    damaged: Sequence[TrackingError] = ()
+    if options.names:
+        tables = _read(options, options.names, [options.metric])
+    else:
+        tables, damaged = read_all(run_folders(options.runs))
+    found, lacking = rank(tables, options.metric, maximize=not options.smallest)
     for sentence in lacking:
         print(sentence, file=sys.stderr)
-    if not found:  # a mistyped metric must not look like an answer
-        raise ModelNotFoundError(
-            f"No run in {options.runs} has logged {options.metric}; name another one with --metric, such as val/dice."
-        )
-    _print([asdict(one) for one in found], "", as_json=options.json)
-    return 0
+    none = f"No run in {options.runs} has logged {options.metric}; name another one with --metric, such as val/dice."
+    if not found and not damaged:  # a mistyped metric must not look like an answer
+        raise ModelNotFoundError(none)
+    _print([asdict(one) for one in found], none, as_json=options.json)
+    return _name_damaged(damaged)
 
 
 def run_compare(options: argparse.Namespace) -> int:
@@ -97,6 +105,13 @@ def run_compare(options: argparse.Namespace) -> int:
 def _read(options: argparse.Namespace, names: Sequence[str], metrics: Sequence[str]) -> dict[str, pl.DataFrame]:
     registry = _registry()
     return dict(read_run(name, options.runs, registry, metrics) for name in names)
+
+
+def _name_damaged(damaged: Sequence[TrackingError]) -> int:
+    """Name each damaged run on standard error; returns the exit code of the first, 0 without any."""
+    for error in damaged:
+        print(f"error: {error}", file=sys.stderr)
+    return damaged[0].exit_code if damaged else 0
 
 
 def _registry() -> ModelRegistry | None:

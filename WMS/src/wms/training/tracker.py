@@ -13,12 +13,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Protocol, Self, get_args
 
 import polars as pl
 
 from wms.errors import TrackingError, from_os_error
+from wms.files import parse_json
 from wms.formats import refuse_newer
 from wms.metrics import FINAL
 
@@ -63,21 +63,19 @@ class MetricRecord:
     @classmethod
     def from_line(cls, line: bytes) -> MetricRecord:
         """The record of a line; raises ValueError if the line isn't a record."""
-        content = json.loads(line)
+        content = parse_json(line)
         if not isinstance(content, dict) or not content.keys() >= {field.name for field in fields(cls)}:
             raise ValueError("not a metric record")
         refuse_newer(content, "A line of the metrics", TrackingError)
         try:
-            return cls(
-                step=int(content["step"]),
-                epoch=int(content["epoch"]),
-                phase=str(content["phase"]),
-                metric=str(content["metric"]),
-                value=float(content["value"]),
-                time=float(content["time"]),
-            )
-        except TypeError as error:
+            places = int(content["step"]), int(content["epoch"])
+            names = str(content["phase"]), str(content["metric"])
+            record = cls(*places, *names, float(content["value"]), float(content["time"]))
+        except (TypeError, OverflowError) as error:
             raise ValueError(str(error)) from error
+        if max(map(abs, places)) >= 2**63:
+            raise ValueError("a number that no column of a table holds")
+        return record
 
 
 @dataclass(frozen=True)
@@ -133,9 +131,14 @@ def read_metrics(path: Path) -> pl.DataFrame:
     and epoch, the last. Raises TrackingError if the file is absent or damaged.
     """
     file = path / METRICS_FILE if path.is_dir() else path
-    if not file.is_file():
+    if not file.exists():
         raise TrackingError(f"{file} doesn't exist; name the folder of a run that has begun.")
-    records, _ = read_records(file)
+    try:
+        records, _ = read_records(file)
+    except OSError as error:
+        raise TrackingError(
+            f"Can't read {file}: {error.strerror}; restore it, or move the run away."
+        ) from error
     table = pl.DataFrame([asdict(record) for record in records], schema=_COLUMNS)
     return table.unique(subset=_KEY, keep="last", maintain_order=True)
 
@@ -212,12 +215,7 @@ class ExperimentTracker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _is_known(self, record: MetricRecord) -> bool:
