@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,9 +15,11 @@ import pytest
 
 from wms import errors
 from wms.errors import (
+    BROKEN_PIPE,
     DECLINED,
     INTERRUPTED,
     UNHEALTHY,
+    ConfigError,
     DiskFullError,
     UnwritableError,
     WmsError,
@@ -78,6 +83,56 @@ def test_ctrl_c(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Traceback" not in capsys.readouterr().err
 
 
+PRINTING = {
+    "print": "print('x' * 100_000); return 0",
+    "a short print": "print('x'); return 0",
+    "argparse": "argparse.ArgumentParser().parse_args(['--help'])",
+    "a command's parser": "Command('x', nothing, lambda _: 0)(['--help'])",
+    "rich": "Console().print('x'); return 0",
+}
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("printing", PRINTING)
+def test_a_reader_that_went_away_ends_the_program_quietly(printing: str, unbuffered: str) -> None:
+    if printing == "argparse" and unbuffered:
+        pytest.skip("argparse itself goes on as if it had printed")
+    code = (
+        "import argparse, sys\nfrom rich.console import Console\nfrom wms.command import Command, nothing\n"
+        f"from wms.errors import run_main\ndef main(_):\n    {PRINTING[printing]}\nsys.exit(run_main(main))"
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    environ = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    command = [sys.executable, "-c", code]
+    with os.fdopen(writing, "wb") as closed:
+        done = subprocess.run(
+            command, stdout=closed, stderr=subprocess.PIPE, env=environ, text=True, timeout=120, check=False
+        )
+    assert (done.returncode, done.stderr) == (BROKEN_PIPE, "")
+
+
+def test_a_broken_pipe_that_is_not_the_outputs_keeps_its_traceback() -> None:
+    with pytest.raises(BrokenPipeError):
+        run_raising(BrokenPipeError(errno.EPIPE, "of a server"))
+
+
+def test_a_failure_counts_more_than_a_reader_that_went_away() -> None:
+    code = (
+        "import sys\nfrom wms.errors import ConfigError, run_main\n"
+        "def main(_):\n    print('x')\n    raise ConfigError('No.')\nsys.exit(run_main(main))"
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    environ = {**os.environ, "PYTHONUNBUFFERED": ""}
+    command = [sys.executable, "-c", code]
+    with os.fdopen(writing, "wb") as closed:
+        done = subprocess.run(
+            command, stdout=closed, stderr=subprocess.PIPE, env=environ, text=True, timeout=120, check=False
+        )
+    assert (done.returncode, done.stderr) == (ConfigError.exit_code, "error: No.\n")
+
+
 @pytest.mark.parametrize("code", [0, 7])
 def test_the_result_and_the_arguments_pass_through(code: int) -> None:
     seen: list[Sequence[str] | None] = []
@@ -108,4 +163,4 @@ def test_from_os_error(error: OSError, kind: type[WmsError], words: str) -> None
 def test_every_exit_code_is_documented() -> None:
     table = (Path(__file__).resolve().parents[2] / "docs" / "exit-codes.md").read_text(encoding="utf-8")
     documented = {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)}
-    assert {cls.exit_code for cls in CLASSES} | {DECLINED, UNHEALTHY, INTERRUPTED} == documented
+    assert {cls.exit_code for cls in CLASSES} | {DECLINED, UNHEALTHY, INTERRUPTED, BROKEN_PIPE} == documented

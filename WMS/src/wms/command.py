@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 WIDTH: Final = 100
 """Columns of every help text."""
@@ -54,6 +58,10 @@ class Parser(argparse.ArgumentParser):
         if found := re.match(r"unrecognized arguments: (--[\w-]+)", message):
             hint = nearest(found[1], [name for name in self._option_string_actions if name.startswith("--")])
         self.exit(2, f"error: {message}{hint}; see `{self.prog} --help`.\n")
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        """Print the help; argparse would go on silently after a closed pipe."""
+        (file or sys.stderr).write(message)
 
 
 def nearest(name: str, valid: Sequence[str]) -> str:

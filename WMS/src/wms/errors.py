@@ -10,6 +10,8 @@ import errno
 import sys
 from collections.abc import Callable, Sequence
 
+from wms.pipes import reader_is_gone
+
 
 class WmsError(Exception):
     """Base of all failures that a user's mistake or the environment causes, never a bug in this code."""
@@ -224,6 +226,9 @@ UNHEALTHY = 4
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as in shells."""
 
+BROKEN_PIPE = 141
+"""Exit code if the reader of the output went away, as `head` does: 128 + SIGPIPE, as in shells."""
+
 
 def from_os_error(error: OSError, path: object) -> WmsError:
     """The sentence for an operating-system error met while writing `path`."""
@@ -238,8 +243,25 @@ def run_main(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | 
 
     Returns the exit code. Only unforeseen errors keep their traceback: they are bugs.
     """
+    code = 0
+    try:
+        code = _run_mapped(main, argv)
+        sys.stdout.flush()  # at the interpreter's end a closed pipe would print a traceback
+    except BrokenPipeError:
+        if not reader_is_gone():
+            raise
+        return code or BROKEN_PIPE
+    return code
+
+
+def _run_mapped(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None) -> int:
     try:
         return main(argv)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # so rich ends, with 1
+            return BROKEN_PIPE
+        sys.stdout.flush()  # the help, after which argparse exits
+        raise
     except WmsError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
