@@ -95,6 +95,25 @@ def test_refused_with_words_that_name_the_field(sections: dict[str, Any], words:
     assert words in str(caught.value)
 
 
+def test_a_key_of_a_later_version_in_a_runs_own_config_is_told_as_such() -> None:
+    values = parse().model_dump(mode="json")
+    for sections, key in (
+        ({"mixture": 1}, "mixture"),
+        ({"seed_of_split": 1}, "seed_of_split"),  # near to seed, which is there, so that it's no typing error
+        ({"loss": {**values["loss"], "focal": 1}}, "loss.focal"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            parse_config({**values, **sections}, "config.json", stored=True)
+        assert str(caught.value) == (
+            f"config.json was written by a newer version: this one doesn't know the key {key!r}; update this clone."
+        )
+        with pytest.raises(ConfigError, match=f"unknown key '{key}'"):
+            parse_config({**values, **sections}, "config.json")
+    values["sed"] = values.pop("seed")
+    with pytest.raises(ConfigError, match="unknown key 'sed', did you mean 'seed'"):
+        parse_config(values, "config.json", stored=True)
+
+
 def test_all_mistakes_are_told_at_once() -> None:
     with pytest.raises(ConfigError, match=r"seed: .*; unknown key 'sed'"):
         parse(seed="x", sed=1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -187,14 +187,38 @@ def load_config(path: Path) -> RunConfig:
     return parse_config(values, str(path))
 
 
-def parse_config(values: object, source: str) -> RunConfig:
-    """Build a RunConfig from plain values; `source` names them in errors. Raises ConfigError."""
+def parse_config(values: object, source: str, *, stored: bool = False) -> RunConfig:
+    """Build a RunConfig from plain values; `source` names them in errors. Raises ConfigError.
+
+    Values that are `stored` were written by a version of this code, with all keys that the version knew.
+    """
     if not isinstance(values, Mapping):
         raise ConfigError(f"{source}: a config is a mapping of keys to values, not {type(values).__name__}.")
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
+        if stored and (key := _later_key(error, values)):
+            raise ConfigError(
+                f"{source} was written by a newer version: this one doesn't know the key {key!r}; update this clone."
+            ) from error
         raise ConfigError(f"{source}: " + "; ".join(_sentences(error, values)) + ".") from error
+
+
+def _later_key(error: ValidationError, values: Mapping[str, Any]) -> str:
+    """An unknown key that isn't a misspelt one: no key that is missing beside it has a name like it; else empty."""
+    for problem in error.errors():
+        *above, last = location = [part for part in problem["loc"] if isinstance(part, str | int)]
+        if problem["type"] == "extra_forbidden":
+            beside: Any = values
+            for part in above:
+                beside = beside[part]
+            if not _nearest(str(last), [name for name in _fields_at(above, values) if name not in beside]):
+                return ".".join(map(str, location))
+    return ""
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)), "")
 
 
 def _sentences(error: ValidationError, values: Mapping[str, Any]) -> Iterator[str]:
@@ -203,8 +227,8 @@ def _sentences(error: ValidationError, values: Mapping[str, Any]) -> Iterator[st
         field = ".".join(map(str, location))
         if problem["type"] == "extra_forbidden":
             known = _fields_at(location[:-1], values)
-            close = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
-            hint = f"did you mean {close[0]!r}" if close else "valid keys are " + ", ".join(sorted(known))
+            close = _nearest(str(location[-1]), known)
+            hint = f"did you mean {close!r}" if close else "valid keys are " + ", ".join(sorted(known))
             yield f"unknown key {field!r}, {hint}"
         elif problem["type"] == "missing":
             yield f"key {field!r} is missing"

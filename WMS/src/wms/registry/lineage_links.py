@@ -149,7 +149,7 @@ class _Chain:
         for copy in copies:
             try:
                 values = _object(copy.content)
-                config = parse_config(values, f"the copy in {copy.where}")
+                config = parse_config(values, f"the copy in {copy.where}", stored=True)
             except ConfigError as error:
                 raise _Broken(str(error).rstrip(".")) from error
             _same(f"the config hash of the copy in {copy.where}", config.hash, expected, source)

@@ -124,7 +124,7 @@ def load_candidate(folder: Path) -> tuple[RunConfig, dict[str, Tensor]]:
         state: dict[str, Tensor] = torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True)
     except (OSError, ValueError) as error:
         raise ModelDamagedError(f"{folder} can't be read ({error}); run `dvc repro` to train it again.") from error
-    return parse_config(values, str(folder / CONFIG)), state
+    return parse_config(values, str(folder / CONFIG), stored=True), state
 
 
 def _verify(folder: Path) -> None:

@@ -68,7 +68,7 @@ def find_run(root: Path, name: str | None, config: RunConfig | None) -> tuple[Pa
         what = f"no run named {name}" if name else "no run"
         raise NothingToResumeError(f"{root} holds {what}; start one without --resume.")
     folder = chosen[-1]
-    began = parse_config(read_object(folder / "config.json"), str(folder / "config.json"))
+    began = parse_config(read_object(folder / "config.json"), str(folder / "config.json"), stored=True)
     if config is not None and config.hash != began.hash:
         raise ResumeMismatchError(
             f"{folder.name} began with another config (hash {began.hash[:8]}, not {config.hash[:8]}); it differs in "
