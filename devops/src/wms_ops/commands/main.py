@@ -15,7 +15,7 @@ from wms.paths import ROOT
 from wms.start import load
 from wms_ops.commands.tree import TREE, Group, Leaf
 
-_HELP: Final = ("-h", "--help")
+_HELP: Final = ("-h", "--help", "help")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,8 +45,8 @@ def run(argv: Sequence[str] | None = None) -> int:
 def find(words: Sequence[str]) -> tuple[Leaf | Group, list[str], list[str]]:
     """Find the command at the beginning of `words`; returns the command, its path of names, and the remaining words.
 
-    A group is returned if help is requested, or without remaining words if a name is missing. Raises UsageError for
-    an unknown name, with the nearest known name.
+    A group is returned if help is requested, or without remaining words if a name is missing; `help` before a name
+    requests the help of that name. Raises UsageError for an unknown name, with the nearest known name.
 
     >>> find(["loop", "list", "--json"])[1:]
     (['wms', 'loop', 'list'], ['--json'])
@@ -58,6 +58,8 @@ def find(words: Sequence[str]) -> tuple[Leaf | Group, list[str], list[str]]:
             name = rest.pop(0)
             path.append(name)
             node = node.members[name]
+        elif rest[:1] == ["help"] and len(rest) > 1:
+            rest = [*rest[1:], "--help"]
         elif rest and rest[0] in _HELP:
             return node, path, rest
         elif node.usual and (not rest or rest[0].startswith("-")):
