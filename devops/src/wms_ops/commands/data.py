@@ -78,7 +78,7 @@ def _url(git: Git, remote: str) -> str:
 
 
 def _merge(git: Git, arguments: argparse.Namespace) -> Named:
-    commit = git("rev-parse", "--verify", f"{arguments.commit}^{{commit}}")
+    commit = git.commit(arguments.commit)
     if arguments.if_any and not inbox_files(git, commit):
         print("The commit holds no photos; there is nothing to merge.")
         return {"branch": "", "new": 0}
@@ -156,7 +156,7 @@ def _take_back(git: Git, arguments: argparse.Namespace) -> Named:
 def _fetch(git: Git, arguments: argparse.Namespace) -> Named:
     from wms_ops.dataset.fetch import bring
 
-    store = open_store(dvc_config_at(git, "HEAD"), git)
+    store = open_store(dvc_config_at(git, git.commit("HEAD")), git)
     with counting("Fetching files") as on_progress:
         done = bring(store, version_at(git, "HEAD", store), git.folder / arguments.folder, on_progress)
     print(f"Fetched {done.downloaded} files; {done.there} were there, {done.removed} others were removed.")
@@ -164,14 +164,15 @@ def _fetch(git: Git, arguments: argparse.Namespace) -> Named:
 
 
 def _verify(git: Git, arguments: argparse.Namespace) -> Named:
-    store = open_store(dvc_config_at(git, arguments.commit), git)
-    version = version_at(git, arguments.commit, store)
-    if pointers_at(git, arguments.commit):
+    commit = git.commit(arguments.commit)
+    base = git.commit(arguments.base) if arguments.base else None
+    store = open_store(dvc_config_at(git, commit), git)
+    version = version_at(git, commit, store)
+    if pointers_at(git, commit):
         verify(store, version)
-    if arguments.base:
+    if base:
         # What main gained since the branch began is no loss: `join` brings it in.
-        start = common(git, arguments.base, arguments.commit)
-        refuse_losses(git, start, arguments.commit, lambda commit: version_at(git, commit, store))
+        refuse_losses(git, common(git, base, commit), commit, lambda commit: version_at(git, commit, store))
     print(f"{store.config.url} holds all {len(version.oids)} files of {len(version.images.files)} photos.")
     return {"total": len(version.images.files)}
 

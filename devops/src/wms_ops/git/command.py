@@ -58,6 +58,13 @@ class Git:
         lines = self("cat-file", "--batch-check=%(objecttype) %(objectname)", data=asked.encode()).split("\n")
         return [line.removeprefix("commit ") if line.startswith("commit ") else None for line in lines]
 
+    def commit(self, name: str) -> str:
+        """Return the id of the commit that `name` stands for. Raises GitError for an unknown name."""
+        done = self.attempt("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+        if done.returncode:
+            raise GitError(f"There is no commit {name!r} in {self.folder}; `git log --all` shows those that are here.")
+        return done.stdout.decode("ascii").strip()
+
     def config(self, name: str) -> str | None:
         """Return a value as the user has configured it, also by `git -c`, or None."""
         done = self._run(command(self.folder, "config", "--get", name, pinned=False))
