@@ -234,7 +234,7 @@ class DataVersionManager:
         found = [v for v in versions if v.startswith(text)] if _SHA256_PREFIX.fullmatch(text) else []
         if len(found) != 1:
             reason = f"fits {len(found)} data versions" if found else "is neither a run nor a data version"
-            raise TrackingError(f"{text!r} {reason} in {self.log}; the command 'history' lists all of them.")
+            raise TrackingError(f"{text!r} {reason} in {self.log}; `wms data history` lists all of them.")
         return found[0]
 
     def _items(self, version: str, needle: str = '"stem":') -> list[DataItem]:
