@@ -248,9 +248,10 @@ def test_refusals_come_before_any_work(tmp_path: Path, models: Path) -> None:
     folder = photos(tmp_path / "fine", "a.png")
     with pytest.raises(UsageError, match="two folders"):
         cli.COMMAND(["--input", str(folder), "--output", str(folder / ".." / "fine"), "--model", str(models)])
-    for wrong in (("--threshold", "1"), ("--threads", "0")):
-        with pytest.raises(UsageError, match=wrong[0]):
+    for wrong in (("--threshold", "1"), ("--threshold", "nan"), ("--threads", "0"), ("--threads", "9" * 30)):
+        with pytest.raises((UsageError, SystemExit)) as caught:
             run(folder, models, *wrong)
+        assert getattr(caught.value, "code", UsageError.exit_code) == UsageError.exit_code
     assert not (tmp_path / "out").exists()
 
 

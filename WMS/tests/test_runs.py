@@ -57,7 +57,7 @@ def test_the_runs_here_are_listed(runs: Path, capsys: pytest.CaptureFixture[str]
     assert LIST(["--runs", str(runs)]) == 0
     table = capsys.readouterr().out
     assert "run_a" in table and "0.8000" in table
-    assert LIST(["--runs", str(runs / "nowhere")]) == 0
+    assert LIST(["--runs", str(runs / "manifests")]) == 0
     assert "`wms train` begins one" in capsys.readouterr().out
 
 

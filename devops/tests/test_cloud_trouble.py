@@ -126,8 +126,10 @@ def test_no_space(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_folder_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").touch()
-    assert main(["cloud", "up", "--folder", str(tmp_path / "file")]) == 31
-    assert "choose another folder" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        main(["cloud", "up", "--folder", str(tmp_path / "file")])
+    assert caught.value.code == UsageError.exit_code
+    assert f"{tmp_path / 'file'} isn't a folder" in capsys.readouterr().err
 
 
 def test_commands_show_what_runs(cloud: LocalCloud, capsys: pytest.CaptureFixture[str]) -> None:

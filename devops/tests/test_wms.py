@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from wms.errors import UsageError
+from wms_ops.base.errors import GitError
 from wms_ops.commands.main import find, help_of, main, parse, run, version
 from wms_ops.commands.tree import TREE, Group, Leaf, leaves
 from wms_ops.runs.record import STEPS
@@ -32,7 +33,7 @@ def program(*words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("path", LEAVES, ids=" ".join)
 def test_each_command_has_a_help_that_fits_and_an_example_that_it_accepts(
-    path: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+    path: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leaf = LEAVES[path]
     with pytest.raises(SystemExit) as ended:
@@ -45,6 +46,8 @@ def test_each_command_has_a_help_that_fits_and_an_example_that_it_accepts(
     assert tuple(words[: len(path)]) == path
     found, _, rest = find(words[1:])
     assert found == leaf
+    for name in ("exists", "is_dir"):  # an example names folders of its reader
+        monkeypatch.setattr(Path, name, lambda _: True)
     parse(leaf, path, rest)
 
 
@@ -103,6 +106,135 @@ def test_a_typo_gets_the_nearest_name(words: str, said: str, capsys: pytest.Capt
     assert code == UsageError.exit_code
     err = capsys.readouterr().err
     assert err.startswith(f"error: {said}") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("help", "--help"),
+        ("help data", "data --help"),
+        ("data help", "data --help"),
+        ("help runs", "runs --help"),
+        ("runs help", "runs --help"),
+        ("help data check", "data check --help"),
+        ("data help check", "data check --help"),
+    ],
+)
+def test_help_is_a_word_too(words: str, meant: str, capsys: pytest.CaptureFixture[str]) -> None:
+    said = []
+    for line in (words, meant):
+        try:
+            code = main(line.split())
+        except SystemExit as end:
+            code = int(str(end.code))
+        said.append((code, capsys.readouterr()))
+    assert said[0] == said[1]
+    assert said[0][0] == 0 and said[0][1].out.startswith("usage: wms")
+
+
+def test_help_for_an_unknown_name_gets_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["help", "dta"]) == UsageError.exit_code
+    assert "did you mean data?" in capsys.readouterr().err
+
+
+READING = [
+    "doctor --repo",
+    "status --repo",
+    "sync --repo",
+    "versions --models",
+    "versions --runs",
+    "versions --repo",
+    "versions scores --models",
+    "versions ledger",
+    "lineage --models",
+    "runs --runs",
+    "runs best --runs",
+    "runs compare RUN --runs",
+    "runs send",
+    "loop list --folder",
+    "loop run --repo",
+    "data history --folder",
+    "data uses x --folder",
+    "data diff a b --folder",
+    "data check",
+]
+WRITING = [
+    "promote RUN --ledger",
+    "sync --models",
+    "gate --run RUN --ledger",
+    "cloud down --folder",
+    "cloud status --folder",
+    "data draw",
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [(words, "file") for words in READING + WRITING] + [(words, "nowhere") for words in READING],
+)
+def test_a_folder_that_is_none_is_refused(
+    words: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    try:
+        code = main([*words.split(), str(tmp_path / name)])
+    except SystemExit as end:
+        code = int(str(end.code))
+    assert code == UsageError.exit_code
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("error: ") and err.count("\n") == 1
+    assert str(tmp_path / name) in err and "folder" in err
+
+
+@pytest.mark.parametrize("words", ["verify nope", "verify --base nope", "merge nope"])
+def test_a_commit_that_does_not_exist_is_named(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = ["-c", "user.name=Ann", "-c", "user.email=ann@example.org"]
+    for line in (["init", "-q"], [*name, "commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run(["git", "-C", str(tmp_path), *line], check=True)
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", *words.split()]) == GitError.exit_code
+    assert capsys.readouterr().err.startswith("error: There is no commit 'nope' in ")
+
+
+@pytest.mark.parametrize("value", ["-1", "nan", "inf", "1e3", "9" * 30, "9" * 5000, ""])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "data draw DIR --count",
+        "data draw DIR --size",
+        "data draw DIR --seed",
+        "data draw DIR --difficulty",
+        "data check DIR --workers",
+        "predict --threads",
+        "train --seed",
+        "promote --version",
+        "promote --adopt",
+        "rollback --version",
+        "runs send DIR --timeout",
+        "sync --limit",
+        "cloud up --hours",
+        "cloud deploy --idle-minutes",
+        "serve --model DIR --ledger DIR --port",
+    ],
+)
+def test_a_number_out_of_range_is_refused_before_anything_is_done(
+    words: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if value == "1e3" and words in ("runs send DIR --timeout", "sync --limit"):
+        value = "1e9"  # a thousand seconds are a number of seconds
+    (tmp_path / "kept").touch()
+    with pytest.raises(SystemExit) as caught:
+        main([str(tmp_path) if word == "DIR" else word for word in words.split()] + [value])
+    assert caught.value.code == UsageError.exit_code
+    out, err = capsys.readouterr()
+    assert (
+        out == ""
+        and err.startswith(f"error: argument {words.rsplit(maxsplit=1)[-1]}: '{value}' isn't a")
+        and err.count("\n") == 1
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
 def test_a_group_alone_shows_its_help_and_fails(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from wms.bench_contended import compare, measure
+from wms.command import number, whole
 from wms.config import RunConfig, load_config
 from wms.errors import DataNotFoundError, UsageError, run_main
 from wms.files import parse_json, write_atomic
@@ -38,9 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the recipes in sequence and print the measurements. Raises WmsError."""
     parser = argparse.ArgumentParser(prog="make bench-train", description=__doc__)
     parser.add_argument("--recipes", default="train,published", help="names in WMS/configs (default %(default)s)")
-    parser.add_argument("--minutes", type=float, default=30.0, help="wall time for each (default %(default)s)")
+    parser.add_argument(
+        "--minutes", type=number(0.01, 10_000), default=30.0, help="wall time for each (default %(default)s)"
+    )
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "bench", help="where results go")
-    parser.add_argument("--seed", type=int, help="instead of the recipes' own")
+    parser.add_argument("--seed", type=whole(0, 2**32 - 1), help="instead of the recipes' own")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--contended", action="store_true", help="speed beside 0, 1, 2 and 4 busy processes instead")
     parser.add_argument("--one", help=argparse.SUPPRESS)  # the child process of one recipe

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import re
 import sys
@@ -10,6 +11,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 if TYPE_CHECKING:
@@ -62,6 +64,45 @@ class Parser(argparse.ArgumentParser):
     def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
         """Print the help; argparse would go on silently after a closed pipe."""
         (file or sys.stderr).write(message)
+
+
+def folder(text: str) -> Path:
+    """The type of an argument that names a folder to read."""
+    if not (path := new_folder(text)).exists():
+        raise argparse.ArgumentTypeError(f"there is no folder {text}")
+    return path
+
+
+def new_folder(text: str) -> Path:
+    """The type of an argument that names a folder to write, which may not exist yet."""
+    path = Path(text)
+    if path.exists() and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} isn't a folder")
+    return path
+
+
+def whole(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
+    """The type of an argument that is a whole number from `least` to `most`."""
+
+    def parse(text: str) -> int:
+        with contextlib.suppress(ValueError):
+            if least <= (value := int(text)) <= most:
+                return value
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a whole number from {least} to {most}")
+
+    return parse
+
+
+def number(least: float, most: float) -> Callable[[str], float]:
+    """The type of an argument that is a number from `least` to `most`."""
+
+    def parse(text: str) -> float:
+        with contextlib.suppress(ValueError):
+            if least <= (value := float(text)) <= most:
+                return value
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a number from {least:g} to {most:g}")
+
+    return parse
 
 
 def nearest(name: str, valid: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageOps
 from rich.console import Console
 from rich.progress import Progress
 
-from wms.command import Command
+from wms.command import Command, new_folder, number, whole
 from wms.data.synthetic_drawing import Strip, draw_face, plan_strip
 from wms.data.synthetic_scene import draw_background, photograph
 from wms.errors import DataNotFoundError, PairingError, UsageError, from_os_error
@@ -245,8 +245,6 @@ def _make_room(folder: Path, force: bool) -> None:
     """Refuse a folder that isn't empty; with `force` remove earlier synthetic pairs and keep the rest."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is a file; name a folder to write the synthetic photos to.")
     if not force:
         raise UsageError(f"The folder {folder} isn't empty; choose another one or add --force to write into it.")
     for part in ("images", "masks"):
@@ -256,11 +254,11 @@ def _make_room(folder: Path, force: bool) -> None:
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the drawing."""
-    parser.add_argument("folder", type=Path, help="where images/ and masks/ are written")
-    parser.add_argument("--count", type=int, default=120, help="number of photos (default: 120)")
-    parser.add_argument("--seed", type=int, default=0, help="decides every picture (default: 0)")
-    parser.add_argument("--size", type=int, default=512, help="longer side in pixels (default: 512)")
-    parser.add_argument("--difficulty", type=float, default=1.0, help="0 is easy, 1 like real (default: 1)")
+    parser.add_argument("folder", type=new_folder, help="where images/ and masks/ are written")
+    parser.add_argument("--count", type=whole(1, 1_000_000), default=120, help="number of photos (default: 120)")
+    parser.add_argument("--seed", type=whole(0), default=0, help="decides every picture (default: 0)")
+    parser.add_argument("--size", type=whole(MIN_SIZE, 4096), default=512, help="longer side in pixels (default: 512)")
+    parser.add_argument("--difficulty", type=number(0, 2), default=1.0, help="0 is easy, 1 like real (default: 1)")
     parser.add_argument("--shuffle-masks", action="store_true", help="give every photo another photo's mask")
     parser.add_argument("--force", action="store_true", help="write into a folder that isn't empty")
 

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Column, Table
 
-from wms.command import Command
+from wms.command import Command, folder
 from wms.data.versions import DataVersionManager
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -20,7 +20,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 def declare_history(parser: argparse.ArgumentParser) -> None:
     """Add the folder of runs."""
-    parser.add_argument("--folder", type=Path, default=Path("runs"), help="where the runs are recorded (%(default)s)")
+    parser.add_argument("--folder", type=folder, default=Path("runs"), help="where the runs are recorded (%(default)s)")
 
 
 def declare_uses(parser: argparse.ArgumentParser) -> None:

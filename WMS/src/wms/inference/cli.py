@@ -18,7 +18,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from wms.command import Command
+from wms.command import Command, whole
 from wms.data.images import SUFFIXES, read_image
 from wms.data.pairs import list_images
 from wms.errors import DataNotFoundError, PairingError, UsageError, WmsError
@@ -81,14 +81,14 @@ def declare(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--overlay", action="store_true", help="also write each photo with the strip outlined")
     parser.add_argument("--threshold", type=float, help="a pixel above this probability is strip (default: its own)")
-    parser.add_argument("--threads", type=int, help="threads for one prediction (default: ONNX Runtime decides)")
+    parser.add_argument(
+        "--threads", type=whole(1, 1024), help="threads for one prediction (default: ONNX Runtime decides)"
+    )
 
 
 def _refuse_nonsense(options: argparse.Namespace) -> None:
     if options.threshold is not None and not 0 < options.threshold < 1:
         raise UsageError(f"--threshold {options.threshold:g} isn't between 0 and 1; try 0.5.")
-    if options.threads is not None and options.threads < 1:
-        raise UsageError(f"--threads {options.threads} can't predict; use 1 or more.")
 
 
 def _find_photos(folder: Path, output: Path) -> list[Path]:

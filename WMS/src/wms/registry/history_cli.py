@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from wms.command import Command
+from wms.command import Command, folder
 from wms.errors import RegistryUnreachableError
 from wms.files import parse_json, write_atomic
 from wms.registry.history import NEWEST, HistoryRow, draw_history, from_ledger, from_registry
@@ -78,7 +78,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the table and the plot."""
     parser.add_argument("--all", action="store_true", help=f"every version, not the newest {NEWEST} only")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write the history as a PNG picture")
-    parser.add_argument("--models", type=Path, default=FOLDER, metavar="DIR", help="the ledger's folder")
+    parser.add_argument("--models", type=folder, default=FOLDER, metavar="DIR", help="the ledger's folder")
     parser.add_argument("--json", action="store_true", help="print one JSON array instead of the table")
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr
 
 from wms import files
-from wms.command import Command
+from wms.command import Command, folder
 from wms.errors import LedgerError, TrackingError
 from wms.paths import ROOT
 from wms.records import StoredRecord
@@ -214,7 +214,7 @@ class Ledger:
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Add the argument of `wms versions ledger`."""
-    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, help="where the ledger lies")
+    parser.add_argument("folder", nargs="?", type=folder, default=FOLDER, help="where the ledger lies")
 
 
 def run(options: argparse.Namespace) -> int:

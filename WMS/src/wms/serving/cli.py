@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 
 import uvicorn
 
-from wms.command import Command
+from wms.command import Command, number, whole
 from wms.errors import UsageError, run_main
 from wms.serving.access_log import LOG
 from wms.serving.app import create_app
@@ -34,9 +34,8 @@ def run(options: argparse.Namespace) -> int:
     """Serve until SIGTERM, then finish the requests under way and return 0.
 
     Without a model that may be served the process runs all the same, and `GET /health` says why. Raises UsageError
-    for arguments out of range and for an address that can't be used.
+    for an address that can't be used.
     """
-    _refuse_nonsense(options)
     limits = RequestLimits(
         upload_bytes=int(options.max_upload * 2**20), at_once=options.at_once, waiting=options.waiting
     )
@@ -66,26 +65,26 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, help="folder of production.onnx, .pth and .json")
     parser.add_argument("--ledger", type=Path, required=True, help="folder of production_history.jsonl")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, required=True, help="port to listen on; 0: any free one")
-    parser.add_argument("--threads", type=int, help="threads for one prediction (default: ONNX Runtime decides)")
+    parser.add_argument("--port", type=whole(0, 65535), required=True, help="port to listen on; 0: any free one")
     parser.add_argument(
-        "--at-once", type=int, default=usual.at_once, help="photos predicted at the same time (default: %(default)s)"
+        "--threads", type=whole(1, 1024), help="threads for one prediction (default: ONNX Runtime decides)"
     )
     parser.add_argument(
-        "--waiting", type=int, default=usual.waiting, help="photos that may wait for it (default: %(default)s)"
+        "--at-once",
+        type=whole(1, 1024),
+        default=usual.at_once,
+        help="photos predicted at the same time (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--waiting",
+        type=whole(0, 1_000_000),
+        default=usual.waiting,
+        help="photos that may wait for it (default: %(default)s)",
     )
     most = usual.upload_bytes / 2**20
-    parser.add_argument("--max-upload", type=float, default=most, help="MiB of one photo (default: %(default)s)")
-
-
-def _refuse_nonsense(options: argparse.Namespace) -> None:
-    if not 0 <= options.port <= 65535:
-        raise UsageError(f"--port {options.port} isn't between 0 and 65535; try 8000.")
-    for name, least in (("threads", 1), ("at_once", 1), ("waiting", 0)):
-        if (value := getattr(options, name)) is not None and value < least:
-            raise UsageError(f"--{name.replace('_', '-')} {value} is too few; use {least} or more.")
-    if not 0 < options.max_upload <= 1024:
-        raise UsageError(f"--max-upload {options.max_upload:g} isn't between 0 and 1024 MiB; try 25.")
+    parser.add_argument(
+        "--max-upload", type=number(0.01, 1024), default=most, help="MiB of one photo (default: %(default)s)"
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:

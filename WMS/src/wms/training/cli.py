@@ -6,7 +6,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from wms.command import Command
+from wms.command import Command, whole
 from wms.config import load_config
 from wms.errors import UselessModelError
 from wms.paths import ROOT
@@ -21,7 +21,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="folder with images/ and masks/, instead of the recipe's")
     parser.add_argument("--splits", type=Path, help="split record, instead of the recipe's")
     parser.add_argument("--runs", type=Path, default=ROOT / DEFAULT_RUNS, help="where run folders go")
-    parser.add_argument("--seed", type=int, help="instead of the recipe's")
+    parser.add_argument("--seed", type=whole(0, 2**32 - 1), help="instead of the recipe's")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default %(default)s)")
     parser.add_argument(
         "--resume", nargs="?", const="", metavar="RUN", help="continue the newest run, or the one named"

@@ -21,7 +21,7 @@ from pathlib import Path
 from tenacity import RetryCallState, Retrying, retry_if_not_exception_type, stop_after_delay
 from tenacity.wait import wait_exponential, wait_random
 
-from wms.command import Command
+from wms.command import Command, folder, number
 from wms.errors import TrackingError
 from wms.registry import mlflow_variables
 from wms.registry.mlflow_calls import reason_of, without_credentials
@@ -216,8 +216,8 @@ def replay(run_dir: Path, timeout_s: float = 60.0) -> SyncReport:
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `wms runs send`."""
-    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="the folder that holds metrics.jsonl")
-    parser.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="how long to try")
+    parser.add_argument("run_dir", type=folder, metavar="RUN_DIR", help="the folder that holds metrics.jsonl")
+    parser.add_argument("--timeout", type=number(0, 86_400), default=60.0, metavar="SECONDS", help="how long to try")
 
 
 def run(args: argparse.Namespace) -> int:

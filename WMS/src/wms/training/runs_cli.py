@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from wms.command import Command
+from wms.command import Command, folder
 from wms.errors import ModelNotFoundError, RegistryUnreachableError, TrackingError
 from wms.files import write_atomic
 from wms.paths import ROOT
@@ -27,7 +27,7 @@ NEWEST: Final = 20
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs", metavar="DIR", help="where run folders are")
+    parser.add_argument("--runs", type=folder, default=ROOT / "runs", metavar="DIR", help="where run folders are")
     parser.add_argument("--json", action="store_true", help="print one JSON array instead of the table")
 
 

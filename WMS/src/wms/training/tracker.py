@@ -136,9 +136,7 @@ def read_metrics(path: Path) -> pl.DataFrame:
     try:
         records, _ = read_records(file)
     except OSError as error:
-        raise TrackingError(
-            f"Can't read {file}: {error.strerror}; restore it, or move the run away."
-        ) from error
+        raise TrackingError(f"Can't read {file}: {error.strerror}; restore it, or move the run away.") from error
     table = pl.DataFrame([asdict(record) for record in records], schema=_COLUMNS)
     return table.unique(subset=_KEY, keep="last", maintain_order=True)
 

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from wms.command import Command, nothing
+from wms.command import Command, new_folder, nothing, number, whole
 from wms.errors import UsageError
 from wms.paths import ROOT
 from wms_ops.targets.factory import CHOICE, LOOP, TARGETS, cloud_in, open_cloud
@@ -60,7 +60,7 @@ def command(name: str) -> Command:
 
     def add(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--target", choices=tuple(TARGETS), help=f"where (default: {CHOICE}, else local)")
-        parser.add_argument("--folder", type=Path, help="its state on this machine (default: .loop/cloud, .loop/aws)")
+        parser.add_argument("--folder", type=new_folder, help="its state here (default: .loop/cloud, .loop/aws)")
         declare(parser)
 
     return Command(text, add, partial(_run, name), "Your choices for AWS: infrastructure/terraform/wms.tfvars.")
@@ -109,12 +109,14 @@ def facts(cloud: Cloud) -> dict[str, Any]:
 
 
 def _of_up(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--hours", type=_hours, help="aws: its longest life (default: `hours` in wms.tfvars, else 4)")
+    parser.add_argument(
+        "--hours", type=number(0.1, 48), help="aws: its longest life (default: `hours` in wms.tfvars, else 4)"
+    )
 
 
 def _of_deploy(parser: argparse.ArgumentParser) -> None:
     _of_up(parser)
-    parser.add_argument("--idle-minutes", type=_minutes, help="end it after so many without a request; 0: never")
+    parser.add_argument("--idle-minutes", type=whole(0, 1440), help="end it after so many without a request; 0: never")
     _of_question(parser)
     parser.add_argument("--models", type=Path, default=ROOT / "WMS" / "models", help=argparse.SUPPRESS)
 
@@ -134,22 +136,6 @@ def _of_cleanup(parser: argparse.ArgumentParser) -> None:
 
 def _of_status(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
-
-
-def _hours(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0.1 <= value <= 48:
-        raise argparse.ArgumentTypeError(f"{text!r} isn't a number of hours from 0.1 to 48")
-    return value
-
-
-def _minutes(text: str) -> int:
-    if not text.isdecimal() or int(text) > 1440:
-        raise argparse.ArgumentTypeError(f"{text!r} isn't a number of minutes from 0 to 1440")
-    return int(text)
 
 
 _COMMANDS: Final[Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]] = {

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from wms.command import Command
+from wms.command import Command, folder
 from wms.errors import UNHEALTHY
 from wms.paths import ROOT
 from wms_ops.commands.checks import CHECKS, Finding, State
@@ -19,7 +19,7 @@ _WORDS: Final = {State.FINE: "fine", State.MISSING: "MISSING", State.OPTIONAL: "
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the examination."""
-    parser.add_argument("--repo", type=Path, default=ROOT, metavar="DIR", help="the clone (default: this project's)")
+    parser.add_argument("--repo", type=folder, default=ROOT, metavar="DIR", help="the clone (default: this project's)")
     parser.add_argument("--json", action="store_true", help="print one JSON array instead of text")
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from wms.command import Command
+from wms.command import Command, new_folder
 from wms.config import RunConfig, load_config
 from wms.errors import CannotDecideError, NotImprovedError, WmsError
 from wms.files import remove, write_atomic
@@ -79,7 +79,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder with images/ and masks/, not the recipe's")
     parser.add_argument("--splits", type=Path, metavar="FILE", help="record of the splits, not the recipe's")
-    parser.add_argument("--ledger", type=Path, default=FOLDER, metavar="DIR", help="where the ledger lies")
+    parser.add_argument("--ledger", type=new_folder, default=FOLDER, metavar="DIR", help="where the ledger lies")
 
 
 COMMAND: Final = Command(

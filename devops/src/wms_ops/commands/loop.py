@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from wms.command import Command
+from wms.command import Command, folder, new_folder
 from wms.paths import ROOT
 from wms_ops.base.errors import PipelineError
 from wms_ops.base.layout import DATA_BRANCHES
@@ -25,14 +26,14 @@ from wms_ops.runs.record import STEPS, RunOutcome, RunRecord
 from wms_ops.targets.factory import cloud_in
 
 
-def _add_folder(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--folder", type=Path, default=contexts.FOLDER, help="where the loop lives (%(default)s)")
+def _add_folder(parser: argparse.ArgumentParser, kind: Callable[[str], Path] = new_folder) -> None:
+    parser.add_argument("--folder", type=kind, default=contexts.FOLDER, help="where the loop lives (%(default)s)")
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     _add_folder(parser)
     parser.add_argument("--branch", help=f"such as {DATA_BRANCHES}20261121-103000")
-    parser.add_argument("--repo", type=Path, default=ROOT, help="a clone; its origin is worked with")
+    parser.add_argument("--repo", type=folder, default=ROOT, help="a clone; its origin is worked with")
     parser.add_argument("--recipe", default=RECIPE, help="as main has it (default %(default)s)")
 
 
@@ -47,7 +48,7 @@ def _of_step(parser: argparse.ArgumentParser) -> None:
 
 
 def _of_list(parser: argparse.ArgumentParser) -> None:
-    _add_folder(parser)
+    _add_folder(parser, folder)
     parser.add_argument("--json", action="store_true", help="print one JSON array of the runs' records")
 
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from wms.command import Command
+from wms.command import Command, new_folder, whole
 from wms.errors import DECLINED, ModelDamagedError, ModelNotFoundError, UsageError
 from wms.paths import ROOT
 from wms.registry import promotion
@@ -64,6 +64,7 @@ def _restore(arguments: argparse.Namespace) -> int:
 
 def _metadata(arguments: argparse.Namespace) -> int:
     """Write model-metadata.json from the ledger, first updated from the registry if MLFLOW_TRACKING_URI is set."""
+    _require_ledger(arguments.ledger)
     ledger = Ledger(arguments.ledger)
     if uri := os.environ.get(URI):
         promotions = PromotionClient(uri, ledger, arguments.metadata, arguments.model)
@@ -96,10 +97,15 @@ def _reset(path: Path, ledger: Ledger) -> bool:
 
 def _baseline(arguments: argparse.Namespace) -> int:
     """Print Production's version, run, Dice and IoU as JSON; zeros and a note if nothing ever was Production."""
-    if not os.environ.get(URI) and not arguments.ledger.is_dir():
-        raise UsageError(f"{arguments.ledger} isn't a folder, so no ledger lies there; name another one by --ledger.")
+    _require_ledger(arguments.ledger)
     print(baseline_json(os.environ.get(URI) or None, Ledger(arguments.ledger), arguments.model))
     return 0
+
+
+def _require_ledger(folder: Path) -> None:
+    """Raise UsageError for a missing folder if no registry is there to ask instead."""
+    if not os.environ.get(URI) and not folder.is_dir():
+        raise UsageError(f"{folder} isn't a folder, so no ledger lies there; name another one by --ledger.")
 
 
 def _client_of(arguments: argparse.Namespace) -> PromotionClient:
@@ -123,9 +129,12 @@ def _publish(registry: ModelRegistry, run_id: str, arguments: argparse.Namespace
 
 def _of_promote(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", nargs="?", metavar="RUN", help="a run's id, or its name such as run_20261121_103000_...")
-    parser.add_argument("--version", type=int, metavar="N", help="a registered version instead of a run")
+    parser.add_argument("--version", type=whole(1), metavar="N", help="a registered version instead of a run")
     parser.add_argument(
-        "--adopt", type=int, metavar="VERSION", help="begin the ledger with a version that is Production without one"
+        "--adopt",
+        type=whole(1),
+        metavar="VERSION",
+        help="begin the ledger with a version that is Production without one",
     )
     parser.add_argument("--force", metavar="REASON", help="promote without the gate; the reason goes on record")
     # promote-model.py had these before `wms rollback` and `wms restore`.
@@ -135,7 +144,7 @@ def _of_promote(parser: argparse.ArgumentParser) -> None:
 
 
 def _of_rollback(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--version", type=int, metavar="N", help="an earlier Production (default: the one before)")
+    parser.add_argument("--version", type=whole(1), metavar="N", help="an earlier Production (default: the one before)")
     _add_change(parser)
     parser.set_defaults(run=None, adopt=None, force=None, rollback=True, repair=False)
 
@@ -149,7 +158,7 @@ def _add_change(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_ledger(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--ledger", type=Path, default=FOLDER, metavar="DIR", help="where the ledger lies")
+    parser.add_argument("--ledger", type=new_folder, default=FOLDER, metavar="DIR", help="where the ledger lies")
     parser.add_argument("--model", default=MODEL, metavar="NAME", help="registered model (default %(default)s)")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from wms.command import Command
+from wms.command import Command, folder
 from wms.errors import ModelDamagedError
 from wms.paths import ROOT
 from wms.registry.ledger import Ledger
@@ -29,7 +29,7 @@ Part = dict[str, Any]
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the screen."""
-    parser.add_argument("--repo", type=Path, default=ROOT, metavar="DIR", help="the clone (default: this project's)")
+    parser.add_argument("--repo", type=folder, default=ROOT, metavar="DIR", help="the clone (default: this project's)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from wms.command import Command
+from wms.command import Command, folder, new_folder, number
 from wms.paths import ROOT
 from wms.registry.ledger import FOLDER
 from wms.registry.mlflow_store import URI, ModelRegistry
@@ -67,20 +67,16 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="download although the right files are there")
     parser.add_argument("--no-stop", action="store_true", help="leave an instance running that had to be started")
     parser.add_argument(
-        "--limit", type=_seconds, default=600.0, metavar="SECONDS", help="longest wait for MLflow (default: 600)"
+        "--limit",
+        type=number(0.001, 1e6),
+        default=600.0,
+        metavar="SECONDS",
+        help="longest wait for MLflow (default: 600)",
     )
-    parser.add_argument("--models", type=Path, default=FOLDER, metavar="DIR", help="where to (default: WMS/models)")
-    parser.add_argument("--repo", type=Path, default=ROOT, metavar="DIR", help="the clone that has the ledger")
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} isn't a number of seconds above 0")
-    return value
+    parser.add_argument(
+        "--models", type=new_folder, default=FOLDER, metavar="DIR", help="where to (default: WMS/models)"
+    )
+    parser.add_argument("--repo", type=folder, default=ROOT, metavar="DIR", help="the clone that has the ledger")
 
 
 COMMAND: Final = Command(

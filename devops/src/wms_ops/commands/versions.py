@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from wms.command import Command
+from wms.command import Command, folder
 from wms.errors import DECLINED, ModelNotFoundError, UsageError
 from wms.files import write_atomic
 from wms.paths import ROOT
@@ -149,10 +149,10 @@ def _run_lineage(options: argparse.Namespace) -> int:
 
 
 def _add_paths(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--models", type=Path, default=FOLDER, metavar="DIR", help="model and ledger")
+    parser.add_argument("--models", type=folder, default=FOLDER, metavar="DIR", help="model and ledger")
     parser.add_argument("--model", default=MODEL, metavar="NAME", help="registered model (default %(default)s)")
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs", metavar="DIR", help="where trainings are kept")
-    parser.add_argument("--repo", type=Path, default=ROOT, metavar="DIR", help="the clone that has the commits")
+    parser.add_argument("--runs", type=folder, default=ROOT / "runs", metavar="DIR", help="where trainings are kept")
+    parser.add_argument("--repo", type=folder, default=ROOT, metavar="DIR", help="the clone that has the commits")
 
 
 _CODES: Final = "Exit codes: 0 in order, 40 nothing found, 91 nothing to compare, 95 a link of the lineage is broken."

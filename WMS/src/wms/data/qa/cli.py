@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
-from wms.command import Command
+from wms.command import Command, whole
 from wms.config import DataConfig
 from wms.data.qa.fix import apply_fixes, plan_fixes, recover
 from wms.data.qa.html import by_check, render_html
@@ -102,13 +102,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         default=from_root(CACHE_FOLDER),
         help="where facts about files are kept (default: .cache/qa)",
     )
-    parser.add_argument("--workers", type=_positive, metavar="N", help="reading processes (default: one a core)")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} isn't a whole number of 1 or more")
-    return int(text)
+    parser.add_argument("--workers", type=whole(1, 1024), metavar="N", help="reading processes (default: one a core)")
 
 
 def _fix(folder: Path, look: Callable[..., Checked]) -> list[dict[str, Any]]:
