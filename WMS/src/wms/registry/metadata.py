@@ -99,7 +99,7 @@ def write_metadata(entry: LedgerEntry | None, path: Path = METADATA) -> bool:
     newer format, DiskFullError, UnwritableError.
     """
     found = metadata_of(entry) if entry else _NOTHING
-    values = json.loads(found.text)
+    values = parse_json(found.text)
     stored = path.read_bytes() if path.is_file() else b""
     before = _object(stored)
     refuse_newer(before, str(path), ModelDamagedError, ModelMetadata.NEWEST)
@@ -134,7 +134,7 @@ def read_metadata(path: Path, ledger: Ledger) -> ModelMetadata | None:
             f"know; {_REPAIR}."
         )
     stored = _object(content)
-    for key, value in json.loads(metadata_of(same[-1]).text).items():
+    for key, value in parse_json(metadata_of(same[-1]).text).items():
         if stored.get(key) != value:
             raise ModelDamagedError(
                 f"{path} was changed by hand: {key} is {json.dumps(stored.get(key))}, but {json.dumps(value)} by "
