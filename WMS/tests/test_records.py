@@ -120,6 +120,7 @@ READERS: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("name", READERS)
 def test_brackets_without_end_are_damage(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes(NESTED + b"\n{}\n" if name.endswith(".jsonl") else NESTED)
     with pytest.raises(WmsError):
         READERS[name](tmp_path / name)
