@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from wms.errors import UsageError
+from wms.errors import LedgerError, UsageError
 from wms_ops.base.errors import GitError
 from wms_ops.commands.main import find, help_of, main, parse, run, version
 from wms_ops.commands.tree import TREE, Group, Leaf, leaves
@@ -184,6 +184,23 @@ def test_a_folder_that_is_none_is_refused(
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("error: ") and err.count("\n") == 1
     assert str(tmp_path / name) in err and "folder" in err
+
+
+LEDGER_READERS = ["versions --models", "versions scores --models", "versions ledger", "versions baseline --ledger"]
+
+
+@pytest.mark.parametrize(
+    "words", [*LEDGER_READERS, "lineage --models", "lineage 1 --models", "lineage 4ba3c92 --models"]
+)
+def test_each_command_refuses_a_ledger_that_lost_its_entries(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "production_history.jsonl").write_text("bad\n", encoding="utf-8")
+    sample = ROOT / "WMS" / "tests" / "samples" / "v1" / "production_current.json"
+    (tmp_path / sample.name).write_bytes(sample.read_bytes())
+    assert main([*words.split(), str(tmp_path)]) == LedgerError.exit_code
+    assert "beside it tells of one" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", ["verify nope", "verify --base nope", "merge nope"])

@@ -31,10 +31,11 @@ def collect(models: Path, *, repo: Path, runs: Path, registry: ModelRegistry | N
 
     `repo` is a clone with model-metadata.json, `runs` the folder of training runs; `registry` is asked if given.
     A registry that doesn't answer is a reason why a link isn't checked, no error. Raises ModelNotFoundError if
-    `models` holds no model at all.
+    `models` holds no model at all, LedgerError if then the ledger is damaged, too.
     """
     files = {name: (models / name).read_bytes() for name in FILES if (models / name).is_file()}
     if not files:
+        Ledger(models).entries()  # `wms sync`, the advice below, refuses a damaged ledger
         raise ModelNotFoundError(f"{models} holds no model; bring Production here with `wms sync`.")
     entries, trouble = read_ledger(models)
     card = _card(files)
