@@ -15,7 +15,7 @@ from PIL import Image
 
 from wms.config import DataConfig
 from wms.data.card import MOST_PICTURES, CardFacts, CardPair, Figures, card_facts, extend, measure
-from wms.data.card_page import OUTLINE, SIDE, contact_sheet, pictures, render_card, render_markdown
+from wms.data.card_page import OUTLINE, SIDE, pictures, render_card, render_markdown
 from wms.data.synthetic import write_dataset
 from wms.errors import ManifestError
 from wms.files import sha256_file
@@ -132,9 +132,6 @@ def test_pictures_show_the_outline_and_skip_what_is_absent(folder: Path) -> None
             assert max(image.size) == SIDE
             green = np.abs(np.asarray(image).astype(int) - OUTLINE).max(axis=2) < 60
             assert green.sum() > 40
-    sheet = contact_sheet(shown, columns=4)
-    assert sheet.size == (4 * (SIDE + 8), 2 * (SIDE + 8))
-    assert contact_sheet([]).size == (SIDE + 8, SIDE + 8)
 
 
 class Page(HTMLParser):

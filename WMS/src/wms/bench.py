@@ -26,6 +26,7 @@ from wms.config import RunConfig, load_config
 from wms.errors import DataNotFoundError, UsageError, run_main
 from wms.files import parse_json, write_atomic
 from wms.paths import ROOT
+from wms.pictures import draw
 from wms.settings import RealDataSettings
 
 GOALS = (0.80, 0.90, 0.9275, 0.945)
@@ -224,14 +225,8 @@ def _print(results: dict[str, Any]) -> None:
         row(f"test Dice at {minutes:.0f} min", [f"{cell['dice']:.4f}" if cell else "-" for cell in cells])
     for goal in GOALS:
         cells = [r["passed_minutes"][str(goal)] for r in every]
-        row(
-            f"validation Dice {goal} after",
-            [f"{cell:.1f} min" if cell is not None else "-" for cell in cells],
-        )
-    row(
-        "images/s by side",
-        [", ".join(f"{s} px: {v:.1f}" for s, v in r["images_per_s"].items()) for r in every],
-    )
+        row(f"validation Dice {goal} after", [f"{cell:.1f} min" if cell is not None else "-" for cell in cells])
+    row("images/s by side", [", ".join(f"{s} px: {v:.1f}" for s, v in r["images_per_s"].items()) for r in every])
     row("peak memory", [f"{r['peak_memory_gib']:.2f} GiB" for r in every])
     row("start to first step", [f"{r['start_to_first_step_s']:.1f} s" for r in every])
     console = Console(width=max(100, Console().width))
@@ -263,7 +258,6 @@ def _pair(scores: dict[str, float]) -> str:
 
 
 def _plot(results: dict[str, Any], path: Path) -> Path:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
@@ -271,16 +265,12 @@ def _plot(results: dict[str, Any], path: Path) -> Path:
     for name, result in results.items():
         minutes = [v["seconds"] / 60 for v in result["validation"]]
         axes.plot(minutes, [v["dice"] for v in result["validation"]], marker=".", label=f"{name}, validation")
-        axes.plot(
-            [m["minutes"] for m in result["marks"]],
-            [m["dice"] for m in result["marks"]],
-            "x",
-            label=f"{name}, test",
-        )
+        marks = result["marks"]
+        axes.plot([m["minutes"] for m in marks], [m["dice"] for m in marks], "x", label=f"{name}, test")
     axes.set(xlabel="minutes of training", ylabel="Dice", ylim=(0, 1), title="Real photos, same machine")
     axes.grid(alpha=0.3)
     axes.legend()
-    FigureCanvasAgg(figure).print_png(str(path))
+    write_atomic(path, draw(figure))
     return path
 
 

@@ -90,7 +90,7 @@ class Figures(StoredRecord, strict=True):
 class CardFacts(StoredRecord, strict=True):
     """The cumulative facts of a card: `total` over all counted pairs, `newest` over those of the last merge.
 
-    `shown` are stems of the last merge for the contact sheet, at most MOST_PICTURES, chosen by hash. `counted` names
+    `shown` are stems of the last merge for the page's pictures, at most MOST_PICTURES, chosen by hash. `counted` names
     all counted pairs: the first 8 bytes of each stem's sha256, sorted, in base64.
     """
 

@@ -1,9 +1,7 @@
-"""Renders a data card: as a self-contained HTML page, a contact sheet, and Markdown for a pull request."""
+"""Renders a data card: as a self-contained HTML page, and as Markdown for a pull request."""
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,12 +9,13 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image, ImageFilter
 
 from wms.data.card import COVERAGE_EDGES, MOST_PICTURES, DataCard
 from wms.data.images import read_mask, read_small
 from wms.data.pairs import find_pairs
+from wms.pages import render
+from wms.pictures import data_uri, encoded
 
 SIDE: Final = 300  # pixels of a picture's longer side: 24 of them stay below a megabyte
 OUTLINE: Final = (46, 204, 64)
@@ -26,7 +25,7 @@ MOST_RESOLUTIONS: Final = 6
 
 @dataclass(frozen=True)
 class CardPicture:
-    """A small photo of the contact sheet with the outline of the mask; `jpeg` is a file's bytes."""
+    """A small photo of the page with the outline of the mask; `jpeg` is a file's bytes."""
 
     stem: str
     jpeg: bytes
@@ -49,40 +48,24 @@ def pictures(folder: Path, stems: Sequence[str]) -> tuple[CardPicture, ...]:
     """
     pairs = {pair.stem: pair for pair in find_pairs(folder)}
     chosen = [pairs[stem] for stem in stems if stem in pairs][:MOST_PICTURES]
-    return tuple(CardPicture(pair.stem, _jpeg(_outlined(pair.image, pair.mask))) for pair in chosen)
-
-
-def contact_sheet(shown: Sequence[CardPicture], columns: int = 6) -> Image.Image:
-    """The pictures in rows of `columns`, on white: a single RGB image for viewers that can't show a page."""
-    columns = max(1, min(columns, len(shown)))
-    rows = max(1, -(-len(shown) // columns))
-    cell = SIDE + 8
-    sheet = Image.new("RGB", (columns * cell, rows * cell), "white")
-    for index, picture in enumerate(shown):
-        with Image.open(io.BytesIO(picture.jpeg)) as image:
-            left = index % columns * cell + (cell - image.width) // 2
-            sheet.paste(image, (left, index // columns * cell + (cell - image.height) // 2))
-    return sheet
+    return tuple(CardPicture(pair.stem, encoded(_outlined(pair.image, pair.mask), quality=80)) for pair in chosen)
 
 
 def render_card(card: DataCard, shown: Sequence[CardPicture] = ()) -> str:
     """The card as an HTML page: every value escaped, every picture a data URI, nothing loaded."""
-    # autoescape=True, since select_autoescape() would leave a name that ends in .j2 unescaped
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
-    )
     total, newest = card.facts.total, card.facts.newest
-    return environment.get_template("card.html.j2").render(
-        card=card,
-        headline=_headline(card),
-        facts=_facts(card),
-        unknown=_unknown(card),
-        splits=_bars(_ordered(card.splits), newest.splits),
-        resolutions=_bars(_largest(total.resolutions), newest.resolutions),
-        more_resolutions=max(0, len(total.resolutions) - MOST_RESOLUTIONS),
-        coverage=_bars(_binned(total.coverage), _binned(newest.coverage)),
-        pictures=[(p.stem, f"data:image/jpeg;base64,{base64.b64encode(p.jpeg).decode()}") for p in shown],
-    )
+    values = {
+        "card": card,
+        "headline": _headline(card),
+        "facts": _facts(card),
+        "unknown": _unknown(card),
+        "splits": _bars(_ordered(card.splits), newest.splits),
+        "resolutions": _bars(_largest(total.resolutions), newest.resolutions),
+        "more_resolutions": max(0, len(total.resolutions) - MOST_RESOLUTIONS),
+        "coverage": _bars(_binned(total.coverage), _binned(newest.coverage)),
+        "pictures": [(picture.stem, data_uri(picture.jpeg)) for picture in shown],
+    }
+    return render(Path(__file__).with_name("card.html.j2"), values)
 
 
 def render_markdown(card: DataCard) -> str:
@@ -181,9 +164,3 @@ def _outlined(photo: Path, mask: Path) -> Image.Image:
     pixels = np.array(image)
     pixels[line] = OUTLINE
     return Image.fromarray(pixels)
-
-
-def _jpeg(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=80)
-    return buffer.getvalue()

@@ -114,7 +114,7 @@ def read_mask(
     coverage = float(white.mean())
     if mask.marks_something and (not coverage or mask.faint > coverage):
         raise EmptyMaskError(f"{path} {reads_as_empty(int(grey.max()), mask.faint, coverage)}")
-    return np.where(white, np.uint8(255), np.uint8(0))
+    return black_white(white)
 
 
 @dataclass(frozen=True)
@@ -212,6 +212,11 @@ def to_input(
     """A photo, or a `window` (left, top, right, bottom in pixels), as network input: (1, 3, size, size) in 0..1."""
     pixels = resize_image(image, size, window=window).astype(np.float32) / 255.0
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
+
+
+def black_white(marked: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """A mask (H, W) bool as grey values: 255 where marked, else 0."""
+    return np.where(marked, np.uint8(255), np.uint8(0))
 
 
 def _read_bytes(path: Path) -> bytes:

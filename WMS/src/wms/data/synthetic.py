@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from wms.command import Command, new_folder, number, whole
+from wms.data.images import black_white
 from wms.data.synthetic_drawing import Strip, draw_face, plan_strip
 from wms.data.synthetic_scene import draw_background, photograph
 from wms.errors import DataNotFoundError, PairingError, UsageError, from_os_error
@@ -148,7 +149,7 @@ def _draw_mask(outline: Matrix, size: tuple[int, int]) -> Image.Image:
     # Pillow's integer coordinates name pixel centres, the outline's name corners: hence the half.
     ImageDraw.Draw(large).polygon((outline * fine - 0.5).ravel().tolist(), fill=255)
     shares = np.asarray(large.reduce(fine))
-    return Image.fromarray(np.where(shares >= 128, np.uint8(255), np.uint8(0)))
+    return Image.fromarray(black_white(shares >= 128))
 
 
 def write_dataset(

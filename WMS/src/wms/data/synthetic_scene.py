@@ -26,6 +26,7 @@ from wms.data.synthetic_drawing import (
     scaled,
     vary,
 )
+from wms.pictures import encoded
 
 Point = tuple[float, float]
 Floats = NDArray[np.float32]
@@ -153,9 +154,7 @@ def photograph(
     strength = np.float32(rng.uniform(1.0, 9.0) * difficulty)
     pixels += strength * rng.standard_normal((*pixels.shape[:2], 1), dtype=np.float32)
     image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=int(rng.integers(45, 93)))
-    return Image.open(buffer).convert("RGB")
+    return Image.open(io.BytesIO(encoded(image, quality=int(rng.integers(45, 93))))).convert("RGB")
 
 
 def _light(rng: np.random.Generator, size: tuple[int, int], centre: Point, radius: float, difficulty: float) -> Floats:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 import time
 import unicodedata
@@ -25,6 +24,7 @@ from wms.errors import DataNotFoundError, PairingError, UsageError, WmsError
 from wms.files import write_atomic
 from wms.inference.overlay import draw_outline
 from wms.inference.predictor import Predictor, mask_file
+from wms.pictures import encoded
 
 # From this file, not from where the user stands: the command works in every folder.
 _WMS: Final = Path(__file__).resolve().parents[3]
@@ -111,9 +111,7 @@ def _find_photos(folder: Path, output: Path) -> list[Path]:
 def _write(folder: Path, stem: str, image: NDArray[np.uint8], mask: NDArray[np.bool_], *, with_overlay: bool) -> None:
     write_atomic(folder / f"{stem}.png", mask_file(mask))
     if with_overlay:
-        buffer = io.BytesIO()
-        Image.fromarray(draw_outline(image, mask)).save(buffer, format="JPEG")
-        write_atomic(folder / f"{stem}_overlay.jpg", buffer.getvalue())
+        write_atomic(folder / f"{stem}_overlay.jpg", encoded(Image.fromarray(draw_outline(image, mask))))
 
 
 @contextmanager

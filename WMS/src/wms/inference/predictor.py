@@ -5,7 +5,6 @@ Shared by `wms predict` and the service, so that both give the same mask for the
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -14,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from wms.data.images import resize_image, to_input
+from wms.data.images import black_white, resize_image, to_input
 from wms.errors import ModelDamagedError, ModelNotFoundError
 from wms.files import parse_json, sha256_bytes, sha256_file
 from wms.formats import refuse_newer
 from wms.inference.runtime import onnxruntime
 from wms.inference.second_look import Floats, Looked, Mask, find_box, one_strip, sigmoid, window
 from wms.metrics import is_strip
+from wms.pictures import encoded
 
 WEIGHTS: Final = "production.pth"
 ONNX: Final = "production.onnx"
@@ -146,9 +146,7 @@ class Predictor:
 
 def mask_file(mask: Mask) -> bytes:
     """A mask (H, W) bool as the bytes of a PNG file: mode L, 255 on the strip, else 0."""
-    stream = io.BytesIO()
-    Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0))).save(stream, format="PNG")
-    return stream.getvalue()
+    return encoded(Image.fromarray(black_white(mask)), "PNG")
 
 
 def open_session(content: bytes, name: str, *, threads: int | None = None) -> Any:

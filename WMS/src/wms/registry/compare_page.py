@@ -6,7 +6,6 @@ Only images that both versions were tested on, with the same photo and the same 
 
 from __future__ import annotations
 
-import base64
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -15,9 +14,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from wms.errors import CannotDecideError
+from wms.pages import render
 
 EQUAL: Final = 0.001
 """Changes of an image's Dice below this count as equal."""
@@ -140,24 +138,22 @@ def render_page(found: Comparison, panels: Sequence[Panel] = (), note: str = "")
 
     `note` says why pictures are missing.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
-    )
     shown = {panel.stem: panel.pictures for panel in panels}
     zero, bars = _bars(found)
-    return environment.get_template("compare_page.html.j2").render(
-        found=found,
-        headline=headline(found),
-        means=_means(found),
-        facts=_facts(found),
-        left_out=left_out(found),
-        dots=_dots(found),
-        zero=zero,
-        bars=bars,
-        plot=_PLOT,
-        panels=[(change, shown[change.stem]) for change in found.changes if change.stem in shown],
-        note=note,
-    )
+    values = {
+        "found": found,
+        "headline": headline(found),
+        "means": _means(found),
+        "facts": _facts(found),
+        "left_out": left_out(found),
+        "dots": _dots(found),
+        "zero": zero,
+        "bars": bars,
+        "plot": _PLOT,
+        "panels": [(change, shown[change.stem]) for change in found.changes if change.stem in shown],
+        "note": note,
+    }
+    return render(Path(__file__).with_name("compare_page.html.j2"), values)
 
 
 def render_table(found: Comparison) -> str:
@@ -168,13 +164,8 @@ def render_table(found: Comparison) -> str:
     lines += [f"| {name} | {one} | {two} | {change} |" for name, one, two, change, _ in _means(found)]
     lines += [f"| {name} | {_literal(one)} | {_literal(two)} | |" for name, one, two in _facts(found)]
     if top := [change for change in found.changes if change.verdict != "equal"][:_IN_TABLE]:
-        lines += [
-            "",
-            "Changed most:",
-            "",
-            f"| photo | Dice, {before} | Dice, {after} | change |",
-            "|---|---:|---:|---:|",
-        ]
+        lines += ["", "Changed most:", "", f"| photo | Dice, {before} | Dice, {after} | change |"]
+        lines += ["|---|---:|---:|---:|"]
         for change in top:
             scores = f"{change.before.dice:.4f} | {change.after.dice:.4f} | {change.dice:+.4f}"
             lines.append(f"| {_literal(change.stem)} | {scores} |")
@@ -265,8 +256,3 @@ def _count(number: int, what: str) -> str:
 def _literal(text: str) -> str:
     """Replace every character that Markdown or HTML could interpret by its character reference."""
     return _MARKS.sub(lambda mark: f"&#{ord(mark[0])};", text)
-
-
-def data_uri(jpeg: bytes) -> str:
-    """A JPEG file as a data URI, which needs no network."""
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -11,6 +10,7 @@ from wms.errors import ModelNotFoundError, TrackingError
 from wms.files import parse_json
 from wms.metrics import FINAL, FINAL_DICE, FINAL_IOU
 from wms.models import model_of
+from wms.pictures import draw
 from wms.registry.facts import count_training
 from wms.registry.ledger import LedgerEntry
 from wms.registry.lineage import DATA
@@ -167,7 +167,7 @@ def draw_history(entries: Sequence[LedgerEntry]) -> bytes:
     if not entries:
         axes.text(0.5, 0.5, "Nothing was promoted yet.", ha="center", va="center", transform=axes.transAxes)
         axes.set_axis_off()
-        return _png(figure)
+        return draw(figure)
     places = range(len(entries))
     dice, iou = [entry.metrics.dice for entry in entries], [entry.metrics.iou for entry in entries]
     floor = max(0.0, min(iou) - 0.06)
@@ -182,7 +182,7 @@ def draw_history(entries: Sequence[LedgerEntry]) -> bytes:
     for place in places if len(entries) <= 20 else (len(entries) - 1,):
         axes.annotate(f"{dice[place]:.3f}", (place, dice[place]), (0, 9), textcoords="offset points", ha="center")
     _style(axes, entries, floor)
-    return _png(figure)
+    return draw(figure)
 
 
 def _draw_bands(axes: Any, floor: float) -> None:
@@ -213,11 +213,3 @@ def _style(axes: Any, entries: Sequence[LedgerEntry], floor: float) -> None:
         spine.set_visible(name == "bottom")
         spine.set_color("#d8dee4")
     axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, fontsize=9)
-
-
-def _png(figure: Any) -> bytes:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
-    return buffer.getvalue()

@@ -10,7 +10,6 @@ The three files are no part of a model's identity: `wms.registry.lineage.FILES` 
 from __future__ import annotations
 
 import base64
-import io
 import json
 import platform
 from typing import Any, Final
@@ -18,6 +17,7 @@ from typing import Any, Final
 import yaml
 
 from wms.data.synthetic import draw_meter
+from wms.pictures import encoded
 
 MLMODEL, EXAMPLE, REQUEST = "MLmodel", "input_example.json", "serving_input_example.json"
 LOADER: Final = "wms.inference.pyfunc"
@@ -60,6 +60,4 @@ def _column(name: str) -> str:
 
 def _example_photo() -> str:
     """A drawn meter as a JPEG file in base 64."""
-    stream = io.BytesIO()
-    draw_meter(0, size=_SIDE).image.save(stream, "JPEG")
-    return base64.b64encode(stream.getvalue()).decode("ascii")
+    return base64.b64encode(encoded(draw_meter(0, size=_SIDE).image)).decode("ascii")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 
-import numpy as np
 from PIL import Image
 
-from wms.data.images import decode_image
+from wms.data.images import black_white, decode_image
 from wms.inference.predictor import Predictor
+from wms.pictures import encoded
 
 Box = tuple[int, int, int, int]
 
@@ -36,7 +35,5 @@ def mark(predictor: Predictor, content: bytes, *, max_megapixels: float) -> Mark
     Raises TruncatedImageError, NotAnImageError or ImageTooLargeError.
     """
     mask = predictor.predict(decode_image(content, "The photo", max_megapixels=max_megapixels))
-    picture = Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0)))
-    stream = io.BytesIO()
-    picture.save(stream, format="PNG")
-    return Marked(stream.getvalue(), *picture.size, share=float(mask.mean()), box=picture.getbbox())
+    picture = Image.fromarray(black_white(mask))
+    return Marked(encoded(picture, "PNG"), *picture.size, share=float(mask.mean()), box=picture.getbbox())

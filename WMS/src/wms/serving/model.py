@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from PIL import Image
 from wms.data.images import decode_image
 from wms.errors import LineageError, ModelDamagedError, WmsError
 from wms.inference.predictor import ONNX, Predictor
+from wms.pictures import encoded
 from wms.registry.ledger import Ledger, LedgerEntry
 
 _WARM_UP_SIDES: Final = (320, 240)
@@ -87,10 +87,8 @@ def warm_up(predictor: Predictor) -> None:
     Raises ModelDamagedError if the prediction fails or contains NaN.
     """
     pixels = np.random.default_rng(0).integers(0, 256, (*_WARM_UP_SIDES, 3), dtype=np.uint8)
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, format="JPEG")
     try:
-        found = predictor.probabilities(decode_image(stream.getvalue(), "the first photo"))
+        found = predictor.probabilities(decode_image(encoded(Image.fromarray(pixels)), "the first photo"))
     except Exception as error:  # ONNX Runtime's own classes have no common base
         raise ModelDamagedError(f"{predictor.path} fails at its first prediction ({_brief(error)}).") from error
     if not np.isfinite(found).all():

@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from wms.files import write_atomic
 from wms.inference.overlay import Mask
 from wms.metrics import FINAL_DICE, FINAL_IOU
+from wms.pages import render
+from wms.pictures import data_uri
 from wms.training.report_figures import (
     CURVES,
     DARK,
     LIGHT,
     ImageCase,
-    data_uri,
     draw_curves,
     draw_samples,
     pictures,
@@ -69,17 +69,18 @@ def write_report(
     ranked = sorted(cases, key=_rank)
     shown = _choose(ranked, worst)
     curves_png = draw_curves(curves, best_epoch, LIGHT)
-    page = _render(
-        title=title,
-        facts=_facts(metadata, summary),
-        warnings=_warnings(ranked, curves),
-        best_epoch=best_epoch,
-        curves_light=data_uri(curves_png, "png"),
-        curves_dark=data_uri(draw_curves(curves, best_epoch, DARK), "png"),
-        samples=[{"label": label, **_row(case), "pictures": pictures(case)} for label, case in shown],
-        rows=[_row(case) for case in ranked],
-        details=[("Metrics", _flat(summary)), ("Configuration", _flat(config)), ("Origin", _flat(metadata))],
-    )
+    values = {
+        "title": title,
+        "facts": _facts(metadata, summary),
+        "warnings": _warnings(ranked, curves),
+        "best_epoch": best_epoch,
+        "curves_light": data_uri(curves_png, "png"),
+        "curves_dark": data_uri(draw_curves(curves, best_epoch, DARK), "png"),
+        "samples": [{"label": label, **_row(case), "pictures": pictures(case)} for label, case in shown],
+        "rows": [_row(case) for case in ranked],
+        "details": [("Metrics", _flat(summary)), ("Configuration", _flat(config)), ("Origin", _flat(metadata))],
+    }
+    page = render(Path(__file__).with_name("report.html.j2"), values, number=_number).encode(errors="replace")
     folder = run_dir / "artifacts"
     files = ReportFiles(folder / "report.html", folder / "curves.png", folder / "samples.png")
     contents = ((files.html, page), (files.curves_png, curves_png), (files.samples_png, draw_samples(shown)))
@@ -204,12 +205,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         else:
             pairs.append((f"{prefix}{key}", _number(value, 6)))
     return pairs
-
-
-def _render(**values: Any) -> bytes:
-    # autoescape=True, since select_autoescape() would leave a name that ends in .j2 unescaped
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
-    )
-    environment.filters["number"] = _number
-    return environment.get_template("report.html.j2").render(values).encode(errors="replace")

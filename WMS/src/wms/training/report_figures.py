@@ -1,12 +1,7 @@
-"""The pictures of a run's report: learning curves and samples, as PNG or JPEG bytes.
-
-matplotlib is used without pyplot, whose global list of figures isn't safe in threads.
-"""
+"""The pictures of a run's report: learning curves and samples, as PNG or JPEG bytes."""
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,7 +11,9 @@ import polars as pl
 from numpy.typing import NDArray
 from PIL import Image
 
+from wms.data.images import black_white
 from wms.inference.overlay import Mask, Pixels, overlay
+from wms.pictures import data_uri, draw, encoded, plot_line
 
 THUMBNAIL: Final = 420  # pixels of the longer side: sharp on a phone, and 5 rows stay below a megabyte
 CURVES: Final = (("loss", "Loss"), ("dice", "Dice"), ("iou", "IoU"))
@@ -39,7 +36,7 @@ class ImageCase:
 
 def _thumbnail(pixels: NDArray[Any]) -> Image.Image:
     """A small RGB picture of a photo, or of a mask drawn black and white."""
-    values = pixels.astype(np.uint8) * 255 if pixels.dtype == np.bool_ else pixels
+    values = black_white(pixels) if pixels.dtype == np.bool_ else pixels
     picture = Image.fromarray(values).convert("RGB")
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
     return picture
@@ -58,17 +55,7 @@ def _panels(case: ImageCase) -> list[tuple[str, Image.Image]]:
 
 def pictures(case: ImageCase) -> list[tuple[str, str]]:
     """Photo, truth, prediction and overlay of a case as pairs of label and data URI."""
-    found = []
-    for label, picture in _panels(case):
-        buffer = io.BytesIO()
-        picture.save(buffer, "JPEG", quality=85)
-        found.append((label, data_uri(buffer.getvalue(), "jpeg")))
-    return found
-
-
-def data_uri(content: bytes, kind: str) -> str:
-    """The content of an image file of `kind` ("png", "jpeg") as a link that needs no network."""
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    return [(label, data_uri(encoded(picture, quality=85))) for label, picture in _panels(case)]
 
 
 def draw_curves(curves: pl.DataFrame, best_epoch: int | None, theme: Mapping[str, str]) -> bytes:
@@ -89,15 +76,14 @@ def draw_curves(curves: pl.DataFrame, best_epoch: int | None, theme: Mapping[str
         for phase, name, dash in LINES:
             line = part.filter(pl.col("phase") == phase)
             if not line.is_empty():
-                dot = "o" if line.height == 1 else None  # a line through a single point is invisible
                 epochs, values = line["epoch"].to_list(), line["value"].to_list()
-                axes.plot(epochs, values, dash, color=theme[phase], label=name, linewidth=1.8, marker=dot)
+                plot_line(axes, epochs, values, dash, color=theme[phase], label=name, linewidth=1.8)
         if best_epoch is not None:
             axes.axvline(best_epoch, color=theme["ink"], linestyle=":", label=f"best epoch: {best_epoch}")
         legend = axes.legend(frameon=False, fontsize=8)
         for text in legend.get_texts():
             text.set_color(theme["ink"])
-    return _png(figure, theme["paper"])
+    return draw(figure, theme["paper"])
 
 
 def _style(axes: Any, label: str, theme: Mapping[str, str]) -> None:
@@ -122,7 +108,7 @@ def draw_samples(shown: Sequence[tuple[str, ImageCase]]) -> bytes:
     figure = Figure(figsize=(11, max(1.0, 2.9 * len(shown))), dpi=100, layout="constrained")
     if not shown:
         figure.text(0.5, 0.5, "This run has no test photos.", ha="center", va="center")
-        return _png(figure, LIGHT["paper"])
+        return draw(figure)
     for row, (label, case) in zip(figure.subplots(len(shown), 4, squeeze=False), shown, strict=True):
         for axes, (name, picture) in zip(row, _panels(case), strict=True):
             axes.imshow(np.asarray(picture))
@@ -132,13 +118,4 @@ def draw_samples(shown: Sequence[tuple[str, ImageCase]]) -> bytes:
         # a file name may hold a dollar sign, which isn't a formula, and bytes that no font can draw
         name = case.stem[:28].encode(errors="replace").decode()
         row[0].set_ylabel(f"{label}\n{name}\nDice {case.dice:.3f}", fontsize=8, parse_math=False)
-    return _png(figure, LIGHT["paper"])
-
-
-def _png(figure: Any, paper: str) -> bytes:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    buffer = io.BytesIO()
-    figure.set_facecolor(paper)
-    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
-    return buffer.getvalue()
+    return draw(figure)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Final
 import polars as pl
 
 from wms.errors import ModelNotFoundError, TrackingError
+from wms.pictures import draw, plot_line
 from wms.registry.mlflow_store import ModelRegistry, RunInfo
 from wms.training.tracker import METRICS_FILE, best_metric, compare_tables, read_metrics, split_name
 
@@ -130,12 +130,9 @@ def draw_comparison(tables: Mapping[str, pl.DataFrame], metrics: Sequence[str]) 
         phase, name = split_name(metric)
         for run, table in tables.items():
             line = table.filter((pl.col("phase") == phase) & (pl.col("metric") == name)).sort("epoch")
-            dot = "o" if line.height == 1 else None  # a line through a single point is invisible
-            axes.plot(line["epoch"].to_list(), line["value"].to_list(), label=run, marker=dot)
+            plot_line(axes, line["epoch"].to_list(), line["value"].to_list(), label=run)
         axes.set_title(metric)
         axes.set_xlabel("Epoch")
         axes.grid(alpha=0.4)
         axes.legend(fontsize=7, frameon=False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return draw(figure)

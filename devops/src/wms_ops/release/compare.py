@@ -20,7 +20,8 @@ from wms.errors import ModelDamagedError, ModelNotFoundError, TrackingError, Usa
 from wms.files import parse_json, sha256_file, write_atomic
 from wms.inference.overlay import BOTH, draw_outline, overlay
 from wms.inference.predictor import Predictor
-from wms.registry.compare_page import SHOWN, ComparedModel, Comparison, ImageScore, Panel, data_uri
+from wms.pictures import data_uri
+from wms.registry.compare_page import SHOWN, ComparedModel, Comparison, ImageScore, Panel
 from wms.registry.lineage import CARD, DATA, ONNX, SCORES
 from wms.registry.mlflow_store import ModelRegistry
 

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from wms.data.images import MASK_THRESHOLD, black_white
+
 Floats = NDArray[np.float32]
 
 SIDE: Final = 256
@@ -48,6 +50,11 @@ def small_size(photo: NDArray[np.uint8]) -> tuple[int, int]:
 def scaled(picture: NDArray[np.uint8], size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
     """A picture (H, W) at `size` (width, height), by default the picture's `small_size`, by area."""
     return np.asarray(Image.fromarray(picture).resize(size or small_size(picture), Image.Resampling.BOX))
+
+
+def fitted(white: NDArray[np.bool_], photo: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """A mask (H, W) bool at the photo's `small_size`."""
+    return scaled(black_white(white), small_size(photo)) > MASK_THRESHOLD
 
 
 def features(grey: NDArray[np.uint8], mask: NDArray[np.bool_]) -> tuple[float, float] | None:

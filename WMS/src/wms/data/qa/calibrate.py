@@ -82,8 +82,7 @@ def _scores(pairs: Sequence[tuple[Grey, NDArray[np.bool_]]]) -> NDArray[np.float
 
 
 def _fitted(grey: Grey, photo: Grey) -> NDArray[np.bool_]:
-    white = np.where(grey > MASK_THRESHOLD, np.uint8(255), np.uint8(0))
-    return agreement.scaled(white, agreement.small_size(photo)) > MASK_THRESHOLD
+    return agreement.fitted(grey > MASK_THRESHOLD, photo)
 
 
 def _print_photos(photos: Sequence[Grey]) -> None:

@@ -16,11 +16,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 from PIL import Image, ImageOps, JpegImagePlugin
 
 from wms.config import DataConfig
-from wms.data.images import FORMATS, MASK_THRESHOLD, decode_image, decode_mask
+from wms.data.images import FORMATS, MASK_THRESHOLD, black_white, decode_image, decode_mask
 from wms.data.qa.checks_content import files_with
 from wms.data.qa.facts import FolderFacts, ImageFacts, Listing, MaskFacts
 from wms.errors import from_os_error
@@ -29,10 +28,12 @@ from wms.files import (
     canonical_json,
     cut_torn_tail,
     read_json_lines,
+    remove,
     sha256_bytes,
     sha256_file,
     write_atomic,
 )
+from wms.pictures import encoded
 
 JOURNAL: Final = "journal.jsonl"
 LIST: Final = "fixes.json"
@@ -79,7 +80,7 @@ def apply_fixes(
         append_line(kept / JOURNAL, canonical_json(entry))
         write_atomic(folder / change.becomes, after)
         if change.becomes != change.file:
-            _remove(folder / change.file)
+            remove(folder / change.file)
     return _finish(folder, kept)
 
 
@@ -154,17 +155,10 @@ def _finish(folder: Path, kept: Path) -> list[dict[str, Any]]:
         if _sha256(new) != entry["sha256_after"]:
             continue  # killed before it was replaced: the next check plans it anew
         if old != new and _sha256(old) == _sha256(copy) == entry["sha256_before"]:
-            _remove(old)
+            remove(old)
         done.append({**entry, "original": f"{kept.name}/{entry['file']}"})
     write_atomic(kept / LIST, json.dumps(done, indent=2, ensure_ascii=False) + "\n")
     return done
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise from_os_error(error, path) from error
 
 
 def _content(path: Path) -> bytes | None:
@@ -187,9 +181,7 @@ def _binary_png(content: bytes, name: str, max_megapixels: float) -> bytes | Non
     white = mask.grey > (0 if mask.grey.max() == 1 else MASK_THRESHOLD)
     if mask.marks_something and not white.any():
         return None
-    stream = io.BytesIO()
-    Image.fromarray(np.where(white, np.uint8(255), np.uint8(0))).save(stream, "PNG")
-    return stream.getvalue()
+    return encoded(Image.fromarray(black_white(white)), "PNG")
 
 
 def _upright(content: bytes, name: str, max_megapixels: float) -> bytes | None:
@@ -211,6 +203,4 @@ def _upright(content: bytes, name: str, max_megapixels: float) -> bytes | None:
         for key in ("exif", "icc_profile"):
             if upright.info.get(key):
                 options[key] = upright.info[key]
-        stream = io.BytesIO()
-        upright.save(stream, kind, **options)
-    return stream.getvalue()
+        return encoded(upright, str(kind), **options)

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from jinja2 import Environment, PackageLoader
 from numpy.typing import NDArray
 from PIL import Image
 
 from wms.config import DataConfig
-from wms.data.images import MASK_THRESHOLD, read_small
+from wms.data.images import MASK_THRESHOLD, black_white, read_small
 from wms.data.qa.names import shown
 from wms.data.qa.pairing import match
 from wms.data.qa.problems import Problem
 from wms.data.qa.reading import mask_grey
 from wms.data.qa.validate import Checked
 from wms.errors import WmsError
+from wms.pages import render
+from wms.pictures import data_uri, encoded
 
 PER_CHECK: Final = 12
 """Problems per check that are shown with thumbnails; the others are only counted."""
@@ -42,8 +41,7 @@ def render_html(folder: Path, checked: Checked, config: DataConfig) -> str:
         }
         for problems in by_check(checked.problems)
     ]
-    environment = Environment(loader=PackageLoader("wms.data.qa", "."), autoescape=True)
-    return environment.get_template("qa.html.j2").render(report=checked.report, sections=sections)
+    return render(Path(__file__).with_name("qa.html.j2"), {"report": checked.report, "sections": sections})
 
 
 def by_check(problems: Iterable[Problem]) -> list[Sequence[Problem]]:
@@ -77,8 +75,9 @@ def _shown(
 
 def _thumbnail(folder: Path, image: str, mask: str, config: DataConfig) -> str | None:
     """A data URI: the photo with the mask in red, either alone if the other can't be read, or None."""
-    photo = _read_photo(folder / image, config) if image and _is_plain(folder / image) else None
-    white = _read_white(folder / mask, config) if mask and _is_plain(folder / mask) else None
+    limit = config.max_megapixels
+    photo = _read(folder, image, lambda path: read_small(path, _SIDE, limit))
+    white = _read(folder, mask, lambda path: black_white(mask_grey(path, limit) > MASK_THRESHOLD))
     if photo is None and white is None:
         return None
     picture = photo if photo is not None else np.repeat(white[:, :, None], 3, axis=2)  # type: ignore[index]
@@ -89,25 +88,14 @@ def _thumbnail(folder: Path, image: str, mask: str, config: DataConfig) -> str |
         cover = np.asarray(Image.fromarray(white).resize(small.size), dtype=np.float32)[:, :, None] / 255 * 0.5
         mixed = np.asarray(small, dtype=np.float32) * (1 - cover) + _TINT * cover
         small = Image.fromarray(mixed.round().astype(np.uint8))
-    stream = io.BytesIO()
-    small.save(stream, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+    return data_uri(encoded(small, quality=80))
 
 
-def _is_plain(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
-
-
-def _read_photo(path: Path, config: DataConfig) -> NDArray[np.uint8] | None:
+def _read(folder: Path, file: str, read: Callable[[Path], NDArray[np.uint8]]) -> NDArray[np.uint8] | None:
+    path = folder / file
+    if not file or not path.is_file() or path.is_symlink():
+        return None
     try:
-        return read_small(path, _SIDE, config.max_megapixels)
+        return read(path)
     except (WmsError, OSError):
         return None
-
-
-def _read_white(path: Path, config: DataConfig) -> NDArray[np.uint8] | None:
-    try:
-        grey = mask_grey(path, config.max_megapixels)
-    except (WmsError, OSError):
-        return None
-    return np.where(grey > MASK_THRESHOLD, np.uint8(255), np.uint8(0))

@@ -81,9 +81,7 @@ def compare(small: Grey, mask: Grey, image_facts: Fact, mask_facts: Fact) -> Pai
     sizes = [(f.width, f.height) for f in (image_facts, mask_facts) if isinstance(f, ImageFacts | MaskFacts)]
     if len(sizes) != 2 or sizes[0] != sizes[1]:
         return PairFacts(None)
-    white = np.where(mask > MASK_THRESHOLD, np.uint8(255), np.uint8(0))
-    fitted = agreement.scaled(white, agreement.small_size(small)) > MASK_THRESHOLD
-    return PairFacts(agreement.agreement(agreement.scaled(small), fitted))
+    return PairFacts(agreement.agreement(agreement.scaled(small), agreement.fitted(mask > MASK_THRESHOLD, small)))
 
 
 def measure(small: Grey) -> tuple[float, float, float]:
