@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wms.config import DataConfig
-from wms.data.qa.duplicates import groups
+from wms.data.alike import groups
 from wms.data.qa.facts import FolderFacts, ImageFacts, Listing, MaskFacts, PairFacts, Unreadable, from_plain, to_plain
 from wms.data.qa.verdict import judge, report
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Final, Literal, cast, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
+from wms.data.alike import components, distances, edges, to_bits
 from wms.errors import SplitError
 from wms.files import append_lines, cut_torn_tail, exclusive_lock, is_json, parse_json
 from wms.formats import refuse_newer
@@ -114,35 +114,11 @@ def _top_up(recorded: Sequence[Assignment], chosen: dict[str, Split], free: list
 
 def _groups(recorded: Sequence[Assignment], looks: Sequence[str], limit: int) -> list[tuple[int, set[Split]]]:
     """For each new image the index of the near-duplicate group and the recorded splits that the image resembles."""
-    new = _bits(looks)
-    old = _bits([entry.look for entry in recorded])
-    # Union-find: near-duplicates of near-duplicates belong to the same group, in any order of the images.
-    parent = list(range(len(looks)))
-
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
-    touched: list[set[Split]] = []
-    for index in range(len(looks)):
-        for twin in np.flatnonzero(_distances(new[index], new[:index]) <= limit):
-            parent[root(index)] = root(int(twin))
-        near = np.flatnonzero(_distances(new[index], old) <= limit)
-        touched.append({recorded[int(twin)].split for twin in near})
-    return [(root(index), touched[index]) for index in range(len(looks))]
-
-
-def _bits(looks: Sequence[str]) -> NDArray[np.uint64]:
-    """Perceptual hashes (64 hex digits each) as (N, 4) uint64."""
-    raw = b"".join(bytes.fromhex(look) for look in looks)
-    return np.frombuffer(raw, dtype=">u8").astype(np.uint64).reshape(-1, 4)
-
-
-def _distances(one: NDArray[np.uint64], many: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Hamming distances in bits between (4,) and (N, 4), as (N,)."""
-    return np.asarray(np.bitwise_count(many ^ one).sum(axis=1, dtype=np.int64))
+    new, old = to_bits(looks), to_bits([entry.look for entry in recorded])
+    # Near-duplicates of near-duplicates belong to the same group, in any order of the images.
+    joined = components(len(looks), list(edges(new, limit)))
+    near = [np.flatnonzero(distances(one, old) <= limit) for one in new]
+    return [(group, {recorded[twin].split for twin in twins}) for group, twins in zip(joined, near, strict=True)]
 
 
 class SplitRecord:

@@ -86,7 +86,9 @@ def _texture(strength: Floats, mask: NDArray[np.bool_]) -> Floats:
 
 def _outline_contrast(across: Floats, down: Floats, mask: NDArray[np.bool_]) -> float | None:
     """Energy of the photo's edges along the mask's outline, divided by the energy beside the outline."""
-    soft = _smooth(_smooth(mask.astype(np.float32) * 255))
+    from scipy.ndimage import uniform_filter
+
+    soft = uniform_filter(uniform_filter(mask.astype(np.float32) * 255, 3, mode="nearest"), 3, mode="nearest")
     normal_x, normal_y = _gradient(soft)
     length = np.hypot(normal_x, normal_y)
     ys, xs = np.nonzero(length > 20)
@@ -112,14 +114,3 @@ def _gradient(values: Floats) -> tuple[Floats, Floats]:
     across[:, 1:-1] = values[:, 2:] - values[:, :-2]
     down[1:-1] = values[2:] - values[:-2]
     return across, down
-
-
-def _smooth(values: Floats) -> Floats:
-    """Mean over 3 x 3 pixels, borders repeated."""
-    padded = np.pad(values, 1, mode="edge")
-    height, width = values.shape
-    total = np.zeros_like(values)
-    for y in range(3):
-        for x in range(3):
-            total += padded[y : y + height, x : x + width]
-    return total / np.float32(9)

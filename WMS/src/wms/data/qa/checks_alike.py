@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from wms.data.qa.duplicates import groups
+from wms.data.alike import groups
 from wms.data.qa.facts import FolderFacts, ImageFacts
 from wms.data.qa.names import shown
 from wms.data.qa.pairing import match

@@ -40,27 +40,37 @@ def groups(looks: Sequence[str], limit: int) -> list[Alike]:
     for index, look in enumerate(looks):
         same.setdefault(look, []).append(index)
     distinct = list(same)
-    parent = list(range(len(distinct)))
     nearest = {index: 0 for index, look in enumerate(distinct) if len(same[look]) > 1}
-
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
-    for one, other, distance in edges(to_bits(distinct), limit):
+    near = list(edges(to_bits(distinct), limit))
+    for one, other, distance in near:
         for index in (one, other):
             nearest[index] = min(nearest.get(index, distance), distance)
-        parent[root(other)] = root(one)
+    joined = components(len(distinct), near)
     found: dict[int, list[int]] = {}
     for index in nearest:
-        found.setdefault(root(index), []).append(index)
+        found.setdefault(joined[index], []).append(index)
     result = [
         Alike(tuple(sorted(i for index in group for i in same[distinct[index]])), min(nearest[i] for i in group))
         for group in found.values()
     ]
     return sorted(result, key=lambda alike: alike.members)
+
+
+def components(count: int, near: Sequence[Edge]) -> list[int]:
+    """The number of each index's group, of `count` indices; edges join groups."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    if not near:
+        return list(range(count))
+    ones, others, _ = zip(*near, strict=True)
+    joined = coo_array((np.ones(len(near)), (ones, others)), shape=(count, count))
+    return [int(group) for group in connected_components(joined, directed=False)[1]]
+
+
+def distances(one: Bits, many: Bits) -> NDArray[np.int64]:
+    """Hamming distances in bits between (..., 4) and (..., 4), broadcast, without the last axis."""
+    return np.asarray(np.bitwise_count(many ^ one).sum(axis=-1, dtype=np.int64))
 
 
 def edges(bits: Bits, limit: int) -> Iterator[Edge]:
@@ -73,9 +83,9 @@ def edges(bits: Bits, limit: int) -> Iterator[Edge]:
     columns = np.unpackbits(bits.astype(">u8").view(np.uint8).reshape(len(bits), 32), axis=1)
     for first in range(0, width * (limit + 1), width):
         weights = 1 << np.arange(width, dtype=np.int64)
-        keys = (
-            columns[:, first : first + width] @ weights if width <= 62 else _compact(columns[:, first : first + width])
-        )
+        part = columns[:, first : first + width]
+        # A slice that doesn't fit into 64 bits gets a number for each distinct row.
+        keys = part @ weights if width <= 62 else np.unique(part, axis=0, return_inverse=True)[1].reshape(-1)
         order = np.argsort(keys, kind="stable")
         cuts = np.flatnonzero(np.diff(keys[order])) + 1
         for members in np.split(order, cuts):
@@ -83,21 +93,16 @@ def edges(bits: Bits, limit: int) -> Iterator[Edge]:
                 yield from _compare(bits, members, limit)
 
 
-def _compact(columns: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """A number for each distinct row, for slices that don't fit into 64 bits."""
-    return np.unique(columns, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
-
-
 def _compare(bits: Bits, members: NDArray[np.int64], limit: int) -> Iterator[Edge]:
     """All pairs among `members` (ascending rows of `bits`) at most `limit` apart."""
     chosen = bits[members]
     for start in range(0, len(members), _BLOCK):
         block = chosen[start : start + _BLOCK, None, :]
-        distances = np.bitwise_count(block ^ chosen[None, start:, :]).sum(axis=2, dtype=np.int64)
-        ones, others = np.nonzero(distances <= limit)
+        found = distances(block, chosen[None, start:, :])
+        ones, others = np.nonzero(found <= limit)
         later = ones < others
         for one, other in zip(ones[later].tolist(), others[later].tolist(), strict=True):
-            yield int(members[start + one]), int(members[start + other]), int(distances[one, other])
+            yield int(members[start + one]), int(members[start + other]), int(found[one, other])
 
 
 def to_bits(looks: Sequence[str]) -> Bits:
