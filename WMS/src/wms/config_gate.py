@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from wms.config_sections import Section
+from wms.config_sections import Part, Section, Share
 
 
 class GateConfig(Section):
@@ -15,17 +15,13 @@ class GateConfig(Section):
     mode: Literal["enforce", "dry-run", "off"] = Field(
         default="enforce", description="dry-run only tells what it would decide; off lets everything pass, loudly."
     )
-    min_improvement: float = Field(
-        default=0.0, ge=0, lt=1, description="Mean Dice and mean IoU must both rise by more than this."
-    )
-    min_confidence: float = Field(
+    min_improvement: Part = Field(default=0.0, description="Mean Dice and mean IoU must both rise by more than this.")
+    min_confidence: Part = Field(
         default=0.0,
-        ge=0,
-        lt=1,
         description="0 is the rule of record; with 0.95 a challenger equal to the champion passes about 1 time in 20.",
     )
-    max_regression_per_image: float = Field(
-        default=1.0, ge=0, le=1, description="Largest loss of Dice that one test image may show; 1 is off."
+    max_regression_per_image: Share = Field(
+        default=1.0, description="Largest loss of Dice that one test image may show; 1 is off."
     )
     slices: tuple[Literal["resolution", "coverage"], ...] = Field(
         default=(), description="Also compare within thirds of the test images, by megapixels or the strip's share."

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic.config import JsonDict
@@ -14,11 +13,20 @@ from wms.metrics import THRESHOLD
 SMALLEST_SIDE = 16
 """Pixels: a smaller picture has no strip to find."""
 
-Probability = Field(ge=0.0, le=1.0)
-# Fields that say where or how fast, never what: they stay out of the hash.
+Share = Annotated[float, Field(ge=0, le=1)]
+Part = Annotated[float, Field(ge=0, lt=1)]
 UNHASHED: JsonDict = {"hash": False}
-# Decisions that came later: they enter the hash once a recipe takes them, so that older recipes keep theirs.
 HASHED_IF_CHANGED: JsonDict = {"hash": "changed"}
+
+
+def unhashed(default: Any, description: str, **limits: Any) -> Any:
+    """A field that says where or how fast, never what: the field stays out of the hash."""
+    return Field(default, description=description, json_schema_extra=UNHASHED, **limits)
+
+
+def later(default: Any, description: str, **limits: Any) -> Any:
+    """A decision that came later: in the hash once a recipe takes the decision, so that older recipes keep theirs."""
+    return Field(default, description=description, json_schema_extra=HASHED_IF_CHANGED, **limits)
 
 
 class Section(BaseModel):
@@ -38,33 +46,14 @@ class Section(BaseModel):
 class DataConfig(Section):
     """Where the pairs lie and how they are prepared."""
 
-    folder: Path = Field(
-        default=Path("WMS/data/dataset"),
-        json_schema_extra=UNHASHED,
-        description="Folder with images/ and masks/.",
-    )
-    splits_file: Path = Field(
-        default=Path("WMS/data/splits.jsonl"),
-        json_schema_extra=UNHASHED,
-        description="Append-only record of each image's split.",
-    )
-    cache_folder: Path = Field(
-        default=Path(".cache/decoded"),
-        json_schema_extra=UNHASHED,
-        description="Decoded, resized pairs by content hash.",
-    )
-    cache: bool = Field(
-        default=True,
-        json_schema_extra=UNHASHED,
-        description="Keep decoded pairs on disk; false decodes at every use.",
-    )
+    folder: Path = unhashed(Path("WMS/data/dataset"), "Folder with images/ and masks/.")
+    splits_file: Path = unhashed(Path("WMS/data/splits.jsonl"), "Append-only record of each image's split.")
+    cache_folder: Path = unhashed(Path(".cache/decoded"), "Decoded, resized pairs by content hash.")
+    cache: bool = unhashed(True, "Keep decoded pairs on disk; false decodes at every use.")
     cache_size: int = Field(default=512, ge=SMALLEST_SIDE, description="Side of cached training images, pixels.")
     max_megapixels: float = Field(default=50.0, gt=0, description="Larger images are refused undecoded.")
-    max_grey_fraction: float = Field(
-        default=0.01,
-        ge=0,
-        le=1,
-        description="Share of a mask's pixels that may be grey (64..191) before it is refused.",
+    max_grey_fraction: Share = Field(
+        default=0.01, description="Share of a mask's pixels that may be grey (64..191) before it is refused."
     )
     near_duplicate_bits: int = Field(
         default=24, ge=0, le=256, description="Perceptual distance up to which two images count as one."
@@ -74,51 +63,32 @@ class DataConfig(Section):
 class AugmentationConfig(Section):
     """Joint changes of image and mask; probabilities per image, angles in degrees, lengths in image sides."""
 
-    horizontal_flip: float = Probability
-    vertical_flip: float = Probability
-    transpose: float = Probability
-    rotation: float = Probability
+    horizontal_flip: Share = 0.0
+    vertical_flip: Share = 0.0
+    transpose: Share = 0.0
+    rotation: Share = 0.0
     rotation_degrees: float = Field(default=0.0, ge=0, le=180)
     zoom: tuple[float, float] = (1.0, 1.0)
     """Smallest and largest magnification; below 1 the photo shrinks and the border is black."""
-    aspect: float = Field(default=0.0, ge=0, lt=1, description="Largest change of the aspect ratio, log scale.")
+    aspect: Part = Field(default=0.0, description="Largest change of the aspect ratio, log scale.")
     shift: float = Field(default=0.0, ge=0, le=0.5, description="Largest shift in image sides.")
-    close_up: float = Field(
-        default=0.0,
-        ge=0,
-        le=1,
-        json_schema_extra=HASHED_IF_CHANGED,
-        description="Probability of a window about the strip instead of the photo: see evaluation.second_look.",
+    close_up: Share = later(
+        0.0, "Probability of a window about the strip instead of the photo: see evaluation.second_look."
     )
-    close_up_fill: tuple[float, float] = Field(
-        default=(0.3, 0.7),
-        json_schema_extra=HASHED_IF_CHANGED,
-        description="Smallest and largest share of such a window's side that the strip takes.",
+    close_up_fill: tuple[float, float] = later(
+        (0.3, 0.7), "Smallest and largest share of such a window's side that the strip takes."
     )
-    colour: float = Probability
-    brightness: float = Field(default=0.0, ge=0, lt=1, description="Factor drawn from 1 ± this.")
-    contrast: float = Field(default=0.0, ge=0, lt=1, description="Factor drawn from 1 ± this.")
-    saturation: float = Field(default=0.0, ge=0, le=1, description="Factor drawn from 1 ± this.")
-    tint: float = Field(default=0.0, ge=0, lt=1, description="Factor per channel drawn from 1 ± this.")
-    grey: float = Field(
-        default=0.0,
-        ge=0,
-        le=1,
-        json_schema_extra=HASHED_IF_CHANGED,
-        description="Share of those pictures that lose their colours altogether.",
-    )
-    gamma: float = Field(default=0.0, ge=0, lt=1, description="Exponent drawn from 1 ± this.")
-    noise: float = Probability
+    colour: Share = 0.0
+    brightness: Part = Field(default=0.0, description="Factor drawn from 1 ± this.")
+    contrast: Part = Field(default=0.0, description="Factor drawn from 1 ± this.")
+    saturation: Share = Field(default=0.0, description="Factor drawn from 1 ± this.")
+    tint: Part = Field(default=0.0, description="Factor per channel drawn from 1 ± this.")
+    grey: Share = later(0.0, "Share of those pictures that lose their colours altogether.")
+    gamma: Part = Field(default=0.0, description="Exponent drawn from 1 ± this.")
+    noise: Share = 0.0
     noise_std: float = Field(default=0.0, ge=0, le=0.5, description="Largest standard deviation, of 1.")
-    blur: float = Probability
+    blur: Share = 0.0
     blur_sigma: float = Field(default=0.0, ge=0, le=5, description="Largest standard deviation, pixels.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _default_probabilities(cls, values: Any) -> Any:
-        """Every change is off unless the recipe names its probability."""
-        names = ("horizontal_flip", "vertical_flip", "transpose", "rotation", "colour", "noise", "blur")
-        return {**dict.fromkeys(names, 0.0), **values} if isinstance(values, Mapping) else values
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -138,12 +108,8 @@ class LossConfig(Section):
 
     bce: float = Field(default=1.0, ge=0)
     dice: float = Field(default=1.0, ge=0)
-    enlarge: int = Field(
-        default=1,
-        ge=1,
-        le=4,
-        json_schema_extra=HASHED_IF_CHANGED,
-        description="Logits are enlarged this many times and compared with a mask of that size, for finer edges.",
+    enlarge: int = later(
+        1, "Logits are enlarged this many times and compared with a mask of that size, for finer edges.", ge=1, le=4
     )
 
     @model_validator(mode="after")
@@ -166,7 +132,7 @@ class ScheduleConfig(Section):
     """How the learning rate changes."""
 
     kind: Literal["cosine", "plateau"] = "cosine"
-    warmup: float = Field(default=0.0, ge=0, lt=1, description="Share of the whole compute spent rising.")
+    warmup: Part = Field(default=0.0, description="Share of the whole compute spent rising.")
     factor: float = Field(default=0.5, gt=0, lt=1, description="Plateau: multiply by this.")
     patience: int = Field(default=3, ge=0, description="Plateau: epochs without improvement.")
     minimum: float = Field(default=0.0, ge=0, description="Smallest learning rate.")
@@ -177,12 +143,8 @@ class ResolutionStage(Section):
 
     size: int = Field(ge=SMALLEST_SIDE, le=4096, description="Side of the square input, pixels.")
     epochs: int = Field(ge=1)
-    restart: float = Field(
-        default=0.0,
-        ge=0,
-        le=1,
-        json_schema_extra=HASHED_IF_CHANGED,
-        description="A new cosine begins here, from this share of the learning rate; 0 goes on with the old one.",
+    restart: Share = later(
+        0.0, "A new cosine begins here, from this share of the learning rate; 0 goes on with the old one."
     )
 
 
@@ -191,11 +153,8 @@ class TrainingConfig(Section):
 
     stages: tuple[ResolutionStage, ...] = Field(min_length=1)
     batch_size: int = Field(default=8, ge=1, description="Images a step over all processes together.")
-    ema_decay: float = Field(
-        default=0.0,
-        ge=0,
-        lt=1,
-        description="Exponential mean of the weights that is scored and exported; 0 off.",
+    ema_decay: Part = Field(
+        default=0.0, description="Exponential mean of the weights that is scored and exported; 0 off."
     )
     early_stopping: int = Field(
         default=0, ge=0, description="Epochs with neither a better validation Dice nor a lower loss; 0 off."
@@ -207,18 +166,10 @@ class TrainingConfig(Section):
         default="float32", description="auto: bfloat16 where the processor multiplies it natively, else float32."
     )
     channels_last: bool = False
-    workers: int = Field(default=0, ge=0, le=64, json_schema_extra=UNHASHED, description="Loader processes per rank.")
-    keep_every: int = Field(
-        default=10,
-        ge=0,
-        json_schema_extra=UNHASHED,
-        description="Keep every k-th epoch's checkpoint; 0 none.",
-    )
-    checkpoint_seconds: float = Field(
-        default=30.0,
-        ge=0,
-        json_schema_extra=UNHASHED,
-        description="Seconds between checkpoints, within an epoch too; 0 saves after every step.",
+    workers: int = unhashed(0, "Loader processes per rank.", ge=0, le=64)
+    keep_every: int = unhashed(10, "Keep every k-th epoch's checkpoint; 0 none.", ge=0)
+    checkpoint_seconds: float = unhashed(
+        30.0, "Seconds between checkpoints, within an epoch too; 0 saves after every step.", ge=0
     )
 
     @property
@@ -241,20 +192,13 @@ class EvaluationConfig(Section):
     grid: int = Field(default=512, ge=SMALLEST_SIDE, description="Side of the square grid of Dice and IoU, pixels.")
     threshold: float = Field(default=THRESHOLD, gt=0, lt=1, description="Probability above which a pixel is strip.")
     mirror: bool = Field(
-        default=False,
-        description="Average the logits of a photo and its three mirror images; four times the work.",
+        default=False, description="Average the logits of a photo and its three mirror images; four times the work."
     )
-    second_look: float = Field(
-        default=0.0,
-        ge=0,
-        lt=1,
-        json_schema_extra=HASHED_IF_CHANGED,
-        description="Look again at a window about the strip, of whose side it takes this share; 0 off; twice the work.",
+    second_look: Part = later(
+        0.0, "Look again at a window about the strip, of whose side it takes this share; 0 off; twice the work."
     )
-    one_strip: bool = Field(
-        default=False,
-        json_schema_extra=HASHED_IF_CHANGED,
-        description="Of several areas only the one with the most probability is strip: right where each mask has one.",
+    one_strip: bool = later(
+        False, "Of several areas only the one with the most probability is strip: right where each mask has one."
     )
 
 

@@ -14,207 +14,147 @@ from wms.pipes import reader_is_gone
 
 
 class WmsError(Exception):
-    """Base of all failures that a user's mistake or the environment causes, never a bug in this code."""
+    """Base of all failures that a user's mistake or the environment causes, never a bug in this code.
+
+    A subclass names its exit code: `class DiskFullError(WmsError, code=30)`.
+    """
 
     exit_code = 1
 
+    def __init_subclass__(cls, code: int | None = None) -> None:
+        cls.exit_code = cls.exit_code if code is None else code
 
-class UsageError(WmsError):
+
+class UsageError(WmsError, code=2):
     """A command-line argument that can't be honoured."""
 
-    exit_code = 2
 
-
-class ConfigError(WmsError):
+class ConfigError(WmsError, code=10):
     """A recipe that doesn't parse, names an unknown key or contradicts itself."""
 
-    exit_code = 10
 
-
-class DataNotFoundError(WmsError):
+class DataNotFoundError(WmsError, code=20):
     """A folder of images or masks that is absent or holds no image."""
 
-    exit_code = 20
 
-
-class PairingError(WmsError):
+class PairingError(WmsError, code=21):
     """An image without a mask, a mask without an image, or two files that claim the same stem."""
 
-    exit_code = 21
 
-
-class GreyMaskError(WmsError):
+class GreyMaskError(WmsError, code=22):
     """A mask whose values are neither black nor white."""
 
-    exit_code = 22
 
-
-class SizeMismatchError(WmsError):
+class SizeMismatchError(WmsError, code=23):
     """A mask that differs in size from its upright image."""
 
-    exit_code = 23
 
-
-class TruncatedImageError(WmsError):
+class TruncatedImageError(WmsError, code=24):
     """An image file that ends too early or is damaged inside."""
 
-    exit_code = 24
 
-
-class NotAnImageError(WmsError):
+class NotAnImageError(WmsError, code=25):
     """A file with an image's name whose content isn't an image."""
 
-    exit_code = 25
 
-
-class ImageTooLargeError(WmsError):
+class ImageTooLargeError(WmsError, code=26):
     """An image whose header announces more pixels than are allowed."""
 
-    exit_code = 26
 
-
-class SplitError(WmsError):
+class SplitError(WmsError, code=27):
     """A split record that is damaged, or a data set too small to be split."""
 
-    exit_code = 27
 
-
-class DataQualityError(WmsError):
+class DataQualityError(WmsError, code=28):
     """Photos or masks that the data check refuses."""
 
-    exit_code = 28
 
-
-class ManifestError(WmsError):
+class ManifestError(WmsError, code=29):
     """A .dvc file or a manifest of the data set that can't be read."""
 
-    exit_code = 29
 
-
-class DiskFullError(WmsError):
+class DiskFullError(WmsError, code=30):
     """No space is left for a file that must be written."""
 
-    exit_code = 30
 
-
-class UnwritableError(WmsError):
+class UnwritableError(WmsError, code=31):
     """A folder that can't be created or written."""
 
-    exit_code = 31
 
-
-class DeviceError(WmsError):
+class DeviceError(WmsError, code=32):
     """A device that this machine lacks, or a machine without the requested memory."""
 
-    exit_code = 32
 
-
-class ResumeMismatchError(WmsError):
+class ResumeMismatchError(WmsError, code=33):
     """`--resume` with a config, data or code layout that differs from the run's own."""
 
-    exit_code = 33
 
-
-class NothingToResumeError(WmsError):
+class NothingToResumeError(WmsError, code=34):
     """`--resume` without a run or a readable checkpoint."""
 
-    exit_code = 34
 
-
-class CheckpointError(WmsError):
+class CheckpointError(WmsError, code=35):
     """A checkpoint that is damaged or belongs to another run."""
 
-    exit_code = 35
 
-
-class DivergedError(WmsError):
+class DivergedError(WmsError, code=36):
     """A loss that became NaN or infinite."""
 
-    exit_code = 36
 
-
-class EmptyMaskError(WmsError):
+class EmptyMaskError(WmsError, code=37):
     """A mask that reads as empty although its file marks pixels, or masks of which most mark nothing."""
 
-    exit_code = 37
 
-
-class UselessModelError(WmsError):
+class UselessModelError(WmsError, code=38):
     """A trained model that marks nothing on any test photo."""
 
-    exit_code = 38
 
-
-class ModelNotFoundError(WmsError):
+class ModelNotFoundError(WmsError, code=40):
     """No model exists where a command needs one."""
 
-    exit_code = 40
 
-
-class ModelDamagedError(WmsError):
+class ModelDamagedError(WmsError, code=41):
     """A model file whose hash, shape or format differs from its record."""
 
-    exit_code = 41
 
-
-class TrackingError(WmsError):
+class TrackingError(WmsError, code=50):
     """A run's own records (metrics, metadata) that can't be read."""
 
-    exit_code = 50
 
-
-class StageError(WmsError):
+class StageError(WmsError, code=60):
     """A pipeline that is put together wrongly: a cycle, an unknown dependency, a stage defined twice."""
 
-    exit_code = 60
 
-
-class StageFailedError(WmsError):
+class StageFailedError(WmsError, code=61):
     """A stage that failed or returned an invalid result; carries the stage's name."""
 
-    exit_code = 61
 
-
-class NotImprovedError(WmsError):
+class NotImprovedError(WmsError, code=90):
     """The gate's verdict: the challenger is not better than the champion."""
 
-    exit_code = 90
 
-
-class CannotDecideError(WmsError):
+class CannotDecideError(WmsError, code=91):
     """A comparison of two models that can't be trusted."""
 
-    exit_code = 91
 
-
-class RegistryUnreachableError(WmsError):
+class RegistryUnreachableError(WmsError, code=92):
     """An MLflow server that doesn't answer, answers too late or answers only with server errors."""
 
-    exit_code = 92
 
-
-class PromotionLostError(WmsError):
+class PromotionLostError(WmsError, code=93):
     """Production is no longer the version that the gate compared with."""
 
-    exit_code = 93
 
-
-class LedgerError(WmsError):
+class LedgerError(WmsError, code=94):
     """A ledger of promotions that is damaged, contradicts the registry, or is missing although a model was promoted."""
 
-    exit_code = 94
 
-
-class LineageError(WmsError):
+class LineageError(WmsError, code=95):
     """A broken link between a model and the run, data or commit behind it."""
 
-    exit_code = 95
 
-
-class RegistryError(WmsError):
+class RegistryError(WmsError, code=96):
     """An MLflow server that refuses a request."""
-
-    exit_code = 96
 
 
 DECLINED = 3
