@@ -37,7 +37,7 @@ def data_set(images: list[ImageFacts | Unreadable], masks: list[MaskFacts | Unre
         hashes=hashes,
         image_facts={f"i{n}": fact for n, fact in enumerate(images)},
         mask_facts={f"m{n}": fact for n, fact in enumerate(masks)},
-        pair_facts={(f"i{n}", f"m{n}"): PairFacts(10.0) for n in range(count)},
+        pair_facts={f"i{n}:m{n}": PairFacts(10.0) for n in range(count)},
     )
 
 

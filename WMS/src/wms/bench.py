@@ -155,21 +155,14 @@ class Clock:
 
     def unseen(self) -> list[Any]:
         """Scores on the photos of `new/`, which no split holds; empty if the folder has no photos."""
-        from wms.data.hashes import hash_files
-        from wms.data.pairs import Sample, find_pairs
-        from wms.training.evaluation import evaluate
+        from wms.training.evaluation import evaluate, trained
+        from wms.training.prepare import hash_samples
 
         if not (self.data / "new" / "images").is_dir():
             return []
-        pairs = find_pairs(self.data / "new")
-        memory = self.config.data.cache_folder / "hashes_new.json"
-        hashes = hash_files([path for pair in pairs for path in (pair.image, pair.mask)], memory)
-        samples = [Sample(pair, hashes[pair.image], hashes[pair.mask]) for pair in pairs]
-        model = self.config.model.build()
-        model.load_state_dict(self.trainer.best)
-        model.to(self.trainer.processes.device)
-        size = self.config.input_size
-        return evaluate(model, samples, self.config, size=size, processes=self.trainer.processes)
+        samples, processes = hash_samples(self.data / "new", self.config), self.trainer.processes
+        model = trained(self.config, self.trainer.best, processes.device)
+        return evaluate(model, samples, self.config, size=self.config.input_size, processes=processes)
 
     def write(self, result: Any, path: Path) -> None:
         """Write every measurement to `path` as JSON."""

@@ -15,27 +15,25 @@ from numpy.typing import NDArray
 
 from wms.config import DataConfig
 from wms.data.images import resize_image, resize_mask
-from wms.data.pairs import Pair, read_pair
+from wms.data.pairs import Pair, Sample, read_pair
 from wms.files import write_atomic
 
 FORMAT = 2
 """Raised when the preparation of an entry changes."""
 
 
-def load_prepared(
-    pair: Pair, *, image_sha256: str, mask_sha256: str, size: int, config: DataConfig
-) -> NDArray[np.uint8]:
+def load_prepared(sample: Sample, *, size: int, config: DataConfig) -> NDArray[np.uint8]:
     """A pair as (4, size, size) uint8, from the cache, or else decoded and added to the cache.
 
     Raises the errors of `read_pair`, and DiskFullError or UnwritableError for the cache folder.
     """
     if not config.cache:
-        return _prepare(pair, size, config)
-    name = f"{image_sha256[:32]}_{mask_sha256[:32]}_{size}_v{FORMAT}.npy"
+        return _prepare(sample.pair, size, config)
+    name = f"{sample.image_sha256[:32]}_{sample.mask_sha256[:32]}_{size}_v{FORMAT}.npy"
     entry = config.cache_folder / name[:2] / name
     cached = _read(entry, size)
     if cached is None:
-        cached = _prepare(pair, size, config)
+        cached = _prepare(sample.pair, size, config)
         stream = io.BytesIO()
         np.save(stream, cached)
         write_atomic(entry, stream.getvalue())

@@ -16,6 +16,7 @@ from wms.data.images import read_mask, read_small
 from wms.data.pairs import find_pairs
 from wms.pages import render
 from wms.pictures import data_uri, encoded
+from wms.text import literal
 
 SIDE: Final = 300  # pixels of a picture's longer side: 24 of them stay below a megabyte
 OUTLINE: Final = (46, 204, 64)
@@ -70,18 +71,18 @@ def render_card(card: DataCard, shown: Sequence[CardPicture] = ()) -> str:
 
 def render_markdown(card: DataCard) -> str:
     """The card for a pull request: GitHub's Markdown without pictures; names are escaped and can't add markup."""
-    lines = [f"### {_literal(card.name)}: {card.images:,} photos", "", _headline(card), ""]
+    lines = [f"### {literal(card.name)}: {card.images:,} photos", "", _headline(card), ""]
     lines += ["| | all | new |", "|---|---:|---:|"]
     newest = card.facts.newest
     rows = [(f"photos in {name}", count, newest.splits.get(name, 0)) for name, count in _ordered(card.splits).items()]
-    lines += [f"| {_literal(label)} | {count:,} | {new:,} |" for label, count, new in rows]
+    lines += [f"| {literal(label)} | {count:,} | {new:,} |" for label, count, new in rows]
     lines += [f"| {label} | {every} | {new} |" for label, every, new in _facts(card)]
     resolutions = _largest(card.facts.total.resolutions)
     lines += [f"| {label} pixels | {n:,} | {newest.resolutions.get(label, 0):,} |" for label, n in resolutions.items()]
     if note := _unknown(card):
         lines += ["", note]
     if card.manifests:
-        lines += ["", ", ".join(f"{_literal(kind)} `{oid}`" for kind, oid in card.manifests.items())]
+        lines += ["", ", ".join(f"{literal(kind)} `{oid}`" for kind, oid in card.manifests.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -145,11 +146,6 @@ def _size(count: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1024
     return f"{value:.1f} GiB"
-
-
-def _literal(text: str) -> str:
-    """Text in which characters with a meaning in Markdown or HTML are character references."""
-    return "".join(char if char.isalnum() or char in " -./" else f"&#{ord(char)};" for char in text)
 
 
 def _outlined(photo: Path, mask: Path) -> Image.Image:

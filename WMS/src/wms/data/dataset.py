@@ -43,15 +43,7 @@ class MeterDataset(Dataset[tuple[Tensor, Tensor]]):
         )
 
     def _load(self, index: int, size: int) -> tuple[Tensor, Tensor]:
-        sample = self.samples[index]
-        array = load_prepared(
-            sample.pair,
-            image_sha256=sample.image_sha256,
-            mask_sha256=sample.mask_sha256,
-            size=size,
-            config=self.config.data,
-        )
-        tensor = torch.from_numpy(array)
+        tensor = torch.from_numpy(load_prepared(self.samples[index], size=size, config=self.config.data))
         return tensor[:3], tensor[3:]
 
 
@@ -63,15 +55,7 @@ class EpochBatches(Sampler[list[int]]):
     """
 
     def __init__(
-        self,
-        count: int,
-        *,
-        batch_size: int,
-        seed: int,
-        epoch: int,
-        rank: int = 0,
-        world: int = 1,
-        skip: int = 0,
+        self, count: int, *, batch_size: int, seed: int, epoch: int, rank: int = 0, world: int = 1, skip: int = 0
     ) -> None:
         order = np.random.default_rng([seed, epoch]).permutation(count)
         cuts = [*list(range(0, count, batch_size)), count]

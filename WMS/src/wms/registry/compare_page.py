@@ -7,7 +7,6 @@ Only images that both versions were tested on, with the same photo and the same 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Final
 
 from wms.errors import CannotDecideError
 from wms.pages import render
+from wms.text import literal
 
 EQUAL: Final = 0.001
 """Changes of an image's Dice below this count as equal."""
@@ -24,8 +24,6 @@ SHOWN: Final = 6
 _PLOT: Final = 320.0  # side of a drawing in its own units
 _IN_TABLE: Final = 5
 _MOST_BARS: Final = 400
-# All but letters, digits, harmless marks, and an underscore within a word, which emphasises nothing.
-_MARKS: Final = re.compile(r"(?<![^\W_])_|_(?![^\W_])|[^\w ,./-]")
 
 
 @dataclass(frozen=True)
@@ -158,17 +156,17 @@ def render_page(found: Comparison, panels: Sequence[Panel] = (), note: str = "")
 
 def render_table(found: Comparison) -> str:
     """Render the comparison as GitHub Markdown for a pull request; names can't break out of the table."""
-    before, after = _literal(found.before.name), _literal(found.after.name)
+    before, after = literal(found.before.name), literal(found.after.name)
     lines = [f"### {after} compared with {before}", "", headline(found), ""]
     lines += [f"| | {before} | {after} | change |", "|---|---:|---:|---:|"]
     lines += [f"| {name} | {one} | {two} | {change} |" for name, one, two, change, _ in _means(found)]
-    lines += [f"| {name} | {_literal(one)} | {_literal(two)} | |" for name, one, two in _facts(found)]
+    lines += [f"| {name} | {literal(one)} | {literal(two)} | |" for name, one, two in _facts(found)]
     if top := [change for change in found.changes if change.verdict != "equal"][:_IN_TABLE]:
         lines += ["", "Changed most:", "", f"| photo | Dice, {before} | Dice, {after} | change |"]
         lines += ["|---|---:|---:|---:|"]
         for change in top:
             scores = f"{change.before.dice:.4f} | {change.after.dice:.4f} | {change.dice:+.4f}"
-            lines.append(f"| {_literal(change.stem)} | {scores} |")
+            lines.append(f"| {literal(change.stem)} | {scores} |")
     lines += ["", text] if (text := left_out(found)) else []
     return "\n".join(lines) + "\n"
 
@@ -251,8 +249,3 @@ def _bars(found: Comparison) -> tuple[float, list[tuple[float, float, float, flo
 
 def _count(number: int, what: str) -> str:
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
-
-
-def _literal(text: str) -> str:
-    """Replace every character that Markdown or HTML could interpret by its character reference."""
-    return _MARKS.sub(lambda mark: f"&#{ord(mark[0])};", text)

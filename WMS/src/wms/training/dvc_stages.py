@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from wms.config import RunConfig, load_config
-from wms.data.hashes import hash_files
 from wms.data.manifest import Pointer
-from wms.data.pairs import Sample, find_pairs
+from wms.data.pairs import Sample
 from wms.data.qa import validate_data
 from wms.data.splits import SplitRecord
 from wms.data.versions import DataItem, data_version
@@ -28,7 +27,7 @@ from wms.files import canonical_json, parse_json, sha256_text, write_atomic
 from wms.git import answer
 from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.paths import from_root
-from wms.training.prepare import PreparedData, load_samples, split_samples
+from wms.training.prepare import PreparedData, hash_samples, load_samples, split_samples
 
 
 def prepare(config: RunConfig, output: Path) -> dict[str, Any]:
@@ -106,9 +105,7 @@ def frozen_test_split(config: RunConfig, version: str) -> tuple[Sample, ...]:
     Raises ResumeMismatchError if the split's version isn't `version`, and the errors of `find_pairs` and `SplitRecord`.
     """
     splits = {entry.sha256: entry.split for entry in SplitRecord(config.data.splits_file).entries}
-    pairs = find_pairs(config.data.folder)
-    hashes = hash_files([path for p in pairs for path in (p.image, p.mask)], config.data.cache_folder / "hashes.json")
-    samples = tuple(Sample(p, hashes[p.image], hashes[p.mask]) for p in pairs if splits.get(hashes[p.image]) == "test")
+    samples = tuple(s for s in hash_samples(config.data.folder, config) if splits.get(s.image_sha256) == "test")
     found = data_version(DataItem(s.pair.stem, s.image_sha256, s.mask_sha256, "test") for s in samples)
     if not samples or found != version:
         raise ResumeMismatchError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,6 +117,13 @@ def mirrored(model: nn.Module, images: Tensor) -> Tensor:
     return total / 4
 
 
+def trained(config: RunConfig, weights: Mapping[str, Tensor], device: torch.device) -> nn.Module:
+    """The recipe's network on `device`, with these weights."""
+    model = config.model.build().to(device)
+    model.load_state_dict(dict(weights))
+    return model
+
+
 @contextlib.contextmanager
 def scoring_mode(model: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients, restored afterwards."""
@@ -133,8 +140,7 @@ def load_case(sample: Sample, config: RunConfig, size: int) -> EvaluationCase:
     """The pair at `size` pixels, the truth on the scoring grid, and the detail that a second look needs."""
 
     def prepared(side: int) -> NDArray[np.uint8]:
-        hashes = {"image_sha256": sample.image_sha256, "mask_sha256": sample.mask_sha256}
-        return load_prepared(sample.pair, size=side, config=config.data, **hashes)
+        return load_prepared(sample, size=side, config=config.data)
 
     grid = config.evaluation.grid
     pair = prepared(size)

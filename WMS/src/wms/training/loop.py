@@ -8,7 +8,6 @@ since another number sums gradients in another order.
 from __future__ import annotations
 
 import copy
-import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -31,8 +30,6 @@ from wms.training.evaluation import evaluate, mean_of
 from wms.training.position import Position, Progress, copy_weights, make_optimiser
 from wms.training.schedule import Plateau, cosine_rate, progress_at
 from wms.training.tracker import ExperimentTracker
-
-_log = logging.getLogger("wms")
 
 Splits = Mapping[str, Sequence[Sample]]
 

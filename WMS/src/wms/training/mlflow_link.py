@@ -9,6 +9,7 @@ from typing import Any
 
 from wms.config import RunConfig
 from wms.settings import PatienceSettings, TrackingSettings
+from wms.text import flattened
 from wms.training.mlflow_sender import Status
 from wms.training.mlflow_sync import MlflowSync
 from wms.training.run_folder import METADATA
@@ -24,7 +25,8 @@ def open_sync(run_dir: Path, config: RunConfig, metadata: Mapping[str, Any]) -> 
         return None
     PatienceSettings.read()  # reports a wrong number before hours of training, not after
     tags = {key: str(metadata[key]) for key in ("config_hash", "data_version", "git_commit", "git_dirty")}
-    params = dict(flatten(config.decisions()))
+    settings = flattened(config.decisions())
+    params = {name: json.dumps(value) if isinstance(value, list) else str(value) for name, value in settings}
     return MlflowSync(run_dir, uri, config.tracking.experiment, run_dir.name, params, tags)
 
 
@@ -49,14 +51,3 @@ def hand_over(sync: MlflowSync, run_dir: Path, status: Status) -> str:
         f"MLflow hasn't taken everything: {done.pending} metrics and {done.artifacts_pending} files wait "
         f"({done.error}). Send them later: wms runs send {run_dir}"
     )
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested values as dotted names and texts, as MLflow's parameters want them."""
-    pairs: list[tuple[str, str]] = []
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            pairs += flatten(value, f"{prefix}{key}.")
-        else:
-            pairs.append((f"{prefix}{key}", json.dumps(value) if isinstance(value, list) else str(value)))
-    return pairs

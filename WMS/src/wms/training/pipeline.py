@@ -21,7 +21,7 @@ from wms.metrics import DICE, FINAL_DICE, FINAL_IOU, IOU
 from wms.training.checkpoint import CheckpointManager
 from wms.training.console import training_progress
 from wms.training.distributed import Processes, pick_precision
-from wms.training.evaluation import CaseScore, evaluate, marks_nothing, mean_of
+from wms.training.evaluation import CaseScore, evaluate, marks_nothing, mean_of, trained
 from wms.training.loop import Trainer
 from wms.training.memory import keep_freed_memory, peak_bytes
 from wms.training.mlflow_link import hand_over, open_sync
@@ -283,8 +283,7 @@ def score_test(
     config: RunConfig, data: PreparedData, weights: Mapping[str, Tensor], processes: Processes
 ) -> list[CaseScore]:
     """Score weights on the test split, over all processes."""
-    model = config.model.build().to(processes.device)
-    model.load_state_dict(dict(weights))
+    model = trained(config, weights, processes.device)
     return evaluate(model, data.splits["test"], config, size=config.input_size, processes=processes)
 
 

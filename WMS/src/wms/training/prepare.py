@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from rich.progress import track
 
@@ -13,7 +14,7 @@ from wms.config import RunConfig
 from wms.data.cache import load_prepared
 from wms.data.hashes import hash_files
 from wms.data.looks import perceptual_hash
-from wms.data.pairs import Pair, Sample, find_pairs
+from wms.data.pairs import Sample, find_pairs
 from wms.data.splits import SplitRecord
 from wms.data.versions import DataItem, data_version
 from wms.errors import EmptyMaskError, SplitError
@@ -36,19 +37,23 @@ def load_samples(config: RunConfig, *, quiet: bool = True) -> tuple[Sample, ...]
 
     Decoding fills the cache for training, and reports a damaged file now instead of after ten epochs.
     """
-    pairs = find_pairs(config.data.folder)
-    paths = [path for pair in pairs for path in (pair.image, pair.mask)]
-    hashes = hash_files(paths, config.data.cache_folder / "hashes.json")
+    samples = hash_samples(config.data.folder, config)
 
-    def decode(pair: Pair) -> Sample:
-        shas = {"image_sha256": hashes[pair.image], "mask_sha256": hashes[pair.mask]}
-        pixels = load_prepared(pair, size=config.data.cache_size, config=config.data, **shas)
-        return Sample(pair, **shas, has_strip=bool(pixels[3].any()))
+    def decode(sample: Sample) -> Sample:
+        pixels = load_prepared(sample, size=config.data.cache_size, config=config.data)
+        return replace(sample, has_strip=bool(pixels[3].any()))
 
     with ThreadPoolExecutor() as pool:
-        done = pool.map(decode, pairs)
+        done = pool.map(decode, samples)
         hidden = quiet or not sys.stdout.isatty()
-        return tuple(track(done, "Decoding photos", total=len(pairs), transient=True, disable=hidden))
+        return tuple(track(done, "Decoding photos", total=len(samples), transient=True, disable=hidden))
+
+
+def hash_samples(folder: Path, config: RunConfig) -> tuple[Sample, ...]:
+    """Find and hash every pair of `folder`, sorted by stem; decodes nothing. Raises the errors of `find_pairs`."""
+    pairs = find_pairs(folder)
+    hashes = hash_files([path for p in pairs for path in (p.image, p.mask)], config.data.cache_folder / "hashes.json")
+    return tuple(Sample(pair, hashes[pair.image], hashes[pair.mask]) for pair in pairs)
 
 
 def split_samples(samples: Sequence[Sample], config: RunConfig) -> PreparedData:

@@ -19,6 +19,7 @@ from wms.inference.overlay import Mask
 from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.pages import render
 from wms.pictures import data_uri
+from wms.text import flattened
 from wms.training.report_figures import (
     CURVES,
     DARK,
@@ -196,12 +197,5 @@ def _warnings(ranked: Sequence[ImageCase], curves: pl.DataFrame) -> list[str]:
     return found
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested settings as pairs of dotted name and text."""
-    pairs: list[tuple[str, str]] = []
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            pairs += _flat(value, f"{prefix}{key}.")
-        else:
-            pairs.append((f"{prefix}{key}", _number(value, 6)))
-    return pairs
+def _flat(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(name, _number(value, 6)) for name, value in flattened(values)]

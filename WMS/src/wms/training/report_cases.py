@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from wms.config import RunConfig
 from wms.data.cache import load_prepared
 from wms.data.pairs import Sample
-from wms.training.evaluation import CaseScore, load_case, predict_masks, scoring_mode
+from wms.training.evaluation import CaseScore, load_case, predict_masks, scoring_mode, trained
 from wms.training.report import ImageCase
 
 MOST = 400
@@ -31,8 +31,7 @@ def choose_cases(
         rest = ranked[MOST // 2 :]
         step = -(-len(rest) // (MOST // 2))
         ranked = ranked[: MOST // 2] + rest[step - 1 :: step]
-    model = config.model.build().to(device)
-    model.load_state_dict(dict(weights))
+    model = trained(config, weights, device)
     with scoring_mode(model):
         return [_case(model, by_stem[score.stem], score, config, device) for score in ranked]
 
@@ -40,13 +39,7 @@ def choose_cases(
 def _case(model: nn.Module, sample: Sample, score: CaseScore, config: RunConfig, device: torch.device) -> ImageCase:
     case = load_case(sample, config, config.input_size)
     mask, _ = predict_masks(model, [case], config, device=device)
-    shown = load_prepared(
-        sample.pair,
-        image_sha256=sample.image_sha256,
-        mask_sha256=sample.mask_sha256,
-        size=config.evaluation.grid,
-        config=config.data,
-    )
+    shown = load_prepared(sample, size=config.evaluation.grid, config=config.data)
     return ImageCase(
         stem=score.stem,
         image=shown[:3].transpose(1, 2, 0),

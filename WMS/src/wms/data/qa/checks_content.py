@@ -93,7 +93,7 @@ def check_pairs(facts: FolderFacts) -> Iterator[Problem]:
         if (image.width, image.height) != (mask.width, mask.height):
             yield _other_size(files, image, mask)
             continue
-        pair = facts.pair_facts.get(shas)
+        pair = facts.pair_facts.get(":".join(shas))
         if pair is not None and pair.agreement is not None and pair.agreement < LEAST_AGREEMENT:
             what = f"{shown(files[1])} may not belong to {shown(files[0])}: the photo shows no edges along its outline"
             next_step = f"look at both (agreement {pair.agreement:.1f}, usually {LEAST_AGREEMENT:.1f} or more)"

@@ -40,14 +40,8 @@ def run(options: argparse.Namespace) -> int:
     if not folder.is_dir():
         raise UsageError(f"There is no folder {shown(str(folder))}; name the one that holds images/ and masks/.")
     console = Console(markup=False, highlight=False, soft_wrap=not Console().is_terminal)
-    look = partial(
-        check,
-        folder,
-        splits_file=options.splits,
-        cache_folder=options.cache,
-        only_new=options.only_new,
-        workers=options.workers,
-    )
+    settings = {"only_new": options.only_new, "workers": options.workers}
+    look = partial(check, folder, splits_file=options.splits, cache_folder=options.cache, **settings)
     fixes: list[dict[str, Any]] | None = None
     if options.fix:
         fixes = _fix(folder, look)
@@ -69,14 +63,10 @@ def run(options: argparse.Namespace) -> int:
 
 def summary(report: dict[str, Any]) -> str:
     """The report in a line: "PASS: 360 images, 360 masks, 360 valid pairs, 0 errors, 3 warnings."."""
-    counts = [
-        _count(report["image_count"], "image"),
-        _count(report["mask_count"], "mask"),
-        _count(report["valid_pairs"], "valid pair"),
-        _count(len(report["errors"]), "error"),
-        _count(len(report["warnings"]), "warning"),
-    ]
-    return f"{report['status']}: {', '.join(counts)}."
+    counts = {"image": report["image_count"], "mask": report["mask_count"], "valid pair": report["valid_pairs"]}
+    counts |= {"error": len(report["errors"]), "warning": len(report["warnings"])}
+    texts = (f"{number} {what}" if number == 1 else f"{number} {what}s" for what, number in counts.items())
+    return f"{report['status']}: {', '.join(texts)}."
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -88,20 +78,11 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "--fix", action="store_true", help="write binary PNG masks and upright images; originals are kept"
     )
     parser.add_argument("--only-new", action="store_true", help="no warnings about pairs that passed before")
-    parser.add_argument(
-        "--splits",
-        type=Path,
-        metavar="FILE",
-        default=from_root(DataConfig().splits_file),
-        help="record of the splits (default: the repository's)",
-    )
-    parser.add_argument(
-        "--cache",
-        type=Path,
-        metavar="DIR",
-        default=from_root(CACHE_FOLDER),
-        help="where facts about files are kept (default: .cache/qa)",
-    )
+    splits, cache = from_root(DataConfig().splits_file), from_root(CACHE_FOLDER)
+    text = "record of the splits (default: the repository's)"
+    parser.add_argument("--splits", type=Path, metavar="FILE", default=splits, help=text)
+    text = f"where facts about files are kept (default: {CACHE_FOLDER})"
+    parser.add_argument("--cache", type=Path, metavar="DIR", default=cache, help=text)
     parser.add_argument("--workers", type=whole(1, 1024), metavar="N", help="reading processes (default: one a core)")
 
 
@@ -158,10 +139,6 @@ def _files(problems: Sequence[Problem]) -> str:
     files = list(dict.fromkeys(file for problem in problems for file in problem.files))
     more = [f"and {len(files) - _NAMED} more"] if len(files) > _NAMED else []
     return "\n".join([*map(shown, files[:_NAMED]), *more])
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 COMMAND: Final = Command(

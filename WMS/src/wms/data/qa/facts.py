@@ -106,8 +106,8 @@ class FolderFacts:
     image_facts: Mapping[str, ImageFacts | Unreadable] = field(default_factory=dict)
     """Sha256 -> facts."""
     mask_facts: Mapping[str, MaskFacts | Unreadable] = field(default_factory=dict)
-    pair_facts: Mapping[tuple[str, str], PairFacts] = field(default_factory=dict)
-    """(Image's sha256, mask's sha256) -> facts."""
+    pair_facts: Mapping[str, PairFacts] = field(default_factory=dict)
+    """Image's sha256, colon, mask's sha256 -> facts."""
     decoded: int = 0
     """Files whose pixels were read this time; the others' facts came from the cache."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from wms.config import DataConfig
 from wms.data.hashes import hash_files
@@ -19,6 +19,9 @@ from wms.files import sha256_file
 
 OnProgress = Callable[[int, int], None]
 """Called with (tasks done, tasks in all)."""
+
+KINDS: Final = ("image", "mask", "pair")
+Found = TypeVar("Found", bound=Fact)
 
 _BATCH: Final = 64  # facts kept in one transaction: what a kill can lose
 
@@ -49,9 +52,9 @@ def gather(
         masks=masks,
         hashes=hashes,
         unreadable={name: unreadable[folder / name] for name in names if folder / name in unreadable},
-        image_facts=known.images,
-        mask_facts=known.masks,
-        pair_facts=known.pairs,
+        image_facts=known.of("image", ImageFacts, Unreadable),
+        mask_facts=known.of("mask", MaskFacts, Unreadable),
+        pair_facts=known.of("pair", PairFacts),
         decoded=sum(task.files for task in tasks),
     )
 
@@ -90,56 +93,47 @@ def _hash(paths: Sequence[Path], memory: Path) -> tuple[dict[Path, str], dict[Pa
 
 
 class _Known:
-    """Facts from the cache and facts read in this check."""
+    """Facts from the cache and facts read in this check, by kind ("image", "mask", "pair") and content."""
 
     def __init__(self, store: FactStore, max_megapixels: float) -> None:
-        self.images: dict[str, ImageFacts | Unreadable] = {}
-        self.masks: dict[str, MaskFacts | Unreadable] = {}
-        self.pairs: dict[tuple[str, str], PairFacts] = {}
-        self._store = store
-        self._limit = max_megapixels
+        self._store, self._limit = store, max_megapixels
+        self._facts: dict[tuple[str, str], Fact] = {}
         self._waiting: dict[tuple[str, str], Fact] = {}
+
+    def of(self, kind: str, *types: type[Found]) -> dict[str, Found]:
+        """The facts of a kind that are of `types`."""
+        return {key: fact for (its, key), fact in self._facts.items() if its == kind and isinstance(fact, types)}
 
     def load(self, units: Iterable[Unit], hashes: Mapping[str, str]) -> None:
         """Load the cached facts about `units`."""
-        contents = [(hashes.get(image, ""), hashes.get(mask, "")) for image, mask in units]
-        wanted = {
-            "image": {image for image, _ in contents if image},
-            "mask": {mask for _, mask in contents if mask},
-            "pair": {f"{image}:{mask}" for image, mask in contents if image and mask},
-        }
-        for kind, keys in wanted.items():
+        wanted = [key for unit in units for key in _keys(unit, hashes).items()]
+        for kind in KINDS:
             # The limit on pixels decides whether a file is readable, so it is part of the key.
-            for key, fact in self._store.get(kind, [self._key(key) for key in keys]).items():
-                self._take(kind, key.rpartition("@")[0], fact)
+            keys = {self._key(key) for its, key in wanted if its == kind}
+            for key, fact in self._store.get(kind, sorted(keys)).items():
+                self._facts[kind, key.rpartition("@")[0]] = fact
 
     def tasks(self, folder: Path, units: Iterable[Unit], hashes: Mapping[str, str]) -> list[Task]:
         """The tasks for facts still missing, each content once."""
-        asked: set[tuple[str, str]] = set()
+        asked = set(self._facts)
         tasks = []
-        for image, mask in units:
-            image_sha, mask_sha = hashes.get(image, ""), hashes.get(mask, "")
-            spoiled = any(
-                isinstance(known, Unreadable) for known in (self.images.get(image_sha), self.masks.get(mask_sha))
-            )
-            known = (image_sha in self.images, mask_sha in self.masks, (image_sha, mask_sha) in self.pairs or spoiled)
-            wanted = [
-                bool(image) and not known[0] and ("image", image_sha) not in asked,
-                bool(mask) and not known[1] and ("mask", mask_sha) not in asked,
-                bool(image and mask) and not known[2] and (image_sha, mask_sha) not in asked,
-            ]
-            asked |= {("image", image_sha), ("mask", mask_sha), (image_sha, mask_sha)}
+        for unit in units:
+            keys = _keys(unit, hashes)
+            spoiled = any(isinstance(self._facts.get(key), Unreadable) for key in keys.items())
+            wanted = [kind in keys and (kind, keys[kind]) not in asked for kind in KINDS]
+            wanted[2] = wanted[2] and not spoiled
+            asked |= keys.items()
             if any(wanted):
-                paths = [folder / name if name else None for name in (image, mask)]
-                tasks.append(Task(paths[0], image_sha, paths[1], mask_sha, self._limit, *wanted))
+                image, mask = (folder / name if name else None for name in unit)
+                tasks.append(Task(image, keys.get("image", ""), mask, keys.get("mask", ""), self._limit, *wanted))
         return tasks
 
     def add(self, task: Task, found: Mapping[str, Fact]) -> None:
         """Take the facts of a task that was read."""
-        pair = f"{task.image_sha256}:{task.mask_sha256}"
-        keys = {"image": task.image_sha256, "mask": task.mask_sha256, "pair": pair}
+        keys = {"image": task.image_sha256, "mask": task.mask_sha256}
+        keys["pair"] = ":".join(keys.values())
         for kind, fact in found.items():
-            self._take(kind, keys[kind], fact)
+            self._facts[kind, keys[kind]] = fact
             if not isinstance(fact, Unreadable) or fact.lasting:
                 self._waiting[kind, self._key(keys[kind])] = fact
         if len(self._waiting) >= _BATCH:
@@ -151,14 +145,11 @@ class _Known:
             self._store.put(self._waiting)
             self._waiting = {}
 
-    def _take(self, kind: str, key: str, fact: Fact) -> None:
-        if kind == "image" and isinstance(fact, ImageFacts | Unreadable):
-            self.images[key] = fact
-        elif kind == "mask" and isinstance(fact, MaskFacts | Unreadable):
-            self.masks[key] = fact
-        elif kind == "pair" and isinstance(fact, PairFacts):
-            image, _, mask = key.partition(":")
-            self.pairs[image, mask] = fact
-
     def _key(self, content: str) -> str:
         return f"{content}@{self._limit:g}"
+
+
+def _keys(unit: Unit, hashes: Mapping[str, str]) -> dict[str, str]:
+    """What identifies each kind of fact about a unit; a pair's is both contents."""
+    keys = {kind: hashes[name] for kind, name in zip(KINDS, unit, strict=False) if name}
+    return {**keys, "pair": ":".join(keys.values())} if len(keys) == 2 else keys
