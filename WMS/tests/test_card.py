@@ -155,7 +155,7 @@ NASTY = '<img src=x onerror=alert(1)>|`"*[a](b)\n@all'
 
 def test_names_stay_text_and_nothing_is_loaded(folder: Path) -> None:
     facts = extend(None, [pair("a", split=NASTY), pair("b")])
-    card = card_facts(facts, name=NASTY, before={"c.jpg": "1"}, after={"c.jpg": "2", "a.jpg": "3"})
+    card = card_facts(facts, before={"c.jpg": "1"}, after={"c.jpg": "2", "a.jpg": "3"})
     shown = [type(picture)(NASTY, picture.jpeg) for picture in pictures(folder, facts.shown)]
     page = Page(render_card(card, [*shown, *pictures(folder, [next((folder / "images").iterdir()).stem])]))
     assert NASTY in "".join(page.text)
@@ -173,8 +173,7 @@ def test_a_card_says_what_changed_and_what_it_doesnt_know() -> None:
     facts = extend(None, [pair("new", split="test", coverage=0.031), pair("other", image_bytes=3 * 2**20)])
     before = {"a.jpg": "1", "b.jpg": "2", "c.jpg": "3"}
     after = {"a.jpg": "1", "b.jpg": "9", "new.jpg": "4", "other.jpg": "5"}
-    card = card_facts(facts, name="data/20261121-101500", before=before, after=after, splits={"test": 1, "train": 3},
-                      manifests={"images": "0" * 32 + ".dir"})  # fmt: skip
+    card = card_facts(facts, before=before, after=after, manifests={"images": "0" * 32 + ".dir"})
     assert (card.before, card.added, card.replaced, card.removed, card.images) == (3, 2, 1, 1, 4)
     for text in (render_markdown(card), "".join(Page(render_card(card)).text)):
         assert "3 photos before, 2 added, 1 replaced, 1 removed, 4 now." in text
@@ -182,8 +181,8 @@ def test_a_card_says_what_changed_and_what_it_doesnt_know() -> None:
         assert "3.0 MiB" in text
         assert "2.55%" in text
         assert "640 x 480" in text
-    assert "| photos in train | 3 | 1 |" in render_markdown(card)
-    complete = card_facts(facts, name="x", before={}, after={"new.jpg": "4", "other.jpg": "5"})
+    assert "| photos in train | 1 | 1 |" in render_markdown(card)
+    complete = card_facts(facts, before={}, after={"new.jpg": "4", "other.jpg": "5"})
     assert "known of" not in render_markdown(complete) + render_card(complete)
-    empty = card_facts(CardFacts(), name="x", before={}, after={})
+    empty = card_facts(CardFacts(), before={}, after={})
     assert "0 photos" in render_markdown(empty) + render_card(empty)

@@ -15,7 +15,7 @@ from wms.config import GateConfig, parse_config
 from wms.data.versions import DataItem
 from wms.errors import CannotDecideError, ConfigError
 from wms.registry import gate_trust
-from wms.registry.gate import decide, judge
+from wms.registry.gate import judge
 from wms.registry.gate_types import GateEvidence, GateModel, GateReport, MetricPair, ScoredImage
 from wms.registry.types import Means
 
@@ -296,7 +296,7 @@ def test_never_do_both_sides_improve_on_each_other(
 @settings(deadline=None, max_examples=20)
 def test_a_model_never_improves_on_itself(pairs: list[tuple[float, float]]) -> None:
     same = [before for before, _ in pairs]
-    assert decide(evidence(same, same), RULE, decided_at=NOW).decision == "not improved"
+    assert judge(evidence(same, same), RULE, decided_at=NOW).verdict.decision == "not improved"
 
 
 def test_a_stricter_gate_lets_no_more_pass() -> None:

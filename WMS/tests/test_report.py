@@ -14,7 +14,7 @@ from PIL import Image
 
 from wms.errors import SizeMismatchError, UnwritableError
 from wms.inference.overlay import BOTH, MISSED, TOO_MUCH, draw_outline, overlay
-from wms.training.report import ImageCase, ReportFiles, write_report
+from wms.training.report import ImageCase, write_report
 
 COLUMNS = {
     **{"step": pl.Int64, "epoch": pl.Int64, "phase": pl.String, "metric": pl.String},
@@ -42,8 +42,8 @@ def epochs(count: int) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=COLUMNS, orient="row")
 
 
-def report(folder: Path, cases: list[ImageCase], metrics: pl.DataFrame | None = None) -> tuple[ReportFiles, str]:
-    files = write_report(
+def report(folder: Path, cases: list[ImageCase], metrics: pl.DataFrame | None = None) -> tuple[Path, str]:
+    page = write_report(
         folder,
         title="Run <one>",
         config={"model": {"base_channels": 16}, "tracking_uri": "file:store"},
@@ -52,7 +52,7 @@ def report(folder: Path, cases: list[ImageCase], metrics: pl.DataFrame | None = 
         cases=cases,
         summary={"final_test_dice": 0.81234, "final_test_iou": 0.7},
     )
-    return files, files.html.read_text(encoding="utf-8")
+    return page.parent, page.read_text(encoding="utf-8")
 
 
 class Page(HTMLParser):
@@ -77,9 +77,7 @@ def test_every_photo_is_listed_worst_first(tmp_path: Path) -> None:
         *("meter_01", "meter_03", "meter_02", "meter_04", "meter_00", "meter_05"),
     ]
     assert "2 of 6 photos fail altogether" in text
-    assert [files.html.name, files.curves_png.name, files.samples_png.name] == [
-        *("report.html", "curves.png", "samples.png"),
-    ]
+    assert files == tmp_path / "artifacts"
     assert {path.name for path in (tmp_path / "artifacts").iterdir()} == {
         *("report.html", "curves.png", "samples.png"),
     }
@@ -115,7 +113,7 @@ def test_a_hostile_name_stays_text(tmp_path: Path) -> None:
     assert "<script>alert" not in text
     assert "&lt;script&gt;" in text
     assert "Run &lt;one&gt;" in text
-    assert files.samples_png.stat().st_size > 0
+    assert (files / "samples.png").stat().st_size > 0
 
 
 def test_a_name_that_is_no_valid_text_is_no_crash(tmp_path: Path) -> None:
@@ -127,7 +125,7 @@ def test_a_name_that_is_no_valid_text_is_no_crash(tmp_path: Path) -> None:
 def test_few_or_no_epochs(tmp_path: Path, metrics: pl.DataFrame) -> None:
     files, text = report(tmp_path, [case("only", 0.9)], metrics)
     assert ("recorded no epoch" in text) == metrics.is_empty()
-    for path in (files.curves_png, files.samples_png):
+    for path in (files / "curves.png", files / "samples.png"):
         with Image.open(path) as picture:
             assert picture.format == "PNG"
             assert picture.width > 500
@@ -136,7 +134,7 @@ def test_few_or_no_epochs(tmp_path: Path, metrics: pl.DataFrame) -> None:
 def test_no_test_photo_at_all(tmp_path: Path) -> None:
     files, text = report(tmp_path, [])
     assert "no test photos" in text
-    assert files.samples_png.exists()
+    assert (files / "samples.png").exists()
 
 
 def test_empty_truth_and_undefined_scores(tmp_path: Path) -> None:
@@ -151,8 +149,8 @@ def test_the_same_run_gives_the_same_files_also_in_threads(tmp_path: Path) -> No
     cases = [case("a", 0.9), case("b", 0.5)]
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(lambda name: report(tmp_path / name, cases)[0], ("one", "two"))
-    assert first.html.read_bytes() == second.html.read_bytes()
-    assert first.samples_png.read_bytes() == second.samples_png.read_bytes()
+    assert (first / "report.html").read_bytes() == (second / "report.html").read_bytes()
+    assert (first / "samples.png").read_bytes() == (second / "samples.png").read_bytes()
 
 
 def test_an_unwritable_folder_is_a_sentence(tmp_path: Path) -> None:

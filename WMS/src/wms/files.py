@@ -148,6 +148,15 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def object_in(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty for an absent or damaged file, and for other content."""
+    try:
+        values: Any = parse_json(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
 def read_verified(path: Path, sha256: str) -> bytes:
     """The content of a file whose SHA-256 is known. Raises TrackingError if the file is absent or damaged."""
     try:

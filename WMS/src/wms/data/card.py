@@ -124,17 +124,15 @@ class CardFacts(StoredRecord, strict=True):
 
 @dataclass(frozen=True)
 class DataCard:
-    """A version of the data set: name, photos in the manifests before and after, and the facts about the photos.
+    """A version of the data set: photos in the manifests before and after, and the facts about the photos.
 
-    `splits` counts all photos, also those that the facts don't know; `manifests` names the .dir objects.
+    `manifests` names the .dir objects.
     """
 
-    name: str
     before: int
     added: int
     replaced: int
     removed: int
-    splits: Mapping[str, int]
     facts: CardFacts
     manifests: Mapping[str, str]
 
@@ -171,25 +169,20 @@ def extend(previous: CardFacts | None, new: Sequence[CardPair]) -> CardFacts:
 def card_facts(
     facts: CardFacts,
     *,
-    name: str,
     before: Mapping[str, str],
     after: Mapping[str, str],
-    splits: Mapping[str, int] | None = None,
     manifests: Mapping[str, str] | None = None,
 ) -> DataCard:
-    """Facts and the photos' manifests (relative path -> MD5) before and after a merge as a card called `name`.
+    """Facts and the photos' manifests (relative path -> MD5) before and after a merge as a card.
 
-    `splits` are the counts of the whole split record, by default those of the counted pairs; `manifests` may name the
-    version's manifests ("images" -> "....dir").
+    `manifests` may name the version's manifests ("images" -> "....dir").
     """
     kept = before.keys() & after.keys()
     return DataCard(
-        name=name,
         before=len(before),
         added=len(after) - len(kept),
         replaced=sum(before[path] != after[path] for path in kept),
         removed=len(before) - len(kept),
-        splits=dict(facts.total.splits if splits is None else splits),
         facts=facts,
         manifests=dict(manifests or {}),
     )

@@ -60,7 +60,7 @@ def render_card(card: DataCard, shown: Sequence[CardPicture] = ()) -> str:
         "headline": _headline(card),
         "facts": _facts(card),
         "unknown": _unknown(card),
-        "splits": _bars(_ordered(card.splits), newest.splits),
+        "splits": _bars(_ordered(total.splits), newest.splits),
         "resolutions": _bars(_largest(total.resolutions), newest.resolutions),
         "more_resolutions": max(0, len(total.resolutions) - MOST_RESOLUTIONS),
         "coverage": _bars(_binned(total.coverage), _binned(newest.coverage)),
@@ -71,13 +71,13 @@ def render_card(card: DataCard, shown: Sequence[CardPicture] = ()) -> str:
 
 def render_markdown(card: DataCard) -> str:
     """The card for a pull request: GitHub's Markdown without pictures; names are escaped and can't add markup."""
-    lines = [f"### {literal(card.name)}: {card.images:,} photos", "", _headline(card), ""]
+    lines = [f"### Data set: {card.images:,} photos", "", _headline(card), ""]
     lines += ["| | all | new |", "|---|---:|---:|"]
-    newest = card.facts.newest
-    rows = [(f"photos in {name}", count, newest.splits.get(name, 0)) for name, count in _ordered(card.splits).items()]
+    total, newest = card.facts.total, card.facts.newest
+    rows = [(f"photos in {name}", count, newest.splits.get(name, 0)) for name, count in _ordered(total.splits).items()]
     lines += [f"| {literal(label)} | {count:,} | {new:,} |" for label, count, new in rows]
     lines += [f"| {label} | {every} | {new} |" for label, every, new in _facts(card)]
-    resolutions = _largest(card.facts.total.resolutions)
+    resolutions = _largest(total.resolutions)
     lines += [f"| {label} pixels | {n:,} | {newest.resolutions.get(label, 0):,} |" for label, n in resolutions.items()]
     if note := _unknown(card):
         lines += ["", note]

@@ -117,7 +117,7 @@ def _groups(recorded: Sequence[Assignment], looks: Sequence[str], limit: int) ->
     new, old = to_bits(looks), to_bits([entry.look for entry in recorded])
     # Near-duplicates of near-duplicates belong to the same group, in any order of the images.
     joined = components(len(looks), list(edges(new, limit)))
-    near = [np.flatnonzero(distances(one, old) <= limit) for one in new]
+    near = [np.flatnonzero(distances(one, old) <= limit).tolist() for one in new]
     return [(group, {recorded[twin].split for twin in twins}) for group, twins in zip(joined, near, strict=True)]
 
 

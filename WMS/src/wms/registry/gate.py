@@ -26,11 +26,6 @@ from wms.registry.types import GateVerdict, Means, from_to
 CANNOT: Final = "The gate can't decide: "
 
 
-def decide(evidence: GateEvidence, settings: GateConfig, *, decided_at: str) -> GateVerdict:
-    """Return the verdict of `judge`."""
-    return judge(evidence, settings, decided_at=decided_at).verdict
-
-
 def judge(evidence: GateEvidence, settings: GateConfig, *, decided_at: str) -> GateReport:
     """Compare challenger and champion; `decided_at` is UTC, ISO 8601. The order of the images doesn't matter.
 

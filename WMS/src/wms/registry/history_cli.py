@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from wms.command import Command, folder
 from wms.errors import RegistryUnreachableError
-from wms.files import parse_json, write_atomic
+from wms.files import object_in, write_atomic
 from wms.registry.history import NEWEST, HistoryRow, draw_history, from_ledger, from_registry
 from wms.registry.ledger import FOLDER, Ledger
 from wms.registry.lineage import CARD
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     """
     entries = Ledger(options.models).entries()
     most = None if options.all else NEWEST
-    ledger_rows = from_ledger(entries, _card(options.models / CARD))
+    ledger_rows = from_ledger(entries, object_in(options.models / CARD))
     rows, source = ledger_rows if most is None else ledger_rows[-most:], "the ledger"
     if uri := TrackingSettings.read().mlflow_tracking_uri:
         registry = ModelRegistry(uri)
@@ -84,14 +84,6 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
-
-
-def _card(path: Path) -> dict[str, Any]:
-    try:
-        card: Any = parse_json(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return card if isinstance(card, dict) else {}
 
 
 COMMAND: Final = Command(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from wms.errors import LedgerError, ModelDamagedError, from_os_error
-from wms.files import parse_json, sha256_bytes, sha256_file, write_atomic
+from wms.files import object_in, parse_json, sha256_bytes, sha256_file, write_atomic
 from wms.formats import refuse_newer
 from wms.registry.ledger import LedgerEntry
 from wms.registry.lineage import CARD, FILES, ONNX, WEIGHTS
@@ -39,12 +39,9 @@ def is_here(folder: Path, entry: LedgerEntry) -> bool:
     """Whether `folder` holds exactly the files of this ledger entry, by hash."""
     try:
         hashes = (sha256_file(folder / WEIGHTS), sha256_file(folder / ONNX))
-        card: Any = parse_json((folder / CARD).read_bytes())
-    except (OSError, ValueError):
+    except OSError:
         return False
-    return (
-        hashes == (entry.weights_sha256, entry.onnx_sha256) and isinstance(card, dict) and not _differing(card, entry)
-    )
+    return hashes == (entry.weights_sha256, entry.onnx_sha256) and not _differing(object_in(folder / CARD), entry)
 
 
 def verify_files(files: Mapping[str, bytes], entry: LedgerEntry, source: str) -> None:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from wms.config import RunConfig, parse_config
 from wms.errors import CheckpointError, ModelDamagedError, ModelNotFoundError, ResumeMismatchError, from_os_error
-from wms.files import canonical_json, parse_json, sha256_file, sha256_text, write_atomic
+from wms.files import canonical_json, object_in, parse_json, sha256_file, sha256_text, write_atomic
 from wms.inference.predictor import CARD, ONNX, WEIGHTS, read_card
 from wms.training.pipeline import run_training
 from wms.training.request import Request
@@ -61,7 +61,6 @@ def train_candidate(
     runs: Path,
     data_version: str,
     device: str = "auto",
-    show: Callable[[str], None] = print,
 ) -> Path:
     """Train in a folder of `runs`, or continue the run of an earlier call, and copy the run to `target`.
 
@@ -71,13 +70,13 @@ def train_candidate(
     note = runs / NOTE
     identity = identify(config, data_version)
     run = _begun(note, identity, config)
-    if run is not None and not _metadata(run).get("finished_at"):
-        run = _continue(run, config, device, show)
+    if run is not None and not object_in(run / METADATA).get("finished_at"):
+        run = _continue(run, config, device)
     if run is None:
         earlier = sorted(path.name for path in runs.glob("run_*"))
         write_atomic(note, json.dumps({"identity": identity, "earlier": earlier}) + "\n")
-        run = _train(config, Request(runs=runs, device=device, show=show))
-    found = str(_metadata(run).get("data_version"))
+        run = _train(config, Request(runs=runs, device=device))
+    found = str(object_in(run / METADATA).get("data_version"))
     if found != data_version:
         raise ResumeMismatchError(
             f"The data set changed while it was used: {data_version[:8]} was prepared, but {run.name} saw "
@@ -148,20 +147,20 @@ def _begun(note: Path, identity: str, config: RunConfig) -> Path | None:
     except (OSError, ValueError, TypeError, KeyError):
         return None  # without a usable note a new run is always right
     own = [path for path in sorted(note.parent.glob(f"run_*_{config.hash[:8]}")) if path.name not in earlier]
-    usable = [path for path in own if _metadata(path) and (path / "checkpoints" / "index.json").is_file()]
+    usable = [path for path in own if object_in(path / METADATA) and (path / "checkpoints" / "index.json").is_file()]
     return usable[-1] if usable else None
 
 
-def _continue(run: Path, config: RunConfig, device: str, show: Callable[[str], None]) -> Path | None:
+def _continue(run: Path, config: RunConfig, device: str) -> Path | None:
     """Continue a run; None if the run has no sound checkpoint."""
-    show(f"Continuing {run.name}, which was stopped before its end.")
-    request = Request(runs=run.parent, device=device, resume=True, resume_name=run.name, show=show)
+    print(f"Continuing {run.name}, which was stopped before its end.")
+    request = Request(runs=run.parent, device=device, resume=True, resume_name=run.name)
     try:
         return _train(config, request)
     except Exception as error:
         if not isinstance(error.__cause__, CheckpointError):
             raise
-        show(f"{run.name} can't be continued ({error.__cause__}) Starting a new run.")
+        print(f"{run.name} can't be continued ({error.__cause__}) Starting a new run.")
         return None
 
 
@@ -169,11 +168,3 @@ def _train(config: RunConfig, request: Request) -> Path:
     result = run_training(config, request)
     assert result is not None, "a stage runs as one process"  # noqa: S101
     return result.run_dir
-
-
-def _metadata(run: Path) -> dict[str, Any]:
-    try:
-        values: Any = parse_json((run / METADATA).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}

@@ -11,7 +11,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -48,10 +48,10 @@ class Trainer:
         *,
         tracker: ExperimentTracker | None = None,
         checkpoints: CheckpointManager | None = None,
-        observe: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self.config, self.splits, self.processes = config, splits, processes
-        self.tracker, self.checkpoints, self.observe = tracker, checkpoints, observe
+        self.tracker, self.checkpoints = tracker, checkpoints
+        self.observe: Callable[[Progress], None] = lambda _: None
         torch.manual_seed(config.seed)
         layout = torch.channels_last if config.training.channels_last else torch.contiguous_format
         self.model = config.model.build().to(processes.device)
@@ -214,16 +214,8 @@ class Trainer:
         if at.epoch % config.training.evaluate_every == 0 or last or self._last_of_stage():
             message += "  " + self._validate(size)
         self.observe(Progress(progress_at(config, at.epoch, 1.0), at.epoch, message))
-        self.at = Position(
-            epoch=at.epoch + 1,
-            step=at.step,
-            seconds=at.seconds,
-            best_dice=at.best_dice,
-            best_epoch=at.best_epoch,
-            lowest_loss=at.lowest_loss,
-            improved_epoch=at.improved_epoch,
-            stopped=at.stopped,
-        )
+        sums = dict.fromkeys(("batch", "loss", "dice", "iou", "images", "with_strip", "epoch_seconds"), 0)
+        self.at = replace(at, epoch=at.epoch + 1, **sums)
         self._save(epoch_end=True, final=last or at.stopped)
 
     def _last_of_stage(self) -> bool:

@@ -8,14 +8,14 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from torch import Tensor
 
 from wms.config import RunConfig
 from wms.data.versions import DATA_MANIFEST, DataVersionManager, manifest_text
 from wms.errors import ResumeMismatchError, WmsError
-from wms.files import parse_json, read_object, write_atomic
+from wms.files import read_object, write_atomic
 from wms.inference.export import export_model
 from wms.metrics import DICE, FINAL_DICE, FINAL_IOU, IOU
 from wms.training.checkpoint import CheckpointManager
@@ -159,14 +159,13 @@ class TrainingRun:
         data, weights = context.result("datasets"), context.result("train")
         scores: list[CaseScore] = context.result("evaluate")
         trainer: Trainer = context.result("model")
-        metadata = self._known_metadata() or {}
-        metadata |= {
+        metadata = (self._known_metadata() or {}) | {
             "command_seconds": round(time.monotonic() - self.started, 1),
             "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "duration_s": round(trainer.at.seconds, 1),
             "peak_memory_mib": round(peak_bytes() / 2**20),
         }
-        files = write_report(
+        page = write_report(
             self.run_dir,
             title=f"{self.config.name}: {self.run_dir.name}",
             config=self.config.model_dump(mode="json"),
@@ -181,7 +180,7 @@ class TrainingRun:
         )
         # Written last: a run with this date is complete.
         write_atomic(self.run_dir / METADATA, json.dumps(metadata, indent=2) + "\n")
-        return files.html
+        return page
 
     # ---- around them
 
@@ -243,10 +242,10 @@ def run_training(config: RunConfig, request: Request) -> TrainingResult | None:
 
 def _first(config: RunConfig, request: Request, processes: Processes) -> TrainingResult:
     run = TrainingRun(config, request, processes)
-    handler = log_to(run.run_dir)
+    pipeline, handler = build_mlops_pipeline(run), log_to(run.run_dir)
     status: Status = "FAILED"
     try:
-        build_mlops_pipeline(run).run_pipeline()
+        pipeline.run_pipeline()
         status = "FINISHED"
     except (WmsError, OSError, KeyboardInterrupt) as error:
         status = "KILLED" if isinstance(error, KeyboardInterrupt) else status
@@ -256,7 +255,7 @@ def _first(config: RunConfig, request: Request, processes: Processes) -> Trainin
         run.close(status)
         stop_logging(handler)
     artifacts = run.run_dir / "artifacts"
-    scores = [CaseScore(**row) for row in parse_json((artifacts / "test_scores.json").read_text(encoding="utf-8"))]
+    scores = cast(list[CaseScore], pipeline.artifacts["evaluate"])
     return TrainingResult(
         run.run_dir,
         mean_of(scores, DICE),

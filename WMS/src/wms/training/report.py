@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,21 +29,13 @@ from wms.training.report_figures import (
     pictures,
 )
 
-__all__ = ["ImageCase", "ReportFiles", "write_report"]
+__all__ = ["ImageCase", "write_report"]
 
 FAILED_DICE: Final = 0.5
 NOT_RECORDED: Final = "not recorded"
+WORST: Final = 3  # photos that are shown
 
 _HASH_DIGITS = 12
-
-
-@dataclass(frozen=True)
-class ReportFiles:
-    """Where a report was written."""
-
-    html: Path
-    curves_png: Path
-    samples_png: Path
 
 
 def write_report(
@@ -56,19 +47,18 @@ def write_report(
     metrics: pl.DataFrame,
     cases: Sequence[ImageCase],
     summary: Mapping[str, float],
-    worst: int = 3,
-) -> ReportFiles:
-    """Write report.html, curves.png and samples.png into run_dir/artifacts and return their paths.
+) -> Path:
+    """Write report.html, curves.png and samples.png into run_dir/artifacts; return the page's path.
 
     `metrics` has the columns epoch, phase, metric and value (others are ignored) and may be empty. `metadata` may hold
     config_hash, data_version, git_commit, machine and duration_s (seconds); other keys are listed. `summary` holds
-    final_test_dice and final_test_iou, and best_epoch if that isn't the epoch with the highest validation Dice. `worst`
-    is how many of the worst photos are shown. Raises UnwritableError or DiskFullError.
+    final_test_dice and final_test_iou, and best_epoch if that isn't the epoch with the highest validation Dice. Raises
+    UnwritableError or DiskFullError.
     """
     curves = _tidy(metrics)
     best_epoch = _best_epoch(curves, summary)
     ranked = sorted(cases, key=_rank)
-    shown = _choose(ranked, worst)
+    shown = _choose(ranked)
     curves_png = draw_curves(curves, best_epoch, LIGHT)
     values = {
         "title": title,
@@ -83,11 +73,9 @@ def write_report(
     }
     page = render(Path(__file__).with_name("report.html.j2"), values, number=_number).encode(errors="replace")
     folder = run_dir / "artifacts"
-    files = ReportFiles(folder / "report.html", folder / "curves.png", folder / "samples.png")
-    contents = ((files.html, page), (files.curves_png, curves_png), (files.samples_png, draw_samples(shown)))
-    for path, content in contents:
-        write_atomic(path, content)
-    return files
+    for name, content in (("report.html", page), ("curves.png", curves_png), ("samples.png", draw_samples(shown))):
+        write_atomic(folder / name, content)
+    return folder / "report.html"
 
 
 def _tidy(metrics: pl.DataFrame) -> pl.DataFrame:
@@ -118,13 +106,13 @@ def _rank(case: ImageCase) -> tuple[float, str]:
     return (case.dice if math.isfinite(case.dice) else -1.0, case.stem)
 
 
-def _choose(ranked: Sequence[ImageCase], worst: int) -> list[tuple[str, ImageCase]]:
+def _choose(ranked: Sequence[ImageCase]) -> list[tuple[str, ImageCase]]:
     """The best, the median and the worst photos, each at most once."""
     if not ranked:
         return []
     places = {len(ranked) - 1: "Best"}
     places.setdefault(len(ranked) // 2, "Median")
-    for place in range(min(worst, len(ranked))):
+    for place in range(min(WORST, len(ranked))):
         places.setdefault(place, "Worst" if place == 0 else f"Worst, number {place + 1}")
     return [(label, ranked[place]) for place, label in places.items()]
 

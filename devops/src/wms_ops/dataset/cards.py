@@ -55,7 +55,6 @@ def grow_card(store: S3Remote, before: DataSet, after: DataSet, photos: Path, sp
     store.write_note(_name(after.images.oid), facts.to_json().encode())
     return card_facts(
         facts,
-        name="Data set",
         before=before.images.files,
         after=after.images.files,
         manifests={kind: manifest.oid for kind, manifest, _ in after},

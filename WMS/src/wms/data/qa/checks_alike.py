@@ -80,9 +80,9 @@ def _looks(facts: FolderFacts, splits: Mapping[str, str]) -> dict[str, str]:
 def _shared_masks(facts: FolderFacts) -> Iterator[Problem]:
     images_of: dict[str, dict[str, str]] = {}
     for image, mask in match(facts.images, facts.masks):
-        mask_sha, image_sha = facts.hashes.get(f"masks/{mask}"), facts.hashes.get(f"images/{image}")
+        mask_sha, image_sha = facts.hashes.get(mask), facts.hashes.get(image)
         if mask_sha and image_sha:
-            images_of.setdefault(mask_sha, {}).setdefault(image_sha, f"masks/{mask}")
+            images_of.setdefault(mask_sha, {}).setdefault(image_sha, mask)
     for masks in images_of.values():
         if len(masks) > 1:
             files = tuple(sorted(masks.values()))

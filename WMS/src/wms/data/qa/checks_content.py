@@ -84,8 +84,7 @@ def check_masks(facts: FolderFacts, config: DataConfig) -> Iterator[Problem]:
 
 def check_pairs(facts: FolderFacts) -> Iterator[Problem]:
     """Masks whose size differs from the upright photo; a warning for pairs that don't seem to fit."""
-    for name, mask_name in match(facts.images, facts.masks):
-        files = (f"images/{name}", f"masks/{mask_name}")
+    for files in match(facts.images, facts.masks):
         shas = (facts.hashes.get(files[0], ""), facts.hashes.get(files[1], ""))
         image, mask = facts.image_facts.get(shas[0]), facts.mask_facts.get(shas[1])
         if not isinstance(image, ImageFacts) or not isinstance(mask, MaskFacts):

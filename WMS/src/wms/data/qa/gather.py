@@ -65,8 +65,7 @@ Unit = tuple[str, str]
 
 def _units(images: Listing | None, masks: Listing | None, hashes: Mapping[str, str]) -> list[Unit]:
     """Every hashed file once, together with the partner if present."""
-    pairs = [(f"images/{image}", f"masks/{mask}") for image, mask in match(images, masks)]
-    units = [pair for pair in pairs if pair[0] in hashes and pair[1] in hashes]
+    units = [pair for pair in match(images, masks) if pair[0] in hashes and pair[1] in hashes]
     paired = {name for unit in units for name in unit}
     alone = [name for name in hashes if name not in paired]
     return units + [(name, "") if name.startswith("images/") else ("", name) for name in alone]

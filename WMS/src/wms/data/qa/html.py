@@ -54,8 +54,7 @@ def by_check(problems: Iterable[Problem]) -> list[Sequence[Problem]]:
 
 def _partners(checked: Checked) -> dict[str, tuple[str, str]]:
     """File -> (image file, mask file); "" for a partner that is missing."""
-    pairs = [(f"images/{a}", f"masks/{b}") for a, b in match(checked.facts.images, checked.facts.masks)]
-    return {file: pair for pair in pairs for file in pair}
+    return {file: pair for pair in match(checked.facts.images, checked.facts.masks) for file in pair}
 
 
 def _shown(

@@ -23,8 +23,8 @@ def by_stem(listing: Listing | None) -> dict[str, list[str]]:
 
 
 def match(images: Listing | None, masks: Listing | None) -> Iterator[tuple[str, str]]:
-    """(Image's name, mask's name) of each stem that both folders have; the first name if several share the stem."""
+    """(Image file, mask file) of each stem that both folders have; the first file if several share the stem."""
     of_mask = by_stem(masks)
     for stem, names in by_stem(images).items():
         if stem in of_mask:
-            yield names[0], of_mask[stem][0]
+            yield f"images/{names[0]}", f"masks/{of_mask[stem][0]}"

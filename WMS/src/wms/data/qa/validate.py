@@ -94,10 +94,9 @@ def check(
 
 
 def _passed_files(facts: FolderFacts, store: FactStore) -> set[str]:
-    pairs = [(f"images/{image}", f"masks/{mask}") for image, mask in match(facts.images, facts.masks)]
-    keys = {pair: _key(facts, *pair) for pair in pairs}
+    keys = {pair: _key(facts, *pair) for pair in match(facts.images, facts.masks)}
     passed = store.passed(sorted(set(keys.values())))
-    return {file for pair in pairs if keys[pair] in passed for file in pair}
+    return {file for pair, key in keys.items() if key in passed for file in pair}
 
 
 def _key(facts: FolderFacts, image: str, mask: str) -> str:

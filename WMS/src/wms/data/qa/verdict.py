@@ -48,7 +48,7 @@ def judge(
 def valid_pairs(facts: FolderFacts, problems: Iterable[Problem]) -> list[tuple[str, str]]:
     """(Image file, mask file) of the usable pairs: both files are readable, and no error names either."""
     bad = {file for problem in problems if problem.severity == "error" for file in problem.files}
-    pairs = [(f"images/{image}", f"masks/{mask}") for image, mask in match(facts.images, facts.masks)]
+    pairs = match(facts.images, facts.masks)
     return [pair for pair in pairs if bad.isdisjoint(pair) and all(file in facts.hashes for file in pair)]
 
 
