@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image, ImageFilter, ImageOps
 
-from wms.data.qa import validate_data
+from wms.data.qa.validate import check
 from wms.data.synthetic import write_dataset
 
 COUNT = 6
@@ -34,7 +34,7 @@ def first(folder: Path) -> tuple[Path, Path]:
 
 def checked(folder: Path, **options: Any) -> dict[str, Any]:
     """The report on `folder`, with its cache beside it and read in this process."""
-    return validate_data(folder, **{"cache_folder": folder.parent / "qa-cache", "workers": 1, **options})
+    return check(folder, **{"cache_folder": folder.parent / "qa-cache", "workers": 1, **options}).report
 
 
 def codes(report: dict[str, Any], severity: str) -> set[str]:

@@ -6,10 +6,8 @@ import argparse
 import sys
 import time
 import unicodedata
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,12 +33,6 @@ MODELS: Final = _WMS / "models"
 _PLAIN_SECONDS: Final = 5.0
 
 
-class _Progress(Protocol):
-    def advance(self) -> None: ...
-
-    def say(self, text: str) -> None: ...
-
-
 def run(options: argparse.Namespace) -> int:
     """Write a mask for each photo; returns 0, or the exit code of the first photo that couldn't be read.
 
@@ -52,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     predictor = Predictor(options.model, threads=options.threads)
     started = time.perf_counter()
     code = failed = 0
-    with _progress(len(photos)) as progress:
+    with _Progress(len(photos)) as progress:
         for path in photos:
             try:
                 image = read_image(path)
@@ -62,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
             else:
                 mask = predictor.predict(image, options.threshold)
                 _write(options.output, path.stem, image, mask, with_overlay=options.overlay)
-            progress.advance()
+            progress.step()
     seconds = time.perf_counter() - started
     done = len(photos) - failed
     print(
@@ -114,44 +106,27 @@ def _write(folder: Path, stem: str, image: NDArray[np.uint8], mask: NDArray[np.b
         write_atomic(folder / f"{stem}_overlay.jpg", encoded(Image.fromarray(draw_outline(image, mask))))
 
 
-@contextmanager
-def _progress(total: int) -> Iterator[_Progress]:
-    """Show a bar with an estimate in a terminal; print a line every few seconds in a log."""
-    if not sys.stderr.isatty():
-        yield _Lines(total)
-        return
-    columns = (TextColumn("Predicting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        yield _Bar(progress, total)
+class _Progress(Progress):
+    """A bar with an estimate in a terminal; a line every few seconds in a log."""
 
-
-class _Bar:
-    def __init__(self, progress: Progress, total: int) -> None:
-        self._progress, self._task = progress, progress.add_task("Predicting", total=total)
-
-    def advance(self) -> None:
-        self._progress.advance(self._task)
-
-    def say(self, text: str) -> None:
-        # A path may hold square brackets, which rich would take for markup.
-        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-class _Lines:
     def __init__(self, total: int) -> None:
-        self._total, self._done = total, 0
+        columns = (TextColumn("Predicting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        super().__init__(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
+        self._total, self._done, self._bar = total, 0, self.add_task("Predicting", total=total)
         self._started = self._spoke = time.monotonic()
 
-    def advance(self) -> None:
+    def step(self) -> None:
+        self.advance(self._bar)
         self._done += 1
         now = time.monotonic()
-        if self._done < self._total and now - self._spoke >= _PLAIN_SECONDS:
+        if self.disable and self._done < self._total and now - self._spoke >= _PLAIN_SECONDS:
             self._spoke = now
             left = (now - self._started) / self._done * (self._total - self._done)
             self.say(f"Predicted {self._done} of {self._total} photos; about {left:.0f} s left.")
 
     def say(self, text: str) -> None:
-        print(text, file=sys.stderr)
+        # A path may hold square brackets, which rich would take for markup.
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 COMMAND: Final = Command("Mark the reading strip of the water meter on every photo of a folder.", declare, run)

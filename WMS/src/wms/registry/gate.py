@@ -17,10 +17,9 @@ import numpy as np
 from wms.config import GateConfig
 from wms.errors import CannotDecideError
 from wms.metrics import DICE, IOU, METRICS, Metric
-from wms.registry.gate_parts import change_of, facts_of, lost, percent, rows_of, slices_of, without_empty
+from wms.registry.gate_parts import change_of, facts_of, lost, percent, rows_of, slices_of, warnings_of, without_empty
 from wms.registry.gate_stats import LEVEL, compare_pairs, detectable
 from wms.registry.gate_types import GateEvidence, GateReport, MetricChange, ScoredImage
-from wms.registry.gate_warnings import warnings_of
 from wms.registry.types import GateVerdict, Means, from_to
 
 CANNOT: Final = "The gate can't decide: "

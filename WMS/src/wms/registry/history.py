@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -121,9 +121,7 @@ def _row(registry: ModelRegistry, version: ModelVersion, known: HistoryRow | Non
         "iou": known.iou if known else run.metrics.get(FINAL_IOU),
         "loss": run.metrics.get(FINAL + "loss"),
         "parameters": _parameters(run),
-        "images": known.images
-        if known
-        else _if_there(lambda: count_training(registry.read_artifact(run.run_id, DATA))),
+        "images": known.images if known else _images(registry, run.run_id),
         "verdict": known.verdict if known else _verdict(registry, run.run_id),
     }
     return HistoryRow(version.version, stage, known.at if known else version.created_at, **values)
@@ -148,9 +146,9 @@ def _verdict(registry: ModelRegistry, run_id: str) -> str:
     return f"gate: {found.decision}" if found else ""
 
 
-def _if_there(read: Callable[[], int]) -> int | None:
+def _images(registry: ModelRegistry, run_id: str) -> int | None:
     try:
-        return read()
+        return count_training(registry.read_artifact(run_id, DATA))
     except (ModelNotFoundError, TrackingError, ValueError, KeyError):
         return None
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -24,9 +24,8 @@ from wms.training.distributed import Processes, pick_precision
 from wms.training.evaluation import CaseScore, evaluate, marks_nothing, mean_of, trained
 from wms.training.loop import Trainer
 from wms.training.memory import keep_freed_memory, peak_bytes
-from wms.training.mlflow_link import hand_over, open_sync
 from wms.training.mlflow_sender import Status
-from wms.training.mlflow_sync import MlflowSync
+from wms.training.mlflow_sync import MlflowSync, hand_over, open_sync
 from wms.training.position import Progress
 from wms.training.prepare import PreparedData, load_samples, split_samples
 from wms.training.report import write_report

@@ -12,7 +12,7 @@ import polars as pl
 from wms.errors import ModelNotFoundError, TrackingError
 from wms.pictures import draw, plot_line
 from wms.registry.mlflow_store import ModelRegistry, RunInfo
-from wms.training.tracker import METRICS_FILE, best_metric, compare_tables, read_metrics, split_name
+from wms.training.tracker import COLUMNS, METRICS_FILE, best_metric, compare_tables, read_metrics, split_name
 
 _TEST: Final = "final_test"
 """What a metric's name at MLflow begins with, instead of the phase test."""
@@ -100,8 +100,7 @@ def read_run(name: str, root: Path, registry: ModelRegistry | None, metrics: Seq
         prefix = _TEST if phase == "test" else phase
         for step, value, time in registry.metric_history(found.run_id, f"{prefix}_{key}"):
             rows.append({"step": step, "epoch": step, "phase": phase, "metric": key, "value": value, "time": time})
-    schema = {"step": pl.Int64, "epoch": pl.Int64, "phase": pl.String, "metric": pl.String, "value": pl.Float64}
-    return found.name, pl.DataFrame(rows, schema={**schema, "time": pl.Float64})
+    return found.name, pl.DataFrame(rows, schema=COLUMNS)
 
 
 def rank(tables: Mapping[str, pl.DataFrame], metric: str, *, maximize: bool) -> tuple[list[Best], list[str]]:

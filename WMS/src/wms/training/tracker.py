@@ -27,7 +27,7 @@ Phase = Literal["train", "val", "test", "system"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
 COMPARED = ("val/dice", "val/iou", "test/dice", "test/iou")
 
-_COLUMNS = {
+COLUMNS = {
     "step": pl.Int64,
     "epoch": pl.Int64,
     "phase": pl.String,
@@ -137,7 +137,7 @@ def read_metrics(path: Path) -> pl.DataFrame:
         records, _ = read_records(file)
     except OSError as error:
         raise TrackingError(f"Can't read {file}: {error.strerror}; restore it, or move the run away.") from error
-    table = pl.DataFrame([asdict(record) for record in records], schema=_COLUMNS)
+    table = pl.DataFrame([asdict(record) for record in records], schema=COLUMNS)
     return table.unique(subset=_KEY, keep="last", maintain_order=True)
 
 

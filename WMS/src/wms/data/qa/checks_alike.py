@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from wms.data.alike import groups
 from wms.data.qa.facts import FolderFacts, ImageFacts
+from wms.data.qa.listing import match
 from wms.data.qa.names import shown
-from wms.data.qa.pairing import match
 from wms.data.qa.problems import Problem, listed
 
 

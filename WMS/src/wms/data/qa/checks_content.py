@@ -13,8 +13,8 @@ from typing import Final, TypeVar
 from wms.config import DataConfig
 from wms.data.images import reads_as_empty
 from wms.data.qa.facts import FILE, FolderFacts, ImageFacts, MaskFacts, Unreadable
+from wms.data.qa.listing import match
 from wms.data.qa.names import shown
-from wms.data.qa.pairing import match
 from wms.data.qa.problems import Problem
 
 Found = TypeVar("Found")

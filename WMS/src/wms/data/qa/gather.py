@@ -9,8 +9,7 @@ from typing import Final, TypeVar
 from wms.config import DataConfig
 from wms.data.hashes import hash_files
 from wms.data.qa.facts import FILE, Fact, FolderFacts, ImageFacts, Listing, MaskFacts, PairFacts, Unreadable
-from wms.data.qa.listing import list_folder
-from wms.data.qa.pairing import match
+from wms.data.qa.listing import list_folder, match
 from wms.data.qa.pool import read_all
 from wms.data.qa.reading import Task
 from wms.data.qa.store import FactStore

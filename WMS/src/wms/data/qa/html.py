@@ -12,8 +12,8 @@ from PIL import Image
 
 from wms.config import DataConfig
 from wms.data.images import MASK_THRESHOLD, black_white, read_small
+from wms.data.qa.listing import match
 from wms.data.qa.names import shown
-from wms.data.qa.pairing import match
 from wms.data.qa.problems import Problem
 from wms.data.qa.reading import mask_grey
 from wms.data.qa.validate import Checked

@@ -1,10 +1,15 @@
-"""Lists a folder of photos or masks without opening a file."""
+"""Lists a folder of photos or masks, and pairs them by name alone, without opening a file.
+
+Unlike `wms.data.pairs`, this module reports every mistake.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path, PurePath
 
 from wms.data.images import SUFFIXES
 from wms.data.qa.facts import Listing
@@ -48,3 +53,24 @@ def _kind(entry: os.DirEntry[str]) -> str:
     if entry.is_dir(follow_symlinks=False):
         return "folder"
     return "file" if stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode) else "special"
+
+
+def stem_of(name: str) -> str:
+    """The key that pairs a file: the name without extension, in Unicode's composed form."""
+    return unicodedata.normalize("NFC", PurePath(name).stem)
+
+
+def by_stem(listing: Listing | None) -> dict[str, list[str]]:
+    """The names of a folder's images by stem; several names for a stem are a mistake."""
+    found: dict[str, list[str]] = {}
+    for name in listing.files if listing else ():
+        found.setdefault(stem_of(name), []).append(name)
+    return found
+
+
+def match(images: Listing | None, masks: Listing | None) -> Iterator[tuple[str, str]]:
+    """(Image file, mask file) of each stem that both folders have; the first file if several share the stem."""
+    of_mask = by_stem(masks)
+    for stem, names in by_stem(images).items():
+        if stem in of_mask:
+            yield f"images/{names[0]}", f"masks/{of_mask[stem][0]}"

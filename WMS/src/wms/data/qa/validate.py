@@ -11,7 +11,7 @@ from typing import Any, Final
 from wms.config import DataConfig
 from wms.data.qa.facts import FolderFacts
 from wms.data.qa.gather import OnProgress, gather
-from wms.data.qa.pairing import match
+from wms.data.qa.listing import match
 from wms.data.qa.problems import Problem
 from wms.data.qa.store import FactStore
 from wms.data.qa.verdict import judge, only_about_new, report, valid_pairs
@@ -37,30 +37,19 @@ def validate_data(
     splits_file: Path | None = None,
     cache_folder: Path | None = None,
     config: DataConfig | None = None,
-    only_new: bool = False,
     existing_looks: Mapping[str, str] | None = None,
     workers: int | None = None,
-    on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """Check folder/images and folder/masks; returns the report, also for a set with errors.
 
     docs/data-qa.md lists the report's keys; `status` is "FAIL" if the set has an error. `splits_file` lets the check
     see near-duplicates in different splits. `existing_looks` (name -> perceptual hash) are photos that the data set has
-    beside this folder. `only_new` leaves out warnings about pairs that an earlier check passed. From 64 new pairs on,
-    `workers` processes read (default: one a core); a script that calls this needs the usual `if __name__ ==
-    "__main__":`. Raises DataNotFoundError for a folder that can't be listed, SplitError for a damaged split record,
-    DiskFullError or UnwritableError for the cache, DeviceError when a reading process dies.
+    beside this folder. From 64 new pairs on, `workers` processes read (default: one a core); a script that calls this
+    needs the usual `if __name__ == "__main__":`. Raises DataNotFoundError for a folder that can't be listed, SplitError
+    for a damaged split record, DiskFullError or UnwritableError for the cache, DeviceError when a reading process dies.
     """
-    return check(
-        Path(folder),
-        splits_file=splits_file,
-        cache_folder=cache_folder,
-        config=config,
-        only_new=only_new,
-        existing_looks=existing_looks,
-        workers=workers,
-        on_progress=on_progress,
-    ).report
+    settings: dict[str, Any] = {"config": config, "existing_looks": existing_looks, "workers": workers}
+    return check(Path(folder), splits_file=splits_file, cache_folder=cache_folder, **settings).report
 
 
 def check(
@@ -74,7 +63,10 @@ def check(
     workers: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> Checked:
-    """As `validate_data`, together with the facts and problems behind the report."""
+    """As `validate_data`, together with the facts and problems behind the report.
+
+    `only_new` leaves out warnings about pairs that an earlier check passed; `on_progress` gets the files read so far.
+    """
     config = config or DataConfig()
     recorded = SplitRecord(splits_file).entries if splits_file else ()
     with FactStore(cache_folder or from_root(CACHE_FOLDER)) as store:

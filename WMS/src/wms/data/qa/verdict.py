@@ -12,8 +12,8 @@ from wms.data.qa.checks_alike import check_alike, check_exact
 from wms.data.qa.checks_content import check_images, check_masks, check_pairs, files_with
 from wms.data.qa.checks_names import check_entries, check_folders, check_partners
 from wms.data.qa.facts import FolderFacts, ImageFacts, MaskFacts
+from wms.data.qa.listing import match
 from wms.data.qa.names import shown
-from wms.data.qa.pairing import match
 from wms.data.qa.problems import Problem
 
 _ORDER = {"error": 0, "warning": 1, "note": 2}
