@@ -32,8 +32,8 @@ _WARM_S: Final = 5.0
 class Meter:
     """Watches a training: counts images after the first seconds, and ends the training `seconds` later."""
 
-    def __init__(self, seconds: float, warm_s: float = _WARM_S) -> None:
-        self.seconds, self.warm_s = seconds, warm_s
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
         self.began: float | None = None
         self._first: tuple[float, int] | None = None
         self._seen = self.images_per_s = 0.0
@@ -46,7 +46,7 @@ class Meter:
         self.began = now if self.began is None else self.began
         # The first seconds fill caches and settle the number of threads: they would distort the speed.
         if self._first is None:
-            if now - self.began >= self.warm_s:
+            if now - self.began >= _WARM_S:
                 self._first = now, self._images
             return
         elapsed = now - self._first[0]

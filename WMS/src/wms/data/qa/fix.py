@@ -30,7 +30,6 @@ from wms.files import (
     read_json_lines,
     remove,
     sha256_bytes,
-    sha256_file,
     write_atomic,
 )
 from wms.pictures import encoded
@@ -169,10 +168,8 @@ def _content(path: Path) -> bytes | None:
 
 
 def _sha256(path: Path) -> str | None:
-    try:
-        return sha256_file(path)
-    except OSError:
-        return None
+    content = _content(path)
+    return None if content is None else sha256_bytes(content)
 
 
 def _binary_png(content: bytes, name: str, max_megapixels: float) -> bytes | None:
