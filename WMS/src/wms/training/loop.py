@@ -214,7 +214,9 @@ class Trainer:
         if at.epoch % config.training.evaluate_every == 0 or last or self._last_of_stage():
             message += "  " + self._validate(size)
         self.observe(Progress(progress_at(config, at.epoch, 1.0), at.epoch, message))
-        sums = dict.fromkeys(("batch", "loss", "dice", "iou", "images", "with_strip", "epoch_seconds"), 0)
+        sums: dict[str, Any] = dict.fromkeys(
+            ("batch", "loss", "dice", "iou", "images", "with_strip", "epoch_seconds"), 0
+        )
         self.at = replace(at, epoch=at.epoch + 1, **sums)
         self._save(epoch_end=True, final=last or at.stopped)
 
