@@ -111,7 +111,7 @@ class _Progress(Progress):
 
     def __init__(self, total: int) -> None:
         columns = (TextColumn("Predicting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        super().__init__(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
+        super().__init__(*columns, console=Console(stderr=True, emoji=False), disable=not sys.stderr.isatty())
         self._total, self._done, self._bar = total, 0, self.add_task("Predicting", total=total)
         self._started = self._spoke = time.monotonic()
 

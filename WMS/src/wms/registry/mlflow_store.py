@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -45,7 +45,6 @@ class ModelRegistry:
             raise UsageError(f"{URI} is {shown(uri)!r}; give the server's address, such as http://localhost:5000.")
         self.uri, self.model = uri, model
         self.server = shown(uri)
-        self._clients: list[Any] = []
         self._repositories: dict[str, Any] = {}  # a new one asks the server what it can do
 
     @classmethod
@@ -208,13 +207,11 @@ class ModelRegistry:
 
         self._call(f"deleting the alias {name}", work)
 
-    @property
+    @cached_property
     def _client(self) -> Any:
-        if not self._clients:
-            from mlflow import MlflowClient
+        from mlflow import MlflowClient
 
-            self._clients.append(MlflowClient(tracking_uri=self.uri, registry_uri=self.uri))
-        return self._clients[0]
+        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
     def _call(self, what: str, work: Callable[[], T], progress: Callable[[], int] | None = None) -> T:
         return call(self.server, what, work, progress)

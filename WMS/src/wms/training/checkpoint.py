@@ -45,13 +45,7 @@ class CheckpointManager:
         path = self.folder / f"step_{step:08d}.pt"
         write_atomic(path, content)
         kept = bool(epoch_end and self.keep_every and epoch % self.keep_every == 0)
-        entry = {
-            "file": path.name,
-            "sha256": sha256_bytes(content),
-            "epoch": epoch,
-            "step": step,
-            "kept": kept,
-        }
+        entry = {"file": path.name, "sha256": sha256_bytes(content), "epoch": epoch, "step": step, "kept": kept}
         entries = [e for e in self._entries() if e["file"] != path.name] + [entry]
         recent = entries[-RECENT:]
         self._write([e for e in entries if e["kept"] or e in recent])

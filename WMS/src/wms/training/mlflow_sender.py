@@ -191,11 +191,9 @@ class Sender:
             _log.warning("MLflow keeps the first values of the parameters %s.", ", ".join(changed))
         new = [Param(key, value) for key, value in params.items() if key not in known]
         tags = [RunTag(_name(key), value[:LONGEST_TAG]) for key, value in self.state.tags.items()]
-        for start in range(0, len(new), PARAMS_PER_CALL):
-            part = new[start : start + PARAMS_PER_CALL]
-            self._client.log_batch(run_id, params=part, synchronous=True)
-        for start in range(0, len(tags), PARAMS_PER_CALL):
-            self._client.log_batch(run_id, tags=tags[start : start + PARAMS_PER_CALL], synchronous=True)
+        for kind, items in (("params", new), ("tags", tags)):
+            for start in range(0, len(items), PARAMS_PER_CALL):
+                self._client.log_batch(run_id, **{kind: items[start : start + PARAMS_PER_CALL]}, synchronous=True)
 
     def _send_metrics(self, run_id: str) -> None:
         while True:
