@@ -167,11 +167,7 @@ def extend(previous: CardFacts | None, new: Sequence[CardPair]) -> CardFacts:
 
 
 def card_facts(
-    facts: CardFacts,
-    *,
-    before: Mapping[str, str],
-    after: Mapping[str, str],
-    manifests: Mapping[str, str] | None = None,
+    facts: CardFacts, *, before: Mapping[str, str], after: Mapping[str, str], manifests: Mapping[str, str] | None = None
 ) -> DataCard:
     """Facts and the photos' manifests (relative path -> MD5) before and after a merge as a card.
 

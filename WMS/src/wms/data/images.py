@@ -57,15 +57,7 @@ _UPRIGHT: Final = {
 # The first bytes of image formats; a file that begins so and can't be opened is damaged.
 _SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\x00", b"MM\x00*")
 # The errors that Pillow's decoders raise on damaged bytes.
-_DAMAGE: Final = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    IndexError,
-    OverflowError,
-    struct.error,
-)
+_DAMAGE: Final = (OSError, ValueError, SyntaxError, EOFError, IndexError, OverflowError, struct.error)
 
 
 def read_image(path: Path, *, max_megapixels: float = DEFAULT_MEGAPIXELS) -> NDArray[np.uint8]:

@@ -36,11 +36,7 @@ MIN_SIZE = 64
 OVERSAMPLING = 2
 ORIENTATION_TAG = 0x0112
 # EXIF orientation -> how the upright view has to be turned for storing, so that a viewer turns it back
-STORED_AS = {
-    3: Image.Transpose.ROTATE_180,
-    6: Image.Transpose.ROTATE_90,
-    8: Image.Transpose.ROTATE_270,
-}
+STORED_AS = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
 
 
 @dataclass(frozen=True)

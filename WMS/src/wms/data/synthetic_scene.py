@@ -13,19 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from wms.data.synthetic_drawing import (
-    BLACK,
-    BLUE,
-    METALS,
-    RED,
-    WALLS,
-    WHITE,
-    Colour,
-    draw_bar_code,
-    pick,
-    scaled,
-    vary,
-)
+from wms.data.synthetic_drawing import BLACK, BLUE, METALS, RED, WALLS, WHITE, Colour, draw_bar_code, pick, scaled, vary
 from wms.pictures import encoded
 
 Point = tuple[float, float]

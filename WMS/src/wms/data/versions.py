@@ -100,11 +100,7 @@ class DataVersionManager:
         self.log = folder / "data_versions.jsonl"
 
     def record(
-        self,
-        run_name: str,
-        items: Sequence[DataItem],
-        augmentation: Mapping[str, Any],
-        git_commit: str | None,
+        self, run_name: str, items: Sequence[DataItem], augmentation: Mapping[str, Any], git_commit: str | None
     ) -> DataVersion:
         """Record the data and the augmentation of a run and return the record.
 
@@ -161,12 +157,7 @@ class DataVersionManager:
             if len(images) > 1:
                 raise TrackingError(f"{image!r} fits {len(images)} images; give more of its digits.")
         return [
-            RunUse(
-                **asdict(item),
-                run_name=run.run_name,
-                recorded_at=run.recorded_at,
-                data_version=run.data_version,
-            )
+            RunUse(**asdict(item), run_name=run.run_name, recorded_at=run.recorded_at, data_version=run.data_version)
             for run in runs
             for item in found[run.data_version]
         ]

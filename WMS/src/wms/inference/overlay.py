@@ -32,11 +32,7 @@ def overlay(image: Pixels, truth: Mask, prediction: Mask) -> Pixels:
     _check(image, truth)
     _check(image, prediction)
     tinted = image.copy()
-    for region, colour in (
-        (truth & prediction, BOTH),
-        (truth & ~prediction, MISSED),
-        (prediction & ~truth, TOO_MUCH),
-    ):
+    for region, colour in ((truth & prediction, BOTH), (truth & ~prediction, MISSED), (prediction & ~truth, TOO_MUCH)):
         blended = (1 - OPACITY) * image[region] + OPACITY * np.array(colour)
         tinted[region] = np.rint(blended).astype(np.uint8)
     return tinted

@@ -153,10 +153,7 @@ def _not_numbers(images: Sequence[ScoredImage], who: str) -> str:
 
 
 def _reasons(
-    evidence: GateEvidence,
-    settings: GateConfig,
-    changes: Mapping[str, MetricChange],
-    images: Sequence[ScoredImage],
+    evidence: GateEvidence, settings: GateConfig, changes: Mapping[str, MetricChange], images: Sequence[ScoredImage]
 ) -> list[str]:
     """Reasons why the challenger isn't better; empty if the challenger is better."""
     compared = changes[DICE].probability is not None

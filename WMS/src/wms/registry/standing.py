@@ -18,12 +18,7 @@ from wms.registry.types import PRODUCTION, STAGED
 
 
 def read_standing(
-    registry: ModelRegistry,
-    entries: RegistryLedger,
-    ledger: Ledger,
-    *,
-    trust_alias: bool = True,
-    proven: bool = True,
+    registry: ModelRegistry, entries: RegistryLedger, ledger: Ledger, *, trust_alias: bool = True, proven: bool = True
 ) -> Standing:
     """Read the registry's chain of promotions and the Production version, which is None only if none ever was.
 

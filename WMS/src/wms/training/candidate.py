@@ -54,14 +54,7 @@ CODE: Final = (
 """The files and folders of this package that decide a candidate's bytes; dvc.yaml names the same ones."""
 
 
-def train_candidate(
-    config: RunConfig,
-    target: Path,
-    *,
-    runs: Path,
-    data_version: str,
-    device: str = "auto",
-) -> Path:
+def train_candidate(config: RunConfig, target: Path, *, runs: Path, data_version: str, device: str = "auto") -> Path:
     """Train in a folder of `runs`, or continue the run of an earlier call, and copy the run to `target`.
 
     `data_version` is the version that was prepared. Returns the run's folder. Raises ResumeMismatchError if the data

@@ -143,11 +143,7 @@ class MlflowSync:
 
     def _work(self) -> None:
         retrying = Retrying(
-            stop=lambda _: self._stopping,
-            wait=self._wait_s,
-            sleep=self._sleep,
-            after=self._failed,
-            reraise=True,
+            stop=lambda _: self._stopping, wait=self._wait_s, sleep=self._sleep, after=self._failed, reraise=True
         )
         while (goal := self._next_goal()) is not None:
             with contextlib.suppress(Exception):  # `_failed` has recorded the error

@@ -19,15 +19,7 @@ from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.pages import render
 from wms.pictures import data_uri
 from wms.text import flattened
-from wms.training.report_figures import (
-    CURVES,
-    DARK,
-    LIGHT,
-    ImageCase,
-    draw_curves,
-    draw_samples,
-    pictures,
-)
+from wms.training.report_figures import CURVES, DARK, LIGHT, ImageCase, draw_curves, draw_samples, pictures
 
 __all__ = ["ImageCase", "write_report"]
 

@@ -44,12 +44,7 @@ def _thumbnail(pixels: NDArray[Any]) -> Image.Image:
 
 def _panels(case: ImageCase) -> list[tuple[str, Image.Image]]:
     both = overlay(case.image, case.truth, case.prediction)
-    panels = (
-        ("Photo", case.image),
-        ("Truth", case.truth),
-        ("Prediction", case.prediction),
-        ("Overlay", both),
-    )
+    panels = (("Photo", case.image), ("Truth", case.truth), ("Prediction", case.prediction), ("Overlay", both))
     return [(label, _thumbnail(pixels)) for label, pixels in panels]
 
 

@@ -15,12 +15,7 @@ from typing import Any
 import psutil
 
 from wms.config import RunConfig, parse_config
-from wms.errors import (
-    NothingToResumeError,
-    ResumeMismatchError,
-    UnwritableError,
-    from_os_error,
-)
+from wms.errors import NothingToResumeError, ResumeMismatchError, UnwritableError, from_os_error
 from wms.files import read_object, write_atomic
 from wms.git import answer
 

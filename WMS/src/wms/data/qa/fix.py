@@ -23,15 +23,7 @@ from wms.data.images import FORMATS, MASK_THRESHOLD, black_white, decode_image, 
 from wms.data.qa.checks_content import files_with
 from wms.data.qa.facts import FolderFacts, ImageFacts, Listing, MaskFacts
 from wms.errors import from_os_error
-from wms.files import (
-    append_line,
-    canonical_json,
-    cut_torn_tail,
-    read_json_lines,
-    remove,
-    sha256_bytes,
-    write_atomic,
-)
+from wms.files import append_line, canonical_json, cut_torn_tail, read_json_lines, remove, sha256_bytes, write_atomic
 from wms.pictures import encoded
 
 JOURNAL: Final = "journal.jsonl"

@@ -17,13 +17,7 @@ from wms.data.images import FORMATS, MASK_THRESHOLD, black_white, decode_mask, i
 from wms.data.looks import perceptual_hash
 from wms.data.qa import agreement
 from wms.data.qa.facts import FILE, Fact, ImageFacts, MaskFacts, PairFacts, Unreadable
-from wms.errors import (
-    DataNotFoundError,
-    ImageTooLargeError,
-    NotAnImageError,
-    TruncatedImageError,
-    WmsError,
-)
+from wms.errors import DataNotFoundError, ImageTooLargeError, NotAnImageError, TruncatedImageError, WmsError
 from wms.files import sha256_file
 
 Grey = NDArray[np.uint8]
