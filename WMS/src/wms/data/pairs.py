@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +71,12 @@ def list_images(folder: Path) -> list[Path]:
     )
 
 
+def stem_of(name: str) -> str:
+    """The key that pairs a file: the name without extension, in Unicode's composed form."""
+    # macOS stores names decomposed; composed, the same name pairs on every system.
+    return unicodedata.normalize("NFC", PurePath(name).stem)
+
+
 def _by_stem(folder: Path, what: str) -> dict[str, Path]:
     if not folder.is_dir():
         pointers = [place.with_name(f"{place.name}.dvc") for place in (folder, folder.parent)]
@@ -79,8 +85,7 @@ def _by_stem(folder: Path, what: str) -> dict[str, Path]:
         raise DataNotFoundError(f"{what} directory not found: {folder}; {how}.")
     found: dict[str, Path] = {}
     for path in list_images(folder):
-        # macOS stores names decomposed; composed, the same name pairs on every system.
-        stem = unicodedata.normalize("NFC", path.stem)
+        stem = stem_of(path.name)
         if stem in found:
             raise PairingError(f"{found[stem]} and {path.name} both claim the name {stem!r}; remove one of them.")
         found[stem] = path

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePath
 
+from wms.data.pairs import stem_of
 from wms.data.qa.facts import FolderFacts, Listing
-from wms.data.qa.listing import by_stem, stem_of
+from wms.data.qa.listing import by_stem
 from wms.data.qa.names import folded, shown, unsafe
 from wms.data.qa.problems import Problem, listed
 

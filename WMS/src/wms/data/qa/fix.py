@@ -22,6 +22,7 @@ from wms.config import DataConfig
 from wms.data.images import FORMATS, MASK_THRESHOLD, black_white, decode_image, decode_mask
 from wms.data.qa.checks_content import files_with
 from wms.data.qa.facts import FolderFacts, ImageFacts, Listing, MaskFacts
+from wms.data.qa.names import is_undecodable
 from wms.errors import from_os_error
 from wms.files import append_line, canonical_json, cut_torn_tail, read_json_lines, remove, sha256_bytes, write_atomic
 from wms.pictures import encoded
@@ -41,7 +42,11 @@ class MaskFix:
 
 
 def plan_fixes(facts: FolderFacts, config: DataConfig) -> tuple[MaskFix, ...]:
-    """Plan the changes of `--fix`. Pure. Truly grey masks and masks of another size are left to a person."""
+    """Plan the changes of `--fix`. Pure.
+
+    Truly grey masks and masks of another size are left to a person, and so are names that no list can hold, which
+    the check reports.
+    """
     return (*_mask_changes(facts, config), *_image_changes(facts))
 
 
@@ -89,7 +94,8 @@ def recover(folder: Path) -> list[dict[str, Any]]:
 
 
 def _mask_changes(facts: FolderFacts, config: DataConfig) -> Iterator[MaskFix]:
-    taken = {f"masks/{name}".casefold() for name in _all_names(facts.masks)}
+    masks = facts.masks or Listing(())
+    taken = {f"masks/{name}".casefold() for name in (*masks.files, *(name for name, _ in masks.others))}
     for file, mask in files_with(facts, "masks/", facts.mask_facts):
         if not isinstance(mask, MaskFacts) or (mask.peak != 1 and mask.grey > config.max_grey_fraction):
             continue
@@ -102,25 +108,14 @@ def _mask_changes(facts: FolderFacts, config: DataConfig) -> Iterator[MaskFix]:
         ]
         becomes = file if file.lower().endswith(".png") else f"{file.rpartition('.')[0]}.png"
         # Another mask of that name may be a labeller's work; the report says that both claim the name.
-        if reasons and _can_be_written(file) and (becomes == file or becomes.casefold() not in taken):
+        if reasons and not is_undecodable(file) and (becomes == file or becomes.casefold() not in taken):
             yield MaskFix(file, becomes, "; ".join(reasons))
 
 
 def _image_changes(facts: FolderFacts) -> Iterator[MaskFix]:
     for file, image in files_with(facts, "images/", facts.image_facts):
-        if isinstance(image, ImageFacts) and image.orientation != 1 and _can_be_written(file):
+        if isinstance(image, ImageFacts) and image.orientation != 1 and not is_undecodable(file):
             yield MaskFix(file, file, f"turned upright (EXIF orientation {image.orientation})")
-
-
-def _all_names(listing: Listing | None) -> Iterator[str]:
-    if listing is not None:
-        yield from listing.files
-        yield from (name for name, _ in listing.others)
-
-
-def _can_be_written(file: str) -> bool:
-    """Whether the name is UTF-8, so that a list can hold the name; other names are reported as errors."""
-    return not any("\ud800" <= char <= "\udfff" for char in file)
 
 
 def _new_folder(folder: Path, now: datetime) -> Path:

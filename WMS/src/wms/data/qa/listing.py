@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import stat
-import unicodedata
 from collections.abc import Iterator
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from wms.data.images import SUFFIXES
+from wms.data.pairs import stem_of
 from wms.data.qa.facts import Listing
 from wms.errors import DataNotFoundError
 
@@ -53,11 +53,6 @@ def _kind(entry: os.DirEntry[str]) -> str:
     if entry.is_dir(follow_symlinks=False):
         return "folder"
     return "file" if stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode) else "special"
-
-
-def stem_of(name: str) -> str:
-    """The key that pairs a file: the name without extension, in Unicode's composed form."""
-    return unicodedata.normalize("NFC", PurePath(name).stem)
 
 
 def by_stem(listing: Listing | None) -> dict[str, list[str]]:

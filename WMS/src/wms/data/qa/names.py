@@ -17,7 +17,7 @@ def unsafe(name: str) -> str | None:
     Spaces inside and ordinary Unicode are safe.
     """
     reasons = (
-        (_is_undecodable(name), "isn't valid UTF-8"),
+        (is_undecodable(name), "isn't valid UTF-8"),
         (any(map(_is_control, name)), "holds a newline or another invisible control character"),
         (any(char in _FORBIDDEN for char in name), f"holds one of {' '.join(_FORBIDDEN)}, which Windows refuses"),
         (_RESERVED.fullmatch(name) is not None, "is reserved on Windows"),
@@ -43,7 +43,7 @@ def _is_control(char: str) -> bool:
     return unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp") and char not in _JOINERS
 
 
-def _is_undecodable(name: str) -> bool:
+def is_undecodable(name: str) -> bool:
     """Whether the name holds bytes that aren't UTF-8, which Python represents by lone surrogates."""
     return any("\ud800" <= char <= "\udfff" for char in name)
 
