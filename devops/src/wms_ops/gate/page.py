@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import io
+from pathlib import Path
 from typing import Any, Final
 
-from jinja2 import Environment, PackageLoader
 from PIL import Image
 
+from wms import pages
 from wms.config import RunConfig
-from wms.inference.overlay import Pixels
+from wms.pictures import data_uri, encoded
 from wms.registry.gate_types import GateReport, ImageChange
 from wms_ops.gate.drawing import CHALLENGER, CHAMPION, TRUTH, draw_case
 from wms_ops.gate.evidence import Gathered
@@ -20,12 +19,11 @@ PICTURES: Final = 8
 
 def render(report: GateReport, gathered: Gathered, config: RunConfig) -> str:
     """Return the HTML page; photos are decoded and predicted again for the at most PICTURES images shown."""
-    environment = Environment(loader=PackageLoader("wms_ops.gate", "."), autoescape=True)
-    environment.filters["hex"] = lambda colour: "#{:02x}{:02x}{:02x}".format(*colour)
     cases = [_case(image, gathered, config) for image in most_changed(report)]
-    return environment.get_template("gate.html.j2").render(
-        report=report, cases=cases, colours={"truth": TRUTH, "champion": CHAMPION, "challenger": CHALLENGER}
-    )
+    colours = {"truth": TRUTH, "champion": CHAMPION, "challenger": CHALLENGER}
+    values = {"report": report, "cases": cases, "colours": colours}
+    as_hex = "#{0[0]:02x}{0[1]:02x}{0[2]:02x}".format
+    return pages.render(Path(__file__).with_name("gate.html.j2"), values, hex=as_hex)
 
 
 def most_changed(report: GateReport) -> list[ImageChange]:
@@ -39,10 +37,7 @@ def most_changed(report: GateReport) -> list[ImageChange]:
 
 def _case(image: ImageChange, gathered: Gathered, config: RunConfig) -> dict[str, Any]:
     drawn = draw_case(image, gathered, config)
-    return {"image": image, "pictures": [(label, _data_uri(pixels)) for label, pixels in drawn]}
-
-
-def _data_uri(pixels: Pixels) -> str:
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+    return {
+        "image": image,
+        "pictures": [(label, data_uri(encoded(Image.fromarray(pixels), quality=85))) for label, pixels in drawn],
+    }
