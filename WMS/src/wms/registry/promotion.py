@@ -248,19 +248,27 @@ def _complete(registry: ModelRegistry, version: int) -> str:
 
 
 def _record(proposal: Proposal, who: str, github_run: str) -> LedgerRecord:
-    # A ledger's entry has every fact of the run but the means, which the gate may have measured anew.
-    facts = {name: value for name, value in vars(proposal.facts).items() if name != "measured"}
+    facts = proposal.facts
     return LedgerRecord(
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         who=who,
         action="rollback" if proposal.action == "rollback" else "promote",  # older code reads no third word
         from_version=proposal.from_version,
         to_version=proposal.version or 0,
+        run_id=facts.run_id,
+        weights_sha256=facts.weights_sha256,
+        onnx_sha256=facts.onnx_sha256,
         metrics=proposal.metrics,
         baseline=proposal.baseline,
         verdict=proposal.verdict,
+        git_commit=facts.git_commit,
+        config_hash=facts.config_hash,
+        data_version=facts.data_version,
+        training_data_count=facts.training_data_count,
+        data_set_count=facts.data_set_count,
+        trained_at=facts.trained_at,
         github_run=github_run,
-        **facts,
+        files=dict(facts.files),
     )
 
 
