@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from wms.errors import ConfigError
+from wms.errors import ConfigError, UsageError
+from wms_ops.targets.aws.cloud import open_aws
 from wms_ops.targets.aws.settings import FILE, CloudSettings, read_settings
 
 EXAMPLE = FILE.with_name("wms.tfvars.example")
@@ -116,3 +117,17 @@ def test_the_environment_and_the_file(file: Path) -> None:
 )
 def test_a_variable_that_is_wrong_is_named(file: Path, name: str, value: str) -> None:
     assert refused(file, "disk_gb = 30\n", **{name: value}).startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "advice"),
+    [
+        ("WMS_WAIT_MINUTES", "soon", "give a number of minutes, such as 30."),
+        ("WMS_WAIT_MINUTES", "-1", "give a number of minutes, such as 30."),
+        ("WMS_S3_PATH_STYLE", "perhaps", "give 1 or 0, such as 1."),
+    ],
+)
+def test_a_variable_of_the_instance_that_is_wrong_is_named(tmp_path: Path, name: str, value: str, advice: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        open_aws(tmp_path, environ={name: value})
+    assert str(caught.value) == f"{name} is {value!r}; {advice}"

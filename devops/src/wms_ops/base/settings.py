@@ -66,7 +66,6 @@ class StoreSettings(Variables):
     """The bucket that holds photos and masks (see docs/data-versions.md)."""
 
     wms_dvc_url: str = variable("", "Bucket and prefix instead of those in .dvc/config", example="s3://my-bucket/dvc")
-    wms_s3_path_style: str = variable("", "1 names buckets in the path, as S3 servers on loopback need", example="1")
     aws_endpoint_url_s3: str = variable("", "Address of another S3 store than AWS", example="http://127.0.0.1:8333")
     aws_endpoint_url: str = variable("", "The same for all of AWS's services; AWS_ENDPOINT_URL_S3 wins")
 
@@ -104,6 +103,12 @@ class InstanceSettings(Variables):
         example="30",
         ge=0,
         le=24 * 60,
+    )
+    wms_s3_path_style: bool = variable(
+        False,
+        "Whether Terraform names buckets in the path, as S3 servers on loopback need",
+        give="1 or 0",
+        example="1",
     )
     wms_instance_address: str = variable("", "Address of the instance, for a tunnel", example="127.0.0.1")
     wms_caller_address: str = variable("", "This machine's public IPv4 address, else AWS is asked")

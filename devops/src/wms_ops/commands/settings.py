@@ -16,7 +16,7 @@ from wms_ops.base.settings import GROUPS
 
 PAGE: Final = Path("docs") / "settings.md"
 EXAMPLE: Final = Path(".env.example")
-_TYPES: Final = {str: "text", float: "number", int: "whole number"}
+_TYPES: Final = {str: "text", float: "number", int: "whole number", bool: "yes or no"}
 _HEAD: Final = """# Variables of the environment
 
 Made by `make settings` from `WMS/src/wms/settings.py` and `devops/src/wms_ops/base/settings.py`; change them there. All

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from wms_ops.base.settings import GithubSettings, InstanceSettings
+
 ENVIRONMENT_TAG: Final = "wms:environment"
 PART_TAG: Final = "wms:part"
 LAUNCH_TAG: Final = "wms:launch"
@@ -28,7 +30,6 @@ ENVIRONMENT: Final = re.compile(r"[a-z][a-z0-9-]{0,19}")
 SESSIONS: Final = "sessions"
 """The folder of the session records in the state bucket."""
 
-HOLDER: Final = "WMS_HOLDER"
 _NOT_IN_TAGS: Final = re.compile(r"[^A-Za-z0-9_.:/=+@-]+")
 
 
@@ -116,9 +117,9 @@ def holder_of(environ: Mapping[str, str]) -> str:
     All jobs of one GitHub run are one holder, so the teardown job may end the instance of an earlier job; a re-run of
     the same workflow run is the same holder, too.
     """
-    given = environ.get(HOLDER, "")
-    if not given and (run := environ.get("GITHUB_RUN_ID")):
-        given = f"github/{environ.get('GITHUB_REPOSITORY', 'repository')}/{run}"
+    given, job = InstanceSettings.read(environ).wms_holder, GithubSettings.read(environ)
+    if not given and job.github_run_id:
+        given = f"github/{job.github_repository or 'repository'}/{job.github_run_id}"
     return _NOT_IN_TAGS.sub("-", given or f"{_user()}@{platform.node() or 'machine'}")[:200]
 
 

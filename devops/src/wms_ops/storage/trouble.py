@@ -7,7 +7,6 @@ and has settings of its own: the remedy names them.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shlex
 from collections.abc import Callable, Iterator
@@ -28,6 +27,7 @@ from wms_ops.base.errors import (
     StoreUnreachableError,
 )
 from wms_ops.base.outputs import on_actions
+from wms_ops.base.settings import AwsSettings
 from wms_ops.storage.codes import (
     Kind,
     code_of,
@@ -264,9 +264,9 @@ def _lacks_token() -> bool:
     from botocore.session import Session
 
     with contextlib.suppress(BotoCoreError):
-        found = Session().get_credentials() if "AWS_ACCESS_KEY_ID" not in os.environ else None
-        key = found.access_key if found else os.environ.get("AWS_ACCESS_KEY_ID", "")
-        token = found.token if found else os.environ.get("AWS_SESSION_TOKEN", "")
+        told = AwsSettings.read()
+        found = None if told.aws_access_key_id else Session().get_credentials()
+        key, token = (found.access_key, found.token) if found else (told.aws_access_key_id, told.aws_session_token)
         return key.startswith("ASIA") and not token
     return False
 

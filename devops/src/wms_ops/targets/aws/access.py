@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from wms_ops.base.errors import CloudError
+from wms_ops.base.settings import InstanceSettings
 from wms_ops.storage.codes import unless
 from wms_ops.storage.trouble import aws_errors
 
@@ -28,7 +29,7 @@ def caller_address(environ: Mapping[str, str]) -> str:
     >>> caller_address({"WMS_CALLER_ADDRESS": "203.0.113.7"})
     '203.0.113.7'
     """
-    text = environ.get(VARIABLE, "").strip()
+    text = InstanceSettings.read(environ).wms_caller_address
     origin = VARIABLE
     if not text:
         origin = _ASK

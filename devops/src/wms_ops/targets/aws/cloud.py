@@ -24,13 +24,10 @@ from wms_ops.targets.aws.boot import LIMIT_S, wait_until_up
 from wms_ops.targets.aws.context import AwsContext
 from wms_ops.targets.aws.instances import Instance
 from wms_ops.targets.aws.launch import LaunchRequest, bring_up
-from wms_ops.targets.aws.settings import read_settings, wait_minutes
+from wms_ops.targets.aws.settings import read_settings
 from wms_ops.targets.aws.state_bucket import state_bucket_exists
 from wms_ops.targets.aws.teardown import take_down
 from wms_ops.targets.host.message_queue import MessageQueue
-
-ADDRESS: Final = "WMS_INSTANCE_ADDRESS"
-"""An address that replaces the instance's public address: 127.0.0.1 at the end of a tunnel, for example."""
 
 FOLDER: Final = "aws"
 """The name of this target's folder within the loop's."""
@@ -252,7 +249,7 @@ class AwsCloud:
         return found
 
     def _addresses(self, found: Instance, *, served: bool = False) -> Endpoints:
-        host = self.context.environ.get(ADDRESS) or found.address
+        host = self.context.told.wms_instance_address or found.address
         if not host:
             raise CloudError(
                 f"The instance {found.id} has no public address; end it with devops/scripts/stop-cloud.sh."
@@ -261,7 +258,7 @@ class AwsCloud:
         return Endpoints(mlflow, service if served else None)
 
     def _answers(self, found: Instance) -> bool:
-        if not (self.context.environ.get(ADDRESS) or found.address):
+        if not (self.context.told.wms_instance_address or found.address):
             return False  # AWS hasn't assigned an address yet
         return why_silent(self._addresses(found).mlflow) is None
 
@@ -282,11 +279,8 @@ def open_aws(
     """The cloud of this clone's settings; no request is sent, no instance starts. Raises ConfigError, UsageError."""
     given = os.environ if environ is None else environ
     settings = read_settings(environ=given)
-    return AwsCloud(
-        AwsContext(settings, folder, given, patient(show)),
-        timedelta(hours=settings.hours),
-        wait_s=60 * wait_minutes(given),
-    )
+    context = AwsContext(settings, folder, given, patient(show))
+    return AwsCloud(context, timedelta(hours=settings.hours), wait_s=60 * context.told.wms_wait_minutes)
 
 
 open_target = open_aws  # the name that the factory imports

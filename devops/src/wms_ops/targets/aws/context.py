@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from wms.files import exclusive_lock, write_atomic
 from wms.records import StoredRecord
 from wms_ops.base.errors import CloudError
+from wms_ops.base.settings import InstanceSettings
 from wms_ops.cost.session_store import S3SessionStore
 from wms_ops.storage.bucket import Bucket
 from wms_ops.storage.names import Names, holder_of
@@ -30,8 +31,6 @@ from wms_ops.targets.host.message_queue import MessageQueue
 
 INSTANCE_ROOT: Final = "instance"
 STORE_ROOT: Final = "persistent"
-PATH_STYLE: Final = "WMS_S3_PATH_STYLE"
-"""Set for an S3 server without a host name for each bucket, as on loopback."""
 
 
 class Used(StoredRecord):
@@ -51,6 +50,11 @@ class AwsContext:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     show: Callable[[str], None] = field(default=lambda _: None, repr=False)
     step: Callable[[str], None] = field(default=lambda _: None, repr=False)
+
+    @cached_property
+    def told(self) -> InstanceSettings:
+        """The variables in `environ` about the instance. Raises UsageError."""
+        return InstanceSettings.read(self.environ)
 
     @cached_property
     def aws(self) -> Aws:
@@ -124,7 +128,7 @@ class AwsContext:
     @property
     def path_style(self) -> bool:
         """Whether S3 requests name the bucket in the path."""
-        return self.environ.get(PATH_STYLE) == "1"
+        return self.told.wms_s3_path_style
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -13,11 +13,11 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from wms.errors import ConfigError, UsageError
+from wms.errors import ConfigError
 from wms.paths import ROOT
+from wms_ops.base.settings import AwsSettings, InstanceSettings
 
 FILE: Final = ROOT / "infrastructure" / "terraform" / "wms.tfvars"
-WAIT: Final = "WMS_WAIT_MINUTES"
 DEFAULT_REGION: Final = "us-east-1"
 
 
@@ -40,17 +40,17 @@ class CloudSettings(BaseModel):
 
 
 def read_settings(path: Path = FILE, *, environ: Mapping[str, str]) -> CloudSettings:
-    """The settings in `path`, the defaults without a file. Raises ConfigError, naming file, line and field.
+    """The settings in `path`, the defaults without a file. Raises ConfigError, naming file, line and field, UsageError.
 
     WMS_ENVIRONMENT overrides the file; a region missing in the file is AWS_REGION's or AWS_DEFAULT_REGION's.
     """
     text = _text(path)
     values = _parse(text, path) if text.strip() else {}
     origins = dict.fromkeys(values, str(path))
-    variable = next((name for name in ("AWS_REGION", "AWS_DEFAULT_REGION") if environ.get(name)), None)
-    if "region" not in values and variable:
-        values["region"], origins["region"] = environ[variable], variable
-    if environment := environ.get("WMS_ENVIRONMENT"):
+    told = AwsSettings.read(environ)
+    if "region" not in values and told.region:
+        values["region"], origins["region"] = told.region, "AWS_REGION" if told.aws_region else "AWS_DEFAULT_REGION"
+    if environment := InstanceSettings.read(environ).wms_environment:
         values["environment"], origins["environment"] = environment, "WMS_ENVIRONMENT"
     for name in values:
         if name not in CloudSettings.model_fields:
@@ -72,22 +72,6 @@ def read_settings(path: Path = FILE, *, environ: Mapping[str, str]) -> CloudSett
             f"{settings.mlflow_port}; change {name}."
         )
     return settings
-
-
-def wait_minutes(environ: Mapping[str, str]) -> float:
-    """Minutes that `up` waits for the end of another holder's instance: WMS_WAIT_MINUTES, or 0.
-
-    >>> wait_minutes({"WMS_WAIT_MINUTES": "30"})
-    30.0
-    """
-    text = environ.get(WAIT, "")
-    try:
-        value = float(text or 0)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 24 * 60:
-        raise UsageError(f"{WAIT} is {text!r}; give a number of minutes, such as 30.")
-    return value
 
 
 def _text(path: Path) -> str:

@@ -27,6 +27,7 @@ from wms.files import parse_json, write_atomic
 from wms.paths import ROOT
 from wms_ops.base.errors import CloudError, RepeatedRequestError
 from wms_ops.base.poll import poll
+from wms_ops.base.settings import StoreSettings
 from wms_ops.targets.aws.trouble import explain
 
 ROOTS: Final = ROOT / "infrastructure" / "terraform"
@@ -120,7 +121,7 @@ class Terraform:
     @property
     def _mark(self) -> str:
         """The mark that every Terraform process for this state carries, as do the providers."""
-        return f"{self.environ.get('AWS_ENDPOINT_URL', '')} s3://{self.backend.bucket}/{self.backend.key}"
+        return f"{StoreSettings.read(self.environ).aws_endpoint_url} s3://{self.backend.bucket}/{self.backend.key}"
 
     def _with(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         path = self.work / "variables.tfvars.json"
