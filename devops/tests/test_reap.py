@@ -19,7 +19,8 @@ from wms_ops.cost.session_store import S3SessionStore
 from wms_ops.cost.sessions import EndedBy, Purpose, begin
 from wms_ops.storage.bucket import Bucket
 from wms_ops.storage.names import Names
-from wms_ops.targets.aws.inventory import Resource, ResourceKind, find
+from wms_ops.targets.aws.inventory import Resource, find
+from wms_ops.targets.aws.kinds import ResourceKind
 from wms_ops.targets.aws.reap import Overdue, note_ends, orphans, overdue, reap
 
 pytest_plugins = ["aws_fixtures"]
@@ -87,7 +88,7 @@ def reaped(aws: AwsServer, *, held: tuple[str, ...] = (), **options: Any) -> dic
 
 
 def left(aws: AwsServer) -> set[str]:
-    return {one.environment for one in find(clients_of(aws).ec2, clients_of(aws).iam, environment=None)}
+    return {one.environment for one in find(clients_of(aws), environment=None)}
 
 
 def test_of_all_environments_the_overdue_ones_go(aws: AwsServer) -> None:
@@ -140,9 +141,7 @@ def test_one_environment_that_fails_keeps_no_other_from_going(aws: AwsServer) ->
     with pytest.raises(CloudError, match="launch template lt-"):
         reap(refusal.clients, environment=None, is_held=lambda _: False, show=lambda _: None, now=NOW)
     assert left(aws) == {"main"}
-    assert {one.kind for one in find(refusal.clients.ec2, refusal.clients.iam, environment="main")} == {
-        ResourceKind.TEMPLATE
-    }
+    assert {one.kind for one in find(refusal.clients, environment="main")} == {ResourceKind.TEMPLATE}
     assert litter.vpc
 
 

@@ -48,6 +48,9 @@ class Kind(enum.Enum):
     NOT_ALLOWED = enum.auto()
     WRONG_ADDRESS = enum.auto()
     BUSY = enum.auto()
+    TAKEN = enum.auto()
+    QUOTA = enum.auto()
+    REPEATED = enum.auto()
     REFUSED = enum.auto()
     UNREACHABLE = enum.auto()
 
@@ -70,9 +73,11 @@ _BY_CODE: Final[dict[Kind, frozenset[str]]] = {
     Kind.WRONG_ADDRESS: frozenset(
         {
             *("InvalidBucketName", "PermanentRedirect", "AuthorizationHeaderMalformed", "301"),
-            "IllegalLocationConstraintException",
+            *("IllegalLocationConstraintException", "OptInRequired", "InvalidRegion"),
         }
     ),
+    Kind.TAKEN: frozenset({"BucketAlreadyExists"}),
+    Kind.QUOTA: frozenset({"InsufficientInstanceCapacity", "InsufficientCapacity", "Unsupported"}),
     Kind.BUSY: frozenset(
         {
             *("SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests"),
@@ -80,6 +85,10 @@ _BY_CODE: Final[dict[Kind, frozenset[str]]] = {
             *("Unavailable", "RequestThrottled", "RequestThrottledException", "TooManyRequestsException"),
         }
     ),
+}
+_BY_PATTERN: Final = {
+    Kind.QUOTA: re.compile(r"(Limit|Quota|Count)Exceeded|TooManyBuckets"),
+    Kind.REPEATED: re.compile(r"AlreadyExists|AlreadyAssociated|InvalidPermission\.(NotFound|Duplicate)"),
 }
 # Classes of botocore without an answer, by name: importing them would make starting slow.
 _BY_CLASS: Final[dict[Kind, frozenset[str]]] = {
@@ -123,7 +132,8 @@ def unless(codes: Collection[str], call: Callable[..., Any], **arguments: Any) -
 
 def kind_of_code(code: str) -> Kind:
     """Return the kind of a code; REFUSED for an unknown code."""
-    return next((kind for kind, codes in _BY_CODE.items() if code in codes), Kind.REFUSED)
+    named = next((kind for kind, codes in _BY_CODE.items() if code in codes), None)
+    return named or next((kind for kind, pattern in _BY_PATTERN.items() if pattern.search(code)), Kind.REFUSED)
 
 
 def kind_of_class(error: Exception) -> Kind:

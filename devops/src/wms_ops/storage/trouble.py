@@ -43,11 +43,6 @@ from wms_ops.storage.config import RemoteConfig
 
 _LONGEST: Final = 300
 _LAB_ENDED: Final = "voc-cancel-cred"  # the policy by which AWS Academy ends a session whose keys aren't too old yet
-_QUOTA: Final = re.compile(r"(Limit|Quota|Count)Exceeded|TooManyBuckets")
-_NO_CAPACITY: Final = frozenset({"InsufficientInstanceCapacity", "InsufficientCapacity", "Unsupported"})
-_NOT_HERE: Final = frozenset({"OptInRequired", "InvalidRegion", "IllegalLocationConstraintException"})
-_TAKEN: Final = frozenset({"BucketAlreadyExists"})
-_REPEATED: Final = re.compile(r"AlreadyExists|AlreadyAssociated|InvalidPermission\.(NotFound|Duplicate)")
 
 
 @dataclass(frozen=True)
@@ -74,6 +69,19 @@ class Refusal:
         """The note for a user who starts again."""
         return ": what was already transferred is kept" if self.remote else ""
 
+    @property
+    def renewal(self) -> str:
+        """The way to new credentials."""
+        if on_actions():
+            return (
+                "AWS Academy: Start Lab, AWS Details, Show; copy the three values into the repository's secrets "
+                "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN (with a role: check vars.AWS_ROLE_ARN)"
+            )
+        return (
+            "AWS Academy: Start Lab, AWS Details, Show; copy the three lines into ~/.aws/credentials (elsewhere: "
+            f"`aws sso login{self.profile}` or `aws configure{self.profile}`)"
+        )
+
 
 @contextlib.contextmanager
 def aws_errors(what: str, remote: RemoteConfig | None = None) -> Iterator[None]:
@@ -89,11 +97,11 @@ def aws_errors(what: str, remote: RemoteConfig | None = None) -> Iterator[None]:
         raise from_sdk(error, what, remote) from error
     except RuntimeError as error:
         if is_expired_after_renewal(error):
-            raise _expired(Refusal(what, "", "", remote)) from error
+            raise of_kind(Kind.EXPIRED, Refusal(what, "", "", remote)) from error
         raise
     except ValueError as error:
         if "invalid endpoint" in str(error).lower():  # no class of its own
-            raise _elsewhere(Refusal(what, "", str(error), remote)) from error
+            raise of_kind(Kind.WRONG_ADDRESS, Refusal(what, "", str(error), remote)) from error
         raise
 
 
@@ -102,8 +110,8 @@ def from_sdk(error: Exception, what: str, remote: RemoteConfig | None = None) ->
     code = code_of(error)
     if code is None:
         if type(error).__name__ == "NoRegionError":
-            return _elsewhere(Refusal(what, "", "no region is set", remote))
-        return _BUILDERS[kind_of_class(error)](Refusal(what, "", short(reason_of(error)), remote))
+            return of_kind(Kind.WRONG_ADDRESS, Refusal(what, "", "no region is set", remote))
+        return of_kind(kind_of_class(error), Refusal(what, "", short(reason_of(error)), remote))
     response: Any = getattr(error, "response", {})
     operation = getattr(error, "operation_name", "")
     message = short(str(response["Error"].get("Message") or ""))
@@ -116,146 +124,127 @@ def is_gone(error: Exception) -> bool:
     return code in {"NoSuchEntity", "NoSuchKey", "404"} or code.lower().endswith((".notfound", "notfoundexception"))
 
 
-def of_kind(kind: Kind, found: Refusal) -> WmsError:
-    """Return the error for a refusal of a known kind."""
-    return _BUILDERS[kind](found)
-
-
 def from_code(found: Refusal) -> WmsError:
     """Return the error for a refusal with a code."""
-    code, kind = found.code, kind_of_code(found.code)
-    # First, since AWS calls this a lack of rights, and no administrator could mend that.
-    if _LAB_ENDED in found.reason:
-        return _expired(found)
-    if code in _NOT_HERE:
-        return _elsewhere(found)
-    if code in _TAKEN:
-        return CloudError(
-            f"Can't {found.what}: the bucket's name is taken by another account ({found.reason}); choose another "
-            "environment or region in infrastructure/terraform/wms.tfvars."
-        )
-    if kind is Kind.REFUSED and (code in _NO_CAPACITY or _QUOTA.search(code)):
-        return QuotaError(
-            f"Can't {found.what}: {found.reason} ({code}); stop what isn't needed, choose a smaller instance_type in "
-            "infrastructure/terraform/wms.tfvars, or ask for more under Service Quotas in the AWS console."
-        )
-    if kind is Kind.REFUSED and _REPEATED.search(code):
-        return RepeatedRequestError(
-            f"Can't {found.what}: AWS has done that already, as when an answer is lost on its way ({code}: "
-            f"{found.reason}); run it again."
-        )
-    return _BUILDERS[kind](found)
+    # AWS calls the end of a lab a lack of rights, and no administrator could mend that.
+    return of_kind(Kind.EXPIRED if _LAB_ENDED in found.reason else kind_of_code(found.code), found)
 
 
-def _expired(found: Refusal) -> WmsError:
-    return CredentialsExpiredError(f"Can't {found.what}: the AWS credentials have expired; {_renewal(found)}.")
+def of_kind(kind: Kind, found: Refusal) -> WmsError:
+    """Return the error for a refusal of a known kind."""
+    error, text = (_WORDS.get(kind) or _refused)(found)
+    return error(f"Can't {found.what}: {text}.")
 
 
-def _missing(found: Refusal) -> WmsError:
-    return CredentialsMissingError(
-        f"Can't {found.what}: there are no usable AWS credentials ({found.reason}); {_renewal(found)}."
-    )
+Words = tuple[type[WmsError], str]
+"""An error's class, and its sentence after "Can't WHAT: "."""
 
 
-def _unknown_key(found: Refusal) -> WmsError:
+def _unknown_key(found: Refusal) -> Words:
     if found.remote is None and _lacks_token():
-        return CredentialsMissingError(
-            f"Can't {found.what}: the access key is a temporary one (ASIA...) without its aws_session_token; "
-            f"{_renewal(found)}."
-        )
-    return AccessDeniedError(
-        f"Can't {found.what}: {found.store} doesn't know the access key, or not in this region ({found.code}); "
-        f"{_renewal(found)}, and check the region."
+        text = f"the access key is a temporary one (ASIA...) without its aws_session_token; {found.renewal}"
+        return CredentialsMissingError, text
+    return AccessDeniedError, (
+        f"{found.store} doesn't know the access key, or not in this region ({found.code}); {found.renewal}, and check "
+        "the region"
     )
 
 
-def _wrong_secret(found: Refusal) -> WmsError:
+def _wrong_secret(found: Refusal) -> Words:
     if found.remote is None:
         return _unknown_key(found)  # AWS says so of a session's key without its token, too
-    return AccessDeniedError(
-        f"Can't {found.what}: {found.store} refuses the secret key, which doesn't belong to the access key "
-        f"({found.code}); run `aws configure{found.profile}` and enter both again."
+    return AccessDeniedError, (
+        f"{found.store} refuses the secret key, which doesn't belong to the access key ({found.code}); run "
+        f"`aws configure{found.profile}` and enter both again"
     )
 
 
-def _not_allowed(found: Refusal) -> WmsError:
+def _not_allowed(found: Refusal) -> Words:
     action = re.search(r"not authorized to perform:? ([a-z0-9-]+:\w+)", found.reason)
     lacking = f"the right to {action[1]}" if action else "the rights"
     if found.remote:
         lacking = "s3:ListBucket, s3:GetObject or s3:PutObject"
-    return AccessDeniedError(
-        f"Can't {found.what}: these AWS credentials lack {lacking} ({found.code}); ask the account's administrator for "
-        f"it, or use others with `export AWS_PROFILE=NAME` or `aws configure{found.profile}`."
+    return AccessDeniedError, (
+        f"these AWS credentials lack {lacking} ({found.code}); ask the account's administrator for it, or use others "
+        f"with `export AWS_PROFILE=NAME` or `aws configure{found.profile}`"
     )
 
 
-def _skewed(found: Refusal) -> WmsError:
-    return ClockSkewError(
-        f"Can't {found.what}: {found.store} refuses requests because this machine's clock is wrong; set it with "
-        "`sudo timedatectl set-ntp true`, then run it again."
-    )
-
-
-def _no_bucket(found: Refusal) -> WmsError:
+def _no_bucket(found: Refusal) -> Words:
     remedy = "check the account and the region, then run it again"
     if remote := found.remote:
         endpoint = f" --endpoint-url {shlex.quote(remote.endpoint_url)}" if remote.endpoint_url else ""
         remedy = f"make it with `aws s3 mb s3://{remote.bucket}{endpoint}`, or name another with `{_modify(remote)}`"
-    return BucketNotFoundError(f"Can't {found.what}: there is no such bucket ({found.reason}); {remedy}.")
+    return BucketNotFoundError, f"there is no such bucket ({found.reason}); {remedy}"
 
 
-def _elsewhere(found: Refusal) -> WmsError:
+def _elsewhere(found: Refusal) -> Words:
     shown = f"{found.reason} ({found.code})" if found.code else found.reason
     if remote := found.remote:
-        return StoreConfigError(
-            f"Can't {found.what}: the DVC remote {remote.name!r} can't be addressed ({shown}); correct it with "
-            f"`{_modify(remote)}` or `dvc remote modify {remote.name} region REGION`."
+        return StoreConfigError, (
+            f"the DVC remote {remote.name!r} can't be addressed ({shown}); correct it with `{_modify(remote)}` or "
+            f"`dvc remote modify {remote.name} region REGION`"
         )
-    return CloudError(
-        f"Can't {found.what}: AWS can't be used in this region ({shown}); set AWS_REGION and `region` "
-        f"in infrastructure/terraform/wms.tfvars to one that is switched on for the account"
-        f"{nearest_regions(found.reason)}."
+    return CloudError, (
+        f"AWS can't be used in this region ({shown}); set AWS_REGION and `region` in infrastructure/terraform/"
+        f"wms.tfvars to one that is switched on for the account{nearest_regions(found.reason)}"
     )
 
 
-def _unreachable(found: Refusal) -> WmsError:
-    reason = found.reason
-    if "amazonaws.com" in reason and (region := unknown_region(reason)):
+def _unreachable(found: Refusal) -> Words:
+    if "amazonaws.com" in found.reason and (region := unknown_region(found.reason)):
         return _elsewhere(Refusal(found.what, "", f"there is no region {region}", found.remote))
-    silent = "Terraform's registry" if "terraform.io" in reason else found.store
-    return StoreUnreachableError(
-        f"Can't {found.what}: {silent} doesn't answer ({reason}); check the network, then run it again{found.kept}."
+    silent = "Terraform's registry" if "terraform.io" in found.reason else found.store
+    text = f"{silent} doesn't answer ({found.reason}); check the network, then run it again{found.kept}"
+    return StoreUnreachableError, text
+
+
+def _refused(found: Refusal) -> Words:
+    return StoreUnreachableError if found.remote else CloudError, (
+        f"{found.store} refuses it ({found.code}: {found.reason}); correct that, then run it again{found.kept}"
     )
 
 
-def _busy(found: Refusal) -> WmsError:
-    return StoreUnreachableError(
-        f"Can't {found.what}: {found.store} is busy ({found.code}); run it again in a minute{found.kept}."
-    )
-
-
-def _refused(found: Refusal) -> WmsError:
-    kind = StoreUnreachableError if found.remote else CloudError
-    return kind(
-        f"Can't {found.what}: {found.store} refuses it ({found.code}: {found.reason}); correct that, then run it "
-        f"again{found.kept}."
-    )
+_WORDS: Final[dict[Kind, Callable[[Refusal], Words]]] = {
+    Kind.EXPIRED: lambda found: (CredentialsExpiredError, f"the AWS credentials have expired; {found.renewal}"),
+    Kind.MISSING: lambda found: (
+        CredentialsMissingError,
+        f"there are no usable AWS credentials ({found.reason}); {found.renewal}",
+    ),
+    Kind.UNKNOWN_KEY: _unknown_key,
+    Kind.WRONG_SECRET: _wrong_secret,
+    Kind.SKEWED: lambda found: (
+        ClockSkewError,
+        f"{found.store} refuses requests because this machine's clock is wrong; set it with `sudo timedatectl set-ntp "
+        "true`, then run it again",
+    ),
+    Kind.NO_BUCKET: _no_bucket,
+    Kind.NOT_ALLOWED: _not_allowed,
+    Kind.WRONG_ADDRESS: _elsewhere,
+    Kind.BUSY: lambda found: (
+        StoreUnreachableError,
+        f"{found.store} is busy ({found.code}); run it again in a minute{found.kept}",
+    ),
+    Kind.TAKEN: lambda found: (
+        CloudError,
+        f"the bucket's name is taken by another account ({found.reason}); choose another environment or region in "
+        "infrastructure/terraform/wms.tfvars",
+    ),
+    Kind.QUOTA: lambda found: (
+        QuotaError,
+        f"{found.reason} ({found.code}); stop what isn't needed, choose a smaller instance_type in "
+        "infrastructure/terraform/wms.tfvars, or ask for more under Service Quotas in the AWS console",
+    ),
+    Kind.REPEATED: lambda found: (
+        RepeatedRequestError,
+        f"AWS has done that already, as when an answer is lost on its way ({found.code}: {found.reason}); run it again",
+    ),
+    Kind.UNREACHABLE: _unreachable,
+}
 
 
 def _modify(remote: RemoteConfig) -> str:
     return f"dvc remote modify {remote.name} url s3://BUCKET/PREFIX"
-
-
-def _renewal(found: Refusal) -> str:
-    if on_actions():
-        return (
-            "AWS Academy: Start Lab, AWS Details, Show; copy the three values into the repository's secrets "
-            "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN (with a role: check vars.AWS_ROLE_ARN)"
-        )
-    return (
-        "AWS Academy: Start Lab, AWS Details, Show; copy the three lines into ~/.aws/credentials (elsewhere: "
-        f"`aws sso login{found.profile}` or `aws configure{found.profile}`)"
-    )
 
 
 def _lacks_token() -> bool:
@@ -275,18 +264,3 @@ def short(text: str) -> str:
     """Return the text as one line that fits into a sentence: without full stops and encoded failure messages."""
     line = re.sub(r"\s*Encoded authorization failure message:? \S+", "", " ".join(text.split()))
     return re.sub(r"\.(?=\s+[A-Z])", ";", line)[:_LONGEST].rstrip(" .;:")
-
-
-_BUILDERS: Final[dict[Kind, Callable[[Refusal], WmsError]]] = {
-    Kind.EXPIRED: _expired,
-    Kind.MISSING: _missing,
-    Kind.UNKNOWN_KEY: _unknown_key,
-    Kind.WRONG_SECRET: _wrong_secret,
-    Kind.SKEWED: _skewed,
-    Kind.NO_BUCKET: _no_bucket,
-    Kind.NOT_ALLOWED: _not_allowed,
-    Kind.WRONG_ADDRESS: _elsewhere,
-    Kind.BUSY: _busy,
-    Kind.REFUSED: _refused,
-    Kind.UNREACHABLE: _unreachable,
-}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 import psutil
 
@@ -40,24 +40,13 @@ class LocalCloud:
     it running, `close` stops it. All data stays in the folder, and a restarted server goes on with it.
     """
 
+    name: ClassVar = "local"
+    billed: ClassVar = False
+    needs_account: ClassVar = False
+
     folder: Path
     show: Callable[[str], None] = field(default=lambda _: None, repr=False)
     step: Callable[[str], None] = field(default=lambda _: None, repr=False)
-
-    @property
-    def name(self) -> str:
-        """The target's name in sentences."""
-        return "local"
-
-    @property
-    def billed(self) -> bool:
-        """No process on this machine costs money."""
-        return False
-
-    @property
-    def needs_account(self) -> bool:
-        """This target needs no account."""
-        return False
 
     def choice(self) -> Choice:
         """The instance of record: the price of this machine's work at AWS."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 from wms_ops.base.console import patient
 from wms_ops.base.errors import BusyError, CloudError
@@ -39,27 +39,16 @@ _ENDING: Final = ("stopping", "stopped", "shutting-down")
 class AwsCloud:
     """A `Cloud`. `lifetime` is the longest life of an instance; `up` waits `wait_s` for the end of another holder's."""
 
+    name: ClassVar = "aws"
+    billed: ClassVar = True
+    needs_account: ClassVar = True
+
     context: AwsContext
     lifetime: timedelta = timedelta(hours=4)
     purpose: Purpose = Purpose.PIPELINE
     run_id: str = ""
     wait_s: float = 0.0
     _passwords: dict[str, str] = field(default_factory=dict, init=False, repr=False)
-
-    @property
-    def name(self) -> str:
-        """The target's name in sentences."""
-        return "aws"
-
-    @property
-    def billed(self) -> bool:
-        """AWS bills each second of an instance."""
-        return True
-
-    @property
-    def needs_account(self) -> bool:
-        """Every call uses the credentials of an AWS account."""
-        return True
 
     def borrowed(self) -> AwsCloud:
         """This cloud: the store always runs, and a borrower ends only its own instance."""

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from wms_ops.storage.names import (
-    DEADLINE_TAG,
-    ENVIRONMENT_TAG,
-    INSTANCE_PART,
-    LAUNCH_TAG,
-    OWNER_TAG,
-    PART_TAG,
-    read_time,
-)
+import jmespath
+
+from wms_ops.storage.names import DEADLINE_TAG, LAUNCH_TAG, OWNER_TAG, read_time
 from wms_ops.storage.trouble import aws_errors
+from wms_ops.targets.aws.inventory import Raw, listed, tag_filters, tags_of
+from wms_ops.targets.aws.kinds import EC2, ResourceKind
 
 _ALIVE: Final = ("pending", "running")
 _EXISTING: Final = (*_ALIVE, "stopping", "stopped", "shutting-down")
@@ -44,19 +39,14 @@ class Instance:
 
 def find_instances(ec2: Any, environment: str) -> list[Instance]:
     """All instances that aren't terminated, the oldest first. Raises the errors of `aws_errors`."""
-    filters = [
-        {"Name": f"tag:{ENVIRONMENT_TAG}", "Values": [environment]},
-        {"Name": f"tag:{PART_TAG}", "Values": [INSTANCE_PART]},
-        {"Name": "instance-state-name", "Values": list(_EXISTING)},
-    ]
+    existing = {"Name": "instance-state-name", "Values": list(_EXISTING)}
     with aws_errors("look for instances"):
-        pages = ec2.get_paginator("describe_instances").paginate(Filters=filters)
-        found = [raw for page in pages for group in page["Reservations"] for raw in group["Instances"]]
+        found = listed(ec2, EC2[ResourceKind.INSTANCE], [*tag_filters(environment), existing])
     return sorted(map(_instance, found), key=lambda instance: (instance.launched_at, instance.id))
 
 
-def _instance(raw: dict[str, Any]) -> Instance:
-    tags = {tag["Key"]: tag["Value"] for tag in raw.get("Tags", [])}
+def _instance(raw: Raw) -> Instance:
+    tags = tags_of(raw)
     return Instance(
         id=raw["InstanceId"],
         state=raw["State"]["Name"],
@@ -66,12 +56,6 @@ def _instance(raw: dict[str, Any]) -> Instance:
         owner=tags.get(OWNER_TAG, ""),
         deadline=read_time(tags.get(DEADLINE_TAG, "")),
         launched_at=raw["LaunchTime"],
-        groups=tuple(dict.fromkeys(group["GroupId"] for group in _groups(raw))),
+        # Also those of its interfaces: not every EC2 server lists the groups in both places.
+        groups=tuple(dict.fromkeys(jmespath.search("[SecurityGroups, NetworkInterfaces[].Groups[]][].GroupId", raw))),
     )
-
-
-def _groups(raw: dict[str, Any]) -> Iterator[dict[str, str]]:
-    """The security groups of an instance, also from its interfaces: not every EC2 server lists them in both."""
-    yield from raw.get("SecurityGroups", [])
-    for interface in raw.get("NetworkInterfaces", []):
-        yield from interface.get("Groups", [])

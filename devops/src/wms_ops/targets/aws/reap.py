@@ -7,7 +7,7 @@ carries its deadline. Resources within their deadline are never touched.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -15,8 +15,9 @@ from typing import Final
 from wms_ops.base.errors import BucketNotFoundError, CloudError
 from wms_ops.cost.session_store import SessionStore
 from wms_ops.cost.sessions import EndedBy
-from wms_ops.targets.aws.inventory import Resource, ResourceKind, find
-from wms_ops.targets.aws.sweep import Clients, await_absence, sweep
+from wms_ops.targets.aws.inventory import Clients, Resource, find
+from wms_ops.targets.aws.kinds import ResourceKind
+from wms_ops.targets.aws.sweep import prove_nothing_left, sweep
 
 GRACE: Final = timedelta(minutes=10)
 """After the deadline: the machine ends itself then, and should get the chance first."""
@@ -72,7 +73,7 @@ def reap(
     their deadline go. Raises CloudError with all resources that couldn't be deleted, after all others were, and the
     errors of `aws_errors`.
     """
-    resources = find(clients.ec2, clients.iam, environment=environment, show=show)
+    resources = find(clients, environment=environment, show=show)
     now = now or datetime.now(UTC)
     late = {one.resource: one for one in overdue(resources, now, grace)}
     found = late | {one.resource: one for one in orphans(resources, now) if one.resource not in late}
@@ -91,7 +92,7 @@ def reap(
     if failures:
         raise CloudError(" ".join(map(str, failures)))
     if going and not dry_run:
-        _prove(clients, {one.resource for one in going}, environment)
+        prove_nothing_left(clients, environment=environment, among=[one.resource for one in going])
     return tuple(going)
 
 
@@ -110,18 +111,6 @@ def _lateness(resource: Resource, now: datetime, grace: timedelta) -> str:
     if resource.created is not None and now - resource.created > UNDATED:
         return f"without a readable deadline, and {_hours(now - resource.created)} old"
     return ""
-
-
-def _prove(clients: Clients, gone: Collection[Resource], environment: str | None) -> None:
-    keys = {(one.kind, one.id) for one in gone}
-
-    def look() -> Sequence[Resource]:
-        found = find(clients.ec2, clients.iam, environment=environment)
-        return [one for one in found if (one.kind, one.id) in keys]
-
-    if left := await_absence(look):
-        listed = ", ".join(map(str, left))
-        raise CloudError(f"{listed} are still there; run `wms cloud reap` again in a minute.")
 
 
 def _hours(span: timedelta) -> str:

@@ -6,18 +6,19 @@ A second sweep continues a killed one: a sweep keeps no record, and the resource
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
+import jmespath
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential
 
 from wms_ops.base.errors import AccessDeniedError, CloudError, CredentialsExpiredError, CredentialsMissingError
 from wms_ops.base.poll import poll
 from wms_ops.storage.codes import Kind, code_of, kind_of_class, kind_of_code
 from wms_ops.storage.trouble import from_sdk, is_gone
-from wms_ops.targets.aws.inventory import Resource, ResourceKind, find
+from wms_ops.targets.aws.inventory import Clients, Raw, Resource, find
+from wms_ops.targets.aws.kinds import EC2, IAM, ORDER, TIES, ResourceKind
 
 PATIENCE_S: Final = 600.0
 """For a whole sweep: AWS takes about a minute to end an instance and to release its network interface."""
@@ -38,16 +39,6 @@ _DETACHED: Final = frozenset({"Gateway.NotAttached"})
 _HOPELESS: Final = (CredentialsExpiredError, CredentialsMissingError)
 
 
-class Clients(Protocol):
-    """boto3's clients; `Aws` has them."""
-
-    @property
-    def ec2(self) -> Any: ...
-
-    @property
-    def iam(self) -> Any: ...
-
-
 def sweep(
     clients: Clients,
     resources: Iterable[Resource],
@@ -61,8 +52,7 @@ def sweep(
     `step`, for tests, hears each request after its answer. Raises CloudError with all resources that couldn't be
     deleted, or at once CredentialsExpiredError or CredentialsMissingError, since no further deletion could succeed.
     """
-    order = list(ResourceKind)
-    ordered = sorted(resources, key=lambda one: order.index(one.kind))
+    ordered = sorted(resources, key=lambda one: ORDER.index(one.kind))
     sweeper = _Sweeper(clients, step, time.monotonic() + patience_s)
     failed: dict[Resource, str] = {}
     waited = False
@@ -84,26 +74,24 @@ def sweep(
 
 
 def prove_nothing_left(
-    ec2: Any,
-    iam: Any,
-    *,
-    environment: str,
-    patience_s: float = PROOF_S,
-) -> Mapping[ResourceKind, int]:
-    """Ask AWS again; returns the number left of each kind, all 0. Terminated instances don't count.
+    clients: Clients, *, environment: str | None, among: Collection[Resource] | None = None, patience_s: float = PROOF_S
+) -> None:
+    """Ask AWS again, for a while, whether anything is left: of the resources `among`, or at all.
 
-    Raises CloudError with the resources that are left, and the errors of `aws_errors`.
+    Terminated instances don't count. Raises CloudError with the resources that are left, and the errors of
+    `aws_errors`.
     """
-    left = await_absence(lambda: find(ec2, iam, environment=environment), patience_s)
+    keys = {(one.kind, one.id) for one in among or ()}
+
+    def look() -> list[Resource]:
+        found = find(clients, environment=environment)
+        return [one for one in found if among is None or (one.kind, one.id) in keys]
+
+    left = poll(look, patience_s, until=lambda left: not left, pause_s=0.2, most_s=5.0)
+    if left and among is not None:
+        raise CloudError(f"{_listed(left)} are still there; run `wms cloud reap` again in a minute.")
     if left:
         raise CloudError(f"The environment {environment} isn't gone: {_listed(left)} are left; {NEXT}.")
-    counts = Counter(one.kind for one in left)
-    return {kind: counts[kind] for kind in ResourceKind}
-
-
-def await_absence(look: Callable[[], Sequence[Resource]], patience_s: float = PROOF_S) -> Sequence[Resource]:
-    """The resources that `look` still finds after `patience_s` seconds: AWS lists deleted resources for a while."""
-    return poll(look, patience_s, until=lambda left: not left, pause_s=0.2, most_s=5.0)
 
 
 @dataclass(frozen=True)
@@ -113,35 +101,16 @@ class _Sweeper:
     deadline: float
 
     def delete(self, resource: Resource) -> None:
-        """Delete one resource; raises the SDK's errors."""
-        ec2, iam, name = self.clients.ec2, self.clients.iam, resource.id
-        last: dict[ResourceKind, tuple[str, Callable[..., Any], dict[str, Any]]] = {
-            ResourceKind.SPOT: ("cancelled", ec2.cancel_spot_instance_requests, {"SpotInstanceRequestIds": [name]}),
-            ResourceKind.INSTANCE: ("terminating", ec2.terminate_instances, {"InstanceIds": [name]}),
-            ResourceKind.ADDRESS: ("released", ec2.release_address, {"AllocationId": name}),
-            ResourceKind.VOLUME: ("deleted", ec2.delete_volume, {"VolumeId": name}),
-            ResourceKind.TEMPLATE: ("deleted", ec2.delete_launch_template, {"LaunchTemplateId": name}),
-            ResourceKind.INTERFACE: ("deleted", ec2.delete_network_interface, {"NetworkInterfaceId": name}),
-            ResourceKind.GATEWAY: ("deleted", ec2.delete_internet_gateway, {"InternetGatewayId": name}),
-            ResourceKind.SUBNET: ("deleted", ec2.delete_subnet, {"SubnetId": name}),
-            ResourceKind.ROUTES: ("deleted", ec2.delete_route_table, {"RouteTableId": name}),
-            ResourceKind.GROUP: ("deleted", ec2.delete_security_group, {"GroupId": name}),
-            ResourceKind.VPC: ("deleted", ec2.delete_vpc, {"VpcId": name}),
-            ResourceKind.PROFILE: ("deleted", iam.delete_instance_profile, {"InstanceProfileName": name}),
-            ResourceKind.ROLE: ("deleted", iam.delete_role, {"RoleName": name}),
-        }
-        before = {
-            ResourceKind.ADDRESS: self._free_address,
-            ResourceKind.GATEWAY: self._detach_gateway,
-            ResourceKind.ROUTES: self._free_routes,
-            ResourceKind.GROUP: self._free_group,
-            ResourceKind.PROFILE: self._empty_profile,
-            ResourceKind.ROLE: self._empty_role,
-        }
-        if resource.kind in before:
-            before[resource.kind](resource)
-        done, call, arguments = last[resource.kind]
-        self._do(resource, done, call, **arguments)
+        """Undo a resource's ties and delete it; raises the SDK's errors."""
+        kind, name = resource.kind, resource.id
+        client, how = (self.clients.ec2, EC2[kind]) if kind in EC2 else (self.clients.iam, IAM[kind])
+        own, listed = {how.key: name}, {f"{how.key}s": [name]}
+        for tie in TIES.get(kind, ()):
+            answer = self._ask(getattr(client, tie.ask or how.ask), **(own if tie.ask else listed))
+            for bond in jmespath.search(tie.found, answer) or ():
+                value = [bond] if isinstance(bond, dict) else bond
+                self._do(resource, tie.done, getattr(client, tie.cut), {} if tie.alone else own, **{tie.name: value})
+        self._do(resource, how.done, getattr(client, how.delete), listed if how.many else own)
 
     def await_ends(self, resources: Iterable[Resource], failed: dict[Resource, str]) -> None:
         """Wait until the instances are terminated: until then their volumes and interfaces are in use."""
@@ -162,59 +131,8 @@ class _Sweeper:
             raise CloudError(f"it is still {left[0]}")
         self.step(f"{resource}: terminated")
 
-    def _free_address(self, resource: Resource) -> None:
-        ec2 = self.clients.ec2
-        for one in self._ask(ec2.describe_addresses, AllocationIds=[resource.id]).get("Addresses", []):
-            if one.get("AssociationId"):
-                self._do(resource, "disassociated", ec2.disassociate_address, AssociationId=one["AssociationId"])
-
-    def _detach_gateway(self, resource: Resource) -> None:
-        ec2 = self.clients.ec2
-        answer = self._ask(ec2.describe_internet_gateways, InternetGatewayIds=[resource.id])
-        for one in [one for gateway in answer.get("InternetGateways", []) for one in gateway["Attachments"]]:
-            self._do(
-                resource, "detached", ec2.detach_internet_gateway, InternetGatewayId=resource.id, VpcId=one["VpcId"]
-            )
-
-    def _free_routes(self, resource: Resource) -> None:
-        ec2 = self.clients.ec2
-        answer = self._ask(ec2.describe_route_tables, RouteTableIds=[resource.id])
-        for one in [one for table in answer.get("RouteTables", []) for one in table["Associations"]]:
-            self._do(
-                resource, "disassociated", ec2.disassociate_route_table, AssociationId=one["RouteTableAssociationId"]
-            )
-
-    def _free_group(self, resource: Resource) -> None:
-        """Revoke rules that name groups: two groups that name each other can't be deleted otherwise."""
-        ec2 = self.clients.ec2
-        for group in self._ask(ec2.describe_security_groups, GroupIds=[resource.id]).get("SecurityGroups", []):
-            for rules, revoke in (
-                (group["IpPermissions"], ec2.revoke_security_group_ingress),
-                (group["IpPermissionsEgress"], ec2.revoke_security_group_egress),
-            ):
-                named = [one for one in rules if one.get("UserIdGroupPairs")]
-                if named:
-                    self._do(resource, "rules revoked", revoke, GroupId=resource.id, IpPermissions=named)
-
-    def _empty_profile(self, resource: Resource) -> None:
-        iam = self.clients.iam
-        answer = self._ask(iam.get_instance_profile, InstanceProfileName=resource.id)
-        for one in answer.get("InstanceProfile", {}).get("Roles", []):
-            names = {"InstanceProfileName": resource.id, "RoleName": one["RoleName"]}
-            self._do(resource, "emptied", iam.remove_role_from_instance_profile, **names)
-
-    def _empty_role(self, resource: Resource) -> None:
-        iam, role = self.clients.iam, {"RoleName": resource.id}
-        for one in self._ask(iam.list_instance_profiles_for_role, **role).get("InstanceProfiles", []):
-            names = {"InstanceProfileName": one["InstanceProfileName"], **role}
-            self._do(resource, "taken from its profile", iam.remove_role_from_instance_profile, **names)
-        for one in self._ask(iam.list_attached_role_policies, **role).get("AttachedPolicies", []):
-            self._do(resource, "policy detached", iam.detach_role_policy, PolicyArn=one["PolicyArn"], **role)
-        for policy in self._ask(iam.list_role_policies, **role).get("PolicyNames", []):
-            self._do(resource, "policy deleted", iam.delete_role_policy, PolicyName=policy, **role)
-
-    def _do(self, resource: Resource, done: str, call: Callable[..., Any], **arguments: Any) -> None:
-        self._ask(call, **arguments)
+    def _do(self, resource: Resource, done: str, call: Callable[..., Any], own: Raw, **more: Any) -> None:
+        self._ask(call, **own, **more)
         self.step(f"{resource}: {done}")
 
     def _ask(self, call: Callable[..., Any], **arguments: Any) -> Mapping[str, Any]:

@@ -162,12 +162,11 @@ def _destroy(context: AwsContext) -> WmsError | None:
 
 
 def _sweep(context: AwsContext) -> None:
-    clients = context.aws
-    resources = find(clients.ec2, clients.iam, environment=context.settings.environment)
-    if resources:
-        sweep(clients, resources, context.show, context.step)
+    environment = context.settings.environment
+    if resources := find(context.aws, environment=environment):
+        sweep(context.aws, resources, context.show, context.step)
     context.step("swept")
-    prove_nothing_left(clients.ec2, clients.iam, environment=context.settings.environment)
+    prove_nothing_left(context.aws, environment=environment)
     context.step("proven")
 
 
