@@ -22,7 +22,7 @@ from wms_ops.storage.bucket import Bucket
 from wms_ops.storage.names import Names
 from wms_ops.storage.shared import Shared
 from wms_ops.targets.aws.lease import LeaseClient
-from wms_ops.targets.aws.locks import Lock, break_stale_lock, is_stale, locked_states
+from wms_ops.targets.aws.locks import GRACE, Lock, break_stale_lock, is_stale, locked_states
 
 pytest_plugins = ["aws_fixtures"]
 
@@ -44,7 +44,7 @@ BUCKET = Names("main", ACCOUNT, REGION).state_bucket
     ],
 )
 def test_which_locks_are_stale(age: timedelta, is_held: bool, stale: bool) -> None:
-    assert is_stale(Lock(key="k", etag="e", since=NOW - age), NOW, is_held) is stale
+    assert is_stale(Lock(key="k", etag="e", since=NOW - age, age=age), is_held) is stale
 
 
 def lock_of(aws: AwsServer, key: str = STATE, **values: str) -> None:
@@ -59,8 +59,8 @@ def locks(aws: AwsServer) -> list[tuple[str, str]]:
 
 
 def broken(aws: AwsServer, *, after: timedelta = timedelta(minutes=5), is_held: bool = False, **options: Any) -> Any:
-    now = datetime.now(UTC) + after
-    return break_stale_lock(Bucket(BUCKET, aws.client("s3")), STATE, is_held=is_held, now=now, **options)
+    """Break the lock as if it had been taken that much earlier."""
+    return break_stale_lock(Bucket(BUCKET, aws.client("s3")), STATE, is_held=is_held, grace=GRACE - after, **options)
 
 
 def test_a_stale_lock_is_broken_and_its_holder_named(aws: AwsServer) -> None:
@@ -97,8 +97,8 @@ def test_a_lock_that_was_taken_in_between_is_never_broken(aws: AwsServer) -> Non
         lock_of(aws, ID="3-4", Who="ben@laptop")
 
     s3.meta.events.register("before-call.s3.DeleteObject", another)
-    now = datetime.now(UTC) + timedelta(minutes=5)
-    assert break_stale_lock(Bucket(BUCKET, s3), STATE, is_held=False, now=now, show=said.append) is None
+    lock, grace = Bucket(BUCKET, s3), timedelta(0)
+    assert break_stale_lock(lock, STATE, is_held=False, grace=grace, show=said.append) is None
     assert "it has changed" in said[0]
     assert locks(aws) == [("main", STATE)]
 

@@ -23,10 +23,10 @@ from wms_ops.machine.record import CloudRecord, ServerRecord
 from wms_ops.machine.servers import PortTakenError, Server, Started, start, wait
 from wms_ops.machine.storage import ARTIFACTS_URL, probe_of, require_space
 from wms_ops.machine.types import CloudState
-from wms_ops.machine.workspace import GRACE_S, MLFLOW, S3, SERVICE, Workspace
+from wms_ops.machine.workspace import GRACE_S, MLFLOW, S3, SERVICE, Workspace, named
 
 TRIES: Final = 3
-ANY_CALL: Final = "/api/2.0/mlflow/experiments/search"
+_ANY_CALL: Final = "/api/2.0/mlflow/experiments/search"
 
 
 def s3_url(record: CloudRecord) -> str:
@@ -39,16 +39,10 @@ def mlflow_url(record: CloudRecord) -> str:
     return f"http://127.0.0.1:{record.mlflow_port}"
 
 
-def is_among(found: Sequence[MarkedProcess], role: str, pid: int) -> bool:
-    """Whether process `pid` lives in this role. The pid alone says little: systems reuse pids."""
-    return pid > 0 and any((marked.role, marked.process.pid) == (role, pid) for marked in found)
-
-
 def living(record: CloudRecord, role: str, found: Sequence[MarkedProcess]) -> psutil.Process | None:
     """The process of the server that the state names, if alive."""
     server = record.servers.get(role)
-    named = [marked.process for marked in found if server and (marked.role, marked.process.pid) == (role, server.pid)]
-    return named[0] if named else None
+    return named(found, role, server.pid) if server else None
 
 
 def is_alive(record: CloudRecord, role: str, found: Sequence[MarkedProcess]) -> bool:
@@ -61,7 +55,7 @@ def probe_mlflow(url: str, headers: Mapping[str, str] | None = None) -> Callable
 
     def probe() -> str | None:
         try:
-            status, _ = ask(f"{url}{ANY_CALL}", {"max_results": 1}, headers)
+            status, _ = ask(f"{url}{_ANY_CALL}", {"max_results": 1}, headers)
         except NoAnswerError as error:
             return str(error)
         return None if status == 200 else f"HTTP {status}"
@@ -218,4 +212,4 @@ def _ports(record: CloudRecord, ending: Sequence[MarkedProcess]) -> list[int]:
     ports = list(record.s3_ports.values()) if S3 in roles else []
     ports += [record.mlflow_port] if MLFLOW in roles else []
     releases = [release for release in (record.current, record.coming) if release is not None]
-    return ports + [release.port for release in releases if is_among(ending, SERVICE, release.pid)]
+    return ports + [release.port for release in releases if named(ending, SERVICE, release.pid)]

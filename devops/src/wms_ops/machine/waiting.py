@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from typing import Final
 
 from wms.errors import RegistryUnreachableError
-from wms.loopback import is_loopback
 from wms.registry.mlflow_calls import without_credentials
 from wms_ops.base.poll import poll
-from wms_ops.machine.instance import ANY_CALL
-from wms_ops.machine.loopback import direct
+from wms_ops.machine.instance import probe_mlflow
 
 _PAUSE_S: Final = 1.0
 _REPORT_S: Final = 10.0
@@ -45,17 +40,6 @@ def wait_for_mlflow(uri: str, limit_s: float, show: Callable[[str], None]) -> No
 
 def why_silent(uri: str) -> str | None:
     """None if MLflow answers a call of its API, else the reason. Proxies count for other machines only."""
-    request = urllib.request.Request(  # noqa: S310 (the cloud's own address)
-        f"{uri.rstrip('/')}{ANY_CALL}",
-        data=json.dumps({"max_results": 1}).encode(),
-        headers={"Content-Type": "application/json"},
-        method="POST",
-    )
-    try:
-        with (direct.open if is_loopback(uri) else urllib.request.urlopen)(request, timeout=10):
-            return None
-    except urllib.error.HTTPError as error:
-        # 401 and 403 come from a running server; the calls that follow report wrong credentials.
-        return None if error.code in (401, 403) else f"HTTP {error.code}"
-    except (OSError, ValueError) as error:
-        return str(getattr(error, "reason", error)) or type(error).__name__
+    reason = probe_mlflow(uri.rstrip("/"))()
+    # 401 and 403 come from a running server; the calls that follow report wrong credentials.
+    return None if reason in ("HTTP 401", "HTTP 403") else reason

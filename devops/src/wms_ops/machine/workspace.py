@@ -28,17 +28,13 @@ _CLOSED_S: Final = 5.0
 Say = Callable[[str], None]
 
 
-def _nothing(_: str) -> None:
-    pass
-
-
 @dataclass(frozen=True)
 class Workspace:
     """The folder of a local cloud. `show` hears sentences; `step`, for tests, the name of each step after its end."""
 
     folder: Path
-    show: Say = _nothing
-    step: Say = _nothing
+    show: Say = lambda _: None
+    step: Say = lambda _: None
 
     @property
     def mark(self) -> str:
@@ -91,16 +87,15 @@ class Workspace:
         return find(self.mark)
 
     def living(self, role: str, pid: int) -> psutil.Process | None:
-        """The process with this role and pid; None for another process with that pid: systems reuse pids."""
-        return next((it.process for it in self.find() if pid and (it.role, it.process.pid) == (role, pid)), None)
+        """The living process with this role and pid, or None."""
+        return named(self.find(), role, pid)
 
     def end(self, found: Iterable[MarkedProcess], ports: Iterable[int] = ()) -> None:
         """End processes and wait until they and their ports are gone. Raises CloudError for any that is left."""
-        patient = {False: [], True: []}  # type: dict[bool, list[psutil.Process]]
-        for marked in found:
-            # S3 takes 17 s if asked, and its data is on the disk already: it's killed at once.
-            patient[marked.role != S3].append(marked.process)
-        left = [*end(patient[True], GRACE_S), *end(patient[False], 0)]
+        ending = list(found)
+        # S3 takes 17 s if asked, and its data is on the disk already: it's killed at once.
+        left = end([marked.process for marked in ending if marked.role != S3], GRACE_S)
+        left += end([marked.process for marked in ending if marked.role == S3], 0)
         if left:
             pid = left[0].pid
             raise CloudError(f"Process {pid} of the local cloud doesn't end; look at it with `ps {pid}`.")
@@ -123,6 +118,11 @@ class Workspace:
             self.show(f"Ending {len(orphans)} processes that a killed command has left.")
             self.end(orphans)
             self.step("strays ended")
+
+
+def named(found: Iterable[MarkedProcess], role: str, pid: int) -> psutil.Process | None:
+    """The process with this role and pid; the pid alone says little, since systems reuse pids."""
+    return next((it.process for it in found if pid and (it.role, it.process.pid) == (role, pid)), None)
 
 
 def _is_orphan(marked: MarkedProcess, roots: set[int]) -> bool:

@@ -18,7 +18,6 @@ from wms_ops.base.settings import StoreSettings
 
 URL_VARIABLE = "WMS_DVC_URL"
 ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
-ENDPOINT_VARIABLES = (f"{ENDPOINT_VARIABLE}_S3", ENDPOINT_VARIABLE)
 _SET_A_REMOTE = "run `dvc remote add -d storage s3://BUCKET/PREFIX`"
 _OID = re.compile(r"[0-9a-f]{32}(\.dir)?")
 _SECRETS = ("access_key_id", "secret_access_key", "session_token")

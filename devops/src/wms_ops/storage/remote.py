@@ -6,6 +6,7 @@ request, so a killed upload leaves whole objects or none, and can be repeated.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections import defaultdict
@@ -193,22 +194,20 @@ def _verified(data: bytes, oid: str, where: str) -> bytes:
 
 
 def _size(content: Path | bytes) -> int:
-    if isinstance(content, bytes):
-        return len(content)
-    try:
-        return content.stat().st_size
-    except OSError as error:
-        raise _unreadable(content, error) from error
+    with _readable(content):
+        return len(content) if isinstance(content, bytes) else content.stat().st_size
 
 
 def _bytes_of(content: Path | bytes) -> bytes:
-    if isinstance(content, bytes):
-        return content
+    with _readable(content):
+        return content if isinstance(content, bytes) else content.read_bytes()
+
+
+@contextlib.contextmanager
+def _readable(content: Path | bytes) -> Iterator[None]:
     try:
-        return content.read_bytes()
+        yield
     except OSError as error:
-        raise _unreadable(content, error) from error
-
-
-def _unreadable(path: Path, error: OSError) -> DataNotFoundError:
-    return DataNotFoundError(f"Can't read {path}: {error.strerror}; put the file back, then run it again.")
+        raise DataNotFoundError(
+            f"Can't read {content!s}: {error.strerror}; put the file back, then run it again."
+        ) from error

@@ -18,13 +18,13 @@ from wms_ops.cost.sessions import Session
 from wms_ops.machine import deployment, seaweed
 from wms_ops.machine.commands import run_command
 from wms_ops.machine.environment import QUIET, plain_environ, storage_environ
-from wms_ops.machine.instance import bring_up, is_alive, is_among, mlflow_url, probe_mlflow, s3_url, stop
+from wms_ops.machine.instance import bring_up, is_alive, mlflow_url, probe_mlflow, s3_url, stop
 from wms_ops.machine.processes import MarkedProcess
 from wms_ops.machine.record import CloudRecord
 from wms_ops.machine.storage import BUCKET, DVC_URL
 from wms_ops.machine.types import CloudState, Endpoints, ModelRelease
 from wms_ops.machine.waiting import wait_for_mlflow
-from wms_ops.machine.workspace import MLFLOW, S3, SERVICE, Workspace
+from wms_ops.machine.workspace import MLFLOW, S3, SERVICE, Workspace, named
 
 __all__ = ["BUCKET", "DVC_URL", "FOLDER", "LocalCloud", "open_target"]
 
@@ -212,5 +212,5 @@ def open_target(folder: Path, show: Callable[[str], None]) -> LocalCloud:
 
 def _endpoints(record: CloudRecord, found: Sequence[MarkedProcess]) -> Endpoints:
     served = record.current
-    is_served = served is not None and is_among(found, SERVICE, served.pid)
-    return Endpoints(mlflow_url(record), deployment.url_of(served) if served and is_served else None)
+    lives = served is not None and named(found, SERVICE, served.pid) is not None
+    return Endpoints(mlflow_url(record), deployment.url_of(served) if served and lives else None)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Final
 
-from wms.files import parse_json
+from pydantic import Field, ValidationError
+
+from wms.records import StoredRecord
 from wms_ops.base.errors import CloudError
 from wms_ops.base.poll import poll
 from wms_ops.storage.codes import NO_PARAMETER, unless
@@ -23,11 +24,10 @@ _NEEDED: Final = ("packages", "environment", "agent", "restore", "mlflow")
 """The steps without which MLflow can't run; after a failure of k3s the start goes on."""
 
 
-@dataclass(frozen=True)
-class BootStep:
+class BootStep(StoredRecord):
     """A step of the start: `state` is running, done or failed; `at` is UTC, ISO 8601; `sentence` is the error."""
 
-    name: str
+    name: str = Field(alias="step")
     state: str
     at: str = ""
     sentence: str = ""
@@ -38,16 +38,20 @@ class BootStep:
         return STEPS.get(self.name, self.name)
 
 
+class _Report(StoredRecord):
+    launch_id: str
+    steps: tuple[BootStep, ...]
+
+
 def read_boot(context: AwsContext, launch_id: str) -> tuple[BootStep, ...]:
     """The steps that this launch's instance has reported; none for another launch's report."""
     with aws_errors("read the instance's report"):
         answer = unless(NO_PARAMETER, context.aws.ssm.get_parameter, Name=context.names.boot_parameter)
     if answer is None:
         return ()
-    with contextlib.suppress(ValueError, LookupError, TypeError):
-        report = parse_json(answer["Parameter"]["Value"])
-        if report["launch_id"] == launch_id:
-            return tuple(_step(raw) for raw in report["steps"])
+    with contextlib.suppress(ValidationError):
+        report = _Report.model_validate_json(answer["Parameter"]["Value"])
+        return report.steps if report.launch_id == launch_id else ()
     return ()
 
 
@@ -57,7 +61,6 @@ def wait_until_up(
     answers: Callable[[], bool],
     *,
     limit_s: float = LIMIT_S,
-    poll_s: float = _POLL_S,
 ) -> float:
     """Wait until MLflow answers, and show each step of the start; returns the seconds.
 
@@ -75,7 +78,7 @@ def wait_until_up(
         return steps
 
     started = time.monotonic()
-    if not poll(answers, limit_s, pause_s=poll_s, waiting=show_news):
+    if not poll(answers, limit_s, pause_s=_POLL_S, waiting=show_news):
         steps = show_news()
         last = f"its last report was `{steps[-1].title}: {steps[-1].state}`" if steps else "it has reported nothing"
         raise CloudError(
@@ -91,7 +94,3 @@ def _check(context: AwsContext, instance: Instance, steps: tuple[BootStep, ...])
         raise CloudError(f"The instance {instance.id} couldn't set up {failed.title}: {failed.sentence}")
     if not any(other.id == instance.id and other.is_alive for other in context.instances()):
         raise CloudError(f"The instance {instance.id} has ended before MLflow answered; run this again.")
-
-
-def _step(raw: Mapping[str, str]) -> BootStep:
-    return BootStep(raw["step"], raw["state"], raw.get("at", ""), raw.get("sentence", ""))

@@ -11,35 +11,32 @@ from wms_ops.storage.client import PATIENT_ATTEMPTS, account_of, make_client, ne
 
 @dataclass(frozen=True)
 class Aws:
-    """boto3 clients, made at their first use; making a client opens no connection."""
+    """boto3 clients, made at their first use; making a client opens no connection.
+
+    Each raises the errors of `aws_errors` for an unknown profile or region.
+    """
 
     region: str
 
-    def client(self, service: str) -> Any:
-        """A client for a service. Raises the errors of `aws_errors` for an unknown profile or region."""
-        if service not in self._made:
-            self._made[service] = make_client(service, self.region, attempts=PATIENT_ATTEMPTS, session=self._session)
-        return self._made[service]
-
-    @property
+    @cached_property
     def ec2(self) -> Any:
         """EC2 and VPC."""
-        return self.client("ec2")
+        return self._client("ec2")
 
-    @property
+    @cached_property
     def s3(self) -> Any:
         """S3."""
-        return self.client("s3")
+        return self._client("s3")
 
-    @property
+    @cached_property
     def iam(self) -> Any:
         """IAM."""
-        return self.client("iam")
+        return self._client("iam")
 
-    @property
+    @cached_property
     def ssm(self) -> Any:
         """Systems Manager."""
-        return self.client("ssm")
+        return self._client("ssm")
 
     @cached_property
     def account(self) -> str:
@@ -50,6 +47,5 @@ class Aws:
     def _session(self) -> Any:
         return new_session()
 
-    @cached_property
-    def _made(self) -> dict[str, Any]:
-        return {}
+    def _client(self, service: str) -> Any:
+        return make_client(service, self.region, attempts=PATIENT_ATTEMPTS, session=self._session)

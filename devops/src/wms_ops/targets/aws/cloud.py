@@ -11,15 +11,16 @@ from typing import ClassVar, Final, Self
 
 from wms_ops.base.console import patient
 from wms_ops.base.errors import BusyError, CloudError
+from wms_ops.base.outputs import mask
 from wms_ops.cost.allowance import allowed_minutes
 from wms_ops.cost.prices import Choice
 from wms_ops.cost.sessions import Purpose, Session
 from wms_ops.machine.environment import QUIET
-from wms_ops.machine.password import USER
+from wms_ops.machine.password import USER, read_password
 from wms_ops.machine.types import CloudState, Endpoints, ModelRelease
 from wms_ops.machine.waiting import why_silent
 from wms_ops.storage.config import URL_VARIABLE
-from wms_ops.targets.aws import access, password
+from wms_ops.targets.aws import access
 from wms_ops.targets.aws.boot import LIMIT_S, wait_until_up
 from wms_ops.targets.aws.context import AwsContext
 from wms_ops.targets.aws.instances import Instance
@@ -139,12 +140,12 @@ class AwsCloud:
 
     def deploy(self, release: ModelRelease) -> str:
         """Serve this release once healthy; returns its address. Raises CloudError, and the old release is kept."""
-        self._open_queue().deploy(release)
+        self.queue(self._need()).deploy(release)
         return str(self._addresses(self._need(), served=True).service)
 
     def roll_back(self) -> int | None:
         """Serve the release from before the newest `deploy`. Raises CloudError."""
-        return self._open_queue().roll_back()
+        return self.queue(self._need()).roll_back()
 
     def running(self) -> Instance | None:
         """This holder's instance, which `up` would continue with."""
@@ -219,9 +220,6 @@ class AwsCloud:
         now = self.context.now()
         self.context.sessions.change(self.context.names.environment, found.launch_id, lambda session: session.seen(now))
 
-    def _open_queue(self) -> MessageQueue:
-        return self.queue(self._need())
-
     def _instance(self) -> Instance | None:
         return next((instance for instance in self.context.instances() if instance.is_alive), None)
 
@@ -253,7 +251,9 @@ class AwsCloud:
 
     def _password(self, launch_id: str) -> str:
         if launch_id not in self._passwords:
-            self._passwords[launch_id] = password.read_password(self.context.aws.ssm, self.context.names)
+            parameter = self.context.names.password_parameter
+            self._passwords[launch_id] = read_password(parameter, ssm=self.context.aws.ssm)
+            mask(self._passwords[launch_id])
         return self._passwords[launch_id]
 
 

@@ -22,9 +22,10 @@ from wms_ops.cost.session_store import S3SessionStore
 from wms_ops.storage.bucket import Bucket
 from wms_ops.storage.names import Names, holder_of
 from wms_ops.storage.shared import Shared
+from wms_ops.targets.aws.bundle import Bundle
 from wms_ops.targets.aws.clients import Aws
 from wms_ops.targets.aws.instances import Instance, find_instances
-from wms_ops.targets.aws.lease import LeaseClient
+from wms_ops.targets.aws.lease import Lease, LeaseClient
 from wms_ops.targets.aws.settings import CloudSettings
 from wms_ops.targets.aws.terraform import ROOTS, Backend, Terraform
 from wms_ops.targets.host.message_queue import MessageQueue
@@ -175,6 +176,27 @@ class AwsContext:
         return self.folder / f"{self.settings.environment}.json"
 
 
-def path_style_variable(context: AwsContext) -> dict[str, Any]:
-    """The variable for path-style requests of Terraform's provider."""
-    return {"s3_path_style": True} if context.path_style else {}
+def instance_variables(context: AwsContext, lease: Lease, lifetime: timedelta, bundle: Bundle | None) -> dict[str, Any]:
+    """The variables of Terraform's root `instance`; no bundle for its end, where only the names matter."""
+    settings = context.settings
+    return {
+        "region": context.names.region,
+        "environment": context.names.environment,
+        "owner": lease.holder,
+        "launch_id": lease.launch_id or "none",
+        "deadline": lease.until.isoformat(timespec="seconds"),
+        "lifetime_minutes": max(5, int(lifetime.total_seconds() // 60)),
+        "idle_minutes": settings.idle_minutes,
+        "instance_type": settings.instance_type,
+        "disk_gb": settings.disk_gb,
+        "spot": settings.spot,
+        "existing_instance_profile": settings.existing_instance_profile,
+        "ami_id": settings.ami_id,
+        "bundle_bucket": context.names.mlflow_bucket,
+        "bundle_key": bundle.key if bundle else "bundle/none.tar.gz",
+        "bundle_sha256": bundle.sha256 if bundle else "0" * 64,
+        "dvc_bucket": context.names.dvc_bucket,
+        "mlflow_bucket": context.names.mlflow_bucket,
+        "mlflow_port": settings.mlflow_port,
+        "service_port": settings.service_port,
+    }

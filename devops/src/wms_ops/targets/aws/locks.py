@@ -6,11 +6,13 @@ matter.
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from wms_ops.base.errors import BucketNotFoundError
 from wms_ops.storage.bucket import Bucket
@@ -24,13 +26,14 @@ LONGEST: Final = timedelta(minutes=30)
 
 
 class Lock(BaseModel):
-    """The lock that Terraform wrote; `since` and `etag` are S3's. Unreadable fields are empty."""
+    """The lock that Terraform wrote; `etag`, `since` and `age` are S3's. Unreadable fields are empty."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     key: str
     etag: str
     since: datetime
+    age: timedelta
     id: str = Field("", alias="ID")
     operation: str = Field("", alias="Operation")
     who: str = Field("", alias="Who")
@@ -41,10 +44,9 @@ class Lock(BaseModel):
         return f"the lock {self.key}, held by {self.who or 'somebody'} for {doing} since {since}"
 
 
-def is_stale(lock: Lock, now: datetime, is_held: bool, longest: timedelta = LONGEST, grace: timedelta = GRACE) -> bool:
+def is_stale(lock: Lock, is_held: bool, grace: timedelta = GRACE) -> bool:
     """Whether a lock's holder is gone: no process is at work (`is_held`, by the heartbeat), or the lock is too old."""
-    age = now - lock.since
-    return age > longest or (not is_held and age >= grace)
+    return lock.age > LONGEST or (not is_held and lock.age >= grace)
 
 
 def break_stale_lock(
@@ -53,9 +55,7 @@ def break_stale_lock(
     *,
     is_held: bool,
     show: Callable[[str], None] = lambda _: None,
-    now: datetime | None = None,
     grace: timedelta = GRACE,
-    longest: timedelta = LONGEST,
     dry_run: bool = False,
 ) -> Lock | None:
     """Delete the lock of the state `key` if stale; returns the lock, None without a lock or if it stays.
@@ -64,11 +64,10 @@ def break_stale_lock(
     the very lock that was judged, never a lock that was taken in between. `show` hears whose lock it was, or why it
     stays. Raises the bucket's errors.
     """
-    found = _read(bucket, key + SUFFIX)
-    if found is None:
+    lock = read_lock(bucket, key)
+    if lock is None:
         return None
-    lock, clock = found
-    if not is_stale(lock, now or clock, is_held, longest, grace):
+    if not is_stale(lock, is_held, grace):
         show(f"Terraform is at work: {lock}.")
         return None
     if dry_run:
@@ -95,32 +94,13 @@ def locked_states(bucket: Bucket) -> Iterator[tuple[str, str]]:
 
 def read_lock(bucket: Bucket, key: str) -> Lock | None:
     """The lock of the state `key`; None without a lock. Raises the bucket's errors."""
-    found = _read(bucket, key + SUFFIX)
-    return found[0] if found else None
-
-
-def _read(bucket: Bucket, key: str) -> tuple[Lock, datetime] | None:
-    """A lock, and S3's time; None without a lock."""
-    try:
-        found = bucket.get(key)
-    except BucketNotFoundError:
-        return None
+    found = None
+    with contextlib.suppress(BucketNotFoundError):
+        found = bucket.get(key + SUFFIX)
     if found is None:
         return None
-    return _parse(found.content, key=key, etag=found.etag, since=found.written), found.clock
-
-
-def _parse(content: bytes, **origin: Any) -> Lock:
+    origin = {"key": key + SUFFIX, "etag": found.etag, "since": found.written, "age": found.clock - found.written}
     try:
-        written = _Written.model_validate_json(content).model_dump(by_alias=True)
-    except ValidationError:
-        written = {}  # written by hand: Terraform respects such a lock, too
-    return Lock(**written, **origin)
-
-
-class _Written(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-    ID: str
-    Operation: str = ""
-    Who: str = ""
+        return Lock.model_validate({**json.loads(found.content), **origin})
+    except (ValueError, TypeError):  # written by hand: Terraform respects such a lock, too
+        return Lock.model_validate(origin)

@@ -1,13 +1,10 @@
-"""MLflow's password: made anew for each launch, kept in SSM, hidden in a workflow's log."""
+"""MLflow's password in SSM: made anew for each launch, deleted at its end."""
 
 from __future__ import annotations
 
 import secrets
 from typing import Any
 
-from wms_ops.base.errors import CloudError
-from wms_ops.base.outputs import mask
-from wms_ops.storage.codes import NO_PARAMETER, unless
 from wms_ops.storage.names import Names
 from wms_ops.storage.trouble import aws_errors
 
@@ -18,20 +15,6 @@ def make_password(ssm: Any, names: Names) -> None:
         ssm.put_parameter(
             Name=names.password_parameter, Value=secrets.token_urlsafe(24), Type="SecureString", Overwrite=True
         )
-
-
-def read_password(ssm: Any, names: Names) -> str:
-    """The instance's password. Raises CloudError without a password."""
-    with aws_errors("read MLflow's password"):
-        found = unless(NO_PARAMETER, ssm.get_parameter, Name=names.password_parameter, WithDecryption=True)
-    if found is None:
-        raise CloudError(
-            f"There is no password for MLflow in {names.password_parameter}; start the instance with "
-            "devops/scripts/deploy-to-cloud.sh."
-        )
-    password = str(found["Parameter"]["Value"])
-    mask(password)
-    return password
 
 
 def forget(ssm: Any, names: Names) -> None:

@@ -2,86 +2,65 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, Final
 
 from wms_ops.base.errors import CloudError
+from wms_ops.storage.codes import code_of, unless
 from wms_ops.storage.names import ENVIRONMENT_TAG, PART_TAG, STORE_PART, Names
 from wms_ops.storage.trouble import aws_errors
 
-OLD_DAYS: Final = 90
-_NO_SUCH: Final = frozenset({"404", "NoSuchBucket"})
-_NOT_OURS: Final = frozenset({"403", "AccessDenied", "BucketAlreadyExists"})
+_LIFECYCLE: Final = {
+    "ID": "old versions",
+    "Status": "Enabled",
+    "Filter": {"Prefix": ""},
+    "NoncurrentVersionExpiration": {"NoncurrentDays": 90},
+    "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
+}
 
 
 def ensure_state_bucket(s3: Any, names: Names) -> bool:
     """Make the bucket if missing; returns whether it was made. Raises CloudError if another account has the name."""
     bucket = names.state_bucket
-    made = False
-    if not state_bucket_exists(s3, names):
-        made = _create(s3, bucket, names.region)
+    is_new = not state_bucket_exists(s3, names)
+    if is_new:
+        # S3 refuses us-east-1 as a LocationConstraint.
+        where = {} if names.region == "us-east-1" else {"LocationConstraint": names.region}
+        options = {"CreateBucketConfiguration": where} if where else {}
+        with _own(bucket, f"make the bucket {bucket}"):  # another command of this account may be quicker
+            is_new = unless({"BucketAlreadyOwnedByYou"}, s3.create_bucket, Bucket=bucket, **options) is not None
     with aws_errors(f"set up the bucket {bucket}"):
-        s3.put_public_access_block(
-            Bucket=bucket,
-            PublicAccessBlockConfiguration=dict.fromkeys(
-                ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True
-            ),
-        )
+        closed = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+        s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=dict.fromkeys(closed, True))
         s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
         rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
         s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
-        s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": [_lifecycle()]})
+        s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": [_LIFECYCLE]})
         tags = [{"Key": PART_TAG, "Value": STORE_PART}, {"Key": ENVIRONMENT_TAG, "Value": "all"}]
         s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tags})
-    return made
+    return is_new
 
 
 def state_bucket_exists(s3: Any, names: Names) -> bool:
     """Whether the bucket exists. Raises CloudError if another account has the name."""
+    wanted = {"Bucket": names.state_bucket, "ExpectedBucketOwner": names.account}
+    with _own(names.state_bucket, f"look for the bucket {names.state_bucket}"):
+        return unless({"404", "NoSuchBucket"}, s3.head_bucket, **wanted) is not None
+
+
+@contextlib.contextmanager
+def _own(bucket: str, what: str) -> Iterator[None]:
+    """`aws_errors`, and a sentence of its own for a bucket of another account."""
     from botocore.exceptions import ClientError
 
-    with aws_errors(f"look for the bucket {names.state_bucket}"):
+    with aws_errors(what):
         try:
-            s3.head_bucket(Bucket=names.state_bucket, ExpectedBucketOwner=names.account)
+            yield
         except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code in _NO_SUCH:
-                return False
-            if code in _NOT_OURS:
-                raise _taken(names.state_bucket) from error
-            raise
-    return True
-
-
-def _create(s3: Any, bucket: str, region: str) -> bool:
-    from botocore.exceptions import ClientError
-
-    # S3 refuses us-east-1 as a LocationConstraint.
-    where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
-    with aws_errors(f"make the bucket {bucket}"):
-        try:
-            s3.create_bucket(Bucket=bucket, **where)
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code == "BucketAlreadyOwnedByYou":
-                return False  # another command of this account was quicker
-            if code in _NOT_OURS:
-                raise _taken(bucket) from error
-            raise
-    return True
-
-
-def _lifecycle() -> dict[str, Any]:
-    return {
-        "ID": "old versions",
-        "Status": "Enabled",
-        "Filter": {"Prefix": ""},
-        "NoncurrentVersionExpiration": {"NoncurrentDays": OLD_DAYS},
-        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
-    }
-
-
-def _taken(bucket: str) -> CloudError:
-    return CloudError(
-        f"The bucket {bucket} can't be used: another account has that name, or these credentials may not see it; "
-        "check with `aws sts get-caller-identity` that they are the right ones."
-    )
+            if code_of(error) not in {"403", "AccessDenied", "BucketAlreadyExists"}:
+                raise
+            raise CloudError(
+                f"The bucket {bucket} can't be used: another account has that name, or these credentials may not see "
+                "it; check with `aws sts get-caller-identity` that they are the right ones."
+            ) from error

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from wms.files import canonical_json
 from wms_ops.storage.shared import Shared
-from wms_ops.targets.aws.context import STORE_ROOT, AwsContext, path_style_variable
+from wms_ops.targets.aws.context import STORE_ROOT, AwsContext
 from wms_ops.targets.aws.state_bucket import ensure_state_bucket
 from wms_ops.targets.aws.terraform import ROOTS
 
@@ -24,7 +24,7 @@ def store_variables(context: AwsContext, *, force_destroy: bool = False) -> dict
         "ecr_repository": context.names.prefix,
         "force_destroy": force_destroy,
         "noncurrent_days": _FORGET_DAYS,
-        **path_style_variable(context),
+        **({"s3_path_style": True} if context.path_style else {}),
     }
 
 
@@ -68,9 +68,9 @@ def _exist(context: AwsContext) -> bool:
     """Whether both buckets still exist."""
     from botocore.exceptions import ClientError
 
-    for bucket in (context.names.dvc_bucket, context.names.mlflow_bucket):
-        try:
+    try:
+        for bucket in (context.names.dvc_bucket, context.names.mlflow_bucket):
             context.aws.s3.head_bucket(Bucket=bucket)
-        except ClientError:
-            return False
+    except ClientError:
+        return False
     return True

@@ -19,13 +19,12 @@ from wms_ops.cost.sessions import EndedBy, Session
 from wms_ops.storage.shared import Shared
 from wms_ops.storage.trouble import aws_errors
 from wms_ops.targets.aws import access, password
-from wms_ops.targets.aws.context import INSTANCE_ROOT, AwsContext
+from wms_ops.targets.aws.context import INSTANCE_ROOT, AwsContext, instance_variables
 from wms_ops.targets.aws.inventory import find
 from wms_ops.targets.aws.lease import Lease
 from wms_ops.targets.aws.locks import GRACE, Lock, break_stale_lock, read_lock
 from wms_ops.targets.aws.state_bucket import state_bucket_exists
 from wms_ops.targets.aws.sweep import prove_nothing_left, sweep
-from wms_ops.targets.aws.variables import instance_variables
 
 _POLL_S: Final = 2.0
 _SILENT_S: Final = 45.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import os
 import signal
 import subprocess
@@ -70,6 +71,15 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Print an error instead of raising it."""
+    try:
+        yield
+    except (WmsError, OSError) as error:
+        say(f"error: {error}")
+
+
 class Agent:
     """The agent of one instance. The event `stop` ends `run`."""
 
@@ -78,10 +88,9 @@ class Agent:
         self.stop = threading.Event()
         self.workspace = Workspace(folder / "servers", say)
         self.objects = Bucket.open(config.mlflow_bucket, config.region)
-        self.backups = Backups.of(
-            self.objects, config.environment, config.launch_id, mlflow.database_of(self.workspace)
-        )
-        self.service = ModelService.of(folder / "service", pace.bind, config.service_port, say)
+        database = mlflow.database_of(self.workspace)
+        self.backups = Backups(self.objects, config.environment, config.launch_id, database, say)
+        self.service = ModelService(Workspace(folder / "service", say), pace.bind, config.service_port)
         self.runner = Runner(folder / "work", self.variables, pace.poll_s, say)
         # A client that has its answer reads the sign of life next, which then has to tell what the job has changed.
         changes = {"deploy": self._deploy, "roll-back": self._roll_back, "backup": self._save}
@@ -146,24 +155,20 @@ class Agent:
 
     @contextlib.contextmanager
     def _step(self, name: str) -> Iterator[None]:
-        self._report(name, "running")
+        report = functools.partial(boot.report, self._config_path, self.folder, name)
+        report("running")
         try:
             yield
         except BaseException as error:
-            self._report(name, "failed", str(error) or type(error).__name__)
+            report("failed", str(error) or type(error).__name__)
             raise
-        self._report(name, "done")
-
-    def _report(self, step: str, state: str, sentence: str = "") -> None:
-        boot.report(self._config_path, self.folder, step, state, sentence)
+        report("done")
 
     def _turn(self) -> None:
         """Take one turn. A failure is printed, and the next turn tries again."""
         for act in (self._keep_alive, self.jobs.take, self._backup_if_due, self._end_if_due):
-            try:
+            with _told():
                 act()
-            except (WmsError, OSError) as error:
-                say(f"error: {error}")
 
     def _keep_alive(self) -> None:
         if not lives(self._mlflow.process):
@@ -194,10 +199,8 @@ class Agent:
         if decision is LifeDecision.GO_ON:
             return
         say(f"{_WHY[decision]}; a last backup, then this machine shuts down.")
-        try:
+        with _told():  # the shutdown makes another backup; the bill ends in any case
             self._backup(only_if_changed=True)
-        except WmsError as error:  # the shutdown makes another backup; the bill ends in any case
-            say(f"error: {error}")
         subprocess.run(["shutdown", "-h", "now"], check=False)
 
     def last_used(self) -> float:
@@ -210,10 +213,8 @@ class Agent:
         """End everything; MLflow first, so that the last backup is complete."""
         self.jobs.cancel_all()
         for act in (self._end_servers, self._last_backup, self.service.stop):
-            try:
+            with _told():
                 act()
-            except (WmsError, OSError) as error:
-                say(f"error: {error}")
         self.jobs.join(_JOINED_S)
         say("Everything is stopped.")
 
@@ -235,22 +236,19 @@ class Agent:
 
     def _give_sign(self) -> None:
         """Write the sign of life. A failure is printed, and the next beat tries again."""
-        try:
-            with self._sign_lock:
-                self._beat += 1
-                sign = Alive(
-                    launch_id=self.config.launch_id,
-                    beat=self._beat,
-                    at=now(),
-                    phase=self._phase,
-                    jobs=self.jobs.count,
-                    version=self.service.version(),
-                    backup_at=self._backup_at,
-                    idle_s=max(0.0, time.time() - self.last_used()),
-                )
-                self.objects.put(Keys(self.config.launch_id).alive, sign.model_dump_json().encode())
-        except (WmsError, OSError) as error:
-            say(f"error: {error}")
+        with _told(), self._sign_lock:
+            self._beat += 1
+            sign = Alive(
+                launch_id=self.config.launch_id,
+                beat=self._beat,
+                at=now(),
+                phase=self._phase,
+                jobs=self.jobs.count,
+                version=self.service.version(),
+                backup_at=self._backup_at,
+                idle_s=max(0.0, time.time() - self.last_used()),
+            )
+            self.objects.put(Keys(self.config.launch_id).alive, sign.model_dump_json().encode())
 
     def _with_sign(self, act: Handler) -> Handler:
         def acted(job: Job) -> JobAnswer:

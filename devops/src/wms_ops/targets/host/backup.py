@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from wms.errors import DiskFullError, from_os_error
 from wms.files import parse_json, sha256_file
@@ -200,24 +200,21 @@ class Backups:
             plain.replace(self.database)
         return None
 
-    @classmethod
-    def of(cls, objects: Bucket, environment: str, launch_id: str, database: Path) -> Self:
-        """Backups whose sentences are printed at once."""
-        return cls(objects, environment, launch_id, database, lambda text: print(text, flush=True))
-
 
 @contextlib.contextmanager
 def _scratch(database: Path) -> Iterator[Path]:
     """The name of a temporary file beside the database; files that a kill left are removed first."""
     path = database.with_name("backup.tmp")
-    packed = path.with_suffix(".gz")
-    for left_over in (path, packed):
-        left_over.unlink(missing_ok=True)
+
+    def clean() -> None:
+        for left_over in (path, path.with_suffix(".gz")):
+            left_over.unlink(missing_ok=True)
+
+    clean()
     try:
         yield path
     finally:
-        for left_over in (path, packed):
-            left_over.unlink(missing_ok=True)
+        clean()
 
 
 def _copy(database: Path, target: Path) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from wms_ops.machine import deployment
 from wms_ops.machine.processes import find
@@ -25,11 +25,6 @@ class ModelService:
     def __post_init__(self) -> None:
         self.relay = Relay(self.bind, self.port, self._target)
 
-    @classmethod
-    def of(cls, folder: Path, bind: str, port: int, show: Callable[[str], None]) -> ModelService:
-        """A service whose workspace is `folder`."""
-        return cls(Workspace(folder, show), bind, port)
-
     def start(self) -> None:
         """Open the port and serve the release from before the agent's last end again. Raises CloudError."""
         self.relay.start()
@@ -37,15 +32,13 @@ class ModelService:
 
     def deploy(self, release: ModelRelease) -> int:
         """Serve a release once it's healthy; else the release before is served on. Raises CloudError."""
-        with self.workspace.locked():
-            self.workspace.end_strays(self.workspace.read())
+        with self._alone():
             deployment.deploy(self.workspace, release)
         return release.version
 
     def roll_back(self) -> int | None:
         """Serve the release from before the newest deployment; returns its version. Raises CloudError."""
-        with self.workspace.locked():
-            self.workspace.end_strays(self.workspace.read())
+        with self._alone():
             return deployment.roll_back(self.workspace)
 
     def version(self) -> int | None:
@@ -65,6 +58,12 @@ class ModelService:
     def stop(self) -> None:
         """End all processes; the port stays open until this process ends. Raises CloudError."""
         self.workspace.end(find(self.workspace.mark))
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        with self.workspace.locked():
+            self.workspace.end_strays(self.workspace.read())
+            yield
 
     def _target(self) -> int | None:
         current = self.workspace.read().current
