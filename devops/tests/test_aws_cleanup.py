@@ -13,8 +13,7 @@ from aws_yard import Yard
 
 from wms_ops.base.errors import BusyError, CloudError
 from wms_ops.targets.aws import cleanup
-from wms_ops.targets.aws.state_bucket import ensure_state_bucket
-from wms_ops.targets.aws.store_root import ensure_store
+from wms_ops.targets.aws.store_root import ensure_state_bucket, ensure_store
 
 pytest_plugins = ["aws_fixtures"]
 

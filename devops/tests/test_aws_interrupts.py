@@ -16,7 +16,7 @@ from wms_ops.base.errors import BusyError
 from wms_ops.cost.sessions import Purpose
 from wms_ops.targets.aws.cloud import open_aws
 from wms_ops.targets.aws.deploy import deploy, ended_if_stopped
-from wms_ops.targets.aws.state_bucket import ensure_state_bucket
+from wms_ops.targets.aws.store_root import ensure_state_bucket
 
 pytest_plugins = ["aws_fixtures", "aws_clone_fixtures"]
 

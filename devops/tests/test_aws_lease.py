@@ -14,8 +14,7 @@ import pytest
 from aws_server import AwsServer
 
 from wms_ops.base.errors import BusyError
-from wms_ops.storage.bucket import Bucket
-from wms_ops.storage.shared import Shared
+from wms_ops.storage.bucket import Bucket, Shared
 from wms_ops.targets.aws import lease as module
 from wms_ops.targets.aws.lease import GRACE, SILENT, Lease, LeaseClient
 

@@ -18,9 +18,8 @@ from terraform_tool import terraform_environ
 
 from wms.errors import run_main
 from wms_ops.commands.cloud_reap import COMMAND
-from wms_ops.storage.bucket import Bucket
+from wms_ops.storage.bucket import Bucket, Shared
 from wms_ops.storage.names import Names
-from wms_ops.storage.shared import Shared
 from wms_ops.targets.aws.lease import LeaseClient
 from wms_ops.targets.aws.locks import GRACE, Lock, break_stale_lock, is_stale, locked_states
 

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from wms_ops.base.errors import CloudError
 from wms_ops.storage.names import Names
-from wms_ops.targets.aws.state_bucket import ensure_state_bucket, state_bucket_exists
+from wms_ops.targets.aws.store_root import ensure_state_bucket, state_bucket_exists
 
 pytest_plugins = ["aws_fixtures"]
 

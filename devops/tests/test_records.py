@@ -21,7 +21,7 @@ from wms_ops.runs import plan
 from wms_ops.runs import record as record_module
 from wms_ops.runs.record import STEPS, RunOutcome, RunRecord, StepRecord, StepState
 from wms_ops.runs.store import FILE, RunStore
-from wms_ops.storage.shared import Shared
+from wms_ops.storage.bucket import Shared
 from wms_ops.targets.aws.context import Used
 from wms_ops.targets.aws.lease import Lease, LeaseClient
 from wms_ops.targets.host import boot

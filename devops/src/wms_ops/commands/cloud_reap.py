@@ -16,9 +16,8 @@ from wms.command import Command
 from wms.errors import UsageError
 from wms_ops.base.outputs import add_summary
 from wms_ops.cost.session_store import S3SessionStore
-from wms_ops.storage.bucket import Bucket
+from wms_ops.storage.bucket import Bucket, Shared
 from wms_ops.storage.names import ENVIRONMENT, Names
-from wms_ops.storage.shared import Shared
 from wms_ops.targets.aws.clients import Aws
 from wms_ops.targets.aws.lease import LeaseClient
 from wms_ops.targets.aws.locks import break_stale_lock, locked_states

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import hashlib
 import io
+import json
 import secrets
 import threading
 from collections.abc import Callable, Iterable
@@ -15,6 +16,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
+from wms_ops.base.errors import BucketNotFoundError
 from wms_ops.storage.client import PATIENT_ATTEMPTS, make_client
 from wms_ops.storage.codes import ABSENT, LOST, code_of, unless
 from wms_ops.storage.config import RemoteConfig
@@ -226,3 +228,31 @@ def _stored(answer: Any) -> Stored:
 
 def _base64_md5(data: bytes) -> str:
     return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode("ascii")
+
+
+@dataclass(frozen=True)
+class Shared:
+    """An object of a bucket; `read` gives its value with the ETag that `replace` then wants back."""
+
+    bucket: Bucket
+    key: str
+
+    def read(self) -> tuple[Any, str | None]:
+        """Return the object's JSON value and ETag; (None, None) for a missing object. Raises the bucket's errors."""
+        found = None
+        with contextlib.suppress(BucketNotFoundError):
+            found = self.bucket.get(self.key)
+        if found is None:
+            return None, None
+        try:
+            return json.loads(found.content), found.etag
+        except ValueError:
+            return None, found.etag  # written by hand: S3 keeps whole objects, so no write is torn
+
+    def replace(self, value: Any, etag: str | None) -> str | None:
+        """Write `value` over the version `etag`, or as a new object (None).
+
+        Returns the new ETag; None if another write came first.
+        """
+        body = json.dumps(value, indent=1).encode()
+        return self.bucket.put_if(self.key, body, etag, ContentType="application/json")

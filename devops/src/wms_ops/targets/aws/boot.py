@@ -15,7 +15,7 @@ from wms_ops.base.poll import poll
 from wms_ops.storage.codes import NO_PARAMETER, unless
 from wms_ops.storage.trouble import aws_errors
 from wms_ops.targets.aws.context import AwsContext
-from wms_ops.targets.aws.instances import Instance
+from wms_ops.targets.aws.inventory import Instance
 from wms_ops.targets.host.boot import STEPS
 
 LIMIT_S: Final = 15 * 60.0

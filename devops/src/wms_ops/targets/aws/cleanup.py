@@ -10,8 +10,7 @@ from wms_ops.storage.names import Names
 from wms_ops.storage.trouble import aws_errors
 from wms_ops.targets.aws.cloud import AwsCloud
 from wms_ops.targets.aws.context import STORE_ROOT
-from wms_ops.targets.aws.state_bucket import state_bucket_exists
-from wms_ops.targets.aws.store_root import destroy_store
+from wms_ops.targets.aws.store_root import destroy_store, state_bucket_exists
 from wms_ops.targets.aws.teardown import clear_lock, take_down
 from wms_ops.targets.aws.terraform import require_terraform
 

@@ -23,10 +23,10 @@ from wms_ops.storage.config import URL_VARIABLE
 from wms_ops.targets.aws import access
 from wms_ops.targets.aws.boot import LIMIT_S, wait_until_up
 from wms_ops.targets.aws.context import AwsContext
-from wms_ops.targets.aws.instances import Instance
+from wms_ops.targets.aws.inventory import Instance
 from wms_ops.targets.aws.launch import LaunchRequest, bring_up
 from wms_ops.targets.aws.settings import read_settings
-from wms_ops.targets.aws.state_bucket import state_bucket_exists
+from wms_ops.targets.aws.store_root import state_bucket_exists
 from wms_ops.targets.aws.teardown import take_down
 from wms_ops.targets.host.message_queue import MessageQueue
 

@@ -19,12 +19,11 @@ from wms.records import StoredRecord
 from wms_ops.base.errors import CloudError
 from wms_ops.base.settings import InstanceSettings
 from wms_ops.cost.session_store import S3SessionStore
-from wms_ops.storage.bucket import Bucket
+from wms_ops.storage.bucket import Bucket, Shared
 from wms_ops.storage.names import Names, holder_of
-from wms_ops.storage.shared import Shared
 from wms_ops.targets.aws.bundle import Bundle
 from wms_ops.targets.aws.clients import Aws
-from wms_ops.targets.aws.instances import Instance, find_instances
+from wms_ops.targets.aws.inventory import Instance, find_instances
 from wms_ops.targets.aws.lease import Lease, LeaseClient
 from wms_ops.targets.aws.settings import CloudSettings
 from wms_ops.targets.aws.terraform import ROOTS, Backend, Terraform

@@ -17,10 +17,9 @@ from wms_ops.storage.names import new_launch_id
 from wms_ops.targets.aws import access, password
 from wms_ops.targets.aws.bundle import make_bundle, upload
 from wms_ops.targets.aws.context import INSTANCE_ROOT, STORE_ROOT, AwsContext, instance_variables
-from wms_ops.targets.aws.instances import Instance
+from wms_ops.targets.aws.inventory import Instance
 from wms_ops.targets.aws.lease import Lease
-from wms_ops.targets.aws.state_bucket import ensure_state_bucket
-from wms_ops.targets.aws.store_root import ensure_store
+from wms_ops.targets.aws.store_root import ensure_state_bucket, ensure_store
 from wms_ops.targets.aws.teardown import clear_lock, tear_down, unlaunch
 from wms_ops.targets.aws.terraform import Terraform, require_terraform
 

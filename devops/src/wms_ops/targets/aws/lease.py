@@ -21,7 +21,7 @@ from wms.formats import refuse_newer
 from wms.records import StoredRecord
 from wms_ops.base.errors import BusyError, CloudError
 from wms_ops.base.poll import poll
-from wms_ops.storage.shared import Shared
+from wms_ops.storage.bucket import Shared
 
 BEAT_S: Final = 15.0
 SILENT: Final = timedelta(seconds=90)

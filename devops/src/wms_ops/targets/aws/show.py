@@ -13,8 +13,8 @@ from wms_ops.cost.prices import price_table
 from wms_ops.cost.sessions import month_name, month_start
 from wms_ops.targets.aws.boot import read_boot
 from wms_ops.targets.aws.cloud import AwsCloud
-from wms_ops.targets.aws.instances import Instance
-from wms_ops.targets.aws.state_bucket import state_bucket_exists
+from wms_ops.targets.aws.inventory import Instance
+from wms_ops.targets.aws.store_root import state_bucket_exists
 
 _NOTHING: Final = "No instance runs at AWS, and nothing of one is left"
 

@@ -16,14 +16,14 @@ from wms.errors import WmsError
 from wms_ops.base.poll import poll
 from wms_ops.base.signals import unstoppable
 from wms_ops.cost.sessions import EndedBy, Session
-from wms_ops.storage.shared import Shared
+from wms_ops.storage.bucket import Shared
 from wms_ops.storage.trouble import aws_errors
 from wms_ops.targets.aws import access, password
 from wms_ops.targets.aws.context import INSTANCE_ROOT, AwsContext, instance_variables
 from wms_ops.targets.aws.inventory import find
 from wms_ops.targets.aws.lease import Lease
 from wms_ops.targets.aws.locks import GRACE, Lock, break_stale_lock, read_lock
-from wms_ops.targets.aws.state_bucket import state_bucket_exists
+from wms_ops.targets.aws.store_root import state_bucket_exists
 from wms_ops.targets.aws.sweep import prove_nothing_left, sweep
 
 _POLL_S: Final = 2.0
