@@ -45,11 +45,6 @@ def living(record: CloudRecord, role: str, found: Sequence[MarkedProcess]) -> ps
     return named(found, role, server.pid) if server else None
 
 
-def is_alive(record: CloudRecord, role: str, found: Sequence[MarkedProcess]) -> bool:
-    """Whether the server that the state names lives."""
-    return living(record, role, found) is not None
-
-
 def probe_mlflow(url: str, headers: Mapping[str, str] | None = None) -> Callable[[], str | None]:
     """A probe that calls MLflow's API: /health answers sooner and proves less."""
 
@@ -82,8 +77,8 @@ def bring_up(workspace: Workspace, roles: Sequence[str]) -> None:
 
 def _try(workspace: Workspace, roles: Sequence[str]) -> None:
     record, found = workspace.read(), workspace.find()
-    loses_address = not is_alive(record, S3, found) and _lost(record.s3_ports.values())
-    if loses_address and is_alive(record, MLFLOW, found):  # MLflow was started with the address that is lost
+    loses_address = not living(record, S3, found) and _lost(record.s3_ports.values())
+    if loses_address and living(record, MLFLOW, found):  # MLflow was started with the address that is lost
         workspace.end(marked for marked in found if marked.role == MLFLOW)
         roles, found = (S3, MLFLOW), workspace.find()
     alive = {role: process for role in roles if (process := living(record, role, found)) is not None}

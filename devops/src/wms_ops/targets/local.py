@@ -18,7 +18,7 @@ from wms_ops.cost.sessions import Session
 from wms_ops.machine import deployment, seaweed
 from wms_ops.machine.commands import run_command
 from wms_ops.machine.environment import QUIET, plain_environ, storage_environ
-from wms_ops.machine.instance import bring_up, is_alive, mlflow_url, probe_mlflow, s3_url, stop
+from wms_ops.machine.instance import bring_up, living, mlflow_url, probe_mlflow, s3_url, stop
 from wms_ops.machine.processes import MarkedProcess
 from wms_ops.machine.record import CloudRecord
 from wms_ops.machine.storage import BUCKET, DVC_URL
@@ -102,13 +102,13 @@ class LocalCloud:
             return CloudState.ABSENT
         if record.phase is CloudState.STOPPING:
             return CloudState.STOPPING
-        works = is_alive(record, MLFLOW, found) and probe_mlflow(mlflow_url(record))() is None
+        works = living(record, MLFLOW, found) and probe_mlflow(mlflow_url(record))() is None
         return CloudState.RUNNING if works else CloudState.STARTING
 
     def endpoints(self) -> Endpoints | None:
         """The addresses of MLflow and of a served release; None without MLflow. Raises CloudError."""
         record, found = self.workspace.read(), self.workspace.find()
-        if record.phase is CloudState.STOPPING or not is_alive(record, MLFLOW, found):
+        if record.phase is CloudState.STOPPING or not living(record, MLFLOW, found):
             return None
         return _endpoints(record, found)
 
@@ -185,7 +185,7 @@ class LocalCloud:
             raise self._missing()
         with self.workspace.locked():
             record = self.workspace.read()
-            if not is_alive(record, MLFLOW, self.workspace.find()):
+            if not living(record, MLFLOW, self.workspace.find()):
                 raise self._missing()
             self.workspace.end_strays(record)
             yield

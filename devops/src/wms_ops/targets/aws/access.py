@@ -53,10 +53,11 @@ def caller_address(environ: Mapping[str, str]) -> str:
 
 def allow(ec2: Any, group: str, address: str, ports: Sequence[int], who: str) -> None:
     """Open these ports to one address; an existing rule stays."""
+    ranges = [{"CidrIp": f"{address}/32", "Description": _text(who)}]
     for port in ports:
-        rules = [_rule(address, port, who)]
+        rule = {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "IpRanges": ranges}
         with aws_errors(f"open port {port} to {address}"):
-            unless(_THERE, ec2.authorize_security_group_ingress, GroupId=group, IpPermissions=rules)
+            unless(_THERE, ec2.authorize_security_group_ingress, GroupId=group, IpPermissions=[rule])
 
 
 def revoke(ec2: Any, group: str, who: str | None = None) -> int:
@@ -70,11 +71,6 @@ def revoke(ec2: Any, group: str, who: str | None = None) -> int:
         if ids:
             ec2.revoke_security_group_ingress(GroupId=group, SecurityGroupRuleIds=ids)
     return len(ids)
-
-
-def _rule(address: str, port: int, who: str) -> dict[str, Any]:
-    ranges = [{"CidrIp": f"{address}/32", "Description": _text(who)}]
-    return {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "IpRanges": ranges}
 
 
 def _text(who: str) -> str:

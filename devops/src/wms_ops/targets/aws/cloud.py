@@ -101,7 +101,8 @@ class AwsCloud:
         found = self._instance()
         if found is None or found.address is None:
             return None
-        return self._addresses(found, served=_serves(self.queue(found)))
+        alive = self.queue(found).alive()
+        return self._addresses(found, served=alive is not None and alive.version is not None)
 
     def environ(self) -> Mapping[str, str]:
         """Variables that lead DVC and MLflow's clients to AWS; they hold MLflow's password, not AWS's keys.
@@ -255,11 +256,6 @@ class AwsCloud:
             self._passwords[launch_id] = read_password(parameter, ssm=self.context.aws.ssm)
             mask(self._passwords[launch_id])
         return self._passwords[launch_id]
-
-
-def _serves(queue: MessageQueue) -> bool:
-    alive = queue.alive()
-    return alive is not None and alive.version is not None
 
 
 def open_aws(

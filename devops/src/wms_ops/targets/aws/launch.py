@@ -51,7 +51,22 @@ def bring_up(context: AwsContext, request: LaunchRequest) -> Instance:
     network, after the resources of the failed start have been ended.
     """
     with context.locked():
-        return _bring_up(context, request)
+        address = access.caller_address(context.environ)
+        lease = _take(context, request.wait_s)
+        context.note_account()
+        context.step("leased")
+        with context.leases.beating(context.holder):
+            running = context.usable(lease.launch_id)
+            if running is not None:
+                _open(context, running, address)
+                context.show(f"The instance {running.id} runs already, until {running.deadline:%H:%M} UTC.")
+                return running
+            with stoppable():
+                try:
+                    return _launch(context, request, address, lease)
+                except BaseException:
+                    _undo(context)
+                    raise
 
 
 def make_store(context: AwsContext) -> bool:
@@ -76,25 +91,6 @@ def _take(context: AwsContext, wait_s: float = 0.0) -> Lease:
     ensure_state_bucket(context.aws.s3, context.names)
     context.step("bucket")
     return context.leases.take(context.holder, context.now() + _START, wait_s=wait_s, show=context.show)
-
-
-def _bring_up(context: AwsContext, request: LaunchRequest) -> Instance:
-    address = access.caller_address(context.environ)
-    lease = _take(context, request.wait_s)
-    context.note_account()
-    context.step("leased")
-    with context.leases.beating(context.holder):
-        running = context.usable(lease.launch_id)
-        if running is not None:
-            _open(context, running, address)
-            context.show(f"The instance {running.id} runs already, until {running.deadline:%H:%M} UTC.")
-            return running
-        with stoppable():
-            try:
-                return _launch(context, request, address, lease)
-            except BaseException:
-                _undo(context)
-                raise
 
 
 def _launch(context: AwsContext, request: LaunchRequest, address: str, lease: Lease) -> Instance:

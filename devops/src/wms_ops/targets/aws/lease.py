@@ -69,11 +69,6 @@ class LeaseClient:
         lease = self.read()
         return lease is not None and lease.is_beating(self.now())
 
-    def is_held(self) -> bool:
-        """Whether a holder has time left."""
-        lease = self.read()
-        return lease is not None and not lease.is_over(self.now())
-
     def take(
         self,
         holder: str,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import jmespath
-from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential
+from tenacity import Retrying, retry_if_exception, wait_exponential
 
 from wms_ops.base.errors import AccessDeniedError, CloudError, CredentialsExpiredError, CredentialsMissingError
 from wms_ops.base.poll import poll
@@ -139,7 +139,7 @@ class _Sweeper:
         """The answer, empty for a missing resource. Errors that may pass are tried again until the deadline."""
         try:
             for attempt in Retrying(
-                stop=self._is_over,
+                stop=lambda _: time.monotonic() >= self.deadline,
                 wait=wait_exponential(0.2, max=10),
                 retry=retry_if_exception(_may_pass),
                 reraise=True,
@@ -150,9 +150,6 @@ class _Sweeper:
             if not is_gone(error) and code_of(error) not in _DETACHED:
                 raise
         return {}
-
-    def _is_over(self, _: RetryCallState) -> bool:
-        return time.monotonic() >= self.deadline
 
 
 def _may_pass(error: BaseException) -> bool:

@@ -75,7 +75,8 @@ def unlaunch(context: AwsContext, lease: Lease, ended_by: EndedBy = EndedBy.DOWN
     _sweep(context)
     if failure is not None:
         context.show(f"Terraform couldn't: {failure} Everything was ended without it.")
-        _reset_state(context)
+        # All its resources are proven gone; the bucket keeps the old version.
+        context.state.delete([context.names.state_key(INSTANCE_ROOT)])
     context.step("state reset")
     if lease.launch_id:
         now = context.now()
@@ -93,10 +94,11 @@ def clear_lock(context: AwsContext, root: str) -> None:
     """
     context.terraform(root).end_orphan()
     key = context.names.state_key(root)
+    own_name = f"{getpass.getuser()}@{platform.node()}"  # as Terraform writes it into a lock
 
     def left() -> Lock | None:
         while (lock := read_lock(context.state, key)) is not None:
-            grace = timedelta(0) if lock.who == own_name() else GRACE
+            grace = timedelta(0) if lock.who == own_name else GRACE
             if break_stale_lock(context.state, key, is_held=False, grace=grace) is None:
                 break
             context.show(f"Broke {lock}: its holder is gone.")
@@ -106,11 +108,6 @@ def clear_lock(context: AwsContext, root: str) -> None:
         context.show(f"Waiting at most {GRACE.total_seconds():.0f} s for {lock}.")
 
     poll(left, None, until=lambda lock: lock is None, pause_s=_POLL_S, waiting=waiting, every_s=GRACE.total_seconds())
-
-
-def own_name() -> str:
-    """The name that Terraform writes into a lock from this machine."""
-    return f"{getpass.getuser()}@{platform.node()}"
 
 
 def _close(context: AwsContext) -> None:
@@ -178,8 +175,3 @@ def _has_state(context: AwsContext) -> bool:
     """Whether Terraform's state names any resource; for an unreadable state Terraform has to report the error."""
     value, etag = Shared(context.state, context.names.state_key(INSTANCE_ROOT)).read()
     return etag is not None and not (isinstance(value, dict) and value.get("resources") == [])
-
-
-def _reset_state(context: AwsContext) -> None:
-    """Delete the state: all its resources are proven gone. The bucket keeps the old version."""
-    context.state.delete([context.names.state_key(INSTANCE_ROOT)])

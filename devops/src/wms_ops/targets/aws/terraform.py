@@ -34,6 +34,7 @@ ROOTS: Final = ROOT / "infrastructure" / "terraform"
 OLDEST: Final = (1, 11)
 """The first version that locks a state in S3 without a DynamoDB table."""
 
+_OLDEST: Final = ".".join(map(str, OLDEST))
 LONGEST_S: Final = 20 * 60.0
 LOCK_WAIT: Final = "120s"
 _TO_END_S: Final = 120.0
@@ -205,7 +206,7 @@ def find_terraform(environ: Mapping[str, str]) -> str:
     found = shutil.which("terraform", path=environ.get("PATH"))
     if found is None:
         raise CloudError(
-            f"Terraform isn't installed; install version {_dotted(OLDEST)} or newer from "
+            f"Terraform isn't installed; install version {_OLDEST} or newer from "
             "developer.hashicorp.com/terraform/install, then run this again."
         )
     return found
@@ -221,9 +222,9 @@ def require_terraform(environ: Mapping[str, str]) -> str:
         version = str(parse_json(done.stdout)["terraform_version"])
         numbers = tuple(int(part) for part in version.split("-", maxsplit=1)[0].split("."))
     except (OSError, subprocess.SubprocessError, ValueError, LookupError, TypeError) as error:
-        raise CloudError(f"{program} doesn't say its version; install Terraform {_dotted(OLDEST)} or newer.") from error
+        raise CloudError(f"{program} doesn't say its version; install Terraform {_OLDEST} or newer.") from error
     if numbers < OLDEST:
-        raise CloudError(f"Terraform {version} is too old; install version {_dotted(OLDEST)} or newer.")
+        raise CloudError(f"Terraform {version} is too old; install version {_OLDEST} or newer.")
     return version
 
 
@@ -258,7 +259,3 @@ def _failure(words: str, text: str, log: Path) -> Exception:
     if type(error) in (CloudError, RepeatedRequestError):
         return type(error)(f"{error} Its output is in {log}.")
     return error
-
-
-def _dotted(version: tuple[int, ...]) -> str:
-    return ".".join(map(str, version))

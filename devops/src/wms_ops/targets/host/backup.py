@@ -118,7 +118,7 @@ class Backups:
         if self.database.exists():
             self.show("MLflow's database is here already; no backup is restored over it.")
             return None
-        note = self._read()[0]
+        note = self.latest()
         keys = [key for key in reversed(self._keys()) if note is None or key != note.key]
         if note is None and not keys:
             self.show("There is no backup; MLflow starts with an empty database.")
