@@ -12,10 +12,10 @@ from typing import Final, NoReturn
 from wms_ops.base.errors import CloudError
 from wms_ops.cost.prices import Choice
 from wms_ops.cost.sessions import EndedBy, Purpose, Session, begin
+from wms_ops.machine.answers import wait_for_mlflow, why_silent
 from wms_ops.machine.environment import plain_environ
 from wms_ops.machine.processes import draw_ports, end, find, mark_of, spawn
 from wms_ops.machine.types import CloudState, Endpoints, ModelRelease
-from wms_ops.machine.waiting import wait_for_mlflow, why_silent
 
 FOLDER: Final = "shed"
 SERVER: Final = """

@@ -24,7 +24,7 @@ from servers import free_port
 from wms_ops.commands import cloud_aws
 from wms_ops.cost.sessions import EndedBy
 from wms_ops.git.command import Git
-from wms_ops.machine.loopback import ask
+from wms_ops.machine.answers import ask
 from wms_ops.machine.types import CloudState
 from wms_ops.targets.aws import show
 from wms_ops.targets.aws.cloud import AwsCloud

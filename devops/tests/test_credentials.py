@@ -14,12 +14,11 @@ from wms.errors import RegistryError
 from wms.registry.ledger import Ledger
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.promotion import PromotionClient
+from wms_ops.machine.answers import ask, wait_for_mlflow
 from wms_ops.machine.environment import plain_environ, tracking_address
-from wms_ops.machine.loopback import ask
 from wms_ops.machine.mlflow_server import server_environ
 from wms_ops.machine.password import USER
 from wms_ops.machine.processes import draw_ports, end, find, mark_of, spawn
-from wms_ops.machine.waiting import wait_for_mlflow
 from wms_ops.targets.host.mlflow import own_headers
 
 PASSWORD = "p@ss/w:rd%20"  # noqa: S105 - of the test's own server

@@ -15,7 +15,8 @@ from wms.errors import WmsError
 from wms.records import StoredRecord
 from wms_ops.base.errors import CloudError, PipelineError, PullRequestError
 from wms_ops.cost.sessions import EndedBy, Session
-from wms_ops.machine.record import STATE, CloudRecord, read_record, write_record
+from wms_ops.machine.record import STATE, CloudRecord
+from wms_ops.machine.workspace import Workspace
 from wms_ops.pulls.pages import PullRecord, parse_record
 from wms_ops.runs import plan
 from wms_ops.runs import record as record_module
@@ -89,7 +90,7 @@ def test_a_state_and_its_parts_keep_what_they_do_not_know(tmp_path: Path) -> Non
     values = values_of(STATE) | {"later": 1}
     values["current"]["later"] = values["servers"]["mlflow"]["later"] = 2
     (tmp_path / STATE).write_text(json.dumps(values), encoding="utf-8")
-    write_record(tmp_path / STATE, read_record(tmp_path / STATE))
+    Workspace(tmp_path).write(Workspace(tmp_path).read())
     assert json.loads((tmp_path / STATE).read_bytes()) == values
 
 

@@ -29,8 +29,8 @@ from wms_ops.commands import sync
 from wms_ops.commands import versions as check
 from wms_ops.commands.promote import PROMOTE
 from wms_ops.git.command import Git
+from wms_ops.machine.answers import wait_for_mlflow
 from wms_ops.machine.types import CloudState, Endpoints
-from wms_ops.machine.waiting import wait_for_mlflow
 from wms_ops.release.evidence import collect
 from wms_ops.storage.config import RemoteConfig
 from wms_ops.targets.protocol import Cloud

@@ -137,7 +137,7 @@ def check_github(_: Path) -> Finding:
 
 def check_mlflow(_: Path) -> Finding:
     """The MLflow server named by MLFLOW_TRACKING_URI; promotions and the gate require a server."""
-    from wms_ops.machine.waiting import why_silent
+    from wms_ops.machine.answers import why_silent
 
     needed = "only needed for `wms gate` and `wms promote`"
     uri = os.environ.get("MLFLOW_TRACKING_URI")

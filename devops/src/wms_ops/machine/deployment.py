@@ -18,8 +18,8 @@ from wms.files import sha256_file, write_atomic
 from wms.registry.ledger import CURRENT, HISTORY
 from wms.registry.lineage import FILES, WEIGHTS
 from wms_ops.base.errors import CloudError
+from wms_ops.machine.answers import NoAnswerError, ask
 from wms_ops.machine.environment import plain_environ
-from wms_ops.machine.loopback import NoAnswerError, ask
 from wms_ops.machine.processes import MarkedProcess, draw_ports, end, now
 from wms_ops.machine.record import CloudRecord, Served
 from wms_ops.machine.servers import PortTakenError, Server, Started, start, wait

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import psutil
@@ -15,8 +15,8 @@ import psutil
 from wms.errors import from_os_error
 from wms_ops.base.errors import CloudError
 from wms_ops.machine import seaweed
+from wms_ops.machine.answers import probe_mlflow
 from wms_ops.machine.environment import plain_environ, storage_environ
-from wms_ops.machine.loopback import NoAnswerError, ask
 from wms_ops.machine.mlflow_server import server_environ
 from wms_ops.machine.processes import MarkedProcess, draw_ports, end, is_taken, now
 from wms_ops.machine.record import CloudRecord, ServerRecord
@@ -26,7 +26,6 @@ from wms_ops.machine.types import CloudState
 from wms_ops.machine.workspace import GRACE_S, MLFLOW, S3, SERVICE, Workspace, named
 
 TRIES: Final = 3
-_ANY_CALL: Final = "/api/2.0/mlflow/experiments/search"
 
 
 def s3_url(record: CloudRecord) -> str:
@@ -43,19 +42,6 @@ def living(record: CloudRecord, role: str, found: Sequence[MarkedProcess]) -> ps
     """The process of the server that the state names, if alive."""
     server = record.servers.get(role)
     return named(found, role, server.pid) if server else None
-
-
-def probe_mlflow(url: str, headers: Mapping[str, str] | None = None) -> Callable[[], str | None]:
-    """A probe that calls MLflow's API: /health answers sooner and proves less."""
-
-    def probe() -> str | None:
-        try:
-            status, _ = ask(f"{url}{_ANY_CALL}", {"max_results": 1}, headers)
-        except NoAnswerError as error:
-            return str(error)
-        return None if status == 200 else f"HTTP {status}"
-
-    return probe
 
 
 def bring_up(workspace: Workspace, roles: Sequence[str]) -> None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 from pydantic import Field
 
-from wms.files import write_atomic
 from wms.records import StoredRecord
-from wms_ops.base.errors import CloudError
 from wms_ops.machine.types import CloudState
 
 STATE: Final = "state.json"
@@ -66,23 +62,3 @@ class CloudRecord(StoredRecord):
         """The pids of all processes that are to stay; a release that is being deployed isn't among them."""
         known = [*self.servers.values(), self.current]
         return frozenset(entry.pid for entry in known if entry is not None and entry.pid)
-
-
-def read_record(path: Path) -> CloudRecord:
-    """The state in a file; an empty state for a missing file. Raises CloudError."""
-    folder = shlex.quote(str(path.parent))
-    hint = (
-        f"run `wms cloud down --all --target local --folder {folder}`, which ends all processes and forgets that file"
-    )
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return CloudRecord()
-    except OSError as error:
-        raise CloudError(f"{path} can't be read ({error.strerror}); {hint}.") from error
-    return CloudRecord.parse(content, str(path), CloudError, hint)
-
-
-def write_record(path: Path, record: CloudRecord) -> None:
-    """Replace the file. Raises DiskFullError, UnwritableError."""
-    write_atomic(path, record.model_dump_json(indent=1) + "\n")

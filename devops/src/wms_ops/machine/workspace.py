@@ -11,11 +11,11 @@ from typing import Final
 
 import psutil
 
-from wms.files import exclusive_lock
+from wms.files import exclusive_lock, write_atomic
 from wms_ops.base.errors import CloudError
 from wms_ops.base.poll import poll
 from wms_ops.machine.processes import MarkedProcess, end, find, is_taken, lives, mark_of
-from wms_ops.machine.record import STATE, CloudRecord, read_record, write_record
+from wms_ops.machine.record import STATE, CloudRecord
 
 S3, MLFLOW, SERVICE, RUN = "s3", "mlflow", "service", "run"
 """The roles of processes; a command's role also holds the pid of its starter."""
@@ -65,12 +65,19 @@ class Workspace:
         return (self.folder / STATE).exists()
 
     def read(self) -> CloudRecord:
-        """The state. Raises CloudError for a damaged file."""
-        return read_record(self.folder / STATE)
+        """The state; an empty state for a missing file. Raises CloudError for an unreadable file."""
+        path, stop = self.folder / STATE, self.command("down --all")
+        hint = f"run `{stop}`, which ends all processes and forgets that file"
+        try:
+            return CloudRecord.parse(path.read_bytes(), str(path), CloudError, hint)
+        except FileNotFoundError:
+            return CloudRecord()
+        except OSError as error:
+            raise CloudError(f"{path} can't be read ({error.strerror}); {hint}.") from error
 
     def write(self, record: CloudRecord, step: str = "") -> CloudRecord:
         """Replace the state; returns the new state. Raises DiskFullError, UnwritableError."""
-        write_record(self.folder / STATE, record)
+        write_atomic(self.folder / STATE, record.model_dump_json(indent=1) + "\n")
         if step:
             self.step(step)
         return record

@@ -132,7 +132,6 @@ class S3Remote:
         return None if found is None else found.content
 
     def _send(self, oid: str, content: Path | bytes) -> int:
-        """Upload an object; return its size in bytes."""
         data = _verified(_bytes_of(content), oid, "in memory" if isinstance(content, bytes) else str(content))
         self._bucket.put(self.config.key(oid), data)
         return len(data)

@@ -16,14 +16,14 @@ from wms_ops.base.errors import CloudError
 from wms_ops.cost.prices import Choice
 from wms_ops.cost.sessions import Session
 from wms_ops.machine import deployment, seaweed
+from wms_ops.machine.answers import probe_mlflow, wait_for_mlflow
 from wms_ops.machine.commands import run_command
 from wms_ops.machine.environment import QUIET, plain_environ, storage_environ
-from wms_ops.machine.instance import bring_up, living, mlflow_url, probe_mlflow, s3_url, stop
+from wms_ops.machine.instance import bring_up, living, mlflow_url, s3_url, stop
 from wms_ops.machine.processes import MarkedProcess
 from wms_ops.machine.record import CloudRecord
 from wms_ops.machine.storage import BUCKET, DVC_URL
 from wms_ops.machine.types import CloudState, Endpoints, ModelRelease
-from wms_ops.machine.waiting import wait_for_mlflow
 from wms_ops.machine.workspace import MLFLOW, S3, SERVICE, Workspace, named
 
 __all__ = ["BUCKET", "DVC_URL", "FOLDER", "LocalCloud", "open_target"]

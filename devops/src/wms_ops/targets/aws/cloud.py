@@ -15,10 +15,10 @@ from wms_ops.base.outputs import mask
 from wms_ops.cost.allowance import allowed_minutes
 from wms_ops.cost.prices import Choice
 from wms_ops.cost.sessions import Purpose, Session
+from wms_ops.machine.answers import why_silent
 from wms_ops.machine.environment import QUIET
 from wms_ops.machine.password import USER, read_password
 from wms_ops.machine.types import CloudState, Endpoints, ModelRelease
-from wms_ops.machine.waiting import why_silent
 from wms_ops.storage.config import URL_VARIABLE
 from wms_ops.targets.aws import access
 from wms_ops.targets.aws.boot import LIMIT_S, wait_until_up

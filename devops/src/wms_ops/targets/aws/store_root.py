@@ -74,7 +74,6 @@ def _digest(variables: dict[str, Any]) -> str:
 
 
 def _exist(context: AwsContext) -> bool:
-    """Whether both buckets still exist."""
     from botocore.exceptions import ClientError
 
     try:

@@ -245,7 +245,6 @@ def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
 
 def _failure(words: str, text: str, log: Path) -> Exception:
-    """The error in Terraform's output as a sentence."""
     said = []
     for line in text.splitlines():
         with contextlib.suppress(ValueError, AttributeError):

@@ -12,7 +12,7 @@ from typing import Final, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from wms_ops.base.errors import CloudError
-from wms_ops.machine.loopback import direct
+from wms_ops.machine.answers import direct
 
 PACE: Final = "WMS_HOST_PACE"
 _METADATA: Final = "http://169.254.169.254"

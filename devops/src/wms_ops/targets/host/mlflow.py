@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from wms_ops.machine.answers import probe_mlflow
 from wms_ops.machine.environment import plain_environ
-from wms_ops.machine.instance import probe_mlflow
 from wms_ops.machine.mlflow_server import DATABASE, server_environ
 from wms_ops.machine.password import OWN_USER
 from wms_ops.machine.servers import Server

@@ -84,7 +84,6 @@ class TarReader:
             yield piece
 
     def _checked(self, block: bytes) -> tuple[bytes, int]:
-        """A header's kind and size."""
         if block[257:263] not in (b"ustar\0", b"ustar "):
             raise DamagedArchiveError("a header isn't one")
         # The checksum counts its own eight bytes, 148 to 155, as blanks (POSIX, ustar).
