@@ -12,10 +12,10 @@ import pytest
 from wms_ops.base.errors import CloudError
 from wms_ops.git.command import Git
 from wms_ops.targets.host import boot
+from wms_ops.targets.host.agent import why_end
 from wms_ops.targets.host.archive import pack
 from wms_ops.targets.host.commit import pack_commit
 from wms_ops.targets.host.config import HostConfig, Pace
-from wms_ops.targets.host.timers import LifeDecision, LifeLimits, decide
 from wms_ops.targets.host.transfer import adopt, incoming, outgoing, unpack
 
 CONFIG = {
@@ -30,22 +30,23 @@ CONFIG = {
     "service_port": 8000,
 }
 
+IDLE, DEADLINE = "Nobody has asked for anything for the idle time", "The deadline is near"
+
 
 @pytest.mark.parametrize(
     ("now", "last_used", "jobs", "idle_s", "expected"),
     [
-        (1000, 0, 0, 0, LifeDecision.GO_ON),  # idleness ends nothing unless asked to
-        (1000, 401, 0, 600, LifeDecision.GO_ON),
-        (1000, 400, 0, 600, LifeDecision.IDLE),
-        (1000, 0, 1, 600, LifeDecision.GO_ON),  # a job is no idleness, however long it takes
-        (9760, 9759, 1, 600, LifeDecision.DEADLINE),
-        (9759, 9759, 1, 0, LifeDecision.GO_ON),
-        (99999, 0, 0, 600, LifeDecision.DEADLINE),
+        (1000, 0, 0, 0, None),  # idleness ends nothing unless asked to
+        (1000, 401, 0, 600, None),
+        (1000, 400, 0, 600, IDLE),
+        (1000, 0, 1, 600, None),  # a job is no idleness, however long it takes
+        (9760, 9759, 1, 600, DEADLINE),
+        (9759, 9759, 1, 0, None),
+        (99999, 0, 0, 600, DEADLINE),
     ],
 )
-def test_when_an_instance_ends(now: float, last_used: float, jobs: int, idle_s: float, expected: LifeDecision) -> None:
-    limits = LifeLimits(deadline=10_000, margin_s=240, idle_s=idle_s)
-    assert decide(limits, now=now, last_used=last_used, jobs=jobs) is expected
+def test_when_an_instance_ends(now: float, last_used: float, jobs: int, idle_s: float, expected: str | None) -> None:
+    assert why_end(10_000 - 240, idle_s, now=now, last_used=last_used, jobs=jobs) == expected
 
 
 def test_what_an_instance_is_told_is_checked(tmp_path: Path) -> None:

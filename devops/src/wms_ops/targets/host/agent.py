@@ -38,7 +38,6 @@ from wms_ops.targets.host.message_queue import FILES_SENT, LEDGER, MODEL, RELEAS
 from wms_ops.targets.host.messages import Alive, DeployRequest, JobAnswer, Keys
 from wms_ops.targets.host.runner import Runner
 from wms_ops.targets.host.service import ModelService
-from wms_ops.targets.host.timers import LifeDecision, LifeLimits, decide
 
 FOLDER: Final = Path("/var/lib/wms")
 _JOINED_S: Final = 15.0
@@ -47,10 +46,6 @@ _RELEASE_RULES: Final = Rules(
     "Look at who writes to the bucket, then deploy it again.",
     lambda name: None if name in RELEASE else "isn't a release's",
 )
-_WHY: Final = {
-    LifeDecision.DEADLINE: "The deadline is near",
-    LifeDecision.IDLE: "Nobody has asked for anything for the idle time",
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,6 +64,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 def say(text: str) -> None:
     """Print a sentence into the journal, at once."""
     print(text, flush=True)
+
+
+def why_end(end: float, idle_s: float, *, now: float, last_used: float, jobs: int) -> str | None:
+    """The reason why an instance ends by itself now; None if the instance goes on.
+
+    `end` and `last_used` (the last request, job or start) are seconds since 1970. With `idle_s` 0 idleness ends nothing.
+
+    >>> why_end(1000.0, 60.0, now=500.0, last_used=400.0, jobs=0)
+    'Nobody has asked for anything for the idle time'
+    """
+    if now >= end:
+        return "The deadline is near"
+    if idle_s > 0 and jobs == 0 and now - last_used >= idle_s:
+        return "Nobody has asked for anything for the idle time"
+    return None
 
 
 @contextlib.contextmanager
@@ -192,13 +202,13 @@ class Agent:
         return note
 
     def _end_if_due(self) -> None:
-        limits = LifeLimits(self.config.deadline_s, self.pace.margin_s, self.config.idle_minutes * self.pace.minute_s)
+        end, idle_s = self.config.deadline_s - self.pace.margin_s, self.config.idle_minutes * self.pace.minute_s
         if self.jobs.count:
             self._last_job = time.time()
-        decision = decide(limits, now=time.time(), last_used=self.last_used(), jobs=self.jobs.count)
-        if decision is LifeDecision.GO_ON:
+        reason = why_end(end, idle_s, now=time.time(), last_used=self.last_used(), jobs=self.jobs.count)
+        if reason is None:
             return
-        say(f"{_WHY[decision]}; a last backup, then this machine shuts down.")
+        say(f"{reason}; a last backup, then this machine shuts down.")
         with _told():  # the shutdown makes another backup; the bill ends in any case
             self._backup(only_if_changed=True)
         subprocess.run(["shutdown", "-h", "now"], check=False)

@@ -103,18 +103,10 @@ def _send_back(job: Job, request: RunRequest, tree: Path) -> str:
 
 
 class _Sender:
-    """Sends new output of a log to the client, and ends the command once the job is cancelled."""
+    """Sends new output of a log to the client."""
 
-    def __init__(self, job: Job, workspace: Workspace, log: Path) -> None:
-        self._job, self._workspace, self._log = job, workspace, log
-        self._sent = 0
-        self.pieces = 0
-
-    def turn(self) -> None:
-        """Take one turn. The next turn tries a failed request again."""
-        self.send()
-        if self._job.is_cancelled():
-            self._workspace.end(self._workspace.find())
+    def __init__(self, job: Job, log: Path) -> None:
+        self._job, self._log, self._sent, self.pieces = job, log, 0, 0
 
     def send(self) -> None:
         """Send the new output. Raises the store's errors."""
@@ -131,13 +123,15 @@ class _Sender:
 
 @contextlib.contextmanager
 def _sending(job: Job, workspace: Workspace, log: Path, poll_s: float) -> Iterator[_Sender]:
-    sender, done = _Sender(job, workspace, log), threading.Event()
+    sender, done = _Sender(job, log), threading.Event()
 
     def turn() -> None:
         while not done.wait(poll_s if not job.cancelled.is_set() else 0.05):
             try:
-                sender.turn()
-            except WmsError as error:
+                sender.send()
+                if job.is_cancelled():
+                    workspace.end(workspace.find())
+            except WmsError as error:  # the next turn tries again
                 workspace.show(f"Job {job.name}: {error}")
 
     thread = threading.Thread(target=turn, name=f"log of {job.name}", daemon=True)
