@@ -55,58 +55,44 @@ class Kind(enum.Enum):
     UNREACHABLE = enum.auto()
 
 
+def _sets(words: dict[Kind, str]) -> dict[Kind, frozenset[str]]:
+    return {kind: frozenset(text.split()) for kind, text in words.items()}
+
+
 # Error codes of S3, STS, EC2 and IAM. A bare status is the answer to a HEAD, which has no body for a code.
-_BY_CODE: Final[dict[Kind, frozenset[str]]] = {
-    Kind.EXPIRED: frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"}),
-    Kind.UNKNOWN_KEY: frozenset(
-        {"InvalidAccessKeyId", "UnrecognizedClientException", "InvalidClientTokenId", "InvalidToken"}
-    ),
-    Kind.WRONG_SECRET: frozenset({"SignatureDoesNotMatch", "AuthFailure"}),
-    Kind.SKEWED: frozenset({"RequestTimeTooSkewed", "RequestInTheFuture"}),
-    Kind.NO_BUCKET: frozenset({"NoSuchBucket", "404"}),  # absent objects are told apart where they're asked for
-    Kind.NOT_ALLOWED: frozenset(
-        {
-            *("AccessDenied", "AccessDeniedException", "AllAccessDisabled", "AccountProblem", "Forbidden", "403"),
-            "UnauthorizedOperation",
-        }
-    ),
-    Kind.WRONG_ADDRESS: frozenset(
-        {
-            *("InvalidBucketName", "PermanentRedirect", "AuthorizationHeaderMalformed", "301"),
-            *("IllegalLocationConstraintException", "OptInRequired", "InvalidRegion"),
-        }
-    ),
-    Kind.TAKEN: frozenset({"BucketAlreadyExists"}),
-    Kind.QUOTA: frozenset({"InsufficientInstanceCapacity", "InsufficientCapacity", "Unsupported"}),
-    Kind.BUSY: frozenset(
-        {
-            *("SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests"),
-            *("ServiceUnavailable", "InternalError", "RequestTimeout", "429", "500", "502", "503", "504"),
-            *("Unavailable", "RequestThrottled", "RequestThrottledException", "TooManyRequestsException"),
-        }
-    ),
-}
+_BY_CODE: Final = _sets(
+    {
+        Kind.EXPIRED: "ExpiredToken ExpiredTokenException TokenRefreshRequired RequestExpired",
+        Kind.UNKNOWN_KEY: "InvalidAccessKeyId UnrecognizedClientException InvalidClientTokenId InvalidToken",
+        Kind.WRONG_SECRET: "SignatureDoesNotMatch AuthFailure",
+        Kind.SKEWED: "RequestTimeTooSkewed RequestInTheFuture",
+        Kind.NO_BUCKET: "NoSuchBucket 404",  # absent objects are told apart where they're asked for
+        Kind.NOT_ALLOWED: "AccessDenied AccessDeniedException AllAccessDisabled AccountProblem Forbidden 403 "
+        "UnauthorizedOperation",
+        Kind.WRONG_ADDRESS: "InvalidBucketName PermanentRedirect AuthorizationHeaderMalformed 301 "
+        "IllegalLocationConstraintException OptInRequired InvalidRegion",
+        Kind.TAKEN: "BucketAlreadyExists",
+        Kind.QUOTA: "InsufficientInstanceCapacity InsufficientCapacity Unsupported",
+        Kind.BUSY: "SlowDown Throttling ThrottlingException RequestLimitExceeded TooManyRequests ServiceUnavailable "
+        "InternalError RequestTimeout 429 500 502 503 504 Unavailable RequestThrottled RequestThrottledException "
+        "TooManyRequestsException",
+    }
+)
 _BY_PATTERN: Final = {
     Kind.QUOTA: re.compile(r"(Limit|Quota|Count)Exceeded|TooManyBuckets"),
     Kind.REPEATED: re.compile(r"AlreadyExists|AlreadyAssociated|InvalidPermission\.(NotFound|Duplicate)"),
 }
 # Classes of botocore without an answer, by name: importing them would make starting slow.
-_BY_CLASS: Final[dict[Kind, frozenset[str]]] = {
-    Kind.EXPIRED: frozenset(
-        {
-            *("UnauthorizedSSOTokenError", "SSOTokenLoadError", "SSOError", "TokenRetrievalError"),
-            *("LoginRefreshRequired", "LoginTokenLoadError", "LoginError"),
-        }
-    ),
-    Kind.MISSING: frozenset(
-        {
-            *("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "NoAuthTokenError"),
-            *("ProfileNotFound", "ConfigParseError", "ConfigNotFound", "UnknownCredentialError"),
-            *("InvalidConfigError", "InfiniteLoopConfigError", "MetadataRetrievalError"),
-        }
-    ),
-    Kind.WRONG_ADDRESS: frozenset({"ParamValidationError", "InvalidRegionError", "InvalidEndpointConfigurationError"}),
-}
+_BY_CLASS: Final = _sets(
+    {
+        Kind.EXPIRED: "UnauthorizedSSOTokenError SSOTokenLoadError SSOError TokenRetrievalError LoginRefreshRequired "
+        "LoginTokenLoadError LoginError",
+        Kind.MISSING: "NoCredentialsError PartialCredentialsError CredentialRetrievalError NoAuthTokenError "
+        "ProfileNotFound ConfigParseError ConfigNotFound UnknownCredentialError InvalidConfigError "
+        "InfiniteLoopConfigError MetadataRetrievalError",
+        Kind.WRONG_ADDRESS: "ParamValidationError InvalidRegionError InvalidEndpointConfigurationError",
+    }
+)
 
 
 def code_of(error: Exception) -> str | None:

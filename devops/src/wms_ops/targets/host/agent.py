@@ -69,7 +69,8 @@ def say(text: str) -> None:
 def why_end(end: float, idle_s: float, *, now: float, last_used: float, jobs: int) -> str | None:
     """The reason why an instance ends by itself now; None if the instance goes on.
 
-    `end` and `last_used` (the last request, job or start) are seconds since 1970. With `idle_s` 0 idleness ends nothing.
+    `end` and `last_used`, the last request, job or start, are seconds since 1970; `idle_s` 0 means that idleness
+    ends nothing.
 
     >>> why_end(1000.0, 60.0, now=500.0, last_used=400.0, jobs=0)
     'Nobody has asked for anything for the idle time'
