@@ -9,7 +9,7 @@ from typing import Any
 
 from wms.errors import DECLINED
 from wms_ops.base.question import agrees, ask
-from wms_ops.cost.sessions import EndedBy, Purpose
+from wms_ops.cost.sessions import Purpose
 from wms_ops.targets.aws import cleanup as cleaning
 from wms_ops.targets.aws import deploy as deploying
 from wms_ops.targets.aws import show as showing
@@ -65,7 +65,7 @@ def stop(cloud: AwsCloud, arguments: argparse.Namespace) -> int:
     if not arguments.yes and not agrees("End it?", "add --yes"):
         print("Nothing was changed.")
         return DECLINED
-    take_down(cloud.context, force=True, ended_by=EndedBy.DOWN)
+    take_down(cloud.context, force=True)
     print(showing.after_stop(cloud))
     return 0
 

@@ -35,17 +35,17 @@ STEPS: Final = (
 """The names that `AwsContext.step` hears, in this order, each after the step."""
 
 
-def take_down(context: AwsContext, *, force: bool = False, ended_by: EndedBy = EndedBy.DOWN) -> None:
+def take_down(context: AwsContext, *, force: bool = False) -> None:
     """End the instance and all its resources, and prove the end; does nothing without resources.
 
     Raises BusyError for another holder's instance, unless `force`; CloudError for a resource that can't be ended, and
     the errors of credentials and network. A second call continues the first. Ctrl-C doesn't interrupt the deletion.
     """
     with context.locked(), unstoppable(context.show):
-        tear_down(context, force=force, ended_by=ended_by)
+        tear_down(context, force=force)
 
 
-def tear_down(context: AwsContext, *, force: bool = False, ended_by: EndedBy = EndedBy.DOWN) -> None:
+def tear_down(context: AwsContext, *, force: bool = False) -> None:
     """`take_down`, for callers that handle interrupts and the folder's lock themselves."""
     context.check_account()
     if not state_bucket_exists(context.aws.s3, context.names):
@@ -55,7 +55,7 @@ def tear_down(context: AwsContext, *, force: bool = False, ended_by: EndedBy = E
     lease = context.leases.take(context.holder, context.now() + timedelta(minutes=30), force=force, show=context.show)
     context.step("leased")
     with context.leases.beating(context.holder):
-        unlaunch(context, lease, ended_by)
+        unlaunch(context, lease)
         password.forget(context.aws.ssm, context.names)
         context.step("forgotten")
     context.leases.release(context.holder)
@@ -63,7 +63,7 @@ def tear_down(context: AwsContext, *, force: bool = False, ended_by: EndedBy = E
     context.step("released")
 
 
-def unlaunch(context: AwsContext, lease: Lease, ended_by: EndedBy = EndedBy.DOWN) -> None:
+def unlaunch(context: AwsContext, lease: Lease) -> None:
     """End every instance of this environment after a last backup, and correct the state and the bill."""
     _close(context)
     _back_up(context, lease)
@@ -80,9 +80,7 @@ def unlaunch(context: AwsContext, lease: Lease, ended_by: EndedBy = EndedBy.DOWN
     context.step("state reset")
     if lease.launch_id:
         now = context.now()
-        context.sessions.change(
-            context.names.environment, lease.launch_id, lambda session: _ended(session, now, ended_by)
-        )
+        context.sessions.change(context.names.environment, lease.launch_id, lambda session: _ended(session, now))
     context.step("ended")
 
 
@@ -166,9 +164,9 @@ def _sweep(context: AwsContext) -> None:
     context.step("proven")
 
 
-def _ended(session: Session, now: datetime, by: EndedBy) -> Session:
+def _ended(session: Session, now: datetime) -> Session:
     """The session with its end: an instance that was over before this teardown was ended by its deadline."""
-    return session.ended(now, by) if now < session.deadline else session.found_gone(now)
+    return session.ended(now, EndedBy.DOWN) if now < session.deadline else session.found_gone(now)
 
 
 def _has_state(context: AwsContext) -> bool:
