@@ -37,12 +37,12 @@ class Overdue:
     reason: str
 
 
-def overdue(resources: Collection[Resource], now: datetime, grace: timedelta = GRACE) -> tuple[Overdue, ...]:
+def overdue(resources: Collection[Resource], now: datetime) -> tuple[Overdue, ...]:
     """The resources past their deadline, or a day old without a readable deadline.
 
     A network that an instance within its deadline may use stays, whatever the network's own tags say.
     """
-    judged = [Overdue(resource, reason) for resource in resources if (reason := _lateness(resource, now, grace))]
+    judged = [Overdue(resource, reason) for resource in resources if (reason := _lateness(resource, now))]
     late = {entry.resource for entry in judged}
     in_use = {one.environment for one in resources if one.kind is ResourceKind.INSTANCE and one not in late}
     return tuple(entry for entry in judged if entry.resource.costs or entry.resource.environment not in in_use)
@@ -62,9 +62,7 @@ def reap(
     environment: str | None,
     is_held: Callable[[str], bool],
     show: Callable[[str], None],
-    step: Callable[[str], None] = lambda _: None,
     now: datetime | None = None,
-    grace: timedelta = GRACE,
     dry_run: bool = False,
 ) -> tuple[Overdue, ...]:
     """Delete overdue and orphaned resources of one environment or of all (None), prove the deletion, and return them.
@@ -75,7 +73,7 @@ def reap(
     """
     resources = find(clients, environment=environment, show=show)
     now = now or datetime.now(UTC)
-    late = {one.resource: one for one in overdue(resources, now, grace)}
+    late = {one.resource: one for one in overdue(resources, now)}
     found = late | {one.resource: one for one in orphans(resources, now) if one.resource not in late}
     going: list[Overdue] = []
     failures: list[CloudError] = []
@@ -86,7 +84,7 @@ def reap(
         going += own
         if own and not dry_run:
             try:
-                sweep(clients, [one.resource for one in own], show, step)
+                sweep(clients, [one.resource for one in own], show)
             except CloudError as error:  # the other environments' resources cost, too
                 failures.append(error)
     if failures:
@@ -104,10 +102,10 @@ def note_ends(store: SessionStore, gone: Iterable[Overdue], now: datetime) -> No
                 store.change(resource.environment, resource.launch_id, lambda one: one.ended(now, EndedBy.REAPER))
 
 
-def _lateness(resource: Resource, now: datetime, grace: timedelta) -> str:
+def _lateness(resource: Resource, now: datetime) -> str:
     if resource.deadline is not None:
         late = now - resource.deadline
-        return f"past its deadline by {_hours(late)}" if late > grace else ""
+        return f"past its deadline by {_hours(late)}" if late > GRACE else ""
     if resource.created is not None and now - resource.created > UNDATED:
         return f"without a readable deadline, and {_hours(now - resource.created)} old"
     return ""
