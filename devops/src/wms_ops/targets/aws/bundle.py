@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
 import os
-import tarfile
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,6 +12,7 @@ from typing import Final
 from wms.git import answer
 from wms_ops.base.errors import CloudError
 from wms_ops.storage.bucket import Bucket
+from wms_ops.targets.host.archive import pack
 
 PARTS: Final = ("WMS/src", "WMS/configs", "devops/src", "infrastructure/bootstrap")
 FILES: Final = ("Makefile", "pyproject.toml", "requirements.in", "requirements.txt")
@@ -38,18 +37,14 @@ class Bundle:
 
 def make_bundle(root: Path) -> Bundle:
     """The code from the working tree `root` for an instance, committed or not. Raises CloudError."""
-    paths = sorted({path for part in (*PARTS, *FILES) for path in _files(root, part)})
+    paths = {path for part in (*PARTS, *FILES) for path in _files(root, part)}
     for name in FILES:
         if not (root / name).is_file():
             raise CloudError(f"{root / name} is missing, and the instance can't be set up without it; restore it.")
-    plain = io.BytesIO()
-    with tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for path in paths:
-            entry = tarfile.TarInfo(path.relative_to(root).as_posix())
-            content = path.read_bytes()
-            entry.size, entry.mode = len(content), 0o755 if path.stat().st_mode & 0o100 else 0o644
-            archive.addfile(entry, io.BytesIO(content))
-    return Bundle(gzip.compress(plain.getvalue(), mtime=0))  # a time would change the hash of equal code
+    with tempfile.TemporaryDirectory(prefix="wms-bundle-") as temporary:
+        target = Path(temporary, "bundle.tar.gz")
+        pack({path.relative_to(root).as_posix(): path for path in paths}, target)
+        return Bundle(target.read_bytes())
 
 
 def upload(bucket: Bucket, bundle: Bundle) -> bool:

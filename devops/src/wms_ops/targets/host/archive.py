@@ -63,7 +63,7 @@ class Rules:
 
 
 def pack(files: Mapping[str, Path], target: Path) -> None:
-    """Write plain files into one archive, under these names.
+    """Write plain files into one archive, under these names; equal files give equal bytes.
 
     Raises UnsafeFileError for a name that no reader would take, DiskFullError, UnwritableError.
     """
@@ -71,7 +71,11 @@ def pack(files: Mapping[str, Path], target: Path) -> None:
     for name in files:
         rules.check(name)
     try:
-        with tarfile.open(target, "w:gz", compresslevel=1) as archive:
+        # A time in gzip's header would change the hash of equal files.
+        with (
+            gzip.GzipFile(target, "wb", compresslevel=1, mtime=0) as packed,
+            tarfile.open(fileobj=packed, mode="w") as archive,
+        ):
             for name, path in sorted(files.items()):
                 with open(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb") as stream:  # noqa: PTH123
                     status = os.fstat(stream.fileno())
