@@ -16,6 +16,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
+from wms.files import parse_json
 from wms_ops.base.errors import BucketNotFoundError
 from wms_ops.storage.client import PATIENT_ATTEMPTS, make_client
 from wms_ops.storage.codes import ABSENT, LOST, code_of, unless
@@ -245,7 +246,7 @@ class Shared:
         if found is None:
             return None, None
         try:
-            return json.loads(found.content), found.etag
+            return parse_json(found.content), found.etag
         except ValueError:
             return None, found.etag  # written by hand: S3 keeps whole objects, so no write is torn
 

@@ -7,13 +7,13 @@ matter.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from wms.files import parse_json
 from wms_ops.base.errors import BucketNotFoundError
 from wms_ops.storage.bucket import Bucket
 
@@ -101,6 +101,6 @@ def read_lock(bucket: Bucket, key: str) -> Lock | None:
         return None
     origin = {"key": key + SUFFIX, "etag": found.etag, "since": found.written, "age": found.clock - found.written}
     try:
-        return Lock.model_validate({**json.loads(found.content), **origin})
+        return Lock.model_validate({**parse_json(found.content), **origin})
     except (ValueError, TypeError):  # written by hand: Terraform respects such a lock, too
         return Lock.model_validate(origin)
