@@ -20,12 +20,14 @@ from typing import NoReturn
 import psutil
 import pytest
 
+from wms.settings import CheckSettings
+
 START_TIMEOUT_S = 120.0  # An MLflow server takes about 10 s to start, far more on a machine that is busy.
 
 
 def cannot_test(reason: str) -> NoReturn:
     """Skip the test, as a laptop may lack much; where WMS_REQUIRE_TOOLS is set, fail it."""
-    if os.environ.get("WMS_REQUIRE_TOOLS"):
+    if CheckSettings.read().wms_require_tools:
         pytest.fail(f"{reason}, and WMS_REQUIRE_TOOLS is set")
     pytest.skip(reason)
 

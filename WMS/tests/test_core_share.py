@@ -10,7 +10,7 @@ import psutil
 import pytest
 import torch
 
-from wms.training.core_share import FIXED, CoreShare, Usage, fair_threads, read_usage
+from wms.training.core_share import CoreShare, Usage, fair_threads, read_usage
 
 
 @pytest.fixture(autouse=True)
@@ -72,9 +72,9 @@ def test_a_chosen_number_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     fixed.adapt()
     assert torch.get_num_threads() == 4
     cpu = torch.device("cpu")
-    monkeypatch.setenv(FIXED, "4")
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
     assert CoreShare.of(cpu, 1)._cores == 1
-    monkeypatch.delenv(FIXED)
+    monkeypatch.delenv("OMP_NUM_THREADS")
     assert CoreShare.of(cpu, 1)._cores == 4
     assert CoreShare.of(cpu, 2)._cores == CoreShare.of(torch.device("cuda"), 1)._cores == 1
 

@@ -17,6 +17,24 @@ ALLOWED = {
 }
 """The modules that change this process's environment, and why there is no other way."""
 
+READING = {
+    **ALLOWED,
+    "wms.git": "git gets all variables but those that would lead it to another repository",
+    "wms.settings": "here each variable has its type",
+    "wms_ops.commands.checks": "Terraform gets all variables",
+    "wms_ops.demo.folder": "the demo's commands get all variables but those of git, MLflow and this project",
+    "wms_ops.loop.contexts": "a step's commands get all variables, and those of the cloud",
+    "wms_ops.machine.environment": "a server gets all variables but those of other clouds",
+    "wms_ops.pulls.gh": "gh gets all variables",
+    "wms_ops.storage.client": "the AWS SDK's own rule makes a variable's name from that of the service",
+    "wms_ops.storage.remote": "the AWS SDK's search for credentials gets all variables",
+    "wms_ops.targets.aws.cloud": "Terraform and the loop's commands get all variables",
+    "wms_ops.targets.aws.context": "Terraform gets all variables",
+    "wms_ops.targets.aws.terraform": "Terraform gets all variables; a child process checks its parent by one",
+    "wms_ops.targets.host.mlflow": "MLflow's server gets all of AWS's variables",
+}
+"""The modules that read this process's environment by another way than typed settings, and why."""
+
 CHANGING = {"update", "pop", "clear", "setdefault", "popitem"}
 SOURCES = (HOUSE / "WMS/src", HOUSE / "devops/src")
 
@@ -93,6 +111,25 @@ def test_no_function_changes_the_environment() -> None:
     assert set(found) == set(ALLOWED), f"hand variables over instead: {found}"
     by_name = [name for name, tree in modules().items() if "environ" in names_from_os(tree)]
     assert by_name == [], "a bare `environ` is hard to look for"
+
+
+def reads_of_environ(tree: ast.Module) -> list[int]:
+    """The lines that name the environment of the process or read one of its variables."""
+    named = (node for node in ast.walk(tree) if isinstance(node, ast.Attribute))
+    return [node.lineno for node in named if is_environ(node) or ast.unparse(node) in ("os.getenv", "os.environb")]
+
+
+def test_variables_are_read_by_typed_settings_only() -> None:
+    found = {name: lines for name, tree in modules().items() if (lines := reads_of_environ(tree))}
+    inside = {name for name, tree in modules().items() if "os.environ" in ast.unparse(tree)}  # also in a child's code
+    assert set(found) | inside == set(READING), f"declare the variable in settings.py, and read its group: {found}"
+    assert not any(names_from_os(tree) & {"environ", "getenv", "environb"} for tree in modules().values())
+
+
+@pytest.mark.parametrize("line", ["os.environ['A']", "os.environ.get('A')", "os.getenv('A')", "{**os.environ}"])
+def test_every_way_to_read_the_environment_is_found(line: str) -> None:
+    assert reads_of_environ(ast.parse(f"def f():\n    return {line}\n")) == [2]
+    assert reads_of_environ(ast.parse("def f(environ):\n    return environ.get('A') or environ['A']\n")) == []
 
 
 def names_from_os(tree: ast.Module) -> set[str]:

@@ -26,6 +26,7 @@ from wms.data.manifest import DataSet, Manifest
 from wms.data.qa import validate_data
 from wms.data.synthetic import write_dataset
 from wms.errors import run_main
+from wms.settings import RealDataSettings
 from wms_ops.dataset.publish import publish
 from wms_ops.dataset.versions import commit_version
 from wms_ops.git.command import Git
@@ -126,7 +127,7 @@ def _fill(shop: Workshop, count: int) -> int:
 
 def _checks(count: int) -> None:
     table = Table("photos checked", "processes", "cold, photos/s", "warm, photos/s")
-    real = os.environ.get("WMS_REAL_DATA")
+    real = RealDataSettings.read().wms_real_data
     with tempfile.TemporaryDirectory() as name:
         folder, kind = Path(name) / "made", f"{count} synthetic, 512 px"
         if real:

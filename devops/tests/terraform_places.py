@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from wms.settings import CheckSettings
+
 REGISTRY = "registry.terraform.io"
 
 # A search of a whole disk must never be what a test run waits for.
@@ -31,7 +33,7 @@ def places(environ: Mapping[str, str], roots: Path) -> Iterator[Path]:
     They are what TF_PLUGIN_MIRROR names, the mirrors of Terraform's own configuration, the folders in which Terraform
     looks by itself, its caches, whose layout is that of a mirror, and what lies about.
     """
-    if named := environ.get("TF_PLUGIN_MIRROR"):
+    if named := CheckSettings.read(environ).tf_plugin_mirror:
         yield Path(named).absolute()
     texts = list(configuration(environ))
     yield from (Path(path) for text in texts for path in values(text, "path", block="filesystem_mirror"))

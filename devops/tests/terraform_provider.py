@@ -18,6 +18,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 from terraform_places import REGISTRY, configuration, places, values
 
+from wms.settings import CheckSettings
+
 ROOTS = Path(__file__).resolve().parents[2] / "infrastructure" / "terraform"
 LONGEST_ANSWER_S = 10.0
 _PINNED = re.compile(r'source\s*=\s*"([^"]+)"\s*version\s*=\s*"([^"]+)"')
@@ -93,7 +95,7 @@ def installation(kind: str, name: str, value: str) -> str:
 
 def _advice(environ: Mapping[str, str], platform: str, providers: frozenset[Provider]) -> str:
     wanted = " and ".join(sorted(f"{one.source} {one.version}" for one in providers))
-    named = environ.get("TF_PLUGIN_MIRROR")
+    named = CheckSettings.read(environ).tf_plugin_mirror
     return (
         f"Terraform's provider {wanted} for {platform} lies in no folder of this machine"
         f"{f', not in TF_PLUGIN_MIRROR={named} either,' if named else ''} and {REGISTRY} doesn't answer; go online, or "

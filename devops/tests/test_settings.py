@@ -45,6 +45,19 @@ def test_every_variable_of_ours_in_the_code_is_declared() -> None:
     assert {one for one in found if one[0] not in DECLARED | MARKS} == set()
 
 
+def test_the_tests_read_the_variables_of_ours_by_their_type() -> None:
+    paths = [path for folder in ("WMS", "devops") for path in (ROOT / folder / "tests").glob("*.py")]
+    ours = {name for name in DECLARED if name.startswith(("WMS_", "TF_PLUGIN_MIRROR"))}
+    found = {
+        (path.name, match)
+        for path in paths
+        for match in re.findall(r"""environ(?:\.get\(|\[)\s*["'](\w+)["']""", path.read_text(encoding="utf-8"))
+        if match in ours
+    }
+    # A child process's code shows which of its parent's variables it got.
+    assert found == {("test_process_marks.py", "WMS_CLOUD")}
+
+
 def test_every_variable_of_ours_in_the_documents_is_declared() -> None:
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     named = {name for page in pages for name in re.findall(r"\bWMS_[A-Z0-9_]+\b", page.read_text(encoding="utf-8"))}

@@ -69,6 +69,9 @@ def test_the_factory_opens_what_its_table_names(tmp_path: Path, monkeypatch: pyt
         factory.open_cloud("barn", tmp_path)
     monkeypatch.setenv("WMS_CLOUD", "")
     assert isinstance(factory.cloud_in(tmp_path), LocalCloud)
+    monkeypatch.setenv("WMS_CLOUD", "barn")
+    with pytest.raises(UsageError, match="WMS_CLOUD is 'barn', but no target has that name; choose one of: local"):
+        factory.cloud_in(tmp_path)
 
 
 def test_a_target_with_an_account_has_its_pull_requests_at_github(tmp_path: Path) -> None:

@@ -114,3 +114,18 @@ class RealDataSettings(Variables):
     wms_real_data: str = variable(
         "", "Folder with base/images and base/masks, and new/images and new/masks", example="/data/water-meters"
     )
+
+
+class ThreadSettings(Variables):
+    """The threads of a training (see docs/training.md)."""
+
+    omp_num_threads: str = variable(
+        "", "Number of threads, which then stays, whatever else runs; torchrun sets it, too", example="2"
+    )
+
+
+class CheckSettings(Variables):
+    """What the tests read."""
+
+    wms_require_tools: str = variable("", "1 makes a test fail, not skip, where a program such as terraform is missing")
+    tf_plugin_mirror: str = variable("", "Folder with Terraform's providers, for machines without a network")

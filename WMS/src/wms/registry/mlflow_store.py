@@ -54,6 +54,12 @@ class ModelRegistry:
             raise UsageError(f"{URI} isn't set; give the address of the MLflow server, such as http://localhost:5000.")
         return cls(uri)
 
+    @classmethod
+    def if_named(cls, model: str = MODEL) -> ModelRegistry | None:
+        """The registry that MLFLOW_TRACKING_URI names; None if the variable isn't set."""
+        uri = TrackingSettings.read().mlflow_tracking_uri
+        return cls(uri, model=model) if uri else None
+
     def versions(self) -> tuple[ModelVersion, ...]:
         """All versions with their aliases, oldest first; empty for an unknown model."""
 

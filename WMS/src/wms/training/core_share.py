@@ -7,7 +7,6 @@ the whole share.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -15,8 +14,7 @@ from typing import Final, NamedTuple
 import psutil
 import torch
 
-FIXED: Final = "OMP_NUM_THREADS"
-"""Where the user sets this variable, its number of threads stays; torchrun sets it, too."""
+from wms.settings import ThreadSettings
 
 _LOOK_S: Final = 1.0
 # A core is worth a thread as long as others use at most this share.
@@ -69,7 +67,7 @@ class CoreShare:
     @classmethod
     def of(cls, device: torch.device, world: int) -> CoreShare:
         """For a run on `device`: fixed on an accelerator, in a group of processes, or by OMP_NUM_THREADS."""
-        return cls(is_fixed=device.type != "cpu" or world > 1 or bool(os.environ.get(FIXED)))
+        return cls(is_fixed=device.type != "cpu" or world > 1 or bool(ThreadSettings.read().omp_num_threads))
 
     def adapt(self) -> None:
         """Measure the cores that others used since the last call, and set the threads to the remaining cores."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -17,7 +16,7 @@ from wms.command import Command, folder
 from wms.errors import ModelNotFoundError, RegistryUnreachableError, TrackingError
 from wms.files import write_atomic
 from wms.paths import ROOT
-from wms.registry.mlflow_store import URI, ModelRegistry
+from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.tables import Column, print_table
 from wms.training.runs import draw_comparison, list_runs, rank, read_all, read_run, run_folders
 from wms.training.tracker import COMPARED, compare_tables
@@ -60,7 +59,7 @@ def run_list(options: argparse.Namespace) -> int:
     machine's runs are shown. Raises RegistryError.
     """
     folders, at_server = run_folders(options.runs), []
-    if registry := _registry():
+    if registry := ModelRegistry.if_named():
         try:
             at_server = registry.newest_runs(1000 if options.all else NEWEST)
         except RegistryUnreachableError as error:
@@ -103,7 +102,7 @@ def run_compare(options: argparse.Namespace) -> int:
 
 
 def _read(options: argparse.Namespace, names: Sequence[str], metrics: Sequence[str]) -> dict[str, pl.DataFrame]:
-    registry = _registry()
+    registry = ModelRegistry.if_named()
     return dict(read_run(name, options.runs, registry, metrics) for name in names)
 
 
@@ -112,10 +111,6 @@ def _name_damaged(damaged: Sequence[TrackingError]) -> int:
     for error in damaged:
         print(f"error: {error}", file=sys.stderr)
     return damaged[0].exit_code if damaged else 0
-
-
-def _registry() -> ModelRegistry | None:
-    return ModelRegistry(uri) if (uri := os.environ.get(URI)) else None
 
 
 def _print(rows: Sequence[Mapping[str, Any]], otherwise: str, *, as_json: bool) -> None:

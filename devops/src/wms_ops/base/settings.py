@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 from wms.settings import (
+    CheckSettings,
     LoginSettings,
     PatienceSettings,
     RealDataSettings,
+    ThreadSettings,
     TorchrunSettings,
     TrackingSettings,
     Variables,
@@ -84,6 +86,7 @@ class AwsSettings(Variables):
     aws_profile: str = variable("", "Profile in ~/.aws to take keys and region from", example="wms")
     aws_region: str = variable("", "Region, where wms.tfvars names none; us-east-1 without it", example="us-east-1")
     aws_default_region: str = variable("", "The same; AWS_REGION wins", example="us-east-1")
+    aws_endpoint_url_sts: str = variable("", "Address of another service than AWS's that says whose keys these are")
 
     @property
     def region(self) -> str:
@@ -128,11 +131,12 @@ class GithubSettings(Variables):
     github_run_id: str = variable("", "Number of the workflow's run")
 
 
-class CheckSettings(Variables):
-    """What the tests read."""
+class GitSettings(Variables):
+    """Git's own variables that decide what this project hands to git."""
 
-    wms_require_tools: str = variable("", "1 makes a test fail, not skip, where a program such as terraform is missing")
-    tf_plugin_mirror: str = variable("", "Folder with Terraform's providers, for machines without a network")
+    git_author_email: str = variable("", "Address of a commit's author, instead of Git's user.email")
+    git_terminal_prompt: str = variable("", "0 keeps git from asking for a password; `wms status` sets it", example="0")
+    git_ssh_command: str = variable("", "Program that git reaches a remote by; `wms status` sets one that asks nothing")
 
 
 GROUPS: Final[tuple[type[Variables], ...]] = (
@@ -147,6 +151,8 @@ GROUPS: Final[tuple[type[Variables], ...]] = (
     InstanceSettings,
     RealDataSettings,
     GithubSettings,
+    GitSettings,
+    ThreadSettings,
     TorchrunSettings,
     CheckSettings,
 )

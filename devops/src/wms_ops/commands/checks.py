@@ -19,8 +19,11 @@ from wms.registry.ledger import Ledger
 from wms.registry.metadata import read_metadata
 from wms.registry.mlflow_calls import without_credentials
 from wms.registry.sync import is_here
+from wms.settings import TrackingSettings
 from wms_ops.base.errors import StoreUnreachableError
 from wms_ops.base.layout import METADATA, MODELS
+from wms_ops.base.settings import AwsSettings, StoreSettings
+from wms_ops.cost.prices import REGION
 from wms_ops.git.command import Git
 from wms_ops.git.version import require_git
 from wms_ops.hook.install import is_installed
@@ -86,7 +89,7 @@ def check_disk(repo: Path) -> Finding:
 
 def check_bucket(repo: Path) -> Finding:
     """Whether the data set's bucket can be read with the keys at hand."""
-    config = read_remote(repo, environ=os.environ)
+    config = read_remote(repo)
     try:
         S3Remote(config).check_access()
     except StoreUnreachableError as error:
@@ -101,9 +104,10 @@ def check_aws(_: Path) -> Finding:
     from wms_ops.targets.aws.clients import Aws
 
     needed = "only needed for an instance at AWS"
-    if os.environ.get("AWS_ENDPOINT_URL_S3") and not os.environ.get("AWS_ENDPOINT_URL_STS"):
+    told = AwsSettings.read()
+    if StoreSettings.read().aws_endpoint_url_s3 and not told.aws_endpoint_url_sts:
         return Finding("AWS", State.OPTIONAL, f"the keys are those of the local cloud; others are {needed}")
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    region = told.region or REGION
     try:
         return Finding("AWS", State.FINE, f"account {Aws(region).account}, region {region}")
     except WmsError as error:
@@ -140,7 +144,7 @@ def check_mlflow(_: Path) -> Finding:
     from wms_ops.machine.answers import why_silent
 
     needed = "only needed for `wms gate` and `wms promote`"
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    uri = TrackingSettings.read().mlflow_tracking_uri
     start = 'wms cloud up && eval "$(wms cloud environ)"'
     if not uri:
         return Finding("MLflow", State.OPTIONAL, f"MLFLOW_TRACKING_URI isn't set; {needed}", start)

@@ -10,7 +10,6 @@ import argparse
 import importlib
 import importlib.util
 import json
-import os
 import shlex
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -20,23 +19,11 @@ from typing import Any, Final
 from wms.command import Command, new_folder, nothing, number, whole
 from wms.errors import UsageError
 from wms.paths import ROOT
-from wms_ops.targets.factory import CHOICE, LOOP, TARGETS, cloud_in, open_cloud
+from wms_ops.targets.factory import CHOICE, LOOP, TARGETS, chosen_target, cloud_in, open_cloud
 from wms_ops.targets.protocol import Cloud
 
 _ONLY: Final = {"hours": "aws", "force": "aws", "all": "local"}
 """Options that only a single target has."""
-
-
-def target_of(environ: Mapping[str, str]) -> str:
-    """The target named by WMS_CLOUD; without the variable the local target. Raises UsageError for an unknown name.
-
-    >>> target_of({})
-    'local'
-    """
-    name = environ.get(CHOICE) or "local"
-    if name not in TARGETS:
-        raise UsageError(f"{CHOICE} is {name!r}, but no target has that name; choose one of: {', '.join(TARGETS)}.")
-    return name
 
 
 def open_target(name: str, folder: Path | None = None) -> Cloud:
@@ -68,7 +55,7 @@ def command(name: str) -> Command:
 
 def _run(name: str, options: argparse.Namespace) -> int:
     """Call the target's function; returns its code. Raises UsageError for options that the target lacks."""
-    target = options.target or target_of(os.environ)
+    target = options.target or chosen_target()
     for option, owner in _ONLY.items():
         if getattr(options, option, None) and owner != target:
             raise UsageError(f"--{option} is for the target {owner}, but this is {target}; leave it out.")

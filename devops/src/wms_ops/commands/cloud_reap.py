@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from rich.table import Table
 from wms.command import Command
 from wms.errors import UsageError
 from wms_ops.base.outputs import add_summary
+from wms_ops.base.settings import AwsSettings
 from wms_ops.cost.session_store import S3SessionStore
 from wms_ops.storage.bucket import Bucket, Shared
 from wms_ops.storage.names import ENVIRONMENT, Names
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     environment = None if arguments.all else arguments.environment
     if environment is not None and not ENVIRONMENT.fullmatch(environment):
         raise UsageError(f"{environment!r} can't be an environment; use small letters, digits and dashes, 20 at most.")
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or arguments.region
+    region = AwsSettings.read().region or arguments.region
     aws = Aws(region)
 
     state = Bucket(Names(environment or "all", aws.account, region).state_bucket, aws.s3)

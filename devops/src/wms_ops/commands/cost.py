@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from rich.table import Table
 from wms.command import Command
 from wms.errors import UsageError
 from wms_ops.base.errors import AccessDeniedError
+from wms_ops.base.settings import AwsSettings
 from wms_ops.cost.bills import BillLine
 from wms_ops.cost.estimate import dollars, hourly
 from wms_ops.cost.prices import DISK_GB, REGION, price_table
@@ -26,11 +26,10 @@ from wms_ops.cost.storage import buckets_of, stored_gb
 from wms_ops.storage.client import account_of, make_client
 
 ENVIRONMENT: Final = "main"
-_REGIONS: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
 
 
 def _add_region(parser: argparse.ArgumentParser) -> None:
-    region = next((os.environ[name] for name in _REGIONS if os.environ.get(name)), REGION)
+    region = AwsSettings.read().region or REGION
     parser.add_argument("--region", default=region, help=f"where they run (default: {region})")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import Final
 
@@ -15,11 +14,12 @@ from wms.registry.adoption import propose_adoption
 from wms.registry.ledger import FOLDER, Ledger
 from wms.registry.lineage import FILES
 from wms.registry.metadata import METADATA, baseline_json, read_metadata, write_metadata
-from wms.registry.mlflow_store import URI, ModelRegistry
+from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.plan import Proposal
 from wms.registry.promotion import PromotionClient, PromotionOutcome
 from wms.registry.standing import require_entry
 from wms.registry.types import MODEL
+from wms.settings import TrackingSettings
 from wms_ops.base.outputs import github_run, put_outputs
 from wms_ops.base.question import agrees
 from wms_ops.pulls.gh import GitHub
@@ -66,7 +66,7 @@ def _metadata(arguments: argparse.Namespace) -> int:
     """Write model-metadata.json from the ledger, first updated from the registry if MLFLOW_TRACKING_URI is set."""
     _require_ledger(arguments.ledger)
     ledger = Ledger(arguments.ledger)
-    if uri := os.environ.get(URI):
+    if uri := TrackingSettings.read().mlflow_tracking_uri:
         promotions = PromotionClient(uri, ledger, arguments.metadata, arguments.model)
         standing = promotions.settle()
         require_entry(standing, promotions.registry.server)
@@ -98,7 +98,7 @@ def _reset(path: Path, ledger: Ledger) -> bool:
 def _baseline(arguments: argparse.Namespace) -> int:
     """Print Production's version, run, Dice and IoU as JSON; zeros and a note if nothing ever was Production."""
     _require_ledger(arguments.ledger)
-    print(baseline_json(os.environ.get(URI) or None, Ledger(arguments.ledger), arguments.model))
+    print(baseline_json(TrackingSettings.read().mlflow_tracking_uri or None, Ledger(arguments.ledger), arguments.model))
     return 0
 
 
@@ -119,7 +119,7 @@ def _publish(registry: ModelRegistry, run_id: str, arguments: argparse.Namespace
         return
     files = {name: registry.read_artifact(run_id, f"model/{name}") for name in FILES}
     if arguments.publish:
-        store = S3Remote(read_remote(ROOT, environ=os.environ))
+        store = S3Remote(read_remote(ROOT))
         sent = publish_model(store, files)
         print(f"{store.config.url} {'has got' if sent else 'has'} the model's files.")
     if arguments.publish_release:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -15,12 +14,13 @@ from wms.paths import ROOT
 from wms.registry.ledger import Ledger
 from wms.registry.metadata import read_metadata
 from wms_ops.base.layout import DATA_BRANCHES, METADATA, MODELS
-from wms_ops.commands.cloud import facts, module_of, target_of
+from wms_ops.base.settings import GitSettings
+from wms_ops.commands.cloud import facts, module_of
 from wms_ops.commands.parallel import LIMIT_S, ask_all
 from wms_ops.dataset.versions import pointers_at
 from wms_ops.git.command import Git
 from wms_ops.runs.store import RunStore
-from wms_ops.targets.factory import LOOP, cloud_in
+from wms_ops.targets.factory import LOOP, chosen_target, cloud_in
 
 _LAST_RUNS: Final = 3
 
@@ -91,7 +91,7 @@ def _damage(repo: Path, ledger: Ledger) -> Part:
 
 def instance(repo: Path) -> Part:
     """The present instance of the target named by WMS_CLOUD. Raises the target's errors."""
-    name = target_of(os.environ)
+    name = chosen_target()
     cloud = cloud_in(repo / LOOP, lambda _: None, name)
     more: Part = module_of(name).summary(cloud)
     return facts(cloud) | more
@@ -107,8 +107,11 @@ def data_branches(repo: Path) -> Part:
     """Data branches at the origin; offline those of the last fetch."""
     # Short limits and no prompts: the screen has to appear offline, too.
     git = Git(repo, {"http.lowSpeedLimit": "1000", "http.lowSpeedTime": "5"})
-    silent = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o ConnectTimeout=5"}
-    silent |= {name: os.environ[name] for name in silent if name in os.environ}
+    told = GitSettings.read()
+    silent = {
+        "GIT_TERMINAL_PROMPT": told.git_terminal_prompt or "0",
+        "GIT_SSH_COMMAND": told.git_ssh_command or "ssh -o BatchMode=yes -o ConnectTimeout=5",
+    }
     asked = git.attempt("ls-remote", "--heads", "origin", f"refs/heads/{DATA_BRANCHES}*", environ=silent)
     if asked.returncode == 0:
         lines = asked.stdout.decode("utf-8", "replace").splitlines()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -11,7 +10,7 @@ from typing import Final
 from wms.command import Command, folder, new_folder, number
 from wms.paths import ROOT
 from wms.registry.ledger import FOLDER
-from wms.registry.mlflow_store import URI, ModelRegistry
+from wms.registry.mlflow_store import ModelRegistry
 from wms_ops.git.command import Git
 from wms_ops.pulls.gh import GitHub
 from wms_ops.release.run import sentence, sync_model
@@ -30,7 +29,7 @@ def run(options: argparse.Namespace, *, cloud: Cloud | None = None) -> int:
     Raises the errors of `current_production`, `sync_model` and S3.
     """
     if options.source == "s3":
-        store = S3Remote(read_remote(options.repo, environ=os.environ))
+        store = S3Remote(read_remote(options.repo))
         return _sync(options, [S3Source(store)], None, cloud)
     github = GitHub(options.repo)
     return _sync(options, [ReleaseSource(github)], github, cloud)
@@ -41,7 +40,7 @@ def _sync(
 ) -> int:
     models: Path = options.models
     # An MLflow server that is named needs no instance to be started.
-    registry = ModelRegistry(uri) if (uri := os.environ.get(URI)) else None
+    registry = ModelRegistry.if_named()
     entry = current_production(models, Git(options.repo), github, print, registry)
     answering = [MlflowSource(registry)] if registry else []
     instance = cloud or cloud_of(options.repo)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from pathlib import Path
 from typing import Final
@@ -16,7 +15,7 @@ from wms.registry.compare_page import compare, render_page, render_table
 from wms.registry.ledger import FOLDER, Ledger, LedgerEntry
 from wms.registry.lineage import METADATA, find_entries, iter_table, require_whole
 from wms.registry.lineage_links import check_lineage
-from wms.registry.mlflow_store import URI, ModelRegistry
+from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.types import MODEL
 from wms_ops.base.question import ask
 from wms_ops.commands.promote import PROMOTE
@@ -38,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("--html and --markdown go with --compare A B.")
     if options.promote:  # which needs a server: say so before anything is asked
         ModelRegistry.from_environment()
-    registry = ModelRegistry(uri, model=options.model) if (uri := os.environ.get(URI)) else None
+    registry = ModelRegistry.if_named(options.model)
     if options.lineage:
         _lineage(options, registry)
     elif options.find:

@@ -6,7 +6,6 @@ only then the branch appears. A second run finds the finished parts and does the
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -149,7 +148,7 @@ def open_store(config: str, git: Git) -> S3Remote:
         local = own.read_text(encoding="utf-8")
     except OSError:
         local = ""
-    return S3Remote(parse_remote(config, local, environ=os.environ))
+    return S3Remote(parse_remote(config, local))
 
 
 def _check(scratch: Scratch, base: str) -> Mapping[str, Any]:

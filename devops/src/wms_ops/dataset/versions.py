@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -10,6 +9,7 @@ from wms.data.manifest import DataSet, Manifest, Pointer, pointer_text
 from wms.errors import ManifestError
 from wms_ops.base.errors import StoreConfigError
 from wms_ops.base.layout import DVC_CONFIG, KINDS, pointer
+from wms_ops.base.settings import GitSettings
 from wms_ops.git.command import Git
 
 
@@ -103,7 +103,7 @@ def commit_version(git: Git, version: DataSet, parents: Sequence[str], message: 
 
 def identity(git: Git) -> dict[str, str]:
     """Return the variables that name a committer, where the user has set no name yet, as on a runner."""
-    if git.config("user.email") or "GIT_AUTHOR_EMAIL" in os.environ:
+    if git.config("user.email") or GitSettings.read().git_author_email:
         return {}
     names = {"NAME": "wms data", "EMAIL": "wms-data@users.noreply.github.com"}
     return {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in names.items()}

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wms.paths import ROOT
+from wms_ops.base.settings import LoopSettings
 from wms_ops.git.command import Git
 from wms_ops.loop.context import RECIPE, RunContext
 from wms_ops.loop.workspace import clone_origin
@@ -74,7 +75,7 @@ def _is_at_github(url: str) -> bool:
     """Whether a URL is GitHub's, also by SSH, with a user name, or at the GitHub Enterprise host named by GH_HOST."""
     found = _HOST.match(url)
     host = found[1].lower() if found else ""
-    return host in ("github.com", "ssh.github.com", os.environ.get("GH_HOST", "github.com").lower())
+    return host in ("github.com", "ssh.github.com", LoopSettings.read().gh_host.lower())
 
 
 def origin_of(repo: Path, remote: str = "origin") -> str:

@@ -139,7 +139,7 @@ def _on_instance(context: RunContext, arguments: list[str]) -> None:
     source = [context.workspace / part for part in ("WMS/src", "devops/src")]
     environ = {"PYTHONUNBUFFERED": "1", "GITHUB_OUTPUT": ""}  # only the step itself names values
     if all(path.is_dir() for path in source):
-        inherited = os.environ.get("PYTHONPATH")
+        inherited = context.environ.get("PYTHONPATH")
         environ["PYTHONPATH"] = os.pathsep.join([*map(str, source), *([inherited] if inherited else [])])
     log = context.folder / f"{arguments[1].rpartition('.')[2]}.log"
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 from wms.errors import CannotDecideError, NotImprovedError
@@ -94,7 +93,7 @@ def promote(context: RunContext, values: Mapping[str, str]) -> Done:
 def _execute(context: RunContext, proposal: Proposal | PromotionOutcome) -> PromotionOutcome:
     if isinstance(proposal, PromotionOutcome):
         return proposal
-    return promotion.execute(context.promotions(), proposal, who=who(), github_run=github_run(os.environ))
+    return promotion.execute(context.promotions(), proposal, who=who(), github_run=github_run())
 
 
 def bring_data(context: RunContext, values: Mapping[str, str]) -> None:

@@ -12,6 +12,7 @@ import wms
 import wms_ops
 from wms.files import write_atomic
 from wms.loopback import past_proxies
+from wms.settings import LoginSettings
 from wms_ops.machine.processes import unmarked
 from wms_ops.machine.seaweed import Identity
 
@@ -60,22 +61,19 @@ def tracking_address(environ: Mapping[str, str], uri: str) -> str:
     >>> tracking_address({"MLFLOW_TRACKING_USERNAME": "wms", "MLFLOW_TRACKING_PASSWORD": "a/b"}, "http://10.0.0.7:5000")
     'http://wms:a%2Fb@10.0.0.7:5000'
     """
-    user, password = (environ.get(f"MLFLOW_TRACKING_{name}") for name in ("USERNAME", "PASSWORD"))
-    parts = urlsplit(uri)
-    if not user or password is None or parts.username is not None:
+    told, parts = LoginSettings.read(environ), urlsplit(uri)
+    user, password = told.mlflow_tracking_username, told.mlflow_tracking_password
+    if not (user and password) or parts.username is not None:
         return uri
     return parts._replace(netloc=f"{quote(user, safe='')}:{quote(password, safe='')}@{parts.netloc}").geturl()
 
 
 def plain_environ() -> dict[str, str]:
     """This process's variables without those of any cloud, with the running code first on Python's path."""
-    kept = {
-        name: value
-        for name, value in unmarked(os.environ).items()
-        if not name.startswith(_OTHERS) and name != "PYTHONPATH"
-    }
+    own = unmarked(os.environ)
+    kept = {name: value for name, value in own.items() if not name.startswith(_OTHERS)}
     code = [str(Path(package.__path__[0]).parent) for package in (wms, wms_ops)]
-    path = [*dict.fromkeys(code), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    path = [*dict.fromkeys(code), *filter(None, own.get("PYTHONPATH", "").split(os.pathsep))]
     return {
         **kept,
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(path)),

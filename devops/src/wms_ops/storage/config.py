@@ -73,7 +73,7 @@ class RemoteConfig:
         return f"{self.prefix}/{name}" if self.prefix else name
 
 
-def read_remote(repo: Path, *, environ: Mapping[str, str]) -> RemoteConfig:
+def read_remote(repo: Path, *, environ: Mapping[str, str] | None = None) -> RemoteConfig:
     """Return the default remote of the working tree `repo`: `.dvc/config`, then `.dvc/config.local` on top.
 
     Raises StoreConfigError, as `parse_remote` does.
@@ -89,12 +89,13 @@ def read_remote(repo: Path, *, environ: Mapping[str, str]) -> RemoteConfig:
     return parse_remote(*texts, environ=environ)
 
 
-def parse_remote(text: str, local_text: str = "", *, environ: Mapping[str, str]) -> RemoteConfig:
+def parse_remote(text: str, local_text: str = "", *, environ: Mapping[str, str] | None = None) -> RemoteConfig:
     """Return the default remote that the texts of `.dvc/config` and `.dvc/config.local` name.
 
-    WMS_DVC_URL in `environ` replaces its bucket and prefix. A remote without an endpoint of its own takes
-    AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL; a configured endpoint stays, because DVC keeps its own, too. Raises
-    StoreConfigError without a default remote, for a remote that isn't on S3, and for keys in the shared file.
+    WMS_DVC_URL in `environ` (None: the process's environment) replaces its bucket and prefix. A remote without an
+    endpoint of its own takes AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL; a configured endpoint stays, because DVC keeps
+    its own, too. Raises StoreConfigError without a default remote, for a remote that isn't on S3, and for keys in the
+    shared file.
     """
     shared, local = _sections(text, ".dvc/config"), _sections(local_text, ".dvc/config.local")
     name = (shared.get("core", {}) | local.get("core", {})).get("remote")

@@ -6,13 +6,13 @@ returns a `Cloud` and starts nothing. Only TARGETS has to know a new target.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 from wms.errors import UsageError
+from wms_ops.base.settings import LoopSettings
 from wms_ops.targets.protocol import Cloud
 
 TARGETS: Final = {
@@ -40,8 +40,16 @@ def open_cloud(name: str, folder: Path, show: Callable[[str], None] = print) -> 
 
 def cloud_in(loop: Path, show: Callable[[str], None] = print, name: str | None = None) -> Cloud:
     """The target called `name`, else that of WMS_CLOUD, with its state below `loop`. Raises as `open_cloud` does."""
-    name = name or os.environ.get(CHOICE) or "local"
+    name = name or chosen_target()
     return open_cloud(name, loop / _module(name).FOLDER, show)
+
+
+def chosen_target() -> str:
+    """The target that WMS_CLOUD names, without the variable the local target. Raises UsageError for an unknown name."""
+    name = LoopSettings.read().wms_cloud
+    if name not in TARGETS:
+        raise UsageError(f"{CHOICE} is {name!r}, but no target has that name; choose one of: {', '.join(TARGETS)}.")
+    return name
 
 
 def cloud_of(repo: Path, show: Callable[[str], None] = print) -> Cloud | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-import os
 import signal
 import subprocess
 import threading
@@ -55,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where MLflow's database and all else is kept")
     options = parser.parse_args(argv)
     config = HostConfig.load(options.config)
-    agent = Agent(config, Pace.of(os.environ), options.folder, options.config)
+    agent = Agent(config, Pace.of(), options.folder, options.config)
     signal.signal(signal.SIGTERM, lambda *_: agent.stop.set())
     agent.run()
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import urllib.request
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,6 +11,7 @@ from typing import Final, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from wms_ops.base.errors import CloudError
+from wms_ops.base.settings import InstanceSettings
 from wms_ops.machine.answers import direct
 
 PACE: Final = "WMS_HOST_PACE"
@@ -75,17 +75,17 @@ class Pace(BaseModel):
     bind: str = "0.0.0.0"  # noqa: S104 - the security group decides who reaches the ports
 
     @classmethod
-    def of(cls, environ: Mapping[str, str]) -> Self:
-        """The pace that the environment names. Raises CloudError."""
+    def of(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """The pace that `environ`, by default the process's environment, names. Raises CloudError."""
         try:
-            return cls.model_validate_json(environ.get(PACE) or "{}")
+            return cls.model_validate_json(InstanceSettings.read(environ).wms_host_pace)
         except ValidationError as error:
             raise CloudError(f"{PACE} is wrong: {error.errors()[0]['msg']}; unset it.") from error
 
 
 def public_address() -> str | None:
     """The instance's public IPv4 address, from its metadata service (IMDSv2); None without a public address."""
-    base = f"{os.environ.get('AWS_EC2_METADATA_SERVICE_ENDPOINT') or _METADATA}".rstrip("/")
+    base = (InstanceSettings.read().aws_ec2_metadata_service_endpoint or _METADATA).rstrip("/")
     try:
         lifetime = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
         token = _fetch(urllib.request.Request(f"{base}/latest/api/token", method="PUT", headers=lifetime))  # noqa: S310
