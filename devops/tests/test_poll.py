@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from wms_ops.base.poll import poll
+from wms_ops.base.errors import BusyError, CloudError
+from wms_ops.base.poll import insist, poll
 
 
 def test_it_returns_what_it_waited_for_and_tells_of_the_wait() -> None:
@@ -44,3 +45,26 @@ def test_without_time_it_looks_once_and_an_error_ends_the_wait() -> None:
     assert looks == [1]
     with pytest.raises(ValueError, match="broken"):
         poll(lambda: int("broken"), None)
+
+
+def test_a_number_of_looks_is_a_limit_too_and_the_pauses_are_the_callers() -> None:
+    looks, pauses = list[int](), list[float]()
+    assert poll(lambda: looks.append(1), None, pause_s=3, most_looks=3, sleep=pauses.append) is None
+    assert (len(looks), pauses) == (3, [3, 3])
+
+
+def test_a_write_is_repeated_until_it_wins_and_no_other_error_is() -> None:
+    tries = iter([BusyError("first"), BusyError("second"), None])
+
+    def write() -> str:
+        if error := next(tries):
+            raise error
+        return "written"
+
+    assert insist(write, BusyError, tries=3, most_s=0.01) == "written"
+    tries = iter([BusyError("first"), BusyError("second")])
+    with pytest.raises(BusyError, match="second"):
+        insist(write, BusyError, tries=2, most_s=0.01)
+    tries = iter([CloudError("other")])
+    with pytest.raises(CloudError, match="other"):
+        insist(write, BusyError, tries=2, most_s=0.01)

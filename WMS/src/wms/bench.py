@@ -18,7 +18,6 @@ from typing import Any
 
 import psutil
 from rich.console import Console
-from rich.table import Table
 
 from wms.bench_contended import compare, measure
 from wms.command import number, whole
@@ -28,6 +27,7 @@ from wms.files import parse_json, write_atomic
 from wms.paths import ROOT
 from wms.pictures import draw
 from wms.settings import RealDataSettings
+from wms.tables import Column, make_table
 
 GOALS = (0.80, 0.90, 0.9275, 0.945)
 _CONTENDED_S = 20.0
@@ -200,10 +200,8 @@ class Clock:
 
 
 def _print(results: dict[str, Any]) -> None:
-    table = Table(title="Training on real photos, same wall time, same evaluation")
-    table.add_column("")
-    for name in results:
-        table.add_column(name, justify="right")
+    columns = [Column(""), *(Column(name, justify="right") for name in results)]
+    table = make_table(columns, (), title="Training on real photos, same wall time, same evaluation")
 
     def row(label: str, values: list[str]) -> None:
         table.add_row(label, *values)

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import psutil
-from rich.console import Console
-from rich.table import Table
 
 from wms.config import RunConfig
 from wms.files import parse_json, write_atomic
+from wms.tables import Column, print_table
 
 BUSY: Final = (0, 1, 2, 4)
 SIZE: Final = 128
@@ -117,14 +116,14 @@ def _compute() -> None:
 
 def _print(rows: Sequence[dict[str, float]]) -> None:
     cores = psutil.cpu_count() or 1
-    table = Table(title=f"Beside other programs, {cores} cores, training at {SIZE} px")
-    for heading in ("busy processes", "fair share", "training, images/s", "of its share", "prediction, photos/s"):
-        table.add_column(heading, justify="right")
-    table.add_column("of its share", justify="right")
+    share_of = "of its share"
+    headings = ("busy processes", "fair share", "training, images/s", share_of, "prediction, photos/s", share_of)
+    lines = []
     for row in rows:
         share = cores / (cores + row["busy"])
         cells = [f"{row['busy']:.0f}", f"{share:.0%}"]
         for kind in ("training", "prediction"):
             cells += [f"{row[kind]:.1f}", f"{row[kind] / (rows[0][kind] * share):.0%}"]
-        table.add_row(*cells)
-    Console(width=max(100, Console().width)).print(table)
+        lines.append(cells)
+    columns = [Column(heading, justify="right") for heading in headings]
+    print_table(columns, lines, title=f"Beside other programs, {cores} cores, training at {SIZE} px")

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Column, Table
 
 from wms.command import Command, folder
 from wms.data.versions import DataVersionManager
+from wms.tables import Column, make_table
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -63,11 +63,11 @@ def _print_table(rows: Sequence[Mapping[str, Any]], otherwise: str) -> None:
     if not rows:
         print(otherwise)
         return
-    table = Table(*(Column(heading.replace("_", " "), overflow="fold") for heading in rows[0]))
-    for row in rows:
-        cells = ["" if value is None else str(value) for value in row.values()]
-        table.add_row(*(cell[:12] if _DIGEST.fullmatch(cell) else cell for cell in cells))
-    Console(markup=False, highlight=False).print(table)  # a stem with square brackets is no markup
+    columns = [Column(heading.replace("_", " "), wraps=True) for heading in rows[0]]
+    cells = [["" if value is None else str(value) for value in row.values()] for row in rows]
+    shortened = [[cell[:12] if _DIGEST.fullmatch(cell) else cell for cell in row] for row in cells]
+    # A stem with square brackets is no markup.
+    Console(markup=False, highlight=False).print(make_table(columns, shortened))
 
 
 USES = Command("List the runs that used an image.", declare_uses, run_uses)

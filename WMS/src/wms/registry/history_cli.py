@@ -17,8 +17,8 @@ from wms.registry.history import NEWEST, HistoryRow, draw_history, from_ledger, 
 from wms.registry.ledger import FOLDER, Ledger
 from wms.registry.lineage import CARD
 from wms.registry.mlflow_store import ModelRegistry
-from wms.registry.tables import Column, print_table
 from wms.settings import TrackingSettings
+from wms.tables import Column, print_table
 
 _COLUMNS: Final = (
     Column("version", justify="right"),

@@ -1,7 +1,9 @@
-"""Waiting for a condition, never for a time alone."""
+"""Waiting for a condition, never for a time alone; and the repetition of a write that lost against another's."""
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -17,12 +19,14 @@ def poll(
     most_s: float = 0.0,
     waiting: Callable[[T, float], object] = lambda _value, _seconds: None,
     every_s: float = 0.0,
+    most_looks: float = math.inf,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> T:
     """Return the first value of `look` that satisfies `until`, or the last after `limit_s` seconds (None: no limit).
 
     The pause between two calls is `pause_s` seconds and doubles each time up to `most_s`. `waiting` gets the newest
     value and the seconds so far, after the first call in vain and then every `every_s` seconds. An exception of `look`
-    or `waiting` ends the wait.
+    or `waiting` ends the wait, and so does the `most_looks`th call. `sleep` pauses.
 
     >>> poll(iter([0, 0, 7]).__next__, limit_s=5, pause_s=0)
     7
@@ -49,10 +53,27 @@ def poll(
 
     again = Retrying(
         retry=retry_if_result(lambda value: not until(value)),
-        stop=lambda state: limit_s is not None and seconds(state) >= limit_s,
+        stop=lambda state: state.attempt_number >= most_looks or (limit_s is not None and seconds(state) >= limit_s),
         wait=pause,
+        sleep=sleep,
         before_sleep=tell,
         retry_error_callback=last,
     )
     found: T = again(look)
     return found
+
+
+def insist(write: Callable[[], T], lost: type[Exception], *, tries: int, most_s: float = 2.0) -> T:
+    """Return the result of `write`, repeated after `lost`: another process wrote first.
+
+    The pauses are random and grow up to `most_s` seconds. The `tries`th `lost` is raised, and every other error.
+    """
+    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+    again = Retrying(
+        retry=retry_if_exception_type(lost),
+        wait=wait_random_exponential(multiplier=0.05, max=most_s),
+        stop=stop_after_attempt(tries),
+        reraise=True,
+    )
+    return again(write)

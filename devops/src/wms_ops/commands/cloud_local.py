@@ -9,14 +9,17 @@ from typing import Any, Final
 
 import psutil
 from rich.console import Console
-from rich.table import Table
 
+from wms.tables import Column, make_table
 from wms_ops.base.errors import CloudError
 from wms_ops.machine.workspace import MLFLOW, RUN, S3, SERVICE
 from wms_ops.targets.local import LocalCloud
 
 _MIB: Final = 2**20
-_HEADINGS: Final = ("role", "process", "address", "since, UTC", "memory")
+_COLUMNS: Final = (
+    *(Column("role"), Column("process", justify="right"), Column("address"), Column("since, UTC")),
+    Column("memory", justify="right"),
+)
 
 
 def up(cloud: LocalCloud, _: argparse.Namespace) -> int:
@@ -42,13 +45,8 @@ def show(cloud: LocalCloud) -> None:
     """Print the cloud's state and a table of its processes."""
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"The local cloud is {cloud.status()}.")
-    table = Table(box=None)
-    for heading in _HEADINGS:
-        table.add_column(heading, justify="right" if heading in ("process", "memory") else "left", no_wrap=True)
-    for row in _rows(cloud):
-        table.add_row(*row)
-    if table.row_count:
-        console.print(table)
+    if rows := list(_rows(cloud)):
+        console.print(make_table(_COLUMNS, rows, framed=False))
     console.print(f"Logs: {cloud.workspace.logs}", markup=False)
 
 

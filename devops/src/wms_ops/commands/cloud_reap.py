@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 from rich.console import Console
-from rich.table import Table
 
 from wms.command import Command
 from wms.errors import UsageError
+from wms.tables import Column, make_table
 from wms_ops.base.outputs import add_summary
 from wms_ops.base.settings import AwsSettings
 from wms_ops.cost.session_store import S3SessionStore
@@ -64,11 +64,7 @@ def _report(gone: Iterable[Overdue], region: str, dry_run: bool) -> None:
         print(f"Nothing in {region} is past its deadline.")
         return
     print(f"Past their deadline in {region}, {done}: {len(rows)}.")
-    table = Table(box=None)
-    for heading in _HEADINGS:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
+    table = make_table([Column(heading, wraps=True) for heading in _HEADINGS], rows, framed=False)
     Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200).print(table)
     lines = [f"Reaper, {region}: {len(rows)} {done}", "", *(f"| {' | '.join(one)} |" for one in (
         _HEADINGS, ["---"] * len(_HEADINGS), *rows))]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from wms.command import Command
 from wms.errors import UsageError
+from wms.tables import Column, make_table
 from wms_ops.base.errors import AccessDeniedError
 from wms_ops.base.settings import AwsSettings
 from wms_ops.cost.bills import BillLine
@@ -89,9 +90,9 @@ def show(statement: Statement, console: Console) -> None:
             f"No instance ran in {statement.month}." if statement.month else "No instance was ever started here."
         )
     else:
-        console.print(_table("run", statement.runs))
+        console.print(_bill("run", statement.runs))
         console.print(_months(statement))
-        console.print(_table("model version", statement.versions))
+        console.print(_bill("model version", statement.versions))
         console.print(_together(statement))
         console.print(_saved(statement))
         if statement.running:
@@ -103,28 +104,22 @@ def show(statement: Statement, console: Console) -> None:
     )
 
 
-def _table(what: str, lines: Mapping[str, BillLine]) -> Table:
-    table = _columns(what, "instances", "minutes", "USD")
-    for name, line in lines.items():
-        table.add_row(name.replace("[", "\\["), *_figures(line))
-    return table
+def _table(rows: Iterable[Sequence[str]], first: str, *others: str) -> Table:
+    figures = [Column(heading, justify="right", least=len(heading)) for heading in others]
+    return make_table([Column(first, wraps=True), *figures], list(rows), framed=False)
+
+
+def _bill(what: str, lines: Mapping[str, BillLine]) -> Table:
+    rows = ((name.replace("[", "\\["), *_figures(line)) for name, line in lines.items())
+    return _table(rows, what, "instances", "minutes", "USD")
 
 
 def _months(statement: Statement) -> Table:
-    table = _columns("month, UTC", "instances", "minutes", "USD", "always on", "saved")
+    rows = []
     for name, line in statement.months.items():
         saving = statement.savings.get(name)
-        beside = (f"{saving.always_on:.2f}", f"{saving.saved:.2f}") if saving else ()
-        table.add_row(name, *_figures(line), *beside)
-    return table
-
-
-def _columns(first: str, *others: str) -> Table:
-    table = Table(box=None)
-    table.add_column(first, overflow="fold")
-    for heading in others:
-        table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
-    return table
+        rows.append((name, *_figures(line), *((f"{saving.always_on:.2f}", f"{saving.saved:.2f}") if saving else ())))
+    return _table(rows, "month, UTC", "instances", "minutes", "USD", "always on", "saved")
 
 
 def _figures(line: BillLine) -> tuple[str, str, str]:
@@ -162,13 +157,13 @@ def _storage(statement: Statement) -> str:
 def _prices(arguments: argparse.Namespace) -> int:
     prices = price_table()
     prices.rates(arguments.region)
-    table = _columns("instance type", "vCPU", "GiB", "on demand", "all cores busy", "spot, about")
+    rows = []
     for name in prices.regions[arguments.region].prices:
         rates, kind = prices.rates(arguments.region, name), prices.instances[name]
         amounts = (hourly(rates), hourly(rates, busy=True), hourly(rates, spot=True))
-        table.add_row(name, str(kind.vcpus), f"{kind.memory_gib:g}", *(f"{value:.4f}" for value in amounts))
+        rows.append((name, str(kind.vcpus), f"{kind.memory_gib:g}", *(f"{value:.4f}" for value in amounts)))
     console = Console(highlight=False, soft_wrap=True)
-    console.print(table)
+    console.print(_table(rows, "instance type", "vCPU", "GiB", "on demand", "all cores busy", "spot, about"))
     console.print(
         f"USD an hour in {arguments.region} with {DISK_GB:.0f} GB of disk and one address; prices of {prices.as_of}."
     )

@@ -7,9 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
-
 from wms_ops.base.errors import BucketNotFoundError, BusyError, PipelineError
+from wms_ops.base.poll import insist
 from wms_ops.cost.budget import LONGEST_MINUTES
 from wms_ops.cost.sessions import Session
 from wms_ops.storage.bucket import Bucket
@@ -66,13 +65,7 @@ class S3SessionStore:
     def change(self, environment: str, launch_id: str, change: Callable[[Session], Session]) -> Session | None:
         """See `SessionStore`."""
         key = _key(environment, launch_id)
-        again = Retrying(
-            retry=retry_if_exception_type(BusyError),
-            wait=wait_random_exponential(multiplier=0.05, max=2),
-            stop=stop_after_attempt(_WRITERS),
-            reraise=True,
-        )
-        return again(self._change_once, key, change)
+        return insist(lambda: self._change_once(key, change), BusyError, tries=_WRITERS)
 
     def sessions(self, environment: str | None = None, since: datetime | None = None) -> tuple[Session, ...]:
         """See `SessionStore`."""

@@ -6,7 +6,6 @@ only then the branch appears. A second run finds the finished parts and does the
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from wms.data.manifest import DataSet
 from wms.errors import DataQualityError, ManifestError
-from wms_ops.base.errors import DamagedBlobError, GitError, MissingBlobError, PushRefusedError
+from wms_ops.base.errors import BusyError, DamagedBlobError, GitError, MissingBlobError, PushRefusedError
 from wms_ops.base.layout import DATA_BRANCHES, INBOX, MAIN, SPLITS
+from wms_ops.base.poll import insist
 from wms_ops.dataset.inbox import InboxFile, export, inbox_files, pair_up
 from wms_ops.dataset.losses import REPLACED, SOURCE
 from wms_ops.dataset.plan import MergePlan, NewFile, NewPair, plan_merge, refuse_conflicts
@@ -219,24 +219,26 @@ def _push(scratch: Scratch, plan: MergePlan, base: str, source: str, commit: str
 
 
 def push_new_branch(scratch: Scratch, commit: str, *, suffix: str = "") -> str:
-    """Push a commit as data/YYYYMMDD-HHMMSS (UTC), under a name that no branch has. Raises GitError."""
-    while True:
+    """Push a commit as data/YYYYMMDD-HHMMSS (UTC), under a name that no branch has. Raises GitError, BusyError."""
+
+    def attempt() -> str:
         branch = f"{DATA_BRANCHES}{datetime.now(UTC):%Y%m%d-%H%M%S}{suffix}"
         ref = f"refs/heads/{branch}"
         # An empty lease means: only if the remote lacks the branch. The hook mustn't check its own push.
         arguments = ("push", "--quiet", "--no-verify", f"--force-with-lease={ref}:", scratch.url, f"{commit}:{ref}")
         try:
             scratch.git(*arguments)
-        except GitError:
+        except GitError as error:
             listed = scratch.git("ls-remote", scratch.url, ref).split()
             if not listed:
                 raise
-            if listed[0] != commit:
-                time.sleep(1 - time.time() % 1)  # the name changes with the second
-                continue
+            if listed[0] != commit:  # the name changes with the second
+                raise BusyError(f"Others push data branches all the time, such as {branch}; run this again.") from error
         if scratch.git("ls-remote", scratch.url, ref).split()[:1] != [commit]:
             raise GitError(f"{branch} isn't on the remote after its push; run this again.")
         return branch
+
+    return insist(attempt, BusyError, tries=60)
 
 
 def delete_branch(git: Git, url: str, branch: str, commit: str) -> None:

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
+from wms.tables import Column, make_table
 from wms_ops.cost.estimate import BUSY, ON_THE_CLOCK, cost_of, cost_of_run
 from wms_ops.runs.record import STEPS, RunOutcome, RunRecord, StepState
 
@@ -16,6 +17,12 @@ _WORDS = {
     StepState.RUNNING: "stopped",
     StepState.WAITING: "not reached",
 }
+
+
+_COLUMNS = (
+    *(Column("step"), Column(""), Column("seconds", justify="right")),
+    Column("USD in the cloud", justify="right"),
+)
 
 
 class ConsoleTeller:
@@ -55,9 +62,7 @@ class ConsoleTeller:
 
 def summary(record: RunRecord) -> Table:
     """A table of the steps with their times and their cost in the cloud."""
-    table = Table(title=f"{record.branch}: {record.outcome}", title_justify="left")
-    for heading, justify in (("step", "left"), ("", "left"), ("seconds", "right"), ("USD in the cloud", "right")):
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    table = make_table(_COLUMNS, (), title=f"{record.branch}: {record.outcome}")
     for step in record.steps:
         busy = step.seconds if step.name in BUSY else 0.0
         cost = cost_of(step.seconds, minimum_s=0, busy_seconds=busy).total

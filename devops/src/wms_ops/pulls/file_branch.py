@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from wms_ops.base.errors import GitError, PullRequestError
+from wms_ops.base.poll import insist
 from wms_ops.dataset.versions import identity
 from wms_ops.git.command import Git
 from wms_ops.git.scratch import Scratch
@@ -53,22 +52,31 @@ class BranchEdit(Generic[Result]):
     result: Result
 
 
-class Patience:
-    """The repetitions of a push that lost against another."""
+class LostPushError(PullRequestError):
+    """A push lost against another; `moved` says whether that one has moved the branch already."""
 
-    def __init__(self, branch: str) -> None:
-        self._branch, self._lost, self._stuck = branch, 0, 0
+    moved = True
 
-    def lost(self, error: GitError, *, moved: bool) -> None:
-        """Wait a moment, or give up: raise `error` if no other push was the cause, PullRequestError after many."""
-        self._lost += 1
-        # Two pushes at the same moment may also stumble over each other's locks, before either has moved anything.
-        self._stuck = 0 if moved else self._stuck + 1
-        if self._stuck > 3:
-            raise error
-        if self._lost > 60:
-            raise PullRequestError(f"{self._branch} is changed by others all the time; run this again.") from error
-        time.sleep(random.uniform(0, 0.02 * min(self._lost, 10)))  # noqa: S311 - no secret depends on it
+
+def push_again(write: Callable[[], Result]) -> Result:
+    """Return the result of `write`, repeated after LostPushError.
+
+    Raises GitError if no other push was the cause, LostPushError after many.
+    """
+    stuck = 0
+
+    def attempt() -> Result:
+        nonlocal stuck
+        try:
+            return write()
+        except LostPushError as lost:
+            # Two pushes at the same moment may also stumble over each other's locks, before either has moved anything.
+            stuck = 0 if lost.moved else stuck + 1
+            if stuck > 3 and lost.__cause__ is not None:
+                raise lost.__cause__ from None
+            raise
+
+    return insist(attempt, LostPushError, tries=61, most_s=0.2)
 
 
 @dataclass(frozen=True)
@@ -95,22 +103,19 @@ class FileBranch:
         where nothing changes ("" for a missing branch), and the result. Raises GitError, PullRequestError, and the
         errors of `make`.
         """
-        patience, git, url = Patience(SHELF), self.scratch.git, self.scratch.url
-        while True:
+
+        def write() -> tuple[str, Result]:
             files = self.look()
             change = make(files)
             if not change.files:
                 return files.commit or "", change.result
             commit = self._commit(files.commit, change)
-            if commit == files.commit:
-                return commit, change.result
-            before()
-            try:
-                push(git, url, SHELF, commit, files.commit or "")
-            except GitError as error:
-                patience.lost(error, moved=remote_tip(git, url, SHELF) != files.commit)
-                continue
+            if commit != files.commit:
+                before()
+                push_first(self.scratch, SHELF, commit, files.commit)
             return commit, change.result
+
+        return push_again(write)
 
     def _commit(self, parent: str | None, change: BranchEdit[Result]) -> str:
         git = self.scratch.git
@@ -147,6 +152,16 @@ def push(git: Git, url: str, branch: str, commit: str, expected: str) -> None:
     """
     ref = f"refs/heads/{branch}"
     git("push", "--quiet", "--no-verify", f"--force-with-lease={ref}:{expected}", url, f"{commit}:{ref}")
+
+
+def push_first(scratch: Scratch, branch: str, commit: str, expected: str | None) -> None:
+    """Move a branch of the origin from `expected` (None: no branch yet) to `commit`. Raises LostPushError."""
+    try:
+        push(scratch.git, scratch.url, branch, commit, expected or "")
+    except GitError as error:
+        lost = LostPushError(f"{branch} is changed by others all the time; run this again.")
+        lost.moved = remote_tip(scratch.git, scratch.url, branch) != expected
+        raise lost from error
 
 
 def fetch_branch(scratch: Scratch, branch: str, *options: str) -> str | None:

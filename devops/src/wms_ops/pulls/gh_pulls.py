@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 
 from wms_ops.base.errors import GitError, PullRequestError
 from wms_ops.base.outputs import annotate, github_run, on_actions
+from wms_ops.base.poll import T, poll
 from wms_ops.git.command import Git
 from wms_ops.git.scratch import scratch_clone
 from wms_ops.pulls.file_branch import BranchEdit, FileBranch, Files, push, remote_tip
-from wms_ops.pulls.gh import GitHub
+from wms_ops.pulls.gh import GhResponse, GitHub
 from wms_ops.pulls.gh_api import Json, PullApi, refusal
 from wms_ops.pulls.links import fitting, linked
 from wms_ops.pulls.protocol import (
@@ -129,12 +130,12 @@ class GhPulls:
 
     def _noticed(self, pull: Pull, head: str) -> Json:
         """Return the pull request, once GitHub has noticed the push to its branch."""
-        for _ in range(self._tries):
-            there = self._api.get(pull.number)
-            if there["state"] != "open" or there["head"]["sha"] == head or self._api.tip(pull.branch) != head:
-                break
-            self._pause(_PAUSE_S)
-        return there
+
+        def is_noticed(there: Json) -> bool:
+            known = there["state"] != "open" or there["head"]["sha"] == head
+            return known or self._api.tip(pull.branch) != head
+
+        return self._poll(lambda: self._api.get(pull.number), is_noticed)
 
     def _refuse(self, there: Json, pull: Pull, head: str) -> None:
         """Raise PullRequestError for a pull request that may not be merged."""
@@ -154,32 +155,36 @@ class GhPulls:
 
     def _waited(self, pull: Pull) -> Json:
         """Return the pull request once GitHub has merged the branch by itself, or after too long a wait."""
-        for _ in range(self._tries):
-            there = self._api.get(pull.number)
-            if there["state"] != "open":
-                return there
-            self._pause(_PAUSE_S)
-        self._say(
-            f"Pull request {pull.number} passed and is merged by GitHub as soon as all that main requires is there, "
-            f"such as a review: see {there['html_url']}."
-        )
+        there = self._poll(lambda: self._api.get(pull.number), lambda there: there["state"] != "open")
+        if there["state"] == "open":
+            self._say(
+                f"Pull request {pull.number} passed and is merged by GitHub as soon as all that main requires is "
+                f"there, such as a review: see {there['html_url']}."
+            )
         return there
 
     def _merged_now(self, pull: Pull, head: str, subject: str, text: str) -> Json:
-        for _ in range(self._tries):
+        def attempt() -> tuple[GhResponse, Json]:
             answer = self._api.merge_now(pull.number, head, subject, text)
-            there = self._api.get(pull.number)
-            if answer.ok:
-                return {**there, "merged_at": True, "merge_commit_sha": answer.data["sha"]}
-            if there["merged_at"]:
-                return there
+            return answer, self._api.get(pull.number)
+
+        def is_settled(found: tuple[GhResponse, Json]) -> bool:
+            answer, there = found
             # Main got another commit at this moment; or GitHub hasn't checked yet whether the branch can be merged.
-            if "base branch was modified" not in answer.words.lower() and there["mergeable"] is not None:
-                break
-            self._pause(_PAUSE_S)
+            early = "base branch was modified" in answer.words.lower() or there["mergeable"] is None
+            return answer.ok or bool(there["merged_at"]) or not early
+
+        answer, there = self._poll(attempt, is_settled)
+        if answer.ok:
+            return {**there, "merged_at": True, "merge_commit_sha": answer.data["sha"]}
+        if there["merged_at"]:
+            return there
         if there["mergeable"] is False:
             raise conflict(pull.branch, [])
         raise refusal(answer, f"merge pull request {pull.number}")
+
+    def _poll(self, look: Callable[[], T], until: Callable[[T], bool]) -> T:
+        return poll(look, None, until=until, pause_s=_PAUSE_S, most_looks=self._tries, sleep=self._pause)
 
     def _delete(self, there: Json) -> None:
         """Delete the merged branch, unless the branch has newer commits or GitHub has deleted it."""

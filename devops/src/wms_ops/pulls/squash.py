@@ -10,7 +10,7 @@ from wms_ops.base.layout import MAIN
 from wms_ops.git.command import Git
 from wms_ops.git.scratch import Scratch
 from wms_ops.git.trailers import messages, trailers
-from wms_ops.pulls.file_branch import Patience, fetch_branch, push, remote_tip, write_commit
+from wms_ops.pulls.file_branch import fetch_branch, push_again, push_first, write_commit
 from wms_ops.pulls.protocol import BRANCH, NUMBER, Pull, conflict
 
 
@@ -20,22 +20,21 @@ def squash(scratch: Scratch, pull: Pull, head: str, message: str, before: Callab
     An earlier commit of main for this pull request is returned instead. `before` is called just before each push.
     Raises PullRequestError for a conflict, GitError if main can't be pushed.
     """
-    patience, git, url = Patience(MAIN), scratch.git, scratch.url
-    while True:
+    git = scratch.git
+
+    def write() -> str:
         base = fetch_main(scratch)
         if done := squashed(git, base).get((pull.number, pull.branch)):
             return done
         commit = write_commit(git, merged_tree(git, base, head, pull.branch), base, message)
         before()
-        try:
-            push(git, url, MAIN, commit, base)
-        except GitError as error:
-            patience.lost(error, moved=remote_tip(git, url, MAIN) != base)
-            continue
+        push_first(scratch, MAIN, commit, base)
         # Main may have moved on in the meantime, but never to something without this commit.
         if not git.ok("merge-base", "--is-ancestor", commit, fetch_main(scratch)):
             raise GitError(f"{MAIN} isn't what was pushed there; look at its history, then run this again.")
         return commit
+
+    return push_again(write)
 
 
 def squashed(git: Git, main: str) -> dict[tuple[int, str], str]:

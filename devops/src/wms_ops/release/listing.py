@@ -10,8 +10,8 @@ from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.registry.history import stage_in_registry, stage_of
 from wms.registry.ledger import LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry, ModelVersion
-from wms.registry.tables import Column, print_table
 from wms.registry.verdicts import read_verdict
+from wms.tables import Column, print_table
 
 WAITING: Final = 10
 """Number of newest runs considered for the second table."""

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Column, Table
 
 from wms.command import Command, whole
 from wms.config import DataConfig
@@ -25,9 +24,11 @@ from wms.data.qa.validate import CACHE_FOLDER, Checked, check
 from wms.errors import DataQualityError, UsageError
 from wms.files import write_atomic
 from wms.paths import from_root
+from wms.tables import Column, make_table
 
 _NAMED: Final = 3  # files of one check that the table names, and sentences below it
 _FIXES_SHOWN: Final = 20
+_COLUMNS: Final = (Column("check"), Column("severity"), Column("count"), Column("files", wraps=True))
 
 
 def run(options: argparse.Namespace) -> int:
@@ -122,10 +123,8 @@ def _print_fixes(console: Console, fixes: Sequence[dict[str, Any]]) -> None:
 def _print(console: Console, checked: Checked) -> None:
     if checked.problems:
         found = by_check(checked.problems)
-        table = Table(Column("check", no_wrap=True), "severity", "count", Column("files", overflow="fold"))
-        for problems in found:
-            table.add_row(problems[0].check, problems[0].severity, str(len(problems)), _files(problems))
-        console.print(table)
+        rows = [(some[0].check, some[0].severity, str(len(some)), _files(some)) for some in found]
+        console.print(make_table(_COLUMNS, rows))
         for problems in found:
             for problem in problems[:_NAMED]:
                 console.print(f"{problem.severity}: {problem.text}")
