@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from PIL import Image
 from report_values import ENDINGS, HOSTILE, START, Page, blocked, failed, merged, running, with_step
 
-from wms.registry.types import Means
 from wms_ops.report.timeline import Act, Event, Story, StoryPicture, render_story
 from wms_ops.report.timeline_axis import axis_of, row_of
 from wms_ops.report.timeline_cards import duration, terminal_lines
@@ -53,12 +52,11 @@ def test_the_page_needs_no_network_and_can_be_read_without_seeing() -> None:
     acts = (
         act(
             record=merged(),
-            verdict="promoted",
             pictures=(StoryPicture("scores.png", png(), "Scores"),),
             output="$ ls\na",
         ),
         act(title="Push", events=(Event("push", START.isoformat(), 3.0), Event("sync", START.isoformat(), 2.0))),
-        act(title="Bad", record=blocked(90), verdict="blocked", pictures=(StoryPicture("x.png", png(90, 20)),)),
+        act(title="Bad", record=blocked(90), pictures=(StoryPicture("x.png", png(90, 20)),)),
     )
     links = (("MLflow", "http://127.0.0.1:5000/#/runs/1"), ("Pull requests", "pull-requests/README.md"))
     text = render_story(story(*acts, facts=(("Peak memory", "3.1 GiB"),), links=links))
@@ -90,8 +88,7 @@ def test_no_name_breaks_out_of_the_page() -> None:
         title=HOSTILE,
         text=HOSTILE + "`" + HOSTILE,
         record=record,
-        verdict=HOSTILE,
-        events=(Event(HOSTILE, START.isoformat(), 1.0, HOSTILE),),
+        events=(Event(HOSTILE, START.isoformat(), 1.0),),
         pictures=(StoryPicture(HOSTILE, png(), HOSTILE), StoryPicture(f"{HOSTILE}.j2", png())),
         links=((HOSTILE, HOSTILE),),
         output=f"$ echo {HOSTILE}\n{HOSTILE}",
@@ -115,9 +112,9 @@ def test_stories_without_acts_or_records_or_output_are_pages_too() -> None:
     assert "1 failed" in failed_early.text
 
 
-def test_scores_may_be_given() -> None:
-    given_scores = act(before=Means(dice=0.9, iou=0.8), after=Means(dice=0.5, iou=0.4), verdict="blocked")
-    text = " ".join(Page(render_story(story(given_scores))).text.split())
+def test_lower_scores_are_shown_as_a_loss() -> None:
+    record = blocked(champion_dice="0.9", challenger_dice="0.5")
+    text = " ".join(Page(render_story(story(act(record=record)))).text.split())
     assert "0.9000 → 0.5000 -0.4000" in text
 
 
@@ -132,12 +129,12 @@ def test_everything_lies_on_the_axis_where_it_happened(spans: list[tuple[float, 
     axis = axis_of(acts)
     assert 1 < len(axis.ticks) <= 9
     for row in (row_of(each, axis) for each in acts):
-        assert 0 <= row.left <= row.left + row.width <= 100.001
+        assert 0 <= row.whole.left <= row.whole.left + row.whole.width <= 100.001
         for bar in row.bars:
             assert 0 <= bar.left <= bar.left + bar.width <= 100.001
             assert bar.width == pytest.approx(100 * bar.seconds / axis.seconds)
             assert bar.left == pytest.approx(100 * bar.begins_s / axis.seconds)
-            assert bar.left >= row.left - 0.001
+            assert bar.left >= row.whole.left - 0.001
 
 
 def test_states_have_their_colours() -> None:

@@ -5,139 +5,93 @@ from __future__ import annotations
 from wms.errors import WmsError
 
 
-class CredentialsMissingError(WmsError):
+class CredentialsMissingError(WmsError, code=70):
     """The SDK finds no AWS credentials."""
 
-    exit_code = 70
 
-
-class CredentialsExpiredError(WmsError):
+class CredentialsExpiredError(WmsError, code=71):
     """The session of the AWS credentials is over."""
 
-    exit_code = 71
 
-
-class AccessDeniedError(WmsError):
+class AccessDeniedError(WmsError, code=72):
     """The store doesn't know the credentials, or the credentials lack a right."""
 
-    exit_code = 72
 
-
-class BucketNotFoundError(WmsError):
+class BucketNotFoundError(WmsError, code=73):
     """The bucket doesn't exist."""
 
-    exit_code = 73
 
-
-class StoreUnreachableError(WmsError):
+class StoreUnreachableError(WmsError, code=74):
     """The store doesn't answer, or stops answering half-way."""
 
-    exit_code = 74
 
-
-class ClockSkewError(WmsError):
+class ClockSkewError(WmsError, code=75):
     """This machine's clock differs so much from the store's that the store refuses signatures."""
 
-    exit_code = 75
 
-
-class MissingBlobError(WmsError):
+class MissingBlobError(WmsError, code=76):
     """A manifest names files which the remote doesn't hold."""
 
-    exit_code = 76
 
-
-class DamagedBlobError(WmsError):
+class DamagedBlobError(WmsError, code=77):
     """A file in the remote, or on its way to the remote, has another MD5 than its name says."""
 
-    exit_code = 77
 
-
-class StoreConfigError(WmsError):
+class StoreConfigError(WmsError, code=78):
     """The repository has no usable DVC remote."""
 
-    exit_code = 78
 
-
-class BranchContentError(WmsError):
+class BranchContentError(WmsError, code=99):
     """A data branch changes more than data."""
 
-    exit_code = 99
 
-
-class GitError(WmsError):
+class GitError(WmsError, code=80):
     """A git command failed."""
 
-    exit_code = 80
 
-
-class PushRefusedError(WmsError):
+class PushRefusedError(WmsError, code=81):
     """A push would carry photos where photos must not go."""
 
-    exit_code = 81
 
-
-class DataConflictError(WmsError):
+class DataConflictError(WmsError, code=82):
     """One name has two contents, or one photo has two names; a person must decide."""
 
-    exit_code = 82
 
-
-class ShrinkError(WmsError):
+class ShrinkError(WmsError, code=83):
     """A plan would lose entries of the data set."""
 
-    exit_code = 83
 
-
-class CloudError(WmsError):
+class CloudError(WmsError, code=84):
     """A cloud can't be started, used or stopped, such as when a server doesn't answer or a program is missing."""
 
-    exit_code = 84
 
-
-class RepeatedRequestError(CloudError):
+class RepeatedRequestError(CloudError, code=98):
     """AWS had carried the request out already: the answer was lost, so Terraform's provider asked again."""
 
-    exit_code = 98
 
-
-class UnsafeFileError(CloudError):
+class UnsafeFileError(CloudError, code=79):
     """An archive holds an unsafe entry: a link, or a name that leads out of the target folder."""
 
-    exit_code = 79
 
-
-class BusyError(WmsError):
+class BusyError(WmsError, code=85):
     """Another process holds the lock, such as a second pipeline or a second demo in the same folder."""
 
-    exit_code = 85
 
-
-class BudgetError(WmsError):
+class BudgetError(WmsError, code=86):
     """A run would pass the budget."""
 
-    exit_code = 86
 
-
-class SmokeError(WmsError):
+class SmokeError(WmsError, code=87):
     """A deployed version gives wrong answers or none; the version before is back."""
 
-    exit_code = 87
 
-
-class PullRequestError(WmsError):
+class PullRequestError(WmsError, code=88):
     """A pull request can't be opened, changed or merged."""
 
-    exit_code = 88
 
-
-class PipelineError(WmsError):
+class PipelineError(WmsError, code=89):
     """A pipeline's own records are damaged, or a step lacks the outputs of the steps before."""
 
-    exit_code = 89
 
-
-class QuotaError(WmsError):
+class QuotaError(WmsError, code=97):
     """The AWS account's quota is too small, or AWS has no free machine of this type."""
-
-    exit_code = 97

@@ -29,8 +29,6 @@ from wms_ops.report.timeline import Act, StoryPicture
 from wms_ops.runs.record import RunOutcome, RunRecord
 from wms_ops.targets.local import LocalCloud
 
-_VERDICTS = {RunOutcome.MERGED: "promoted", RunOutcome.BLOCKED: "blocked"}
-
 
 @dataclass(frozen=True)
 class Cast:
@@ -90,7 +88,6 @@ def photos_arrive(cast: Cast, title: str, text: str, prefix: str, draw: Callable
         text,
         record=record,
         events=events,
-        verdict=_VERDICTS.get(record.outcome, ""),
         pictures=pictures,
         links=_links(demo_folder, record),
         output=output,

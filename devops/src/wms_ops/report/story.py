@@ -26,18 +26,14 @@ class Event:
     name: str
     started_at: str
     seconds: float
-    text: str = ""
-    failed: bool = False
 
 
 @dataclass(frozen=True)
 class Act:
     """A part of the story, begun at `started_at` (UTC, ISO 8601), `seconds` long.
 
-    `record` is the act's run; an act without a run may have `events`. `verdict` is "promoted", "blocked" or
-    "". `before` and `after` are the scores of champion and challenger, by default the record's. `text` is sentences,
-    with code between backticks. `links` are label and target, a relative path or an http address; `output` is the
-    terminal's text.
+    `record` is the act's run; an act without a run may have `events`. `text` is sentences, with code between backticks.
+    `links` are label and target, a relative path or an http address; `output` is the terminal's text.
     """
 
     title: str
@@ -46,12 +42,24 @@ class Act:
     seconds: float
     record: RunRecord | None = None
     events: tuple[Event, ...] = ()
-    verdict: str = ""
-    before: Means | None = None
-    after: Means | None = None
     pictures: tuple[StoryPicture, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
     output: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """The record's outcome in a word, "promoted" after a merge; "" for an act without a run."""
+        outcome = str(self.record.outcome) if self.record else ""
+        return {"merged": "promoted"}.get(outcome, outcome)
+
+    def scores(self, side: str) -> Means | None:
+        """The scores of "champion" or "challenger"; None without scores, as a champion's in a first training."""
+        if self.record is None or (side == "champion" and not self.record.outputs.get("champion_version")):
+            return None
+        try:
+            return means_in(self.record.outputs, side)
+        except ValueError:
+            return None
 
 
 @dataclass(frozen=True)
@@ -63,35 +71,6 @@ class Story:
     acts: tuple[Act, ...]
     facts: tuple[tuple[str, str], ...] = ()
     links: tuple[tuple[str, str], ...] = ()
-
-
-def verdict_of(act: Act) -> str:
-    """An act's verdict in a word: its own, else its record's outcome; "" for an act without a run."""
-    if act.verdict or act.record is None:
-        return act.verdict
-    outcome = str(act.record.outcome)
-    return {"merged": "promoted"}.get(outcome, outcome)
-
-
-def scores_before(act: Act) -> Means | None:
-    """The champion's scores; None in a first training, and for an act without scores."""
-    if act.before is not None or act.record is None or not act.record.outputs.get("champion_version"):
-        return act.before
-    return _means(act.record, "champion")
-
-
-def scores_after(act: Act) -> Means | None:
-    """The challenger's scores; None for an act without scores."""
-    if act.after is not None or act.record is None:
-        return act.after
-    return _means(act.record, "challenger")
-
-
-def _means(record: RunRecord, side: str) -> Means | None:
-    try:
-        return means_in(record.outputs, side)
-    except ValueError:
-        return None
 
 
 def timed(act: Act) -> Iterator[tuple[str, float]]:

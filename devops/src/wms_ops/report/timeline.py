@@ -5,7 +5,8 @@ from __future__ import annotations
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from wms_ops.base.text import may_link
-from wms_ops.cost.estimate import dollars
+from wms_ops.cost.estimate import START_S, dollars
+from wms_ops.cost.prices import DISK_GB, INSTANCE, REGION, price_table
 from wms_ops.report import timeline_axis, timeline_cards
 from wms_ops.report.story import Act, Event, Story, StoryPicture
 
@@ -25,7 +26,8 @@ def render_story(story: Story) -> str:
     environment.filters["duration"] = timeline_cards.duration
     environment.filters["dollars"] = dollars
     environment.tests["linkable"] = may_link
-    axis = timeline_axis.axis_of(story.acts)
+    environment.globals.update(instance=INSTANCE, region=REGION, disk_gb=DISK_GB, start_minutes=START_S / 60)
+    axis, bill = timeline_axis.axis_of(story.acts), timeline_cards.bill_of(story.acts)
     rows = [timeline_axis.row_of(act, axis) for act in story.acts]
     return environment.get_template("timeline.html.j2").render(
         story=story,
@@ -34,6 +36,7 @@ def render_story(story: Story) -> str:
         legend=timeline_axis.legend_of(rows),
         curve=timeline_axis.curve_of(story.acts, axis),
         cards=[timeline_cards.card_of(act) for act in story.acts],
-        bill=timeline_cards.bill_of(story.acts),
-        facts=timeline_cards.facts_of(story),
+        bill=bill,
+        prices_of=price_table().as_of,
+        facts=timeline_cards.facts_of(story, bill),
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from wms_ops.report.story import Act, scores_after, time_of, timed, verdict_of
+from wms_ops.report.story import Act, time_of, timed
 from wms_ops.runs.record import StepRecord, StepState
 
 _TICKS_S: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
@@ -34,6 +34,12 @@ class Axis:
         """The position of a time, in % of the width."""
         return max(0.0, min(100.0, 100 * (at - self.start).total_seconds() / self.seconds))
 
+    def bar(self, name: str, kind: str, started_at: str, seconds: float, text: str = "") -> TimelineBar:
+        """A step or event on this axis. Raises ValueError for a time that isn't ISO 8601."""
+        at = time_of(started_at)
+        width, begins = min(100.0, 100 * seconds / self.seconds), (at - self.start).total_seconds()
+        return TimelineBar(name, kind, self.position(at), width, seconds, begins, text)
+
 
 @dataclass(frozen=True)
 class TimelineBar:
@@ -53,11 +59,8 @@ class TimelineRow:
     """An act on the axis: its whole time, and bars within that time."""
 
     act: Act
-    left: float
-    width: float
-    begins_s: float
+    whole: TimelineBar
     bars: tuple[TimelineBar, ...]
-    verdict: str
 
 
 @dataclass(frozen=True)
@@ -69,15 +72,6 @@ class Point:
     dice: float
     label: str
     promoted: bool
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Production's Dice over time: the points, and a path in a field of 100 x 100 between the promoted ones."""
-
-    points: tuple[Point, ...]
-    path: str
-    lowest: float
 
 
 def axis_of(acts: Sequence[Act]) -> Axis:
@@ -94,13 +88,11 @@ def axis_of(acts: Sequence[Act]) -> Axis:
 
 def row_of(act: Act, axis: Axis) -> TimelineRow:
     """An act's row on the axis; without steps and events its only bar is the act itself."""
-    begins = _seconds_after(axis.start, act.started_at)
-    left = axis.position(time_of(act.started_at))
-    bars = tuple(_bars(act, axis))
-    if not bars:
-        whole = ("blocked" if act.verdict == "blocked" else "person") if act.record is None else "running"
-        bars = (TimelineBar(act.title, whole, left, _width(act.seconds, axis), act.seconds, begins, ""),)
-    return TimelineRow(act, left, _width(act.seconds, axis), begins, bars, verdict_of(act))
+    whole = axis.bar(act.title, "running" if act.record else "person", act.started_at, act.seconds)
+    steps = act.record.steps if act.record else ()
+    bars = [axis.bar(one.name, kind_of(one), one.started_at, one.seconds, one.text) for one in steps if one.started_at]
+    bars += [axis.bar(event.name, "person", event.started_at, event.seconds) for event in act.events]
+    return TimelineRow(act, whole, tuple(bars or [whole]))
 
 
 def legend_of(rows: Sequence[TimelineRow]) -> list[tuple[str, str]]:
@@ -109,40 +101,28 @@ def legend_of(rows: Sequence[TimelineRow]) -> list[tuple[str, str]]:
     return [(kind, words) for kind, words in _KINDS.items() if kind in used]
 
 
-def curve_of(acts: Sequence[Act], axis: Axis) -> Curve | None:
-    """The models' Dice over time; None if fewer than two runs have a Dice."""
+def curve_of(acts: Sequence[Act], axis: Axis) -> tuple[tuple[Point, ...], str]:
+    """The models' Dice over time, and the path of Production's in a field of 100 x 100.
+
+    Both are empty if fewer than two runs have a Dice.
+    """
     found = []
     for act in acts:
-        after = scores_after(act)
-        if after is not None and verdict_of(act) in ("promoted", "blocked"):
+        after = act.scores("challenger")
+        if after is not None and act.verdict in ("promoted", "blocked"):
             found.append((axis.position(_decided(act)), after.dice, act))
     if len(found) < 2:
-        return None
+        return (), ""
     lowest = max(0.0, min(dice for _, dice, _ in found) - 0.1)
     points = tuple(
-        Point(x, 100 * (1 - dice) / (1 - lowest), dice, _model_name(act), verdict_of(act) == "promoted")
+        Point(x, 100 * (1 - dice) / (1 - lowest), dice, _model_name(act), act.verdict == "promoted")
         for x, dice, act in found
     )
     production = [point for point in points if point.promoted]
     # A staircase: Production keeps its Dice (H) until the next promotion changes it (V).
-    steps = [f"{'M' if index == 0 else 'H'}{_xy(point, index)}" for index, point in enumerate(production)]
-    return Curve(points, " ".join([*steps, "H100"]) if steps else "", lowest)
-
-
-def _bars(act: Act, axis: Axis) -> Iterator[TimelineBar]:
-    if act.record is not None:
-        for step in act.record.steps:
-            if step.started_at:
-                yield _bar(axis, step.name, kind_of(step), (step.started_at, step.seconds), step.text)
-    for event in act.events:
-        kind = "failed" if event.failed else "person"
-        yield _bar(axis, event.name, kind, (event.started_at, event.seconds), event.text)
-
-
-def _bar(axis: Axis, name: str, kind: str, span: tuple[str, float], text: str) -> TimelineBar:
-    started_at, seconds = span
-    begins = _seconds_after(axis.start, started_at)
-    return TimelineBar(name, kind, axis.position(time_of(started_at)), _width(seconds, axis), seconds, begins, text)
+    steps = [f"H{point.x:.2f} V{point.y:.2f}" if index else f"M{point.x:.2f} {point.y:.2f}"
+             for index, point in enumerate(production)]  # fmt: skip
+    return points, " ".join([*steps, "H100"]) if steps else ""
 
 
 def kind_of(step: StepRecord) -> str:
@@ -156,7 +136,7 @@ def kind_of(step: StepRecord) -> str:
 
 def _decided(act: Act) -> datetime:
     """The time of the verdict: the end of the step that carried out the verdict."""
-    wanted = "promote" if verdict_of(act) == "promoted" else "gate"
+    wanted = "promote" if act.verdict == "promoted" else "gate"
     at, seconds = act.started_at, act.seconds
     if act.record is not None and act.record.step(wanted).started_at:
         at, seconds = act.record.step(wanted).started_at, act.record.step(wanted).seconds
@@ -165,16 +145,4 @@ def _decided(act: Act) -> datetime:
 
 def _model_name(act: Act) -> str:
     version = act.record.outputs.get("version", "") if act.record else ""
-    return f"version {version}" if version else verdict_of(act)
-
-
-def _xy(point: Point, index: int) -> str:
-    return f"{point.x:.2f} {point.y:.2f}" if index == 0 else f"{point.x:.2f} V{point.y:.2f}"
-
-
-def _seconds_after(start: datetime, text: str) -> float:
-    return (time_of(text) - start).total_seconds()
-
-
-def _width(seconds: float, axis: Axis) -> float:
-    return min(100.0, 100 * seconds / axis.seconds)
+    return f"version {version}" if version else act.verdict

@@ -7,18 +7,17 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from markupsafe import Markup, escape
 from PIL import Image
 
 from wms.metrics import title_of
-from wms_ops.cost.estimate import START_S, Cost, Month, cost_of_run, dollars, month_of
-from wms_ops.cost.prices import DISK_GB, INSTANCE, REGION, PriceTable, price_table
+from wms_ops.cost.bills import NOTHING
+from wms_ops.cost.estimate import Cost, Month, cost_of_run, dollars, month_of
 from wms_ops.report.figures import DESCRIPTIONS
-from wms_ops.report.story import Act, Story, StoryPicture, scores_after, scores_before, verdict_of
+from wms_ops.report.story import Act, Story, StoryPicture
 from wms_ops.report.timeline_axis import kind_of
-from wms_ops.runs.record import StepRecord
 
 LONGEST_OUTPUT: Final = 60_000
 """Most characters of a terminal's text that a card shows."""
@@ -48,55 +47,31 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class TimelineCard:
-    """The content of an act's card, beside the act itself."""
-
-    act: Act
-    verdict: str
-    scores: tuple[tuple[str, float | None, float], ...]
-    photos: tuple[str, str, str] | None
-    reason: str
-    steps: tuple[tuple[StepRecord, str], ...]
-    wide: tuple[Shown, ...]
-    tall: tuple[Shown, ...]
-    output: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Bill:
     """The estimated cost of the runs in the cloud: for each act with a run, and together."""
 
     lines: tuple[tuple[str, Cost], ...]
     total: Cost
     month: Month
-    table: PriceTable
-    start_minutes: float = START_S / 60
-    instance: str = INSTANCE
-    region: str = REGION
-    disk_gb: float = DISK_GB
 
 
-def card_of(act: Act) -> TimelineCard:
-    """An act's card. Raises ValueError for a picture that is neither PNG nor JPEG."""
-    before, after = scores_before(act), scores_after(act)
-    scores: tuple[tuple[str, float | None, float], ...] = ()
-    if after is not None:
-        old = before.named() if before else {}
-        scores = tuple((title_of(name), old.get(name), value) for name, value in after.named().items())
+def card_of(act: Act) -> dict[str, Any]:
+    """The content of an act's card, by name. Raises ValueError for a picture that is neither PNG nor JPEG."""
+    before, after = act.scores("champion"), act.scores("challenger")
+    old, new = (means.named() if means else {} for means in (before, after))
     values = act.record.outputs if act.record else {}
     shown = [_shown(picture) for picture in act.pictures]
-    known = tuple(values.get(f"photos_{name}", "") for name in ("before", "new", "total"))
-    return TimelineCard(
-        act=act,
-        verdict=verdict_of(act),
-        scores=scores,
-        photos=known if len(known) == 3 and all(known) else None,
-        reason=act.record.reason if act.record else "",
-        steps=tuple((step, kind_of(step)) for step in act.record.steps) if act.record else (),
-        wide=tuple(picture for picture in shown if picture.is_wide),
-        tall=tuple(picture for picture in shown if not picture.is_wide),
-        output=tuple(terminal_lines(act.output)),
-    )
+    known = [values.get(f"photos_{name}", "") for name in ("before", "new", "total")]
+    return {
+        "act": act,
+        "scores": [(title_of(name), old.get(name), value) for name, value in new.items()],
+        "photos": known if all(known) else None,
+        "reason": act.record.reason if act.record else "",
+        "steps": [(step, kind_of(step)) for step in act.record.steps] if act.record else [],
+        "wide": [picture for picture in shown if picture.is_wide],
+        "tall": [picture for picture in shown if not picture.is_wide],
+        "output": list(terminal_lines(act.output)),
+    }
 
 
 def bill_of(acts: Sequence[Act]) -> Bill | None:
@@ -104,20 +79,18 @@ def bill_of(acts: Sequence[Act]) -> Bill | None:
     lines = [(act.title, cost) for act in acts if act.record and (cost := cost_of_run(act.record)) is not None]
     if not lines:
         return None
-    total = lines[0][1]
-    for _, cost in lines[1:]:
-        total += cost
-    dearest = max((cost for _, cost in lines), key=lambda cost: cost.total)
-    return Bill(tuple(lines), total, month_of(dearest), price_table())
+    costs = [cost for _, cost in lines]
+    dearest = max(costs, key=lambda cost: cost.total)
+    return Bill(tuple(lines), sum(costs, NOTHING), month_of(dearest))
 
 
-def facts_of(story: Story) -> list[tuple[str, str]]:
+def facts_of(story: Story, bill: Bill | None) -> list[tuple[str, str]]:
     """The tiles on top: the runs' outcomes, the story's own facts, and the cost in the cloud."""
-    verdicts = [verdict for act in story.acts if (verdict := verdict_of(act))]
+    verdicts = [act.verdict for act in story.acts]
     counted = [f"{verdicts.count(word)} {word}" for word in ("promoted", "blocked", "failed") if word in verdicts]
     facts = [("Outcomes", ", ".join(counted))] if counted else []
     facts += story.facts
-    if (bill := bill_of(story.acts)) is not None:
+    if bill is not None:
         facts.append(("The same in the cloud", dollars(bill.total.total)))
         facts.append(("An instance always on", f"{dollars(bill.month.always_on)} a month"))
     return facts
