@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from wms.errors import UsageError, run_main
 from wms_ops.base.errors import BudgetError
+from wms_ops.base.settings import BudgetSettings
 from wms_ops.cost.budget import (
     LONGEST_MINUTES,
     MARGIN_MINUTES,
@@ -17,8 +18,6 @@ from wms_ops.cost.budget import (
     check_month,
     lifetime,
     most_of,
-    read_budget,
-    read_month_budget,
 )
 from wms_ops.cost.estimate import Cost, cost_of, dollars
 from wms_ops.cost.prices import Rates, price_table
@@ -31,21 +30,21 @@ disks = st.floats(1, 16_384)
 
 @pytest.mark.parametrize(("text", "budget"), [(None, 1.0), ("", 1.0), (" 2.5 ", 2.5), ("0", 0.0)])
 def test_the_budget_is_read(text: str | None, budget: float) -> None:
-    assert read_budget({} if text is None else {"WMS_BUDGET_USD": text}) == budget
+    assert BudgetSettings.read({} if text is None else {"WMS_BUDGET_USD": text}).wms_budget_usd == budget
 
 
 def test_a_month_has_no_budget_unless_it_is_given_one() -> None:
-    assert read_month_budget({"WMS_BUDGET_USD": "1"}) is None
-    assert read_month_budget({"WMS_BUDGET_MONTH_USD": " 0 "}) == 0.0
-    assert read_month_budget({"WMS_BUDGET_MONTH_USD": "7.5"}) == 7.5
+    assert BudgetSettings.read({"WMS_BUDGET_USD": "1"}).wms_budget_month_usd is None
+    assert BudgetSettings.read({"WMS_BUDGET_MONTH_USD": " 0 "}).wms_budget_month_usd == 0.0
+    assert BudgetSettings.read({"WMS_BUDGET_MONTH_USD": "7.5"}).wms_budget_month_usd == 7.5
     with pytest.raises(UsageError, match=r"WMS_BUDGET_MONTH_USD is 'five'; give a number of US dollars for each month"):
-        read_month_budget({"WMS_BUDGET_MONTH_USD": "five"})
+        BudgetSettings.read({"WMS_BUDGET_MONTH_USD": "five"})
 
 
 @pytest.mark.parametrize("text", ["a lot", "nan", "inf", "-1", "1,50", "1 USD"])
 def test_a_budget_that_is_no_number_is_a_mistake_of_usage(text: str) -> None:
     with pytest.raises(UsageError, match=r"WMS_BUDGET_USD is .*; give a number of US dollars for each run"):
-        read_budget({"WMS_BUDGET_USD": text})
+        BudgetSettings.read({"WMS_BUDGET_USD": text})
 
 
 def test_a_run_within_the_budget_passes() -> None:
@@ -61,7 +60,7 @@ def test_a_run_over_the_budget_is_refused_and_the_advice_helps(total: float) -> 
     assert dollars(total) in text
     assert "30 minutes" in text
     advised = text.rpartition("WMS_BUDGET_USD=")[2].rstrip(".")
-    check_budget(cost, read_budget({"WMS_BUDGET_USD": advised}))
+    check_budget(cost, BudgetSettings.read({"WMS_BUDGET_USD": advised}).wms_budget_usd)
 
 
 @given(committed=st.floats(0, 100), total=st.floats(1e-3, 10))
@@ -75,7 +74,12 @@ def test_a_month_over_its_budget_is_refused_and_the_advice_helps(committed: floa
     assert text.startswith(f"November 2026 has cost {dollars(committed)} so far")
     assert "120 minutes" in text
     advised = text.rpartition("WMS_BUDGET_MONTH_USD=")[2].rstrip(".")
-    check_month(committed, most, read_month_budget({"WMS_BUDGET_MONTH_USD": advised}), month="November 2026")
+    check_month(
+        committed,
+        most,
+        BudgetSettings.read({"WMS_BUDGET_MONTH_USD": advised}).wms_budget_month_usd,
+        month="November 2026",
+    )
 
 
 @given(budget=budgets, rates=all_rates, disk=disks)

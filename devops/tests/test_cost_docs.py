@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from wms.config import load_config
-from wms_ops.cost.budget import BUDGET, MARGIN_MINUTES, MONTH_BUDGET, affordable_minutes, read_budget
+from wms_ops.base.settings import BudgetSettings
+from wms_ops.cost.budget import BUDGET, MARGIN_MINUTES, MONTH_BUDGET, affordable_minutes
 from wms_ops.cost.estimate import cost_of, estimate_minutes, hourly, month_of
 from wms_ops.cost.prices import price_table
 
@@ -57,6 +58,6 @@ def test_other_regions_beside_the_first() -> None:
 
 def test_the_variables_and_the_assumption() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| [^|]+ \| ([\w.]+) \|", TEXT, re.MULTILINE))
-    assert rows == {BUDGET: f"{read_budget({}):.2f}", MONTH_BUDGET: "none"}
+    assert rows == {BUDGET: f"{BudgetSettings.read({}).wms_budget_usd:.2f}", MONTH_BUDGET: "none"}
     minutes = re.search(r"boot and shutdown take\s+(\d+)\s+minutes", TEXT)
     assert minutes and float(minutes[1]) == MARGIN_MINUTES

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from wms_ops.cost.bills import (
-    NOTHING,
     bill_of_run,
     by_month,
     by_run,
@@ -22,7 +21,7 @@ from wms_ops.cost.bills import (
     saving_of_month,
     total_of,
 )
-from wms_ops.cost.estimate import HOURS_A_MONTH, always_on, cost_of
+from wms_ops.cost.estimate import HOURS_A_MONTH, Cost, always_on, cost_of
 from wms_ops.cost.prices import Choice, price_table
 from wms_ops.cost.sessions import (
     EndedBy,
@@ -65,7 +64,7 @@ def test_a_record_is_begun_before_the_launch() -> None:
     assert (one.instance_type, one.region, one.spot, one.disk_gb) == ("m6i.large", "eu-west-1", True, 50)
     assert one.started is None
     assert seconds_of(one, NOW + HOUR) == 0
-    assert cost_of_session(one, TABLE, NOW + HOUR) == NOTHING
+    assert cost_of_session(one, TABLE, NOW + HOUR) == Cost()
     assert list(parts_by_month(one, NOW + HOUR)) == []
 
 

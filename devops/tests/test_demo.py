@@ -18,10 +18,9 @@ from s3_server import require_tool
 
 from wms.errors import DiskFullError
 from wms_ops.base.errors import BusyError, CloudError, GitError
-from wms_ops.demo.checks import check_disk
 from wms_ops.demo.cli import lock_folder, main
-from wms_ops.demo.folder import clear
-from wms_ops.git.version import require_git
+from wms_ops.demo.folder import check_disk, clear
+from wms_ops.git.command import require_git
 from wms_ops.loop.contexts import local_cloud, run_store
 from wms_ops.loop.driver import one_at_a_time
 from wms_ops.runs.record import RunOutcome, StepState

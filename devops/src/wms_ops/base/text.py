@@ -44,6 +44,11 @@ def safe(text: str) -> str:
     return _OTHERS.sub(lambda found: _REPLACED[found[0]], escaped)
 
 
+def decimals(value: float | None, otherwise: str = "") -> str:
+    """Return a score with four decimals, `otherwise` for a missing score."""
+    return otherwise if value is None else f"{value:.4f}"
+
+
 def code(text: str) -> str:
     """Return the text as a code span, for ids and commands; signs that could end the span or a cell are replaced."""
     return f"`{plain(text).replace('`', chr(39)).replace('|', '/')}`"

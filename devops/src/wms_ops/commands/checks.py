@@ -24,8 +24,7 @@ from wms_ops.base.errors import StoreUnreachableError
 from wms_ops.base.layout import METADATA, MODELS
 from wms_ops.base.settings import AwsSettings, StoreSettings
 from wms_ops.cost.prices import REGION
-from wms_ops.git.command import Git
-from wms_ops.git.version import require_git
+from wms_ops.git.command import Git, require_git
 from wms_ops.hook.install import is_installed
 from wms_ops.storage.config import read_remote
 from wms_ops.storage.remote import S3Remote

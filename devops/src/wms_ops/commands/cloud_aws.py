@@ -118,12 +118,7 @@ def facts(cloud: AwsCloud) -> dict[str, Any]:
         }
         for one in cloud.context.instances()
     ]
-    return {
-        "account": names.account,
-        "region": names.region,
-        "environment": names.environment,
-        "instances": instances,
-    }
+    return {"account": names.account, "region": names.region, "environment": names.environment, "instances": instances}
 
 
 def summary(cloud: AwsCloud) -> dict[str, Any]:

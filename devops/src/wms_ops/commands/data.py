@@ -19,7 +19,7 @@ from wms_ops.dataset.losses import common, refuse_losses
 from wms_ops.dataset.publish import Watch, delete_branch, open_store, publish, verify
 from wms_ops.dataset.review import refuse_foreign
 from wms_ops.dataset.versions import dvc_config_at, pointers_at, version_at
-from wms_ops.git.command import Git
+from wms_ops.git.command import Git, here
 
 Named = dict[str, str | int]
 
@@ -34,8 +34,7 @@ def _command(
         declare(parser)
 
     def start(arguments: argparse.Namespace) -> int:
-        here = Git(Path.cwd())
-        put_outputs(run(Git(Path(here("rev-parse", "--show-toplevel"))), arguments))
+        put_outputs(run(here(), arguments))
         return 0
 
     return Command(text, add, start)

@@ -129,9 +129,7 @@ TREE: Final = Group(
         "data": Group("Photos and masks: check, merge, fetch, join, remove them.", _DATA),
         "train": Leaf("Train the U-Net once.", "wms.training.cli:COMMAND", "--config WMS/configs/train.yaml --seed 7"),
         "predict": Leaf(
-            "Mark the reading strip on photos.",
-            "wms.inference.cli:COMMAND",
-            "--input photos --output masks --overlay",
+            "Mark the reading strip on photos.", "wms.inference.cli:COMMAND", "--input photos --output masks --overlay"
         ),
         "runs": Group("Trainings: list and compare them, send them to MLflow.", _RUNS, usual="list"),
         "gate": Leaf(
@@ -153,9 +151,7 @@ TREE: Final = Group(
         "lineage": Leaf("Prove where a model is from.", f"{_OPS}.versions:LINEAGE", "4ba3c92"),
         "export": Leaf("Make production.onnx again.", "wms.inference.export_cli:COMMAND", "WMS/models"),
         "serve": Leaf(
-            "Serve a model over HTTP.",
-            "wms.serving.cli:COMMAND",
-            "--model WMS/models --ledger WMS/models --port 8000",
+            "Serve a model over HTTP.", "wms.serving.cli:COMMAND", "--model WMS/models --ledger WMS/models --port 8000"
         ),
         "loop": Group("Bring a data branch through all steps, or one.", _LOOP),
         "cloud": Group("The instance with MLflow and the service.", _CLOUD),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
+from wms_ops.base.settings import BudgetSettings
 from wms_ops.cost.bills import month_committed
-from wms_ops.cost.budget import check_month, lifetime, most_of, read_budget, read_month_budget
+from wms_ops.cost.budget import check_month, lifetime, most_of
 from wms_ops.cost.prices import Choice, price_table
 from wms_ops.cost.sessions import Session, month_name, month_start
 
@@ -19,9 +20,9 @@ def allowed_minutes(
     `sessions` returns the sessions that weren't over at a moment, and is called only where a month is limited. Raises
     BudgetError where the budget buys next to none, or where WMS_BUDGET_MONTH_USD might be passed; UsageError.
     """
-    rates = choice.rates()
-    minutes = lifetime(choice.minutes, read_budget(environ), rates, disk_gb=choice.disk_gb)
-    if (allowed := read_month_budget(environ)) is not None:
+    rates, budgets = choice.rates(), BudgetSettings.read(environ)
+    minutes = lifetime(choice.minutes, budgets.wms_budget_usd, rates, disk_gb=choice.disk_gb)
+    if (allowed := budgets.wms_budget_month_usd) is not None:
         committed = month_committed(sessions(month_start(month_name(now))), price_table(), now)
         check_month(committed, most_of(minutes, rates, disk_gb=choice.disk_gb), allowed, month=f"{now:%B %Y}")
     return minutes

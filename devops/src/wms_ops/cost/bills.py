@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
 
 from wms_ops.cost.estimate import Cost, always_on
 from wms_ops.cost.prices import PriceTable
-from wms_ops.cost.sessions import (
-    Session,
-    cost_of_session,
-    month_name,
-    month_start,
-    next_month,
-    parts_by_month,
-)
-
-NOTHING: Final = Cost(0.0, 0.0, 0.0, 0.0, 0.0)
+from wms_ops.cost.sessions import Session, cost_of_session, month_name, month_start, next_month, parts_by_month
 
 
 @dataclass(frozen=True)
 class BillLine:
     """A line of a bill: `sessions` counts instances; an instance that lived in two months counts in both."""
 
-    sessions: int
-    cost: Cost
+    sessions: int = 0
+    cost: Cost = field(default_factory=Cost)
 
     def __add__(self, other: BillLine) -> BillLine:
         return BillLine(self.sessions + other.sessions, self.cost + other.cost)
@@ -91,7 +81,7 @@ def by_month(sessions: Iterable[Session], table: PriceTable, now: datetime) -> d
 
 def total_of(lines: Mapping[str, BillLine]) -> BillLine:
     """Return the sum of all lines."""
-    return sum(lines.values(), BillLine(0, NOTHING))
+    return sum(lines.values(), BillLine())
 
 
 def month_so_far(sessions: Iterable[Session], table: PriceTable, now: datetime) -> float:
@@ -148,9 +138,9 @@ def bill_of_run(run: str, sessions: Sequence[Session], table: PriceTable, now: d
     month = month_name(now)
     return RunBill(
         kind=kind,
-        cost=sum((cost_of_session(one, table, now) for one in own), NOTHING),
+        cost=sum((cost_of_session(one, table, now) for one in own), Cost()),
         month=month,
-        month_line=by_month(sessions, table, now).get(month, BillLine(0, NOTHING)),
+        month_line=by_month(sessions, table, now).get(month, BillLine()),
         saving=saving_of_month(sessions, table, now, month),
         open=any(one.ended_at is None and one.deadline > now for one in own),
     )
@@ -163,11 +153,7 @@ def cost_in(session: Session, table: PriceTable, now: datetime, month: str | Non
 
 
 def _grouped(
-    sessions: Iterable[Session],
-    key: Callable[[Session], str],
-    table: PriceTable,
-    now: datetime,
-    month: str | None,
+    sessions: Iterable[Session], key: Callable[[Session], str], table: PriceTable, now: datetime, month: str | None
 ) -> dict[str, BillLine]:
     lines: dict[str, BillLine] = {}
     for session in sorted(sessions, key=lambda one: one.begun_at):

@@ -7,12 +7,10 @@ instance, whose price may rise to that of on demand. So a budget holds without s
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Final
 
 from wms.errors import UsageError
 from wms_ops.base.errors import BudgetError
-from wms_ops.base.settings import BudgetSettings
 from wms_ops.cost.estimate import Cost, cost_of, dollars
 from wms_ops.cost.prices import DISK_GB, Rates
 
@@ -27,16 +25,6 @@ LONGEST_MINUTES: Final = 2880
 
 MARGIN_MINUTES: Final = 3
 """Minutes that AWS bills beside the lifetime: the boot before the deadline is set, and the shutdown. An assumption."""
-
-
-def read_budget(environ: Mapping[str, str]) -> float:
-    """Return the US dollars that a run may cost: WMS_BUDGET_USD, or 1.00. Raises UsageError for an invalid amount."""
-    return BudgetSettings.read(environ).wms_budget_usd
-
-
-def read_month_budget(environ: Mapping[str, str]) -> float | None:
-    """Return the US dollars that a month may cost: WMS_BUDGET_MONTH_USD; None without a limit. Raises UsageError."""
-    return BudgetSettings.read(environ).wms_budget_month_usd
 
 
 def check_budget(estimated: Cost, budget: float) -> None:

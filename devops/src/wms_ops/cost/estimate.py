@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from operator import add
 from typing import Final
 
 from wms.config import RunConfig
@@ -49,11 +50,11 @@ BUSY: Final = ("train", "gate")
 class Cost:
     """The cost of `seconds` of an instance, in US dollars, part by part; `surplus` is for work above its baseline."""
 
-    seconds: float
-    instance: float
-    surplus: float
-    disk: float
-    address: float
+    seconds: float = 0.0
+    instance: float = 0.0
+    surplus: float = 0.0
+    disk: float = 0.0
+    address: float = 0.0
 
     @property
     def total(self) -> float:
@@ -62,16 +63,10 @@ class Cost:
 
     def share(self, part: float) -> Cost:
         """Return a part of the cost, such as that of one month; `part` is between 0 and 1."""
-        return Cost(*(part * value for value in (self.seconds, self.instance, self.surplus, self.disk, self.address)))
+        return Cost(*(part * value for value in astuple(self)))
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(
-            self.seconds + other.seconds,
-            self.instance + other.instance,
-            self.surplus + other.surplus,
-            self.disk + other.disk,
-            self.address + other.address,
-        )
+        return Cost(*map(add, astuple(self), astuple(other)))
 
 
 @dataclass(frozen=True)

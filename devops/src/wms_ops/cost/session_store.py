@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
 from wms_ops.base.errors import BucketNotFoundError, BusyError, PipelineError
 from wms_ops.base.poll import insist
@@ -20,55 +20,38 @@ _WRITERS: Final = 12
 """Attempts to write a record that others write, too; each lost attempt means that another writer got through."""
 
 
-class SessionStore(Protocol):
-    """The storage of sessions. Every method raises the errors of wms_ops.storage.trouble."""
+class S3SessionStore:
+    """Sessions in a bucket under sessions/<environment>/<launch id>.json.
+
+    Every method raises the errors of wms_ops.storage.trouble.
+    """
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
 
     def create(self, session: Session) -> None:
         """Keep a new session; the same session again is no mistake. Raises BusyError for another of this name."""
-        ...
+        key = _key(session.environment, session.launch_id)
+        if not self._put(key, session, None) and self._get(key) != session:  # equal after a repeated request of ours
+            raise BusyError(f"Another launch has the name {session.launch_id}; run it again, it gets a new one.")
 
     def read(self, environment: str, launch_id: str) -> Session | None:
         """Return a session, None for an unknown name. Raises PipelineError for a damaged record."""
-        ...
+        return self._get(_key(environment, launch_id))
 
     def change(self, environment: str, launch_id: str, change: Callable[[Session], Session]) -> Session | None:
         """Read, change and write a session, again after another writer's change; return the session then on record.
 
         None for an unknown name. Raises PipelineError for a damaged record, BusyError if others don't stop.
         """
-        ...
+        key = _key(environment, launch_id)
+        return insist(lambda: self._change_once(key, change), BusyError, tries=_WRITERS)
 
     def sessions(self, environment: str | None = None, since: datetime | None = None) -> tuple[Session, ...]:
         """Return the sessions of an environment or of all, the oldest first; none before the first store.
 
         With `since` sessions that were over before may be left out. Raises PipelineError for a damaged record.
         """
-        ...
-
-
-class S3SessionStore:
-    """Sessions in a bucket under sessions/<environment>/<launch id>.json; see `SessionStore`."""
-
-    def __init__(self, bucket: Bucket) -> None:
-        self._bucket = bucket
-
-    def create(self, session: Session) -> None:
-        """See `SessionStore`."""
-        key = _key(session.environment, session.launch_id)
-        if not self._put(key, session, None) and self._get(key) != session:  # equal after a repeated request of ours
-            raise BusyError(f"Another launch has the name {session.launch_id}; run it again, it gets a new one.")
-
-    def read(self, environment: str, launch_id: str) -> Session | None:
-        """See `SessionStore`."""
-        return self._get(_key(environment, launch_id))
-
-    def change(self, environment: str, launch_id: str, change: Callable[[Session], Session]) -> Session | None:
-        """See `SessionStore`."""
-        key = _key(environment, launch_id)
-        return insist(lambda: self._change_once(key, change), BusyError, tries=_WRITERS)
-
-    def sessions(self, environment: str | None = None, since: datetime | None = None) -> tuple[Session, ...]:
-        """See `SessionStore`."""
         folder = f"{SESSIONS}/{environment}/" if environment else f"{SESSIONS}/"
         try:
             keys = [

@@ -140,7 +140,7 @@ def seconds_of(session: Session, now: datetime) -> float:
 def cost_of_session(session: Session, table: PriceTable, now: datetime) -> Cost:
     """Return the session's cost until `now`. Raises UsageError for a type or a region that the table lacks."""
     if session.started is None:
-        return Cost(0.0, 0.0, 0.0, 0.0, 0.0)
+        return Cost()
     return cost_of(
         seconds_of(session, now),
         table.rates(session.region, session.instance_type),

@@ -26,6 +26,7 @@ from wms_ops.dataset.review import refuse_foreign, rests_on
 from wms_ops.dataset.versions import commit_version, dvc_config_at, pointers_at, version_at
 from wms_ops.git.command import Git
 from wms_ops.git.scratch import Scratch, scratch_clone
+from wms_ops.git.write import push
 from wms_ops.storage.remote import S3Remote
 
 _ITS_OWN: Final = (
@@ -69,9 +70,7 @@ def join_into(git: Git, url: str, branch: str) -> Joined:
         message = f"Join {MAIN} and {branch}\n\n{len(result.images.files)} photos\n"
         parents = [theirs] if base == ours else [theirs, ours]
         commit = commit_version(here, result, parents, message, tree=ours)
-        ref = f"refs/heads/{branch}"
-        # The lease refuses a branch that has moved since it was read.
-        here("push", "--quiet", "--no-verify", f"--force-with-lease={ref}:{theirs}", url, f"{commit}:{ref}")
+        push(here, url, branch, commit, theirs)  # which refuses a branch that has moved since it was read
         return Joined(branch, commit, len(mine.images.files), len(result.images.files), changed=True)
 
 

@@ -31,9 +31,7 @@ def inbox_files(git: Git, commit: str) -> tuple[InboxFile, ...]:
     found = []
     for kind in KINDS:
         folder = inbox(kind)
-        for item in git.names("ls-tree", "-r", "-z", "--full-tree", commit, "--", folder):
-            facts, path = item.split("\t", 1)
-            mode, _, blob = facts.split()
+        for mode, blob, path in git.files(commit, folder):
             name = path.removeprefix(f"{folder}/")
             if name == ".gitkeep":
                 continue

@@ -24,6 +24,7 @@ from wms_ops.dataset.versions import commit_version, dvc_config_at, file_at, ver
 from wms_ops.git.command import Git
 from wms_ops.git.scratch import Scratch, scratch_clone
 from wms_ops.git.trailers import trailers_of
+from wms_ops.git.write import push, remote_tip
 
 if TYPE_CHECKING:
     from wms_ops.dataset.cards import CardFiles
@@ -223,18 +224,15 @@ def push_new_branch(scratch: Scratch, commit: str, *, suffix: str = "") -> str:
 
     def attempt() -> str:
         branch = f"{DATA_BRANCHES}{datetime.now(UTC):%Y%m%d-%H%M%S}{suffix}"
-        ref = f"refs/heads/{branch}"
-        # An empty lease means: only if the remote lacks the branch. The hook mustn't check its own push.
-        arguments = ("push", "--quiet", "--no-verify", f"--force-with-lease={ref}:", scratch.url, f"{commit}:{ref}")
         try:
-            scratch.git(*arguments)
+            push(scratch.git, scratch.url, branch, commit, "")
         except GitError as error:
-            listed = scratch.git("ls-remote", scratch.url, ref).split()
-            if not listed:
+            there = remote_tip(scratch.git, scratch.url, branch)
+            if there is None:
                 raise
-            if listed[0] != commit:  # the name changes with the second
+            if there != commit:  # the name changes with the second
                 raise BusyError(f"Others push data branches all the time, such as {branch}; run this again.") from error
-        if scratch.git("ls-remote", scratch.url, ref).split()[:1] != [commit]:
+        if remote_tip(scratch.git, scratch.url, branch) != commit:
             raise GitError(f"{branch} isn't on the remote after its push; run this again.")
         return branch
 
@@ -246,7 +244,5 @@ def delete_branch(git: Git, url: str, branch: str, commit: str) -> None:
 
     Raises GitError for a branch that moved on: its newer photos aren't merged yet.
     """
-    ref = f"refs/heads/{branch}"
-    listed = git("ls-remote", url, ref).split()
-    if listed:
-        git("push", "--quiet", "--no-verify", f"--force-with-lease={ref}:{commit}", url, f":{ref}")
+    if remote_tip(git, url, branch) is not None:
+        push(git, url, branch, "", commit)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from wms_ops.base.layout import KINDS, inbox
 from wms_ops.git.command import Git
+from wms_ops.git.write import write_commit, write_tree
 
 Photos = Mapping[str, tuple[str, str]]
 """Files of the inbox: path -> (mode, Git object)."""
@@ -33,13 +34,8 @@ class Rewritten:
 
 def photos_at(git: Git, commit: str) -> dict[str, tuple[str, str]]:
     """Return the inbox of a commit, without the files that keep its folders."""
-    found = {}
-    for entry in git.names("ls-tree", "-r", "-z", "--full-tree", commit, "--", *map(inbox, KINDS)):
-        about, path = entry.split("\t", 1)
-        mode, _, blob = about.split()
-        if not path.endswith("/.gitkeep"):
-            found[path] = (mode, blob)
-    return found
+    listed = git.files(commit, *map(inbox, KINDS))
+    return {path: (mode, blob) for mode, blob, path in listed if not path.endswith("/.gitkeep")}
 
 
 def rewrite(git: Git, tip: str, main: str, workspace: Path, *, sign: bool) -> Rewritten:
@@ -118,19 +114,9 @@ def _reduced(git: Git, before: Sequence[str], parents: list[str]) -> list[str]:
 
 def _tree(work: _Work, tree: str, foreign: Photos) -> str:
     """Return the tree without these photos; photos that main had in common are as they were."""
-    rows = []
-    for path in foreign:
-        mode, blob = work.known.get(path, ("0", "0" * len(tree)))
-        # Mode 0 takes a path out of the index.
-        rows.append(f"{mode} {blob}\t{path}\0".encode("utf-8", "surrogateescape"))
-    git, index = work.git, work.workspace / "index"
-    own, plain = {"GIT_INDEX_FILE": str(index)}, ("-c", "core.splitIndex=false", "-c", "core.sparseCheckout=false")
-    try:
-        git.raw(*plain, "read-tree", tree, environ=own)
-        git.raw(*plain, "update-index", "--add", "-z", "--index-info", data=b"".join(rows), environ=own)
-        return git.raw(*plain, "write-tree", "--missing-ok", environ=own).decode("ascii").strip()
-    finally:
-        index.unlink(missing_ok=True)
+    gone = ("0", "0" * len(tree))
+    entries = ((*work.known.get(path, gone), path) for path in foreign)
+    return write_tree(work.git, tree, entries, work.workspace / "index", missing_ok=True)
 
 
 def _signed(git: Git, fields: list[tuple[bytes, bytes]], message: bytes, tree: str, parents: Sequence[str]) -> str:
@@ -143,6 +129,4 @@ def _signed(git: Git, fields: list[tuple[bytes, bytes]], message: bytes, tree: s
             environ |= {f"GIT_{who.upper()}_{what}": os.fsdecode(value) for what, value in names}
             environ[f"GIT_{who.upper()}_DATE"] = f"@{environ[f'GIT_{who.upper()}_DATE']}"
     encoding = values.get(b"encoding", b"UTF-8").decode("ascii", "replace")
-    arguments = [part for parent in parents for part in ("-p", parent)]
-    command = ("-c", f"i18n.commitEncoding={encoding}", "commit-tree", tree, *arguments, "-S", "-F", "-")
-    return git.raw(*command, data=message, environ=environ).decode("ascii").strip()
+    return write_commit(git, tree, parents, message, "-S", environ=environ, encoding=encoding)

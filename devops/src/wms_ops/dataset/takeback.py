@@ -50,7 +50,7 @@ def take_back(git: Git, remote: str, url: str, branch: str | None, say: Say) -> 
             if scratch.base is None:
                 raise GitError(f"There is no branch {MAIN} in the remote repository, so nothing was changed.")
             main = _here(git, remote, scratch.base)
-            done = rewrite(git, old, main, scratch.folder, sign=git.enabled("commit.gpgSign"))
+            done = rewrite(git, old, main, scratch.folder, sign=git.switched("commit.gpgSign") is True)
             sums = refuse_unsafe(git, scratch, done.photos)
         if done.tip != old:
             _carry_out(git, ref, old, done, sums=sums, say=say, here=here)

@@ -48,9 +48,8 @@ def noted(git: Git, ref: str) -> bool:
 
 def finish(git: Git, ref: str) -> None:
     """Take the noted files out of the index, then out of the work tree; files changed since stay as they are."""
-    folders = [inbox(kind) for kind in KINDS]
     staged = _index(git)
-    tracked = set(git.names("ls-tree", "-r", "-z", "--name-only", "--full-tree", ref, "--", *folders))
+    tracked = {path for _, _, path in git.files(ref, *map(inbox, KINDS))}
     going: Going = {path: about for path, about in _read(git)["paths"].items() if path not in tracked}
     leaving = [path for path, (blob, _) in going.items() if staged.get(path) == blob]
     if leaving:

@@ -9,8 +9,8 @@ from wms.data.manifest import DataSet, Manifest, Pointer, pointer_text
 from wms.errors import ManifestError
 from wms_ops.base.errors import StoreConfigError
 from wms_ops.base.layout import DVC_CONFIG, KINDS, pointer
-from wms_ops.base.settings import GitSettings
 from wms_ops.git.command import Git
+from wms_ops.git.write import write_commit, write_tree
 
 
 def file_at(git: Git, commit: str, path: str) -> str | None:
@@ -82,28 +82,8 @@ def commit_version(git: Git, version: DataSet, parents: Sequence[str], message: 
 
     Needs neither a work tree nor the repository's index. Raises GitError.
     """
-    # An index of its own: the repository's may hold files that the user has staged.
-    index = git.folder / "wms-index"
-    own = {"GIT_INDEX_FILE": str(index)}
-    try:
-        git.raw("read-tree", tree or parents[0], environ=own)
-        for kind, manifest, size in version:
-            blob = git("hash-object", "-w", "--stdin", data=pointer_text(manifest, size, kind).encode())
-            git.raw("update-index", "--add", "--cacheinfo", f"100644,{blob},{pointer(kind)}", environ=own)
-        written = git.raw("write-tree", environ=own).decode().strip()
-    finally:
-        index.unlink(missing_ok=True)
-    arguments = [part for parent in parents for part in ("-p", parent)]
-    return (
-        git.raw(*("commit-tree", written, *arguments, "-F", "-"), data=message.encode(), environ=identity(git))
-        .decode()
-        .strip()
-    )
-
-
-def identity(git: Git) -> dict[str, str]:
-    """Return the variables that name a committer, where the user has set no name yet, as on a runner."""
-    if git.config("user.email") or GitSettings.read().git_author_email:
-        return {}
-    names = {"NAME": "wms data", "EMAIL": "wms-data@users.noreply.github.com"}
-    return {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in names.items()}
+    texts = {pointer(kind): pointer_text(manifest, size, kind).encode() for kind, manifest, size in version}
+    blobs = {path: git("hash-object", "-w", "--stdin", data=text) for path, text in texts.items()}
+    entries = (("100644", blob, path) for path, blob in blobs.items())
+    written = write_tree(git, tree or parents[0], entries, git.folder / "wms-index")
+    return write_commit(git, written, parents, message.encode())

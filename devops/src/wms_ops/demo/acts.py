@@ -84,13 +84,7 @@ def photos_arrive(cast: Cast, title: str, text: str, prefix: str, draw: Callable
     )
     output, events = shell.take()
     act = time_of.act(
-        title,
-        text,
-        record=record,
-        events=events,
-        pictures=pictures,
-        links=_links(demo_folder, record),
-        output=output,
+        title, text, record=record, events=events, pictures=pictures, links=_links(demo_folder, record), output=output
     )
     return act, record
 

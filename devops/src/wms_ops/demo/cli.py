@@ -16,12 +16,10 @@ from wms.settings import RealDataSettings
 from wms_ops.base.signals import stoppable, unstoppable
 from wms_ops.cost.estimate import cost_of_run, dollars
 from wms_ops.demo import acts
-from wms_ops.demo.checks import check_disk
-from wms_ops.demo.folder import DemoFolder, build, clear
+from wms_ops.demo.folder import DemoFolder, build, check_disk, clear
 from wms_ops.demo.memory import MemoryWatch
 from wms_ops.demo.photos import DrawnPhotos, PhotoSource, RealPhotos
-from wms_ops.git.command import Git
-from wms_ops.git.version import require_git
+from wms_ops.git.command import Git, require_git
 from wms_ops.loop.console import ConsoleTeller, summary, verdict
 from wms_ops.loop.contexts import local_cloud
 from wms_ops.loop.driver import one_at_a_time

@@ -6,10 +6,10 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from wms.errors import from_os_error
+from wms.errors import DiskFullError, from_os_error
 from wms.files import write_atomic
 from wms.git import answer
 from wms.paths import ROOT
@@ -23,47 +23,28 @@ from wms_ops.loop.contexts import local_cloud
 from wms_ops.targets.local import DVC_URL
 
 PERSON = ("Ada", "ada@example.org")
+NEEDED_BYTES: Final = 1_000_000_000
+"""Upper bound of the demo's files, with a margin: photos, models, the servers' data."""
+
 _MARK = ".wms-demo"
 # Files that a used project has and a new project lacks.
 _HISTORY = (*RECORDS, *POINTERS)
 _MADE = {".git", ".venv", ".cache", "__pycache__", ".loop", "mlruns"}
 
 
-@dataclass(frozen=True)
 class DemoFolder:
-    """The layout of a demo; all of its files lie in `folder`."""
+    """The layout of a demo; all of its files lie in `folder`.
 
-    folder: Path
+    `origin` is the bare repository that stands for GitHub, at `url`; `clone` belongs to the person who labels photos;
+    `loop` holds the local cloud, the loop's clone and the records of its runs; `photos` are as they come from a camera,
+    before any commit; `page` reports the demo.
+    """
 
-    @property
-    def origin(self) -> Path:
-        """The bare repository that stands for GitHub."""
-        return self.folder / "origin.git"
-
-    @property
-    def clone(self) -> Path:
-        """The clone of the person who labels photos."""
-        return self.folder / "clone"
-
-    @property
-    def loop(self) -> Path:
-        """The local cloud, the loop's clone, and the records of its runs."""
-        return self.folder / "loop"
-
-    @property
-    def photos(self) -> Path:
-        """Photos as they come from a camera, before any commit."""
-        return self.folder / "photos"
-
-    @property
-    def page(self) -> Path:
-        """The page that reports the demo."""
-        return self.folder / "index.html"
-
-    @property
-    def url(self) -> str:
-        """The URL of the origin."""
-        return self.origin.resolve().as_uri()
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.origin, self.clone = folder / "origin.git", folder / "clone"
+        self.loop, self.photos, self.page = folder / "loop", folder / "photos", folder / "index.html"
+        self.url = self.origin.resolve().as_uri()
 
     def environ(self, cloud: Mapping[str, str] | None = None) -> dict[str, str]:
         """The person's environment: this project's Python first, none of the user's own Git settings.
@@ -86,6 +67,20 @@ def quiet_git(folder: Path) -> dict[str, str]:
     empty = folder / "gitconfig"
     empty.touch()
     return {"GIT_CONFIG_GLOBAL": str(empty), "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"}
+
+
+def check_disk(folder: Path, needed: int = NEEDED_BYTES) -> None:
+    """Raise DiskFullError if the folder's disk has less than `needed` bytes left."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise from_os_error(error, folder) from error
+    if free < needed:
+        raise DiskFullError(
+            f"{folder} has {free / 1e9:.1f} GB left, but the demo needs {needed / 1e9:.1f}; free some, or choose "
+            "another place with --folder."
+        )
 
 
 def clear(folder: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from wms.registry.gate_types import GateReport, ImageChange, MetricChange
-from wms_ops.base.text import safe
+from wms_ops.base.text import decimals, safe
 
 SHOWN: Final = 5
 """The number of images that lost most, and of those that gained most, in the tables."""
@@ -61,7 +61,7 @@ def _means(report: GateReport) -> Iterator[str]:
     yield "| mean over the test images | champion | challenger | difference | 95 % interval | ahead | detectable |"
     yield "|---|---:|---:|---:|---:|---:|---:|"
     for name, change in report.changes().items():
-        yield f"| {name} | {_change(change)} | {_optional(change.detectable)} |"
+        yield f"| {name} | {_change(change)} | {decimals(change.detectable)} |"
     yield ""
     yield (
         f"{report.verdict.test_images} test images, masks compared on a grid of {report.grid} x {report.grid}. "
@@ -97,7 +97,7 @@ def _image_table(title: str, images: Sequence[ImageChange]) -> Iterator[str]:
     yield f"| {title.lower()} (Dice) | champion | challenger | difference |"
     yield "|---|---:|---:|---:|"
     for image in images:
-        before = _optional(image.champion.dice if image.champion else None)
+        before = decimals(image.champion.dice if image.champion else None)
         change = "" if image.difference is None else f"{image.difference:+.4f}"
         yield f"| {safe(image.stem)} | {before} | {image.challenger.dice:.4f} | {change} |"
     yield ""
@@ -119,7 +119,7 @@ def _models(report: GateReport) -> Iterator[str]:
     for name, facts in (("champion", report.champion), ("challenger", report.challenger)):
         if facts:
             means = (facts.stored, facts.rescored, facts.scored)
-            figures = " | ".join(_optional(mean.dice if mean else None) for mean in means)
+            figures = " | ".join(decimals(mean.dice if mean else None) for mean in means)
             version = "" if facts.version is None else str(facts.version)
             yield f"| {name} | {safe(facts.run_name)} | {version} | {facts.input_size} | {figures} |"
     yield ""
@@ -128,10 +128,6 @@ def _models(report: GateReport) -> Iterator[str]:
         f"{report.verdict.mode}. The verdict rests on the scores of now; stored ones are for comparison only."
     )
     yield ""
-
-
-def _optional(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
 
 
 def _percent(share: float | None) -> str:

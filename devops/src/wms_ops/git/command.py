@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from wms.errors import DiskFullError
 from wms.git import command, environment
@@ -14,6 +16,7 @@ from wms_ops.base.errors import GitError
 ZERO = "0" * 40
 """The id that git writes for a missing commit."""
 
+OLDEST_GIT: Final = (2, 38)  # `git merge-tree --write-tree`
 _FULL = "No space left on device"
 
 
@@ -52,6 +55,13 @@ class Git:
             if item:
                 yield item.decode("utf-8", "surrogateescape")
 
+    def files(self, commit: str, *paths: str) -> Iterator[tuple[str, str, str]]:
+        """Yield mode, Git object and path of a commit's files, of all or below `paths`. Raises GitError."""
+        for line in self.names("ls-tree", "-r", "-z", "--full-tree", commit, "--", *paths):
+            about, path = line.split("\t", 1)
+            mode, _, blob = about.split()
+            yield mode, blob, path
+
     def commits(self, *names: str) -> list[str | None]:
         """Return the commit of each name, id or tag; None for an unknown name or an object that is no commit."""
         asked = "".join(f"{name}^{{commit}}\n" for name in names)
@@ -70,15 +80,10 @@ class Git:
         done = self._run(command(self.folder, "config", "--get", name, pinned=False))
         return done.stdout.decode("utf-8", "surrogateescape").strip() if done.returncode == 0 else None
 
-    def enabled(self, name: str) -> bool:
-        """Return whether the user has switched an option on, by any of git's words for "true"."""
+    def switched(self, name: str) -> bool | None:
+        """Return whether the user has switched an option on or off, by any of git's words for it; None for neither."""
         done = self._run(command(self.folder, "config", "--type=bool", "--get", name, pinned=False))
-        return done.stdout.strip() == b"true"
-
-    def disabled(self, name: str) -> bool:
-        """Return whether the user has switched an option off, by any of git's words for "false"."""
-        done = self._run(command(self.folder, "config", "--type=bool", "--get", name, pinned=False))
-        return done.stdout.strip() == b"false"
+        return {b"true": True, b"false": False}.get(done.stdout.strip())
 
     def blobs(self, names: Iterable[str]) -> Iterator[bytes]:
         """Yield the contents of Git objects, one after another. Raises GitError for a missing object."""
@@ -137,7 +142,17 @@ class Git:
         return GitError(f"`git {name}` failed: {reason.rstrip('.')}.")
 
 
-def hook_repository() -> Git:
+def here() -> Git:
     """Return the repository of the working directory. Raises GitError outside of a repository."""
-    here = Git(Path.cwd())
-    return Git(Path(here("rev-parse", "--show-toplevel")))
+    return Git(Path(Git(Path.cwd())("rev-parse", "--show-toplevel")))
+
+
+def require_git(said: str | None = None) -> str:
+    """Return git's version, `said` or what `git --version` prints. Raises GitError if git is too old or missing."""
+    text = (said if said is not None else Git(Path.cwd())("--version")).strip()
+    found = re.search(r"(\d+)\.(\d+)", text)
+    numbers = (int(found[1]), int(found[2])) if found else (0, 0)
+    if numbers < OLDEST_GIT:
+        wanted = ".".join(map(str, OLDEST_GIT))
+        raise GitError(f"{text or 'git'} is too old: git {wanted} or newer is needed; install that one.")
+    return text

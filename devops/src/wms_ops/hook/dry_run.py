@@ -25,7 +25,7 @@ def is_dry_run(git: Git) -> bool:
     if line is not None and asks_for_dry_run(line):
         return True  # whatever is configured
     if git.config(SETTING) is not None:
-        return not git.disabled(SETTING)  # what is neither yes nor no changes nothing
+        return git.switched(SETTING) is not False  # what is neither yes nor no changes nothing
     if line is not None:
         return False
     raise PushRefusedError(

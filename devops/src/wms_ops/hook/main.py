@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from wms.errors import UsageError, WmsError, run_main
 from wms_ops.base.errors import PushRefusedError
 from wms_ops.base.layout import MAIN
-from wms_ops.git.command import Git, hook_repository
+from wms_ops.git.command import Git, here
+from wms_ops.hook.dry_run import SETTING, is_dry_run
 from wms_ops.hook.refs import (
     PushedRef,
     may_change_data_set,
@@ -22,9 +23,6 @@ from wms_ops.hook.refs import (
     refuse_unknown,
 )
 
-TRIAL = "wms.dryRun"
-"""The Git setting for users whose git command line can't be read: true for a trial, false for a push."""
-
 STOPPED = 1
 """The exit code of a push that was stopped because its photos went to a data branch: git pushes nothing then."""
 
@@ -34,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if len(arguments) != 2:
         raise UsageError("The hook takes the remote's name and its URL, as git gives them to hooks/pre-push.")
-    git = hook_repository()
+    git = here()
     try:
         return _look(git, *arguments)
     except WmsError:
@@ -73,7 +71,6 @@ def _look(git: Git, remote: str, url: str) -> int:
             f"commits, and keep all else, by: {take_back_command(git, ref, remote)}"
         )
     from wms_ops.hook.act import divert, foretell
-    from wms_ops.hook.dry_run import is_dry_run
 
     if is_dry_run(git):
         foretell(git, ref)
@@ -84,8 +81,8 @@ def _look(git: Git, remote: str, url: str) -> int:
 
 def _unless_a_trial(git: Git) -> int:
     """Let the push go on, unless the user switched trials on."""
-    if git.enabled(TRIAL):
-        print(f"wms: {TRIAL} is on: the push would pass, and nothing was pushed.", file=sys.stderr)
+    if git.switched(SETTING):
+        print(f"wms: {SETTING} is on: the push would pass, and nothing was pushed.", file=sys.stderr)
         return STOPPED
     return 0
 
@@ -102,8 +99,6 @@ def _refuse_more_than_data(git: Git, ref: PushedRef, remote: str) -> None:
 
 
 def _say_if_dry(git: Git) -> None:
-    from wms_ops.hook.dry_run import is_dry_run
-
     with contextlib.suppress(WmsError):
         if is_dry_run(git):
             print("wms: dry run: the push would be stopped; nothing was changed.", file=sys.stderr)

@@ -25,6 +25,7 @@ from wms_ops.dataset.losses import Read, common, refuse_losses
 from wms_ops.dataset.publish import open_store, verify
 from wms_ops.dataset.versions import dvc_config_at, pointers_at, version_at
 from wms_ops.git.command import Git
+from wms_ops.git.write import remote_tip
 from wms_ops.hook.dry_run import is_dry_run
 from wms_ops.hook.refs import PushedRef, same_data_set
 from wms_ops.storage.remote import S3Remote
@@ -60,12 +61,9 @@ def refuse_worse_data_set(git: Git, ref: PushedRef, url: str) -> None:
 
 def _main(git: Git, ref: PushedRef, url: str) -> str | None:
     """Main's present commit on the remote; a missing commit is fetched, without moving any branch."""
-    if ref.to_main:
-        commit = "" if ref.creates else ref.remote_commit
-    else:
-        lines = (line.split("\t") for line in git("ls-remote", url, f"refs/heads/{MAIN}").splitlines())
-        commit = next((one for one, name in lines if name == f"refs/heads/{MAIN}"), "")
-    if not commit:
+    told = None if ref.creates else ref.remote_commit
+    commit = told if ref.to_main else remote_tip(git, url, MAIN)
+    if commit is None:
         return None
     if git.commits(commit) == [None]:
         if is_dry_run(git):
@@ -82,8 +80,8 @@ def _same_on_remote(git: Git, ref: PushedRef, main: str, tip: str) -> bool:
     """Whether the remote's data branch already has the same pointers and the same merge base: then nothing changes."""
     if ref.to_main or git.commits(ref.remote_commit) == [None]:
         return False
-    remote_tip = ref.remote_commit
-    return same_data_set(git, remote_tip, tip) and common(git, main, remote_tip) == common(git, main, tip)
+    there = ref.remote_commit
+    return same_data_set(git, there, tip) and common(git, main, there) == common(git, main, tip)
 
 
 def _compare(git: Git, base: str | None, tip: str) -> None:

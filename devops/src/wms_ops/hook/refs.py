@@ -111,8 +111,7 @@ def refuse_unknown(git: Git, refs: Iterable[PushedRef]) -> None:
 def photos_left(git: Git, commit: str) -> tuple[str, ...]:
     """Paths of the inbox in a commit's own tree."""
     folders = [inbox(kind) for kind in KINDS]
-    found = git.names("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit, "--", *folders)
-    return tuple(path for path in found if not path.endswith("/.gitkeep"))
+    return tuple(path for _, _, path in git.files(commit, *folders) if not path.endswith("/.gitkeep"))
 
 
 def refuse_elsewhere(ref: PushedRef, photos: Sequence[str]) -> None:

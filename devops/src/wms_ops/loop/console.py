@@ -34,7 +34,7 @@ class ConsoleTeller:
         self._name = ""
 
     def begins(self, name: str, number: int) -> None:
-        """See `driver.Teller`."""
+        """A step is about to begin."""
         self._name = f"{number:2}/{len(STEPS)} {name}"
         if self.console.is_terminal:
             self._status = self.console.status(self._name)
@@ -43,7 +43,7 @@ class ConsoleTeller:
             self.console.print(f"{self._name} ...", markup=False)
 
     def line(self, text: str) -> None:
-        """See `driver.Teller`."""
+        """A line of the running step's output."""
         if self._status is not None and not text.startswith(("warning", "error")):
             width = max(20, self.console.width - len(self._name) - 6)
             self._status.update(f"{self._name}  [dim]{_plain(text.strip()[:width])}[/dim]")
@@ -51,7 +51,7 @@ class ConsoleTeller:
             self.console.print(f"      {text}", markup=False)
 
     def over(self, record: RunRecord, name: str) -> None:
-        """See `driver.Teller`."""
+        """A step is over, with any result."""
         if self._status is not None:
             self._status.stop()
             self._status = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
 
 from wms.errors import WmsError
 from wms.files import exclusive_lock
@@ -13,6 +12,7 @@ from wms.interrupt import hear_ctrl_c
 from wms_ops.base.errors import BusyError
 from wms_ops.base.signals import stoppable, unstoppable
 from wms_ops.dataset.review import adds_records_only
+from wms_ops.loop.console import ConsoleTeller
 from wms_ops.loop.context import RunContext
 from wms_ops.loop.steps import carry_out
 from wms_ops.loop.workspace import fetch, tip
@@ -23,27 +23,11 @@ from wms_ops.runs.store import RunStore
 LOCK = ".loop.lock"
 
 
-class Teller(Protocol):
-    """Receives the progress of a run, for people."""
-
-    def begins(self, name: str, number: int) -> None:
-        """A step is about to begin."""
-        ...
-
-    def line(self, text: str) -> None:
-        """A line of the running step's output."""
-        ...
-
-    def over(self, record: RunRecord, name: str) -> None:
-        """A step is over, with any result."""
-        ...
-
-
 def run_loop(
     make_context: Callable[[RunRecord], RunContext],
     store: RunStore,
     branch: str,
-    teller: Teller,
+    teller: ConsoleTeller,
     *,
     keep_up: bool = False,
 ) -> RunRecord:
@@ -99,14 +83,14 @@ def _begin(
     return record, make_context(record)
 
 
-def _steps(context: RunContext, store: RunStore, record: RunRecord, teller: Teller) -> RunRecord:
+def _steps(context: RunContext, store: RunStore, record: RunRecord, teller: ConsoleTeller) -> RunRecord:
     while (name := next_step(record := skip_pointless(record))) is not None:
         record = _step(context, store, record, name, teller)
     store.save(record)
     return record
 
 
-def _step(context: RunContext, store: RunStore, record: RunRecord, name: str, teller: Teller) -> RunRecord:
+def _step(context: RunContext, store: RunStore, record: RunRecord, name: str, teller: ConsoleTeller) -> RunRecord:
     """Carry out a step; a failure is only recorded, so that the loop can report it and tear down."""
     hear_ctrl_c()  # a library of an earlier step may have taken it away
     teller.begins(name, STEPS.index(name) + 1)

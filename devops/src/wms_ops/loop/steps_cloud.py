@@ -15,8 +15,9 @@ from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.registry.lineage import CARD
 from wms_ops.base.errors import PipelineError
 from wms_ops.base.layout import DATA_SET, SPLITS
+from wms_ops.base.settings import BudgetSettings
 from wms_ops.cost.allowance import allowed_minutes
-from wms_ops.cost.budget import check_budget, read_budget
+from wms_ops.cost.budget import check_budget
 from wms_ops.cost.estimate import BUSY, cost_of, dollars, estimate_minutes
 from wms_ops.cost.prices import Choice
 from wms_ops.cost.sessions import Session
@@ -35,7 +36,7 @@ def budget(context: RunContext, values: Mapping[str, str]) -> Done:
     Raises BudgetError, and UsageError for an instance type or a region that the price table lacks.
     """
     choice = context.cloud.choice()
-    rates, limit = choice.rates(), read_budget(context.environ)
+    rates, limit = choice.rates(), BudgetSettings.read(context.environ).wms_budget_usd
     minutes = estimate_minutes(int(values["photos_total"]), context.config())
     # A spot price may rise to that of on demand, so that's what the budget has to bear.
     check_budget(cost_of(minutes * 60, rates, disk_gb=choice.disk_gb), limit)

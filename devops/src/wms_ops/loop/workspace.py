@@ -12,6 +12,7 @@ from wms_ops.base.layout import MAIN, SPLITS
 from wms_ops.dataset.review import adds_records_only, refuse_foreign
 from wms_ops.dataset.versions import file_at
 from wms_ops.git.command import Git
+from wms_ops.git.write import push, remote_tip
 from wms_ops.loop.context import BOT, RunContext
 
 RUN_TRAILER = "Loop-Run"
@@ -82,27 +83,25 @@ def commit_and_push(context: RunContext, branch: str, paths: Sequence[str], mess
     git("add", "--all", "--", *[path for path in paths if (context.workspace / path).exists()])
     if not git.ok("diff-index", "--cached", "--quiet", "HEAD"):
         git("commit", "--quiet", "--no-verify", "-m", message, "-m", f"{RUN_TRAILER}: {context.run_id}")
-    head, ref = git("rev-parse", "HEAD"), f"refs/heads/{branch}"
-    remote_tip = next(iter(git("ls-remote", context.url, ref).split()), "")
-    if remote_tip == head or _same(context, before, head, remote_tip):
+    head, there = git("rev-parse", "HEAD"), remote_tip(git, context.url, branch)
+    if there is not None and (there == head or _same(context, before, head, there)):
         # An earlier call pushed this already, before it was killed.
-        git("reset", "--quiet", "--soft", remote_tip)
-        return remote_tip
-    if remote_tip != before:
+        git("reset", "--quiet", "--soft", there)
+        return there
+    if there != before:
         raise GitError(f"Branch {branch} moved on while it was worked with, so nothing was pushed; run the loop again.")
-    # The lease makes the push a compare-and-set: it fails if the branch isn't at `before` any more.
-    git("push", "--quiet", "--no-verify", f"--force-with-lease={ref}:{before}", context.url, f"{head}:{ref}")
+    push(git, context.url, branch, head, before)
     return head
 
 
-def _same(context: RunContext, before: str, head: str, remote_tip: str) -> bool:
-    """Whether the commit `remote_tip` equals `head`: the same files on top of the same commit."""
-    if not remote_tip or remote_tip == before:
+def _same(context: RunContext, before: str, head: str, there: str) -> bool:
+    """Whether the remote's commit `there` equals `head`: the same files on top of the same commit."""
+    if there == before:
         return False
     git = context.git
     fetch(git, context.remote)
-    trees = [git.attempt("rev-parse", "--verify", f"{name}^{{tree}}").stdout for name in (head, remote_tip)]
-    return trees[0] == trees[1] != b"" and adds_records_only(git, before, remote_tip)
+    trees = [git.attempt("rev-parse", "--verify", f"{name}^{{tree}}").stdout for name in (head, there)]
+    return trees[0] == trees[1] != b"" and adds_records_only(git, before, there)
 
 
 def main_tip(context: RunContext) -> str:

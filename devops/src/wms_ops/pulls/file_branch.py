@@ -8,14 +8,12 @@ from typing import Generic, TypeVar
 
 from wms_ops.base.errors import GitError, PullRequestError
 from wms_ops.base.poll import insist
-from wms_ops.dataset.versions import identity
 from wms_ops.git.command import Git
 from wms_ops.git.scratch import Scratch
+from wms_ops.git.write import push, remote_tip, write_commit, write_tree
 
 SHELF = "pull-requests"
 """The branch of pull requests and their attachments."""
-
-_FILE = "100644"
 
 Result = TypeVar("Result")
 
@@ -31,13 +29,13 @@ class Files:
         """Return the paths of all plain files, or of those in a folder, without links."""
         if self.commit is None:
             return []
-        listed = self.git.names("ls-tree", "-r", "-z", self.commit, *([f"{folder}/"] if folder else []))
-        return [line.partition("\t")[2] for line in listed if line.startswith("100")]
+        listed = self.git.files(self.commit, *([f"{folder}/"] if folder else []))
+        return [path for mode, _, path in listed if mode.startswith("100")]
 
     def read(self, names: list[str]) -> Iterator[bytes]:
         """Return the files' contents, in this order. Raises GitError for a missing file."""
-        listed = self.git.names("ls-tree", "-r", "-z", self.commit, "--", *names) if self.commit and names else []
-        found = {path: about.split()[2] for about, _, path in (line.partition("\t") for line in listed)}
+        listed = self.git.files(self.commit, *names) if self.commit and names else ()
+        found = {path: blob for _, blob, path in listed}
         if missing := [name for name in names if name not in found]:
             raise GitError(f"The branch {SHELF} holds no {missing[0]!r}.")
         return self.git.blobs(found[name] for name in names)
@@ -119,39 +117,12 @@ class FileBranch:
 
     def _commit(self, parent: str | None, change: BranchEdit[Result]) -> str:
         git = self.scratch.git
-        index = git.folder / "wms-pulls-index"
-        own = {"GIT_INDEX_FILE": str(index)}
-        try:
-            git.raw("read-tree", *([parent] if parent else ["--empty"]), environ=own)
-            rows = [
-                f"{_FILE} {git('hash-object', '-w', '--stdin', data=content)}\t{path}\0"
-                for path, content in change.files.items()
-            ]
-            git.raw(
-                "update-index", "--add", "--replace", "-z", "--index-info", data="".join(rows).encode(), environ=own
-            )
-            # A partial clone may lack the other files' contents.
-            tree = git.raw("write-tree", "--missing-ok", environ=own).decode().strip()
-        finally:
-            index.unlink(missing_ok=True)
+        blobs = ((path, git("hash-object", "-w", "--stdin", data=content)) for path, content in change.files.items())
+        entries = (("100644", blob, path) for path, blob in blobs)
+        tree = write_tree(git, parent, entries, git.folder / "wms-pulls-index", missing_ok=True)
         if parent and git("rev-parse", f"{parent}^{{tree}}") == tree:
             return parent
-        return write_commit(git, tree, parent, change.message)
-
-
-def write_commit(git: Git, tree: str, parent: str | None, message: str) -> str:
-    """Write a commit and return its id. Raises GitError."""
-    arguments = ("commit-tree", tree, *(["-p", parent] if parent else []), "-F", "-")
-    return git.raw(*arguments, data=message.encode(), environ=identity(git)).decode().strip()
-
-
-def push(git: Git, url: str, branch: str, commit: str, expected: str) -> None:
-    """Move a branch of `url` from `expected` ("": no branch yet) to `commit` ("" deletes the branch).
-
-    Raises GitError if the branch is elsewhere, or if the origin refuses.
-    """
-    ref = f"refs/heads/{branch}"
-    git("push", "--quiet", "--no-verify", f"--force-with-lease={ref}:{expected}", url, f"{commit}:{ref}")
+        return write_commit(git, tree, [parent] if parent else [], change.message.encode())
 
 
 def push_first(scratch: Scratch, branch: str, commit: str, expected: str | None) -> None:
@@ -176,11 +147,3 @@ def fetch_branch(scratch: Scratch, branch: str, *options: str) -> str | None:
                 raise
     git("update-ref", "-d", here)
     return None
-
-
-def remote_tip(git: Git, url: str, branch: str) -> str | None:
-    """Return the present commit of a branch of `url`, None for a missing branch. Raises GitError."""
-    ref = f"refs/heads/{branch}"
-    # Git compares ends of names, so that longer names may be listed, too.
-    lines = [line.split("\t") for line in git("ls-remote", url, ref).splitlines()]
-    return next((commit for commit, name in lines if name == ref), None)

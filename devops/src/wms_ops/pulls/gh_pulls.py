@@ -11,19 +11,12 @@ from wms_ops.base.outputs import annotate, github_run, on_actions
 from wms_ops.base.poll import T, poll
 from wms_ops.git.command import Git
 from wms_ops.git.scratch import scratch_clone
-from wms_ops.pulls.file_branch import BranchEdit, FileBranch, Files, push, remote_tip
+from wms_ops.git.write import push, remote_tip
+from wms_ops.pulls.file_branch import BranchEdit, FileBranch, Files
 from wms_ops.pulls.gh import GhResponse, GitHub
 from wms_ops.pulls.gh_api import Json, PullApi, refusal
 from wms_ops.pulls.links import fitting, linked
-from wms_ops.pulls.protocol import (
-    NO_FILES,
-    Pull,
-    PullState,
-    check_names,
-    check_title,
-    conflict,
-    squash_message,
-)
+from wms_ops.pulls.protocol import NO_FILES, Pull, PullState, check_names, check_title, conflict, squash_message
 
 _PAUSE_S = 3.0
 

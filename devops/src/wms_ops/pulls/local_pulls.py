@@ -15,7 +15,8 @@ from wms.names import reason_against
 from wms_ops.base.errors import GitError, PullRequestError
 from wms_ops.git.command import Git
 from wms_ops.git.scratch import Scratch, scratch_clone
-from wms_ops.pulls.file_branch import BranchEdit, FileBranch, Files, fetch_branch, push, remote_tip
+from wms_ops.git.write import push, remote_tip
+from wms_ops.pulls.file_branch import BranchEdit, FileBranch, Files, fetch_branch
 from wms_ops.pulls.pages import PAGE, RECORD, PullRecord
 from wms_ops.pulls.protocol import NO_FILES, Pull, PullState, check_names, check_title, squash_message, without_login
 from wms_ops.pulls.records import Book, merged, now, read_book

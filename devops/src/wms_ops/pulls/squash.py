@@ -10,7 +10,8 @@ from wms_ops.base.layout import MAIN
 from wms_ops.git.command import Git
 from wms_ops.git.scratch import Scratch
 from wms_ops.git.trailers import messages, trailers
-from wms_ops.pulls.file_branch import fetch_branch, push_again, push_first, write_commit
+from wms_ops.git.write import write_commit
+from wms_ops.pulls.file_branch import fetch_branch, push_again, push_first
 from wms_ops.pulls.protocol import BRANCH, NUMBER, Pull, conflict
 
 
@@ -26,7 +27,7 @@ def squash(scratch: Scratch, pull: Pull, head: str, message: str, before: Callab
         base = fetch_main(scratch)
         if done := squashed(git, base).get((pull.number, pull.branch)):
             return done
-        commit = write_commit(git, merged_tree(git, base, head, pull.branch), base, message)
+        commit = write_commit(git, merged_tree(git, base, head, pull.branch), [base], message.encode())
         before()
         push_first(scratch, MAIN, commit, base)
         # Main may have moved on in the meantime, but never to something without this commit.

@@ -12,6 +12,7 @@ from wms.registry.ledger import LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry, ModelVersion
 from wms.registry.verdicts import read_verdict
 from wms.tables import Column, print_table
+from wms_ops.base.text import decimals
 
 WAITING: Final = 10
 """Number of newest runs considered for the second table."""
@@ -100,18 +101,14 @@ def runs_that_wait(registry: ModelRegistry, versions: Sequence[ModelVersion]) ->
             dice, iou = (run.metrics.get(name) for name in (FINAL_DICE, FINAL_IOU))
             found = read_verdict(registry, run.run_id)
             verdict = found.decision if found else "not asked"
-            rows.append((run.name, _number(dice), _number(iou), verdict, _minute(run.ended_at or "")))
+            rows.append((run.name, decimals(dice, "-"), decimals(iou, "-"), verdict, _minute(run.ended_at or "")))
     return rows
 
 
 def _scores(entry: LedgerEntry | None) -> Row:
     if entry is None:
         return "-", "-", ""
-    return _number(entry.metrics.dice), _number(entry.metrics.iou), entry.verdict
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+    return decimals(entry.metrics.dice, "-"), decimals(entry.metrics.iou, "-"), entry.verdict
 
 
 def _minute(at: str) -> str:

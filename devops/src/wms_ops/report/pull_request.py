@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from wms.metrics import DICE, IOU, METRICS, title_of
-from wms_ops.base.text import code, image, link, plain, safe
+from wms_ops.base.text import code, decimals, image, link, plain, safe
 from wms_ops.cost.bills import RunBill
 from wms_ops.cost.estimate import START_S, cost_of_run, dollars, month_of
 from wms_ops.cost.prices import DISK_GB, INSTANCE, REGION, price_table
@@ -87,8 +87,8 @@ def _models(values: Mapping[str, str]) -> Iterator[str]:
     yield f"| mean over the same test photos | {' | '.join(map(title_of, names))} |"
     yield f"|---|{'---:|' * len(names)}"
     if champion:
-        yield f"| champion, version {safe(champion)} | {' | '.join(_optional(before[name]) for name in names)} |"
-    now = " | ".join(_optional(after[name]) for name in names)
+        yield f"| champion, version {safe(champion)} | {' | '.join(decimals(before[name]) for name in names)} |"
+    now = " | ".join(decimals(after[name]) for name in names)
     yield f"| challenger, {safe(values.get('run', 'the new model'))} | {now} |"
     if champion and before[DICE] is not None and before[IOU] is not None:
         pairs = ((before[name], after[name]) for name in names)
@@ -206,7 +206,3 @@ def _number(text: str | None) -> float | None:
         return float(text) if text else None
     except ValueError:
         return None
-
-
-def _optional(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"

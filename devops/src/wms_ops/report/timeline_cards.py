@@ -13,7 +13,6 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from wms.metrics import title_of
-from wms_ops.cost.bills import NOTHING
 from wms_ops.cost.estimate import Cost, Month, cost_of_run, dollars, month_of
 from wms_ops.report.figures import DESCRIPTIONS
 from wms_ops.report.story import Act, Story, StoryPicture
@@ -81,7 +80,7 @@ def bill_of(acts: Sequence[Act]) -> Bill | None:
         return None
     costs = [cost for _, cost in lines]
     dearest = max(costs, key=lambda cost: cost.total)
-    return Bill(tuple(lines), sum(costs, NOTHING), month_of(dearest))
+    return Bill(tuple(lines), sum(costs, Cost()), month_of(dearest))
 
 
 def facts_of(story: Story, bill: Bill | None) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from wms_ops.base.errors import BucketNotFoundError, CloudError
-from wms_ops.cost.session_store import SessionStore
+from wms_ops.cost.session_store import S3SessionStore
 from wms_ops.cost.sessions import EndedBy
 from wms_ops.targets.aws.inventory import Clients, Resource, find
 from wms_ops.targets.aws.kinds import ResourceKind
@@ -94,7 +94,7 @@ def reap(
     return tuple(going)
 
 
-def note_ends(store: SessionStore, gone: Iterable[Overdue], now: datetime) -> None:
+def note_ends(store: S3SessionStore, gone: Iterable[Overdue], now: datetime) -> None:
     """Record the end of each reaped instance in the bill; an instance without a session is ignored."""
     for resource in (one.resource for one in gone):
         if resource.kind is ResourceKind.INSTANCE and resource.launch_id:
