@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from report_values import ENDINGS, HOSTILE, START, Page, blocked, failed, merged, running, with_step
 
-from wms_ops.report.timeline import Act, Event, Story, StoryPicture, render_story
+from wms_ops.report.story import Act, Event, Story, StoryPicture
+from wms_ops.report.timeline import render_story
 from wms_ops.report.timeline_axis import axis_of, row_of
 from wms_ops.report.timeline_cards import duration, terminal_lines
 from wms_ops.runs.record import STEPS, RunRecord, StepState

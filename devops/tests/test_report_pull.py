@@ -14,8 +14,10 @@ from report_values import ENDINGS, HOSTILE, Page, blocked, failed, gate_report, 
 
 from wms_ops.base.text import code, link, may_link, plain, safe
 from wms_ops.gate.report import markdown
-from wms_ops.report.pull_request import LONGEST_PART, pull_body, pull_title
-from wms_ops.report.timeline import Act, Story, render_story
+from wms_ops.report.pull_request import LONGEST_PART, pull_body
+from wms_ops.report.story import Act, Story
+from wms_ops.report.timeline import render_story
+from wms_ops.report.verdict import pull_title
 from wms_ops.runs.record import STEPS, RunRecord
 
 

@@ -17,7 +17,6 @@ from wms.errors import ModelNotFoundError, RegistryUnreachableError, TrackingErr
 from wms.files import write_atomic
 from wms.paths import ROOT
 from wms.registry.mlflow_store import ModelRegistry
-from wms.registry.tables import Column, print_table
 from wms.tables import Column, print_table
 from wms.training.runs import draw_comparison, list_runs, rank, read_all, read_run, run_folders
 from wms.training.tracker import COMPARED, compare_tables

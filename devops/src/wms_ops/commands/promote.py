@@ -104,7 +104,7 @@ def _baseline(arguments: argparse.Namespace) -> int:
 
 def _require_ledger(folder: Path) -> None:
     """Raise UsageError for a missing folder if no registry is there to ask instead."""
-    if not os.environ.get(URI) and not folder.is_dir():
+    if not TrackingSettings.read().mlflow_tracking_uri and not folder.is_dir():
         raise UsageError(f"{folder} isn't a folder, so no ledger lies there; name another one by --ledger.")
 
 

@@ -25,7 +25,7 @@ from wms_ops.loop.contexts import context_factory, run_store
 from wms_ops.loop.driver import run_loop
 from wms_ops.machine.types import ModelRelease
 from wms_ops.report.figures import DESCRIPTIONS
-from wms_ops.report.timeline import Act, StoryPicture
+from wms_ops.report.story import Act, StoryPicture
 from wms_ops.runs.record import RunOutcome, RunRecord
 from wms_ops.targets.local import LocalCloud
 

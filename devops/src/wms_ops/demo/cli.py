@@ -24,7 +24,8 @@ from wms_ops.loop.console import ConsoleTeller, summary, verdict
 from wms_ops.loop.contexts import local_cloud
 from wms_ops.loop.driver import one_at_a_time
 from wms_ops.pulls.local_pulls import LocalPulls
-from wms_ops.report.timeline import Act, Story, render_story
+from wms_ops.report.story import Act, Story
+from wms_ops.report.timeline import render_story
 from wms_ops.runs.record import RunOutcome, RunRecord
 
 RECIPE = "WMS/configs/demo.yaml"

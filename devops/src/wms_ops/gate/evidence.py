@@ -40,7 +40,6 @@ def gather(
     config: RunConfig,
     *,
     ledger: Path,
-    threads: int | None = None,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Gathered:
     """Score the run (its id or name) and the Production model on the challenger's test images.
@@ -51,7 +50,7 @@ def gather(
     RegistryError.
     """
     version, entry = _production(registry, ledger)
-    challenger = fetch(registry, registry.find_run(run), None, threads=threads)
+    challenger = fetch(registry, registry.find_run(run), None)
     test = gate_trust.test_images(challenger.items)
     record = {line.sha256: line.split for line in SplitRecord(config.data.splits_file).entries}
     doubts = gate_trust.contradictions(test, challenger.items, record)
@@ -59,7 +58,7 @@ def gather(
     champion, notes = None, []
     if version is not None:
         try:
-            champion = _champion(registry, version, threads)
+            champion = _champion(registry, version)
             doubts += _doubts_about(champion, test, entry)
             notes += _notes_about(champion, test)
         except CannotDecideError as error:
@@ -130,7 +129,7 @@ def _unknown(version: ModelVersion) -> GateModel:
     return GateModel(version.run_id, "unknown", version.version, "unknown", PREPROCESSING, 0)
 
 
-def _champion(registry: ModelRegistry, version: ModelVersion, threads: int | None) -> Contestant:
+def _champion(registry: ModelRegistry, version: ModelVersion) -> Contestant:
     try:
         run = registry.run(version.run_id)
     except ModelNotFoundError as error:
@@ -138,4 +137,4 @@ def _champion(registry: ModelRegistry, version: ModelVersion, threads: int | Non
             f"the run {version.run_id} of the Production model, version {version.version}, is gone; bring it back "
             f"with `mlflow runs restore --run-id {version.run_id}`, or promote with `wms promote --force REASON`."
         ) from error
-    return fetch(registry, run, version.version, threads=threads)
+    return fetch(registry, run, version.version)

@@ -32,7 +32,7 @@ class Contestant:
     predictor: Predictor
 
 
-def fetch(registry: ModelRegistry, run: RunInfo, version: int | None, *, threads: int | None = None) -> Contestant:
+def fetch(registry: ModelRegistry, run: RunInfo, version: int | None) -> Contestant:
     """Download a run's model and its data.jsonl.
 
     Raises CannotDecideError for a missing, damaged or mismatched artifact; RegistryUnreachableError or RegistryError.
@@ -43,7 +43,7 @@ def fetch(registry: ModelRegistry, run: RunInfo, version: int | None, *, threads
             f"{who} run {run.name} is {run.status.lower()}, not finished. Wait for its end. If the training itself has "
             f"ended, send the rest of it to MLflow by `wms runs send runs/{run.name}`."
         )
-    predictor, card_sha256 = _load(registry, run, who, threads)
+    predictor, card_sha256 = _load(registry, run, who)
     items, version_of_data = _items(registry, run, who)
     # The tag, the card and the list must agree: else a test image could be one that the model was trained on.
     for where, named in (("run", run.tags.get("data_version")), ("model", predictor.card.get("data_version"))):
@@ -66,14 +66,14 @@ def fetch(registry: ModelRegistry, run: RunInfo, version: int | None, *, threads
     return Contestant(side, items, predictor)
 
 
-def _load(registry: ModelRegistry, run: RunInfo, who: str, threads: int | None) -> tuple[Predictor, str]:
+def _load(registry: ModelRegistry, run: RunInfo, who: str) -> tuple[Predictor, str]:
     """Return the run's model and its card's SHA-256; the files are deleted, the model stays in memory."""
     with tempfile.TemporaryDirectory(prefix="wms-gate-") as scratch:
         folder = Path(scratch) / run.name
         try:
             for name in (CARD, WEIGHTS, ONNX):
                 registry.download(run.run_id, f"{MODEL_FOLDER}/{name}", folder / name)
-            return Predictor(folder, threads=threads), fingerprints({CARD: (folder / CARD).read_bytes()})[CARD]
+            return Predictor(folder), fingerprints({CARD: (folder / CARD).read_bytes()})[CARD]
         except (ModelNotFoundError, ModelDamagedError) as error:
             # The temporary folder means nothing to the reader.
             reason = str(error).replace(f"{folder}", f"{run.name}/{MODEL_FOLDER}")

@@ -48,7 +48,6 @@ class RunContext:
     pulls: PullRequests
     environ: Mapping[str, str] = field(repr=False)
     recipe: str = RECIPE
-    remote: str = "origin"
     show: Callable[[str], None] = print
 
     @property
@@ -59,7 +58,7 @@ class RunContext:
     @property
     def url(self) -> str:
         """The URL of the origin."""
-        return self.git("remote", "get-url", self.remote)
+        return self.git("remote", "get-url", "origin")
 
     @property
     def data(self) -> Path:

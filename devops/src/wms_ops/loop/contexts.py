@@ -78,6 +78,6 @@ def _is_at_github(url: str) -> bool:
     return host in ("github.com", "ssh.github.com", LoopSettings.read().gh_host.lower())
 
 
-def origin_of(repo: Path, remote: str = "origin") -> str:
+def origin_of(repo: Path) -> str:
     """The URL of a clone's origin. Raises GitError."""
-    return Git(repo)("remote", "get-url", remote)
+    return Git(repo)("remote", "get-url", "origin")

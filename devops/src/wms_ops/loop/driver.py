@@ -66,8 +66,8 @@ def _begin(
     before = store.newest(branch)
     if before is not None:
         context = make_context(before)
-        fetch(context.git, context.remote)
-        now = tip(context.git, before.outputs.get("branch", branch), context.remote)
+        fetch(context.git)
+        now = tip(context.git, before.outputs.get("branch", branch))
         if now is None and before.outcome is RunOutcome.MERGED:
             return before, context  # the branch went with its merge
         # The run's own steps move the branch, so each of their commits counts as unchanged.

@@ -36,7 +36,7 @@ def merge(context: RunContext, values: Mapping[str, str]) -> Done:
     """
     branch = values["branch"]
     git = context.git
-    fetch(git, context.remote)
+    fetch(git)
     commit = _tip(context, branch)
     refuse_foreign(git, main_tip(context), commit, branch)
     text = f"{branch} holds pointers only."
@@ -47,14 +47,14 @@ def merge(context: RunContext, values: Mapping[str, str]) -> Done:
         delete_branch(git, context.url, branch, commit)
         text = f"The photos of {branch} are in the store; {done.branch} points to them. {done.plan.summary}"
         branch = done.branch
-        fetch(git, context.remote)
+        fetch(git)
         commit = _tip(context, branch)
     elif not pointers_at(git, commit):
         raise PipelineError(f"{branch} holds neither photos nor a data set; there is nothing to train on.")
     if not rests_on(git, main_tip(context), commit):
         joined = join_into(git, context.url, branch)
         text = f"Main's photos are joined into {branch}: {joined.after} in all."
-        fetch(git, context.remote)
+        fetch(git)
         commit = joined.commit
     check_out(context, commit, branch)
     return Done({"branch": branch, "commit": commit}, text)
@@ -117,7 +117,7 @@ def _made(folder: Path) -> Path:
 
 
 def _tip(context: RunContext, branch: str) -> str:
-    found = tip(context.git, branch, context.remote)
+    found = tip(context.git, branch)
     if found is None:
-        raise PipelineError(f"There is no branch {branch!r} on {context.remote}; `git ls-remote` lists those that are.")
+        raise PipelineError(f"There is no branch {branch!r} on origin; `git ls-remote` lists those that are.")
     return found

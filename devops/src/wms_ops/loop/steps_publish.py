@@ -22,7 +22,8 @@ from wms_ops.loop.steps_data import CARD
 from wms_ops.loop.steps_decide import PICTURES
 from wms_ops.loop.workspace import check_out, commit_and_push, fetch, main_tip
 from wms_ops.release.upstream import model_tag
-from wms_ops.report.pull_request import pull_body, pull_title
+from wms_ops.report.pull_request import pull_body
+from wms_ops.report.verdict import pull_title
 from wms_ops.runs.record import RunRecord, StepState
 
 BODY = "pull-request.md"
@@ -102,7 +103,7 @@ def pull_request(context: RunContext, record: RunRecord) -> Done:
         context.pulls.block(pull, reason)
         return Done({**named, "merged": ""}, f"Pull request {pull.number} is blocked: {reason}")
     try:
-        fetch(context.git, context.remote)
+        fetch(context.git)
         refuse_foreign(context.git, main_tip(context), values["commit"], branch)
         merged = context.pulls.merge(pull, head=values["commit"], title=title, message=merge_message(record))
     except (BranchContentError, PullRequestError) as error:

@@ -33,14 +33,14 @@ def clone_origin(url: str, folder: Path) -> Git:
     return git
 
 
-def fetch(git: Git, remote: str = "origin") -> None:
-    """Fetch the remote's branches, and prune those that the remote deleted."""
-    git("fetch", "--quiet", "--prune", "--tags", "--force", remote, f"+refs/heads/*:refs/remotes/{remote}/*")
+def fetch(git: Git) -> None:
+    """Fetch the origin's branches, and prune those that the origin deleted."""
+    git("fetch", "--quiet", "--prune", "--tags", "--force", "origin", "+refs/heads/*:refs/remotes/origin/*")
 
 
-def tip(git: Git, branch: str, remote: str = "origin") -> str | None:
-    """The commit of a remote branch as of the last fetch; None for a missing branch."""
-    name = f"refs/remotes/{remote}/{branch}"
+def tip(git: Git, branch: str) -> str | None:
+    """The commit of the origin's branch as of the last fetch; None for a missing branch."""
+    name = f"refs/remotes/origin/{branch}"
     return git("rev-parse", name) if git.ok("rev-parse", "--verify", "--quiet", name) else None
 
 
@@ -99,14 +99,14 @@ def _same(context: RunContext, before: str, head: str, there: str) -> bool:
     if there == before:
         return False
     git = context.git
-    fetch(git, context.remote)
+    fetch(git)
     trees = [git.attempt("rev-parse", "--verify", f"{name}^{{tree}}").stdout for name in (head, there)]
     return trees[0] == trees[1] != b"" and adds_records_only(git, before, there)
 
 
 def main_tip(context: RunContext) -> str:
     """Main's commit on the remote as of the last fetch. Raises PipelineError without a main."""
-    found = tip(context.git, MAIN, context.remote)
+    found = tip(context.git, MAIN)
     if found is None:
-        raise PipelineError(f"There is no branch {MAIN} on {context.remote}; push one first.")
+        raise PipelineError(f"There is no branch {MAIN} on origin; push one first.")
     return found

@@ -13,10 +13,8 @@ from wms_ops.cost.estimate import START_S, cost_of_run, dollars, month_of
 from wms_ops.cost.prices import DISK_GB, INSTANCE, REGION, price_table
 from wms_ops.cost.sessions import month_start
 from wms_ops.report.figures import DESCRIPTIONS
-from wms_ops.report.verdict import advice, headline, pull_title
+from wms_ops.report.verdict import advice, headline
 from wms_ops.runs.record import RunRecord, StepRecord, StepState
-
-__all__ = ["pull_body", "pull_title"]
 
 PICTURES: Final = (".png", ".jpg", ".jpeg")
 LONGEST_PART: Final = 20_000

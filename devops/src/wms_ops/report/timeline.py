@@ -8,9 +8,7 @@ from wms_ops.base.text import may_link
 from wms_ops.cost.estimate import START_S, dollars
 from wms_ops.cost.prices import DISK_GB, INSTANCE, REGION, price_table
 from wms_ops.report import timeline_axis, timeline_cards
-from wms_ops.report.story import Act, Event, Story, StoryPicture
-
-__all__ = ["Act", "Event", "Story", "StoryPicture", "render_story"]
+from wms_ops.report.story import Story
 
 
 def render_story(story: Story) -> str:
