@@ -34,6 +34,7 @@ def promote(shop: Shop, *arguments: str) -> list[str]:
 
 def check(shop: Shop, *arguments: str) -> list[str]:
     """check_model.py with its files where `promote` has them."""
+    shop.folder.mkdir(exist_ok=True)
     where = ["--models", str(shop.folder), "--repo", str(shop.folder), "--model", shop.model]
     return [sys.executable, str(CHECK), *arguments, *where]
 

@@ -71,7 +71,11 @@ UNSERVED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a damaged network": (lambda f: flip(f / "production.onnx"), r"production\.onnx isn't the file that"),
     "damaged weights": (lambda f: flip(f / "production.pth"), r"production\.pth holds other weights"),
     "a damaged card": (lambda f: (f / "production.json").write_text("{"), r"production\.json can't be read as JSON"),
-    "no ledger": (lambda f: (f / HISTORY).unlink(), r"has no entry about the weights [0-9a-f]{12}\.\.\. among its 0"),
+    "no ledger": (lambda f: (f / HISTORY).unlink(), r"has no entry, but production_current\.json .* restore both"),
+    "an empty folder of the ledger": (
+        lambda f: [(f / name).unlink() for name in (HISTORY, CURRENT)],
+        r"has no entry about the weights [0-9a-f]{12}\.\.\. among its 0",
+    ),
     "a damaged ledger": (lambda f: (f / HISTORY).write_text("{}\n[]\n"), r"line 1 is damaged"),
     "a ledger that was changed": (
         lambda f: (f / HISTORY).write_text((f / HISTORY).read_text().replace('"dice":0.91', '"dice":0.99')),

@@ -157,7 +157,7 @@ def test_health_answers_while_photos_are_predicted_and_others_wait(slow_model: P
 
 
 @pytest.mark.parametrize(
-    ("damage", "why"), [("no model", "No model at"), ("no ledger", "has no entry about the weights")]
+    ("damage", "why"), [("no model", "No model at"), ("no ledger", "has no entry, but production_current.json")]
 )
 def test_a_process_without_a_model_says_why(own: Path, tmp_path: Path, damage: str, why: str) -> None:
     (own / (HISTORY if damage == "no ledger" else "production.onnx")).unlink()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,3 +120,23 @@ def test_every_value_that_a_step_needs_can_be_given() -> None:
 
 def test_a_secret_is_in_no_text() -> None:
     assert "hunter2" not in repr(TrackingSettings.read({"MLFLOW_TRACKING_URI": "http://me:hunter2@host"}))
+
+
+def test_variables_are_read_while_another_thread_changes_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow's clients change variables in threads."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:5000")
+    over = threading.Event()
+
+    def change() -> None:
+        while not over.is_set():
+            os.environ["WMS_CHANGED"] = "1"
+            del os.environ["WMS_CHANGED"]
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    try:
+        for _ in range(2000):
+            assert TrackingSettings.read().mlflow_tracking_uri == "http://localhost:5000"
+    finally:
+        over.set()
+        changing.join()

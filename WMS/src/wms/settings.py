@@ -24,6 +24,14 @@ def variable(default: Any, meaning: str, *, give: str = "", example: str = "", *
     return Field(default, description=meaning, json_schema_extra=extra, repr=False, **limits)
 
 
+class _Source(EnvSettingsSource):
+    """Parses the values that `Variables.read` hands over."""
+
+    def _load_env_vars(self) -> Mapping[str, str]:
+        """Nothing: a walk over the environment fails when MLflow's threads change a variable meanwhile."""
+        return {}
+
+
 class Variables(BaseSettings):
     """A group of variables; the field `wms_budget_usd` holds the variable WMS_BUDGET_USD.
 
@@ -53,7 +61,7 @@ class Variables(BaseSettings):
         """
         given = os.environ if environ is None else environ
         names = {name: name.upper() for name in cls.model_fields}
-        source = EnvSettingsSource(cls)
+        source = _Source(cls)
         source.env_vars = {name: text for name, label in names.items() if (text := given.get(label, "").strip())}
         try:
             return cls(**source())
