@@ -10,8 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wms.errors import UsageError
 
@@ -24,34 +23,14 @@ def variable(default: Any, meaning: str, *, give: str = "", example: str = "", *
     return Field(default, description=meaning, json_schema_extra=extra, repr=False, **limits)
 
 
-class _Source(EnvSettingsSource):
-    """Parses the values that `Variables.read` hands over."""
-
-    def _load_env_vars(self) -> Mapping[str, str]:
-        """Nothing: a walk over the environment fails when MLflow's threads change a variable meanwhile."""
-        return {}
-
-
-class Variables(BaseSettings):
+class Variables(BaseModel):
     """A group of variables; the field `wms_budget_usd` holds the variable WMS_BUDGET_USD.
 
     An unset, empty or blank variable leaves the field's default. A group's text shows no values, because some are
     secret.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Use only the values that `read` hands over: a group never reads the process's environment by itself."""
-        return (init_settings,)
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -61,10 +40,10 @@ class Variables(BaseSettings):
         """
         given = os.environ if environ is None else environ
         names = {name: name.upper() for name in cls.model_fields}
-        source = _Source(cls)
-        source.env_vars = {name: text for name, label in names.items() if (text := given.get(label, "").strip())}
+        # No walk over the environment, as pydantic-settings does: MLflow's threads may be changing a variable.
+        values = {name: text for name, label in names.items() if (text := given.get(label, "").strip())}
         try:
-            return cls(**source())
+            return cls(**values)
         except ValidationError as error:
             name = str(error.errors()[0]["loc"][0])
             about = cls.model_fields[name].json_schema_extra
