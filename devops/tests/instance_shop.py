@@ -29,10 +29,10 @@ from instance_stubs import write_stubs
 from wms_ops.machine.processes import MARK, ROLE, lives
 from wms_ops.targets.host.config import PACE
 
-QUICK: Mapping[str, Any] = {"poll_s": 0.2, "alive_s": 0.3, "backup_s": 1.0, "margin_s": 2.0, "bind": "127.0.0.1"}
+QUICK: Mapping[str, Any] = {"poll_s": 0.4, "alive_s": 0.5, "backup_s": 1.0, "margin_s": 2.0, "bind": "127.0.0.1"}
 """How fast an agent turns in tests; `minute_s` is added."""
 
-_LOOK_S = 0.2
+_LOOK_S = 0.4
 _STOP_S = 60.0
 _OURS = ("AWS_", "MLFLOW_", "GIT_", "DVC_", "WMS_")
 
@@ -148,7 +148,7 @@ class Hypervisor:
                     for name in ("console", "wms-host")
                 ]
                 raise AssertionError(f"{what} never came. {self._problems}\n" + "\n".join(said))
-            time.sleep(0.05)  # a poll's pause
+            time.sleep(0.15)  # a poll's pause; each look costs the emulated AWS ten milliseconds
         return value
 
     def machine(self, instance_id: str) -> Machine:
