@@ -25,7 +25,7 @@ from wms_ops.base.layout import METADATA, MODELS
 from wms_ops.base.settings import AwsSettings, StoreSettings
 from wms_ops.cost.prices import REGION
 from wms_ops.git.command import Git, require_git
-from wms_ops.hook.install import is_installed
+from wms_ops.hook.install import hook_defect
 from wms_ops.storage.config import read_remote
 from wms_ops.storage.remote import S3Remote
 
@@ -72,9 +72,9 @@ def check_git(_: Path) -> Finding:
 
 def check_hook(repo: Path) -> Finding:
     """Whether pushes of this clone go through the pre-push hook."""
-    if is_installed(Git(repo)):
-        return Finding("hook", State.FINE, "the pre-push hook looks at every push from this clone")
-    return Finding("hook", State.MISSING, "without the hook photos would reach main unseen", "wms hook")
+    if defect := hook_defect(Git(repo)):
+        return Finding("hook", State.MISSING, *defect)
+    return Finding("hook", State.FINE, "the pre-push hook looks at every push from this clone")
 
 
 def check_disk(repo: Path) -> Finding:

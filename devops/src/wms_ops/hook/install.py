@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from wms.command import Command
@@ -11,6 +13,7 @@ from wms.errors import from_os_error
 from wms.files import write_atomic
 from wms_ops.base.errors import GitError
 from wms_ops.git.command import Git
+from wms_ops.hook.dry_run import SETTING
 
 _MARK = "installed by devops/scripts/install-git-hooks.sh"
 _EARLIER = "pre-push.before-wms"
@@ -53,10 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
         _refuse_shared(here, root, hooks)
         hooks.mkdir(parents=True, exist_ok=True)
         if hook.exists() and not ours:
-            hook.rename(earlier)
-            print(f"The pre-push hook that was there is kept as {earlier} and runs first.")
-        content = _HOOK.format(home=shlex.quote(str(root)), earlier=shlex.quote(str(earlier)))
-        write_atomic(hook, content)
+            _keep(hook, earlier)
+        write_atomic(hook, _content(root, earlier))
         hook.chmod(0o755)
     except OSError as error:
         raise from_os_error(error, hook) from error
@@ -64,9 +65,67 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def is_installed(git: Git) -> bool:
-    """Whether the pre-push hook of a clone is this project's. Raises GitError outside of a clone."""
-    return _is_ours(Path(git("rev-parse", "--path-format=absolute", "--git-path", "hooks")) / "pre-push")
+def hook_defect(git: Git) -> tuple[str, str] | None:
+    """The reason why pushes of a clone bypass the pre-push hook or can't pass it, and the remedy; None for no defect.
+
+    Raises GitError outside of a clone.
+    """
+    root = Path(git("rev-parse", "--show-toplevel"))
+    hooks = Path(git("rev-parse", "--path-format=absolute", "--git-path", "hooks"))
+    hook = hooks / "pre-push"
+    lines = git("worktree", "list", "--porcelain").splitlines()
+    trees = [Path(line.removeprefix("worktree ")) for line in lines if line.startswith("worktree ")]
+    if reason := _why_unused(hook, trees):
+        remedy = f"{_own_folder(git)} && wms hook" if _is_shared(git, root, hooks) else "wms hook"
+        return f"{reason}, so photos would reach main unseen", remedy
+    tree = next((tree for tree in (root, *trees) if (tree / "hooks" / "pre-push").is_file()), None)
+    if tree is None:
+        return f"{root} has no hooks/pre-push, so every push would be refused", "git restore hooks/pre-push"
+    # With no refs the hook only finds Python and imports its code; the setting for trials would end it with 1.
+    start = ("-c", f"{SETTING}=false", "-c", "alias.wms-start=!sh hooks/pre-push origin .", "wms-start")
+    done = Git(tree).attempt(*start, data=b"")
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit code {done.returncode}"]
+        return (
+            f"the pre-push hook doesn't start, so every push would be refused ({said[-1].rstrip('.')})",
+            "make install",
+        )
+    return None
+
+
+def _why_unused(hook: Path, trees: Sequence[Path]) -> str:
+    """The reason why git doesn't run this project's hook; empty if git does."""
+    if not hook.is_file():
+        return f"there is no {hook}"
+    if not os.access(hook, os.X_OK):
+        return f"git ignores {hook}, which isn't executable"
+    known = {_content(tree, hook.parent / _EARLIER) for tree in trees}
+    if hook.read_text(encoding="utf-8", errors="replace") not in known:
+        return f"{hook} isn't the hook that `wms hook` writes"
+    return ""
+
+
+def _content(root: Path, earlier: Path) -> str:
+    """The hook's text: `root` is the work tree whose hooks/pre-push serves work trees without one."""
+    return _HOOK.format(home=shlex.quote(str(root)), earlier=shlex.quote(str(earlier)))
+
+
+def _keep(hook: Path, earlier: Path) -> None:
+    """Move a foreign hook aside. Raises GitError if another foreign hook is kept already."""
+    if earlier.exists() and earlier.read_bytes() != hook.read_bytes():
+        raise GitError(
+            f"{hook} is a foreign hook, and {earlier} is another that is kept already, so nothing was changed: join "
+            f"both in {hook}, delete {earlier.name}, and run this again."
+        )
+    hook.rename(earlier)
+    if os.access(earlier, os.X_OK):
+        print(f"The pre-push hook that was there is kept as {earlier} and runs first.")
+    else:
+        switch = f"chmod +x {shlex.quote(str(earlier))}"
+        print(
+            f"The pre-push hook that was there is kept as {earlier}, but isn't executable: git didn't run it, and it "
+            f"doesn't run now; `{switch}` lets it run first."
+        )
 
 
 def _is_ours(hook: Path) -> bool:
@@ -75,13 +134,24 @@ def _is_ours(hook: Path) -> bool:
 
 def _refuse_shared(git: Git, root: Path, hooks: Path) -> None:
     """Raise GitError for a hooks folder outside of this clone, because other repositories would run the hook, too."""
-    common = Path(git("rev-parse", "--path-format=absolute", "--git-common-dir"))
-    if not any(own.resolve() in (hooks.resolve(), *hooks.resolve().parents) for own in (root, common)):
+    if _is_shared(git, root, hooks):
         raise GitError(
             f"git looks for hooks in {hooks} (core.hooksPath), which other repositories share, so nothing was "
-            "installed. Give this clone a folder of its own, then run this again: git config core.hooksPath "
-            f"{shlex.quote(str(common / 'hooks'))}"
+            f"installed. Give this clone a folder of its own, then run this again: {_own_folder(git)}"
         )
+
+
+def _is_shared(git: Git, root: Path, hooks: Path) -> bool:
+    owned = (root.resolve(), _common(git).resolve())
+    return not any(own in (hooks.resolve(), *hooks.resolve().parents) for own in owned)
+
+
+def _own_folder(git: Git) -> str:
+    return f"git config core.hooksPath {shlex.quote(str(_common(git) / 'hooks'))}"
+
+
+def _common(git: Git) -> Path:
+    return Path(git("rev-parse", "--path-format=absolute", "--git-common-dir"))
 
 
 def _remove(hook: Path, earlier: Path, ours: bool) -> int:
