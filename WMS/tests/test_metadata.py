@@ -13,7 +13,15 @@ import pytest
 from wms.errors import ModelDamagedError
 from wms.paths import ROOT
 from wms.registry.ledger import Ledger, LedgerEntry, LedgerRecord
-from wms.registry.metadata import METADATA, NOTHING_PROMOTED, baseline, metadata_of, read_metadata, write_metadata
+from wms.registry.metadata import (
+    METADATA,
+    NOTHING_PROMOTED,
+    baseline,
+    metadata_fault,
+    metadata_of,
+    read_metadata,
+    write_metadata,
+)
 
 SAMPLES = Path(__file__).parent / "samples"
 RUN = "https://github.example/team/meters/actions/runs/77"
@@ -69,6 +77,7 @@ def test_nothing_promoted_is_no_damage_and_no_proof(ledger: Ledger, tmp_path: Pa
     path = tmp_path / "file.json"
     path.write_text(NOTHING_PROMOTED, encoding="utf-8")
     for known in (ledger, Ledger(tmp_path / "empty")):
+        assert metadata_fault(path, known) == ""
         found = read_metadata(path, known)
         assert found is not None and found.model_version is None and found.text == NOTHING_PROMOTED
     assert set(json.loads(NOTHING_PROMOTED).values()) == {None, 2}
@@ -77,10 +86,35 @@ def test_nothing_promoted_is_no_damage_and_no_proof(ledger: Ledger, tmp_path: Pa
     assert baseline(None, ledger)["version"] == 4
 
 
+@pytest.mark.parametrize("promoted_at", ["2026-11-24T12:00:00+00:00", None])
+def test_a_file_ahead_of_an_empty_ledger_is_damage_and_one_behind_is_not(
+    ledger: Ledger, tmp_path: Path, promoted_at: str | None
+) -> None:
+    path, empty = tmp_path / "file.json", Ledger(tmp_path / "empty")
+    values = json.loads(metadata_of(ledger.entries()[-1]).text) | {"promoted_at": promoted_at}
+    path.write_text(json.dumps(values), encoding="utf-8")
+    said = f"{path} names version 4, but {empty.history} has no entry; restore both from Git, "
+    assert metadata_fault(path, empty).startswith(said)
+    promote(ledger, to_version=5, at="2026-11-25T12:00:00+00:00")
+    write_metadata(ledger.entries()[-2], path)
+    assert metadata_fault(path, ledger) == ""
+
+
+def test_a_missing_file_and_a_folder_in_its_place_are_faults(ledger: Ledger, tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    assert metadata_fault(path, ledger).startswith(f"{path} is missing; restore it from Git")
+    path.mkdir()
+    assert metadata_fault(path, ledger).startswith(f"{path} can't be read (Is a directory): move it away; restore it")
+
+
 DAMAGE: dict[str, tuple[Any, str]] = {
     "no JSON": (lambda text: text[:-9], "is damaged: its content: Invalid JSON"),
     "a list": (lambda _: "[]", "is damaged: its content: Input should be an object"),
     "a text for a version": ({"model_version": "three"}, "is damaged: model_version: Input should be a valid integer"),
+    **{
+        f"format {text}": ({"format": value}, f"its content: format is {text}, but a whole number from 1 on is needed")
+        for text, value in (("3.0", 3.0), ("2.0", 2.0), ('"3"', "3"), ("true", True), ("null", None), ("0", 0))
+    },
     "version 0": ({"model_version": 0}, "is damaged: model_version: Input should be greater than or equal to 1"),
     "Dice above 1": ({"metrics": {"dice": 1.5, "iou": 0.8}}, "is damaged: metrics.dice: Input should be less than"),
     "half a null": ({"run_id": None}, "run_id doesn't fit model_version 4: either all are null or none is"),

@@ -96,6 +96,25 @@ def test_a_later_versions_field_survives_and_a_later_format_is_refused(name: str
     )
 
 
+@pytest.mark.parametrize("wrong", [1.0, "1", "2", 2.0, True, None, 0, [1]])
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_format_that_is_no_whole_number_is_refused(name: str, wrong: object) -> None:
+    key = RECORDS[name][0].FORMAT_FIELD
+    with pytest.raises(TrackingError) as caught:
+        parse(name, **{key: wrong})
+    needed = "but a whole number from 1 on is needed; restore it."
+    assert str(caught.value) == f"{name} is damaged: its content: {key} is {json.dumps(wrong)}, {needed}"
+
+
+@pytest.mark.parametrize("name", [METRICS_FILE, "splits.jsonl", "data_versions.jsonl", "production.json"])
+def test_a_line_or_card_whose_format_is_no_whole_number_is_refused(name: str, tmp_path: Path) -> None:
+    lines = (V1 / name).read_text(encoding="utf-8")
+    texts = lines.splitlines() if name.endswith(".jsonl") else [lines]
+    (tmp_path / name).write_text("".join(with_field(text, format=2.0) + "\n" for text in texts), encoding="utf-8")
+    with pytest.raises(WmsError, match=r"format is 2\.0, but a whole number"):
+        READERS[name](tmp_path / name)
+
+
 @pytest.mark.parametrize("name", RECORDS)
 def test_a_damaged_record_is_named_in_a_sentence(name: str) -> None:
     with pytest.raises(TrackingError, match=rf"^{name} is damaged: its content: .*; restore it\.$"):

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from wms.errors import WmsError
-from wms.formats import newer
+from wms.formats import newer, no_format
 
 _NEWER = "newer_format"
 
@@ -34,7 +34,9 @@ class StoredRecord(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_newer_format(cls, values: Any) -> Any:
+    def _refuse_other_formats(cls, values: Any) -> Any:
+        if fault := no_format(values, cls.FORMAT_FIELD):
+            raise PydanticCustomError("no_format", "{fault}", {"fault": fault})
         if fault := newer(values, cls.FORMAT_FIELD, cls.NEWEST):
             raise PydanticCustomError(_NEWER, "{fault}", {"fault": fault})
         return values

@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from wms.errors import ModelDamagedError, ModelNotFoundError
 from wms.files import parse_json, write_atomic
-from wms.formats import refuse_newer
+from wms.formats import newer
 from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.paths import ROOT
 from wms.records import StoredRecord
@@ -102,7 +102,8 @@ def write_metadata(entry: LedgerEntry | None, path: Path = METADATA) -> bool:
     values = parse_json(found.text)
     stored = path.read_bytes() if path.is_file() else b""
     before = _object(stored)
-    refuse_newer(before, str(path), ModelDamagedError, ModelMetadata.NEWEST)
+    if fault := newer(before, newest=ModelMetadata.NEWEST):  # a damaged format is mended by writing
+        raise ModelDamagedError(f"{path} {fault}.")
     if all(before.get(key) == values[key] for key in ("model_version", "run_id", "promoted_at")):
         unknown = {key: value for key, value in before.items() if key not in ModelMetadata.model_fields}
         found = ModelMetadata.model_validate(values | unknown)
@@ -115,15 +116,19 @@ def write_metadata(entry: LedgerEntry | None, path: Path = METADATA) -> bool:
 def read_metadata(path: Path, ledger: Ledger) -> ModelMetadata | None:
     """The content of model-metadata.json, or None without the file: what a person may read, never a proof.
 
-    Raises ModelDamagedError, naming file and field, for a damaged file and for a file that differs from the ledger's
-    entry about the same promotion; LedgerError.
+    Raises ModelDamagedError, naming file and field, for a damaged file, for a file about a promotion that the ledger's
+    entries don't hold, and for a file that differs from the entry about the same promotion; LedgerError.
     """
-    if not path.is_file():
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
         return None
-    content = path.read_bytes()
+    except OSError as error:
+        raise ModelDamagedError(f"{path} can't be read ({error.strerror}): move it away; {_REPAIR}.") from error
     found = ModelMetadata.parse(content, str(path), ModelDamagedError, _REPAIR)
     entries = ledger.entries()
-    # A file that lags behind is fine: a killed promotion, or an entry that came by `git pull`, leaves one.
+    # A file that lags behind is fine: a killed promotion, or an entry that `wms sync` brought, leaves one.
+    # A file that is ahead isn't: the ledger is written first, and Git brings both in the same commit.
     if found.model_version is None or not entries:
         return found
     same = [one for one in entries if (one.to_version, one.at) == (found.model_version, found.promoted_at)]
@@ -141,6 +146,26 @@ def read_metadata(path: Path, ledger: Ledger) -> ModelMetadata | None:
                 f"{ledger.history}; {_REPAIR}."
             )
     return found
+
+
+def metadata_fault(path: Path, ledger: Ledger) -> str:
+    """The sentence about a clone's damaged or missing model-metadata.json; empty for a sound one. Raises LedgerError.
+
+    Git holds the file from the first commit on, so a clone without the file has lost it. A version beside an empty
+    ledger is a fault of the clone; a promotion may begin there, since the registry may hold the entries.
+    """
+    try:
+        found = read_metadata(path, ledger)
+    except ModelDamagedError as error:
+        return str(error)
+    if found is None:
+        return f"{path} is missing; {_REPAIR}."
+    if found.model_version is not None and not ledger.entries():
+        return (
+            f"{path} names version {found.model_version}, but {ledger.history} has no entry; restore both from Git, "
+            "or, if nothing was ever promoted here, write the file anew with `wms versions metadata`."
+        )
+    return ""
 
 
 def _object(content: bytes) -> dict[str, Any]:

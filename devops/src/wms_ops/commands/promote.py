@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Final
 
 from wms.command import Command, new_folder, whole
-from wms.errors import DECLINED, ModelDamagedError, ModelNotFoundError, UsageError
+from wms.errors import DECLINED, ModelNotFoundError, UsageError
 from wms.paths import ROOT
 from wms.registry import promotion
 from wms.registry.adoption import propose_adoption
 from wms.registry.ledger import FOLDER, Ledger
 from wms.registry.lineage import FILES
-from wms.registry.metadata import METADATA, baseline_json, read_metadata, write_metadata
+from wms.registry.metadata import METADATA, baseline_json, metadata_fault, read_metadata, write_metadata
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.plan import Proposal
 from wms.registry.promotion import PromotionClient, PromotionOutcome
@@ -88,11 +88,7 @@ def _metadata(arguments: argparse.Namespace) -> int:
 
 def _reset(path: Path, ledger: Ledger) -> bool:
     """Replace a damaged model-metadata.json where nothing was ever promoted; returns whether it was damaged."""
-    try:
-        read_metadata(path, ledger)
-    except ModelDamagedError:
-        return write_metadata(None, path)
-    return False
+    return bool(path.exists() and metadata_fault(path, ledger)) and write_metadata(None, path)
 
 
 def _baseline(arguments: argparse.Namespace) -> int:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from wms.command import Command, folder
-from wms.errors import ModelDamagedError
 from wms.paths import ROOT
 from wms.registry.ledger import Ledger
-from wms.registry.metadata import read_metadata
+from wms.registry.metadata import metadata_fault
 from wms_ops.base.layout import DATA_BRANCHES, METADATA, MODELS
 from wms_ops.base.settings import GitSettings
 from wms_ops.commands.cloud import facts, module_of
@@ -82,11 +81,8 @@ def production(repo: Path) -> Part:
 
 
 def _damage(repo: Path, ledger: Ledger) -> Part:
-    try:
-        read_metadata(repo / METADATA, ledger)
-    except ModelDamagedError as error:
-        return {"damage": str(error)}
-    return {}
+    fault = metadata_fault(repo / METADATA, ledger)
+    return {"damage": fault} if fault else {}
 
 
 def instance(repo: Path) -> Part:
