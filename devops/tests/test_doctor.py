@@ -41,12 +41,16 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (seed / "hooks" / "pre-push").write_text("#!/bin/sh\n", encoding="utf-8")
     (seed / ".dvc").mkdir()
     (seed / ".dvc" / "config").write_text(f"[core]\n    remote = storage\n['remote \"storage\"']\n    url = {URL}\n")
+    (seed / METADATA).write_text(NOTHING_PROMOTED, encoding="utf-8")
     git(seed, "add", ".")
     git(seed, "commit", "-q", "-m", "Start")
     git(seed, "branch", "data/20261121-103000")
     git(tmp_path, "clone", "-q", "--bare", str(seed), str(origin))
     git(tmp_path, "clone", "-q", str(origin), str(folder))
     return folder
+
+
+_RESTORE = "restore it from Git, or write it anew with `wms versions metadata`"
 
 
 def git(folder: Path, *words: str) -> None:
@@ -139,7 +143,7 @@ def test_a_null_version_is_no_damage_and_damage_is_named(clone: Path, capsys: py
     assert "production    no model is Production yet\n" in screen
     path.write_text(NOTHING_PROMOTED.replace('"run_id": null', '"run_id": "a"'), encoding="utf-8")
     found, screen = told()
-    assert found.state is State.MISSING and found.mend == f"wms versions metadata, or git restore {METADATA}"
+    assert found.state is State.MISSING and found.mend == _RESTORE
     assert found.text.startswith(f"{path} is damaged: ") and "run_id doesn't fit model_version null" in found.text
     assert f"production    no model is Production yet\n{'':14}{found.text}\n" in screen
 

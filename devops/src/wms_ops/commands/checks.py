@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import importlib.util
 import os
 import platform
@@ -14,15 +16,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from wms.errors import ModelDamagedError, WmsError
+from wms.errors import WmsError
 from wms.registry.ledger import Ledger
-from wms.registry.metadata import read_metadata
-from wms.registry.mlflow_calls import without_credentials
+from wms.registry.metadata import metadata_fault
+from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.sync import is_here
-from wms.settings import TrackingSettings
 from wms_ops.base.errors import StoreUnreachableError
 from wms_ops.base.layout import METADATA, MODELS
 from wms_ops.base.settings import AwsSettings, StoreSettings
+from wms_ops.commands.advice import remedy, remedy_in
 from wms_ops.cost.prices import REGION
 from wms_ops.git.command import Git, require_git
 from wms_ops.hook.install import hook_defect
@@ -32,7 +34,13 @@ from wms_ops.storage.remote import S3Remote
 _FREE_GB: Final = 5.0
 _ANSWER_S: Final = 5.0
 _LIBRARIES: Final = ("pydantic", "PIL", "numpy", "dvc", "boto3", "mlflow", "onnxruntime", "torch")
-_KEYS: Final = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run `aws sso login`"
+_START: Final = 'wms cloud up && eval "$(wms cloud environ)"'
+# The modules that the checks' libraries import late.
+_IMPORTED_LATE: Final = (
+    *("boto3.s3.transfer", "botocore.httpsession", "botocore.session", "botocore.configprovider", "botocore.parsers"),
+    *("botocore.credentials", "botocore.retries.standard", "botocore.waiter", "botocore.signers", "botocore.crt.auth"),
+    *("wms_ops.targets.aws.clients", "wms_ops.targets.aws.terraform", "wms_ops.machine.answers"),
+)
 
 
 class State(StrEnum):
@@ -51,6 +59,16 @@ class Finding:
     state: State
     text: str
     mend: str = ""
+
+
+def import_libraries() -> None:
+    """Import what the checks import: in threads, two imports that meet may wait for each other.
+
+    A missing library is left to `check_python`.
+    """
+    for name in _IMPORTED_LATE:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
 
 def check_python(_: Path) -> Finding:
@@ -87,14 +105,14 @@ def check_disk(repo: Path) -> Finding:
 
 
 def check_bucket(repo: Path) -> Finding:
-    """Whether the data set's bucket can be read with the keys at hand."""
+    """Whether the data set's bucket can be read with the keys at hand. Raises the store's errors."""
     config = read_remote(repo)
     try:
         S3Remote(config).check_access()
     except StoreUnreachableError as error:
-        return Finding("bucket", State.MISSING, str(error), 'wms cloud up && eval "$(wms cloud environ)"')
-    except WmsError as error:
-        return Finding("bucket", State.MISSING, str(error), _KEYS)
+        if not config.endpoint_url:
+            raise
+        return Finding("bucket", State.MISSING, str(error), _START)
     return Finding("bucket", State.FINE, f"{config.url} can be read and written")
 
 
@@ -110,7 +128,7 @@ def check_aws(_: Path) -> Finding:
     try:
         return Finding("AWS", State.FINE, f"account {Aws(region).account}, region {region}")
     except WmsError as error:
-        return Finding("AWS", State.OPTIONAL, f"{needed}: {error}", _KEYS)
+        return Finding("AWS", State.OPTIONAL, f"{needed}: {error}", remedy(error))
 
 
 def check_terraform(_: Path) -> Finding:
@@ -139,29 +157,32 @@ def check_github(_: Path) -> Finding:
 
 
 def check_mlflow(_: Path) -> Finding:
-    """The MLflow server named by MLFLOW_TRACKING_URI; promotions and the gate require a server."""
+    """The MLflow server named by MLFLOW_TRACKING_URI; promotions and the gate require a server.
+
+    Raises UsageError for an address that no command takes.
+    """
     from wms_ops.machine.answers import why_silent
 
     needed = "only needed for `wms gate` and `wms promote`"
-    uri = TrackingSettings.read().mlflow_tracking_uri
-    start = 'wms cloud up && eval "$(wms cloud environ)"'
-    if not uri:
-        return Finding("MLflow", State.OPTIONAL, f"MLFLOW_TRACKING_URI isn't set; {needed}", start)
-    if not uri.startswith(("http://", "https://")):
-        return Finding("MLflow", State.FINE, f"a database: {without_credentials(uri)}")
-    if reason := why_silent(uri):
-        return Finding("MLflow", State.OPTIONAL, f"{without_credentials(uri)} is silent ({reason}); {needed}", start)
-    return Finding("MLflow", State.FINE, f"{without_credentials(uri)} answers")
+    registry = ModelRegistry.if_named()
+    if registry is None:
+        return Finding("MLflow", State.OPTIONAL, f"MLFLOW_TRACKING_URI isn't set; {needed}", _START)
+    if not registry.uri.lower().startswith(("http://", "https://")):
+        return Finding("MLflow", State.FINE, f"a database: {registry.server}")
+    if reason := why_silent(registry.uri):
+        return Finding("MLflow", State.OPTIONAL, f"{registry.server} is silent ({reason}); {needed}", _START)
+    return Finding("MLflow", State.FINE, f"{registry.server} answers")
 
 
 def check_model(repo: Path) -> Finding:
-    """model-metadata.json, and the files of Production; `wms predict` and `wms serve` require the latter."""
+    """model-metadata.json, and the files of Production; `wms predict` and `wms serve` require the latter.
+
+    Raises LedgerError.
+    """
     folder = repo / MODELS
     ledger = Ledger(folder)
-    try:
-        read_metadata(repo / METADATA, ledger)
-    except ModelDamagedError as error:
-        return Finding("model", State.MISSING, str(error), f"wms versions metadata, or git restore {METADATA}")
+    if fault := metadata_fault(repo / METADATA, ledger):
+        return Finding("model", State.MISSING, fault, remedy_in(fault))
     entry = ledger.current()
     if entry is None:
         text = "no model is Production yet; only needed for `wms predict` and `wms serve`"

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from wms.command import Command, folder
-from wms.errors import UNHEALTHY
+from wms.errors import UNHEALTHY, LedgerError, ModelDamagedError
 from wms.paths import ROOT
-from wms_ops.commands.checks import CHECKS, Finding, State
+from wms_ops.commands.advice import AGAIN, reason, remedy
+from wms_ops.commands.checks import CHECKS, Finding, State, import_libraries
 from wms_ops.commands.parallel import LIMIT_S, ask_all
 
 _WORDS: Final = {State.FINE: "fine", State.MISSING: "MISSING", State.OPTIONAL: "optional"}
@@ -43,15 +44,17 @@ def run(options: argparse.Namespace) -> int:
 
 def examine(repo: Path, limit_s: float = LIMIT_S) -> list[Finding]:
     """The findings of all checks, in their order."""
+    import_libraries()
     answers = ask_all({name: check for name, (check, _) in CHECKS.items()}, repo, limit_s)
-    late = f"no answer within {limit_s:.0f} s"
     found = []
     for name, (_, is_needed) in CHECKS.items():
         answer = answers[name]
         if not isinstance(answer, Finding):
-            state = State.MISSING if is_needed else State.OPTIONAL
-            text = late if answer is None else str(answer).split("\n", maxsplit=1)[0]
-            answer = Finding(name, state, text, "try again, or look at the network")
+            is_damage = isinstance(answer, LedgerError | ModelDamagedError)
+            state = State.MISSING if is_needed or is_damage else State.OPTIONAL
+            late = f"no answer within {limit_s:.0f} s"
+            said = (reason(answer), remedy(answer)) if isinstance(answer, Exception) else (late, AGAIN)
+            answer = Finding(name, state, *said)
         found.append(answer)
     return found
 

@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from wms.errors import WmsError
-
 LIMIT_S: Final = 10.0
 """Seconds that all questions together may take."""
 
@@ -17,8 +15,9 @@ LIMIT_S: Final = 10.0
 def ask_all(
     questions: Mapping[str, Callable[[Path], object]], repo: Path, limit_s: float = LIMIT_S
 ) -> dict[str, object]:
-    """The answers by the questions' names: the function's result, its WmsError, or None if late.
+    """The answers by the questions' names: the function's result, its exception, or None if late.
 
+    Threads that import the same library at a time may lock each other out, so callers import libraries before.
     A late question goes on in a daemon thread, which doesn't keep the process from ending.
     """
     answers: dict[str, object] = dict.fromkeys(questions)
@@ -26,7 +25,7 @@ def ask_all(
     def ask(name: str, question: Callable[[Path], object]) -> None:
         try:
             answers[name] = question(repo)
-        except (WmsError, OSError) as error:
+        except Exception as error:  # a bug, too, is an answer: the other questions are still of use
             answers[name] = error
 
     threads = [threading.Thread(target=ask, args=(name, question), daemon=True) for name, question in questions.items()]

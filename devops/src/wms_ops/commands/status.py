@@ -14,6 +14,7 @@ from wms.registry.ledger import Ledger
 from wms.registry.metadata import metadata_fault
 from wms_ops.base.layout import DATA_BRANCHES, METADATA, MODELS
 from wms_ops.base.settings import GitSettings
+from wms_ops.commands.advice import reason
 from wms_ops.commands.cloud import facts, module_of
 from wms_ops.commands.parallel import LIMIT_S, ask_all
 from wms_ops.dataset.versions import pointers_at
@@ -49,8 +50,8 @@ def _part(answer: object) -> Part:
     """The answer, or a sentence about its absence under the key `unknown`."""
     if isinstance(answer, dict):
         return answer
-    late = f"not known: no answer within {LIMIT_S:.0f} s"
-    return {"unknown": late if answer is None else f"not known: {str(answer).splitlines()[0]}"}
+    why = reason(answer) if isinstance(answer, Exception) else f"no answer within {LIMIT_S:.0f} s"
+    return {"unknown": f"not known: {why}"}
 
 
 def repository(repo: Path) -> Part:

@@ -169,7 +169,8 @@ def _bucket_and_prefix(url: str, origin: str) -> tuple[str, str]:
     bucket, _, prefix = rest.partition("/")
     if not separator or scheme != "s3" or not bucket:
         what = f"is {url!r}" if url else "has no url"
-        raise StoreConfigError(f"The DVC remote {origin!r} {what}, but an S3 bucket is needed; {_SET_A_REMOTE}.")
+        remedy = f"set {URL_VARIABLE} to s3://BUCKET/PREFIX, or unset it" if origin == URL_VARIABLE else _SET_A_REMOTE
+        raise StoreConfigError(f"The DVC remote {origin!r} {what}, but an S3 bucket is needed; {remedy}.")
     return bucket, "/".join(part for part in prefix.split("/") if part)
 
 

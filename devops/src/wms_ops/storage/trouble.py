@@ -27,7 +27,7 @@ from wms_ops.base.errors import (
     StoreUnreachableError,
 )
 from wms_ops.base.outputs import on_actions
-from wms_ops.base.settings import AwsSettings
+from wms_ops.base.settings import AwsSettings, StoreSettings
 from wms_ops.storage.codes import (
     Kind,
     code_of,
@@ -181,6 +181,9 @@ def _no_bucket(found: Refusal) -> Words:
 def _elsewhere(found: Refusal) -> Words:
     shown = f"{found.reason} ({found.code})" if found.code else found.reason
     if remote := found.remote:
+        if remote.endpoint_url and remote.endpoint_url == StoreSettings.read().endpoint and "endpoint" in shown.lower():
+            remedy = "set AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL to an address such as http://127.0.0.1:8333"
+            return StoreConfigError, f"the store can't be addressed ({shown}); {remedy}, or unset it"
         return StoreConfigError, (
             f"the DVC remote {remote.name!r} can't be addressed ({shown}); correct it with `{_modify(remote)}` or "
             f"`dvc remote modify {remote.name} region REGION`"
