@@ -7,6 +7,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 """The repository's root."""
 
+RUNS = ROOT / "runs"
+"""Where `wms train` keeps the folders of runs, and where every command looks for them."""
+
 
 def from_root(path: Path) -> Path:
     """An absolute `path` as given; a relative path resolved from the repository's root."""

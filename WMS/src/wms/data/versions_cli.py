@@ -6,13 +6,13 @@ import argparse
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from wms.command import Command, folder
 from wms.data.versions import DataVersionManager
+from wms.paths import RUNS
 from wms.tables import Column, make_table
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -20,7 +20,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 def declare_history(parser: argparse.ArgumentParser) -> None:
     """Add the folder of runs."""
-    parser.add_argument("--folder", type=folder, default=Path("runs"), help="where the runs are recorded (%(default)s)")
+    parser.add_argument("--folder", type=folder, default=RUNS, help="where the runs are recorded (%(default)s)")
 
 
 def declare_uses(parser: argparse.ArgumentParser) -> None:

@@ -9,10 +9,9 @@ from pathlib import Path
 from wms.command import Command, whole
 from wms.config import load_config
 from wms.errors import UselessModelError
-from wms.paths import ROOT
+from wms.paths import ROOT, RUNS
 
 DEFAULT_CONFIG = Path("WMS/configs/train.yaml")
-DEFAULT_RUNS = Path("runs")
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +19,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, default=ROOT / DEFAULT_CONFIG, help="recipe (default %(default)s)")
     parser.add_argument("--data", type=Path, help="folder with images/ and masks/, instead of the recipe's")
     parser.add_argument("--splits", type=Path, help="split record, instead of the recipe's")
-    parser.add_argument("--runs", type=Path, default=ROOT / DEFAULT_RUNS, help="where run folders go")
+    parser.add_argument("--runs", type=Path, default=RUNS, help="where run folders go")
     parser.add_argument("--seed", type=whole(0, 2**32 - 1), help="instead of the recipe's")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default %(default)s)")
     parser.add_argument(

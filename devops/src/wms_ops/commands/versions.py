@@ -10,7 +10,7 @@ from typing import Final
 from wms.command import Command, folder
 from wms.errors import DECLINED, ModelNotFoundError, UsageError
 from wms.files import write_atomic
-from wms.paths import ROOT
+from wms.paths import ROOT, RUNS
 from wms.registry.compare_page import compare, render_page, render_table
 from wms.registry.ledger import FOLDER, Ledger, LedgerEntry
 from wms.registry.lineage import METADATA, find_entries, iter_table, require_whole
@@ -150,7 +150,7 @@ def _run_lineage(options: argparse.Namespace) -> int:
 def _add_paths(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", type=folder, default=FOLDER, metavar="DIR", help="model and ledger")
     parser.add_argument("--model", default=MODEL, metavar="NAME", help="registered model (default %(default)s)")
-    parser.add_argument("--runs", type=folder, default=ROOT / "runs", metavar="DIR", help="where trainings are kept")
+    parser.add_argument("--runs", type=folder, default=RUNS, metavar="DIR", help="where trainings are kept")
     parser.add_argument("--repo", type=folder, default=ROOT, metavar="DIR", help="the clone that has the commits")
 
 
