@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from servers import MlflowServer, free_port, mlflow_server
 
 from wms.command import Command
 from wms.errors import ModelNotFoundError, TrackingError, run_main
+from wms.paths import RUNS
 from wms.training.runs_cli import BEST, COMPARE, LIST
 from wms.training.tracker import METRICS_FILE, ExperimentTracker
 
@@ -134,6 +138,12 @@ def test_a_silent_server_leaves_the_runs_here(
 
 RECORD = '"epoch": 0, "phase": "val", "metric": "dice", "value": 1, "time": 1'
 DAMAGES = {
+    "a name that UTF-8 can't write": '{"step": 1, "epoch": 0, "phase": "val", "metric": "\\ud800", '
+    '"value": 1, "time": 1}\n{}\n',
+    "a phase that UTF-8 can't write": '{"step": 1, "epoch": 0, "phase": "\\ud800", "metric": "a", '
+    '"value": 1, "time": 1}\n{}\n',
+    "an infinite time": '{"step": 1, "epoch": 0, "phase": "val", "metric": "dice", "value": 1, "time": 1e999}\n{}\n',
+    "a newer format": '{"format": 9, "step": 1, ' + RECORD + "}\n{}\n",
     "no JSON": "bad\n{}\n",
     "another record": "{}\n{}\n",
     "too deep": "[" * 200_000 + "\n{}\n",
@@ -171,3 +181,82 @@ def test_metrics_that_are_a_folder_are_named(runs: Path, command: Command, capsy
 def test_a_metric_that_no_run_has_is_no_success(runs: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="has logged val/dicee"):
         BEST(["--runs", str(runs), "--metric", "val/dicee"])
+
+
+def test_runs_of_one_name_are_told_apart_by_their_paths(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log(tmp_path / "other" / "run_a", [0.3])
+    monkeypatch.chdir(tmp_path)
+    words = ["runs/run_a", "other/run_a", "run_b", "run_a", "--runs", str(runs)]
+    assert COMPARE([*words, "--json"]) == 0
+    rows = said(capsys)
+    assert [row["run"] for row in rows] == ["runs/run_a", "other/run_a", "run_b"]
+    assert [row["best_val_dice"] for row in rows] == [0.8, 0.3, 0.9]
+    assert COMPARE(words) == 0
+    table = capsys.readouterr().out
+    assert "runs/run_a" in table and "other/run_a" in table
+    assert BEST([*words, "--json"]) == 0
+    assert [row["run"] for row in said(capsys)] == ["run_b", "runs/run_a", "other/run_a"]
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="these systems refuse such a name")
+@pytest.mark.parametrize("command", [LIST, BEST])
+def test_a_folder_whose_name_is_no_utf8_is_shown_escaped(
+    runs: Path, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log(Path(os.fsdecode(os.fsencode(runs) + b"/run_\xff")), [0.1])
+    assert command(["--runs", str(runs)]) == 0
+    assert "run_\\udcff" in capsys.readouterr().out
+    assert command(["--runs", str(runs), "--json"]) == 0
+    assert {row["run"] for row in said(capsys)} == {"run_a", "run_b", "run_\\udcff"}
+
+
+def test_a_diverged_value_is_never_the_best(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log(runs / "run_c", [math.inf, 0.3, math.nan])
+    log(runs / "run_d", [-math.inf, math.nan])
+    assert BEST(["--runs", str(runs), "--metric", "val/loss", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert [row["run"] for row in json.loads(out)] == ["run_b", "run_a", "run_c"]
+    assert err.startswith("run_d: The metric val/loss was never a finite number")
+    assert run_main(BEST, ["--runs", str(runs), "run_d"]) == ModelNotFoundError.exit_code
+    assert "has a finite value of val/dice, so none is the best" in capsys.readouterr().err
+
+
+def test_the_metrics_that_were_logged_are_named(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with ExperimentTracker(runs.parent / "others" / "run_e") as tracker:
+        tracker.log("train", {"loss": 1.0}, step=0, epoch=0)
+    assert run_main(BEST, ["--runs", str(runs.parent / "others")]) == ModelNotFoundError.exit_code
+    err = capsys.readouterr().err
+    assert "has logged val/dice; name another one with --metric: train/loss." in err and "such as" not in err
+
+
+def test_minutes_have_one_digit(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    times = [f'{{"step": {n}, {RECORD}, "time": {97 * n}}}\n' for n in range(2)]
+    (runs / "run_a" / METRICS_FILE).write_text("".join(times), encoding="utf-8")
+    assert LIST(["--runs", str(runs)]) == 0
+    table = capsys.readouterr().out
+    assert " 1.6 " in table and "1.6000" not in table
+
+
+def test_a_newer_line_names_file_and_line(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = runs / "run_a" / METRICS_FILE
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write('{"format": 9, "step": 1, ' + RECORD + "}\n")
+    assert LIST(["--runs", str(runs)]) == TrackingError.exit_code
+    assert f"{file}, line 9: this line was written by a newer version" in capsys.readouterr().err
+
+
+def test_every_command_looks_for_runs_in_the_same_folder() -> None:
+    from wms.data import versions_cli
+    from wms.training import cli
+
+    for declare, name in ((versions_cli.declare_history, "folder"), (cli.declare, "runs")):
+        assert Command("", declare, lambda _: 0).parser().get_default(name) == RUNS
+    assert LIST.parser().get_default("runs") == RUNS
+
+
+def test_a_name_that_cannot_be_read_again_is_not_logged(tmp_path: Path) -> None:
+    with ExperimentTracker(tmp_path) as tracker, pytest.raises(ValueError, match="UTF-8"):
+        tracker.log("val", {"\ud800": 1.0}, step=0, epoch=0)
+    assert (tmp_path / METRICS_FILE).read_bytes() == b""

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wms.errors import DiskFullError, TrackingError, UnwritableError
+from wms.training.best import BestMetric
 from wms.training.tracker import (
     METRICS_FILE,
-    BestMetric,
     ExperimentTracker,
     MetricRecord,
     compare_runs,
@@ -116,7 +116,7 @@ def test_the_best_is_never_nan_and_of_equals_the_first(tmp_path: Path) -> None:
         assert tracker.get_best_metric("dice") == BestMetric(value=0.9, epoch=2, step=20)
         assert tracker.get_best_metric("dice", maximize=False) == BestMetric(value=0.1, epoch=0, step=0)
         tracker.log("val", {"empty": math.nan}, step=0, epoch=0)
-        with pytest.raises(TrackingError, match="never a number"):
+        with pytest.raises(TrackingError, match="never a finite number"):
             tracker.get_best_metric("empty")
 
 

@@ -172,6 +172,17 @@ def test_a_damaged_middle_line_is_named(manager: DataVersionManager, damage: byt
             act()
 
 
+@pytest.mark.parametrize("damage", [b'"run-1', b'"augmentation":{"flip":'])
+def test_a_line_that_no_table_holds_is_named(manager: DataVersionManager, damage: bytes) -> None:
+    manager.record("run-1", ITEMS, {"flip": True}, None)
+    impossible = {b'"run-1': b'"\\ud800run-1', b'"augmentation":{"flip":': b'"augmentation":{"a":NaN,"flip":'}[damage]
+    content = manager.log.read_bytes()
+    assert damage in content
+    manager.log.write_bytes(content.replace(damage, impossible) + content)
+    with pytest.raises(TrackingError, match=r"data_versions\.jsonl, line 1 is damaged"):
+        manager.history()
+
+
 def test_a_damaged_manifest_is_noticed_and_repaired_by_recording(manager: DataVersionManager) -> None:
     manifest = manager.folder / manager.record("run-1", ITEMS, FLIP, None).manifest
     manifest.write_bytes(manifest.read_bytes().replace(b"train", b"valid"))

@@ -209,10 +209,11 @@ class DataVersionManager:
         records: dict[str, DataVersion] = {}
         for number, fields in files.read_json_lines(self.log):
             try:
+                files.canonical_json(fields).encode()  # lone surrogates and NaN fit into no table and no JSON
                 records[fields["run_name"]] = from_fields(
                     DataVersion, fields, f"{self.log}, line {number}", TrackingError
                 )
-            except (TypeError, KeyError) as error:
+            except (TypeError, KeyError, ValueError) as error:
                 reason = "is damaged: it isn't a run's record; restore the file, or delete that line"
                 raise TrackingError(f"{self.log}, line {number} {reason}.") from error
         return records

@@ -12,7 +12,9 @@ import polars as pl
 from wms.errors import ModelNotFoundError, TrackingError
 from wms.pictures import draw, plot_line
 from wms.registry.mlflow_store import ModelRegistry, RunInfo
-from wms.training.tracker import COLUMNS, METRICS_FILE, best_metric, compare_tables, read_metrics, split_name
+from wms.text import told_apart
+from wms.training.best import best_metric
+from wms.training.tracker import COLUMNS, METRICS_FILE, compare_tables, place_of, read_metrics, split_name
 
 _TEST: Final = "final_test"
 """What a metric's name at MLflow begins with, instead of the phase test."""
@@ -46,11 +48,11 @@ def run_folders(root: Path) -> list[Path]:
 
 
 def read_all(folders: Sequence[Path]) -> tuple[dict[str, pl.DataFrame], list[TrackingError]]:
-    """The metrics of each run, by its folder, and an error for each run whose metrics are damaged."""
+    """The metrics of each run, by the folder's name as a terminal can show it, and an error for each damaged run."""
     tables, damaged = {}, []
-    for folder in folders:
+    for name, folder in zip(told_apart((folder.name, str(folder)) for folder in folders), folders, strict=True):
         try:
-            tables[folder.name] = read_metrics(folder)
+            tables[name] = read_metrics(folder)
         except TrackingError as error:
             damaged.append(error)
     return tables, damaged
@@ -79,15 +81,33 @@ def list_runs(tables: Mapping[str, pl.DataFrame], at_server: Sequence[RunInfo]) 
     return sorted(rows, key=lambda row: row.run)
 
 
-def read_run(name: str, root: Path, registry: ModelRegistry | None, metrics: Sequence[str]) -> tuple[str, pl.DataFrame]:
-    """A run's name and the metrics as `read_metrics` returns them; from a server only `metrics` (val/dice).
+@dataclass(frozen=True)
+class FoundRun:
+    """A run with its metrics; `place` is the folder's path, or name and id on the server."""
+
+    name: str
+    place: str
+    table: pl.DataFrame
+
+
+def read_runs(
+    names: Sequence[str], root: Path, registry: ModelRegistry | None, metrics: Sequence[str]
+) -> dict[str, pl.DataFrame]:
+    """The metrics of each run by name, or by place where runs share a name; see `read_run`."""
+    found = [read_run(name, root, registry, metrics) for name in names]
+    labels = told_apart((run.name, run.place) for run in found)
+    return {label: run.table for label, run in zip(labels, found, strict=True)}
+
+
+def read_run(name: str, root: Path, registry: ModelRegistry | None, metrics: Sequence[str]) -> FoundRun:
+    """A run with the metrics as `read_metrics` returns them; from a server only `metrics` (val/dice).
 
     `name` is a folder, a folder's name below `root`, or a run's name or id on the server. Raises ModelNotFoundError for
     an unknown run, TrackingError for damaged metrics, RegistryUnreachableError, RegistryError.
     """
     for folder in (Path(name), root / name):
         if (folder / METRICS_FILE).exists():
-            return folder.resolve().name, read_metrics(folder)
+            return FoundRun(folder.resolve().name, place_of(folder), read_metrics(folder))
     if registry is None:
         raise ModelNotFoundError(
             f"{root} holds no run {name!r}; `wms runs list` shows what there is. MLflow is asked, too, where "
@@ -100,7 +120,7 @@ def read_run(name: str, root: Path, registry: ModelRegistry | None, metrics: Seq
         prefix = _TEST if phase == "test" else phase
         for step, value, time in registry.metric_history(found.run_id, f"{prefix}_{key}"):
             rows.append({"step": step, "epoch": step, "phase": phase, "metric": key, "value": value, "time": time})
-    return found.name, pl.DataFrame(rows, schema=COLUMNS)
+    return FoundRun(found.name, f"{found.name} ({found.run_id})", pl.DataFrame(rows, schema=COLUMNS))
 
 
 def rank(tables: Mapping[str, pl.DataFrame], metric: str, *, maximize: bool) -> tuple[list[Best], list[str]]:

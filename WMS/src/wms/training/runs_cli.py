@@ -15,10 +15,11 @@ import polars as pl
 from wms.command import Command, folder
 from wms.errors import ModelNotFoundError, RegistryUnreachableError, TrackingError
 from wms.files import write_atomic
-from wms.paths import ROOT
+from wms.paths import RUNS
 from wms.registry.mlflow_store import ModelRegistry
 from wms.tables import Column, print_table
-from wms.training.runs import draw_comparison, list_runs, rank, read_all, read_run, run_folders
+from wms.training.best import logged
+from wms.training.runs import draw_comparison, list_runs, rank, read_all, read_runs, run_folders
 from wms.training.tracker import COMPARED, compare_tables
 
 NEWEST: Final = 20
@@ -26,7 +27,7 @@ NEWEST: Final = 20
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--runs", type=folder, default=ROOT / "runs", metavar="DIR", help="where run folders are")
+    parser.add_argument("--runs", type=folder, default=RUNS, metavar="DIR", help="where run folders are")
     parser.add_argument("--json", action="store_true", help="print one JSON array instead of the table")
 
 
@@ -84,7 +85,7 @@ def run_best(options: argparse.Namespace) -> int:
     found, lacking = rank(tables, options.metric, maximize=not options.smallest)
     for sentence in lacking:
         print(sentence, file=sys.stderr)
-    none = f"No run in {options.runs} has logged {options.metric}; name another one with --metric, such as val/dice."
+    none = _none_best(options, tables)
     if not found and not damaged:  # a mistyped metric must not look like an answer
         raise ModelNotFoundError(none)
     _print([asdict(one) for one in found], none, as_json=options.json)
@@ -103,7 +104,16 @@ def run_compare(options: argparse.Namespace) -> int:
 
 def _read(options: argparse.Namespace, names: Sequence[str], metrics: Sequence[str]) -> dict[str, pl.DataFrame]:
     registry = ModelRegistry.if_named()
-    return dict(read_run(name, options.runs, registry, metrics) for name in names)
+    return read_runs(names, options.runs, registry, metrics)
+
+
+def _none_best(options: argparse.Namespace, tables: Mapping[str, pl.DataFrame]) -> str:
+    """The sentence about runs of which none has a best value."""
+    known = logged(*tables.values())
+    if options.metric in known:
+        return f"No run in {options.runs} has a finite value of {options.metric}, so none is the best."
+    other = f"name another one with --metric: {', '.join(known)}" if known else "nothing is logged there yet"
+    return f"No run in {options.runs} has logged {options.metric}; {other}."
 
 
 def _name_damaged(damaged: Sequence[TrackingError]) -> int:
@@ -121,13 +131,14 @@ def _print(rows: Sequence[Mapping[str, Any]], otherwise: str, *, as_json: bool) 
     else:
         columns = [Column(name.replace("_", " "), justify="left" if name in ("run", "where") else "right",
                           later=place > 4) for place, name in enumerate(rows[0])]  # fmt: skip
-        print_table(columns, [[_cell(value) for value in row.values()] for row in rows])
+        print_table(columns, [[_cell(name, value) for name, value in row.items()] for row in rows])
 
 
-def _cell(value: object) -> str:
+def _cell(column: str, value: object) -> str:
     if value is None:
         return "-"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    digits = 1 if column in ("minutes", "wall_time_s") else 4
+    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
 
 
 LIST: Final = Command(

@@ -6,7 +6,6 @@ single write appends a line, and opening the file removes a torn last line.
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import time
@@ -21,6 +20,8 @@ from wms.errors import TrackingError, from_os_error
 from wms.files import parse_json
 from wms.formats import refuse_newer
 from wms.metrics import FINAL
+from wms.text import escaped, told_apart
+from wms.training.best import BestMetric, best_metric
 
 METRICS_FILE = "metrics.jsonl"
 Phase = Literal["train", "val", "test", "system"]
@@ -66,25 +67,17 @@ class MetricRecord:
         content = parse_json(line)
         if not isinstance(content, dict) or not content.keys() >= {field.name for field in fields(cls)}:
             raise ValueError("not a metric record")
-        refuse_newer(content, "A line of the metrics", TrackingError)
+        refuse_newer(content, "this line", TrackingError)
         try:
             places = int(content["step"]), int(content["epoch"])
             names = str(content["phase"]), str(content["metric"])
             record = cls(*places, *names, float(content["value"]), float(content["time"]))
         except (TypeError, OverflowError) as error:
             raise ValueError(str(error)) from error
-        if max(map(abs, places)) >= 2**63:
-            raise ValueError("a number that no column of a table holds")
+        impossible = max(map(abs, places)) >= 2**63 or not math.isfinite(record.time)
+        if impossible or any(escaped(name) != name for name in names):
+            raise ValueError("a number or a name that no column of a table holds")
         return record
-
-
-@dataclass(frozen=True)
-class BestMetric:
-    """The best value of a metric, with step and epoch."""
-
-    value: float
-    epoch: int
-    step: int
 
 
 class MetricSink(Protocol):
@@ -112,16 +105,21 @@ def read_records(path: Path, offset: int = 0, limit: int | None = None) -> tuple
                 break
             try:
                 records.append(MetricRecord.from_line(line))
+            except TrackingError as error:
+                raise TrackingError(f"{path}, line {_line_at(path, offset)}: {error}") from None
             except ValueError:
                 if not file.readline():
                     break
-                number = path.read_bytes()[:offset].count(b"\n") + 1
                 raise TrackingError(
-                    f"{path}, line {number}: this is not a metric record; restore the file from a copy, "
-                    "or remove that line."
+                    f"{path}, line {_line_at(path, offset)}: this is not a metric record; restore the file from a "
+                    "copy, or remove that line."
                 ) from None
             offset += len(line)
     return records, offset
+
+
+def _line_at(path: Path, offset: int) -> int:
+    return path.read_bytes()[:offset].count(b"\n") + 1
 
 
 def read_metrics(path: Path) -> pl.DataFrame:
@@ -169,10 +167,13 @@ class ExperimentTracker:
         """Append the metrics of a step in a single write.
 
         A value that the file has for the same phase, metric, step and epoch, as in a resumed run, is skipped. Raises
-        ValueError for an unknown phase; after DiskFullError or UnwritableError the file keeps its previous end.
+        ValueError for an unknown phase or an impossible name; after DiskFullError or UnwritableError the file keeps
+        its previous end.
         """
         if phase not in PHASES:
             raise ValueError(f"unknown phase {phase!r}, not one of {', '.join(PHASES)}")
+        if bad := [name for name in metrics if escaped(name) != name]:
+            raise ValueError(f"the metric {bad[0]!r} holds a character that UTF-8 can't write")
         # No two calls share a millisecond: MLflow takes equal rows at one timestamp for the same row.
         now_ms = max(round(time.time() * 1000), self._last_ms + 1)
         records = [
@@ -198,9 +199,9 @@ class ExperimentTracker:
         return table
 
     def get_best_metric(self, name: str, phase: Phase = "val", maximize: bool = True) -> BestMetric:
-        """The greatest (or smallest) value of a metric; of equal values the first. NaN is never the best.
+        """The greatest (or smallest) value of a metric; of equal values the first.
 
-        Raises TrackingError if the metric was never logged or holds only NaN.
+        NaN and infinities are never the best. Raises TrackingError without any finite value.
         """
         return best_metric(read_metrics(self.path), name, phase, maximize)
 
@@ -239,9 +240,18 @@ def compare_runs(run_dirs: Sequence[Path], metrics: Sequence[str] = COMPARED) ->
     `metrics` are given as phase/name. The columns are run, epochs, wall_time_s (from the first to the last record) and
     for each metric: of phase test `final_test_<name>`, of others `best_<phase>_<name>` and `best_<phase>_<name>_epoch`;
     the best loss is the smallest, the best of any other metric the greatest. Metrics that a run hasn't logged are null.
+    Runs whose folders share a name are told apart by their paths.
     Raises TrackingError for a folder without metrics or an impossible metric.
     """
-    return compare_tables({run_dir.resolve().name: read_metrics(run_dir) for run_dir in run_dirs}, metrics)
+    names = told_apart((run_dir.resolve().name, place_of(run_dir)) for run_dir in run_dirs)
+    tables = {name: read_metrics(run_dir) for name, run_dir in zip(names, run_dirs, strict=True)}
+    return compare_tables(tables, metrics)
+
+
+def place_of(run_dir: Path) -> str:
+    """The path of a run's folder that every spelling shares: from the working directory where the run lies below."""
+    full = run_dir.resolve()
+    return str(full.relative_to(Path.cwd()) if full.is_relative_to(Path.cwd()) else full)
 
 
 def compare_tables(tables: Mapping[str, pl.DataFrame], metrics: Sequence[str] = COMPARED) -> pl.DataFrame:
@@ -270,27 +280,7 @@ def _compared(run: str, table: pl.DataFrame, metrics: Sequence[tuple[Phase, str]
         if phase == "test":
             row[f"{FINAL}{name}"] = values[-1] if len(values) else None
             continue
-        found = best_metric(table, name, phase, "loss" not in name) if values.is_not_nan().any() else None
+        found = best_metric(table, name, phase, "loss" not in name) if values.is_finite().any() else None
         row[f"best_{phase}_{name}"] = found.value if found else None
         row[f"best_{phase}_{name}_epoch"] = found.epoch if found else None
     return row
-
-
-def best_metric(table: pl.DataFrame, name: str, phase: str, maximize: bool = True) -> BestMetric:
-    """`ExperimentTracker.get_best_metric` of a table, for a run that must not be opened for writing."""
-    rows = table.filter((pl.col("phase") == phase) & (pl.col("metric") == name))
-    if rows.is_empty():
-        raise TrackingError(_unknown(table, name, phase))
-    rows = rows.filter(pl.col("value").is_not_nan())
-    if rows.is_empty():
-        raise TrackingError(f"The metric {phase}/{name} was never a number in this run, so none is the best.")
-    found = rows["value"].arg_max() if maximize else rows["value"].arg_min()
-    row = rows.row(found or 0, named=True)
-    return BestMetric(value=row["value"], epoch=row["epoch"], step=row["step"])
-
-
-def _unknown(table: pl.DataFrame, name: str, phase: str) -> str:
-    valid = sorted({f"{row['phase']}/{row['metric']}" for row in table.iter_rows(named=True)})
-    near = difflib.get_close_matches(f"{phase}/{name}", valid, n=3, cutoff=0.4) or valid
-    hint = f"the nearest are {', '.join(near)}" if near else "nothing has been logged yet"
-    return f"This run has no metric {phase}/{name}; {hint}."
