@@ -260,3 +260,20 @@ def test_a_name_that_cannot_be_read_again_is_not_logged(tmp_path: Path) -> None:
     with ExperimentTracker(tmp_path) as tracker, pytest.raises(ValueError, match="UTF-8"):
         tracker.log("val", {"\ud800": 1.0}, step=0, epoch=0)
     assert (tmp_path / METRICS_FILE).read_bytes() == b""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes among its files")
+@pytest.mark.parametrize("command", [LIST, BEST])
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_pipe_instead_of_metrics_is_refused_at_once(
+    runs: Path, command: Command, linked: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = runs / "run_c" / METRICS_FILE
+    file.parent.mkdir()
+    os.mkfifo(runs.parent / "pipe" if linked else file)
+    if linked:
+        file.symlink_to(runs.parent / "pipe")
+    assert command(["--runs", str(runs), "--json"]) == TrackingError.exit_code
+    out, err = capsys.readouterr()
+    assert {row["run"] for row in json.loads(out)} == {"run_a", "run_b"}
+    assert err == f"error: Can't read {file}: it is a named pipe, not a file; restore it, or move the run away.\n"

@@ -26,6 +26,7 @@ from wms.errors import DataNotFoundError, UsageError, run_main
 from wms.files import parse_json, write_atomic
 from wms.paths import ROOT
 from wms.pictures import draw
+from wms.regular import read_regular
 from wms.settings import RealDataSettings
 from wms.tables import Column, make_table
 
@@ -175,7 +176,7 @@ class Clock:
         for epoch, value in zip(speed["epoch"], speed["value"], strict=True):
             sizes.setdefault(str(self.config.training.size_at(epoch)), []).append(value)
         unseen = self.unseen()
-        scores = parse_json((result.run_dir / "artifacts" / "test_scores.json").read_text(encoding="utf-8"))
+        scores = parse_json(read_regular(result.run_dir / "artifacts" / "test_scores.json"))
         worst = sorted((row["dice"], row["stem"]) for row in scores)[:5]
         mean = {n: sum(getattr(s, n) for s in unseen) / len(unseen) for n in ("dice", "iou")} if unseen else {}
         passed = {

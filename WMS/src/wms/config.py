@@ -35,6 +35,7 @@ from wms.errors import ConfigError, UsageError
 from wms.files import sha256_text
 from wms.models import DEFAULT, Architecture, find_architecture, parse_model
 from wms.paths import from_root
+from wms.regular import read_regular_text
 
 __all__ = [
     "AugmentationConfig",
@@ -166,7 +167,7 @@ def load_config(path: Path) -> RunConfig:
     Raises ConfigError (file, field, reason, nearest valid name) if the file is absent, not YAML or not valid.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular_text(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it isn't UTF-8 text"
         raise ConfigError(f"Can't read the config {path}: {reason}; name one with --config.") from error

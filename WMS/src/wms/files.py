@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from wms.errors import TrackingError, from_os_error
+from wms.regular import open_regular, read_regular
 
 if sys.platform == "win32":
     import msvcrt
@@ -99,7 +100,7 @@ def cut_torn_tail(path: Path) -> int:
     bytes removed; 0 for a sound, empty or absent file. Raises UnwritableError.
     """
     try:
-        with path.open("r+b") as stream:
+        with open_regular(path, "r+b") as stream:
             size = stream.seek(0, os.SEEK_END)
             start = _last_line_start(path)
             stream.seek(start)
@@ -127,7 +128,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     TrackingError with file and line for any other line that isn't JSON.
     """
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = read_regular(path).split(b"\n")
     except FileNotFoundError:
         return
     torn = lines.pop()  # the text after the last newline: empty, or a torn line
@@ -144,14 +145,14 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 def sha256_file(path: Path) -> str:
     """The SHA-256 of a file's content, 64 hexadecimal digits. Raises OSError if the file can't be read."""
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def object_in(path: Path) -> dict[str, Any]:
     """The JSON object in a file; empty for an absent or damaged file, and for other content."""
     try:
-        values: Any = parse_json(path.read_bytes())
+        values: Any = parse_json(read_regular(path))
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}
@@ -160,7 +161,7 @@ def object_in(path: Path) -> dict[str, Any]:
 def read_verified(path: Path, sha256: str) -> bytes:
     """The content of a file whose SHA-256 is known. Raises TrackingError if the file is absent or damaged."""
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except OSError as error:
         raise TrackingError(f"Can't read {path}: {error.strerror}; restore the file.") from error
     found = sha256_bytes(content)
@@ -215,7 +216,7 @@ def parse_json(content: bytes | str) -> Any:
 def read_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file of a run. Raises TrackingError for a damaged file."""
     try:
-        values = parse_json(path.read_bytes())
+        values = parse_json(read_regular(path))
     except (OSError, ValueError) as error:
         raise TrackingError(f"{path} is damaged ({error}); start a new run.") from error
     if not isinstance(values, dict):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from wms.errors import DataNotFoundError
 from wms.files import parse_json, sha256_file, write_atomic
+from wms.regular import read_regular
 
 Stamp = tuple[int, int, str]  # bytes, modification time in ns, sha256
 
@@ -41,7 +42,7 @@ def _stamp(path: Path, known: dict[str, Stamp]) -> Stamp:
 
 def _read(memory: Path) -> dict[str, Stamp]:
     try:
-        raw = parse_json(memory.read_text(encoding="utf-8"))
+        raw = parse_json(read_regular(memory))
         return {str(key): (int(size), int(time), str(sha)) for key, (size, time, sha) in raw.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}  # an unreadable memory costs only time

@@ -26,6 +26,7 @@ from wms.errors import (
     NotAnImageError,
     TruncatedImageError,
 )
+from wms.regular import read_regular
 
 # We refuse by size ourselves, before decoding and with a sentence; Pillow's own limit only warns at first.
 Image.MAX_IMAGE_PIXELS = None
@@ -213,7 +214,7 @@ def black_white(marked: NDArray[np.bool_]) -> NDArray[np.uint8]:
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except OSError as error:
         raise DataNotFoundError(f"Can't read {path}: {error.strerror}.") from error
 

@@ -24,6 +24,7 @@ from wms.data.alike import components, distances, edges, to_bits
 from wms.errors import SplitError
 from wms.files import append_lines, cut_torn_tail, exclusive_lock, is_json, parse_json
 from wms.formats import refuse_newer
+from wms.regular import read_regular
 
 Split = Literal["train", "val", "test", "excluded"]
 
@@ -184,7 +185,7 @@ class SplitRecord:
 def _whole_lines(path: Path) -> list[bytes]:
     """The record's lines, without a torn last line; a complete last line without a newline counts."""
     try:
-        lines = path.read_bytes().splitlines()
+        lines = read_regular(path).splitlines()
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -194,7 +195,7 @@ def _whole_lines(path: Path) -> list[bytes]:
 
 def _lacks_newline(path: Path) -> bool:
     """Whether the last line is a complete record without a newline, as editors and merges may leave."""
-    content = path.read_bytes() if path.exists() else b""
+    content = read_regular(path) if path.exists() else b""
     return not content.endswith(b"\n") and is_json(content[content.rfind(b"\n") + 1 :])
 
 

@@ -207,7 +207,11 @@ class DataVersionManager:
 
     def _by_run(self) -> dict[str, DataVersion]:
         records: dict[str, DataVersion] = {}
-        for number, fields in files.read_json_lines(self.log):
+        try:
+            lines = list(files.read_json_lines(self.log))
+        except OSError as error:
+            raise TrackingError(f"Can't read {self.log}: {error.strerror}; restore the file.") from error
+        for number, fields in lines:
             try:
                 files.canonical_json(fields).encode()  # lone surrogates and NaN fit into no table and no JSON
                 records[fields["run_name"]] = from_fields(

@@ -21,6 +21,7 @@ from wms.inference.runtime import onnxruntime
 from wms.inference.second_look import Floats, Looked, Mask, find_box, one_strip, sigmoid, window
 from wms.metrics import is_strip
 from wms.pictures import encoded
+from wms.regular import read_regular
 
 WEIGHTS: Final = "production.pth"
 ONNX: Final = "production.onnx"
@@ -173,7 +174,7 @@ def open_session(content: bytes, name: str, *, threads: int | None = None) -> An
 def read_card(path: Path) -> Mapping[str, Any]:
     """Read a card; empty without a file. Raises ModelDamagedError for content that isn't a JSON object."""
     try:
-        card: Any = parse_json(path.read_bytes())
+        card: Any = parse_json(read_regular(path))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
@@ -186,7 +187,7 @@ def read_card(path: Path) -> Mapping[str, Any]:
 
 def _read_model(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except OSError as error:
         if path.with_suffix(".pth").is_file() and not path.exists():
             raise ModelNotFoundError(

@@ -21,6 +21,7 @@ from wms.errors import LedgerError, TrackingError
 from wms.paths import ROOT
 from wms.records import StoredRecord
 from wms.registry.types import Means
+from wms.regular import read_regular
 from wms.start import run_renamed
 
 FOLDER = ROOT / "WMS" / "models"
@@ -168,7 +169,7 @@ class Ledger:
     def _told(self) -> int:
         """The number of entries that production_current.json tells of: none without the file, 1 for a damaged file."""
         try:
-            content = self.newest.read_bytes()
+            content = read_regular(self.newest)
         except (FileNotFoundError, NotADirectoryError):
             return 0
         except OSError:

@@ -20,6 +20,7 @@ from wms.config import RunConfig, parse_config
 from wms.errors import CheckpointError, ModelDamagedError, ModelNotFoundError, ResumeMismatchError, from_os_error
 from wms.files import canonical_json, object_in, parse_json, sha256_file, sha256_text, write_atomic
 from wms.inference.predictor import CARD, ONNX, WEIGHTS, read_card
+from wms.regular import read_regular
 from wms.training.pipeline import run_training
 from wms.training.request import Request
 from wms.training.run_folder import METADATA
@@ -97,7 +98,7 @@ def export_candidate(run: Path, target: Path) -> None:
     try:
         shutil.rmtree(staging, ignore_errors=True)  # left by a killed export
         for name, source in PARTS.items():
-            write_atomic(staging / name, (run / source).read_bytes())
+            write_atomic(staging / name, read_regular(run / source))
         if target.exists():
             shutil.rmtree(target)
         staging.rename(target)
@@ -112,7 +113,7 @@ def load_candidate(folder: Path) -> tuple[RunConfig, dict[str, Tensor]]:
     """
     _verify(folder)
     try:
-        values = parse_json((folder / CONFIG).read_text(encoding="utf-8"))
+        values = parse_json(read_regular(folder / CONFIG))
         state: dict[str, Tensor] = torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True)
     except (OSError, ValueError) as error:
         raise ModelDamagedError(f"{folder} can't be read ({error}); run `dvc repro` to train it again.") from error
@@ -133,7 +134,7 @@ def _verify(folder: Path) -> None:
 def _begun(note: Path, identity: str, config: RunConfig) -> Path | None:
     """The run that a killed repro of the same identity left, if the run is usable."""
     try:
-        before = parse_json(note.read_text(encoding="utf-8"))
+        before = parse_json(read_regular(note))
         if before["identity"] != identity:
             return None
         earlier = set(before["earlier"])

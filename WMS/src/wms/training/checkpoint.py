@@ -17,6 +17,7 @@ import torch
 
 from wms.errors import CheckpointError, NothingToResumeError, ResumeMismatchError
 from wms.files import parse_json, sha256_bytes, write_atomic
+from wms.regular import read_regular
 
 _log = logging.getLogger("wms")
 
@@ -76,7 +77,7 @@ class CheckpointManager:
     def _read(self, entry: Mapping[str, Any]) -> dict[str, Any] | None:
         path = self.folder / entry["file"]
         try:
-            content = path.read_bytes()
+            content = read_regular(path)
             if sha256_bytes(content) != entry["sha256"]:
                 raise ValueError("its sha256 isn't the recorded one")
             state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
@@ -96,7 +97,7 @@ class CheckpointManager:
 
     def _entries(self) -> list[dict[str, Any]]:
         try:
-            entries: list[dict[str, Any]] = parse_json((self.folder / INDEX).read_text(encoding="utf-8"))
+            entries: list[dict[str, Any]] = parse_json(read_regular(self.folder / INDEX))
         except FileNotFoundError:
             return []
         except ValueError as error:

@@ -27,6 +27,7 @@ from wms.files import canonical_json, parse_json, sha256_text, write_atomic
 from wms.git import answer
 from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.paths import from_root
+from wms.regular import read_regular
 from wms.training.prepare import PreparedData, hash_samples, load_samples, split_samples
 
 
@@ -141,7 +142,7 @@ def _committed(path: Path) -> str | None:
 
 def _read_prepared(path: Path) -> dict[str, Any]:
     try:
-        facts = parse_json(path.read_text(encoding="utf-8"))
+        facts = parse_json(read_regular(path))
         return {"data_version": str(facts["data_version"]), "test_version": str(facts["test_version"])}
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise TrackingError(f"{path} can't be read ({error!r}); run `dvc repro --force prepare`.") from error

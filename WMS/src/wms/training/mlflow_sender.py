@@ -21,6 +21,7 @@ from wms.errors import TrackingError
 from wms.files import sha256_file, write_atomic
 from wms.metrics import FINAL
 from wms.records import StoredRecord
+from wms.regular import read_regular
 from wms.training.tracker import METRICS_FILE, MetricRecord, read_records
 
 STATE_FILE = "mlflow_sync.json"
@@ -76,9 +77,11 @@ class SyncState(StoredRecord):
         """The state of a run, None without a state file; raises TrackingError for a damaged file."""
         path = run_dir / STATE_FILE
         try:
-            content = path.read_bytes()
+            content = read_regular(path)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise TrackingError(f"Can't read {path}: {error.strerror}; move it away to send the run anew.") from error
         return cls.parse(content, str(path), TrackingError, "delete it to send the run to MLflow anew")
 
     def save(self, run_dir: Path) -> None:

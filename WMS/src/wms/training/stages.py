@@ -21,6 +21,7 @@ from typing import Any, Literal, cast
 
 from wms.errors import DiskFullError, StageError, StageFailedError, WmsError, from_os_error
 from wms.files import canonical_json, parse_json, sha256_file, sha256_text, write_atomic
+from wms.regular import read_regular
 
 _log = logging.getLogger(__name__)
 
@@ -185,7 +186,7 @@ class _Execution:
         if fingerprint is not None:
             # Fails without a record, with a damaged one and with a missing output: all mean "run".
             with contextlib.suppress(OSError, ValueError, StageFailedError):
-                record = parse_json(self._record(stage).read_bytes())
+                record = parse_json(read_regular(self._record(stage)))
                 outputs = _hash_outputs(stage, self.pipeline.folder)
                 present = {"fingerprint": fingerprint, "outputs": outputs}
         if present is None or record != present:

@@ -20,6 +20,7 @@ from wms.errors import TrackingError, from_os_error
 from wms.files import parse_json
 from wms.formats import refuse_newer
 from wms.metrics import FINAL
+from wms.regular import is_present, open_regular, read_regular
 from wms.text import escaped, told_apart
 from wms.training.best import BestMetric, best_metric
 
@@ -95,9 +96,9 @@ def read_records(path: Path, offset: int = 0, limit: int | None = None) -> tuple
     was killed. An absent file holds no records. Raises TrackingError (line number) if an earlier line is damaged.
     """
     records: list[MetricRecord] = []
-    if not path.exists():
+    if not is_present(path):
         return records, offset
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         file.seek(offset)
         while limit is None or len(records) < limit:
             line = file.readline()
@@ -119,7 +120,7 @@ def read_records(path: Path, offset: int = 0, limit: int | None = None) -> tuple
 
 
 def _line_at(path: Path, offset: int) -> int:
-    return path.read_bytes()[:offset].count(b"\n") + 1
+    return read_regular(path)[:offset].count(b"\n") + 1
 
 
 def read_metrics(path: Path) -> pl.DataFrame:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from wms.data.manifest import DataSet
 from wms.errors import from_os_error
 from wms.files import parse_json, write_atomic
+from wms.regular import read_regular
 from wms_ops.storage.remote import S3Remote
 
 NOTE: Final = ".brought.json"
@@ -69,7 +70,7 @@ def _look(path: Path) -> tuple[int, int] | None:
 
 def _read_note(path: Path) -> dict[str, Any]:
     try:
-        known = parse_json(path.read_bytes())
+        known = parse_json(read_regular(path))
     except (OSError, ValueError):
         return {}  # without a note all files are downloaded
     return known if isinstance(known, dict) else {}

@@ -10,6 +10,7 @@ from typing import Any
 
 from wms.errors import from_os_error
 from wms.files import parse_json, write_atomic
+from wms.regular import read_regular
 from wms_ops.base.layout import KINDS, inbox
 from wms_ops.git.command import Git
 
@@ -75,7 +76,7 @@ def _file(git: Git) -> Path:
 
 def _read(git: Git) -> dict[str, Any]:
     try:
-        found = parse_json(_file(git).read_text(encoding="utf-8"))
+        found = parse_json(read_regular(_file(git)))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Sequence
 
 from wms.errors import ManifestError, WmsError
+from wms.regular import read_regular
 from wms_ops.base.errors import (
     AccessDeniedError,
     BucketNotFoundError,
@@ -153,7 +154,7 @@ class _Manifests:
             except MissingBlobError as error:
                 missing = error
         try:
-            content = (self._cache / oid[:2] / oid[2:]).read_bytes()
+            content = read_regular(self._cache / oid[:2] / oid[2:])
         except OSError:
             content = b""
         if hashlib.md5(content, usedforsecurity=False).hexdigest() + ".dir" == oid:

@@ -13,6 +13,7 @@ from wms.errors import ModelNotFoundError, WmsError
 from wms.files import parse_json
 from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.registry.lineage import CARD
+from wms.regular import read_regular
 from wms_ops.base.errors import PipelineError
 from wms_ops.base.layout import DATA_SET, SPLITS
 from wms_ops.base.settings import BudgetSettings
@@ -72,7 +73,7 @@ def train(context: RunContext, values: Mapping[str, str]) -> Done:
     started = time.monotonic()
     _on_instance(context, ["-m", "wms.training.dvc_stages", "train", *recipe, *candidate])
     seconds = time.monotonic() - started
-    card = parse_json((context.workspace / CANDIDATE / CARD).read_bytes())
+    card = parse_json(read_regular(context.workspace / CANDIDATE / CARD))
     run = str(card["run"])
     run_id = _handed_over(context, run)
     outputs = {"commit": commit, "run": run, "run_id": run_id, "train_seconds": f"{seconds:.1f}"}

@@ -25,6 +25,7 @@ from wms.registry.gate_types import GateReport
 from wms.registry.ledger import Ledger, LedgerEntry
 from wms.registry.lineage import FILES
 from wms.registry.plan import SMOKE, Proposal
+from wms.regular import read_regular
 from wms_ops.base.errors import PipelineError, SmokeError
 from wms_ops.base.layout import MODELS
 from wms_ops.base.settings import LoopSettings
@@ -171,7 +172,7 @@ def _known_photo(context: RunContext) -> Known:
     """The test photo on which the gate found the new model best: only the deployment can spoil the result."""
     path = context.folder / "gate.json"
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except OSError as error:
         raise PipelineError(f"{path} can't be read ({error}); run the step gate again.") from error
     report = GateReport.parse(content, str(path), PipelineError, "run the step gate again")

@@ -13,6 +13,7 @@ from typing import Final
 
 from wms.errors import from_os_error
 from wms.files import parse_json, write_atomic
+from wms.regular import read_regular
 from wms_ops.base.errors import CloudError
 from wms_ops.machine.processes import draw_ports
 
@@ -101,7 +102,7 @@ def read_identity(folder: Path) -> Identity | None:
     """The first user in the configuration of `folder`; None before `configure`. Raises CloudError."""
     path = folder / IDENTITIES
     try:
-        first = parse_json(path.read_bytes())["identities"][0]
+        first = parse_json(read_regular(path))["identities"][0]
         keys = first["credentials"][0]
         return Identity(first["name"], keys["accessKey"], keys["secretKey"], tuple(first["actions"]))
     except FileNotFoundError:

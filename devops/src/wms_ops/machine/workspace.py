@@ -12,6 +12,7 @@ from typing import Final
 import psutil
 
 from wms.files import exclusive_lock, write_atomic
+from wms.regular import read_regular
 from wms_ops.base.errors import CloudError
 from wms_ops.base.poll import poll
 from wms_ops.machine.processes import MarkedProcess, end, find, is_taken, lives, mark_of
@@ -69,7 +70,7 @@ class Workspace:
         path, stop = self.folder / STATE, self.command("down --all")
         hint = f"run `{stop}`, which ends all processes and forgets that file"
         try:
-            return CloudRecord.parse(path.read_bytes(), str(path), CloudError, hint)
+            return CloudRecord.parse(read_regular(path), str(path), CloudError, hint)
         except FileNotFoundError:
             return CloudRecord()
         except OSError as error:

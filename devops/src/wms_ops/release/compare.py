@@ -24,6 +24,7 @@ from wms.pictures import data_uri
 from wms.registry.compare_page import SHOWN, ComparedModel, Comparison, ImageScore, Panel
 from wms.registry.lineage import CARD, DATA, ONNX, SCORES
 from wms.registry.mlflow_store import ModelRegistry
+from wms.regular import read_regular
 
 SIDE: Final = 360  # pixels of a picture's longer side
 
@@ -87,7 +88,7 @@ def draw_panels(
 def _reader(folder: Path) -> Read:
     def read(path: str) -> bytes:
         try:
-            return (folder / path).read_bytes()
+            return read_regular(folder / path)
         except OSError as error:
             raise ModelNotFoundError(f"{folder / path} can't be read: {error.strerror}.") from error
 

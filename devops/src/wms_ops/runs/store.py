@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from wms.files import write_atomic
+from wms.regular import read_regular
 from wms_ops.base.errors import PipelineError
 from wms_ops.runs.record import RunRecord
 
@@ -41,7 +42,7 @@ class RunStore:
         """Return a run's record. Raises PipelineError for a missing or damaged record."""
         path = self.path(run_id) / FILE
         try:
-            content = path.read_bytes()
+            content = read_regular(path)
         except OSError as error:
             raise PipelineError(f"There is no run {run_id} in {self.folder} ({error.strerror}).") from error
         return RunRecord.parse(content, str(path), PipelineError, "delete its folder, and the branch starts anew")

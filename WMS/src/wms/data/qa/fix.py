@@ -26,6 +26,7 @@ from wms.data.qa.names import is_undecodable
 from wms.errors import from_os_error
 from wms.files import append_line, canonical_json, cut_torn_tail, read_json_lines, remove, sha256_bytes, write_atomic
 from wms.pictures import encoded
+from wms.regular import read_regular
 
 JOURNAL: Final = "journal.jsonl"
 LIST: Final = "fixes.json"
@@ -149,7 +150,7 @@ def _finish(folder: Path, kept: Path) -> list[dict[str, Any]]:
 
 def _content(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except OSError:  # taken away since the check
         return None
 

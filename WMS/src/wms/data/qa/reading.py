@@ -19,6 +19,7 @@ from wms.data.qa import agreement
 from wms.data.qa.facts import FILE, Fact, ImageFacts, MaskFacts, PairFacts, Unreadable
 from wms.errors import DataNotFoundError, ImageTooLargeError, NotAnImageError, TruncatedImageError, WmsError
 from wms.files import sha256_file
+from wms.regular import read_regular
 
 Grey = NDArray[np.uint8]
 _Reader = Callable[[Path, float], "tuple[Fact, Grey]"]
@@ -105,7 +106,7 @@ def small_grey(path: Path, max_megapixels: float) -> Grey:
 
 def mask_grey(path: Path, max_megapixels: float) -> Grey:
     """A mask's own grey values (H, W), upright, not thresholded."""
-    return decode_mask(path.read_bytes(), str(path), max_megapixels=max_megapixels).grey
+    return decode_mask(read_regular(path), str(path), max_megapixels=max_megapixels).grey
 
 
 def count_pieces(grey: Grey) -> int:
@@ -130,7 +131,7 @@ def _read_image(path: Path, max_megapixels: float) -> tuple[Fact, Grey]:
 
 
 def _read_mask(path: Path, max_megapixels: float) -> tuple[Fact, Grey]:
-    mask = decode_mask(path.read_bytes(), str(path), max_megapixels=max_megapixels)
+    mask = decode_mask(read_regular(path), str(path), max_megapixels=max_megapixels)
     grey = mask.grey
     counts = np.bincount(grey.ravel(), minlength=256)
     shares = counts / grey.size

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from wms.files import exclusive_lock, write_atomic
 from wms.records import StoredRecord
+from wms.regular import read_regular
 from wms_ops.base.errors import CloudError
 from wms_ops.base.settings import InstanceSettings
 from wms_ops.cost.session_store import S3SessionStore
@@ -166,7 +167,7 @@ class AwsContext:
 
     def _used(self) -> Used | None:
         try:
-            return Used.model_validate_json(self._used_path.read_bytes())
+            return Used.model_validate_json(read_regular(self._used_path))
         except (OSError, ValidationError):
             return None  # the record only serves to report a mistake; AWS knows the instances
 

@@ -10,6 +10,7 @@ from typing import Final, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from wms.regular import read_regular
 from wms_ops.base.errors import CloudError
 from wms_ops.base.settings import InstanceSettings
 from wms_ops.machine.answers import direct
@@ -38,7 +39,7 @@ class HostConfig(BaseModel):
     def load(cls, path: Path) -> Self:
         """Read the file. Raises CloudError with the first field that is wrong."""
         try:
-            return cls.model_validate_json(path.read_bytes())
+            return cls.model_validate_json(read_regular(path))
         except OSError as error:
             raise CloudError(f"{path} can't be read: {error.strerror}; the instance's user data writes it.") from error
         except ValidationError as error:

@@ -15,6 +15,7 @@ from typing import Final
 from wms.errors import from_os_error
 from wms.files import parse_json, sha256_file
 from wms.names import reason_against
+from wms.regular import read_regular
 from wms_ops.base.errors import CloudError, UnsafeFileError
 from wms_ops.targets.host.archive import STAGING, Rules, is_plain, put, staged
 from wms_ops.targets.host.commit import lay_commit, names_in_git, remove_repository
@@ -128,7 +129,7 @@ def _finished(folder: Path) -> list[Path]:
     finished = []
     for path in sorted((folder / RUNS).glob("run_*/metadata.json")):
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            if parse_json(path.read_text(encoding="utf-8")).get("finished_at"):
+            if parse_json(read_regular(path)).get("finished_at"):
                 finished.append(path.parent)
     return finished
 
