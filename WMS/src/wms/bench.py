@@ -8,7 +8,6 @@ them in results.json with a plot.
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from wms.command import number, whole
 from wms.config import RunConfig, load_config
 from wms.errors import DataNotFoundError, UsageError, run_main
 from wms.files import parse_json, write_atomic
+from wms.json_text import to_json
 from wms.paths import ROOT
 from wms.pictures import draw
 from wms.regular import read_regular
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return code
     for path in sorted(arguments.folder.glob("result_*.json")):
         results[path.stem.removeprefix("result_")] = parse_json(path.read_text(encoding="utf-8"))
-    write_atomic(arguments.folder / "results.json", json.dumps(results, indent=1) + "\n")
+    write_atomic(arguments.folder / "results.json", to_json(results, indent=1) + "\n")
     _print(results)
     print(f"Plot: {_plot(results, arguments.folder / 'bench.png')}")
     return 0
@@ -100,7 +100,7 @@ def _run_one(arguments: argparse.Namespace, data: Path) -> None:
     config = load_config(ROOT / "WMS/configs" / f"{name}.yaml").with_changes(**changes)
     if arguments.contended:
         found = measure(config, data / "base", folder, _CONTENDED_S)
-        write_atomic(folder / "contended.json", json.dumps(found) + "\n")
+        write_atomic(folder / "contended.json", to_json(found) + "\n")
         return
     clock = Clock(config, data, arguments.minutes * 60)
     result = run_training(config, Request(runs=folder, device=arguments.device, watch=clock))
@@ -197,7 +197,7 @@ class Clock:
             "worst": worst,
             "run": result.run_dir.name,
         }
-        write_atomic(path, json.dumps(report, indent=1) + "\n")
+        write_atomic(path, to_json(report, indent=1) + "\n")
 
 
 def _print(results: dict[str, Any]) -> None:

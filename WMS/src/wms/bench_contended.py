@@ -7,7 +7,6 @@ contended.json.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import psutil
 
 from wms.config import RunConfig
 from wms.files import parse_json, write_atomic
+from wms.json_text import to_json
 from wms.tables import Column, print_table
 
 BUSY: Final = (0, 1, 2, 4)
@@ -89,7 +89,7 @@ def compare(arguments: Sequence[str], folder: Path, busy: Sequence[int] = BUSY) 
         with busy_processes(count):
             subprocess.run([sys.executable, "-m", "wms.bench", *arguments], check=True)
         rows.append({"busy": count, **parse_json((folder / "contended.json").read_bytes())})
-    write_atomic(folder / "contended.json", json.dumps(rows, indent=1) + "\n")
+    write_atomic(folder / "contended.json", to_json(rows, indent=1) + "\n")
     _print(rows)
     return rows
 

@@ -109,7 +109,7 @@ class RunConfig(Section):
     @property
     def hash(self) -> str:
         """Sha256 (64 hex digits) of the decisions; independent of key order, paths and the machine."""
-        text = json.dumps(self.decisions(), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(self.decisions(), sort_keys=True, separators=(",", ":"))  # noqa: TID251 - hashed, never written
         return sha256_text(text)
 
     def with_changes(self, **changes: Any) -> RunConfig:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Final, cast
 
 _KINDS: Final = ((stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"))
 
@@ -26,18 +27,18 @@ def is_present(path: Path) -> bool:
     return True
 
 
-def open_regular(path: Path, mode: str = "rb") -> IO[Any]:
+def open_regular(path: Path, mode: str = "rb") -> BufferedIOBase:
     """Open a file in binary mode. Raises OSError as `open` does, and at once for a pipe, a socket or a device."""
     is_present(path)
     # Without waiting, in case a pipe took the file's place a moment ago.
-    return open(path, mode, opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))
+    stream = open(path, mode, opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))
+    return cast("BufferedIOBase", stream)
 
 
 def read_regular(path: Path) -> bytes:
     """The content of a file. Raises OSError as `open_regular` does."""
     with open_regular(path) as stream:
-        content: bytes = stream.read()
-    return content
+        return stream.read()
 
 
 def read_regular_text(path: Path) -> str:

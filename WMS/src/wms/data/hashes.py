@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from wms.errors import DataNotFoundError
 from wms.files import parse_json, sha256_file, write_atomic
+from wms.json_text import to_json
 from wms.regular import read_regular
 
 Stamp = tuple[int, int, str]  # bytes, modification time in ns, sha256
@@ -25,7 +25,7 @@ def hash_files(paths: Iterable[Path], memory: Path) -> dict[Path, str]:
         stamps = dict(zip(wanted, pool.map(lambda path: _stamp(path, known), wanted), strict=True))
     fresh = {str(path.absolute()): stamp for path, stamp in stamps.items()}
     if any(known.get(key) != stamp for key, stamp in fresh.items()):
-        write_atomic(memory, json.dumps({**known, **fresh}))
+        write_atomic(memory, to_json({**known, **fresh}))
     return {path: stamp[2] for path, stamp in stamps.items()}
 
 

@@ -8,7 +8,6 @@ files that they name.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -22,6 +21,7 @@ import yaml
 
 from wms.errors import ManifestError
 from wms.files import parse_json
+from wms.json_text import to_json
 from wms.names import is_git
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
@@ -48,7 +48,7 @@ class Manifest:
     @cached_property
     def content(self) -> bytes:
         """The manifest as DVC stores it."""
-        return json.dumps([{"md5": md5, "relpath": path} for path, md5 in self.files.items()]).encode()
+        return to_json([{"md5": md5, "relpath": path} for path, md5 in self.files.items()]).encode()
 
     @cached_property
     def oid(self) -> str:

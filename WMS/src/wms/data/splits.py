@@ -11,7 +11,6 @@ since its use would leak one split into the other.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from wms.data.alike import components, distances, edges, to_bits
 from wms.errors import SplitError
 from wms.files import append_lines, cut_torn_tail, exclusive_lock, is_json, parse_json
 from wms.formats import refuse_newer
+from wms.json_text import to_json
 from wms.regular import read_regular
 
 Split = Literal["train", "val", "test", "excluded"]
@@ -165,7 +165,7 @@ class SplitRecord:
             self._add(_parse(line, f"{self.path}, line {number}"), f"{self.path}, line {number}")
 
     def _append(self, added: Iterable[Assignment]) -> None:
-        lines = [json.dumps({"sha256": a.sha256, "look": a.look, "split": a.split}) for a in added]
+        lines = [to_json({"sha256": a.sha256, "look": a.look, "split": a.split}) for a in added]
         # A complete last line gets its newline first; `cut_torn_tail` would remove the line.
         if _lacks_newline(self.path):
             append_lines(self.path, [""])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import sys
 import tempfile
 import uuid
@@ -37,6 +36,7 @@ from wms.inference.predictor import (
     open_session,
     read_card,
 )
+from wms.json_text import to_json
 from wms.metrics import THRESHOLD
 from wms.models import Architecture, model_of, recognise
 from wms.start import run_renamed
@@ -114,7 +114,7 @@ def export_model(
     }
     if taken := sorted(facts.keys() & about.keys()):
         raise ValueError(f"about must not hold {', '.join(taken)}: the export itself writes them")
-    card = json.dumps({**about, **facts}, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    card = to_json({**about, **facts}, indent=2, sort_keys=True, ensure_ascii=False)
     _place(folder, {WEIGHTS: weights, ONNX: graph, CARD: f"{card}\n".encode()})
     return ExportedModel(folder / WEIGHTS, folder / ONNX, folder / CARD, weights_sha256, onnx_sha256, difference)
 
@@ -195,7 +195,7 @@ def _onnx_bytes(network: nn.Module, stride: int, metadata: Mapping[str, object])
             dynamo=False,
         )
         graph = onnx.load(str(Path(scratch) / ONNX))
-    values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
+    values = {key: value if isinstance(value, str) else to_json(value) for key, value in metadata.items()}
     onnx.helper.set_model_props(graph, {f"wms.{key}": value for key, value in values.items()})
     content: bytes = graph.SerializeToString(deterministic=True)
     return content

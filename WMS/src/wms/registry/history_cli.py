@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from typing import Final
 from wms.command import Command, folder
 from wms.errors import RegistryUnreachableError
 from wms.files import object_in, write_atomic
+from wms.json_text import to_json
 from wms.registry.history import NEWEST, HistoryRow, draw_history, from_ledger, from_registry
 from wms.registry.ledger import FOLDER, Ledger
 from wms.registry.lineage import CARD
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
         except RegistryUnreachableError as error:
             print(f"{error} Showing the ledger alone.", file=sys.stderr)
     if options.json:
-        print(json.dumps([asdict(row) for row in rows], indent=2))
+        print(to_json([asdict(row) for row in rows], indent=2))
     else:
         print_rows(rows, f"From {source}. Words by test Dice: see docs/models.md.")
     if options.plot:

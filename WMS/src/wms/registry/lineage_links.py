@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from wms.config import parse_config
 from wms.errors import ConfigError, ModelDamagedError
 from wms.files import parse_json, sha256_bytes
+from wms.json_text import to_json
 from wms.metrics import DICE, FINAL, FINAL_DICE, FINAL_IOU, IOU
 from wms.registry.lineage import CARD, CONFIG, DATA, METADATA, ONNX, SCORES, WEIGHTS, Copy, LineageEvidence, Link, State
 from wms.registry.metadata import metadata_of
@@ -87,7 +87,7 @@ class _Chain:
     def card(self) -> str:
         content = self._need(CARD)
         card = _object(content)
-        _check_form(content, json.dumps(card, indent=2, sort_keys=True, ensure_ascii=False))
+        _check_form(content, to_json(card, indent=2, sort_keys=True, ensure_ascii=False))
         self._check_recorded(CARD, content)
         if self.seen.entry:
             for key in _HASHES:
@@ -128,7 +128,7 @@ class _Chain:
         expected = _object(metadata_of(newest).text.encode())
         for key, value in sorted(expected.items()):
             _same(key, values.get(key), value, "ledger's newest entry")
-        _check_form(content, json.dumps(values, indent=2, ensure_ascii=False))
+        _check_form(content, to_json(values, indent=2, ensure_ascii=False))
         more = sorted(values.keys() - expected.keys())
         unknown = f"; {', '.join(more)} is of a later version and wasn't compared" if more else ""
         return f"it is what the ledger says of version {newest.to_version}{unknown}"
@@ -153,7 +153,7 @@ class _Chain:
             except ConfigError as error:
                 raise _Broken(str(error).rstrip(".")) from error
             _same(f"the config hash of the copy in {copy.where}", config.hash, expected, source)
-            _check_form(copy.content, json.dumps(values, indent=2))
+            _check_form(copy.content, to_json(values, indent=2))
             self._check_recorded(CONFIG, copy.content)
         return f"it hashes to {expected[:12]}, as the {source} says{_places(copies)}"
 
@@ -246,7 +246,7 @@ def _check_settings(graph: bytes, card: Mapping[str, Any]) -> None:
     optional = [key for key in ("second_look", "detail", "one_strip") if key in card or f"wms.{key}" in properties]
     for key in ("weights_sha256", "input_size", "threshold", "mirror", *optional):
         value = card.get(key)
-        _same(key, value if isinstance(value, str) else json.dumps(value), properties.get(f"wms.{key}"), ONNX)
+        _same(key, value if isinstance(value, str) else to_json(value), properties.get(f"wms.{key}"), ONNX)
 
 
 def _object(content: bytes) -> Mapping[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
@@ -13,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from wms.errors import ModelDamagedError, ModelNotFoundError
 from wms.files import parse_json, write_atomic
 from wms.formats import newer
+from wms.json_text import to_json
 from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.paths import ROOT
 from wms.records import StoredRecord
@@ -68,7 +68,7 @@ class ModelMetadata(StoredRecord):
     @property
     def text(self) -> str:
         """The file's text: the values that were given, also unknown ones, a line each."""
-        return json.dumps(self.model_dump(mode="json", exclude_unset=True), indent=2, ensure_ascii=False) + "\n"
+        return to_json(self.model_dump(mode="json", exclude_unset=True), indent=2, ensure_ascii=False) + "\n"
 
 
 _NULLS: Final = {name: None for name in ModelMetadata.model_fields if name != "format"}
@@ -142,7 +142,7 @@ def read_metadata(path: Path, ledger: Ledger) -> ModelMetadata | None:
     for key, value in parse_json(metadata_of(same[-1]).text).items():
         if stored.get(key) != value:
             raise ModelDamagedError(
-                f"{path} was changed by hand: {key} is {json.dumps(stored.get(key))}, but {json.dumps(value)} by "
+                f"{path} was changed by hand: {key} is {to_json(stored.get(key))}, but {to_json(value)} by "
                 f"{ledger.history}; {_REPAIR}."
             )
     return found
@@ -221,4 +221,4 @@ def _none(why: str) -> dict[str, Any]:
 
 def baseline_json(uri: str | None, ledger: Ledger, model: str = MODEL) -> str:
     """`baseline` as a line of JSON."""
-    return json.dumps(baseline(uri, ledger, model))
+    return to_json(baseline(uri, ledger, model))

@@ -10,13 +10,13 @@ The three files are no part of a model's identity: `wms.registry.lineage.FILES` 
 from __future__ import annotations
 
 import base64
-import json
 import platform
 from typing import Any, Final
 
 import yaml
 
 from wms.data.synthetic import draw_meter
+from wms.json_text import to_json
 from wms.pictures import encoded
 
 MLMODEL, EXAMPLE, REQUEST = "MLmodel", "input_example.json", "serving_input_example.json"
@@ -31,8 +31,8 @@ def mlflow_files(run_id: str, created_at: str) -> dict[str, bytes]:
     """The files of a run's model by name, MLmodel last, which makes them valid; `created_at` is UTC, ISO 8601."""
     example = {"columns": [PHOTO], "data": [[_example_photo()]]}
     return {
-        EXAMPLE: json.dumps(example).encode(),
-        REQUEST: json.dumps({"dataframe_split": example}, indent=2).encode(),
+        EXAMPLE: to_json(example).encode(),
+        REQUEST: to_json({"dataframe_split": example}, indent=2).encode(),
         MLMODEL: yaml.safe_dump(_description(run_id, created_at)).encode(),
     }
 
@@ -55,7 +55,7 @@ def _description(run_id: str, created_at: str) -> dict[str, Any]:
 
 
 def _column(name: str) -> str:
-    return json.dumps([{"type": "binary", "name": name, "required": True}])
+    return to_json([{"type": "binary", "name": name, "required": True}])
 
 
 def _example_photo() -> str:

@@ -7,7 +7,6 @@ kill, the next repro continues that run instead of starting another.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from wms.config import RunConfig, parse_config
 from wms.errors import CheckpointError, ModelDamagedError, ModelNotFoundError, ResumeMismatchError, from_os_error
 from wms.files import canonical_json, object_in, parse_json, sha256_file, sha256_text, write_atomic
 from wms.inference.predictor import CARD, ONNX, WEIGHTS, read_card
+from wms.json_text import to_json
 from wms.regular import read_regular
 from wms.training.pipeline import run_training
 from wms.training.request import Request
@@ -68,7 +68,7 @@ def train_candidate(config: RunConfig, target: Path, *, runs: Path, data_version
         run = _continue(run, config, device)
     if run is None:
         earlier = sorted(path.name for path in runs.glob("run_*"))
-        write_atomic(note, json.dumps({"identity": identity, "earlier": earlier}) + "\n")
+        write_atomic(note, to_json({"identity": identity, "earlier": earlier}) + "\n")
         run = _train(config, Request(runs=runs, device=device))
     found = str(object_in(run / METADATA).get("data_version"))
     if found != data_version:

@@ -7,7 +7,6 @@ is written first, then the index is replaced atomically, then unlisted files are
 from __future__ import annotations
 
 import io
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 
 from wms.errors import CheckpointError, NothingToResumeError, ResumeMismatchError
 from wms.files import parse_json, sha256_bytes, write_atomic
+from wms.json_text import to_json
 from wms.regular import read_regular
 
 _log = logging.getLogger("wms")
@@ -105,7 +105,7 @@ class CheckpointManager:
         return entries
 
     def _write(self, entries: list[dict[str, Any]]) -> None:
-        write_atomic(self.folder / INDEX, json.dumps(entries, indent=1))
+        write_atomic(self.folder / INDEX, to_json(entries, indent=1))
         listed = {entry["file"] for entry in entries}
         for path in self.folder.glob("step_*.pt"):
             if path.name not in listed:

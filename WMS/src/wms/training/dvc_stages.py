@@ -7,7 +7,6 @@ stages that compute with PyTorch import it: the first stage would otherwise take
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 from collections import Counter
@@ -25,6 +24,7 @@ from wms.data.versions import DataItem, data_version
 from wms.errors import DataNotFoundError, DataQualityError, ResumeMismatchError, TrackingError, run_main
 from wms.files import canonical_json, parse_json, sha256_text, write_atomic
 from wms.git import answer
+from wms.json_text import to_json
 from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.paths import from_root
 from wms.regular import read_regular
@@ -49,7 +49,7 @@ def prepare(config: RunConfig, output: Path) -> dict[str, Any]:
         "data_version": data.version,
         "test_version": data_version(item for item in data.items if item.split == "test"),
     }
-    write_atomic(output, json.dumps(facts, indent=2) + "\n")
+    write_atomic(output, to_json(facts, indent=2) + "\n")
     return facts
 
 
@@ -95,8 +95,8 @@ def evaluate(
     }
     worst_first = sorted(found, key=lambda score: (score.dice, score.stem))
     rows = [{"rank": rank, **asdict(score)} for rank, score in enumerate(worst_first, start=1)]
-    write_atomic(scores, json.dumps(rows, indent=1) + "\n")
-    write_atomic(metrics, json.dumps(summary, indent=2) + "\n")
+    write_atomic(scores, to_json(rows, indent=1) + "\n")
+    write_atomic(metrics, to_json(summary, indent=2) + "\n")
     return summary
 
 

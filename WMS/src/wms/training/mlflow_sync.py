@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import logging
 import sys
 import threading
@@ -26,6 +25,7 @@ from tenacity.wait import wait_exponential, wait_random
 from wms.command import Command, folder, number
 from wms.config import RunConfig
 from wms.errors import TrackingError
+from wms.json_text import to_json
 from wms.registry import mlflow_variables
 from wms.registry.mlflow_calls import reason_of, without_credentials
 from wms.settings import PatienceSettings, TrackingSettings
@@ -226,7 +226,7 @@ def open_sync(run_dir: Path, config: RunConfig, metadata: Mapping[str, Any]) -> 
     PatienceSettings.read()  # reports a wrong number before hours of training, not after
     tags = {key: str(metadata[key]) for key in ("config_hash", "data_version", "git_commit", "git_dirty")}
     settings = flattened(config.decisions())
-    params = {name: json.dumps(value) if isinstance(value, list) else str(value) for name, value in settings}
+    params = {name: to_json(value) if isinstance(value, list) else str(value) for name, value in settings}
     return MlflowSync(run_dir, uri, config.tracking.experiment, run_dir.name, params, tags)
 
 

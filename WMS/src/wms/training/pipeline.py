@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from wms.data.versions import DATA_MANIFEST, DataVersionManager, manifest_text
 from wms.errors import ResumeMismatchError, WmsError
 from wms.files import read_object, write_atomic
 from wms.inference.export import export_model
+from wms.json_text import to_json
 from wms.metrics import DICE, FINAL_DICE, FINAL_IOU, IOU
 from wms.training.checkpoint import CheckpointManager
 from wms.training.console import training_progress
@@ -83,7 +83,7 @@ class TrainingRun:
         )
         # The images that the model saw, for later comparisons: this file's SHA-256 is the data version.
         write_atomic(self.run_dir / "artifacts" / DATA_MANIFEST, manifest_text(data.items))
-        write_atomic(self.run_dir / METADATA, json.dumps(metadata, indent=2) + "\n")
+        write_atomic(self.run_dir / METADATA, to_json(metadata, indent=2) + "\n")
         counts = ", ".join(f"{len(members)} {name}" for name, members in data.splits.items())
         self.request.show(f"{self.run_dir.name}: {counts} images, data version {data.version[:8]}")
         if empty := [s.pair.mask.name for members in data.splits.values() for s in members if not s.has_strip]:
@@ -125,7 +125,7 @@ class TrainingRun:
             means = {name: mean_of(scores, name) for name in (DICE, IOU, "loss")}
             self.tracker.log("test", means, step=position.step, epoch=position.best_epoch)
         rows = [vars(score) for score in scores]
-        write_atomic(self.run_dir / "artifacts" / "test_scores.json", json.dumps(rows, indent=1) + "\n")
+        write_atomic(self.run_dir / "artifacts" / "test_scores.json", to_json(rows, indent=1) + "\n")
         return scores
 
     def export(self, context: StageContext) -> Path:
@@ -178,7 +178,7 @@ class TrainingRun:
             },
         )
         # Written last: a run with this date is complete.
-        write_atomic(self.run_dir / METADATA, json.dumps(metadata, indent=2) + "\n")
+        write_atomic(self.run_dir / METADATA, to_json(metadata, indent=2) + "\n")
         return page
 
     # ---- around them

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import logging
 import os
 import platform
@@ -18,6 +17,7 @@ from wms.config import RunConfig, parse_config
 from wms.errors import NothingToResumeError, ResumeMismatchError, UnwritableError, from_os_error
 from wms.files import read_object, write_atomic
 from wms.git import answer
+from wms.json_text import to_json
 
 LIBRARIES = ("torch", "numpy", "pillow", "mlflow", "onnx", "onnxruntime", "dvc")
 METADATA = "metadata.json"
@@ -48,7 +48,7 @@ def create_run_directory(root: Path, config: RunConfig) -> Path:
         raise from_os_error(error, root) from error
     if not os.access(folder, os.W_OK):
         raise UnwritableError(f"The run folder {folder} isn't writable; choose another with --runs.")
-    write_atomic(folder / "config.json", json.dumps(config.model_dump(mode="json"), indent=2) + "\n")
+    write_atomic(folder / "config.json", to_json(config.model_dump(mode="json"), indent=2) + "\n")
     return folder
 
 

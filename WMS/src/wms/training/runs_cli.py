@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -15,6 +14,7 @@ import polars as pl
 from wms.command import Command, folder
 from wms.errors import ModelNotFoundError, RegistryUnreachableError, TrackingError
 from wms.files import write_atomic
+from wms.json_text import to_json
 from wms.paths import RUNS
 from wms.registry.mlflow_store import ModelRegistry
 from wms.tables import Column, print_table
@@ -125,7 +125,7 @@ def _name_damaged(damaged: Sequence[TrackingError]) -> int:
 
 def _print(rows: Sequence[Mapping[str, Any]], otherwise: str, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(rows, indent=2))
+        print(to_json(rows, indent=2))
     elif not rows:
         print(otherwise)
     else:

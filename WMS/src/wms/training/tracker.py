@@ -6,7 +6,6 @@ single write appends a line, and opening the file removes a torn last line.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ import polars as pl
 from wms.errors import TrackingError, from_os_error
 from wms.files import parse_json
 from wms.formats import refuse_newer
+from wms.json_text import to_json
 from wms.metrics import FINAL
 from wms.regular import is_present, open_regular, read_regular
 from wms.text import escaped, told_apart
@@ -60,7 +60,7 @@ class MetricRecord:
         content = asdict(self)
         if not math.isfinite(self.value):
             content["value"] = str(self.value)
-        return json.dumps(content, allow_nan=False).encode() + b"\n"
+        return to_json(content).encode() + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> MetricRecord:

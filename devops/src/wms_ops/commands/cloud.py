@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
-import json
 import shlex
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -18,6 +17,7 @@ from typing import Any, Final
 
 from wms.command import Command, new_folder, nothing, number, whole
 from wms.errors import UsageError
+from wms.json_text import to_json
 from wms.paths import ROOT
 from wms_ops.targets.factory import CHOICE, LOOP, TARGETS, chosen_target, cloud_in, open_cloud
 from wms_ops.targets.protocol import Cloud
@@ -80,7 +80,7 @@ def _status(module: Any, cloud: Cloud, *, as_json: bool) -> int:
     if not as_json:
         module.show(cloud)
         return 0
-    print(json.dumps(facts(cloud) | module.facts(cloud), indent=2))
+    print(to_json(facts(cloud) | module.facts(cloud), indent=2))
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from rich.table import Table
 
 from wms.command import Command
 from wms.errors import UsageError
+from wms.json_text import to_json
 from wms.tables import Column, make_table
 from wms_ops.base.errors import AccessDeniedError
 from wms_ops.base.settings import AwsSettings
@@ -59,7 +59,7 @@ def _report(arguments: argparse.Namespace) -> int:
         stored_gb=_stored(environment, account, region, now),
     )
     if arguments.json:
-        print(json.dumps(statement.as_json(), indent=2))
+        print(to_json(statement.as_json(), indent=2))
     else:
         show(statement, Console(highlight=False, soft_wrap=True))
     return 0

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 from wms.command import Command, folder
 from wms.errors import UNHEALTHY, LedgerError, ModelDamagedError
+from wms.json_text import to_json
 from wms.paths import ROOT
 from wms_ops.commands.advice import AGAIN, reason, remedy
 from wms_ops.commands.checks import CHECKS, Finding, State, import_libraries
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
     """
     findings = examine(options.repo)
     if options.json:
-        print(json.dumps([asdict(one) for one in findings], indent=2))
+        print(to_json([asdict(one) for one in findings], indent=2))
     else:
         for one in findings:
             print(f"{one.name:13} {_WORDS[one.state]:9} {one.text}")

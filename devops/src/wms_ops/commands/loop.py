@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from wms.command import Command, folder, new_folder
+from wms.json_text import to_json
 from wms.paths import ROOT
 from wms_ops.base.errors import PipelineError
 from wms_ops.base.layout import DATA_BRANCHES
@@ -113,7 +113,7 @@ def _list(arguments: argparse.Namespace) -> int:
     folder = arguments.folder
     runs = contexts.run_store(folder).runs()
     if arguments.json:
-        print(json.dumps([record.model_dump(mode="json") for record in runs], indent=2))
+        print(to_json([record.model_dump(mode="json") for record in runs], indent=2))
         return 0
     for record in runs:
         print(f"{record.started_at}  {record.id}  {record.outcome}  {record.reason}")

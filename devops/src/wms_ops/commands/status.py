@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from wms.command import Command, folder
+from wms.json_text import to_json
 from wms.paths import ROOT
 from wms.registry.ledger import Ledger
 from wms.registry.metadata import metadata_fault
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     answers = ask_all(_QUESTIONS, options.repo)
     found = {name: _part(answer) for name, answer in answers.items()}
     if options.json:
-        print(json.dumps(found, indent=2))
+        print(to_json(found, indent=2))
         return 0
     for name, part in found.items():
         text = part["unknown"] if "unknown" in part else _TEXTS[name](part)

@@ -6,7 +6,6 @@ file's MD5, size and time: a file with the same size and time isn't read again.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, Final
 from wms.data.manifest import DataSet
 from wms.errors import from_os_error
 from wms.files import parse_json, write_atomic
+from wms.json_text import to_json
 from wms.regular import read_regular
 from wms_ops.storage.remote import S3Remote
 
@@ -55,7 +55,7 @@ def bring(
             pool.shutdown(wait=True, cancel_futures=True)
     if missing or removed:
         note = {path: [md5, *(_look(folder / path) or ())] for path, md5 in wanted.items()}
-        write_atomic(folder / NOTE, json.dumps(note))
+        write_atomic(folder / NOTE, to_json(note))
     return Brought(len(missing), len(right), removed)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from wms.errors import from_os_error
 from wms.files import parse_json, write_atomic
+from wms.json_text import to_json
 from wms.regular import read_regular
 from wms_ops.base.layout import KINDS, inbox
 from wms_ops.git.command import Git
@@ -37,7 +37,7 @@ def sort_out(git: Git, photos: Mapping[str, tuple[str, str]], sums: Mapping[str,
 
 def note(git: Git, ref: str, new: str, going: Going) -> None:
     """Write a note of the files that go once `ref` is at `new`. Raises UnwritableError, DiskFullError."""
-    write_atomic(_file(git), json.dumps({"branch": ref, "new": new, "paths": going}))
+    write_atomic(_file(git), to_json({"branch": ref, "new": new, "paths": going}))
 
 
 def noted(git: Git, ref: str) -> bool:

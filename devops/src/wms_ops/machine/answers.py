@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -11,6 +10,7 @@ from typing import Any, Final
 
 from wms.errors import RegistryUnreachableError
 from wms.files import parse_json
+from wms.json_text import to_json
 from wms.loopback import is_loopback
 from wms.registry.mlflow_calls import without_credentials
 from wms_ops.base.poll import poll
@@ -28,7 +28,7 @@ class NoAnswerError(Exception):
 
 def ask(url: str, body: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None) -> tuple[int, Any]:
     """Status and JSON value (None for other content) of a GET, or of a POST of `body`. Raises NoAnswerError."""
-    data = None if body is None else json.dumps(body).encode()
+    data = None if body is None else to_json(body).encode()
     kind = {"Content-Type": "application/json"}
     request = urllib.request.Request(url, data=data, headers={**kind, **(headers or {})})  # noqa: S310
     try:

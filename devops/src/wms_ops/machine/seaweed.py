@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import shutil
 import sys
@@ -13,6 +12,7 @@ from typing import Final
 
 from wms.errors import from_os_error
 from wms.files import parse_json, write_atomic
+from wms.json_text import to_json
 from wms.regular import read_regular
 from wms_ops.base.errors import CloudError
 from wms_ops.machine.processes import draw_ports
@@ -88,7 +88,7 @@ def configure(folder: Path, identities: Iterable[Identity]) -> None:
             }
             for one in identities
         ]
-        write_atomic(folder / IDENTITIES, json.dumps({"identities": values}), private=True)
+        write_atomic(folder / IDENTITIES, to_json({"identities": values}), private=True)
     except OSError as error:
         raise from_os_error(error, folder) from error
 

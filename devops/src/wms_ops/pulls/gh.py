@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -13,6 +12,7 @@ from typing import Any
 
 from wms.errors import ModelNotFoundError, UsageError
 from wms.files import parse_json
+from wms.json_text import to_json
 from wms_ops.base.errors import AccessDeniedError, StoreUnreachableError
 
 REPO = "repos/{owner}/{repo}"
@@ -73,7 +73,7 @@ class GitHub:
         fails, or limits the rate of requests.
         """
         given = [] if body is None else ["--input", "-"]
-        data = None if body is None else json.dumps(body).encode()
+        data = None if body is None else to_json(body).encode()
         return self._answer("api", "--method", method, *given, path, what=what, data=data)
 
     def send_file(self, url: str, path: Path, what: str) -> GhResponse:
@@ -83,7 +83,7 @@ class GitHub:
 
     def graphql(self, query: str, variables: Mapping[str, Any], what: str) -> GhResponse:
         """Call the GraphQL API. Raises as `ask` does."""
-        data = json.dumps({"query": query, "variables": variables}).encode()
+        data = to_json({"query": query, "variables": variables}).encode()
         return self._answer("api", "graphql", "--input", "-", what=what, data=data)
 
     def _answer(self, *arguments: str, what: str, data: bytes | None = None) -> GhResponse:

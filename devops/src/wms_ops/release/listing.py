@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Final
 
+from wms.json_text import to_json
 from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.registry.history import stage_in_registry, stage_of
 from wms.registry.ledger import LedgerEntry
@@ -53,7 +53,7 @@ def print_versions(entries: Sequence[LedgerEntry], registry: ModelRegistry | Non
         waiting = runs_that_wait(registry, versions)
     if as_json:
         found = {"source": source, "versions": _named(_VERSIONS, rows), "waiting": _named(_RUNS, waiting)}
-        print(json.dumps(found, indent=2))
+        print(to_json(found, indent=2))
         return
     if rows:
         print_table(_VERSIONS, rows, caption=f"From {source}.")

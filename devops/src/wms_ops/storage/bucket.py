@@ -6,7 +6,6 @@ import base64
 import contextlib
 import hashlib
 import io
-import json
 import secrets
 import threading
 from collections.abc import Callable, Iterable
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from wms.files import parse_json
+from wms.json_text import to_json
 from wms_ops.base.errors import BucketNotFoundError
 from wms_ops.storage.client import PATIENT_ATTEMPTS, make_client
 from wms_ops.storage.codes import ABSENT, LOST, code_of, unless
@@ -255,5 +255,5 @@ class Shared:
 
         Returns the new ETag; None if another write came first.
         """
-        body = json.dumps(value, indent=1).encode()
+        body = to_json(value, indent=1).encode()
         return self.bucket.put_if(self.key, body, etag, ContentType="application/json")

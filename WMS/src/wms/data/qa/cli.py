@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -23,6 +22,7 @@ from wms.data.qa.problems import Problem
 from wms.data.qa.validate import CACHE_FOLDER, Checked, check
 from wms.errors import DataQualityError, UsageError
 from wms.files import write_atomic
+from wms.json_text import to_json
 from wms.paths import from_root
 from wms.tables import Column, make_table
 
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
         checked = look(on_progress=on_progress)
     document = checked.report if fixes is None else {**checked.report, "fixes": fixes}
     if options.output:
-        write_atomic(options.output, json.dumps(document, indent=2) + "\n")
+        write_atomic(options.output, to_json(document, indent=2) + "\n")
     if options.html:
         write_atomic(options.html, render_html(folder, checked, DataConfig()))
     _print(console, checked)

@@ -8,7 +8,6 @@ changes. After a kill at any point the next run finishes the journal's changes: 
 from __future__ import annotations
 
 import io
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -25,6 +24,7 @@ from wms.data.qa.facts import FolderFacts, ImageFacts, Listing, MaskFacts
 from wms.data.qa.names import is_undecodable
 from wms.errors import from_os_error
 from wms.files import append_line, canonical_json, cut_torn_tail, read_json_lines, remove, sha256_bytes, write_atomic
+from wms.json_text import to_json
 from wms.pictures import encoded
 from wms.regular import read_regular
 
@@ -144,7 +144,7 @@ def _finish(folder: Path, kept: Path) -> list[dict[str, Any]]:
         if old != new and _sha256(old) == _sha256(copy) == entry["sha256_before"]:
             remove(old)
         done.append({**entry, "original": f"{kept.name}/{entry['file']}"})
-    write_atomic(kept / LIST, json.dumps(done, indent=2, ensure_ascii=False) + "\n")
+    write_atomic(kept / LIST, to_json(done, indent=2, ensure_ascii=False) + "\n")
     return done
 
 

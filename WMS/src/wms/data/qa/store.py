@@ -7,7 +7,6 @@ and committed facts survive a kill. The store is a cache: deleting the file only
 from __future__ import annotations
 
 import contextlib
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Final, Self
 from wms.data.qa.facts import VERSION, Fact, from_plain, to_plain
 from wms.errors import DiskFullError, UnwritableError, from_os_error
 from wms.files import parse_json
+from wms.json_text import to_json
 
 _CHUNK: Final = 500  # keys a query; SQLite allows 999 in its oldest builds
 _WAIT_SECONDS: Final = 60.0
@@ -53,7 +53,7 @@ class FactStore:
 
     def put(self, facts: Mapping[tuple[str, str], Fact]) -> None:
         """Store facts by (kind, key); they are on the disk when this method returns."""
-        rows = [(kind, key, json.dumps(to_plain(fact))) for (kind, key), fact in facts.items()]
+        rows = [(kind, key, to_json(to_plain(fact))) for (kind, key), fact in facts.items()]
         with self._sentences(), self._database:
             self._database.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", rows)
 

@@ -8,7 +8,6 @@ starts no resource unseen by the next teardown.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -24,6 +23,7 @@ import psutil
 
 from wms.errors import from_os_error
 from wms.files import parse_json, write_atomic
+from wms.json_text import to_json
 from wms.paths import ROOT
 from wms_ops.base.errors import CloudError, RepeatedRequestError
 from wms_ops.base.poll import poll
@@ -126,7 +126,7 @@ class Terraform:
 
     def _with(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         path = self.work / "variables.tfvars.json"
-        write_atomic(path, json.dumps(variables, indent=1, sort_keys=True) + "\n")
+        write_atomic(path, to_json(variables, indent=1, sort_keys=True) + "\n")
         return {"input": False, "lock_timeout": LOCK_WAIT, "var_file": str(path)}
 
     def _run(self, words: str, **options: Any) -> None:
