@@ -31,8 +31,8 @@ def open_regular(path: Path, mode: str = "rb") -> BufferedIOBase:
     """Open a file in binary mode. Raises OSError as `open` does, and at once for a pipe, a socket or a device."""
     is_present(path)
     # Without waiting, in case a pipe took the file's place a moment ago.
-    stream = open(path, mode, opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))
-    return cast("BufferedIOBase", stream)
+    no_wait = getattr(os, "O_NONBLOCK", 0)
+    return cast("BufferedIOBase", open(path, mode, opener=lambda name, flags: os.open(name, flags | no_wait)))
 
 
 def read_regular(path: Path) -> bytes:
