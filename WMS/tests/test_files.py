@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
+import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from wms.files import (
     lines_holding,
     read_json_lines,
     read_verified,
+    remove,
     sha256_file,
     sha256_text,
     write_atomic,
@@ -185,3 +188,17 @@ def test_who_waits_for_a_lock_is_told_and_who_does_not_isnt(tmp_path: Path) -> N
             taken = pool.submit(take)
             assert told.wait(30) and not taken.done()
         assert taken.result(30) == "taken"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no FIFO")
+def test_no_file_replaces_a_pipe_or_a_folder(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    for name in ("pipe", "folder", "link"):
+        before = (tmp_path / name).lstat()
+        for change in (partial(write_atomic, data="text"), remove):
+            with pytest.raises(UnwritableError, match="which no file may replace"):
+                change(tmp_path / name)
+        assert (tmp_path / name).lstat() == before
+    assert len(list(tmp_path.iterdir())) == 3

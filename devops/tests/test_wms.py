@@ -339,3 +339,21 @@ def test_leaves_name_modules_that_exist() -> None:
     for leaf in LEAVES.values():
         assert isinstance(leaf, Leaf)
         assert importlib.util.find_spec(leaf.entry.partition(":")[0])
+
+
+@pytest.mark.parametrize("words", [*READING, *WRITING, "predict --input", "export", "train --config"])
+def test_a_name_that_is_too_long_is_refused(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([*words.split(), "x" * 5000])
+    assert end.value.code == UsageError.exit_code
+    _, err = capsys.readouterr()
+    assert "File name too long" in err and err.count("\n") == 1 and len(err) < 300
+
+
+@pytest.mark.parametrize("words", ["runs compare a --plot", "versions scores --plot", "gate --run x --html"])
+@pytest.mark.parametrize("name", ["", "nowhere/page"])
+def test_a_file_to_write_needs_a_name_and_a_folder(words: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([*words.split(), name])
+    assert end.value.code == UsageError.exit_code
+    assert ("there is no folder nowhere" if name else "'' names no file") in capsys.readouterr().err

@@ -19,7 +19,7 @@ import psutil
 from rich.console import Console
 
 from wms.bench_contended import compare, measure
-from wms.command import number, whole
+from wms.command import any_path, number, whole
 from wms.config import RunConfig, load_config
 from wms.errors import DataNotFoundError, UsageError, run_main
 from wms.files import parse_json, write_atomic
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--minutes", type=number(0.01, 10_000), default=30.0, help="wall time for each (default %(default)s)"
     )
-    parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "bench", help="where results go")
+    parser.add_argument("--folder", type=any_path, default=ROOT / "runs" / "bench", help="where results go")
     parser.add_argument("--seed", type=whole(0, 2**32 - 1), help="instead of the recipes' own")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--contended", action="store_true", help="speed beside 0, 1, 2 and 4 busy processes instead")

@@ -66,6 +66,18 @@ class Parser(argparse.ArgumentParser):
         (file or sys.stderr).write(message)
 
 
+def any_path(text: str) -> Path:
+    """The type of an argument that names a file or a folder, which may not exist."""
+    path = Path(text)
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return path
+    except OSError as error:  # a name that is too long, or a folder that the user may not look into
+        raise argparse.ArgumentTypeError(f"{text[:80]}: {error.strerror}") from None
+    return path
+
+
 def folder(text: str) -> Path:
     """The type of an argument that names a folder to read."""
     if not (path := new_folder(text)).exists():
@@ -75,9 +87,18 @@ def folder(text: str) -> Path:
 
 def new_folder(text: str) -> Path:
     """The type of an argument that names a folder to write, which may not exist yet."""
-    path = Path(text)
+    path = any_path(text)
     if path.exists() and not path.is_dir():
         raise argparse.ArgumentTypeError(f"{text} isn't a folder")
+    return path
+
+
+def new_file(text: str) -> Path:
+    """The type of an argument that names a file to write, in a folder that exists."""
+    if not (path := any_path(text)).name:
+        raise argparse.ArgumentTypeError(f"{text!r} names no file")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
     return path
 
 

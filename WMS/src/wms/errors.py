@@ -7,8 +7,10 @@ an exit code; library code raises and never exits.
 from __future__ import annotations
 
 import errno
+import stat
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from wms.pipes import reader_is_gone
 
@@ -176,6 +178,20 @@ def from_os_error(error: OSError, path: object) -> WmsError:
         return DiskFullError(f"No space left on the disk while writing {path}; free some and run it again.")
     reason = error.strerror or type(error).__name__
     return UnwritableError(f"Can't write {path}: {reason}; choose another folder or change its permissions.")
+
+
+def refuse_special(path: Path) -> None:
+    """Raise UnwritableError if `path` names a folder, a device, a pipe or a socket, which no file may replace.
+
+    A link counts as the file behind the link. Raises OSError if `path` can't be looked at.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a device, a pipe or a socket"
+        raise UnwritableError(f"Can't write {path}: it is {kind}, which no file may replace; choose another name.")
 
 
 def run_main(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from wms.errors import TrackingError, from_os_error
+from wms.errors import TrackingError, from_os_error, refuse_special
 from wms.regular import open_regular, read_regular
 
 if sys.platform == "win32":
@@ -31,12 +31,13 @@ def write_atomic(path: Path, data: bytes | str, *, private: bool = False) -> Non
     """Replace `path` by `data` (text is written as UTF-8) so that a reader sees the old or the new content.
 
     Missing folders are created; only the owner can read a `private` file, from the first byte on. Raises DiskFullError
-    or UnwritableError; no temporary file is left behind.
+    or UnwritableError, also for a folder or a device at `path`; no temporary file is left behind.
     """
     content = data.encode("utf-8") if isinstance(data, str) else data
     # In the same folder, because os.replace is atomic only within one file system.
-    temporary = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex}.tmp")
+    temporary = path.parent / f".{path.name[:100]}.{uuid.uuid4().hex}.tmp"
     try:
+        refuse_special(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         mode = 0o600 if private else 0o666
         with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as stream:
@@ -53,8 +54,9 @@ def write_atomic(path: Path, data: bytes | str, *, private: bool = False) -> Non
 
 
 def remove(path: Path) -> None:
-    """Delete a file; an absent file is no error. Raises UnwritableError."""
+    """Delete a file; an absent file is no error. Raises UnwritableError, also for a folder or a device."""
     try:
+        refuse_special(path)
         path.unlink(missing_ok=True)
     except OSError as error:
         raise from_os_error(error, path) from error

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
 from wms.errors import WmsError
+from wms.json_text import to_json
 
 Line = TypeVar("Line")
 
@@ -23,7 +23,7 @@ def no_format(values: object, field: str = "format") -> str | None:
     found = values.get(field, 1) if isinstance(values, Mapping) else 1
     if type(found) is int and found >= 1:  # not isinstance: a bool is an int, too
         return None
-    return f"{field} is {json.dumps(found, default=str)}, but a whole number from 1 on is needed"
+    return f"{field} is {to_json(found)}, but a whole number from 1 on is needed"
 
 
 def newer(values: object, field: str = "format", newest: int = 1) -> str | None:

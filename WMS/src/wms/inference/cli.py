@@ -15,7 +15,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from wms.command import Command, whole
+from wms.command import Command, any_path, whole
 from wms.data.images import SUFFIXES, read_image
 from wms.data.pairs import list_images
 from wms.errors import DataNotFoundError, PairingError, UsageError, WmsError
@@ -66,10 +66,10 @@ def run(options: argparse.Namespace) -> int:
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of a prediction."""
-    parser.add_argument("--input", type=Path, default=INPUT, help="folder with the photos (default: %(default)s)")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="folder for the masks (default: %(default)s)")
+    parser.add_argument("--input", type=any_path, default=INPUT, help="folder with the photos (default: %(default)s)")
+    parser.add_argument("--output", type=any_path, default=OUTPUT, help="folder for the masks (default: %(default)s)")
     parser.add_argument(
-        "--model", type=Path, default=MODELS, help="folder of the model, or its .onnx file (default: %(default)s)"
+        "--model", type=any_path, default=MODELS, help="folder of the model, or its .onnx file (default: %(default)s)"
     )
     parser.add_argument("--overlay", action="store_true", help="also write each photo with the strip outlined")
     parser.add_argument("--threshold", type=float, help="a pixel above this probability is strip (default: its own)")

@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wms.errors import ModelDamagedError, ModelNotFoundError, from_os_error
+from wms.errors import ModelDamagedError, ModelNotFoundError, from_os_error, refuse_special
 from wms.files import sha256_bytes, sha256_file, write_atomic
 from wms.inference.predictor import (
     CARD,
@@ -238,6 +238,8 @@ def _probes(size: int, other: int) -> Iterator[NDArray[np.float32]]:
 
 def _place(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write all files under temporary names, then rename them in this order."""
+    for name in contents:
+        refuse_special(folder / name)
     mark = uuid.uuid4().hex
     staged = {folder / name: folder / f".{mark}.{name}" for name in contents}
     try:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from wms.command import Command
+from wms.command import Command, any_path
 from wms.inference.predictor import CARD, ONNX, WEIGHTS
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Add the folder's argument."""
-    parser.add_argument("folder", type=Path, help=f"the folder that holds {WEIGHTS}")
+    parser.add_argument("folder", type=any_path, help=f"the folder that holds {WEIGHTS}")
 
 
 def run(options: argparse.Namespace) -> int:

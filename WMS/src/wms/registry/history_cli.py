@@ -6,10 +6,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Final
 
-from wms.command import Command, folder
+from wms.command import Command, folder, new_file
 from wms.errors import RegistryUnreachableError
 from wms.files import object_in, write_atomic
 from wms.json_text import to_json
@@ -77,7 +76,7 @@ def print_rows(rows: Sequence[HistoryRow], caption: str) -> None:
 def declare(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the table and the plot."""
     parser.add_argument("--all", action="store_true", help=f"every version, not the newest {NEWEST} only")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="write the history as a PNG picture")
+    parser.add_argument("--plot", type=new_file, metavar="FILE", help="write the history as a PNG picture")
     parser.add_argument("--models", type=folder, default=FOLDER, metavar="DIR", help="the ledger's folder")
     parser.add_argument("--json", action="store_true", help="print one JSON array instead of the table")
 

@@ -10,12 +10,11 @@ import signal
 import socket
 import sys
 import time
-from pathlib import Path
 from typing import Final, NoReturn
 
 import uvicorn
 
-from wms.command import Command, number, whole
+from wms.command import Command, any_path, number, whole
 from wms.errors import UsageError, run_main
 from wms.serving.access_log import LOG
 from wms.serving.app import create_app
@@ -62,8 +61,8 @@ def run(options: argparse.Namespace) -> int:
 def declare(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the service."""
     usual = RequestLimits()
-    parser.add_argument("--model", type=Path, required=True, help="folder of production.onnx, .pth and .json")
-    parser.add_argument("--ledger", type=Path, required=True, help="folder of production_history.jsonl")
+    parser.add_argument("--model", type=any_path, required=True, help="folder of production.onnx, .pth and .json")
+    parser.add_argument("--ledger", type=any_path, required=True, help="folder of production_history.jsonl")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=whole(0, 65535), required=True, help="port to listen on; 0: any free one")
     parser.add_argument(

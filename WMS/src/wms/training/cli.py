@@ -6,7 +6,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from wms.command import Command, whole
+from wms.command import Command, any_path, whole
 from wms.config import load_config
 from wms.errors import UselessModelError
 from wms.paths import ROOT, RUNS
@@ -16,10 +16,10 @@ DEFAULT_CONFIG = Path("WMS/configs/train.yaml")
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of a training."""
-    parser.add_argument("--config", type=Path, default=ROOT / DEFAULT_CONFIG, help="recipe (default %(default)s)")
-    parser.add_argument("--data", type=Path, help="folder with images/ and masks/, instead of the recipe's")
-    parser.add_argument("--splits", type=Path, help="split record, instead of the recipe's")
-    parser.add_argument("--runs", type=Path, default=RUNS, help="where run folders go")
+    parser.add_argument("--config", type=any_path, default=ROOT / DEFAULT_CONFIG, help="recipe (default %(default)s)")
+    parser.add_argument("--data", type=any_path, help="folder with images/ and masks/, instead of the recipe's")
+    parser.add_argument("--splits", type=any_path, help="split record, instead of the recipe's")
+    parser.add_argument("--runs", type=any_path, default=RUNS, help="where run folders go")
     parser.add_argument("--seed", type=whole(0, 2**32 - 1), help="instead of the recipe's")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default %(default)s)")
     parser.add_argument(

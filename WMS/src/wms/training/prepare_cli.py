@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from wms.command import Command
+from wms.command import Command, any_path
 from wms.config import load_config
 from wms.paths import ROOT
 
@@ -15,10 +14,10 @@ PREPARED = ROOT / "WMS" / "data" / "prepared.json"
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the preparation."""
-    parser.add_argument("--config", type=Path, default=RECIPE, help="recipe (default: %(default)s)")
-    parser.add_argument("--data", type=Path, help="folder with images/ and masks/, instead of the recipe's")
-    parser.add_argument("--splits", type=Path, help="split record, instead of the recipe's")
-    parser.add_argument("--output", type=Path, default=PREPARED, help="what was found, as JSON (default: %(default)s)")
+    parser.add_argument("--config", type=any_path, default=RECIPE, help="recipe (default: %(default)s)")
+    parser.add_argument("--data", type=any_path, help="folder with images/ and masks/, instead of the recipe's")
+    parser.add_argument("--splits", type=any_path, help="split record, instead of the recipe's")
+    parser.add_argument("--output", type=any_path, default=PREPARED, help="findings as JSON (default: %(default)s)")
 
 
 def run(options: argparse.Namespace) -> int:

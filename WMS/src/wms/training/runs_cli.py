@@ -6,12 +6,11 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
-from wms.command import Command, folder
+from wms.command import Command, folder, new_file
 from wms.errors import ModelNotFoundError, RegistryUnreachableError, TrackingError
 from wms.files import write_atomic
 from wms.json_text import to_json
@@ -49,7 +48,7 @@ def _of_compare(parser: argparse.ArgumentParser) -> None:
         "--metrics", type=lambda text: text.split(","), default=list(COMPARED), metavar="A,B", help="as phase/name, "
         f"with commas between (default: {','.join(COMPARED)})"
     )  # fmt: skip
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="write the curves as a PNG picture")
+    parser.add_argument("--plot", type=new_file, metavar="FILE", help="write the curves as a PNG picture")
     _add_common(parser)
 
 

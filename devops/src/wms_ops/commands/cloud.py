@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from wms.command import Command, new_folder, nothing, number, whole
+from wms.command import Command, any_path, new_folder, nothing, number, whole
 from wms.errors import UsageError
 from wms.json_text import to_json
 from wms.paths import ROOT
@@ -105,7 +105,7 @@ def _of_deploy(parser: argparse.ArgumentParser) -> None:
     _of_up(parser)
     parser.add_argument("--idle-minutes", type=whole(0, 1440), help="end it after so many without a request; 0: never")
     _of_question(parser)
-    parser.add_argument("--models", type=Path, default=ROOT / "WMS" / "models", help=argparse.SUPPRESS)
+    parser.add_argument("--models", type=any_path, default=ROOT / "WMS" / "models", help=argparse.SUPPRESS)
 
 
 def _of_down(parser: argparse.ArgumentParser) -> None:

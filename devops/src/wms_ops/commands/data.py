@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from wms.command import Command, nothing
+from wms.command import Command, any_path, new_file, nothing
 from wms.errors import WmsError
 from wms.files import write_atomic
 from wms_ops.base.console import counting
@@ -46,7 +46,7 @@ def _of_merge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--if-any", action="store_true", help="do nothing, successfully, if the commit holds no photos")
     parser.add_argument("--delete-branch", metavar="BRANCH", help="delete this branch of photos once they are safe")
     parser.add_argument("--summary", action="store_true", help="append the card to GITHUB_STEP_SUMMARY")
-    parser.add_argument("--card", type=Path, help="write the data set's card, as Markdown, there")
+    parser.add_argument("--card", type=new_file, help="write the data set's card, as Markdown, there")
 
 
 def _of_join(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +64,7 @@ def _of_take_back(parser: argparse.ArgumentParser) -> None:
 
 
 def _of_fetch(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--folder", type=Path, default=Path(DATA_SET), help="where to (default %(default)s)")
+    parser.add_argument("--folder", type=any_path, default=Path(DATA_SET), help="where to (default %(default)s)")
 
 
 def _of_verify(parser: argparse.ArgumentParser) -> None:

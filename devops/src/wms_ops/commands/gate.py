@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Final
 
-from wms.command import Command, new_folder
+from wms.command import Command, any_path, new_file, new_folder
 from wms.config import RunConfig, load_config
 from wms.errors import CannotDecideError, NotImprovedError, WmsError
 from wms.files import remove, write_atomic
@@ -69,16 +68,16 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "--run", required=True, metavar="RUN", help="the challenger: a run's id, or its name run_2026..."
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON, and nothing else")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write the report as Markdown, for a pull request")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures of what changed most")
+    parser.add_argument("--report", type=new_file, metavar="FILE", help="write the report as Markdown")
+    parser.add_argument("--html", type=new_file, metavar="FILE", help="write a page with pictures of what changed most")
     parser.add_argument(
         "--config",
-        type=Path,
+        type=any_path,
         default=ROOT / "WMS/configs/train.yaml",
         help="recipe with the gate's settings (default %(default)s)",
     )
-    parser.add_argument("--data", type=Path, metavar="DIR", help="folder with images/ and masks/, not the recipe's")
-    parser.add_argument("--splits", type=Path, metavar="FILE", help="record of the splits, not the recipe's")
+    parser.add_argument("--data", type=any_path, metavar="DIR", help="folder with images/ and masks/, not the recipe's")
+    parser.add_argument("--splits", type=any_path, metavar="FILE", help="record of the splits, not the recipe's")
     parser.add_argument("--ledger", type=new_folder, default=FOLDER, metavar="DIR", help="where the ledger lies")
 
 

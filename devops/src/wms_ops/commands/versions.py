@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
-from pathlib import Path
 from typing import Final
 
-from wms.command import Command, folder
+from wms.command import Command, any_path, folder, new_file
 from wms.errors import DECLINED, ModelNotFoundError, UsageError
 from wms.files import write_atomic
 from wms.paths import ROOT, RUNS
@@ -119,16 +118,16 @@ def _of_list(parser: argparse.ArgumentParser) -> None:
     action.add_argument("--find", metavar="TEXT", help=argparse.SUPPRESS)
     action.add_argument("--compare", nargs=2, metavar=("A", "B"), help=argparse.SUPPRESS)
     for name in ("--html", "--markdown"):
-        parser.add_argument(name, type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--data", type=Path, default=_DATA, help=argparse.SUPPRESS)
+        parser.add_argument(name, type=new_file, help=argparse.SUPPRESS)
+    parser.add_argument("--data", type=any_path, default=_DATA, help=argparse.SUPPRESS)
     _add_paths(parser)
 
 
 def _of_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("compare", nargs=2, metavar="VERSION", help="two versions, runs or run folders")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the pull request's table")
-    parser.add_argument("--data", type=Path, metavar="DIR", default=_DATA, help="photos and masks for the pictures")
+    parser.add_argument("--html", type=new_file, metavar="FILE", help="write a page with pictures")
+    parser.add_argument("--markdown", type=new_file, metavar="FILE", help="write the pull request's table")
+    parser.add_argument("--data", type=any_path, metavar="DIR", default=_DATA, help="photos and masks for the pictures")
     _add_paths(parser)
     parser.set_defaults(lineage=False, find=None, promote=False)
 

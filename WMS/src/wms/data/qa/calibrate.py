@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from PIL import Image, ImageFilter
 from rich.console import Console
 from rich.progress import track
 
-from wms.command import Command
+from wms.command import Command, any_path
 from wms.config import DataConfig
 from wms.data.images import MASK_THRESHOLD
 from wms.data.pairs import find_pairs
@@ -36,7 +35,7 @@ _BLURS = (1.0, 2.0, 3.0, 4.0)  # pixels of standard deviation at a short side of
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Add the argument DIR."""
-    parser.add_argument("folder", metavar="DIR", type=Path, help="pairs that belong together")
+    parser.add_argument("folder", metavar="DIR", type=any_path, help="pairs that belong together")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from wms.command import Command, whole
+from wms.command import Command, any_path, new_file, whole
 from wms.config import DataConfig
 from wms.data.qa.fix import apply_fixes, plan_fixes, recover
 from wms.data.qa.html import by_check, render_html
@@ -72,18 +72,18 @@ def summary(report: dict[str, Any]) -> str:
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the check."""
-    parser.add_argument("folder", metavar="DIR", type=Path, help="the folder that holds images/ and masks/")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the report as JSON")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with thumbnails of each problem")
+    parser.add_argument("folder", metavar="DIR", type=any_path, help="the folder that holds images/ and masks/")
+    parser.add_argument("--output", type=new_file, metavar="FILE", help="write the report as JSON")
+    parser.add_argument("--html", type=new_file, metavar="FILE", help="write a page with thumbnails of each problem")
     parser.add_argument(
         "--fix", action="store_true", help="write binary PNG masks and upright images; originals are kept"
     )
     parser.add_argument("--only-new", action="store_true", help="no warnings about pairs that passed before")
     splits, cache = from_root(DataConfig().splits_file), from_root(CACHE_FOLDER)
     text = "record of the splits (default: the repository's)"
-    parser.add_argument("--splits", type=Path, metavar="FILE", default=splits, help=text)
+    parser.add_argument("--splits", type=any_path, metavar="FILE", default=splits, help=text)
     text = f"where facts about files are kept (default: {CACHE_FOLDER})"
-    parser.add_argument("--cache", type=Path, metavar="DIR", default=cache, help=text)
+    parser.add_argument("--cache", type=any_path, metavar="DIR", default=cache, help=text)
     parser.add_argument("--workers", type=whole(1, 1024), metavar="N", help="reading processes (default: one a core)")
 
 
