@@ -259,13 +259,22 @@ def test_an_answer_that_is_lost_does_not_double_anything(
 def test_the_addresses_password_is_never_shown() -> None:
     registry = ModelRegistry("http://ann:pass@word@example.invalid:5000/path?token=abc")
     assert registry.server == "http://example.invalid:5000/path"
+    assert ModelRegistry("HTTP://ann:secret@example.invalid").server == "HTTP://example.invalid"
+    assert ModelRegistry("sqlite:////data/mlflow.db").server == "sqlite:////data/mlflow.db"
 
 
 def test_without_an_address_or_with_a_wrong_one_or_a_wrong_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(UsageError, match="MLFLOW_TRACKING_URI isn't set"):
         ModelRegistry.from_environment()
-    for wrong in ("localhost:5000", "./mlruns", "file:///mlruns", "ftp://ann:secret@example.invalid/"):
+    for wrong in (
+        "localhost:5000",
+        "./mlruns",
+        "file:///mlruns",
+        "ftp://ann:secret@example.invalid/",
+        "http://[",
+        "http://a:secret@[",
+    ):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", wrong)
         with pytest.raises(UsageError, match="give the server's address") as caught:
             ModelRegistry.from_environment()

@@ -10,8 +10,23 @@ _NAMES: Final = ("127.0.0.1", "localhost")
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL names this machine by a loopback name."""
-    return urlsplit(url).hostname in _NAMES
+    """Whether a URL names this machine by a loopback name; false for a text that is no URL."""
+    try:
+        return urlsplit(url).hostname in (*_NAMES, "::1")
+    except ValueError:
+        return False
+
+
+def scheme_of(url: str) -> str:
+    """The scheme of a URL in lower case; empty for a text that is no URL.
+
+    >>> scheme_of("HTTP://localhost"), scheme_of("http://[")
+    ('http', '')
+    """
+    try:
+        return urlsplit(url).scheme
+    except ValueError:
+        return ""
 
 
 def past_proxies(environ: Mapping[str, str]) -> dict[str, str]:

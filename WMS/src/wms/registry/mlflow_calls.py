@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay
 from tenacity.wait import wait_exponential, wait_random
@@ -178,4 +177,4 @@ def shown(uri: str) -> str:
     >>> shown("http://me:secret@localhost:5000/?token=1")
     'http://localhost:5000/'
     """
-    return without_credentials(urlsplit(uri)._replace(query="", fragment="").geturl())
+    return re.split(r"[?#]", without_credentials(uri), maxsplit=1)[0]

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from wms.errors import ModelNotFoundError, RegistryError, UsageError
 from wms.files import write_atomic
+from wms.loopback import scheme_of
 from wms.metrics import FINAL_DICE
 from wms.registry.mlflow_calls import call, shown
 from wms.registry.mlflow_model import MLMODEL, mlflow_files
@@ -41,7 +41,7 @@ class ModelRegistry:
     """
 
     def __init__(self, uri: str, *, model: str = MODEL) -> None:
-        if urlsplit(uri).scheme.partition("+")[0] not in _KINDS:
+        if scheme_of(uri).partition("+")[0] not in _KINDS:
             raise UsageError(f"{URI} is {shown(uri)!r}; give the server's address, such as http://localhost:5000.")
         self.uri, self.model = uri, model
         self.server = shown(uri)

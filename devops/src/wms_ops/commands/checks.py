@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from wms.errors import WmsError
+from wms.loopback import scheme_of
 from wms.registry.ledger import Ledger
 from wms.registry.metadata import metadata_fault
 from wms.registry.mlflow_store import ModelRegistry
@@ -167,7 +168,7 @@ def check_mlflow(_: Path) -> Finding:
     registry = ModelRegistry.if_named()
     if registry is None:
         return Finding("MLflow", State.OPTIONAL, f"MLFLOW_TRACKING_URI isn't set; {needed}", _START)
-    if not registry.uri.lower().startswith(("http://", "https://")):
+    if scheme_of(registry.uri) not in ("http", "https"):
         return Finding("MLflow", State.FINE, f"a database: {registry.server}")
     if reason := why_silent(registry.uri):
         return Finding("MLflow", State.OPTIONAL, f"{registry.server} is silent ({reason}); {needed}", _START)

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 import wms
 import wms_ops
 from wms.files import write_atomic
-from wms.loopback import past_proxies
+from wms.loopback import past_proxies, scheme_of
 from wms.settings import LoginSettings
 from wms_ops.machine.processes import unmarked
 from wms_ops.machine.seaweed import Identity
@@ -61,9 +61,9 @@ def tracking_address(environ: Mapping[str, str], uri: str) -> str:
     >>> tracking_address({"MLFLOW_TRACKING_USERNAME": "wms", "MLFLOW_TRACKING_PASSWORD": "a/b"}, "http://10.0.0.7:5000")
     'http://wms:a%2Fb@10.0.0.7:5000'
     """
-    told, parts = LoginSettings.read(environ), urlsplit(uri)
+    told = LoginSettings.read(environ)
     user, password = told.mlflow_tracking_username, told.mlflow_tracking_password
-    if not (user and password) or parts.username is not None:
+    if not (user and password) or not scheme_of(uri) or (parts := urlsplit(uri)).username is not None:
         return uri
     return parts._replace(netloc=f"{quote(user, safe='')}:{quote(password, safe='')}@{parts.netloc}").geturl()
 

@@ -7,8 +7,8 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
+from wms.loopback import is_loopback
 from wms_ops.storage.config import ENDPOINT_VARIABLE, RemoteConfig
 from wms_ops.storage.trouble import aws_errors
 
@@ -101,7 +101,7 @@ def make_client(
     }
     if address:
         settings["s3"] = {"addressing_style": "path"}  # other stores have no name per bucket in the DNS
-        if urlsplit(address).hostname in ("127.0.0.1", "localhost", "::1"):
+        if is_loopback(address):
             settings["proxies"] = {}
     with aws_errors(remote.use if remote else f"make a client of {service}", remote):
         return (session or new_session()).create_client(

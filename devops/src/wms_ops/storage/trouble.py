@@ -100,7 +100,7 @@ def aws_errors(what: str, remote: RemoteConfig | None = None) -> Iterator[None]:
             raise of_kind(Kind.EXPIRED, Refusal(what, "", "", remote)) from error
         raise
     except ValueError as error:
-        if "invalid endpoint" in str(error).lower():  # no class of its own
+        if str(error).lower().startswith(("invalid endpoint", "invalid ipv6")):  # no class of its own
             raise of_kind(Kind.WRONG_ADDRESS, Refusal(what, "", str(error), remote)) from error
         raise
 
