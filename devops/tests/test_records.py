@@ -10,10 +10,14 @@ from typing import Any, cast
 
 import pytest
 from pydantic import ValidationError
+from rich.console import Console
 
 from wms.errors import WmsError
 from wms.records import StoredRecord
+from wms.tables import Column, make_table
 from wms_ops.base.errors import CloudError, PipelineError, PullRequestError
+from wms_ops.commands.loop import LIST
+from wms_ops.commands.status import loop_runs
 from wms_ops.cost.sessions import EndedBy, Session
 from wms_ops.machine.record import STATE, CloudRecord
 from wms_ops.machine.workspace import Workspace
@@ -25,6 +29,7 @@ from wms_ops.runs.store import FILE, RunStore
 from wms_ops.storage.bucket import Shared
 from wms_ops.targets.aws.context import Used
 from wms_ops.targets.aws.lease import Lease, LeaseClient
+from wms_ops.targets.factory import LOOP
 from wms_ops.targets.host import boot
 from wms_ops.targets.host.backup import BackupNote
 from wms_ops.targets.host.messages import REQUEST, Alive, DeployRequest, JobAnswer
@@ -220,3 +225,24 @@ def test_a_run_of_a_later_format_is_refused_in_a_sentence(tmp_path: Path) -> Non
     path.write_text(json.dumps(values_of(FILE) | {"format": 2}), encoding="utf-8")
     with pytest.raises(WmsError, match=r"run\.json was written by a newer version .*; update this clone\."):
         store.load(record.id)
+
+
+def test_a_damaged_run_is_named_and_the_others_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    odd = "b[/x]:warning:[red]"
+    loop = tmp_path / LOOP
+    for name, more in {"a": {"branch": odd}, "b": {"steps": [{"name": "merge", "seconds": -0.01}]}}.items():
+        (loop / "runs" / name).mkdir(parents=True)
+        text = json.dumps(values_of(FILE) | {"id": name} | more)
+        (loop / "runs" / name / FILE).write_text(text, encoding="utf-8")
+    assert LIST(["--folder", str(loop)]) == PipelineError.exit_code
+    out, err = capsys.readouterr()
+    assert f"{odd}: " in out
+    assert err.count("\n") == 1 and "steps.0.seconds" in err and str(loop / "runs" / "b" / FILE) in err
+    part = loop_runs(tmp_path)
+    assert [one["id"] for one in part["runs"]] == ["a"] and "steps.0.seconds" in part["damaged"][0]
+
+
+def test_no_text_of_a_table_is_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    odd = "[red]a[/x]:warning:"
+    Console().print(make_table([Column(odd)], [[odd]], title=odd))
+    assert capsys.readouterr().out.count(odd) == 3

@@ -62,6 +62,7 @@ BY_EXCEPTION = [
     (exceptions.ReadTimeoutError(endpoint_url="http://x"), StoreUnreachableError),
     (exceptions.SSLError(endpoint_url="http://x", error="certificate"), StoreUnreachableError),
     (exceptions.ParamValidationError(report="Invalid bucket name"), StoreConfigError),
+    (ValueError("Invalid IPv6 URL"), StoreConfigError),
 ]
 REMEDY = {
     CredentialsExpiredError: "`aws sso login --profile 'my team'`",

@@ -28,7 +28,7 @@ from wms.paths import ROOT
 from wms.pictures import draw
 from wms.regular import read_regular
 from wms.settings import RealDataSettings
-from wms.tables import Column, make_table
+from wms.tables import Column, make_table, plain_console
 
 GOALS = (0.80, 0.90, 0.9275, 0.945)
 _CONTENDED_S = 20.0
@@ -202,10 +202,10 @@ class Clock:
 
 def _print(results: dict[str, Any]) -> None:
     columns = [Column(""), *(Column(name, justify="right") for name in results)]
-    table = make_table(columns, (), title="Training on real photos, same wall time, same evaluation")
+    rows: list[list[str]] = []
 
     def row(label: str, values: list[str]) -> None:
-        table.add_row(label, *values)
+        rows.append([label, *values])
 
     every = list(results.values())
     row("minutes of training", [f"{r['minutes']:.1f}" for r in every])
@@ -221,11 +221,11 @@ def _print(results: dict[str, Any]) -> None:
     row("images/s by side", [", ".join(f"{s} px: {v:.1f}" for s, v in r["images_per_s"].items()) for r in every])
     row("peak memory", [f"{r['peak_memory_gib']:.2f} GiB" for r in every])
     row("start to first step", [f"{r['start_to_first_step_s']:.1f} s" for r in every])
-    console = Console(width=max(100, Console().width))
-    console.print(table)
+    console = plain_console(width=max(100, Console().width))
+    console.print(make_table(columns, rows, title="Training on real photos, same wall time, same evaluation"))
     for name, result in results.items():
         worst = ", ".join(f"{stem} {dice:.2f}" for dice, stem in result["worst"])
-        console.print(f"{name}: worst test photos: {worst}", markup=False)
+        console.print(f"{name}: worst test photos: {worst}")
     _print_ratio(results)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from rich.box import HEAVY_HEAD
 from rich.console import Console, JustifyMethod
 from rich.table import Table
+from rich.text import Text
 
 NOT_CUT: Final = 180
 """Width in characters of a table for a file or a log."""
@@ -31,19 +32,26 @@ class Column:
     justify: JustifyMethod = "left"
 
 
+def plain_console(**options: Any) -> Console:
+    """Return a console that prints text as it is: square brackets are no markup, and :name: is no emoji."""
+    return Console(markup=False, emoji=False, highlight=False, **options)
+
+
 def make_table(columns: Sequence[Column], rows: Rows, *, title: str = "", framed: bool = True) -> Table:
-    """Return rows of as many cells as columns as a table, for a console to print."""
-    table = Table(title=title or None, title_justify="left", box=HEAVY_HEAD if framed else None)
+    """Return rows of as many cells as columns as a table, for a console to print; no text is markup."""
+    table = Table(
+        title=Text(title, "table.title") if title else None, title_justify="left", box=HEAVY_HEAD if framed else None
+    )
     for column in columns:
         table.add_column(
-            column.heading,
+            Text(column.heading),
             justify=column.justify,
             no_wrap=not column.wraps,
             overflow="fold" if column.wraps else "ellipsis",
             min_width=column.least,
         )
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     return table
 
 
@@ -52,7 +60,7 @@ def print_table(columns: Sequence[Column], rows: Rows, *, title: str = "", capti
 
     A terminal that is too narrow for all columns gets two tables, both with the first column: `later` ones come last.
     """
-    console = Console(markup=False, highlight=False)
+    console = plain_console()
     if not console.is_terminal:
         console.width = NOT_CUT
     table = make_table(columns, rows, title=title)

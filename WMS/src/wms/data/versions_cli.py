@@ -8,12 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Console
-
 from wms.command import Command, folder
 from wms.data.versions import DataVersionManager
 from wms.paths import RUNS
-from wms.tables import Column, make_table
+from wms.tables import Column, make_table, plain_console
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -66,8 +64,7 @@ def _print_table(rows: Sequence[Mapping[str, Any]], otherwise: str) -> None:
     columns = [Column(heading.replace("_", " "), wraps=True) for heading in rows[0]]
     cells = [["" if value is None else str(value) for value in row.values()] for row in rows]
     shortened = [[cell[:12] if _DIGEST.fullmatch(cell) else cell for cell in row] for row in cells]
-    # A stem with square brackets is no markup.
-    Console(markup=False, highlight=False).print(make_table(columns, shortened))
+    plain_console().print(make_table(columns, shortened))
 
 
 USES = Command("List the runs that used an image.", declare_uses, run_uses)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from wms.tables import plain_console
 from wms.training.position import Progress as Step
 
 
@@ -21,7 +21,7 @@ class Observer(Protocol):
 @contextmanager
 def training_progress(title: str, *, quiet: bool = False) -> Iterator[Observer]:
     """Show a training run. Yields the observer to hand to the loop; `quiet` shows nothing."""
-    console = Console(quiet=quiet, highlight=False, soft_wrap=True)
+    console = plain_console(quiet=quiet, soft_wrap=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -36,6 +36,6 @@ def training_progress(title: str, *, quiet: bool = False) -> Iterator[Observer]:
         def observe(step: Step) -> None:
             bar.update(task, completed=step.share)
             if step.message:
-                console.print(f"{step.share:4.0%}  {step.message}", markup=False)
+                console.print(f"{step.share:4.0%}  {step.message}")
 
         yield observe

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import psutil
-from rich.console import Console
 
-from wms.tables import Column, make_table
+from wms.tables import Column, make_table, plain_console
 from wms_ops.base.errors import CloudError
 from wms_ops.machine.workspace import MLFLOW, RUN, S3, SERVICE
 from wms_ops.targets.local import LocalCloud
@@ -43,11 +42,11 @@ def down(cloud: LocalCloud, options: argparse.Namespace) -> int:
 
 def show(cloud: LocalCloud) -> None:
     """Print the cloud's state and a table of its processes."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_console(soft_wrap=True)
     console.print(f"The local cloud is {cloud.status()}.")
     if rows := list(_rows(cloud)):
         console.print(make_table(_COLUMNS, rows, framed=False))
-    console.print(f"Logs: {cloud.workspace.logs}", markup=False)
+    console.print(f"Logs: {cloud.workspace.logs}")
 
 
 def facts(cloud: LocalCloud) -> dict[str, Any]:

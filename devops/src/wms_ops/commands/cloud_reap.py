@@ -8,11 +8,9 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Final
 
-from rich.console import Console
-
 from wms.command import Command
 from wms.errors import UsageError
-from wms.tables import Column, make_table
+from wms.tables import Column, make_table, plain_console
 from wms_ops.base.outputs import add_summary
 from wms_ops.base.settings import AwsSettings
 from wms_ops.cost.session_store import S3SessionStore
@@ -65,7 +63,7 @@ def _report(gone: Iterable[Overdue], region: str, dry_run: bool) -> None:
         return
     print(f"Past their deadline in {region}, {done}: {len(rows)}.")
     table = make_table([Column(heading, wraps=True) for heading in _HEADINGS], rows, framed=False)
-    Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200).print(table)
+    plain_console(width=None if sys.stdout.isatty() else 200).print(table)
     lines = [f"Reaper, {region}: {len(rows)} {done}", "", *(f"| {' | '.join(one)} |" for one in (
         _HEADINGS, ["---"] * len(_HEADINGS), *rows))]  # fmt: skip
     add_summary("\n".join(lines))

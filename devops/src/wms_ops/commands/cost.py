@@ -14,7 +14,7 @@ from rich.table import Table
 from wms.command import Command
 from wms.errors import UsageError
 from wms.json_text import to_json
-from wms.tables import Column, make_table
+from wms.tables import Column, make_table, plain_console
 from wms_ops.base.errors import AccessDeniedError
 from wms_ops.base.settings import AwsSettings
 from wms_ops.cost.bills import BillLine
@@ -61,7 +61,7 @@ def _report(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(to_json(statement.as_json(), indent=2))
     else:
-        show(statement, Console(highlight=False, soft_wrap=True))
+        show(statement, plain_console(soft_wrap=True))
     return 0
 
 
@@ -110,7 +110,7 @@ def _table(rows: Iterable[Sequence[str]], first: str, *others: str) -> Table:
 
 
 def _bill(what: str, lines: Mapping[str, BillLine]) -> Table:
-    rows = ((name.replace("[", "\\["), *_figures(line)) for name, line in lines.items())
+    rows = ((name, *_figures(line)) for name, line in lines.items())
     return _table(rows, what, "instances", "minutes", "USD")
 
 
@@ -162,7 +162,7 @@ def _prices(arguments: argparse.Namespace) -> int:
         rates, kind = prices.rates(arguments.region, name), prices.instances[name]
         amounts = (hourly(rates), hourly(rates, busy=True), hourly(rates, spot=True))
         rows.append((name, str(kind.vcpus), f"{kind.memory_gib:g}", *(f"{value:.4f}" for value in amounts)))
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_console(soft_wrap=True)
     console.print(_table(rows, "instance type", "vCPU", "GiB", "on demand", "all cores busy", "spot, about"))
     console.print(
         f"USD an hour in {arguments.region} with {DISK_GB:.0f} GB of disk and one address; prices of {prices.as_of}."

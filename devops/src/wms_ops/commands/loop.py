@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -62,7 +63,7 @@ def _run(arguments: argparse.Namespace) -> int:
     make = contexts.context_factory(arguments.folder, url, cloud, recipe=arguments.recipe, show=teller.line)
     record = run_loop(make, contexts.run_store(arguments.folder), branch, teller, keep_up=arguments.keep_up)
     teller.console.print(summary(record))
-    teller.console.print(verdict(record), markup=False)
+    teller.console.print(verdict(record))
     if record.outcome is not RunOutcome.MERGED:
         annotate("error", verdict(record))
     return exit_code(record)
@@ -109,19 +110,22 @@ def _newest_branch(repo: Path, url: str) -> str:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    """Print the runs so far; returns 0. Raises PipelineError for a damaged record."""
+    """Print the runs so far; returns 0, or PipelineError's code after naming each damaged record on standard error."""
     folder = arguments.folder
-    runs = contexts.run_store(folder).runs()
+    runs, damaged = contexts.run_store(folder).read_all()
+    for error in damaged:
+        print(f"error: {error}", file=sys.stderr)
+    code = damaged[0].exit_code if damaged else 0
     if arguments.json:
         print(to_json([record.model_dump(mode="json") for record in runs], indent=2))
-        return 0
+        return code
     for record in runs:
         print(f"{record.started_at}  {record.id}  {record.outcome}  {record.reason}")
     with contextlib.suppress(IndexError):
         ConsoleTeller().console.print(summary(runs[-1]))
-    if not runs:
+    if not runs and not damaged:
         print(f"The loop hasn't run in {folder} yet.")
-    return 0
+    return code
 
 
 _CODES: Final = "Exit codes: 0 merged, 90 not improved, 91 can't decide, 85 another run is at it; docs/exit-codes.md."

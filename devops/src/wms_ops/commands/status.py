@@ -95,9 +95,11 @@ def instance(repo: Path) -> Part:
 
 
 def loop_runs(repo: Path) -> Part:
-    """The newest runs of the loop on this machine. Raises PipelineError for a damaged record."""
-    records = RunStore(repo / LOOP / "runs").runs()[-_LAST_RUNS:]
-    return {"runs": [{"id": one.id, "outcome": str(one.outcome), "reason": one.reason} for one in reversed(records)]}
+    """The newest runs of the loop on this machine, and a sentence for each damaged record."""
+    records, damaged = RunStore(repo / LOOP / "runs").read_all()
+    newest = reversed(records[-_LAST_RUNS:])
+    found: Part = {"runs": [{"id": one.id, "outcome": str(one.outcome), "reason": one.reason} for one in newest]}
+    return found | ({"damaged": [str(error) for error in damaged]} if damaged else {})
 
 
 def data_branches(repo: Path) -> Part:
@@ -132,6 +134,7 @@ def _production_text(part: Part) -> str:
 
 def _runs_text(part: Part) -> str:
     lines = [f"{one['id']}  {one['outcome']}  {one['reason']}".rstrip() for one in part["runs"]]
+    lines += part.get("damaged", [])
     return f"\n{'':14}".join(lines) or "none on this machine yet"
 
 

@@ -13,6 +13,7 @@ from wms.errors import DataNotFoundError
 from wms.files import sha256_text, write_atomic
 from wms.paths import ROOT
 from wms.settings import RealDataSettings
+from wms.tables import plain_console
 from wms_ops.base.signals import stoppable, unstoppable
 from wms_ops.cost.estimate import cost_of_run, dollars
 from wms_ops.demo import acts
@@ -80,12 +81,12 @@ def _real() -> PhotoSource:
 
 
 def _play(demo_folder: DemoFolder, photos: PhotoSource, recipe: str, *, keep: bool) -> int:
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_console(soft_wrap=True)
     teller = ConsoleTeller(console)
     cloud = local_cloud(demo_folder.loop, teller.line)
 
     def show(line: str) -> None:
-        console.print(f"    {line}", markup=False, style="dim")
+        console.print(f"    {line}", style="dim")
 
     started = time.monotonic()
     told: list[Act] = []
@@ -110,7 +111,7 @@ def _play(demo_folder: DemoFolder, photos: PhotoSource, recipe: str, *, keep: bo
     if outcomes == EXPECTED:
         return 0
     how = f"{', '.join(outcomes)} instead of {', '.join(EXPECTED)}"
-    console.print(f"This isn't how the demo should end: {how}. The page says why.", markup=False)
+    console.print(f"This isn't how the demo should end: {how}. The page says why.")
     return 1
 
 
@@ -164,19 +165,19 @@ def _print(console: Console, records: list[RunRecord], seconds: float, peak: int
     console.rule("What happened", align="left")
     for record in records:
         console.print(summary(record))
-        console.print(verdict(record), markup=False)
+        console.print(verdict(record))
     costs = [cost.total for record in records if (cost := cost_of_run(record)) is not None]
     console.print(f"{seconds / 60:.1f} minutes in all, at most {_gib(peak)} of memory.")
     console.print(f"The same {len(costs)} runs on an instance in the cloud: about {dollars(sum(costs))}.")
-    console.print(f"The whole story, with pictures: {page}", markup=False)
+    console.print(f"The whole story, with pictures: {page}")
 
 
 def _addresses(console: Console, demo_folder: DemoFolder) -> None:
     found = local_cloud(demo_folder.loop).endpoints()
     if found is not None:
-        console.print(f"MLflow:  {found.mlflow}\nService: {found.service or 'none'}/docs", markup=False)
+        console.print(f"MLflow:  {found.mlflow}\nService: {found.service or 'none'}/docs")
     stop = f"wms cloud down --all --target local --folder {demo_folder.loop / 'cloud'}"
-    console.print(f"They run until you stop them: .venv/bin/{stop}", markup=False)
+    console.print(f"They run until you stop them: .venv/bin/{stop}")
 
 
 def _gib(size: int) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 from rich.status import Status
 from rich.table import Table
 
-from wms.tables import Column, make_table
+from wms.tables import Column, make_table, plain_console
 from wms_ops.cost.estimate import BUSY, ON_THE_CLOCK, cost_of, cost_of_run
 from wms_ops.runs.record import STEPS, RunOutcome, RunRecord, StepState
 
@@ -29,7 +30,7 @@ class ConsoleTeller:
     """Prints a run's progress: on a terminal the newest line of the running step, overwritten; elsewhere all lines."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, soft_wrap=True)
+        self.console = console or plain_console(soft_wrap=True)
         self._status: Status | None = None
         self._name = ""
 
@@ -40,15 +41,15 @@ class ConsoleTeller:
             self._status = self.console.status(self._name)
             self._status.start()
         else:
-            self.console.print(f"{self._name} ...", markup=False)
+            self.console.print(f"{self._name} ...")
 
     def line(self, text: str) -> None:
         """A line of the running step's output."""
         if self._status is not None and not text.startswith(("warning", "error")):
             width = max(20, self.console.width - len(self._name) - 6)
-            self._status.update(f"{self._name}  [dim]{_plain(text.strip()[:width])}[/dim]")
+            self._status.update(f"{self._name}  [dim]{escape(text.strip()[:width])}[/dim]")
         else:
-            self.console.print(f"      {text}", markup=False)
+            self.console.print(f"      {text}")
 
     def over(self, record: RunRecord, name: str) -> None:
         """A step is over, with any result."""
@@ -57,21 +58,22 @@ class ConsoleTeller:
             self._status = None
         step = record.step(name)
         word = "" if step.state is StepState.DONE else f"{_WORDS[step.state]}: "
-        self.console.print(f"{self._name:22}{step.seconds:7.1f} s  {word}{step.text}", markup=False)
+        self.console.print(f"{self._name:22}{step.seconds:7.1f} s  {word}{step.text}")
 
 
 def summary(record: RunRecord) -> Table:
     """A table of the steps with their times and their cost in the cloud."""
-    table = make_table(_COLUMNS, (), title=f"{record.branch}: {record.outcome}")
+    rows = []
     for step in record.steps:
         busy = step.seconds if step.name in BUSY else 0.0
         cost = cost_of(step.seconds, minimum_s=0, busy_seconds=busy).total
         price = f"{cost:.4f}" if step.name in ON_THE_CLOCK and step.seconds else ""
         seconds = f"{step.seconds:.1f}" if step.seconds else ""
-        table.add_row(step.name, _WORDS[step.state], seconds, price)
-    table.add_section()
+        rows.append((step.name, _WORDS[step.state], seconds, price))
     whole = cost_of_run(record)
-    table.add_row("all, and the instance's start", "", f"{record.seconds:.1f}", f"{whole.total:.4f}" if whole else "")
+    total = ("all, and the instance's start", "", f"{record.seconds:.1f}", f"{whole.total:.4f}" if whole else "")
+    table = make_table(_COLUMNS, [*rows, total], title=f"{record.branch}: {record.outcome}")
+    table.rows[-2].end_section = True
     return table
 
 
@@ -82,7 +84,3 @@ def verdict(record: RunRecord) -> str:
     if record.outcome is RunOutcome.MERGED:
         return f"Merged: version {values['version']} is Production. {record.reason}{pull}"
     return f"{str(record.outcome).capitalize()}: {record.reason}{pull}"
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")

@@ -49,8 +49,21 @@ class RunStore:
 
     def runs(self) -> tuple[RunRecord, ...]:
         """Return all runs, oldest first. Raises PipelineError for a damaged record."""
-        found = sorted(path.parent.name for path in self.folder.glob(f"*/{FILE}"))
-        return tuple(self.load(name) for name in found)
+        found, damaged = self.read_all()
+        if damaged:
+            raise damaged[0]
+        return found
+
+    def read_all(self) -> tuple[tuple[RunRecord, ...], tuple[PipelineError, ...]]:
+        """Return all sound runs, oldest first, and an error for each damaged record."""
+        found: list[RunRecord] = []
+        damaged: list[PipelineError] = []
+        for name in sorted(path.parent.name for path in self.folder.glob(f"*/{FILE}")):
+            try:
+                found.append(self.load(name))
+            except PipelineError as error:
+                damaged.append(error)
+        return tuple(found), tuple(damaged)
 
     def newest(self, branch: str) -> RunRecord | None:
         """Return the newest run that was started for a branch, or whose photos went to that branch."""

@@ -24,7 +24,7 @@ from wms.errors import DataQualityError, UsageError
 from wms.files import write_atomic
 from wms.json_text import to_json
 from wms.paths import from_root
-from wms.tables import Column, make_table
+from wms.tables import Column, make_table, plain_console
 
 _NAMED: Final = 3  # files of one check that the table names, and sentences below it
 _FIXES_SHOWN: Final = 20
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     folder: Path = options.folder
     if not folder.is_dir():
         raise UsageError(f"There is no folder {shown(str(folder))}; name the one that holds images/ and masks/.")
-    console = Console(markup=False, highlight=False, soft_wrap=not Console().is_terminal)
+    console = plain_console(soft_wrap=not Console().is_terminal)
     settings = {"only_new": options.only_new, "workers": options.workers}
     look = partial(check, folder, splits_file=options.splits, cache_folder=options.cache, **settings)
     fixes: list[dict[str, Any]] | None = None
