@@ -10,8 +10,8 @@ import torch
 from servers import free_port
 from small import TRAIN, config_in, environment, only_run, photos, train, train_command, write_recipe
 
-from wms.errors import DeviceError
-from wms.training.distributed import pick_device, pick_precision
+from wms.errors import DeviceError, UsageError
+from wms.training.distributed import Processes, pick_device, pick_precision
 from wms.training.prepare import load_samples, split_samples
 from wms.training.tracker import read_metrics
 
@@ -80,3 +80,20 @@ def test_precision_is_what_the_recipe_says_or_the_processor_can():
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     native = "avx512_bf16" in flags or "amx_bf16" in flags
     assert pick_precision("auto", cpu) == (torch.bfloat16 if native else torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("RANK=5 WORLD_SIZE=2", "RANK is 5, but WORLD_SIZE is 2"),
+        ("RANK=1", "RANK is 1, but WORLD_SIZE is 1"),
+        ("RANK=1 WORLD_SIZE=2", "without MASTER_ADDR, MASTER_PORT;"),
+        ("WORLD_SIZE=2 MASTER_ADDR=localhost MASTER_PORT=1", "without RANK;"),
+        ("RANK=0 WORLD_SIZE=2 MASTER_ADDR=localhost MASTER_PORT=x", "give a port"),
+    ],
+)
+def test_variables_of_torchrun_that_contradict_each_other(given, words, monkeypatch):
+    for pair in given.split():
+        monkeypatch.setenv(*pair.split("="))
+    with pytest.raises(UsageError, match=words):
+        Processes.join("cpu")

@@ -93,6 +93,25 @@ class TorchrunSettings(Variables):
     rank: int = variable(0, "Number of this process, from 0", give="a whole number", example="0", ge=0)
     local_rank: int = variable(0, "Number of this process on its machine", give="a whole number", example="0", ge=0)
     master_addr: str = variable("", "Address of the machine on which the first process runs", example="127.0.0.1")
+    master_port: int = variable(
+        0, "Port at which the first process listens", give="a port", example="29500", ge=0, le=65535
+    )
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """The variables, which must agree. Raises UsageError."""
+        told = super().read(environ)
+        if told.rank >= told.world_size:
+            raise UsageError(
+                f"RANK is {told.rank}, but WORLD_SIZE is {told.world_size}; give a RANK below it, or unset both."
+            )
+        lacking = {"rank", "master_addr", "master_port"} - told.model_fields_set
+        if told.world_size > 1 and lacking:
+            names = ", ".join(sorted(name.upper() for name in lacking))
+            raise UsageError(
+                f"WORLD_SIZE is {told.world_size}, but {names} isn't set; use torchrun, or unset WORLD_SIZE."
+            )
+        return told
 
 
 class RealDataSettings(Variables):

@@ -33,7 +33,7 @@ class Processes:
     def join(cls, device: str) -> Self:
         """Join the group that torchrun's variables describe, or stay alone without them.
 
-        Raises DeviceError for a device that this machine lacks.
+        Raises DeviceError for a device that this machine lacks, UsageError for variables that contradict each other.
         """
         told = TorchrunSettings.read()
         world, chosen = told.world_size, pick_device(device, told.local_rank)
