@@ -164,7 +164,7 @@ def test_refused_by_the_gate_and_forced(commands: Commands) -> None:
 
 NONSENSE = {
     "nothing": ((), "Give a run or --version N"),
-    "two things": (("a-run", "--version", "1"), "Give a run or --version N"),
+    "two things": (("a-run", "--version", "1"), "A run and --version N exclude each other"),
     "a run to roll back": (("a-run", "--rollback"), "--rollback goes with"),
     "a forced rollback": (("--rollback", "--force", "x"), "--rollback goes with"),
     "repair and more": (("--repair", "--version", "1"), "--repair stands alone"),

@@ -50,6 +50,9 @@ def tab(scripts: Path, *words: str) -> set[str]:
         (("data", "check", "--out"), {"--output"}),
         (("train", "--res"), {"--resume"}),
         (("sync", "--from", ""), {"github", "s3"}),
+        (("runs", "--js"), {"--json"}),
+        (("versions", "--pro"), {"--promote"}),
+        (("runs", "be"), {"best"}),
     ],
 )
 def test_bash_completes(scripts: Path, words: tuple[str, ...], offered: set[str]) -> None:

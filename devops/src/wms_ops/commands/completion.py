@@ -7,7 +7,7 @@ from typing import Final
 
 from wms.command import Command, Parser
 from wms_ops.commands.main import command_of
-from wms_ops.commands.tree import TREE, Group
+from wms_ops.commands.tree import TREE, Group, Leaf
 
 SHELLS: Final = ("bash", "zsh")
 
@@ -38,6 +38,9 @@ def _fill(parser: argparse.ArgumentParser, group: Group) -> None:
     for name, member in group.members.items():
         below = commands.add_parser(name, help=member.text, description=member.text)
         if isinstance(member, Group):
+            usual = member.members.get(member.usual)
+            if isinstance(usual, Leaf):  # its options may follow the group's name
+                command_of(usual).declare(below)
             _fill(below, member)
         else:
             command_of(member).declare(below)

@@ -174,7 +174,9 @@ def _refuse_nonsense(arguments: argparse.Namespace) -> None:
     elif arguments.rollback:
         if arguments.run is not None or arguments.force is not None:
             raise UsageError("--rollback goes with --version N or alone, and with --reason TEXT.")
-    elif named != 1:
+    elif named > 1:
+        raise UsageError("A run and --version N exclude each other; give one of them.")
+    elif not named:
         raise UsageError("Give a run or --version N; `wms promote --help` shows all there is.")
     elif arguments.force is not None and not arguments.force.strip():
         raise UsageError("--force needs a reason, which goes on record.")
