@@ -8,4 +8,4 @@ if [[ -z "$python" ]] || ! "$python" -c 'import importlib.util as u, sys; sys.ex
   echo "error: What this command needs isn't installed in $root; run \`make install\` there, then this again." >&2
   exit 2
 fi
-PYTHONPATH="$root/devops/src:$root/WMS/src${PYTHONPATH:+:$PYTHONPATH}" exec "$python" -m wms_ops cloud "$@" --target aws
+PYTHONPATH="$root/devops/src:$root/WMS/src${PYTHONPATH:+:$PYTHONPATH}" exec "$python" -m wms_ops cloud "$@" ${1:+--target aws}

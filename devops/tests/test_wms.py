@@ -357,3 +357,11 @@ def test_a_file_to_write_needs_a_name_and_a_folder(words: str, name: str, capsys
         main([*words.split(), name])
     assert end.value.code == UsageError.exit_code
     assert ("there is no folder nowhere" if name else "'' names no file") in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("door", ["-m wms_ops.cloud", "-m wms_ops.cloud.aws", "-m wms_ops.pipeline", "cloud.sh"])
+def test_a_door_without_a_command_lists_the_commands(door: str) -> None:
+    command = ["bash", str(ROOT / "devops/scripts/cloud.sh")] if door == "cloud.sh" else [sys.executable, *door.split()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == UsageError.exit_code
+    assert "usage: wms " in done.stderr and "COMMAND --help` has an example" in done.stderr

@@ -5,4 +5,5 @@ import sys
 from wms.start import run_renamed
 
 if __name__ == "__main__":
-    sys.exit(run_renamed("wms_ops.cloud", "cloud", argv=[*sys.argv[1:], "--target", "local"]))
+    words = sys.argv[1:]
+    sys.exit(run_renamed("wms_ops.cloud", "cloud", argv=[*words, "--target", "local"] if words else []))

@@ -5,4 +5,5 @@ import sys
 from wms.start import run_renamed
 
 if __name__ == "__main__":
-    sys.exit(run_renamed("wms_ops.cloud.aws", "cloud", argv=[*sys.argv[1:], "--target", "aws"]))
+    words = sys.argv[1:]
+    sys.exit(run_renamed("wms_ops.cloud.aws", "cloud", argv=[*words, "--target", "aws"] if words else []))
