@@ -108,9 +108,7 @@ class TorchrunSettings(Variables):
         lacking = {"rank", "master_addr", "master_port"} - told.model_fields_set
         if told.world_size > 1 and lacking:
             names = ", ".join(sorted(name.upper() for name in lacking))
-            raise UsageError(
-                f"WORLD_SIZE is {told.world_size}, but {names} isn't set; use torchrun, or unset WORLD_SIZE."
-            )
+            raise UsageError(f"WORLD_SIZE is {told.world_size} without {names}; use torchrun, or unset WORLD_SIZE.")
         return told
 
 
