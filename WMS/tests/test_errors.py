@@ -165,3 +165,31 @@ def test_every_exit_code_is_documented() -> None:
     table = (Path(__file__).resolve().parents[2] / "docs" / "exit-codes.md").read_text(encoding="utf-8")
     documented = {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)}
     assert {cls.exit_code for cls in CLASSES} | {DECLINED, UNHEALTHY, INTERRUPTED, BROKEN_PIPE} == documented
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its shell can't close a stream")
+@pytest.mark.parametrize("code", [0, 10])
+@pytest.mark.parametrize("closing", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_a_closed_stream_changes_no_exit_code(closing: str, code: int) -> None:
+    ending = "return 0" if code == 0 else "raise ConfigError('No.')"
+    program = (
+        "import sys\nfrom wms.errors import ConfigError, run_main\n"
+        f"def main(_):\n    print('x')\n    print('x', file=sys.stderr)\n    {ending}\nsys.exit(run_main(main))"
+    )
+    command = ["sh", "-c", f'"$0" -c "$1" {closing}', sys.executable, program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+
+
+def test_a_stream_without_a_letter_gets_an_escape() -> None:
+    code = (
+        "import sys\nfrom wms.errors import run_main\nfrom wms.tables import Column, print_table\n"
+        "def main(_):\n    print('\\xfc\\udcff')\n    print_table([Column('\\xfc')], [['\\xfc']])\n    return 0\n"
+        "sys.exit(run_main(main))"
+    )
+    for encoding in ("ascii", "utf-8"):
+        environ = {**os.environ, "PYTHONIOENCODING": encoding}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environ, timeout=120, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert done.stdout.count("\xfc".encode(encoding, "backslashreplace")) == 3

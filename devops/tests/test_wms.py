@@ -8,10 +8,12 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from wms.errors import LedgerError, UsageError
+import wms_ops.__main__
+from wms.errors import INTERRUPTED, LedgerError, UsageError
 from wms_ops.base.errors import GitError
 from wms_ops.commands.main import find, help_of, main, parse, run, version
 from wms_ops.commands.tree import TREE, Group, Leaf, leaves
@@ -365,3 +367,12 @@ def test_a_door_without_a_command_lists_the_commands(door: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == UsageError.exit_code
     assert "usage: wms " in done.stderr and "COMMAND --help` has an example" in done.stderr
+
+
+def test_ctrl_c_before_the_command_begins_ends_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(ModuleType):
+        def __getattr__(self, name: str) -> object:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "wms.start", Interrupted("wms.start"))
+    assert wms_ops.__main__.main() == INTERRUPTED

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from wms.pipes import reader_is_gone
+from wms.pipes import open_streams, reader_is_gone
 
 
 class WmsError(Exception):
@@ -200,6 +200,7 @@ def run_main(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | 
     Returns the exit code. Only unforeseen errors keep their traceback: they are bugs.
     """
     code = 0
+    open_streams()
     try:
         code = _run_mapped(main, argv)
         sys.stdout.flush()  # at the interpreter's end a closed pipe would print a traceback

@@ -1,12 +1,23 @@
-"""The pipes that a program prints into, whose readers may go away, as `head` does when it has enough."""
+"""The streams of a program: one may be closed, or lack a letter, or lose its reader, as `head` goes away."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import select
 import sys
 from pathlib import Path
+
+
+def open_streams() -> None:
+    """Replace closed standard streams by the null device; a letter that a stream can't encode becomes an escape."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the shell, as by `>&-`
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - open to the end
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def reader_is_gone() -> bool:

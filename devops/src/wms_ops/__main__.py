@@ -2,7 +2,16 @@
 
 import sys
 
-from wms.start import run_wms
+
+def main() -> int:
+    """Run `wms`; returns the exit code, also after a Ctrl-C that comes before the command begins."""
+    try:
+        from wms.start import run_wms
+
+        return run_wms()
+    except KeyboardInterrupt:
+        return 130
+
 
 if __name__ == "__main__":
-    sys.exit(run_wms())
+    sys.exit(main())
