@@ -129,6 +129,17 @@ def test_a_light_module_starts_without_torch_and_mlflow(module: str, tmp_path: P
     assert in_fresh_python(f"import sys, {module}; print({heavy} or '')", tmp_path) == ""
 
 
+def test_no_test_may_take_longer_than_five_minutes() -> None:
+    limits = {
+        f"{path.name}:{limit}"
+        for folder in ("WMS/tests", "devops/tests")
+        for path in (HOUSE / folder).glob("test_*.py")
+        for limit in re.findall(r"mark\.timeout\((\d+)\)", path.read_text(encoding="utf-8"))
+    }
+    assert len(limits) >= 9
+    assert not {limit for limit in limits if int(limit.rpartition(":")[2]) > 300}
+
+
 def test_libraries_are_installed_with_their_bytecode() -> None:
     """Else every start of Python compiles PyTorch anew where the shell forbids bytecode, as container images do."""
     for name in ("torch", "mlflow", "numpy"):

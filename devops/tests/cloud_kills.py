@@ -2,8 +2,8 @@
 
 A command runs in a process of its own. "kill" is SIGKILL to that process alone: its Terraform goes on. "cancel" is what
 GitHub does: SIGINT, after 7.5 seconds SIGKILL to the process and all that it has started. "expired": from this step on
-AWS refuses the credentials, Terraform's too. "throttled": from this step on AWS refuses each third request as too many,
-which only makes the command slower.
+AWS refuses the credentials, Terraform's too. "throttled": from this step on AWS refuses each third request as too many
+(or each of another number), which only makes the command slower.
 """
 
 from __future__ import annotations
@@ -70,11 +70,11 @@ class Outcome:
         )
 
 
-def disturbed(yard: Yard, gate: Gate, verb: str, at: str, how: str) -> Outcome:
+def disturbed(yard: Yard, gate: Gate, verb: str, at: str, how: str, *, throttled_each: int = 3) -> Outcome:
     """Disturb `up` or `down` at a step; then a teardown job, elsewhere, with the same holder and good credentials."""
     if verb == "down":
         assert run(yard, "up", folder="laptop").returncode == 0
-    code = _disturb(yard, gate, verb, at, how)
+    code = _disturb(yard, gate, verb, at, how, throttled_each=throttled_each)
     gate.mode, gate.every = "", 1
     left = yard.left()
     started = time.monotonic()
@@ -93,7 +93,7 @@ def run(yard: Yard, verb: str, folder: str) -> subprocess.CompletedProcess[str]:
         raise AssertionError(f"{verb} didn't end:\n{said.decode(errors='replace')}") from None
 
 
-def _disturb(yard: Yard, gate: Gate, verb: str, at: str, how: str) -> int | None:
+def _disturb(yard: Yard, gate: Gate, verb: str, at: str, how: str, *, throttled_each: int) -> int | None:
     job = {"verb": verb, "folder": str(yard.folder / "laptop"), "at": at, "how": how}
     command = [sys.executable, __file__, json.dumps(job)]
     environ = {**_environ(yard), **gate.environ}
@@ -108,7 +108,7 @@ def _disturb(yard: Yard, gate: Gate, verb: str, at: str, how: str) -> int | None
             reached = True
             break
     if reached and how in ("expired", "throttled"):
-        gate.mode, gate.every = how, 1 if how == "expired" else 3
+        gate.mode, gate.every = how, 1 if how == "expired" else throttled_each
         process.stdin.write("go\n")
         process.stdin.flush()
     elif reached and how == "cancel":
@@ -119,7 +119,11 @@ def _disturb(yard: Yard, gate: Gate, verb: str, at: str, how: str) -> int | None
             for one in [*_started_by(yard), psutil.Process(process.pid)]:
                 if one.is_running():
                     one.kill()
-    process.communicate(timeout=LIMIT_S)
+    try:
+        process.communicate(timeout=LIMIT_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # else the command would go on in the next test's account
+        raise
     return process.returncode if reached else None
 
 

@@ -63,7 +63,7 @@ def shop(aws: AwsServer, tmp_path: Path) -> Iterator[AwsLoopShop]:
         yield shop
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(300)
 def test_photos_are_pushed_to_a_bucket_and_an_instance_comes_trains_and_goes(shop: AwsLoopShop) -> None:
     assert shop.yard is not None
     said = shop.cloud_command("store")
@@ -101,7 +101,7 @@ def test_photos_are_pushed_to_a_bucket_and_an_instance_comes_trains_and_goes(sho
     assert shop.yard.left() == {}
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(300)
 def test_a_run_that_is_cancelled_leaves_no_instance_and_the_next_one_finishes_it(shop: AwsLoopShop) -> None:
     assert shop.yard is not None
     shop.cloud_command("store")

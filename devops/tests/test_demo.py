@@ -66,10 +66,10 @@ def left(folder: Path) -> list[psutil.Process]:
     return list(local_cloud(folder / "loop").processes())
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(300)
 def test_the_whole_demo_tells_its_story_and_leaves_nothing_running(folder: Path, recipe: Path) -> None:
     process = start(folder, recipe)
-    said = process.communicate(timeout=540)[0]
+    said = process.communicate(timeout=280)[0]
     assert process.returncode == 1, said[-3000:]  # the gate of this recipe lets the bad masks pass, too
     assert [run.outcome for run in run_store(folder / "loop").runs()] == [RunOutcome.MERGED] * 3
     page = (folder / "index.html").read_text(encoding="utf-8")

@@ -79,7 +79,7 @@ def attacker(shop: LoopShop, tmp_path: Path) -> Iterator[Attacker]:
     shop.shell("git", "checkout", "--quiet", "--force", "main")
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(300)
 def test_code_on_a_data_branch_is_refused_by_name_and_never_run(shop: LoopShop, attacker: Attacker) -> None:
     before = shop.main()
     workspace = shop.demo_folder.loop / "workspace"
@@ -110,7 +110,7 @@ def test_code_on_a_data_branch_is_refused_by_name_and_never_run(shop: LoopShop, 
     assert shop.record(attacker.branch).outcome is RunOutcome.FAILED
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(300)
 def test_a_commit_that_came_in_after_all_checks_is_not_merged(shop: LoopShop, attacker: Attacker) -> None:
     """As if every step had been fooled: the last check stands before the merge."""
     before = shop.main()
@@ -140,7 +140,7 @@ def test_a_commit_that_came_in_after_all_checks_is_not_merged(shop: LoopShop, at
     assert mine["state"] == "blocked" and CODE in mine["reason"]
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(300)
 def test_records_of_a_branch_are_never_taken(shop: LoopShop, attacker: Attacker) -> None:
     """Test photos moved into training, an invented promotion, an invented model: main's bytes count."""
     splits = (shop.on_main(SPLITS) or "").splitlines()

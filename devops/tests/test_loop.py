@@ -33,7 +33,7 @@ def shop(tmp_path: Path) -> Iterator[LoopShop]:
         assert not list(shop.cloud.processes())
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(300)
 def test_first_training_good_data_bad_data_and_a_deployment(shop: LoopShop) -> None:
     first(shop)
     good(shop)

@@ -10,7 +10,7 @@ from loop_shop import LoopShop
 from s3_server import require_tool
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(300)
 def test_a_loop_that_is_killed_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
     require_tool("weed")
     shop = LoopShop.open(tmp_path / "shop", gate={"mode": "off"}, epochs=20)

@@ -18,7 +18,7 @@ from wms_ops.machine.types import CloudState
 from wms_ops.runs.record import RunOutcome, StepState
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(300)
 def test_what_must_not_go_on_says_why_and_leaves_main_and_production(tmp_path: Path) -> None:
     require_tool("weed")
     shop = LoopShop.open(tmp_path / "shop", gate={"mode": "off"}, epochs=20)

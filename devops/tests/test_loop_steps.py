@@ -13,7 +13,7 @@ from wms_ops.machine.types import CloudState
 from wms_ops.runs.record import STEPS, RunOutcome
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(300)
 def test_every_step_is_a_command_that_names_its_values(tmp_path: Path) -> None:
     require_tool("weed")
     shop = LoopShop.open(tmp_path / "shop", gate={"mode": "off"}, epochs=20)

@@ -147,7 +147,7 @@ def test_things_that_are_gone_already_are_fine(aws: AwsServer) -> None:
     prove(aws)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(300)
 def test_killed_at_each_step_and_run_again(aws: AwsServer, capsys: pytest.CaptureFixture[str]) -> None:
     make(aws, "wms-main-2", tags_of("main-2"))
     before = snapshot(aws)

@@ -121,7 +121,7 @@ def made_by_ec2(aws: AwsServer) -> dict[str, dict[str, str]]:
     return {found: tags_of([tag for tag in everything if tag["ResourceId"] == found]) for found in ids}
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(300)
 def test_a_machine_is_found_by_tag_and_stays_as_it_was_launched(aws: AwsServer, tmp_path: Path) -> None:
     root, ec2 = Root("instance", tmp_path, aws), aws.client("ec2")
     root.values(**instance_values(FIRST))
@@ -198,7 +198,7 @@ PERSISTENT = {
 }
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(300)
 def test_the_buckets_refuse_plain_http_and_drop_what_is_old(aws: AwsServer, tmp_path: Path) -> None:
     root, s3 = Root("persistent", tmp_path, aws), aws.client("s3")
     root.values(**PERSISTENT)
@@ -219,7 +219,7 @@ def test_the_buckets_refuse_plain_http_and_drop_what_is_old(aws: AwsServer, tmp_
     )
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(300)
 def test_data_is_destroyed_only_after_it_was_allowed(aws: AwsServer, tmp_path: Path) -> None:
     root, s3 = Root("persistent", tmp_path, aws), aws.client("s3")
     root.values(**PERSISTENT, s3_path_style=True)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Final
 
-from wms.command import Command, new_file, new_folder, whole
+from wms.command import Command, any_path, new_folder, whole
 from wms.errors import DECLINED, ModelNotFoundError, UsageError
 from wms.paths import ROOT
 from wms.registry import promotion
@@ -160,7 +160,7 @@ def _add_ledger(parser: argparse.ArgumentParser) -> None:
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
     _add_ledger(parser)
-    parser.add_argument("--metadata", type=new_file, default=METADATA, metavar="FILE", help="model-metadata.json")
+    parser.add_argument("--metadata", type=any_path, default=METADATA, metavar="FILE", help="model-metadata.json")
 
 
 def _refuse_nonsense(arguments: argparse.Namespace) -> None:
