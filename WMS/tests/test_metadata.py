@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -165,3 +166,9 @@ def test_a_later_versions_keys_are_kept_and_no_change_by_hand(ledger: Ledger, tm
         ModelDamagedError, match=r"newer version \(format 3, this one reads up to 2\); update this clone"
     ):
         read_metadata(path, ledger)
+
+
+def test_a_pipe_in_its_place_is_refused_and_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model-metadata.json")
+    with pytest.raises(ModelDamagedError, match="it is a named pipe, not a file"):
+        read_metadata(tmp_path / "model-metadata.json", Ledger(tmp_path))

@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
+Amount = TypeVar("Amount", int, float)
 WIDTH: Final = 100
 """Columns of every help text."""
 
@@ -104,24 +105,20 @@ def new_file(text: str) -> Path:
 
 def whole(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
     """The type of an argument that is a whole number from `least` to `most`."""
-
-    def parse(text: str) -> int:
-        with contextlib.suppress(ValueError):
-            if least <= (value := int(text)) <= most:
-                return value
-        raise argparse.ArgumentTypeError(f"{text!r} isn't a whole number from {least} to {most}")
-
-    return parse
+    return _within(int, least, most, f"a whole number from {least} to {most}")
 
 
 def number(least: float, most: float) -> Callable[[str], float]:
     """The type of an argument that is a number from `least` to `most`."""
+    return _within(float, least, most, f"a number from {least:g} to {most:g}")
 
-    def parse(text: str) -> float:
+
+def _within(kind: Callable[[str], Amount], least: Amount, most: Amount, what: str) -> Callable[[str], Amount]:
+    def parse(text: str) -> Amount:
         with contextlib.suppress(ValueError):
-            if least <= (value := float(text)) <= most:
+            if least <= (value := kind(text)) <= most:
                 return value
-        raise argparse.ArgumentTypeError(f"{text!r} isn't a number from {least:g} to {most:g}")
+        raise argparse.ArgumentTypeError(f"{text!r} isn't {what}")
 
     return parse
 

@@ -262,16 +262,12 @@ def _decode(
                     image.draft(None, (draft_side, draft_side))
                 image.load()
                 look(image)
-                return _upright(_to_rgb(image), orientation_of(image))
+                picture, turn = _to_rgb(image), _UPRIGHT.get(orientation_of(image))
+                return picture if turn is None else picture.transpose(turn)
         except _DAMAGE as error:
             raise TruncatedImageError(
                 f"{name} is cut off or damaged ({str(error).rstrip('.')}); copy it again from the camera."
             ) from error
-
-
-def _upright(image: Image.Image, orientation: int) -> Image.Image:
-    method = _UPRIGHT.get(orientation)
-    return image if method is None else image.transpose(method)
 
 
 def _is_even(image: Image.Image) -> bool:

@@ -21,6 +21,7 @@ from wms.registry.ledger import Ledger, LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry, RunInfo
 from wms.registry.standing import read_standing
 from wms.registry.types import MODEL, Means
+from wms.regular import read_regular
 
 METADATA = ROOT / "model-metadata.json"
 _REPAIR: Final = "restore it from Git, or write it anew with `wms versions metadata`"
@@ -120,7 +121,7 @@ def read_metadata(path: Path, ledger: Ledger) -> ModelMetadata | None:
     entries don't hold, and for a file that differs from the entry about the same promotion; LedgerError.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except FileNotFoundError:
         return None
     except OSError as error:

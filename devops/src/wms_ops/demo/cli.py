@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from wms.command import any_path
+from wms.command import new_folder
 from wms.errors import DataNotFoundError
 from wms.files import sha256_text, write_atomic
 from wms.paths import ROOT
@@ -41,7 +41,7 @@ FEWEST = 10
 def main(argv: Sequence[str] | None = None) -> int:
     """Play the whole loop; returns 0 if every push had its expected outcome. Raises WmsError."""
     parser = argparse.ArgumentParser(prog="make demo", description="The whole loop on this machine, in a few minutes.")
-    parser.add_argument("--folder", type=any_path, default=ROOT / "demo", help="where everything goes (%(default)s)")
+    parser.add_argument("--folder", type=new_folder, default=ROOT / "demo", help="where everything goes (%(default)s)")
     parser.add_argument("--keep", action="store_true", help="leave MLflow and the service running at the end")
     parser.add_argument("--real", action="store_true", help="with the photos that WMS_REAL_DATA names")
     counts = ",".join(map(str, DrawnPhotos.counts))
