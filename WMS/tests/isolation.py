@@ -64,6 +64,7 @@ def clean(environ: MutableMapping[str, str], folder: Path) -> None:
         "GIT_CONFIG_GLOBAL": str(folder / "gitconfig"),
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_TERMINAL_PROMPT": "0",
+        "WMS_PROJECT": str(folder / "wms.toml"),  # no file: the tests know the names of a new project
         "AWS_CONFIG_FILE": str(folder / "empty"),
         "AWS_SHARED_CREDENTIALS_FILE": str(folder / "empty"),
         "AWS_EC2_METADATA_DISABLED": "true",

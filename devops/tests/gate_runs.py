@@ -18,9 +18,10 @@ from small import environment, only_run, photos, train_command, write_recipe
 
 from wms.data.versions import DataItem, manifest_text
 from wms.errors import run_main
+from wms.project import Project
 from wms.registry.chain import SUFFIX
 from wms.registry.mlflow_store import ModelRegistry
-from wms.registry.types import MODEL, PRODUCTION, VERDICT_FILE, GateVerdict
+from wms.registry.types import PRODUCTION, VERDICT_FILE, GateVerdict
 from wms_ops.commands.gate import COMMAND as main
 
 Edit = Callable[[Path], object]
@@ -30,6 +31,8 @@ LOOKS = {"second_look": 0.5, "one_strip": True}
 WEAK = {"training": {"stages": [{"size": 48, "epochs": 8}], "evaluate_every": 4}, "evaluation": {"threshold": 0.2}}
 GOOD = {"training": {"stages": [{"size": 48, "epochs": 40}], "evaluate_every": 10}, "evaluation": LOOKS}
 PLAIN = {"rotation": 0.0, "colour": 0.0, "tint": 0.0}
+
+MODEL = Project().model
 
 
 @dataclass

@@ -16,7 +16,7 @@ from small import recipe
 from wms.data.manifest import DataSet
 from wms.data.synthetic import shuffle_masks, write_dataset
 from wms.registry.ledger import HISTORY
-from wms_ops.base.layout import INBOX, MAIN, METADATA, MODELS
+from wms_ops.base.layout import INBOX, METADATA, MODELS
 from wms_ops.dataset.versions import file_at, version_at
 from wms_ops.demo.folder import DemoFolder, build
 from wms_ops.demo.photos import put_into
@@ -70,7 +70,7 @@ class LoopShop:
         self.shell("devops/scripts/install-git-hooks.sh")
         self.shell("git", "add", RECIPE)
         self.shell("git", "commit", "--quiet", "-m", "A tiny recipe")
-        self.shell("git", "push", "--quiet", "origin", MAIN)
+        self.shell("git", "push", "--quiet", "origin", "main")
 
     def shell(self, *command: str | Path, **more: Any) -> str:
         """A command in the person's clone."""
@@ -95,9 +95,9 @@ class LoopShop:
     def push(self) -> str:
         """`git push origin main` as it is typed; returns the data branch that the hook made."""
         before = set(self.branches())
-        self.pushed = self.shell("git", "push", "origin", MAIN, expect=1)
+        self.pushed = self.shell("git", "push", "origin", "main", expect=1)
         (branch,) = set(self.branches()) - before
-        self.shell("git", "reset", "--quiet", "--hard", f"origin/{MAIN}")
+        self.shell("git", "reset", "--quiet", "--hard", "origin/main")
         return branch
 
     def first_version(self) -> RunRecord:
@@ -141,10 +141,10 @@ class LoopShop:
         return dict(line.split(" ") for line in lines.splitlines())
 
     def main(self) -> str:
-        return self.origin("rev-parse", MAIN)
+        return self.origin("rev-parse", "main")
 
     def on_main(self, path: str) -> str | None:
-        return file_at(self.origin, MAIN, path)
+        return file_at(self.origin, "main", path)
 
     def ledger(self) -> list[dict[str, Any]]:
         """The entries of main's ledger."""
@@ -158,7 +158,7 @@ class LoopShop:
         config = self.on_main(".dvc/config") or ""
         return S3Remote(parse_remote(config, environ=self.cloud.environ()), self.cloud.environ())
 
-    def data(self, commit: str = MAIN) -> DataSet:
+    def data(self, commit: str = "main") -> DataSet:
         return version_at(self.origin, commit, self.store())
 
     def pull(self, number: int) -> tuple[dict[str, Any], str]:

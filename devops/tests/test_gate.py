@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gate_runs import GateRuns, change_card, change_network, one_sentence
+from gate_runs import MODEL, GateRuns, change_card, change_network, one_sentence
 from servers import free_port, gateway
 
 from wms.data.versions import DataItem
 from wms.registry.chain import RegistryLedger
 from wms.registry.gate_types import GateReport
 from wms.registry.ledger import Ledger, LedgerEntry, LedgerRecord, link
-from wms.registry.types import MODEL, Means
+from wms.registry.types import Means
 
 pytest_plugins = ["gate_fixtures"]
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "quality-gate.py"

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from pydantic.config import JsonDict
 
 from wms.metrics import THRESHOLD
+from wms.project import project
 
 SMALLEST_SIDE = 16
 """Pixels: a smaller picture has no strip to find."""
@@ -205,4 +206,4 @@ class EvaluationConfig(Section):
 class TrackingConfig(Section):
     """Where metrics go beside the run folder."""
 
-    experiment: str = Field(default="water-meter-segmentation", min_length=1)
+    experiment: str = Field(default_factory=lambda: project().experiment, min_length=1)

@@ -128,6 +128,12 @@ class ThreadSettings(Variables):
     )
 
 
+class ProjectSettings(Variables):
+    """The names of this project, which wms.project reads without this module (see docs/SETUP.md)."""
+
+    wms_project: str = variable("", "Another file of names than wms.toml in this clone", example="other/wms.toml")
+
+
 class CheckSettings(Variables):
     """What the tests read."""
 

@@ -20,7 +20,7 @@ from wms.registry.chain import RegistryLedger
 from wms.registry.ledger import Ledger, LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry, RunInfo
 from wms.registry.standing import read_standing
-from wms.registry.types import MODEL, Means
+from wms.registry.types import Means
 from wms.regular import read_regular
 
 METADATA = ROOT / "model-metadata.json"
@@ -187,7 +187,7 @@ def run_means(run: RunInfo, server: str) -> Means:
         ) from None
 
 
-def baseline(uri: str | None, ledger: Ledger, model: str = MODEL) -> dict[str, Any]:
+def baseline(uri: str | None, ledger: Ledger, model: str = "") -> dict[str, Any]:
     """Production's version, run_id, dice and iou: from the registry at `uri`, or from the ledger if `uri` is None.
 
     Zeros, a version of None and a note only if nothing was ever Production. Raises LedgerError if the Production
@@ -203,7 +203,7 @@ def baseline(uri: str | None, ledger: Ledger, model: str = MODEL) -> dict[str, A
             return _none(f"{ledger.history} has no entry and MLFLOW_TRACKING_URI isn't set")
         return _found(entry.to_version, entry.run_id, entry.metrics)
     registry = ModelRegistry(uri, model=model)
-    standing = read_standing(registry, RegistryLedger(uri, model), ledger)
+    standing = read_standing(registry, RegistryLedger(uri, registry.model), ledger)
     if (version := standing.production) is None:
         return _none(f"nothing was ever promoted at {registry.server}")
     if (entry := standing.chain.about(version)) is not None:
@@ -220,6 +220,6 @@ def _none(why: str) -> dict[str, Any]:
     return {"version": None, "run_id": None, "dice": 0.0, "iou": 0.0, "note": f"There is no Production model: {why}."}
 
 
-def baseline_json(uri: str | None, ledger: Ledger, model: str = MODEL) -> str:
+def baseline_json(uri: str | None, ledger: Ledger, model: str = "") -> str:
     """`baseline` as a line of JSON."""
     return to_json(baseline(uri, ledger, model))

@@ -17,10 +17,10 @@ from wms.errors import ModelNotFoundError, RegistryError, UsageError
 from wms.files import write_atomic
 from wms.loopback import scheme_of
 from wms.metrics import FINAL_DICE
+from wms.project import project
 from wms.registry.mlflow_calls import call, shown
 from wms.registry.mlflow_model import MLMODEL, mlflow_files
 from wms.registry.mlflow_values import ModelVersion, RunInfo, run_of, version_of
-from wms.registry.types import MODEL
 from wms.settings import TRACKING_URI, TrackingSettings
 
 __all__ = ["URI", "ModelRegistry", "ModelVersion", "RunInfo"]
@@ -35,15 +35,17 @@ _PAGE = 1000
 class ModelRegistry:
     """The versions of a registered model on the MLflow server at `uri`, whose credentials are never shown.
 
-    Raises UsageError for a `uri` that is no server's or database's address, such as a folder.
+    Without a `model` the name in wms.toml counts. Raises UsageError for a `uri` that is no server's or database's
+    address, such as a folder.
+
     >>> ModelRegistry("http://localhost:5000").find_run("run_20261121_103000_0a1b2c3d").status  # doctest: +SKIP
     'FINISHED'
     """
 
-    def __init__(self, uri: str, *, model: str = MODEL) -> None:
+    def __init__(self, uri: str, *, model: str = "") -> None:
         if scheme_of(uri).partition("+")[0] not in _KINDS:
             raise UsageError(f"{URI} is {shown(uri)!r}; give the server's address, such as http://localhost:5000.")
-        self.uri, self.model = uri, model
+        self.uri, self.model = uri, model or project().model
         self.server = shown(uri)
         self._repositories: dict[str, Any] = {}  # a new one asks the server what it can do
 
@@ -55,7 +57,7 @@ class ModelRegistry:
         return cls(uri)
 
     @classmethod
-    def if_named(cls, model: str = MODEL) -> ModelRegistry | None:
+    def if_named(cls, model: str = "") -> ModelRegistry | None:
         """The registry that MLFLOW_TRACKING_URI names; None if the variable isn't set."""
         uri = TrackingSettings.read().mlflow_tracking_uri
         return cls(uri, model=model) if uri else None

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from wms.errors import LedgerError, ModelDamagedError, ModelNotFoundError, PromotionLostError, RegistryError, UsageError
+from wms.project import project
 from wms.registry import facts as run_facts
 from wms.registry import plan
 from wms.registry.chain import Chain, RegistryLedger, missing_from
@@ -21,7 +22,6 @@ from wms.registry.metadata import METADATA, write_metadata
 from wms.registry.mlflow_store import ModelRegistry, ModelVersion
 from wms.registry.plan import Proposal, Standing
 from wms.registry.standing import read_standing, require_entry
-from wms.registry.types import MODEL
 from wms.registry.verdicts import read_verdict
 
 _DECIDING = ("start", "settled", "registered", "added")
@@ -46,7 +46,7 @@ class PromotionClient:
     uri: str = field(repr=False)
     ledger: Ledger = field(default_factory=Ledger)
     metadata: Path = METADATA
-    model: str = MODEL
+    model: str = field(default_factory=lambda: project().model)
     step: Callable[[str], None] = lambda _: None
 
     @cached_property

@@ -10,9 +10,6 @@ from pydantic import Field
 from wms.metrics import METRICS, title_of
 from wms.records import StoredRecord
 
-MODEL = "water-meter-segmentation"
-"""The registered model and the experiment."""
-
 PRODUCTION, PREVIOUS = "production", "previous"
 """Aliases of a model's versions."""
 

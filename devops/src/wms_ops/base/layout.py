@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from wms.project import project
+
 INBOX = "WMS/data/training"
 """The folder in which people commit new photos and masks: its images/ and masks/."""
 
@@ -13,8 +15,12 @@ SPLITS = "WMS/data/splits.jsonl"
 MODELS = "WMS/models"
 METADATA = "model-metadata.json"
 DVC_CONFIG = ".dvc/config"
-MAIN = "main"
 DATA_BRANCHES = "data/"
+
+
+def main_branch() -> str:
+    """Return the name of the branch into which data branches are merged, which wms.toml may name."""
+    return project().main_branch
 
 
 def pointer(kind: str) -> str:

@@ -12,6 +12,7 @@ from wms.settings import (
     CheckSettings,
     LoginSettings,
     PatienceSettings,
+    ProjectSettings,
     RealDataSettings,
     ThreadSettings,
     TorchrunSettings,
@@ -154,6 +155,7 @@ GROUPS: Final[tuple[type[Variables], ...]] = (
     GitSettings,
     ThreadSettings,
     TorchrunSettings,
+    ProjectSettings,
     CheckSettings,
 )
 """All groups, in the order of the documents."""

@@ -10,8 +10,9 @@ from typing import Final
 from wms.command import Command, any_path, new_file, nothing
 from wms.errors import WmsError
 from wms.files import write_atomic
+from wms.project import project
 from wms_ops.base.console import counting
-from wms_ops.base.layout import DATA_BRANCHES, DATA_SET, MAIN
+from wms_ops.base.layout import DATA_BRANCHES, DATA_SET, main_branch
 from wms_ops.base.outputs import add_summary, put_outputs
 from wms_ops.dataset import branches
 from wms_ops.dataset.inbox import inbox_files
@@ -30,7 +31,7 @@ def _command(
     """Make a command on the clone of the working directory; results also go to GITHUB_OUTPUT, if set."""
 
     def add(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--remote", default="origin", help="name or URL (default %(default)s)")
+        parser.add_argument("--remote", default=project().remote, help="name or URL (default %(default)s)")
         declare(parser)
 
     def start(arguments: argparse.Namespace) -> int:
@@ -105,8 +106,8 @@ def _merge(git: Git, arguments: argparse.Namespace) -> Named:
 
 
 def _remote_main(git: Git, url: str) -> str:
-    git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", url, f"refs/heads/{MAIN}")
-    return git("ls-remote", url, f"refs/heads/{MAIN}").split()[0]
+    git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", url, f"refs/heads/{main_branch()}")
+    return git("ls-remote", url, f"refs/heads/{main_branch()}").split()[0]
 
 
 def _join(git: Git, arguments: argparse.Namespace) -> Named:
@@ -131,7 +132,7 @@ def _join(git: Git, arguments: argparse.Namespace) -> Named:
 
 def _joined(done: branches.Joined) -> str:
     word = "now holds" if done.changed else "holds already"
-    return f"{done.branch} {word} all of {MAIN}'s {done.before} photos: {done.after} in all."
+    return f"{done.branch} {word} all of {main_branch()}'s {done.before} photos: {done.after} in all."
 
 
 def _resolve(git: Git, _: argparse.Namespace) -> Named:

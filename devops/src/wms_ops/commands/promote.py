@@ -9,6 +9,7 @@ from typing import Final
 from wms.command import Command, any_path, new_folder, whole
 from wms.errors import DECLINED, ModelNotFoundError, UsageError
 from wms.paths import ROOT
+from wms.project import project
 from wms.registry import promotion
 from wms.registry.adoption import propose_adoption
 from wms.registry.ledger import FOLDER, Ledger
@@ -18,7 +19,6 @@ from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.plan import Proposal
 from wms.registry.promotion import PromotionClient, PromotionOutcome
 from wms.registry.standing import require_entry
-from wms.registry.types import MODEL
 from wms.settings import TrackingSettings
 from wms_ops.base.outputs import github_run, put_outputs
 from wms_ops.base.question import agrees
@@ -155,7 +155,9 @@ def _add_change(parser: argparse.ArgumentParser) -> None:
 
 def _add_ledger(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ledger", type=new_folder, default=FOLDER, metavar="DIR", help="where the ledger lies")
-    parser.add_argument("--model", default=MODEL, metavar="NAME", help="registered model (default %(default)s)")
+    parser.add_argument(
+        "--model", default=project().model, metavar="NAME", help="registered model (default %(default)s)"
+    )
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from wms.command import Command, folder
 from wms.json_text import to_json
 from wms.paths import ROOT
+from wms.project import project
 from wms.registry.ledger import Ledger
 from wms.registry.metadata import metadata_fault
 from wms_ops.base.layout import DATA_BRANCHES, METADATA, MODELS
@@ -111,11 +112,11 @@ def data_branches(repo: Path) -> Part:
         "GIT_TERMINAL_PROMPT": told.git_terminal_prompt or "0",
         "GIT_SSH_COMMAND": told.git_ssh_command or "ssh -o BatchMode=yes -o ConnectTimeout=5",
     }
-    asked = git.attempt("ls-remote", "--heads", "origin", f"refs/heads/{DATA_BRANCHES}*", environ=silent)
+    asked = git.attempt("ls-remote", "--heads", project().remote, f"refs/heads/{DATA_BRANCHES}*", environ=silent)
     if asked.returncode == 0:
         lines = asked.stdout.decode("utf-8", "replace").splitlines()
         return {"branches": [line.split("\trefs/heads/")[1] for line in lines], "asked": True}
-    known = git("for-each-ref", "--format=%(refname:lstrip=3)", f"refs/remotes/origin/{DATA_BRANCHES}*")
+    known = git("for-each-ref", "--format=%(refname:lstrip=3)", f"refs/remotes/{project().remote}/{DATA_BRANCHES}*")
     return {"branches": known.split(), "asked": False}
 
 

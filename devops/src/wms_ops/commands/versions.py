@@ -10,12 +10,12 @@ from wms.command import Command, any_path, folder, new_file
 from wms.errors import DECLINED, ModelNotFoundError, UsageError
 from wms.files import write_atomic
 from wms.paths import ROOT, RUNS
+from wms.project import project
 from wms.registry.compare_page import compare, render_page, render_table
 from wms.registry.ledger import FOLDER, Ledger, LedgerEntry
 from wms.registry.lineage import METADATA, find_entries, iter_table, require_whole
 from wms.registry.lineage_links import check_lineage
 from wms.registry.mlflow_store import ModelRegistry
-from wms.registry.types import MODEL
 from wms_ops.base.question import ask
 from wms_ops.commands.promote import PROMOTE
 from wms_ops.release.compare import draw_panels, find_version
@@ -148,7 +148,9 @@ def _run_lineage(options: argparse.Namespace) -> int:
 
 def _add_paths(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", type=folder, default=FOLDER, metavar="DIR", help="model and ledger")
-    parser.add_argument("--model", default=MODEL, metavar="NAME", help="registered model (default %(default)s)")
+    parser.add_argument(
+        "--model", default=project().model, metavar="NAME", help="registered model (default %(default)s)"
+    )
     parser.add_argument("--runs", type=folder, default=RUNS, metavar="DIR", help="where trainings are kept")
     parser.add_argument("--repo", type=folder, default=ROOT, metavar="DIR", help="the clone that has the commits")
 

@@ -17,7 +17,7 @@ from wms_ops.base.errors import (
     MissingBlobError,
     ShrinkError,
 )
-from wms_ops.base.layout import MAIN, pointer
+from wms_ops.base.layout import main_branch, pointer
 from wms_ops.dataset.inbox import inbox_files
 from wms_ops.dataset.losses import REMOVED, says_removal
 from wms_ops.dataset.plan import join, plan_removal, refuse_conflicts
@@ -56,7 +56,7 @@ def join_into(git: Git, url: str, branch: str) -> Joined:
     """
     with scratch_clone(git, url, depth=None) as scratch:
         here = scratch.git
-        ours, theirs = _tip(here, MAIN), _tip(here, branch)
+        ours, theirs = _tip(here, main_branch()), _tip(here, branch)
         refuse_foreign(here, ours, theirs, branch)
         store = open_store(dvc_config_at(here, ours), git)
         base = here("merge-base", ours, theirs) if here.ok("merge-base", ours, theirs) else None
@@ -67,7 +67,7 @@ def join_into(git: Git, url: str, branch: str) -> Joined:
             return Joined(branch, theirs, len(mine.images.files), len(result.images.files), changed=False)
         if base != ours:
             result = _join(store, version_at(here, base, store) if base else DataSet(), mine, result)
-        message = f"Join {MAIN} and {branch}\n\n{len(result.images.files)} photos\n"
+        message = f"Join {main_branch()} and {branch}\n\n{len(result.images.files)} photos\n"
         parents = [theirs] if base == ours else [theirs, ours]
         commit = commit_version(here, result, parents, message, tree=ours)
         push(here, url, branch, commit, theirs)  # which refuses a branch that has moved since it was read
@@ -135,7 +135,7 @@ def remove(git: Git, url: str, stems: Sequence[str]) -> tuple[str, int, int]:
     with scratch_clone(git, url) as scratch:
         base = scratch.base
         if base is None:
-            raise GitError(f"There is no branch {MAIN} in the remote repository.")
+            raise GitError(f"There is no branch {main_branch()} in the remote repository.")
         store = open_store(dvc_config_at(scratch.git, base), git)
         store.check_access()
         before = version_at(scratch.git, base, store)

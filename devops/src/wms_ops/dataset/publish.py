@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from wms.data.manifest import DataSet
 from wms.errors import DataQualityError, ManifestError
 from wms_ops.base.errors import BusyError, DamagedBlobError, GitError, MissingBlobError, PushRefusedError
-from wms_ops.base.layout import DATA_BRANCHES, INBOX, MAIN, SPLITS
+from wms_ops.base.layout import DATA_BRANCHES, INBOX, SPLITS, main_branch
 from wms_ops.base.poll import insist
 from wms_ops.dataset.inbox import InboxFile, export, inbox_files, pair_up
 from wms_ops.dataset.losses import REPLACED, SOURCE
@@ -82,8 +82,8 @@ def publish(git: Git, commit: str, url: str, *, replace: bool = False, watch: Wa
         base = scratch.base
         if base is None:
             raise PushRefusedError(
-                f"The remote repository has no branch {MAIN} yet: push your commits without photos first, so that the "
-                "data branch has something to be compared with."
+                f"The remote repository has no branch {main_branch()} yet: push your commits without photos first, so "
+                "that the data branch has something to be compared with."
             )
         published = open_store(dvc_config_at(scratch.git, base), git)
         if published.config != store.config:

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from wms.project import project
 from wms.registry.ledger import CURRENT, HISTORY
 from wms_ops.base.errors import BranchContentError
-from wms_ops.base.layout import INBOX, KINDS, MAIN, METADATA, MODELS, SPLITS, inbox, pointer
+from wms_ops.base.layout import INBOX, KINDS, METADATA, MODELS, SPLITS, inbox, main_branch, pointer
 from wms_ops.git.command import ZERO, Git
 
 POINTERS: Final = tuple(pointer(kind) for kind in KINDS)
@@ -68,7 +69,7 @@ def refuse_foreign(git: Git, main: str, commit: str, branch: str) -> None:
         raise BranchContentError(
             f"{branch} changes {_named(foreign)}. A data branch may change nothing but {' and '.join(POINTERS)}, or "
             f"add photos to {INBOX}, so nothing of it was run or merged. Take the rest out of the branch: "
-            f"{_restore([foreign[0].path])}. Code goes to {MAIN} by itself."
+            f"{_restore([foreign[0].path])}. Code goes to {main_branch()} by itself."
         )
     if photos and pointers:
         raise BranchContentError(
@@ -112,7 +113,8 @@ def _is_photo(change: FileChange) -> bool:
 
 
 def _restore(paths: Sequence[str]) -> str:
-    return f"git restore --source=origin/{MAIN} --staged --worktree -- {shlex.join(paths)}, then commit and push"
+    source = f"{project().remote}/{main_branch()}"
+    return f"git restore --source={source} --staged --worktree -- {shlex.join(paths)}, then commit and push"
 
 
 def _named(changes: Sequence[FileChange], most: int = 10) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 
 from wms.data.manifest import DataSet, stem_of
 from wms.errors import ManifestError
+from wms.project import project
 from wms_ops.base.errors import DamagedBlobError, MissingBlobError
-from wms_ops.base.layout import KINDS, inbox
+from wms_ops.base.layout import KINDS, inbox, main_branch
 from wms_ops.dataset.publish import open_store
 from wms_ops.dataset.versions import dvc_config_at, pointers_at, version_at
 from wms_ops.git.command import Git
@@ -43,7 +44,7 @@ def refuse_unsafe(git: Git, scratch: Scratch, photos: Mapping[str, tuple[str, st
         where = store.config.url if lost else "the data set, neither in main nor on a data branch of the remote"
         raise MissingBlobError(
             f"{left[0]!r} (and {len(left) - 1} more) isn't in {where}, so nothing was changed: push it first, by "
-            "`git push origin main`, then run this again."
+            f"`git push {project().remote} {main_branch()}`, then run this again."
         )
     return sums
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from wms.files import exclusive_lock
 from wms_ops.base.errors import GitError
-from wms_ops.base.layout import MAIN
+from wms_ops.base.layout import main_branch
 from wms_ops.dataset.rewrite import Rewritten, rewrite
 from wms_ops.dataset.safe import refuse_unsafe
 from wms_ops.dataset.takeback_files import finish, forget, note, noted, sort_out
@@ -48,7 +48,7 @@ def take_back(git: Git, remote: str, url: str, branch: str | None, say: Say) -> 
         old = git("rev-parse", f"{ref}^{{commit}}")
         with scratch_clone(git, url) as scratch:
             if scratch.base is None:
-                raise GitError(f"There is no branch {MAIN} in the remote repository, so nothing was changed.")
+                raise GitError(f"There is no branch {main_branch()} in the remote repository, so nothing was changed.")
             main = _here(git, remote, scratch.base)
             done = rewrite(git, old, main, scratch.folder, sign=git.switched("commit.gpgSign") is True)
             sums = refuse_unsafe(git, scratch, done.photos)
@@ -57,7 +57,7 @@ def take_back(git: Git, remote: str, url: str, branch: str | None, say: Say) -> 
         elif killed:
             say("An earlier run was stopped half-way; the rest is done now.")
         else:
-            say(f"No commit that the remote's {MAIN} lacks holds photos; nothing was changed.")
+            say(f"No commit that the remote's {main_branch()} lacks holds photos; nothing was changed.")
         if done.tip != old or killed:
             say(_next(git, ref, done, main, here=here, remote=remote))
         if here:
@@ -93,15 +93,15 @@ def _carry_out(git: Git, ref: str, old: str, done: Rewritten, *, sums: Mapping[s
 
 def _next(git: Git, ref: str, done: Rewritten, main: str, *, here: bool, remote: str) -> str:
     """Return the advice for the rest; a branch without commits of its own moves to the remote's main."""
-    name, pull = ref.removeprefix("refs/heads/"), f"git pull --rebase {remote} {MAIN}"
+    name, pull = ref.removeprefix("refs/heads/"), f"git pull --rebase {remote} {main_branch()}"
     if done.kept:
         moved = not git.ok("merge-base", "--is-ancestor", main, done.tip)
-        then = f"the remote's {MAIN} has moved on, so first: {pull}" if moved else "push them as before."
+        then = f"the remote's {main_branch()} has moved on, so first: {pull}" if moved else "push them as before."
         return f"{done.kept} commits of {name} are left, without photos; {then}"
     forward = ("merge", "--ff-only", "--quiet", main) if here else ("update-ref", ref, main, done.tip)
     if done.tip == main or git.ok(*forward):
-        return f"{name} is as {MAIN} over there."
-    return f"The remote's {MAIN} has moved on, and changes of yours are in its way: commit them, then {pull}"
+        return f"{name} is as {main_branch()} over there."
+    return f"The remote's {main_branch()} has moved on, and changes of yours are in its way: commit them, then {pull}"
 
 
 def _branch(git: Git, branch: str | None) -> str:
@@ -142,7 +142,15 @@ def _refuse_busy(git: Git, ref: str) -> bool:
 def _here(git: Git, remote: str, main: str) -> str:
     """Return the commit of the remote's main, fetched if this clone lacks the commit."""
     if git.commits(main) == [None]:
-        git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", remote, f"refs/heads/{MAIN}")
+        git(
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--no-auto-gc",
+            remote,
+            f"refs/heads/{main_branch()}",
+        )
     if git.commits(main) == [None]:
-        raise GitError(f"The remote's {MAIN} moved on in the meantime; run this again.")
+        raise GitError(f"The remote's {main_branch()} moved on in the meantime; run this again.")
     return main

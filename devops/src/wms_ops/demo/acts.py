@@ -13,8 +13,9 @@ from typing import Any
 
 from wms.files import parse_json
 from wms.inference.contact_sheet import contact_sheet
+from wms.project import project
 from wms.registry.ledger import CURRENT
-from wms_ops.base.layout import DATA_BRANCHES, INBOX, MAIN, MODELS
+from wms_ops.base.layout import DATA_BRANCHES, INBOX, MODELS, main_branch
 from wms_ops.dataset.review import LEDGER
 from wms_ops.demo.folder import DemoFolder
 from wms_ops.demo.photos import PhotoSource, put_into
@@ -70,7 +71,7 @@ def photos_arrive(cast: Cast, title: str, text: str, prefix: str, draw: Callable
     shell("git", "commit", "--quiet", "-m", f"{count} photos: {prefix}")
     before = set(_data_branches(demo_folder))
     # The hook stops the push to main on purpose, so git ends with 1.
-    shell("git", "push", "origin", MAIN, expect=1, event="git push")
+    shell("git", "push", project().remote, main_branch(), expect=1, event="git push")
     branch = next(iter(set(_data_branches(demo_folder)) - before))
     _wms(shell, "data", "take-back")
     make = context_factory(demo_folder.loop, demo_folder.url, cast.cloud, recipe=cast.recipe, show=cast.teller.line)
@@ -129,7 +130,7 @@ def there_and_back(cast: Cast) -> Act:
     forward = _serve(cast, own)
     own("git", "add", *LEDGER)
     own("git", "commit", "--quiet", "-m", f"Roll back to version {back} and return to version {forward}")
-    own("git", "push", "--quiet", "origin", MAIN)
+    own("git", "push", "--quiet", project().remote, main_branch())
     _wms(own, "lineage", event="lineage")
     output, events = own.take()
     return time_of.act(

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -13,9 +14,10 @@ from wms.errors import DiskFullError, from_os_error
 from wms.files import write_atomic
 from wms.git import answer
 from wms.paths import ROOT
+from wms.project import FILE, project, project_text
 from wms.registry.metadata import NOTHING_PROMOTED
 from wms_ops.base.errors import CloudError
-from wms_ops.base.layout import DATA_SET, DVC_CONFIG, INBOX, MAIN, METADATA
+from wms_ops.base.layout import DATA_SET, DVC_CONFIG, INBOX, METADATA, main_branch
 from wms_ops.dataset.review import POINTERS, RECORDS
 from wms_ops.demo.shell import Shell
 from wms_ops.git.command import Git
@@ -107,17 +109,17 @@ def build(folder: Path) -> DemoFolder:
     demo_folder = DemoFolder(folder)
     quiet = quiet_git(folder)
     name, email = PERSON
-    here = Git(folder, environ=quiet)
-    here("init", "--quiet", "--bare", f"--initial-branch={MAIN}", str(demo_folder.origin))
-    here("clone", "--quiet", demo_folder.url, str(demo_folder.clone))
+    here, names = Git(folder, environ=quiet), project()
+    here("init", "--quiet", "--bare", f"--initial-branch={main_branch()}", str(demo_folder.origin))
+    here("clone", "--quiet", "--origin", names.remote, demo_folder.url, str(demo_folder.clone))
     git = Git(demo_folder.clone, environ=quiet)
     git("config", "user.name", name)
     git("config", "user.email", email)
     _copy_project(demo_folder.clone)
-    git("checkout", "--quiet", "-B", MAIN)
+    git("checkout", "--quiet", "-B", main_branch())
     git("add", "--all")
     git("commit", "--quiet", "-m", "Start with the project, without any photo")
-    git("push", "--quiet", "origin", MAIN)
+    git("push", "--quiet", names.remote, main_branch())
     return demo_folder
 
 
@@ -134,7 +136,8 @@ def _copy_project(target: Path) -> None:
         write_atomic(target / METADATA, NOTHING_PROMOTED)
     except OSError as error:
         raise from_os_error(error, target) from error
-    # A project that is in use names its own bucket.
+    # A project that is in use names its own bucket, in both places.
+    write_atomic(target / FILE, project_text(replace(project(), bucket=DVC_URL)))
     config = f"[core]\n    remote = storage\n    analytics = false\n['remote \"storage\"']\n    url = {DVC_URL}\n"
     write_atomic(target / DVC_CONFIG, config)
 

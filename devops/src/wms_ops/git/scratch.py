@@ -16,7 +16,7 @@ from pathlib import Path
 from wms.errors import from_os_error
 from wms.files import exclusive_lock
 from wms.git import OWN
-from wms_ops.base.layout import DATA_BRANCHES, MAIN
+from wms_ops.base.layout import DATA_BRANCHES, main_branch
 from wms_ops.git.command import Git
 
 # The user's own settings that a clone needs to reach the same remote as the same user.
@@ -34,7 +34,7 @@ class Scratch:
     @property
     def base(self) -> str | None:
         """The commit of the remote's main, or None in an empty repository."""
-        found = self.git("for-each-ref", "--format=%(objectname)", f"refs/there/{MAIN}")
+        found = self.git("for-each-ref", "--format=%(objectname)", f"refs/there/{main_branch()}")
         return found or None
 
     @property
@@ -80,9 +80,9 @@ def _clone(git: Git, url: str, folder: Path, depth: int | None) -> Scratch:
         alternates.write_text(f'"{quoted}"\n' if whole else "", encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise from_os_error(error, folder) from error
-    refs = [f"+refs/heads/{name}:refs/there/{name}" for name in (MAIN, f"{DATA_BRANCHES}*")]
+    refs = [f"+refs/heads/{name}:refs/there/{name}" for name in (main_branch(), f"{DATA_BRANCHES}*")]
     # Patterns only, since git refuses a plain name that the origin lacks: a new origin has no main.
-    refs[0] = f"+refs/heads/{MAIN}*:refs/there/{MAIN}*"
+    refs[0] = f"+refs/heads/{main_branch()}*:refs/there/{main_branch()}*"
     clone("fetch", "--quiet", "--no-tags", *([f"--depth={depth}"] if depth else []), url, *refs)
     return Scratch(clone, folder, url)
 

@@ -6,7 +6,8 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from wms_ops.base.layout import MAIN
+from wms.project import project
+from wms_ops.base.layout import main_branch
 from wms_ops.dataset.inbox import inbox_files, pair_up
 from wms_ops.dataset.plan import NewFile
 from wms_ops.dataset.publish import Publication, Watch, publish
@@ -38,7 +39,7 @@ def foretell(git: Git, ref: PushedRef) -> None:
     pairs = pair_up([(file.kind, NewFile(file.name, file.blob, 0)) for file in files])
     _say(
         f"dry run: {len(pairs)} photos with their masks would be checked. Those that the data set lacks would be put "
-        f"on a data branch. The push to {MAIN} would be stopped. This was a trial: nothing was changed."
+        f"on a data branch. The push to {main_branch()} would be stopped. This was a trial: nothing was changed."
     )
 
 
@@ -62,7 +63,7 @@ def take_back_command(git: Git, ref: PushedRef, remote: str) -> str:
     branch = ref.local_name.removeprefix("refs/heads/")
     out = git.attempt("symbolic-ref", "--quiet", "--short", "HEAD").stdout.decode("utf-8", "surrogateescape").strip()
     named = [branch] if ref.local_name.startswith("refs/heads/") and branch != out else []
-    elsewhere = ["--remote", remote] if remote != "origin" else []
+    elsewhere = ["--remote", remote] if remote != project().remote else []
     return shlex.join(["wms", "data", "take-back", *elsewhere, *named])
 
 

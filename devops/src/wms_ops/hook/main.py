@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from wms.errors import UsageError, WmsError, run_main
 from wms_ops.base.errors import PushRefusedError
-from wms_ops.base.layout import MAIN
+from wms_ops.base.layout import main_branch
 from wms_ops.git.command import Git, here
 from wms_ops.hook.dry_run import SETTING, is_dry_run
 from wms_ops.hook.refs import (
@@ -67,8 +67,8 @@ def _look(git: Git, remote: str, url: str) -> int:
 
         raise PushRefusedError(
             f"A commit of this push adds {carrying[ref][0]!r} (and {len(carrying[ref]) - 1} more) that a later one "
-            f"removes: they would stay in {MAIN}'s history for good, so nothing was pushed. Take them out of your "
-            f"commits, and keep all else, by: {take_back_command(git, ref, remote)}"
+            f"removes: they would stay in {main_branch()}'s history for good, so nothing was pushed. Take them out of "
+            f"your commits, and keep all else, by: {take_back_command(git, ref, remote)}"
         )
     from wms_ops.hook.act import divert, foretell
 
@@ -91,7 +91,7 @@ def _refuse_more_than_data(git: Git, ref: PushedRef, remote: str) -> None:
     """Refuse changes that the loop wouldn't accept from a data branch: better now than after the push."""
     if ref.deletes or not ref.takes_photos:
         return
-    tip, main = git.commits(ref.local_commit, f"refs/remotes/{remote}/{MAIN}")
+    tip, main = git.commits(ref.local_commit, f"refs/remotes/{remote}/{main_branch()}")
     if tip and main:
         from wms_ops.dataset.review import refuse_foreign
 

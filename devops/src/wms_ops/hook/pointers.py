@@ -21,7 +21,7 @@ from wms_ops.base.errors import (
     ShrinkError,
     StoreUnreachableError,
 )
-from wms_ops.base.layout import KINDS, MAIN, pointer
+from wms_ops.base.layout import KINDS, main_branch, pointer
 from wms_ops.dataset.losses import Read, common, refuse_losses
 from wms_ops.dataset.publish import open_store, verify
 from wms_ops.dataset.versions import dvc_config_at, pointers_at, version_at
@@ -63,17 +63,19 @@ def refuse_worse_data_set(git: Git, ref: PushedRef, url: str) -> None:
 def _main(git: Git, ref: PushedRef, url: str) -> str | None:
     """Main's present commit on the remote; a missing commit is fetched, without moving any branch."""
     told = None if ref.creates else ref.remote_commit
-    commit = told if ref.to_main else remote_tip(git, url, MAIN)
+    commit = told if ref.to_main else remote_tip(git, url, main_branch())
     if commit is None:
         return None
     if git.commits(commit) == [None]:
         if is_dry_run(git):
             raise PushRefusedError(
-                f"The remote's {MAIN} has commits that this clone lacks; run `git fetch`, then push again."
+                f"The remote's {main_branch()} has commits that this clone lacks; run `git fetch`, then push again."
             )
-        git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", url, f"refs/heads/{MAIN}")
+        git(
+            "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", url, f"refs/heads/{main_branch()}"
+        )
     if git.commits(commit) == [None]:
-        raise GitError(f"The remote's {MAIN} moved on during the push; push again.")
+        raise GitError(f"The remote's {main_branch()} moved on during the push; push again.")
     return commit
 
 
@@ -136,7 +138,7 @@ def _readable(git: Git, base: str, read: Read) -> str:
             trouble = trouble or error
             continue
         return commit
-    raise trouble or GitError(f"The remote's {MAIN} can't be read; run `git fsck`.")
+    raise trouble or GitError(f"The remote's {main_branch()} can't be read; run `git fsck`.")
 
 
 class _Manifests:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from wms_ops.base.errors import GitError, PushRefusedError
-from wms_ops.base.layout import DATA_BRANCHES, DVC_CONFIG, INBOX, KINDS, MAIN, inbox, pointer
+from wms_ops.base.layout import DATA_BRANCHES, DVC_CONFIG, INBOX, KINDS, inbox, main_branch, pointer
 from wms_ops.git.command import Git
 
 WATCHED = (*map(pointer, KINDS), DVC_CONFIG)
@@ -40,7 +40,7 @@ class PushedRef:
     @property
     def to_main(self) -> bool:
         """Whether the ref is main, which photos must not reach."""
-        return self.remote_name == _BRANCH + MAIN
+        return self.remote_name == _BRANCH + main_branch()
 
     @property
     def takes_photos(self) -> bool:
@@ -71,7 +71,7 @@ def photos_in(git: Git, ref: PushedRef, remote: str) -> tuple[str, ...]:
     """
     if ref.deletes or ref.takes_photos:
         return ()
-    tip, remote_tip, main = git.commits(ref.local_commit, ref.remote_commit, f"refs/remotes/{remote}/{MAIN}")
+    tip, remote_tip, main = git.commits(ref.local_commit, ref.remote_commit, f"refs/remotes/{remote}/{main_branch()}")
     if tip is None:
         return ()  # a tag of a file or a tree
     # Git names the remote's main; this clone's remote-tracking branch may hold more than main holds now.
@@ -120,7 +120,7 @@ def refuse_elsewhere(ref: PushedRef, photos: Sequence[str]) -> None:
         target = ref.remote_name.removeprefix(_BRANCH)
         raise PushRefusedError(
             f"The push to {target} carries {len(photos)} photos and masks ({photos[0]!r} first), which belong into the "
-            f"data set, not into Git: push them to {MAIN}, where they are merged, or to {DATA_BRANCHES}NAME."
+            f"data set, not into Git: push them to {main_branch()}, where they are merged, or to {DATA_BRANCHES}NAME."
         )
 
 
@@ -131,7 +131,7 @@ def may_change_data_set(git: Git, ref: PushedRef, remote: str) -> bool:
     """
     if ref.deletes or not (ref.to_main or ref.takes_photos):
         return False
-    tip, remote_tip, main = git.commits(ref.local_commit, ref.remote_commit, f"refs/remotes/{remote}/{MAIN}")
+    tip, remote_tip, main = git.commits(ref.local_commit, ref.remote_commit, f"refs/remotes/{remote}/{main_branch()}")
     if tip is None:
         return False
     if ref.to_main and ref.creates:
@@ -152,6 +152,6 @@ def refuse_deletion(ref: PushedRef) -> None:
     """Raise PushRefusedError if the push would delete the remote's main, and with main the pointers to the data set."""
     if ref.deletes and ref.to_main:
         raise PushRefusedError(
-            f"The push would delete {MAIN} on the remote, and with it the pointers to the data set, so nothing was "
-            "pushed; `git push --no-verify` does it all the same."
+            f"The push would delete {main_branch()} on the remote, and with it the pointers to the data set, so "
+            "nothing was pushed; `git push --no-verify` does it all the same."
         )

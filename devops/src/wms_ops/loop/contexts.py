@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wms.paths import ROOT
+from wms.project import project
 from wms_ops.base.settings import LoopSettings
 from wms_ops.git.command import Git
 from wms_ops.loop.context import RECIPE, RunContext
@@ -79,5 +80,5 @@ def _is_at_github(url: str) -> bool:
 
 
 def origin_of(repo: Path) -> str:
-    """The URL of a clone's origin. Raises GitError."""
-    return Git(repo)("remote", "get-url", "origin")
+    """The URL of the remote that wms.toml names, as a clone knows it. Raises GitError."""
+    return Git(repo)("remote", "get-url", project().remote)

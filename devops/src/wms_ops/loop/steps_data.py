@@ -13,7 +13,7 @@ from wms.data.splits import SplitRecord
 from wms.errors import DataQualityError
 from wms.files import remove, write_atomic
 from wms_ops.base.errors import PipelineError
-from wms_ops.base.layout import MAIN, SPLITS
+from wms_ops.base.layout import SPLITS, main_branch
 from wms_ops.dataset.branches import join_into
 from wms_ops.dataset.cards import grow_card
 from wms_ops.dataset.fetch import bring
@@ -68,7 +68,7 @@ def validate(context: RunContext, values: Mapping[str, str]) -> Done:
     """
     git, commit = context.git, values["commit"]
     store = context.store()
-    main = _tip(context, MAIN)
+    main = _tip(context, main_branch())
     before, after = version_at(git, main, store), version_at(git, commit, store)
     verify(store, after)
     refuse_losses(git, common(git, main, commit), commit, lambda one: version_at(git, one, store))

@@ -11,7 +11,7 @@ from wms.errors import PromotionLostError, WmsError
 from wms.files import write_atomic
 from wms.registry.types import from_to, means_in
 from wms_ops.base.errors import BranchContentError, PipelineError, PullRequestError
-from wms_ops.base.layout import MAIN, METADATA
+from wms_ops.base.layout import METADATA, main_branch
 from wms_ops.base.outputs import github_run
 from wms_ops.cost.bills import RunBill, bill_of_run
 from wms_ops.cost.prices import price_table
@@ -110,7 +110,8 @@ def pull_request(context: RunContext, record: RunRecord) -> Done:
         with contextlib.suppress(PullRequestError):  # a person may have closed it: what stopped the merge says more
             context.pulls.block(pull, str(error))
         raise
-    state = f"is merged into {MAIN} ({merged[:12]})" if merged else "waits for a review; it merges by itself then"
+    landed = f"is merged into {main_branch()} ({merged[:12]})"
+    state = landed if merged else "waits for a review; it merges by itself then"
     return Done({**named, "merged": merged}, f"Pull request {pull.number} {state}.")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from wms.data.splits import SplitRecord
 from wms.errors import SplitError
 from wms_ops.base.errors import GitError, PipelineError
-from wms_ops.base.layout import MAIN, SPLITS
+from wms_ops.base.layout import SPLITS, main_branch
 from wms_ops.dataset.review import adds_records_only, refuse_foreign
 from wms_ops.dataset.versions import file_at
 from wms_ops.git.command import Git
@@ -106,7 +106,7 @@ def _same(context: RunContext, before: str, head: str, there: str) -> bool:
 
 def main_tip(context: RunContext) -> str:
     """Main's commit on the remote as of the last fetch. Raises PipelineError without a main."""
-    found = tip(context.git, MAIN)
+    found = tip(context.git, main_branch())
     if found is None:
-        raise PipelineError(f"There is no branch {MAIN} on origin; push one first.")
+        raise PipelineError(f"There is no branch {main_branch()} on origin; push one first.")
     return found

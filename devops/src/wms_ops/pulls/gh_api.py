@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from wms_ops.base.errors import PullRequestError
-from wms_ops.base.layout import MAIN
+from wms_ops.base.layout import main_branch
 from wms_ops.pulls.gh import REPO, GhResponse, GitHub
 from wms_ops.pulls.protocol import CHECK
 
@@ -34,7 +34,7 @@ class PullApi:
         """Return the branch's newest pull request, without those that a person closed."""
         # The colon is escaped, since gh reads `:NAME` as a placeholder of its own.
         head = f"{{owner}}%3A{quote(branch, safe='')}"
-        query = f"state=all&base={MAIN}&head={head}&sort=created&direction=desc&per_page=100"
+        query = f"state=all&base={main_branch()}&head={head}&sort=created&direction=desc&per_page=100"
         found = self._get(f"pulls?{query}", f"the pull requests of {branch}")
         mine = [pull for pull in found if pull["head"]["ref"] == branch]
         return next((pull for pull in mine if pull["state"] == "open" or pull["merged_at"]), None)
@@ -51,7 +51,7 @@ class PullApi:
 
     def create(self, branch: str, title: str, body: str) -> Json | None:
         """Open a new pull request; return None if another process has just opened one."""
-        data = {"title": title, "body": body, "head": branch, "base": MAIN}
+        data = {"title": title, "body": body, "head": branch, "base": main_branch()}
         answer = self.github.ask(f"{REPO}/pulls", method="POST", body=data, what="a new pull request")
         if answer.status == 422 and "already exists" in answer.words:
             return None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import product
 
 from wms_ops.base.errors import GitError, PullRequestError
-from wms_ops.base.layout import MAIN
+from wms_ops.base.layout import main_branch
 from wms_ops.git.command import Git
 from wms_ops.git.scratch import Scratch
 from wms_ops.git.trailers import messages, trailers
@@ -29,10 +29,10 @@ def squash(scratch: Scratch, pull: Pull, head: str, message: str, before: Callab
             return done
         commit = write_commit(git, merged_tree(git, base, head, pull.branch), [base], message.encode())
         before()
-        push_first(scratch, MAIN, commit, base)
+        push_first(scratch, main_branch(), commit, base)
         # Main may have moved on in the meantime, but never to something without this commit.
         if not git.ok("merge-base", "--is-ancestor", commit, fetch_main(scratch)):
-            raise GitError(f"{MAIN} isn't what was pushed there; look at its history, then run this again.")
+            raise GitError(f"{main_branch()} isn't what was pushed there; look at its history, then run this again.")
         return commit
 
     return push_again(write)
@@ -65,7 +65,7 @@ def merged_tree(git: Git, base: str, head: str, branch: str) -> str:
 
 def fetch_main(scratch: Scratch) -> str:
     """Return main's present commit in the origin, with its history. Raises PullRequestError without a main."""
-    main = fetch_branch(scratch, MAIN)
+    main = fetch_branch(scratch, main_branch())
     if main is None:
-        raise PullRequestError(f"The origin has no branch {MAIN} to merge into; push one first.")
+        raise PullRequestError(f"The origin has no branch {main_branch()} to merge into; push one first.")
     return main

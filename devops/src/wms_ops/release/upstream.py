@@ -8,6 +8,7 @@ from pathlib import Path
 
 from wms.errors import ModelNotFoundError, WmsError
 from wms.files import write_atomic
+from wms.project import project
 from wms.registry.chain import RegistryLedger
 from wms.registry.ledger import HISTORY, Ledger, LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry
@@ -16,9 +17,7 @@ from wms.registry.sync import newer_chain
 from wms_ops.git.command import Git
 from wms_ops.pulls.gh import GitHub
 
-BRANCH = "main"
 PATH = f"WMS/models/{HISTORY}"
-_LAST = f"refs/remotes/origin/{BRANCH}:{PATH}"
 # A fetch must not wait for a password that nobody types.
 _NO_PROMPT = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -oBatchMode=yes -oConnectTimeout=10"}
 
@@ -37,7 +36,7 @@ def current_production(
     content = _fetched(git)
     if content is None and github:
         content = _from_github(github)
-    if content is None and (done := git.attempt("cat-file", "blob", _LAST)).returncode == 0:
+    if content is None and (done := git.attempt("cat-file", "blob", _last())).returncode == 0:
         show("The remote doesn't answer; taking the ledger that was fetched last.")
         content = done.stdout
     if content is None:
@@ -50,6 +49,10 @@ def current_production(
     return entries[-1]
 
 
+def _last() -> str:
+    return f"refs/remotes/{project().remote}/{project().main_branch}:{PATH}"
+
+
 def model_tag(version: int) -> str:
     """The tag that keeps a version's original commits reachable: main has them only squashed."""
     return f"model-v{version}"
@@ -58,12 +61,12 @@ def model_tag(version: int) -> str:
 def fetch_model_tag(git: Git, version: int) -> None:
     """Fetch a version's tag; a remote without the tag, or without an answer, is no error."""
     ref = f"refs/tags/{model_tag(version)}"
-    git.attempt("fetch", "--quiet", "--no-tags", "origin", f"+{ref}:{ref}", environ=_NO_PROMPT)
+    git.attempt("fetch", "--quiet", "--no-tags", project().remote, f"+{ref}:{ref}", environ=_NO_PROMPT)
 
 
 def _fetched(git: Git) -> bytes | None:
     """The ledger of the remote's branch, empty if the branch has no ledger; None if the remote doesn't answer."""
-    done = git.attempt("fetch", "--quiet", "--no-tags", "origin", BRANCH, environ=_NO_PROMPT)
+    done = git.attempt("fetch", "--quiet", "--no-tags", project().remote, project().main_branch, environ=_NO_PROMPT)
     if done.returncode:
         return None
     found = git.attempt("cat-file", "blob", f"FETCH_HEAD:{PATH}")
@@ -72,7 +75,7 @@ def _fetched(git: Git) -> bytes | None:
 
 def _from_github(github: GitHub) -> bytes | None:
     try:
-        return github.read_file(PATH, BRANCH)
+        return github.read_file(PATH, project().main_branch)
     except ModelNotFoundError:
         return b""
     except WmsError:

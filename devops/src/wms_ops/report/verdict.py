@@ -8,6 +8,7 @@ from typing import Final
 
 from wms.errors import DataQualityError
 from wms.metrics import DICE, IOU, METRICS, title_of
+from wms.project import project
 from wms_ops.base.text import code, plain, safe
 from wms_ops.runs.plan import failed_step, nothing_new
 from wms_ops.runs.record import RunRecord, StepState
@@ -92,7 +93,7 @@ def advice(record: RunRecord) -> tuple[str, ...]:
             "Look at the test photos that lost most: they are in the pictures here and on the gate's page. Then look "
             "at the new masks. Each must mark the strip of its own photo, and nothing else.",
             "If a mask is wrong, put the mended pairs into `WMS/data/training` once more, commit, and "
-            "`git push origin main` again. That makes a new data branch and a new pull request.",
+            f"`{_push()}` again. That makes a new data branch and a new pull request.",
             "Close this pull request and delete its branch. Main and Production are as they were.",
         )
     if verdict is PullVerdict.BLOCKED:
@@ -106,7 +107,7 @@ def advice(record: RunRecord) -> tuple[str, ...]:
     if failed is not None and failed.exit_code == DataQualityError.exit_code:
         return (
             "Mend the files named above, put them into `WMS/data/training` once more, check them by "
-            "`wms data check WMS/data/training`, commit, and `git push origin main` again.",
+            f"`wms data check WMS/data/training`, commit, and `{_push()}` again.",
             "Close this pull request and delete its branch. Main and Production are as they were.",
         )
     return (
@@ -169,3 +170,7 @@ def _passes(values: Mapping[str, str]) -> bool:
 def _quoted(text: str) -> str:
     words = plain(text)
     return safe(words if len(words) <= LONGEST else f"{words[:LONGEST]} ...")
+
+
+def _push() -> str:
+    return f"git push {project().remote} {project().main_branch}"
