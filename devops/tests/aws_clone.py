@@ -84,7 +84,7 @@ class Clone:
     def make_store(self) -> None:
         """The buckets that `persistent` would make."""
         for name in ("dvc", "mlflow"):
-            self.aws.client("s3").create_bucket(Bucket=f"wms-main-{name}-123456789012-us-east-1")
+            self.aws.make_bucket(f"wms-main-{name}-123456789012-eu-central-1")
 
     def command(self, script: str, *arguments: str) -> list[str]:
         path = self.root / "devops" / "scripts" / f"{script}.sh"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import boto3
 from botocore.config import Config
 from s3_server import dying_with_us
 
-REGION = "us-east-1"
+REGION = "eu-central-1"
 ACCOUNT = "123456789012"
 START_TIMEOUT_S = 60.0
 
@@ -58,6 +59,12 @@ class AwsServer:
             "AWS_EC2_METADATA_DISABLED": "true",
             "NO_PROXY": "127.0.0.1,localhost",
         }
+
+    def make_bucket(self, name: str) -> None:
+        """Make a bucket in REGION unless it is there; S3 wants a region named anywhere but in us-east-1."""
+        s3 = self.client("s3")
+        with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou):
+            s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
 
     def client(self, service: str) -> Any:
         """boto3's own client, independent of the code under test."""

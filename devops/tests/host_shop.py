@@ -110,7 +110,7 @@ class World:
 
     def __init__(self, aws: AwsServer, hypervisor: Hypervisor) -> None:
         self.aws, self.hypervisor = aws, hypervisor
-        aws.client("s3").create_bucket(Bucket=BUCKET)
+        aws.make_bucket(BUCKET)
         content = bundle()
         self.sha256 = hashlib.sha256(content).hexdigest()
         self.key = f"bundle/{self.sha256}.tar.gz"

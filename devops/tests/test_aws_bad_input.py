@@ -199,7 +199,7 @@ def test_a_state_from_another_account(clone: Clone, aws: AwsServer, script: str)
     clone.make_store()
     folder = clone.folder / "terraform"
     folder.mkdir()
-    (folder / "main.json").write_text(f'{{"account": "{ACCOUNT}", "region": "us-east-1", "environment": "main"}}')
+    (folder / "main.json").write_text(f'{{"account": "{ACCOUNT}", "region": "eu-central-1", "environment": "main"}}')
     clone.more = other_account(aws, "999999999999")
     arguments = ("--account", "999999999999") if script == "cleanup-aws" else ("--yes",)
     done = clone.run(script, *arguments)
@@ -225,7 +225,7 @@ def test_somebody_else_s_instance(clone: Clone, aws: AwsServer) -> None:
     clone.make_store()
     clone.terraform(instance=diagnostic("x"))
     deploy(clone)
-    key = {"Bucket": f"wms-state-{ACCOUNT}-us-east-1", "Key": "lease/main.json"}
+    key = {"Bucket": f"wms-state-{ACCOUNT}-eu-central-1", "Key": "lease/main.json"}
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     lease = {"holder": "ben@desk", "taken_at": now, "heartbeat_at": now, "until": now}
     aws.client("s3").put_object(**key, Body=json.dumps(lease))

@@ -156,7 +156,7 @@ def test_this_repository_s_bundle_is_small_and_can_be_installed(tmp_path: Path) 
 
 def test_it_is_sent_once(aws: AwsServer, clone: Path) -> None:
     s3 = aws.client("s3")
-    s3.create_bucket(Bucket="wms-main-mlflow")
+    aws.make_bucket("wms-main-mlflow")
     bundle = make_bundle(clone)
     assert upload(Bucket("wms-main-mlflow", s3), bundle) is True
     assert upload(Bucket("wms-main-mlflow", s3), bundle) is False

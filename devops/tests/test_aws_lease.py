@@ -48,7 +48,7 @@ class Office:
 
 @pytest.fixture
 def office(aws: AwsServer) -> Office:
-    aws.client("s3").create_bucket(Bucket=BUCKET)
+    aws.make_bucket(BUCKET)
     return Office(aws)
 
 

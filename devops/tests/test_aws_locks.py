@@ -48,7 +48,7 @@ def test_which_locks_are_stale(age: timedelta, is_held: bool, stale: bool) -> No
 
 def lock_of(aws: AwsServer, key: str = STATE, **values: str) -> None:
     s3 = aws.client("s3")
-    s3.create_bucket(Bucket=BUCKET)
+    aws.make_bucket(BUCKET)
     content = {"ID": "1-2", "Operation": "OperationTypeApply", "Who": "ana@laptop", "Created": "x", **values}
     s3.put_object(Bucket=BUCKET, Key=f"{key}.tflock", Body=json.dumps(content))
 
@@ -107,7 +107,7 @@ terraform {
   backend "s3" {
     bucket                      = "BUCKET"
     key                         = "instance/main.tfstate"
-    region                      = "us-east-1"
+    region                      = "eu-central-1"
     use_lockfile                = true
     use_path_style              = true
     skip_credentials_validation = true
@@ -125,7 +125,7 @@ resource "terraform_data" "slow" {
 @contextmanager
 def terraform_at_work(aws: AwsServer, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """An `apply` that holds the lock until somebody writes into `fifo`."""
-    aws.client("s3").create_bucket(Bucket=BUCKET)
+    aws.make_bucket(BUCKET)
     (folder / "main.tf").write_text(CONFIGURATION.replace("BUCKET", BUCKET))
     os.mkfifo(folder / "fifo")
     environ = {**os.environ, **terraform_environ(folder / "settings", provider=False)}

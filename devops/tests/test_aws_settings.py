@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from wms.errors import ConfigError, UsageError
+from wms.project import project
 from wms_ops.targets.aws.cloud import open_aws
 from wms_ops.targets.aws.settings import FILE, CloudSettings, read_settings
 
 EXAMPLE = FILE.with_name("wms.tfvars.example")
+
+HERE = {"AWS_REGION": "eu-central-1"}
 
 
 @pytest.fixture
@@ -28,9 +31,23 @@ def refused(file: Path, text: str | bytes, **environ: str) -> str:
 
 
 def test_without_a_file_the_defaults_hold(file: Path) -> None:
-    assert read_settings(file, environ={}) == CloudSettings()
+    assert read_settings(file, environ=HERE) == CloudSettings()
     file.write_text("\n# nothing\n")
-    assert read_settings(file, environ={}) == CloudSettings()
+    assert read_settings(file, environ=HERE) == CloudSettings()
+
+
+def test_no_region_is_ever_assumed(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a default of its own, a new version would look for yesterday's instance in another region."""
+    sentence = refused(file, "disk_gb = 30\n")
+    assert "`wms init`, which takes eu-central-1" in sentence and "in us-east-1; `wms upgrade`" in sentence
+    (tmp_path / "wms.toml").write_text('region = "eu-central-1"\n')
+    monkeypatch.setenv("WMS_PROJECT", str(tmp_path / "wms.toml"))
+    project.cache_clear()
+    try:
+        assert read_settings(file, environ={}).region == "eu-central-1"
+        assert read_settings(file, environ={"AWS_REGION": "us-east-1"}).region == "us-east-1"
+    finally:
+        project.cache_clear()
 
 
 def test_the_example_names_every_setting_and_changes_none() -> None:
@@ -44,7 +61,7 @@ def test_what_the_example_proposes_in_comments_is_accepted(file: Path) -> None:
     changed = re.sub(r'null # ("LabInstanceProfile")', r"\1", text)
     assert changed != text
     file.write_text(changed)
-    assert read_settings(file, environ={}).existing_instance_profile == "LabInstanceProfile"
+    assert read_settings(file, environ=HERE).existing_instance_profile == "LabInstanceProfile"
 
 
 def test_values_of_each_type(file: Path) -> None:
@@ -100,7 +117,7 @@ def test_a_file_that_is_no_text(file: Path, tmp_path: Path) -> None:
 def test_a_file_from_windows_notepad(file: Path) -> None:
     """It begins with a mark that isn't seen."""
     file.write_bytes("disk_gb = 40\r\n".encode("utf-8-sig"))
-    assert read_settings(file, environ={}).disk_gb == 40
+    assert read_settings(file, environ=HERE).disk_gb == 40
 
 
 def test_the_environment_and_the_file(file: Path) -> None:

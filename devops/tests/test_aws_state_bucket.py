@@ -14,7 +14,7 @@ from wms_ops.targets.aws.store_root import ensure_state_bucket, state_bucket_exi
 
 pytest_plugins = ["aws_fixtures"]
 
-NAMES = Names("main", ACCOUNT, "us-east-1")
+NAMES = Names("main", ACCOUNT, "eu-central-1")
 BUCKET = NAMES.state_bucket
 
 
@@ -44,7 +44,7 @@ def test_it_is_made_once_and_closed(aws: AwsServer) -> None:
 
 def test_what_a_kill_left_undone_is_done_next_time(aws: AwsServer) -> None:
     s3 = aws.client("s3")
-    s3.create_bucket(Bucket=BUCKET)
+    aws.make_bucket(BUCKET)
     assert ensure_state_bucket(s3, NAMES) is False
     assert s3.get_bucket_versioning(Bucket=BUCKET)["Status"] == "Enabled"
 
@@ -59,7 +59,7 @@ def test_a_name_that_another_account_has(aws: AwsServer, operation: str, code: s
 
 
 def test_somebody_of_this_account_was_quicker(aws: AwsServer) -> None:
-    aws.client("s3").create_bucket(Bucket=BUCKET)
+    aws.make_bucket(BUCKET)
     s3 = aws.client("s3")
     refuse(s3, "HeadBucket", "404")
     refuse(s3, "CreateBucket", "BucketAlreadyOwnedByYou")

@@ -51,7 +51,8 @@ def test_the_settings_and_their_example() -> None:
     block = re.search(r"cat > infrastructure/terraform/wms\.tfvars <<'EOF'\n(.*?)    EOF\n", DEPLOYMENT, re.DOTALL)
     assert block
     academy = dict(re.findall(r"^ +(\w+)\s*= (.*)$", block[1], re.MULTILINE))
-    assert set(academy) == {"existing_instance_profile", "hours"}
+    assert set(academy) == {"region", "existing_instance_profile", "hours"}
+    assert academy["region"] in ('"us-east-1"', '"us-west-2"')  # all that Academy allows
     assert CloudSettings(existing_instance_profile="LabInstanceProfile", hours=float(academy["hours"])).hours < 4
 
 

@@ -83,12 +83,12 @@ def test_the_table_is_whole_dated_and_shipped() -> None:
     table = price_table()
     assert table.as_of.year >= 2026
     assert "AWS" in table.source
-    assert {"us-east-1", "us-west-2", "eu-west-1"} <= set(table.regions)
+    assert {"eu-central-1", "us-east-1", "us-west-2", "eu-west-1"} <= set(table.regions)
     for name, region in table.regions.items():
         assert set(region.prices) == set(table.instances), name
         for kind, hour in region.prices.items():
             assert hour.spot_hour < hour.on_demand_hour, (name, kind)
-    assert table.rates().on_demand_hour == 0.0832
+    assert table.rates().on_demand_hour == table.rates("eu-central-1").on_demand_hour == 0.096
     assert (table.rates().vcpus, table.rates().baseline) == (VCPUS, BASELINE)
     assert table.rates("eu-west-1").on_demand_hour > table.rates("us-east-1").on_demand_hour
     shipped = tomllib.loads((HOUSE / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["wms_ops"]
@@ -99,7 +99,7 @@ def test_the_table_is_whole_dated_and_shipped() -> None:
 def test_an_unknown_region_gets_the_nearest_name() -> None:
     with pytest.raises(UsageError, match=r"doesn't have the region 'us-east1'; did you mean us-east-1\?"):
         price_table().rates("us-east1")
-    with pytest.raises(UsageError, match="it has eu-west-1, us-east-1, us-west-2"):
+    with pytest.raises(UsageError, match="it has eu-central-1, eu-west-1, us-east-1, us-west-2"):
         price_table().rates("mars")
 
 
@@ -115,7 +115,7 @@ def test_an_unknown_type_gets_the_nearest_name() -> None:
 def test_a_price_of_an_unknown_type_is_refused() -> None:
     table = price_table().model_dump()
     del table["instances"]["t3.large"]
-    with pytest.raises(ValueError, match="us-east-1 has prices of types that `instances` lacks"):
+    with pytest.raises(ValueError, match="eu-central-1 has prices of types that `instances` lacks"):
         PriceTable.model_validate(table)
 
 
@@ -133,8 +133,8 @@ def test_an_hour_is_instance_disk_and_address() -> None:
     assert hourly(RATES, disk_gb=100, spot=True) == pytest.approx(0.04 + 0.01 + 0.005)
     assert hourly(RATES, disk_gb=100, busy=True) == pytest.approx(0.10 + 0.01 + 0.005 + 0.07)
     # The figures of docs/cost.md.
-    assert hourly(price_table().rates()) == pytest.approx(0.0915, abs=5e-5)
-    assert hourly(price_table().rates(), busy=True) == pytest.approx(0.1615, abs=5e-5)
+    assert hourly(price_table().rates()) == pytest.approx(0.1049, abs=5e-5)
+    assert hourly(price_table().rates(), busy=True) == pytest.approx(0.1749, abs=5e-5)
 
 
 def test_a_month_of_runs_beside_an_instance_that_is_always_on() -> None:

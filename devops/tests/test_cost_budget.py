@@ -110,7 +110,7 @@ def test_an_instance_ends_before_its_budget_does(requested: int, budget: float, 
 
 def test_a_lifetime_in_figures() -> None:
     """docs/cost.md: one US dollar buys six hours of a t3.large at full speed."""
-    rates = TABLE.rates()
+    rates = TABLE.rates("us-east-1")
     assert affordable_minutes(1.0, rates) == 368
     assert lifetime(120, 1.0, rates) == 120
     assert lifetime(600, 1.0, rates) == 368
@@ -121,13 +121,13 @@ def test_a_lifetime_in_figures() -> None:
 @pytest.mark.parametrize("minutes", [-1, 0, 4, 2881])
 def test_impossible_lifetimes_are_refused(minutes: int) -> None:
     with pytest.raises(UsageError, match=f"can't live for {minutes} minutes; give 5 to 2880"):
-        lifetime(minutes, 1.0, TABLE.rates())
+        lifetime(minutes, 1.0, TABLE.rates("us-east-1"))
 
 
 @pytest.mark.parametrize("budget", [-0.01, float("nan")])
 def test_impossible_budgets_are_bugs(budget: float) -> None:
     with pytest.raises(ValueError, match="can't be"):
-        affordable_minutes(budget, TABLE.rates())
+        affordable_minutes(budget, TABLE.rates("us-east-1"))
 
 
 def test_the_budget_has_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:

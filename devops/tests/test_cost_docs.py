@@ -11,7 +11,7 @@ from wms.config import load_config
 from wms_ops.base.settings import BudgetSettings
 from wms_ops.cost.budget import BUDGET, MARGIN_MINUTES, MONTH_BUDGET, affordable_minutes
 from wms_ops.cost.estimate import cost_of, estimate_minutes, hourly, month_of
-from wms_ops.cost.prices import price_table
+from wms_ops.cost.prices import REGION, price_table
 
 HOUSE = Path(__file__).resolve().parents[2]
 TEXT = (HOUSE / "docs/cost.md").read_text(encoding="utf-8")
@@ -20,7 +20,7 @@ TABLE = price_table()
 
 @pytest.mark.parametrize("name", TABLE.instances)
 def test_each_types_hour(name: str) -> None:
-    rates, kind = TABLE.rates("us-east-1", name), TABLE.instances[name]
+    rates, kind = TABLE.rates(REGION, name), TABLE.instances[name]
     hours = " | ".join(f"{value:.4f}" for value in (hourly(rates), hourly(rates, busy=True), hourly(rates, spot=True)))
     assert f"| {name} | {kind.vcpus} | {kind.memory_gib:g} | {hours} |" in TEXT
     assert f"| {TABLE.as_of} | vCPU |" in TEXT
@@ -29,7 +29,7 @@ def test_each_types_hour(name: str) -> None:
 @pytest.mark.parametrize("photos", [49, 240, 360])
 def test_the_estimates(photos: int) -> None:
     minutes = estimate_minutes(photos, load_config(HOUSE / "WMS/configs/train.yaml"))
-    costs = (cost_of(minutes * 60, TABLE.rates("us-east-1", name)).total for name in ("t3.large", "m6i.large"))
+    costs = (cost_of(minutes * 60, TABLE.rates(REGION, name)).total for name in ("t3.large", "m6i.large"))
     assert f"| {photos} photos | {minutes:.1f} | {' | '.join(f'{cost:.3f}' for cost in costs)} |" in TEXT
     if photos == 360:
         month = month_of(cost_of(minutes * 60))
@@ -41,19 +41,17 @@ def test_the_estimates(photos: int) -> None:
 def test_the_lifetimes(budget: float) -> None:
     types = ("t3.large", "t3.xlarge", "m6i.large", "m6i.xlarge", "c6i.xlarge")
     assert f"| budget | {' | '.join(types)} |" in TEXT
-    minutes = (str(affordable_minutes(budget, TABLE.rates("us-east-1", name))) for name in types)
+    minutes = (str(affordable_minutes(budget, TABLE.rates(REGION, name))) for name in types)
     assert f"| {budget:.2f} USD | {' | '.join(minutes)} |" in TEXT
 
 
-def test_other_regions_beside_the_first() -> None:
-    shares = {
-        region: [TABLE.rates(region, name).on_demand_hour / TABLE.rates("us-east-1", name).on_demand_hour
-                 for name in TABLE.instances]
-        for region in ("us-west-2", "eu-west-1")
-    }  # fmt: skip
-    assert set(shares["us-west-2"]) == {1.0}
-    low, high = (round(100 * (share - 1)) for share in (min(shares["eu-west-1"]), max(shares["eu-west-1"])))
-    assert f"`eu-west-1` {low} to {high} % more" in TEXT
+@pytest.mark.parametrize("region", sorted(set(TABLE.regions) - {REGION}))
+def test_other_regions_beside_the_default(region: str) -> None:
+    shares = [
+        TABLE.rates(region, name).on_demand_hour / TABLE.rates(REGION, name).on_demand_hour for name in TABLE.instances
+    ]
+    low, high = sorted((round(100 * (1 - max(shares))), round(100 * (1 - min(shares)))))
+    assert f"| `{region}` | {low} to {high} % less |" in TEXT
 
 
 def test_the_variables_and_the_assumption() -> None:

@@ -71,7 +71,7 @@ def test_a_record_is_begun_before_the_launch() -> None:
 def test_a_session_costs_from_its_launch_to_its_end() -> None:
     one = session(begun=NOW, launched=60).ended(NOW + HOUR, EndedBy.DOWN)
     assert seconds_of(one, NOW + 9 * HOUR) == 3540
-    assert cost_of_session(one, TABLE, NOW + 9 * HOUR) == cost_of(3540, TABLE.rates())
+    assert cost_of_session(one, TABLE, NOW + 9 * HOUR) == cost_of(3540, TABLE.rates("us-east-1"))
     assert seconds_of(session(begun=NOW, launched=60), NOW + HOUR / 2) == 1740
 
 
@@ -206,7 +206,7 @@ def test_the_saving_is_computed_over_the_same_time() -> None:
     saving = saving_of_month(many, TABLE, now, "2026-11")
     assert saving is not None
     assert saving.seconds == 10 * 86_400
-    assert saving.as_needed == pytest.approx(10 * cost_of(1800, TABLE.rates()).total)
+    assert saving.as_needed == pytest.approx(10 * cost_of(1800, TABLE.rates("us-east-1")).total)
     assert saving.always_on == pytest.approx(240 * (0.0832 + 0.005 + 30 * 0.08 / HOURS_A_MONTH))
     assert saving.saved == pytest.approx(saving.always_on - saving.as_needed)
     whole = saving_of_month(many, TABLE, NOW + 10_000 * HOUR, "2026-11")
@@ -241,13 +241,13 @@ def test_what_runs_counts_to_its_deadline_for_the_months_budget() -> None:
     spot = session(begun=NOW, minutes=120, launched=0, spot=True)
     not_yet = session(begun=NOW, minutes=60, launched=None)
     many, now = [over, spot, not_yet], NOW + HOUR / 2
-    dearest = sum(cost_of(seconds, TABLE.rates()).total for seconds in (3600, 7200, 3600))
+    dearest = sum(cost_of(seconds, TABLE.rates("us-east-1")).total for seconds in (3600, 7200, 3600))
     assert month_committed(many, TABLE, now) == pytest.approx(dearest)
     assert month_so_far(many, TABLE, now) < month_committed(many, TABLE, now)
     assert month_committed([not_yet.ended(now, EndedBy.DOWN)], TABLE, now) == 0
     in_two = session(begun=datetime(2026, 11, 30, 23, tzinfo=UTC), minutes=120, launched=0)
     at = datetime(2026, 11, 30, 23, 30, tzinfo=UTC)
-    assert month_committed([in_two], TABLE, at) == pytest.approx(cost_of(3600, TABLE.rates()).total)
+    assert month_committed([in_two], TABLE, at) == pytest.approx(cost_of(3600, TABLE.rates("us-east-1")).total)
 
 
 @given(st.lists(lives(), max_size=4), moments)
@@ -268,7 +268,7 @@ def test_a_runs_own_bill() -> None:
     assert bill.cost.seconds == 5400
     assert bill.open
     assert (bill.month, bill.month_line.sessions) == ("2026-11", 3)
-    assert bill.month_line.cost.total == pytest.approx(bill.cost.total + cost_of(3600, TABLE.rates()).total)
+    assert bill.month_line.cost.total == pytest.approx(bill.cost.total + cost_of(3600, TABLE.rates("us-east-1")).total)
     assert bill.saving is not None
     assert bill_of_run("r3", [*own, other], TABLE, now) is None
     assert bill_of_run("r1", [session(begun=NOW, launched=None, run="r1")], TABLE, now) is None

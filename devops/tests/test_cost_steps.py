@@ -84,7 +84,7 @@ def test_the_local_cloud_counts_as_the_instance_of_record(tmp_path: Path) -> Non
     here = steps_cloud.budget(context(tmp_path, LocalCloud(tmp_path)), {"photos_total": "360"})
     record = steps_cloud.budget(context(tmp_path, BilledCloud(Choice())), {"photos_total": "360"})
     assert here == record
-    assert here.text.startswith("On the instance of record: about 38 minutes and 0.10 USD.")
+    assert here.text.startswith("On the instance of record: about 38 minutes and 0.11 USD.")
     # A month's budget is for what costs money.
     assert budget(context(tmp_path, LocalCloud(tmp_path), WMS_BUDGET_MONTH_USD="0"))
 
@@ -116,8 +116,9 @@ def test_a_month_that_would_pass_its_budget_is_refused(tmp_path: Path) -> None:
     now = datetime.now(UTC)
     begun = month_start(month_name(now))
     spent = session(begun=begun, minutes=60).ended(begun + timedelta(hours=1), EndedBy.DOWN)
-    choice = Choice(minutes=60)
-    needed = cost_of(3600, TABLE.rates()).total + most_of(60, TABLE.rates()).total
+    choice = Choice(minutes=60, region="us-east-1")
+    rates = TABLE.rates("us-east-1")
+    needed = cost_of(3600, rates).total + most_of(60, rates).total
     cloud = BilledCloud(choice, [spent])
     assert budget(context(tmp_path, cloud, WMS_BUDGET_MONTH_USD=f"{needed + 0.001:.4f}"))
     with pytest.raises(
@@ -129,7 +130,7 @@ def test_a_month_that_would_pass_its_budget_is_refused(tmp_path: Path) -> None:
 
 def test_the_end_tells_what_it_cost(tmp_path: Path) -> None:
     values = {"seconds_up": "3600", "seconds_busy": "0"}
-    cloud = BilledCloud(Choice(instance_type="c6i.xlarge", spot=True))
+    cloud = BilledCloud(Choice(region="us-east-1", instance_type="c6i.xlarge", spot=True))
     done = steps_cloud.down(context(tmp_path, cloud), values)
     assert cloud.downs == 1
     assert done.outputs["cost_usd"] == "0.0843"

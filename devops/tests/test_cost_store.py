@@ -27,7 +27,7 @@ HOUR = timedelta(hours=1)
 @pytest.fixture
 def store(aws: AwsServer) -> S3SessionStore:
     """An empty store in a bucket that exists."""
-    aws.client("s3").create_bucket(Bucket=BUCKET)
+    aws.make_bucket(BUCKET)
     return make_store(REGION)
 
 
@@ -159,7 +159,7 @@ def test_the_account_is_asked_for(aws: AwsServer) -> None:
 def test_what_lies_in_the_buckets(aws: AwsServer, store: S3SessionStore) -> None:
     data, models, state = buckets_of("main", ACCOUNT, REGION)
     assert (data, models, state) == (f"wms-main-dvc-{ACCOUNT}-{REGION}", f"wms-main-mlflow-{ACCOUNT}-{REGION}", BUCKET)
-    aws.client("s3").create_bucket(Bucket=data)
+    aws.make_bucket(data)
     aws.client("s3").put_object(Bucket=data, Key="a", Body=b"x" * 4096)
     now = datetime.now(UTC)
     for days, size in ((2, 5 * GB), (1, 7 * GB)):  # a bucket of whose size CloudWatch has two days

@@ -38,7 +38,7 @@ getattr(Backups(Bucket.open(bucket, region), "main", launch, Path(database), pri
 
 @pytest.fixture
 def objects(aws: AwsServer) -> Bucket:
-    aws.client("s3").create_bucket(Bucket=BUCKET)
+    aws.make_bucket(BUCKET)
     return Bucket.open(BUCKET, REGION)
 
 

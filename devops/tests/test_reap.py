@@ -162,7 +162,7 @@ def test_the_command_reports_what_is_gone(
 ) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
     assert run_main(COMMAND, []) == 0
-    assert "Nothing in us-east-1 is past its deadline." in capsys.readouterr().out
+    assert "Nothing in eu-central-1 is past its deadline." in capsys.readouterr().out
     litter = make(aws, "wms-main", tags_of("main", "2020-01-01T00:00:00+00:00"))
     assert run_main(COMMAND, ["--all", "--dry-run"]) == 0
     assert "would go: 15" in capsys.readouterr().out
@@ -188,7 +188,7 @@ def test_a_users_mistakes(aws: AwsServer, capsys: pytest.CaptureFixture[str], mo
 
 
 def test_the_bill_has_the_end_of_what_was_reaped(aws: AwsServer) -> None:
-    aws.client("s3").create_bucket(Bucket="wms-state")
+    aws.make_bucket("wms-state")
     store = S3SessionStore(Bucket("wms-state", aws.client("s3")))
     begun = datetime(2026, 11, 25, 15, tzinfo=UTC)
     session = begin(Choice(), launch_id="20261125-150000-ab12cd", environment="main", now=begun, purpose=Purpose.MANUAL)

@@ -77,7 +77,7 @@ def test_the_page_needs_no_network_and_can_be_read_without_seeing() -> None:
     assert "prefers-color-scheme: dark" in text
     assert "width=device-width" in text
     assert page.values("lang") == ["en"]
-    for words in ("2 blocked", "1 promoted, 1 blocked", "3.1 GiB", "66.79 USD a month", "list prices of 2026-"):
+    for words in ("2 blocked", "1 promoted, 1 blocked", "3.1 GiB", "76.59 USD a month", "list prices of 2026-"):
         assert (words in page.text) == (words != "2 blocked")
     assert "0.7124 → 0.8617 +0.1493" in " ".join(page.text.split())
 

@@ -118,7 +118,7 @@ def test_a_merged_run_tells_data_scores_pictures_and_cost() -> None:
     assert any(target.endswith(f"/#/runs/{'0a' * 16}") for target in page.values("href"))
     assert body.count("<details>") == body.count("</details>") == 2
     assert "Prices of 2026-" in body
-    assert "an instance that is always on 66.79 USD" in body
+    assert "an instance that is always on 76.59 USD" in body
     assert "The estimate before the start was 0.015 USD." in body
     assert pull_title(merged()) == "Version 2: 24 new photos, Dice 0.7124 → 0.8617"
 

@@ -22,7 +22,7 @@ pytest_plugins = ["aws_fixtures"]
 FIRST = {"wms:launch": "20261125-153000-ab12cd", "wms:deadline": "2026-11-25T18:00:00+00:00", "wms:owner": "ana@laptop"}
 LATER = {"wms:launch": "20261125-190000-ef34ab", "wms:deadline": "2026-11-25T22:00:00+00:00", "wms:owner": "github-7"}
 SAME = {"Name": "wms-main", "wms:environment": "main", "wms:part": "instance"}
-DVC, MLFLOW = "wms-main-dvc-123456789012-us-east-1", "wms-main-mlflow-123456789012-us-east-1"
+DVC, MLFLOW = "wms-main-dvc-123456789012-eu-central-1", "wms-main-mlflow-123456789012-eu-central-1"
 
 
 class Root:
@@ -31,11 +31,11 @@ class Root:
     def __init__(self, name: str, folder: Path, aws: AwsServer) -> None:
         self.folder = copied_root(name, folder)
         self.environ = {**terraform_environ(folder), **aws.environ}
-        aws.client("s3").create_bucket(Bucket="wms-state")
+        aws.make_bucket("wms-state")
         self.run(
             "init",
             *("-backend-config=bucket=wms-state", f"-backend-config=key={name}/main.tfstate"),
-            *("-backend-config=region=us-east-1", "-backend-config=use_lockfile=true"),
+            *("-backend-config=region=eu-central-1", "-backend-config=use_lockfile=true"),
             "-backend-config=use_path_style=true",
         )
 
@@ -56,7 +56,7 @@ class Root:
 
 def instance_values(tags: dict[str, str], **more: object) -> dict[str, object]:
     return {
-        "region": "us-east-1",
+        "region": "eu-central-1",
         "environment": "main",
         "owner": tags["wms:owner"],
         "launch_id": tags["wms:launch"],
@@ -133,7 +133,7 @@ def test_a_machine_is_found_by_tag_and_stays_as_it_was_launched(aws: AwsServer, 
     kinds = sorted(name.split("-")[0] for name in made)
     assert kinds == ["i", "igw", "lt", "rtb", "sg", "subnet", "vol", "vpc"]
     assert all(tags == SAME | FIRST for tags in made.values())
-    role = aws.client("iam").get_role(RoleName="wms-main-us-east-1-host")["Role"]
+    role = aws.client("iam").get_role(RoleName="wms-main-eu-central-1-host")["Role"]
     assert tags_of(role["Tags"]) == SAME | FIRST
 
     group = ec2.describe_security_groups(GroupIds=[first["security_group_id"]])["SecurityGroups"][0]
@@ -166,7 +166,7 @@ def test_the_machine_may_do_what_it_needs_and_no_more(aws: AwsServer, tmp_path: 
     root, iam = Root("instance", tmp_path, aws), aws.client("iam")
     root.values(**instance_values(FIRST))
     root.run("apply", "-auto-approve", "-target=aws_iam_role_policy.host")
-    role = "wms-main-us-east-1-host"
+    role = "wms-main-eu-central-1-host"
     assert not iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
     statements = iam.get_role_policy(RoleName=role, PolicyName="host")["PolicyDocument"]["Statement"]
     allowed = {(a, r) for s in statements for a in _listed(s["Action"]) for r in _listed(s["Resource"])}
@@ -181,7 +181,7 @@ def test_the_machine_may_do_what_it_needs_and_no_more(aws: AwsServer, tmp_path: 
     }
     assert ("s3:GetObject", f"arn:aws:s3:::{MLFLOW}/bundle/0123abcd.tar.gz") in allowed
     assert {r for a, r in allowed if a == "ssm:PutParameter"} == {
-        "arn:aws:ssm:us-east-1:123456789012:parameter/wms/main/*"
+        "arn:aws:ssm:eu-central-1:123456789012:parameter/wms/main/*"
     }
 
 
@@ -190,7 +190,7 @@ def _listed(value: str | list[str]) -> list[str]:
 
 
 PERSISTENT = {
-    "region": "us-east-1",
+    "region": "eu-central-1",
     "environment": "main",
     "dvc_bucket": DVC,
     "mlflow_bucket": MLFLOW,

@@ -87,7 +87,7 @@ def test_the_loops_steps_budget_up_and_down_work_with_it(
     before = dict(os.environ)
     shed = Shed(folder / "shed")
     assert step(folder, "budget") == 0
-    assert "On a m6i.xlarge on demand in us-east-1: about" in capsys.readouterr().out
+    assert "On a m6i.xlarge on demand in eu-central-1: about" in capsys.readouterr().out
     assert step(folder, "up") == 0
     address = shed.endpoints()
     assert address is not None and f"MLflow answers at {address.mlflow}." in capsys.readouterr().out

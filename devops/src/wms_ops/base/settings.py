@@ -85,8 +85,8 @@ class AwsSettings(Variables):
     aws_secret_access_key: str = variable("", "The key's secret part (secret)")
     aws_session_token: str = variable("", "The session's token, for keys that expire (secret)")
     aws_profile: str = variable("", "Profile in ~/.aws to take keys and region from", example="wms")
-    aws_region: str = variable("", "Region, where wms.tfvars names none; us-east-1 without it", example="us-east-1")
-    aws_default_region: str = variable("", "The same; AWS_REGION wins", example="us-east-1")
+    aws_region: str = variable("", "Region at AWS; without it that of wms.toml", example="eu-central-1")
+    aws_default_region: str = variable("", "The same; AWS_REGION wins", example="eu-central-1")
     aws_endpoint_url_sts: str = variable("", "Address of another service than AWS's that says whose keys these are")
 
     @property

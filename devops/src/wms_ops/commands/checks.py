@@ -26,7 +26,7 @@ from wms_ops.base.errors import StoreUnreachableError
 from wms_ops.base.layout import METADATA, MODELS
 from wms_ops.base.settings import AwsSettings, StoreSettings
 from wms_ops.commands.advice import remedy, remedy_in
-from wms_ops.cost.prices import REGION
+from wms_ops.cost.prices import home_region
 from wms_ops.git.command import Git, require_git
 from wms_ops.hook.install import hook_defect
 from wms_ops.storage.config import read_remote
@@ -125,7 +125,7 @@ def check_aws(_: Path) -> Finding:
     told = AwsSettings.read()
     if StoreSettings.read().aws_endpoint_url_s3 and not told.aws_endpoint_url_sts:
         return Finding("AWS", State.OPTIONAL, f"the keys are those of the local cloud; others are {needed}")
-    region = told.region or REGION
+    region = told.region or home_region()
     try:
         return Finding("AWS", State.FINE, f"account {Aws(region).account}, region {region}")
     except WmsError as error:

@@ -12,7 +12,6 @@ from wms.command import Command
 from wms.errors import UsageError
 from wms.tables import Column, make_table, plain_console
 from wms_ops.base.outputs import add_summary
-from wms_ops.base.settings import AwsSettings
 from wms_ops.cost.session_store import S3SessionStore
 from wms_ops.storage.bucket import Bucket, Shared
 from wms_ops.storage.names import ENVIRONMENT, Names
@@ -20,6 +19,7 @@ from wms_ops.targets.aws.clients import Aws
 from wms_ops.targets.aws.lease import LeaseClient
 from wms_ops.targets.aws.locks import break_stale_lock, locked_states
 from wms_ops.targets.aws.reap import Overdue, note_ends, reap
+from wms_ops.targets.aws.settings import chosen_region
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +27,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--environment", metavar="E", help="only this one's")
     which.add_argument("--all", action="store_true", help="those of all environments of the account (default)")
-    parser.add_argument("--region", default="us-east-1", help="unless AWS_REGION is set (default: us-east-1)")
+    parser.add_argument("--region", help="where to look (default: AWS_REGION, else the one of wms.toml)")
     parser.add_argument("--dry-run", action="store_true", help="only say what would go")
 
 
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     environment = None if arguments.all else arguments.environment
     if environment is not None and not ENVIRONMENT.fullmatch(environment):
         raise UsageError(f"{environment!r} can't be an environment; use small letters, digits and dashes, 20 at most.")
-    region = AwsSettings.read().region or arguments.region
+    region = arguments.region or chosen_region().name
     aws = Aws(region)
 
     state = Bucket(Names(environment or "all", aws.account, region).state_bucket, aws.s3)

@@ -19,7 +19,7 @@ from wms_ops.base.errors import AccessDeniedError
 from wms_ops.base.settings import AwsSettings
 from wms_ops.cost.bills import BillLine
 from wms_ops.cost.estimate import dollars, hourly
-from wms_ops.cost.prices import DISK_GB, REGION, price_table
+from wms_ops.cost.prices import DISK_GB, home_region, price_table
 from wms_ops.cost.session_store import make_store
 from wms_ops.cost.sessions import NAME, month_start
 from wms_ops.cost.statement import Statement, statement_of
@@ -30,7 +30,7 @@ ENVIRONMENT: Final = "main"
 
 
 def _add_region(parser: argparse.ArgumentParser) -> None:
-    region = AwsSettings.read().region or REGION
+    region = AwsSettings.read().region or home_region()
     parser.add_argument("--region", default=region, help=f"where they run (default: {region})")
 
 

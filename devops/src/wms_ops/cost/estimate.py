@@ -92,7 +92,7 @@ def cost_of(
     disk_gb: float = DISK_GB,
     minimum_s: float = MINIMUM_S,
 ) -> Cost:
-    """Return the cost of an instance that runs for `seconds`, by default a t3.large on demand in us-east-1.
+    """Return the cost of an instance that runs for `seconds`, by default a t3.large on demand in the team's region.
 
     Billing is per second, with AWS's minimum; a part of a run, such as a step, has `minimum_s` 0. All vCPUs compute for
     `busy_seconds`, by default all the time: the upper bound. Raises ValueError for negative seconds.

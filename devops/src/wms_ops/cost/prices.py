@@ -13,9 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from wms.errors import UsageError
-
-REGION: Final = "us-east-1"
-"""The region of the instance of record unless a user chooses another."""
+from wms.project import REGION, project
 
 INSTANCE: Final = "t3.large"
 """The instance of record: 2 vCPU, 8 GiB, no GPU."""
@@ -90,8 +88,12 @@ class PriceTable(_Frozen):
                 raise ValueError(f"{name} has prices of types that `instances` lacks: {', '.join(unknown)}")
         return self
 
-    def rates(self, region: str = REGION, instance_type: str = INSTANCE) -> Rates:
-        """Return a type's prices in a region. Raises UsageError, with the nearest name, for an unknown one."""
+    def rates(self, region: str = "", instance_type: str = INSTANCE) -> Rates:
+        """Return a type's prices in a region, by default `home_region()`.
+
+        Raises UsageError, with the nearest name, for an unknown type or region.
+        """
+        region = region or home_region()
         asked = self.regions.get(region)
         if asked is None:
             raise UsageError(f"{self._lacks} the region {region!r}; {nearest(region, self.regions)}")
@@ -117,10 +119,16 @@ class PriceTable(_Frozen):
         return f"The price table of {self.as_of} doesn't have"
 
 
+def home_region() -> str:
+    """Return the region of wms.toml if the table has its prices, else that of the instance of record."""
+    chosen = project().region
+    return chosen if chosen in price_table().regions else REGION
+
+
 class Choice(_Frozen):
     """The instance that a cloud starts: region, type, and its longest lifetime in minutes."""
 
-    region: str = REGION
+    region: str = Field(default_factory=home_region)
     instance_type: str = INSTANCE
     spot: bool = False
     disk_gb: float = Field(default=DISK_GB, gt=0)

@@ -10,7 +10,7 @@ from wms.metrics import DICE, IOU, METRICS, title_of
 from wms_ops.base.text import code, decimals, image, link, plain, safe
 from wms_ops.cost.bills import RunBill
 from wms_ops.cost.estimate import START_S, cost_of_run, dollars, month_of
-from wms_ops.cost.prices import DISK_GB, INSTANCE, REGION, price_table
+from wms_ops.cost.prices import DISK_GB, INSTANCE, home_region, price_table
 from wms_ops.cost.sessions import month_start
 from wms_ops.report.figures import DESCRIPTIONS
 from wms_ops.report.verdict import advice, headline
@@ -143,9 +143,9 @@ def _cost(record: RunRecord) -> Iterator[str]:
     yield f"| **total** | **{cost.total:.4f}** |"
     yield ""
     yield (
-        f"Prices of {price_table().as_of:%Y-%m-%d} in {REGION}, {START_S / 60:.0f} minutes for an instance's start "
-        f"included. {month.runs} such runs a month cost {dollars(month.as_needed)}, an instance that is always on "
-        f"{dollars(month.always_on)}."
+        f"Prices of {price_table().as_of:%Y-%m-%d} in {home_region()}, {START_S / 60:.0f} minutes for an instance's "
+        f"start included. {month.runs} such runs a month cost {dollars(month.as_needed)}, an instance that is always "
+        f"on {dollars(month.always_on)}."
     )
     yield from _estimate(record)
 

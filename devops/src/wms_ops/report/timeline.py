@@ -6,7 +6,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from wms_ops.base.text import may_link
 from wms_ops.cost.estimate import START_S, dollars
-from wms_ops.cost.prices import DISK_GB, INSTANCE, REGION, price_table
+from wms_ops.cost.prices import DISK_GB, INSTANCE, home_region, price_table
 from wms_ops.report import timeline_axis, timeline_cards
 from wms_ops.report.story import Story
 
@@ -24,7 +24,7 @@ def render_story(story: Story) -> str:
     environment.filters["duration"] = timeline_cards.duration
     environment.filters["dollars"] = dollars
     environment.tests["linkable"] = may_link
-    environment.globals.update(instance=INSTANCE, region=REGION, disk_gb=DISK_GB, start_minutes=START_S / 60)
+    environment.globals.update(instance=INSTANCE, region=home_region(), disk_gb=DISK_GB, start_minutes=START_S / 60)
     axis, bill = timeline_axis.axis_of(story.acts), timeline_cards.bill_of(story.acts)
     rows = [timeline_axis.row_of(act, axis) for act in story.acts]
     return environment.get_template("timeline.html.j2").render(

@@ -5,20 +5,24 @@ Terraform only warns of an unknown name in such a file, so a typo would quietly 
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wms.errors import ConfigError
 from wms.paths import ROOT
+from wms.project import FILE as FILE_OF_NAMES
+from wms.project import REGION, project
 from wms_ops.base.settings import AwsSettings, InstanceSettings
 
 FILE: Final = ROOT / "infrastructure" / "terraform" / "wms.tfvars"
-DEFAULT_REGION: Final = "us-east-1"
+FORMER_REGION: Final = "us-east-1"
+"""The region of every instance before wms.toml could name one."""
 
 
 class CloudSettings(BaseModel):
@@ -26,7 +30,7 @@ class CloudSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    region: str = Field(default=DEFAULT_REGION, pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
+    region: str = Field(default=REGION, pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
     environment: str = Field(default="main", pattern=r"^[a-z][a-z0-9-]{0,19}$")
     instance_type: str = Field(default="t3.large", pattern=r"^[a-z0-9-]+\.[a-z0-9-]+$")
     disk_gb: int = Field(default=30, ge=20, le=1000)
@@ -42,14 +46,15 @@ class CloudSettings(BaseModel):
 def read_settings(path: Path = FILE, *, environ: Mapping[str, str]) -> CloudSettings:
     """The settings in `path`, the defaults without a file. Raises ConfigError, naming file, line and field, UsageError.
 
-    WMS_ENVIRONMENT overrides the file; a region missing in the file is AWS_REGION's or AWS_DEFAULT_REGION's.
+    WMS_ENVIRONMENT overrides the file; a region missing in the file is that of `chosen_region`.
     """
     text = _text(path)
     values = _parse(text, path) if text.strip() else {}
     origins = dict.fromkeys(values, str(path))
-    told = AwsSettings.read(environ)
-    if "region" not in values and told.region:
-        values["region"], origins["region"] = told.region, "AWS_REGION" if told.aws_region else "AWS_DEFAULT_REGION"
+    chosen = "region" in values
+    with contextlib.suppress(ConfigError):  # what is wrong in the file is told first
+        if not chosen:
+            values["region"], origins["region"] = chosen_region(environ)
     if environment := InstanceSettings.read(environ).wms_environment:
         values["environment"], origins["environment"] = environment, "WMS_ENVIRONMENT"
     for name in values:
@@ -71,7 +76,33 @@ def read_settings(path: Path = FILE, *, environ: Mapping[str, str]) -> CloudSett
             f"{path}, line {_line(text, name)}: MLflow and the service can't both have the port "
             f"{settings.mlflow_port}; change {name}."
         )
+    if not chosen:
+        chosen_region(environ)
     return settings
+
+
+class Chosen(NamedTuple):
+    """A region, and the place in which a user chose it."""
+
+    name: str
+    origin: str
+
+
+def chosen_region(environ: Mapping[str, str] | None = None) -> Chosen:
+    """Return the region in AWS_REGION, AWS_DEFAULT_REGION or wms.toml. Raises ConfigError if none names one.
+
+    There is no default: with another one than yesterday's an instance that still runs would be out of sight.
+    """
+    told = AwsSettings.read(environ)
+    if told.region:
+        return Chosen(told.region, "AWS_REGION" if told.aws_region else "AWS_DEFAULT_REGION")
+    if region := project().region:
+        return Chosen(region, FILE_OF_NAMES)
+    raise ConfigError(
+        f"No region of AWS is chosen, so nothing was done: run `wms init`, which takes {REGION} unless you choose, or "
+        f"set AWS_REGION. What this project started before it had {FILE_OF_NAMES} is in {FORMER_REGION}; `wms upgrade` "
+        "writes that down."
+    )
 
 
 def _text(path: Path) -> str:
