@@ -131,6 +131,10 @@ class StageFailedError(WmsError, code=61):
     """A stage that failed or returned an invalid result; carries the stage's name."""
 
 
+class InstallError(WmsError, code=65):
+    """Packages that can't be fetched or installed, or a wheelhouse that lacks packages."""
+
+
 class NotImprovedError(WmsError, code=90):
     """The gate's verdict: the challenger is not better than the champion."""
 

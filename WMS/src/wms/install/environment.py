@@ -1,0 +1,164 @@
+"""The environment .venv: made by Python's own venv, filled by uv, and never left so that a second run can't finish."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from wms.errors import InstallError, UsageError
+from wms.files import parse_json, remove, write_atomic
+from wms.install.groups import MEGABYTES, TOOLS, lock_of
+from wms.install.trouble import sentence
+from wms.json_text import to_json
+
+OLDEST: Final = (3, 11)
+_TESTS: Final = r"[/\\]tests[/\\]"
+"""Files that no program imports: their bytecode would be a twentieth of core."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The folder `.venv` of the repository at `root`; `offline` is a wheelhouse, None where there is a network."""
+
+    root: Path
+    offline: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the environment."""
+        return self.root / ".venv"
+
+    @property
+    def python(self) -> Path:
+        """The environment's Python."""
+        return self._program("python")
+
+    def _program(self, name: str) -> Path:
+        return self.folder / ("Scripts" if os.name == "nt" else "bin") / (f"{name}.exe" if os.name == "nt" else name)
+
+    @property
+    def _record(self) -> Path:
+        return self.folder / ".installed"
+
+    @property
+    def _begun(self) -> Path:
+        """A file that is there while packages are changed: packages of a killed installation may lack files."""
+        return self.folder / ".installing"
+
+    def record(self) -> dict[str, Any]:
+        """What is installed: `groups`, and the `digest` of their locks. Empty if nothing is, or not to the end.
+
+        Former versions of this project left an empty file, and had installed everything.
+        """
+        try:
+            text = self._record.read_text(encoding="utf-8")
+            value = parse_json(text) if text.strip() else {"groups": sorted(MEGABYTES)}
+        except (OSError, ValueError):
+            return {}
+        known = isinstance(value, dict) and isinstance(value.get("groups"), list)
+        return value if known and set(value["groups"]) <= set(MEGABYTES) else {}
+
+    def is_ready(self, digest: str) -> bool:
+        """Whether the last installation ended well and made what `digest` stands for, with a Python that is there."""
+        return self.record().get("digest") == digest and not self._begun.exists() and self.python.exists()
+
+    def make(self) -> None:
+        """Make the environment, or look at the one that is there. Raises UsageError with the remedy."""
+        if importlib.util.find_spec("ensurepip") is None or importlib.util.find_spec("venv") is None:
+            raise UsageError(
+                f"{sys.executable} has no venv, which the installation needs; install it (on Debian and Ubuntu: "
+                f"apt install python3-venv), then run this again."
+            )
+        if not self._starts():
+            if self.folder.is_symlink():
+                raise UsageError(f"{self.folder} links to an environment that doesn't start; remove it, then try again.")
+            # --clear only where a venv was: its Python is gone, or a former run was killed while making it.
+            broken = ["--clear"] if (self.folder / "pyvenv.cfg").exists() else []
+            self.run([sys.executable, "-m", "venv", *broken, str(self.folder)])
+        elif self._answer("import pip") is None:  # a killed run, or an environment that uv made
+            self.run([str(self.python), "-m", "ensurepip"])
+
+    def _starts(self) -> bool:
+        """Whether the environment's Python starts. Raises UsageError for a Python that is too old."""
+        answer = self._answer("import sys; print('%d.%d' % sys.version_info[:2])")
+        if answer is not None and tuple(map(int, answer.split("."))) < OLDEST:
+            raise UsageError(
+                f"{self.folder} is of Python {answer}, which is too old; delete that folder, then run this again with "
+                f"Python 3.11 or newer."
+            )
+        return answer is not None
+
+    def _answer(self, code: str) -> str | None:
+        """What the environment's Python prints for the code; None if it can't."""
+        try:
+            done = subprocess.run([self.python, "-c", code], capture_output=True, text=True, check=False)
+        except OSError:
+            return None
+        return None if done.returncode else done.stdout.strip()
+
+    def add_tools(self) -> None:
+        """Bring uv and setuptools by pip, which checks their hashes. Raises InstallError or DiskFullError."""
+        self.run(self.pip("install", *self._place(), "--require-hashes", "--requirement", str(self.root / TOOLS)))
+
+    def pip(self, verb: str, *words: str) -> list[str]:
+        """The command line of the environment's pip."""
+        quiet = ("--quiet", "--disable-pip-version-check", "--retries", "2", "--no-input")
+        return [str(self.python), "-m", "pip", verb, *quiet, *words]
+
+    def fill(self, groups: Iterable[str], digest: str) -> None:
+        """Bring .venv to exactly the packages of the groups, and the project itself; then write the record."""
+        groups = sorted(groups)
+        again = ["--reinstall"] if self._begun.exists() else []
+        write_atomic(self._begun, "")
+        remove(self._record)
+        uv = [str(self._program("uv")), "pip"]
+        which = ["--python", str(self.python), "--no-build-isolation"]
+        locks = [str(self.root / path) for path in (TOOLS, *map(lock_of, groups))]
+        self.run([*uv, "sync", *which, *again, *self._place(), "--require-hashes", *locks])
+        self.run([*uv, "install", *which, *self._place(), "--quiet", "--no-deps", "--editable", str(self.root)])
+        self._compile()
+        write_atomic(self._record, to_json({"groups": groups, "digest": digest}))
+        remove(self._begun)
+
+    def _place(self) -> list[str]:
+        return ["--no-index", "--find-links", str(self.offline)] if self.offline else []
+
+    def _compile(self) -> None:
+        """Keep bytecode: each start of Python with PyTorch else compiles for ten seconds where the shell forbids it."""
+        print("Compiling bytecode ...", flush=True)
+        place = self._answer("import sysconfig; print(sysconfig.get_path('purelib'))") or str(self.folder)
+        # Some packages hold templates that are no Python; a file that can't be compiled is no failure.
+        words = ["-m", "compileall", "-q", "-q", "-j", "0", "-x", _TESTS, place]
+        subprocess.run([str(self.python), *words], check=False, stdin=subprocess.DEVNULL)
+
+    def run(self, command: list[str]) -> None:
+        """Run pip, uv or venv and hand their lines on. Raises the sentence for their failure."""
+        said: deque[str] = deque(maxlen=200)
+        environ = {name: text for name, text in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                env=environ,
+            )
+        except OSError as error:
+            raise InstallError(f"{command[0]} can't be started ({error.strerror}); run this again.") from error
+        with process:
+            assert process.stdout is not None  # noqa: S101 - a pipe
+            for line in process.stdout:
+                said.append(line)
+                if not line.startswith((" + ", " - ", " ~ ")):  # hundreds of names tell nobody anything
+                    print(line.rstrip(), flush=True)
+        if process.returncode:
+            raise sentence(said, str(self.offline or ""))

@@ -1,0 +1,50 @@
+"""A failed pip or uv in one sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from wms.errors import DiskFullError, InstallError, WmsError
+
+_AGAIN: Final = "then run this again: it goes on where it stopped"
+_HASH: Final = re.compile(r"hash mismatch|do not match the hashes", re.IGNORECASE)
+_DISK: Final = re.compile(r"no space left|not enough space|os error (28|112|122)|disk quota", re.IGNORECASE)
+_LACKS: Final = re.compile(
+    r"no matching distribution|not found in the provided|no-index|no wheels|network connectivity is disabled",
+    re.IGNORECASE,
+)
+_NETWORK: Final = re.compile(
+    r"failed to (fetch|download)|error sending request|connect error|could not connect|connection (refused|reset|broken)"
+    r"|newconnectionerror|dns error|name resolution|timed? ?out|network is unreachable|could not fetch url",
+    re.IGNORECASE,
+)
+
+
+def sentence(said: Sequence[str], offline: str) -> WmsError:
+    """The error for the lines that the tool printed; `offline` names the wheelhouse, empty if there is a network."""
+    text = "\n".join(said)
+    cause = _cause(said)
+    if _HASH.search(text):
+        return InstallError(
+            f"A package that was fetched isn't the one that the lock names ({cause}); nothing of it was installed. "
+            f"Look at {offline or 'the index of packages that pip and uv are set to'}, {_AGAIN}."
+        )
+    if _DISK.search(text):
+        return DiskFullError(f"The disk filled up during the installation ({cause}); free some space, {_AGAIN}.")
+    if offline and _LACKS.search(text):
+        return InstallError(f"The wheelhouse {offline} lacks a package ({cause}); make it again by `make wheelhouse`.")
+    if _NETWORK.search(text):
+        return InstallError(
+            f"The index of packages can't be reached ({cause}); look at the network, {_AGAIN}. Without a network, "
+            f"WMS_OFFLINE names a wheelhouse: docs/SETUP.md."
+        )
+    return InstallError(f"The packages can't be installed ({cause}); mend that, {_AGAIN}.")
+
+
+def _cause(said: Sequence[str]) -> str:
+    """The line that says most: the last cause that uv names, or pip's error."""
+    lines = [re.sub(r"^(error|cause|\S+ error):\s*", "", line.strip(" ×╰─▶├│\t"), flags=re.IGNORECASE) for line in said]
+    telling = [line for line in lines if any(rule.search(line) for rule in (_HASH, _DISK, _NETWORK, _LACKS))]
+    return ((telling or [line for line in lines if line] or ["it said nothing"])[-1])[:300].rstrip(". ")
