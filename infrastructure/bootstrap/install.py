@@ -4,7 +4,6 @@
 Python 2.7 must be able to read this file, or it would answer with a syntax error; `wms.install` does the work.
 """
 
-import os
 import sys
 
 OLDEST = (3, 11)
@@ -13,13 +12,13 @@ OLDEST = (3, 11)
 def main():
     """Run the installer; returns its exit code."""
     if sys.version_info < OLDEST:
-        sys.stderr.write(
-            "error: Python %s is too old; install 3.11 or newer from https://www.python.org/downloads, "
-            "then run this again with it.\n" % sys.version.split()[0]
-        )
+        version = sys.version.split()[0]
+        sys.stderr.write("error: Python " + version + " is too old; install 3.11 or newer, for example from ")
+        sys.stderr.write("https://www.python.org/downloads, then run this again with it.\n")
         return 2
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    sys.path.insert(0, os.path.join(root, "WMS", "src"))
+    from pathlib import Path
+
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "WMS" / "src"))
     from wms.install.main import main as install
 
     return install()

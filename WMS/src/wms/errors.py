@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import stat
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -184,6 +185,33 @@ def from_os_error(error: OSError, path: object) -> WmsError:
     return UnwritableError(f"Can't write {path}: {reason}; choose another folder or change its permissions.")
 
 
+def lacking(error: ModuleNotFoundError) -> str | None:
+    """The sentence for a missing library, with the command that installs it; None for a module of this project.
+
+    Users install groups of libraries, so a command may find out anywhere that it needs another group.
+    """
+    from wms.install.groups import group_of  # imports this module
+    from wms.paths import ROOT
+
+    missing = (error.name or "").partition(".")[0]
+    if missing in ("", "wms", "wms_ops"):
+        return None
+    users = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    group = group_of(missing, users, ROOT)
+    named = f", of the group {group}," if group else ","
+    return f"{sys.executable} lacks {missing}{named} which this command needs; {install_advice(group or 'core')}"
+
+
+def install_advice(group: str = "core") -> str:
+    """The end of a sentence: the commands that install a group of libraries into this clone."""
+    from wms.paths import ROOT
+
+    if sys.platform == "win32":
+        return f"run `WMS\\scripts\\install.bat {group}` in {ROOT}, then `.venv\\Scripts\\activate`, and this again."
+    words = "make install" if group == "core" else f"make install FOR={group}"
+    return f"run `{words}` in {ROOT}, then `source .venv/bin/activate`, and this again."
+
+
 def refuse_special(path: Path) -> None:
     """Raise UnwritableError if `path` names a folder, a device, a pipe or a socket, which no file may replace.
 
@@ -232,6 +260,11 @@ def _run_mapped(main: Callable[[Sequence[str] | None], int], argv: Sequence[str]
         mapped = from_os_error(error, error.filename or "a file")
         print(f"error: {mapped}", file=sys.stderr)
         return mapped.exit_code
+    except ModuleNotFoundError as error:
+        if (told := lacking(error)) is None:
+            raise
+        print(f"error: {told}", file=sys.stderr)
+        return UsageError.exit_code
     except KeyboardInterrupt:
         print("Stopped by the user; what was finished is kept.", file=sys.stderr)
         return INTERRUPTED

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
-from wms.errors import UsageError, run_main
+from wms.errors import UsageError, install_advice, run_main
 from wms.paths import ROOT
 
 OLDEST = (3, 11)
@@ -38,7 +38,7 @@ def run_script(entry: str, argv: Sequence[str] | None = None) -> int:
 
     def start(argv: Sequence[str] | None) -> int:
         if sys.version_info < OLDEST:
-            raise UsageError(f"Python {sys.version.split()[0]} is too old; {_advice()}")
+            raise UsageError(f"Python {sys.version.split()[0]} is too old; {install_advice()}")
         code: int = load(entry)(argv)
         return code
 
@@ -46,16 +46,6 @@ def run_script(entry: str, argv: Sequence[str] | None = None) -> int:
 
 
 def load(entry: str) -> Any:
-    """Import and return the object at "module:name"; raises UsageError if a library is missing."""
+    """Import and return the object at "module:name"."""
     module, _, name = entry.partition(":")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing in ("", "wms", "wms_ops"):
-            raise
-        raise UsageError(f"{sys.executable} lacks {missing}, which this command needs; {_advice()}") from error
-
-
-def _advice() -> str:
-    return f"run `make install` in {ROOT}, then `source .venv/bin/activate`, and this again."
+    return getattr(importlib.import_module(module), name)

@@ -78,7 +78,7 @@ class Environment:
             )
         if not self._starts():
             if self.folder.is_symlink():
-                raise UsageError(f"{self.folder} links to an environment that doesn't start; remove it, then try again.")
+                raise UsageError(f"{self.folder} links to an environment that doesn't start; remove it, then go on.")
             # --clear only where a venv was: its Python is gone, or a former run was killed while making it.
             broken = ["--clear"] if (self.folder / "pyvenv.cfg").exists() else []
             self.run([sys.executable, "-m", "venv", *broken, str(self.folder)])

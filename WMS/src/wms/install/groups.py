@@ -87,4 +87,3 @@ def _has(lock: Path, line: re.Pattern[str]) -> bool:
         return line.search(lock.read_text(encoding="utf-8")) is not None
     except OSError:  # a wheel of this project comes without locks
         return False
-

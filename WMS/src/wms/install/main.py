@@ -20,7 +20,7 @@ from wms.install.groups import CORE, MEGABYTES, chosen, digest
 from wms.paths import ROOT
 
 _TEXT: Final = """Install this project into .venv: core checks photos, marks strips and pushes; train trains; serve
-serves a model; cloud runs the loop, here or at AWS; dev has tests and linters. Groups that are installed already stay."""
+serves a model; cloud runs the loop, here or at AWS; dev has tests and linters. What is installed already stays."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,8 +70,8 @@ def _need_room(folder: Path, groups: Collection[str]) -> None:
     free = shutil.disk_usage(folder.parent).free / 1e6
     if free < needed:
         raise DiskFullError(
-            f"{_listed(groups)} need {needed:,.0f} MB, and {free:,.0f} MB are free where {folder} lies; free some space, "
-            f"then run this again."
+            f"{_listed(groups)} need {needed:,.0f} MB, and {free:,.0f} MB are free where {folder} lies; free some "
+            f"space, then run this again."
         )
 
 

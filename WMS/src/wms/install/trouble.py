@@ -16,8 +16,9 @@ _LACKS: Final = re.compile(
     re.IGNORECASE,
 )
 _NETWORK: Final = re.compile(
-    r"failed to (fetch|download)|error sending request|connect error|could not connect|connection (refused|reset|broken)"
-    r"|newconnectionerror|dns error|name resolution|timed? ?out|network is unreachable|could not fetch url",
+    r"failed to (fetch|download)|error sending request|connect error|could not connect|could not fetch url"
+    r"|connection (refused|reset|broken)|newconnectionerror|dns error|name resolution|timed? ?out"
+    r"|network is unreachable",
     re.IGNORECASE,
 )
 

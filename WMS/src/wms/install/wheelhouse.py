@@ -34,7 +34,8 @@ def make(environment: Environment, groups: Collection[str], digest: str, folder:
 
 def check(folder: Path, groups: Collection[str], digest: str) -> None:
     """Raise InstallError with the reason if the folder can't install the groups on this machine."""
-    again = f"make one by `make wheelhouse FOR={' '.join(sorted(groups))!r} DIR=...` on a machine like this with a network"
+    wanted = " ".join(sorted(groups))
+    again = f"make one by `make wheelhouse FOR='{wanted}' DIR=...` on a machine like this with a network"
     try:
         label = parse_json((folder / _LABEL).read_bytes())
         made, names = set(label["groups"]), list(map(str, label["files"]))

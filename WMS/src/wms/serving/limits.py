@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, TypeVar
-
-import anyio.to_thread
-from anyio import CapacityLimiter
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from wms.data.images import DEFAULT_MEGAPIXELS
 from wms.serving.refusals import Refusal
+
+if TYPE_CHECKING:
+    from anyio import CapacityLimiter
 
 RETRY_AFTER_S: Final = 2
 
@@ -45,6 +45,8 @@ class RequestQueue:
 
     @cached_property
     def _limiter(self) -> CapacityLimiter:
+        from anyio import CapacityLimiter
+
         return CapacityLimiter(self._at_once)
 
     def check(self) -> None:
@@ -55,10 +57,12 @@ class RequestQueue:
 
     async def run(self, work: Callable[[], Result]) -> Result:
         """Wait for a turn, run `work` in a thread and return its result. Raises Refusal "busy" if the queue is full."""
+        from anyio import to_thread
+
         self.check()
         # No await since the check, so no other request of this event loop came between.
         self._inside += 1
         try:
-            return await anyio.to_thread.run_sync(work, limiter=self._limiter)
+            return await to_thread.run_sync(work, limiter=self._limiter)
         finally:
             self._inside -= 1

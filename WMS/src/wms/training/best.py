@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-
-import polars as pl
+from typing import TYPE_CHECKING
 
 from wms.errors import TrackingError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,10 @@ def best_metric(table: pl.DataFrame, name: str, phase: str, maximize: bool = Tru
 
     Raises TrackingError, naming the nearest metrics, if the metric was never logged or never a finite number.
     """
-    rows = table.filter((pl.col("phase") == phase) & (pl.col("metric") == name))
+    rows = table.filter(phase=phase, metric=name)
     if rows.is_empty():
         raise TrackingError(_unknown(table, name, phase))
-    rows = rows.filter(pl.col("value").is_finite())
+    rows = rows.filter(rows["value"].is_finite())
     if rows.is_empty():
         raise TrackingError(f"The metric {phase}/{name} was never a finite number in this run, so none is the best.")
     found = rows["value"].arg_max() if maximize else rows["value"].arg_min()

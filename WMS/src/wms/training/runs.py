@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-
-import polars as pl
+from typing import TYPE_CHECKING, Final
 
 from wms.errors import ModelNotFoundError, TrackingError
 from wms.pictures import draw, plot_line
@@ -15,6 +13,9 @@ from wms.registry.mlflow_store import ModelRegistry, RunInfo
 from wms.text import told_apart
 from wms.training.best import best_metric
 from wms.training.tracker import COLUMNS, METRICS_FILE, compare_tables, place_of, read_metrics, split_name
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _TEST: Final = "final_test"
 """What a metric's name at MLflow begins with, instead of the phase test."""
@@ -120,6 +121,8 @@ def read_run(name: str, root: Path, registry: ModelRegistry | None, metrics: Seq
         prefix = _TEST if phase == "test" else phase
         for step, value, time in registry.metric_history(found.run_id, f"{prefix}_{key}"):
             rows.append({"step": step, "epoch": step, "phase": phase, "metric": key, "value": value, "time": time})
+    import polars as pl
+
     return FoundRun(found.name, f"{found.name} ({found.run_id})", pl.DataFrame(rows, schema=COLUMNS))
 
 
@@ -148,7 +151,7 @@ def draw_comparison(tables: Mapping[str, pl.DataFrame], metrics: Sequence[str]) 
     for axes, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
         phase, name = split_name(metric)
         for run, table in tables.items():
-            line = table.filter((pl.col("phase") == phase) & (pl.col("metric") == name)).sort("epoch")
+            line = table.filter(phase=phase, metric=name).sort("epoch")
             plot_line(axes, line["epoch"].to_list(), line["value"].to_list(), label=run)
         axes.set_title(metric)
         axes.set_xlabel("Epoch")

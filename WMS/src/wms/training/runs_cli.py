@@ -6,9 +6,7 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Final
-
-import polars as pl
+from typing import TYPE_CHECKING, Any, Final
 
 from wms.command import Command, folder, new_file
 from wms.errors import ModelNotFoundError, RegistryUnreachableError, TrackingError
@@ -20,6 +18,9 @@ from wms.tables import Column, print_table
 from wms.training.best import logged
 from wms.training.runs import draw_comparison, list_runs, rank, read_all, read_runs, run_folders
 from wms.training.tracker import COMPARED, compare_tables
+
+if TYPE_CHECKING:
+    import polars as pl
 
 NEWEST: Final = 20
 """Runs shown without --all."""

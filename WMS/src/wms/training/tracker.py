@@ -11,9 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal, Protocol, Self, get_args
-
-import polars as pl
+from typing import TYPE_CHECKING, Literal, Protocol, Self, get_args
 
 from wms.errors import TrackingError, from_os_error
 from wms.files import parse_json
@@ -24,18 +22,21 @@ from wms.regular import is_present, open_regular, read_regular
 from wms.text import escaped, told_apart
 from wms.training.best import BestMetric, best_metric
 
+if TYPE_CHECKING:
+    import polars as pl
+
 METRICS_FILE = "metrics.jsonl"
 Phase = Literal["train", "val", "test", "system"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
 COMPARED = ("val/dice", "val/iou", "test/dice", "test/iou")
 
 COLUMNS = {
-    "step": pl.Int64,
-    "epoch": pl.Int64,
-    "phase": pl.String,
-    "metric": pl.String,
-    "value": pl.Float64,
-    "time": pl.Float64,
+    "step": int,
+    "epoch": int,
+    "phase": str,
+    "metric": str,
+    "value": float,
+    "time": float,
 }
 _KEY = ["phase", "metric", "step", "epoch"]
 
@@ -136,6 +137,8 @@ def read_metrics(path: Path) -> pl.DataFrame:
         records, _ = read_records(file)
     except OSError as error:
         raise TrackingError(f"Can't read {file}: {error.strerror}; restore it, or move the run away.") from error
+    import polars as pl
+
     table = pl.DataFrame([asdict(record) for record in records], schema=COLUMNS)
     return table.unique(subset=_KEY, keep="last", maintain_order=True)
 
@@ -194,9 +197,9 @@ class ExperimentTracker:
         """The metrics so far as `read_metrics` returns them, filtered by phase and name if given."""
         table = read_metrics(self.path)
         if phase is not None:
-            table = table.filter(pl.col("phase") == phase)
+            table = table.filter(phase=phase)
         if metric is not None:
-            table = table.filter(pl.col("metric") == metric)
+            table = table.filter(metric=metric)
         return table
 
     def get_best_metric(self, name: str, phase: Phase = "val", maximize: bool = True) -> BestMetric:
@@ -258,6 +261,8 @@ def place_of(run_dir: Path) -> str:
 def compare_tables(tables: Mapping[str, pl.DataFrame], metrics: Sequence[str] = COMPARED) -> pl.DataFrame:
     """As `compare_runs`, for tables from `read_metrics`, keyed by run name."""
     rows = [_compared(name, table, [split_name(metric) for metric in metrics]) for name, table in tables.items()]
+    import polars as pl
+
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
@@ -273,11 +278,11 @@ def _compared(run: str, table: pl.DataFrame, metrics: Sequence[tuple[Phase, str]
     times = table["time"].to_list()
     row: dict[str, str | float | None] = {
         "run": run,
-        "epochs": table.filter(pl.col("phase").is_in(["train", "val"]))["epoch"].n_unique(),
+        "epochs": table.filter(table["phase"].is_in(["train", "val"]))["epoch"].n_unique(),
         "wall_time_s": max(times) - min(times) if times else 0.0,
     }
     for phase, name in metrics:
-        values = table.filter((pl.col("phase") == phase) & (pl.col("metric") == name))["value"]
+        values = table.filter(phase=phase, metric=name)["value"]
         if phase == "test":
             row[f"{FINAL}{name}"] = values[-1] if len(values) else None
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from wms.errors import WmsError
+from wms.errors import WmsError, lacking
 from wms_ops.base.errors import CredentialsExpiredError, CredentialsMissingError
 
 AGAIN: Final = "try again, or look at the network"
@@ -18,6 +18,8 @@ def reason(error: BaseException) -> str:
     lines = str(error).splitlines() or [""]
     if isinstance(error, WmsError) and lines[0]:
         return lines[0]
+    if isinstance(error, ModuleNotFoundError) and (told := lacking(error)):
+        return told
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'the connection'}: {error.strerror}"
     return f"the question failed by a fault of this program: {type(error).__name__}: {lines[0]}".rstrip(": ")
@@ -27,7 +29,7 @@ def remedy(error: BaseException) -> str:
     """The next step after an error. The sentences of this project's errors end with it."""
     if isinstance(error, CredentialsMissingError | CredentialsExpiredError):
         return KEYS
-    if isinstance(error, WmsError):
+    if isinstance(error, WmsError | ModuleNotFoundError):
         return remedy_in(reason(error))
     if isinstance(error, ConnectionError | TimeoutError):
         return AGAIN

@@ -81,7 +81,7 @@ def parse(leaf: Leaf, path: Sequence[str], words: Sequence[str]) -> tuple[Comman
 
 
 def command_of(leaf: Leaf) -> Command:
-    """Import and return a leaf's command. Raises UsageError if a library is missing."""
+    """Import and return a leaf's command."""
     found = load(leaf.entry)
     command: Command = found(leaf.given) if leaf.given else found
     return command

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -85,6 +84,8 @@ def smoke_deploy(context: RunContext, values: Mapping[str, str]) -> Done:
 
 def ask(service: str, photo: Path) -> SmokeAnswer:
     """Post a photo twice, because a first request warms up, and time the second. Raises SmokeError."""
+    import httpx
+
     try:
         with httpx.Client(base_url=service, timeout=60, trust_env=not is_loopback(service)) as client:
             for _ in range(2):
@@ -139,6 +140,8 @@ def _go_back(context: RunContext, version: int, reason: str) -> str:
 
 
 def _serves(context: RunContext, version: int) -> bool:
+    import httpx
+
     found = context.cloud.endpoints()
     if found is None or found.service is None:
         return False

