@@ -20,7 +20,7 @@ from aws_yard import CALLER
 from wms.paths import ROOT
 
 CODE = ("WMS/src", "WMS/configs", "devops/src", "devops/scripts", "infrastructure")
-FILES = ("Makefile", "pyproject.toml", "requirements.in", "requirements.txt")
+FILES = ("Makefile", "pyproject.toml")
 TOOLS = ("bash", "sh", "env", "dirname", "cat", "sleep", "git")
 
 # VERSION is what it says it is. `apply` of a root runs what lies in NAME.sh beside it.

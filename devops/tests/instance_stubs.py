@@ -14,8 +14,8 @@ _SHELL = "#!/bin/bash\nset -euo pipefail\n"
 
 DNF = f'{_SHELL}echo "dnf $*"\n[[ ! -e "$WMS_PREFIX/no-dnf" ]] || {{ echo "No mirror answers." >&2; exit 1; }}\n'
 
-MAKE = f"""{_SHELL}echo "make $*, TORCH_BACKEND=$TORCH_BACKEND"
-[[ "$1" == -C && "$3" == install && "$TORCH_BACKEND" == cpu ]]
+MAKE = f"""{_SHELL}echo "make $*"
+[[ "$1" == -C && "$3" == install && "$4" == "FOR=train serve cloud" ]]
 mkdir -p "$2/.venv/bin"
 printf '#!/bin/bash\\nexport PYTHONPATH=%q\\nexec %q "$@"\\n' "$2/WMS/src:$2/devops/src" @PYTHON@ >"$2/.venv/bin/python"
 chmod +x "$2/.venv/bin/python"

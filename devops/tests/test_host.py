@@ -24,7 +24,7 @@ def test_boots_and_says_so_step_by_step(world: World, host: Launch) -> None:
     assert list(steps) == list(STEPS)
     assert {one["state"] for one in steps.values()} == {"done"}
     said = host.machine.log() + host.machine.log("wms-host")
-    assert "TORCH_BACKEND=cpu" in said and "Traceback" not in said
+    assert "install FOR=train serve cloud" in said and "Traceback" not in said
 
 
 def test_mlflow_asks_for_the_password_and_knows_its_own_name(host: Launch) -> None:

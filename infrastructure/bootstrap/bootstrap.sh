@@ -50,7 +50,7 @@ dnf install -y python3.11 python3.11-pip git make
 report packages "done"
 
 begin environment
-TORCH_BACKEND=cpu make -C "$CODE" install
+make -C "$CODE" install FOR="train serve cloud"
 report environment "done"
 
 begin agent

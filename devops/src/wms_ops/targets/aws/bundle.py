@@ -14,8 +14,8 @@ from wms_ops.base.errors import CloudError
 from wms_ops.storage.bucket import Bucket
 from wms_ops.targets.host.archive import pack
 
-PARTS: Final = ("WMS/src", "WMS/configs", "devops/src", "infrastructure/bootstrap")
-FILES: Final = ("Makefile", "pyproject.toml", "requirements.in", "requirements.txt")
+PARTS: Final = ("WMS/src", "WMS/configs", "devops/src", "infrastructure/bootstrap", "infrastructure/requirements")
+FILES: Final = ("Makefile", "pyproject.toml")
 
 
 @dataclass(frozen=True)
