@@ -17,6 +17,5 @@ set "CODE=%ERRORLEVEL%"
 if defined WMS_NO_PAUSE exit /b %CODE%
 rem Explorer starts: cmd.exe /c ""C:\folder\install.bat" "; a command line that is open already has no such words.
 set "LINE=%CMDCMDLINE:"=%"
-set "LINE=%LINE:~-250%"
 echo "%LINE%" | find /i "%~f0" >nul && pause
 exit /b %CODE%

@@ -20,8 +20,8 @@ OWNER = "postgres"  # the account that Debian's package makes; the server refuse
 
 def _program(name: str) -> str:
     """A program of PostgreSQL, which Debian keeps away from PATH."""
-    if importlib.util.find_spec("psycopg2") is None:
-        cannot_test("psycopg2 isn't installed")
+    if importlib.util.find_spec("pg8000") is None:
+        cannot_test("pg8000 isn't installed")
     return str(require_tool(name, *sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)))
 
 
@@ -67,13 +67,13 @@ class PostgresServer:
         self._wait()
 
     def _wait(self) -> None:
-        import psycopg2
+        from pg8000 import dbapi
 
         assert self.process is not None
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline and self.process.poll() is None:
-            with contextlib.suppress(psycopg2.OperationalError):
-                psycopg2.connect(f"postgresql://{self.address}", connect_timeout=5).close()
+            with contextlib.suppress(dbapi.Error):
+                dbapi.connect(OWNER, host="127.0.0.1", port=self.port, database=OWNER, timeout=5).close()
                 return
             time.sleep(0.1)
         raise RuntimeError(f"PostgreSQL didn't start:\n{(self.folder / 'server.log').read_text()[-4000:]}")
@@ -99,7 +99,7 @@ def mlflow_on_postgres(folder: Path) -> Iterator[MlflowServer]:
     database = PostgresServer(home)
     try:
         database.start()
-        with mlflow_server(folder, backend=f"postgresql+psycopg2://{database.address}") as server:
+        with mlflow_server(folder, backend=f"postgresql+pg8000://{database.address}") as server:
             yield server
     finally:
         database.kill()

@@ -1,4 +1,4 @@
-"""The repository keeps its own rules: locked dependencies, small files, true documents, quick starts."""
+"""The repository keeps its own rules: small files, true documents, quick starts."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-from packaging.version import Version
 
 HOUSE = Path(__file__).resolve().parents[2]
 LARGEST_FILE = 1_000_000  # bytes; anything larger belongs into DVC
@@ -58,39 +55,6 @@ def own_files() -> Iterator[Path]:
             name for name in folders if name != ".hypothesis" and (name not in ("demo", "runs") or folder != str(HOUSE))
         ]
         yield from (Path(folder, name) for name in names)
-
-
-def direct() -> dict[str, tuple[Requirement, str]]:
-    """The requirements of requirements.in by name, each with its comment."""
-    found: dict[str, tuple[Requirement, str]] = {}
-    for line in (HOUSE / "requirements.in").read_text(encoding="utf-8").splitlines():
-        text, _, reason = line.partition("#")
-        if text.strip():
-            requirement = Requirement(text.strip())
-            found[canonicalize_name(requirement.name)] = (requirement, reason.strip())
-    return found
-
-
-def locked() -> dict[str, Version]:
-    """The versions in requirements.txt that hold for this interpreter and system."""
-    found: dict[str, Version] = {}
-    for line in (HOUSE / "requirements.txt").read_text(encoding="utf-8").splitlines():
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        requirement = Requirement(line.strip())
-        if requirement.marker is None or requirement.marker.evaluate():
-            (pin,) = requirement.specifier
-            assert pin.operator == "==", f"{line!r} isn't pinned"
-            found[canonicalize_name(requirement.name)] = Version(pin.version)
-    return found
-
-
-@pytest.mark.parametrize("name", sorted(direct()))
-def test_a_direct_dependency_has_a_reason_and_a_fitting_lock(name: str) -> None:
-    requirement, reason = direct()[name]
-    assert reason, f"requirements.in doesn't say what {name} is for"
-    assert name in locked(), f"{name} isn't locked; run make lock"
-    assert requirement.specifier.contains(locked()[name], prereleases=True), "run make lock"
 
 
 def test_no_file_is_large() -> None:

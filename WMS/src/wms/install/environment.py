@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import os
 import subprocess
@@ -21,6 +22,8 @@ from wms.json_text import to_json
 OLDEST: Final = (3, 11)
 _TESTS: Final = r"[/\\]tests[/\\]"
 """Files that no program imports: their bytecode would be a twentieth of core."""
+_PROGRESS: Final = frozenset(("Building", "Built", "Downloading", "Installed", "Prepared", "Resolved", "Uninstalled"))
+"""The first words of uv's lines that are for users; the rest tells about a failure, or names hundreds of packages."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Environment:
 
     @property
     def _begun(self) -> Path:
-        """A file that is there while packages are changed: packages of a killed installation may lack files."""
+        """A file that is there while packages are changed; after a kill a package may lack files."""
         return self.folder / ".installing"
 
     def record(self) -> dict[str, Any]:
@@ -105,7 +108,11 @@ class Environment:
 
     def add_tools(self) -> None:
         """Bring uv and setuptools by pip, which checks their hashes. Raises InstallError or DiskFullError."""
-        self.run(self.pip("install", *self._place(), "--require-hashes", "--requirement", str(self.root / TOOLS)))
+        # pip, too, takes a package of a killed installation for whole.
+        again = ["--force-reinstall"] if self._begun.exists() or not self._program("uv").is_file() else []
+        write_atomic(self._begun, "")
+        lock = ("--require-hashes", "--requirement", str(self.root / TOOLS))
+        self.run(self.pip("install", *self._place(), *again, *lock))
 
     def pip(self, verb: str, *words: str) -> list[str]:
         """The command line of the environment's pip."""
@@ -115,9 +122,8 @@ class Environment:
     def fill(self, groups: Iterable[str], digest: str) -> None:
         """Bring .venv to exactly the packages of the groups, and the project itself; then write the record."""
         groups = sorted(groups)
-        again = ["--reinstall"] if self._begun.exists() else []
-        write_atomic(self._begun, "")
-        remove(self._record)
+        again = [word for name in self._torn() for word in ("--reinstall-package", name)]
+        self.add_tools()
         uv = [str(self._program("uv")), "pip"]
         which = ["--python", str(self.python), "--no-build-isolation"]
         locks = [str(self.root / path) for path in (TOOLS, *map(lock_of, groups))]
@@ -127,15 +133,30 @@ class Environment:
         write_atomic(self._record, to_json({"groups": groups, "digest": digest}))
         remove(self._begun)
 
+    def _torn(self) -> list[str]:
+        """The packages that lack files, if the last installation was cut off; uv would take them for whole."""
+        if not self._begun.exists():
+            return []
+        torn = []
+        for folder in self._packages().glob("*.dist-info"):
+            record = folder / "RECORD"
+            lines = record.read_text(encoding="utf-8").splitlines() if record.is_file() else []
+            files = [(folder.parent / row[0], row[2]) for row in csv.reader(lines) if len(row) == 3]
+            if not files or any(not _has(path, size) for path, size in files if path.suffix != ".pyc"):
+                torn.append(folder.name.partition("-")[0])
+        return torn
+
+    def _packages(self) -> Path:
+        return Path(self._answer("import sysconfig; print(sysconfig.get_path('purelib'))") or self.folder)
+
     def _place(self) -> list[str]:
         return ["--no-index", "--find-links", str(self.offline)] if self.offline else []
 
     def _compile(self) -> None:
         """Keep bytecode: each start of Python with PyTorch else compiles for ten seconds where the shell forbids it."""
         print("Compiling bytecode ...", flush=True)
-        place = self._answer("import sysconfig; print(sysconfig.get_path('purelib'))") or str(self.folder)
         # Some packages hold templates that are no Python; a file that can't be compiled is no failure.
-        words = ["-m", "compileall", "-q", "-q", "-j", "0", "-x", _TESTS, place]
+        words = ["-m", "compileall", "-q", "-q", "-j", "0", "-x", _TESTS, str(self._packages())]
         subprocess.run([str(self.python), *words], check=False, stdin=subprocess.DEVNULL)
 
     def run(self, command: list[str]) -> None:
@@ -158,7 +179,14 @@ class Environment:
             assert process.stdout is not None  # noqa: S101 - a pipe
             for line in process.stdout:
                 said.append(line)
-                if not line.startswith((" + ", " - ", " ~ ")):  # hundreds of names tell nobody anything
+                if not _PROGRESS.isdisjoint(line.split()[:1]):
                     print(line.rstrip(), flush=True)
         if process.returncode:
             raise sentence(said, str(self.offline or ""))
+
+
+def _has(path: Path, size: str) -> bool:
+    try:
+        return path.stat().st_size == int(size or path.stat().st_size)
+    except OSError:
+        return False

@@ -14,7 +14,7 @@ from wms.errors import UsageError
 from wms.json_text import to_json
 
 CORE: Final = "core"
-MEGABYTES: Final = {"core": 580, "serve": 30, "dev": 300, "cloud": 900, "train": 5500}
+MEGABYTES: Final = {"core": 580, "serve": 20, "dev": 300, "cloud": 700, "train": 5280}
 """What a group adds to .venv, in MB, smallest first; `install.py GROUP` prints what the group took."""
 LOCKS: Final = Path("infrastructure") / "requirements"
 TOOLS: Final = LOCKS / "tools.txt"

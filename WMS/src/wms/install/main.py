@@ -58,7 +58,6 @@ def _bring(environment: Environment, wanted: Collection[str], *, quiet: bool) ->
         wheelhouse.check(environment.offline, groups, stamp)
     print(f"Installing {_listed(groups)} into {environment.folder} ...", flush=True)
     environment.make()
-    environment.add_tools()
     environment.fill(groups, stamp)
     size, seconds = _megabytes(environment.folder), time.monotonic() - begin
     print(f"Installed {_listed(groups)} into {environment.folder}: {size:,.0f} MB in {seconds:.0f} s.")

@@ -25,27 +25,27 @@ _NETWORK: Final = re.compile(
 
 def sentence(said: Sequence[str], offline: str) -> WmsError:
     """The error for the lines that the tool printed; `offline` names the wheelhouse, empty if there is a network."""
-    text = "\n".join(said)
-    cause = _cause(said)
-    if _HASH.search(text):
+    if cause := _line(said, _HASH):
         return InstallError(
             f"A package that was fetched isn't the one that the lock names ({cause}); nothing of it was installed. "
             f"Look at {offline or 'the index of packages that pip and uv are set to'}, {_AGAIN}."
         )
-    if _DISK.search(text):
+    if cause := _line(said, _DISK):
         return DiskFullError(f"The disk filled up during the installation ({cause}); free some space, {_AGAIN}.")
-    if offline and _LACKS.search(text):
+    if offline and (cause := _line(said, _LACKS)):
         return InstallError(f"The wheelhouse {offline} lacks a package ({cause}); make it again by `make wheelhouse`.")
-    if _NETWORK.search(text):
+    if cause := _line(said, _NETWORK) or _line(said, _LACKS):
         return InstallError(
             f"The index of packages can't be reached ({cause}); look at the network, {_AGAIN}. Without a network, "
             f"WMS_OFFLINE names a wheelhouse: docs/SETUP.md."
         )
+    cause = _line(said, re.compile(r"\w")) or "it said nothing"
     return InstallError(f"The packages can't be installed ({cause}); mend that, {_AGAIN}.")
 
 
-def _cause(said: Sequence[str]) -> str:
-    """The line that says most: the last cause that uv names, or pip's error."""
-    lines = [re.sub(r"^(error|cause|\S+ error):\s*", "", line.strip(" ×╰─▶├│\t"), flags=re.IGNORECASE) for line in said]
-    telling = [line for line in lines if any(rule.search(line) for rule in (_HASH, _DISK, _NETWORK, _LACKS))]
-    return ((telling or [line for line in lines if line] or ["it said nothing"])[-1])[:300].rstrip(". ")
+def _line(said: Sequence[str], rule: re.Pattern[str]) -> str:
+    """The last line that fits the rule, without the ornaments of pip and uv; empty if none does."""
+    found = next((line for line in reversed(said) if rule.search(line)), "")
+    return re.sub(r"^(error|cause|hint):\s*", "", found.strip().strip("×╰─▶├│ "), flags=re.IGNORECASE)[:300].rstrip(
+        ". "
+    )

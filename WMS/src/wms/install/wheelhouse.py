@@ -20,7 +20,8 @@ _LABEL: Final = "wheelhouse.json"
 def make(environment: Environment, groups: Collection[str], digest: str, folder: Path) -> None:
     """Fetch every file of the groups into the folder. Raises InstallError, DiskFullError or UnwritableError."""
     environment.make()
-    environment.add_tools()
+    if not environment.record():
+        environment.add_tools()
     for lock in (TOOLS, *map(lock_of, sorted(groups))):
         print(f"Fetching what {lock.name} names ...", flush=True)
         # What comes as sources stays so: a wheel that is built here would have another hash than the lock's.
