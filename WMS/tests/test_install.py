@@ -19,9 +19,10 @@ from wms.errors import DiskFullError, InstallError, UsageError
 from wms.install import main as installer
 from wms.install import wheelhouse
 from wms.install.environment import Environment
-from wms.install.groups import LOCKS, MEGABYTES, chosen, digest, lock_of
+from wms.install.groups import chosen, digest
 from wms.install.trouble import sentence
 from wms.json_text import to_json
+from wms.libraries import LOCKS, MEGABYTES, lock_of
 from wms.paths import ROOT
 
 DOOR = ROOT / "infrastructure" / "bootstrap" / "install.py"
@@ -56,8 +57,8 @@ def test_an_old_python_can_read_the_door_and_is_told() -> None:
     assert not [
         node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and (node.returns or node.args.args)
     ]
-    code = f"import sys; sys.version_info = (3, 10, 2); sys.argv = ['install.py']; exec(open({str(DOOR)!r}).read())"
-    started = [[sys.executable, "-c", code.replace("exec(", "exec('__name__ = \"__main__\"\\n' + ")]]
+    here = f"import runpy, sys; sys.version_info = (3, 10, 2); runpy.run_path({str(DOOR)!r}, run_name='__main__')"
+    started = [[sys.executable, "-c", here]]
     started += [[str(python), str(DOOR)] for python in old_pythons()]
     for command in started:
         done = subprocess.run(command, capture_output=True, text=True, check=False)

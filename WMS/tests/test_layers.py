@@ -21,6 +21,8 @@ READING = {
     **ALLOWED,
     "wms.git": "git gets all variables but those that would lead it to another repository",
     "wms.project": "the pre-push hook reads the names without pydantic, which wms.settings needs",
+    "wms.install.environment": "pip and uv get all variables",
+    "wms.install.main": "it runs before pydantic is there, and reads the one variable of InstallSettings",
     "wms.settings": "here each variable has its type",
     "wms_ops.commands.checks": "Terraform gets all variables",
     "wms_ops.demo.folder": "the demo's commands get all variables but those of git, MLflow and this project",

@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from wms.install.groups import LOCKS, MEGABYTES, TOOLS, group_of, lock_of
+from wms.libraries import LOCKS, MEGABYTES, TOOLS, group_of, lock_of
 from wms.paths import ROOT
 
 WHOLE = ROOT / "requirements.txt"

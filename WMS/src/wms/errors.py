@@ -9,10 +9,10 @@ from __future__ import annotations
 import errno
 import stat
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from wms.libraries import lacking
 from wms.pipes import open_streams, reader_is_gone
 
 
@@ -183,33 +183,6 @@ def from_os_error(error: OSError, path: object) -> WmsError:
         return DiskFullError(f"No space left on the disk while writing {path}; free some and run it again.")
     reason = error.strerror or type(error).__name__
     return UnwritableError(f"Can't write {path}: {reason}; choose another folder or change its permissions.")
-
-
-def lacking(error: ModuleNotFoundError) -> str | None:
-    """The sentence for a missing library, with the command that installs it; None for a module of this project.
-
-    Users install groups of libraries, so a command may find out anywhere that it needs another group.
-    """
-    from wms.install.groups import group_of  # imports this module
-    from wms.paths import ROOT
-
-    missing = (error.name or "").partition(".")[0]
-    if missing in ("", "wms", "wms_ops"):
-        return None
-    users = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
-    group = group_of(missing, users, ROOT)
-    named = f", of the group {group}," if group else ","
-    return f"{sys.executable} lacks {missing}{named} which this command needs; {install_advice(group or 'core')}"
-
-
-def install_advice(group: str = "core") -> str:
-    """The end of a sentence: the commands that install a group of libraries into this clone."""
-    from wms.paths import ROOT
-
-    if sys.platform == "win32":
-        return f"run `WMS\\scripts\\install.bat {group}` in {ROOT}, then `.venv\\Scripts\\activate`, and this again."
-    words = "make install" if group == "core" else f"make install FOR={group}"
-    return f"run `{words}` in {ROOT}, then `source .venv/bin/activate`, and this again."
 
 
 def refuse_special(path: Path) -> None:

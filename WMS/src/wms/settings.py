@@ -134,6 +134,12 @@ class ProjectSettings(Variables):
     wms_project: str = variable("", "Another file of names than wms.toml in this clone", example="other/wms.toml")
 
 
+class InstallSettings(Variables):
+    """The installation (see docs/SETUP.md)."""
+
+    wms_offline: str = variable("", "Wheelhouse to install from without a network", example="/media/stick/wheelhouse")
+
+
 class CheckSettings(Variables):
     """What the tests read."""
 

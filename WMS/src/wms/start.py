@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
-from wms.errors import UsageError, install_advice, run_main
+from wms.errors import UsageError, run_main
+from wms.libraries import install_advice
 from wms.paths import ROOT
 
 OLDEST = (3, 11)

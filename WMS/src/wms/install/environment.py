@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from wms.errors import InstallError, UsageError
 from wms.files import parse_json, remove, write_atomic
-from wms.install.groups import MEGABYTES, TOOLS, lock_of
 from wms.install.trouble import sentence
 from wms.json_text import to_json
+from wms.libraries import MEGABYTES, TOOLS, lock_of
 
 OLDEST: Final = (3, 11)
 _TESTS: Final = r"[/\\]tests[/\\]"

@@ -16,7 +16,8 @@ from wms.errors import DiskFullError, run_main
 from wms.files import exclusive_lock
 from wms.install import wheelhouse
 from wms.install.environment import Environment
-from wms.install.groups import CORE, MEGABYTES, chosen, digest
+from wms.install.groups import chosen, digest
+from wms.libraries import CORE, MEGABYTES
 from wms.paths import ROOT
 
 _TEXT: Final = """Install this project into .venv: core checks photos, marks strips and pushes; train trains; serve

@@ -32,9 +32,13 @@ def sentence(said: Sequence[str], offline: str) -> WmsError:
         )
     if cause := _line(said, _DISK):
         return DiskFullError(f"The disk filled up during the installation ({cause}); free some space, {_AGAIN}.")
-    if offline and (cause := _line(said, _LACKS)):
-        return InstallError(f"The wheelhouse {offline} lacks a package ({cause}); make it again by `make wheelhouse`.")
-    if cause := _line(said, _NETWORK) or _line(said, _LACKS):
+    cause = _line(said, _NETWORK) or _line(said, _LACKS)
+    if offline and cause:
+        return InstallError(
+            f"The wheelhouse {offline} lacks a package, or holds a damaged one ({cause}); make it again by "
+            f"`make wheelhouse`."
+        )
+    if cause:
         return InstallError(
             f"The index of packages can't be reached ({cause}); look at the network, {_AGAIN}. Without a network, "
             f"WMS_OFFLINE names a wheelhouse: docs/SETUP.md."

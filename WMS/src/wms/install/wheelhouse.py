@@ -11,8 +11,8 @@ from typing import Final
 from wms.errors import InstallError
 from wms.files import parse_json, write_atomic
 from wms.install.environment import Environment
-from wms.install.groups import TOOLS, lock_of
 from wms.json_text import to_json
+from wms.libraries import TOOLS, lock_of
 
 _LABEL: Final = "wheelhouse.json"
 

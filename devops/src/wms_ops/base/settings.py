@@ -10,6 +10,7 @@ from typing import Final
 
 from wms.settings import (
     CheckSettings,
+    InstallSettings,
     LoginSettings,
     PatienceSettings,
     ProjectSettings,
@@ -156,6 +157,7 @@ GROUPS: Final[tuple[type[Variables], ...]] = (
     ThreadSettings,
     TorchrunSettings,
     ProjectSettings,
+    InstallSettings,
     CheckSettings,
 )
 """All groups, in the order of the documents."""

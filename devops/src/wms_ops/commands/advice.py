@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from wms.errors import WmsError, lacking
+from wms.errors import WmsError
+from wms.libraries import lacking
 from wms_ops.base.errors import CredentialsExpiredError, CredentialsMissingError
 
 AGAIN: Final = "try again, or look at the network"
