@@ -262,11 +262,11 @@ def test_install_bat_finds_python_hands_all_on_and_waits_only_after_a_double_cli
     (call,) = [line for line in lines if line.startswith("%PYTHON% ")]
     started = re.fullmatch(r'%PYTHON% "(%~dp0[^"]+)" %\*', call)
     assert started and in_place(INSTALL, started[1]) == DOOR
-    assert lines[lines.index(call) + 1] == 'set "CODE=%ERRORLEVEL%"', "any command between would set another code"
-    ends = [line for line in lines if "exit /b" in line]
-    assert ends == ["if defined WMS_NO_PAUSE exit /b %CODE%", "exit /b %CODE%"]
-    (pause,) = [line for line in lines if "pause" in line]
-    assert '| find /i "%~f0" >nul && pause' in pause and lines.index(ends[0]) < lines.index(pause)
+    assert lines[lines.index(call) + 1] == 'set "RESULT=%ERRORLEVEL%"', "any command between would set another code"
+    last = lines[lines.index(":end") + 1 :]
+    assert last[1:3] == ['set "LINE=!CMDCMDLINE:"=*!"', 'if not "!LINE:~-3!"=="* *" exit /b %RESULT%']
+    assert last[3:5] == [f"if defined {name} exit /b %RESULT%" for name in ("WMS_NO_PAUSE", "CI")]
+    assert last[-2].endswith("&& pause") and last[-1] == "exit /b %RESULT%"
     jumps = re.findall(r"goto (\w+)", "\n".join(lines))
     assert {f":{name}" for name in jumps} == {line for line in lines if line.startswith(":")}
     assert not [line for line in lines if line.endswith("(")], "a folder such as Program Files (x86) would end a block"

@@ -95,7 +95,7 @@ def test_a_state_that_is_damaged(
 def test_a_program_that_is_missing_or_fails(cloud: LocalCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    with pytest.raises(CloudError, match=r"`weed`\) isn't installed; run `make install`"):
+    with pytest.raises(CloudError, match=r"`weed`\) isn't installed; run `make install FOR=cloud`"):
         cloud.up()
     assert roles(cloud) == []
     broken = tmp_path / "bin" / "weed"

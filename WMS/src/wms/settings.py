@@ -135,9 +135,10 @@ class ProjectSettings(Variables):
 
 
 class InstallSettings(Variables):
-    """The installation (see docs/SETUP.md)."""
+    """The installation, and scripts on Windows (see docs/SETUP.md)."""
 
     wms_offline: str = variable("", "Wheelhouse to install from without a network", example="/media/stick/wheelhouse")
+    wms_no_pause: str = variable("", "Any text keeps .bat files from waiting for a key after a double click")
 
 
 class CheckSettings(Variables):

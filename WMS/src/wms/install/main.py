@@ -76,10 +76,10 @@ def _need_room(folder: Path, groups: Collection[str]) -> None:
 
 
 def _megabytes(folder: Path) -> float:
-    """The disk space of a folder's files; a file with several names in it counts once."""
+    """The disk space below a folder, as `du` counts; a file with several names in it counts once."""
     found = {}
-    for place, _, names in os.walk(folder):
-        for name in names:
+    for place, folders, names in os.walk(folder):
+        for name in (*folders, *names):
             told = os.lstat(Path(place, name))
             blocks = getattr(told, "st_blocks", None)  # Windows has none
             found[told.st_dev, told.st_ino, place if not told.st_ino else ""] = (
