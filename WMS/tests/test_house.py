@@ -14,7 +14,7 @@ import pytest
 
 HOUSE = Path(__file__).resolve().parents[2]
 LARGEST_FILE = 1_000_000  # bytes; anything larger belongs into DVC
-MADE_HERE = {".git", ".venv", ".cache", "__pycache__", "mlruns", ".loop"}
+MADE_HERE = {".git", ".venv", ".cache", "wheelhouse", "__pycache__", "mlruns", ".loop"}
 # Paths and indexes of one machine; the brackets keep this file, which is searched too, from being found.
 OF_ONE_MACHINE = re.compile(r"(?<![\w.~}])/[w]ork/|/[t]mp/x/|--[e]xtra-index-url|[i]ndex-url[\s=]*http|/opt/[p]ypi")
 LIGHT_MODULES = (
