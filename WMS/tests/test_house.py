@@ -128,7 +128,12 @@ def in_fresh_python(code: str, folder: Path) -> str:
     return done.stdout.strip()
 
 
-def test_a_fresh_clone_names_the_local_clouds_bucket():
+def test_a_fresh_clone_names_nobodys_bucket_and_the_local_cloud_leads_to_its_own():
+    from wms_ops.base.errors import StoreConfigError
+    from wms_ops.storage.config import URL_VARIABLE, parse_remote
     from wms_ops.targets.local import DVC_URL
 
-    assert f"url = {DVC_URL}\n" in (HOUSE / ".dvc" / "config").read_text(encoding="utf-8")
+    text = (HOUSE / ".dvc" / "config").read_text(encoding="utf-8")
+    with pytest.raises(StoreConfigError, match="run `wms init --bucket s3://BUCKET/dvc`, or on this machine alone"):
+        parse_remote(text, environ={})
+    assert parse_remote(text, environ={URL_VARIABLE: DVC_URL}).url == DVC_URL

@@ -67,7 +67,7 @@ def shop(aws: AwsServer, tmp_path: Path) -> Iterator[AwsLoopShop]:
 def test_photos_are_pushed_to_a_bucket_and_an_instance_comes_trains_and_goes(shop: AwsLoopShop) -> None:
     assert shop.yard is not None
     said = shop.cloud_command("store")
-    assert "name it with `dvc remote modify storage url s3://wms-main-dvc-123456789012-eu-central-1/dvc`" in said
+    assert "name it with `wms init --bucket s3://wms-main-dvc-123456789012-eu-central-1/dvc`" in said
     assert "The buckets are there already." in shop.cloud_command("store")
     shop.set_up({}, 40)
 

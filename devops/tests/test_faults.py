@@ -189,7 +189,7 @@ def test_a_repository_without_dvc(shop: Workshop) -> None:
     shop.photos(clone)
     shop.commit(clone)
     done = shop.push(clone)
-    assert "dvc remote add" in said(done)
+    assert "run `wms init --bucket s3://BUCKET/dvc`" in said(done)
     assert "Traceback" not in said(done)
 
 

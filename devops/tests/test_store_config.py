@@ -104,7 +104,7 @@ def test_the_url_can_be_overridden() -> None:
 def test_a_remote_that_is_no_bucket_says_which_command_sets_one(text: str, expected: str) -> None:
     with pytest.raises(StoreConfigError, match=expected) as caught:
         parse_remote(text, environ={})
-    assert "dvc remote add -d storage s3://BUCKET/PREFIX" in str(caught.value)
+    assert "run `wms init --bucket s3://BUCKET/dvc`" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

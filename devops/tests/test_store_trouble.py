@@ -70,7 +70,7 @@ REMEDY = {
     AccessDeniedError: "`aws configure --profile 'my team'`",
     ClockSkewError: "`sudo timedatectl set-ntp true`",
     BucketNotFoundError: "`aws s3 mb s3://meters --endpoint-url http://127.0.0.1:9`",
-    StoreConfigError: "`dvc remote modify storage url s3://BUCKET/PREFIX`",
+    StoreConfigError: "`wms init --bucket s3://BUCKET/PREFIX`",
     StoreUnreachableError: "run it again",
 }
 

@@ -8,12 +8,17 @@ from wms.errors import UsageError
 from wms.interrupt import hear_ctrl_c
 
 
+def on_terminal() -> bool:
+    """Return whether the input is a terminal, on which a user can answer."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 def ask(question: str, instead: str) -> str:
     """Return the answer without surrounding white space; empty for Ctrl-D and for bytes that aren't text.
 
     Raises UsageError with `instead`, the advice for a process without a terminal; KeyboardInterrupt for Ctrl-C.
     """
-    if sys.stdin is None or not sys.stdin.isatty():
+    if not on_terminal():
         raise UsageError(f"There is no terminal to ask on; {instead}.")
     hear_ctrl_c()
     try:

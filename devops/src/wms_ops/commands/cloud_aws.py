@@ -48,7 +48,7 @@ def store(cloud: AwsCloud, _: argparse.Namespace) -> int:
     if not make_store(cloud.context):
         print("The buckets are there already.")
     url = cloud.context.names.dvc_url
-    print(f"The data set's bucket: {url}; name it with `dvc remote modify storage url {url}`, and commit .dvc/config.")
+    print(f"The data set's bucket: {url}; name it with `wms init --bucket {url}`, and commit what it writes.")
     return 0
 
 

@@ -93,7 +93,7 @@ def help_of(group: Group, path: Sequence[str]) -> str:
     width = max(map(len, group.members))
     lines = [f"  {name:{width}}  {member.text}" for name, member in group.members.items()]
     more = f"`{here} COMMAND --help` has an example; exit codes: docs/exit-codes.md."
-    return "\n".join([f"usage: {here} COMMAND ...    {group.text}", "", *lines, "", more])
+    return "\n".join([f"usage: {here} COMMAND ...    {group.text}", *lines, more])
 
 
 def version() -> str:

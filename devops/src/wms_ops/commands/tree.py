@@ -124,6 +124,11 @@ _CLOUD: Final = {
 TREE: Final = Group(
     "The loop from a pushed photo to a served model.",
     {
+        "init": Leaf(
+            "Name this project, its bucket and its branches.",
+            f"{_OPS}.init:COMMAND",
+            "--project acme-meters --bucket s3://acme-meters/dvc",
+        ),
         "doctor": Leaf("Look at what is needed, and say what mends the rest.", f"{_OPS}.doctor:COMMAND", "--json"),
         "status": Leaf("Show this clone, Production, the instance, the runs.", f"{_OPS}.status:COMMAND", "--json"),
         "data": Group("Photos and masks: check, merge, fetch, join, remove them.", _DATA),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from wms.data.manifest import DataSet
 from wms.errors import DataQualityError, ManifestError
+from wms.project import project
 from wms_ops.base.errors import BusyError, DamagedBlobError, GitError, MissingBlobError, PushRefusedError
 from wms_ops.base.layout import DATA_BRANCHES, INBOX, SPLITS, main_branch
 from wms_ops.base.poll import insist
@@ -65,10 +66,12 @@ class Publication:
 def publish(git: Git, commit: str, url: str, *, replace: bool = False, watch: Watch | None = None) -> Publication:
     """Merge the inbox of `commit` into the data set of `url`'s main and push a data branch.
 
-    Raises the errors of the store and of git, DataQualityError, PairingError, DataConflictError, ShrinkError: after any
-    of them the remote repository is as before, and another run is safe.
+    Raises the errors of the store and of git, DataQualityError, PairingError, DataConflictError, ShrinkError, and
+    StoreConfigError for a store that is another project's: after any of them the remote repository is as before, and
+    another run is safe.
     """
     from wms_ops.dataset.cards import write_card
+    from wms_ops.storage.marker import claim
 
     watch = watch or Watch()
     files = inbox_files(git, commit)
@@ -89,6 +92,7 @@ def publish(git: Git, commit: str, url: str, *, replace: bool = False, watch: Wa
         if published.config != store.config:
             store = published  # main, not an unreviewed commit, decides which store holds the data set
             store.check_access()
+        claim(store, project().project)
         watch.step("export")
         new = list(export(git, files, scratch.folder / "photos"))
         pairs = pair_up([(file.kind, exported) for file, exported in new])
@@ -127,9 +131,12 @@ def publish(git: Git, commit: str, url: str, *, replace: bool = False, watch: Wa
         )
 
 
-def verify(store: S3Remote, version: DataSet) -> None:
-    """Look for every file of a version in the remote. Raises MissingBlobError that names missing files."""
-    if not (missing := store.missing(version.oids)):
+def verify(store: S3Remote, version: DataSet, *, unsent: frozenset[str] = frozenset()) -> None:
+    """Look for every file of a version in the remote, but for the manifests `unsent`, which are still to be sent.
+
+    Raises MissingBlobError that names missing files.
+    """
+    if not (missing := store.missing(version.oids - unsent)):
         return
     names = [path for _, manifest, _ in version for path, md5 in manifest.files.items() if md5 in missing]
     shown = ", ".join(names[:3]) or "a manifest"

@@ -8,9 +8,10 @@ from typing import Protocol
 from wms.data.manifest import DataSet, Manifest, Pointer, pointer_text
 from wms.errors import ManifestError
 from wms_ops.base.errors import StoreConfigError
-from wms_ops.base.layout import DVC_CONFIG, KINDS, pointer
+from wms_ops.base.layout import DVC_CONFIG, KINDS, main_branch, pointer
 from wms_ops.git.command import Git
 from wms_ops.git.write import write_commit, write_tree
+from wms_ops.storage.config import NAME_A_BUCKET
 
 
 def file_at(git: Git, commit: str, path: str) -> str | None:
@@ -71,8 +72,8 @@ def dvc_config_at(git: Git, commit: str) -> str:
     text = file_at(git, commit, DVC_CONFIG)
     if text is None:
         raise StoreConfigError(
-            f"Commit {commit[:10]} holds no {DVC_CONFIG}: run `dvc init`, `dvc remote add -d storage "
-            "s3://BUCKET/PREFIX`, commit it and push it to main first."
+            f"Commit {commit[:10]} holds no {DVC_CONFIG}: {NAME_A_BUCKET}, commit what it writes and push it to "
+            f"{main_branch()} first."
         )
     return text
 

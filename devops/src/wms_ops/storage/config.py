@@ -13,12 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wms.errors import ManifestError
+from wms.project import FILE, project
 from wms_ops.base.errors import StoreConfigError
+from wms_ops.base.layout import DVC_CONFIG, main_branch
 from wms_ops.base.settings import StoreSettings
 
 URL_VARIABLE = "WMS_DVC_URL"
 ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
-_SET_A_REMOTE = "run `dvc remote add -d storage s3://BUCKET/PREFIX`"
+NAME_A_BUCKET = "run `wms init --bucket s3://BUCKET/dvc`"
+"""The end of a sentence about a clone whose files name no bucket."""
+
+_OR_LOCALLY = ", or on this machine alone `wms cloud up` and `wms cloud environ`"
 _OID = re.compile(r"[0-9a-f]{32}(\.dir)?")
 _SECRETS = ("access_key_id", "secret_access_key", "session_token")
 # Remotes whose objects have other names, or that can't be read without a key of the user's own.
@@ -89,28 +94,36 @@ def read_remote(repo: Path, *, environ: Mapping[str, str] | None = None) -> Remo
     return parse_remote(*texts, environ=environ)
 
 
-def parse_remote(text: str, local_text: str = "", *, environ: Mapping[str, str] | None = None) -> RemoteConfig:
+def parse_remote(
+    text: str, local_text: str = "", *, environ: Mapping[str, str] | None = None, bucket: str | None = None
+) -> RemoteConfig:
     """Return the default remote that the texts of `.dvc/config` and `.dvc/config.local` name.
 
     WMS_DVC_URL in `environ` (None: the process's environment) replaces its bucket and prefix. A remote without an
     endpoint of its own takes AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL; a configured endpoint stays, because DVC keeps
-    its own, too. Raises StoreConfigError without a default remote, for a remote that isn't on S3, and for keys in the
-    shared file.
+    its own, too. `bucket` is the address in wms.toml (None: as that file has it). Raises StoreConfigError without a
+    default remote, for a remote that isn't on S3, for another bucket than that of wms.toml, and for keys in the shared
+    file.
     """
-    shared, local = _sections(text, ".dvc/config"), _sections(local_text, ".dvc/config.local")
+    shared, local = sections(text, ".dvc/config"), sections(local_text, ".dvc/config.local")
     name = (shared.get("core", {}) | local.get("core", {})).get("remote")
     told = StoreSettings.read(environ)
     override = told.wms_dvc_url
     if not name and not override:
-        raise StoreConfigError(f"The repository names no default DVC remote in .dvc/config; {_SET_A_REMOTE}.")
+        raise StoreConfigError(
+            f"The repository names no default DVC remote in .dvc/config; {NAME_A_BUCKET}{_OR_LOCALLY}."
+        )
     name = name or "storage"
     section = f'remote "{name}"'
     _refuse_shared_secrets(shared.get(section, {}), name)
     options = shared.get(section, {}) | local.get(section, {})
     _refuse_other_layouts(options, name)
-    bucket, prefix = _bucket_and_prefix(override or options.get("url", ""), URL_VARIABLE if override else name)
+    place, prefix = _bucket_and_prefix(override or options.get("url", ""), URL_VARIABLE if override else name)
+    own = local.get("core", {}).get("remote") or local.get(section, {}).get("url")
+    if not override and not own:
+        _refuse_another_bucket(options["url"], project().bucket if bucket is None else bucket)
     return RemoteConfig(
-        bucket=bucket,
+        bucket=place,
         prefix=prefix,
         endpoint_url=options.get("endpointurl") or told.endpoint,
         region=options.get("region") or None,
@@ -123,8 +136,8 @@ def parse_remote(text: str, local_text: str = "", *, environ: Mapping[str, str] 
     )
 
 
-def _sections(text: str, origin: str) -> dict[str, dict[str, str]]:
-    """Return the sections of an INI file of DVC; section names and values may be quoted."""
+def sections(text: str, origin: str) -> dict[str, dict[str, str]]:
+    """Return the sections of an INI file of DVC; section names and values may be quoted. Raises StoreConfigError."""
     parser = configparser.ConfigParser(interpolation=None, strict=False, inline_comment_prefixes=("#",))
     try:
         parser.read_string(text, source=origin)
@@ -132,16 +145,16 @@ def _sections(text: str, origin: str) -> dict[str, dict[str, str]]:
         # Only the line number: the parser's own text would repeat the line, which may hold a key.
         line = getattr(error, "lineno", None) or (getattr(error, "errors", None) or [(None,)])[0][0]
         raise StoreConfigError(
-            f"{origin}{f', line {line}' if line else ''} isn't a DVC configuration; restore the file, "
-            f"or {_SET_A_REMOTE.removeprefix('run ')} anew."
+            f"{origin}{f', line {line}' if line else ''} isn't a DVC configuration; restore the file from Git."
         ) from None
     return {
-        _unquoted(section): {key: _unquoted(value) for key, value in parser.items(section)}
+        unquoted(section): {key: unquoted(value) for key, value in parser.items(section)}
         for section in parser.sections()
     }
 
 
-def _unquoted(text: str) -> str:
+def unquoted(text: str) -> str:
+    """Return a name or value of DVC's configuration without its quotes and surrounding white space."""
     text = text.strip()
     return text[1:-1] if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"" else text
 
@@ -164,12 +177,21 @@ def _refuse_other_layouts(options: Mapping[str, str], name: str) -> None:
             )
 
 
+def _refuse_another_bucket(url: str, named: str) -> None:
+    """Raise StoreConfigError if wms.toml names a bucket or prefix, but .dvc/config, which Git tracks, names another."""
+    if named and _bucket_and_prefix(named, FILE) != _bucket_and_prefix(url, DVC_CONFIG):
+        raise StoreConfigError(
+            f"{FILE} names {named} for the data set, but {DVC_CONFIG} names {url}, so neither is used: run "
+            f"`wms init --bucket` with the right one of the two, commit both files and push them to {main_branch()}."
+        )
+
+
 def _bucket_and_prefix(url: str, origin: str) -> tuple[str, str]:
     scheme, separator, rest = url.partition("://")
     bucket, _, prefix = rest.partition("/")
     if not separator or scheme != "s3" or not bucket:
         what = f"is {url!r}" if url else "has no url"
-        remedy = f"set {URL_VARIABLE} to s3://BUCKET/PREFIX, or unset it" if origin == URL_VARIABLE else _SET_A_REMOTE
+        remedy = f"set {URL_VARIABLE} to s3://BUCKET/PREFIX, or unset it" if origin == URL_VARIABLE else NAME_A_BUCKET
         raise StoreConfigError(f"The DVC remote {origin!r} {what}, but an S3 bucket is needed; {remedy}.")
     return bucket, "/".join(part for part in prefix.split("/") if part)
 

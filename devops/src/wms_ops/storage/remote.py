@@ -126,6 +126,10 @@ class S3Remote:
         """Keep `data` under a name of this project's below the remote's prefix, outside of DVC's folders."""
         self._bucket.put(self.config.inside(name), data)
 
+    def create_note(self, name: str, data: bytes) -> bool:
+        """Keep `data` as `write_note` does unless the name is taken; returns whether the note was written."""
+        return self._bucket.put_if(self.config.inside(name), data, None) is not None
+
     def read_note(self, name: str) -> bytes | None:
         """Return the content that `write_note` kept, or None."""
         found = self._bucket.get(self.config.inside(name))

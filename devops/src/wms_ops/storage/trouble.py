@@ -42,6 +42,7 @@ from wms_ops.storage.codes import (
 from wms_ops.storage.config import RemoteConfig
 
 _LONGEST: Final = 300
+_ANOTHER: Final = "name another with `wms init --bucket s3://BUCKET/PREFIX`"
 _LAB_ENDED: Final = "voc-cancel-cred"  # the policy by which AWS Academy ends a session whose keys aren't too old yet
 
 
@@ -174,7 +175,7 @@ def _no_bucket(found: Refusal) -> Words:
     remedy = "check the account and the region, then run it again"
     if remote := found.remote:
         endpoint = f" --endpoint-url {shlex.quote(remote.endpoint_url)}" if remote.endpoint_url else ""
-        remedy = f"make it with `aws s3 mb s3://{remote.bucket}{endpoint}`, or name another with `{_modify(remote)}`"
+        remedy = f"make it with `aws s3 mb s3://{remote.bucket}{endpoint}`, or {_ANOTHER}"
     return BucketNotFoundError, f"there is no such bucket ({found.reason}); {remedy}"
 
 
@@ -185,8 +186,8 @@ def _elsewhere(found: Refusal) -> Words:
             remedy = "set AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL to an address such as http://127.0.0.1:8333"
             return StoreConfigError, f"the store can't be addressed ({shown}); {remedy}, or unset it"
         return StoreConfigError, (
-            f"the DVC remote {remote.name!r} can't be addressed ({shown}); correct it with `{_modify(remote)}` or "
-            f"`dvc remote modify {remote.name} region REGION`"
+            f"the DVC remote {remote.name!r} can't be addressed ({shown}); {_ANOTHER}, or "
+            f"run `dvc remote modify {remote.name} region REGION`"
         )
     return CloudError, (
         f"AWS can't be used in this region ({shown}); set AWS_REGION and `region` in infrastructure/terraform/"
@@ -244,10 +245,6 @@ _WORDS: Final[dict[Kind, Callable[[Refusal], Words]]] = {
     ),
     Kind.UNREACHABLE: _unreachable,
 }
-
-
-def _modify(remote: RemoteConfig) -> str:
-    return f"dvc remote modify {remote.name} url s3://BUCKET/PREFIX"
 
 
 def _lacks_token() -> bool:

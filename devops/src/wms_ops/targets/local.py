@@ -25,6 +25,7 @@ from wms_ops.machine.record import CloudRecord
 from wms_ops.machine.storage import BUCKET, DVC_URL
 from wms_ops.machine.types import CloudState, Endpoints, ModelRelease
 from wms_ops.machine.workspace import MLFLOW, S3, SERVICE, Workspace, named
+from wms_ops.storage.config import URL_VARIABLE
 
 __all__ = ["BUCKET", "DVC_URL", "FOLDER", "LocalCloud", "open_target"]
 
@@ -122,7 +123,8 @@ class LocalCloud:
         identity = seaweed.read_identity(self.workspace.folder / S3)
         if identity is None or not record.s3_ports:
             raise CloudError(f"There is no local cloud here yet; start it with `{self.workspace.command('up')}`.")
-        lasting = {**storage_environ(self.workspace.folder, s3_url(record), identity), **QUIET}
+        store = storage_environ(self.workspace.folder, s3_url(record), identity)
+        lasting = {URL_VARIABLE: DVC_URL, **store, **QUIET}
         is_instance = record.phase in (CloudState.STARTING, CloudState.RUNNING)
         return lasting | ({"MLFLOW_TRACKING_URI": mlflow_url(record)} if is_instance else {})
 

@@ -1,0 +1,84 @@
+"""The seven names of a project: proposed from the clone's own files, and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Final
+
+from wms.errors import UsageError
+from wms.project import FILE, REGION, Project, read_project, why_refused
+from wms_ops.base.layout import DVC_CONFIG
+from wms_ops.base.settings import AwsSettings
+from wms_ops.git.command import Git
+from wms_ops.setup.files import default_remote, read_text
+
+NAMES: Final = tuple(field.name for field in fields(Project))
+
+
+def propose(git: Git) -> Project:
+    """Propose the names: those of wms.toml; else those that Git, DVC, AWS's variables and the folder's name suggest.
+
+    Raises ConfigError for a wms.toml that can't be used, StoreConfigError for such a .dvc/config.
+    """
+    path = git.folder / FILE
+    names = read_project(path)
+    if not path.exists():
+        remote = _only_remote(git) or names.remote
+        folder = git.folder.name
+        names = replace(
+            names,
+            project=names.project if why_refused("project", folder) else folder,
+            remote=remote,
+            main_branch=_head(git, remote) or names.main_branch,
+        )
+    _, options = default_remote(read_text(git.folder / DVC_CONFIG))
+    regions = (names.region, options.get("region", ""), AwsSettings.read().region, REGION)
+    buckets = (names.bucket, options.get("url", ""))
+    return replace(names, region=_first("region", regions), bucket=_first("bucket", buckets))
+
+
+def choose(proposed: Project, given: Mapping[str, str | None]) -> Project:
+    """Return the proposed names with those that options give; raises UsageError naming an option that is refused.
+
+    >>> choose(Project(), {"main_branch": "master"}).main_branch
+    'master'
+    """
+    chosen = {name: value for name, value in given.items() if value is not None}
+    for name, value in chosen.items():
+        if reason := why_refused(name, value):
+            raise UsageError(f"{option(name)} is {value!r}, {reason}.")
+    return replace(proposed, **chosen)
+
+
+def option(name: str) -> str:
+    """Return the option that gives a name.
+
+    >>> option("main_branch")
+    '--main-branch'
+    """
+    return f"--{name.replace('_', '-')}"
+
+
+def remotes(git: Git) -> list[str]:
+    """Return the names of the clone's Git remotes."""
+    return git("remote").split()
+
+
+def _only_remote(git: Git) -> str:
+    found = remotes(git)
+    return found[0] if len(found) == 1 and not why_refused("remote", found[0]) else ""
+
+
+def _head(git: Git, remote: str) -> str:
+    """Return the branch at the remote's HEAD, else the branch that is checked out; "" for neither."""
+    for ref, start in ((f"refs/remotes/{remote}/HEAD", f"refs/remotes/{remote}/"), ("HEAD", "refs/heads/")):
+        done = git.attempt("symbolic-ref", "--quiet", ref)
+        name = done.stdout.decode("utf-8", "replace").strip().removeprefix(start)
+        if name and not why_refused("main_branch", name):
+            return name
+    return ""
+
+
+def _first(name: str, values: tuple[str, ...]) -> str:
+    return next((value for value in values if value and not why_refused(name, value)), "")
