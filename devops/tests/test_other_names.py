@@ -22,7 +22,7 @@ from wms_ops.git.command import Git
 from wms_ops.loop.contexts import local_cloud, run_store
 from wms_ops.machine.storage import DVC_URL
 from wms_ops.runs.record import RunOutcome
-from wms_ops.storage.config import parse_remote
+from wms_ops.storage.config import URL_VARIABLE, parse_remote
 from wms_ops.storage.marker import owner_of
 from wms_ops.storage.remote import S3Remote
 
@@ -123,5 +123,5 @@ def check_bucket(folder: Path) -> None:
     cloud = local_cloud(folder / "loop", lambda _: None)
     cloud.storage_up()
     environ = cloud.environ()
-    assert environ["WMS_DVC_URL"] == DVC_URL
+    assert environ[URL_VARIABLE] == DVC_URL
     assert owner_of(S3Remote(parse_remote("", environ=environ), environ)) == NAMES.project
