@@ -333,6 +333,32 @@ def test_a_killed_adoption_is_finished_by_the_next_run(theirs: Theirs, at: str) 
     assert theirs.shop.push(theirs.clone, WMS_PROJECT=str(theirs.clone / "wms.toml")).returncode == 0
 
 
+def test_killed_after_the_mark_the_next_run_writes_the_names_and_another_project_is_told(shop: Workshop) -> None:
+    clone, other = shop.clone(), shop.clone("other")
+    options = ["--project", "acme", "--bucket", shop.config.url]
+    killed = shop.run(sys.executable, "-c", KILLED, "wms.toml", *options, where=clone, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert mark(shop.store()) == "acme" and not (clone / "wms.toml").exists()
+    assert init(shop, other, "--project", "second", *options[2:]).returncode == StoreConfigError.exit_code
+    assert init(shop, clone, *options).returncode == 0
+    assert (clone / "wms.toml").is_file()
+
+
+def test_a_bucket_that_main_does_not_name_yet_is_to_be_pushed_first(shop: Workshop) -> None:
+    clone = shop.clone()
+    shop.write(clone, ".dvc/config", "[core]\n    analytics = false\n")
+    shop.commit(clone)
+    assert shop.push(clone, "--no-verify", "origin", "main").returncode == 0
+    assert init(shop, clone, "--project", "acme", "--bucket", shop.config.url).returncode == 0
+    shop.photos(clone, 2)
+    shop.commit(clone)
+    done = shop.push(clone, WMS_PROJECT=str(clone / "wms.toml"))
+    assert "`wms init --bucket s3://BUCKET/dvc`, commit what it writes and push that to the main branch first" in said(
+        done
+    )
+    assert shop.data_branches() == []
+
+
 def test_the_local_clouds_bucket_counts_instead(shop: Workshop, remote_config: RemoteConfig, s3: S3Server) -> None:
     clone = shop.clone()
     done = init(shop, clone, "--bucket", "s3://acme-meters/dvc", WMS_DVC_URL=remote_config.url)

@@ -8,7 +8,7 @@ from typing import Protocol
 from wms.data.manifest import DataSet, Manifest, Pointer, pointer_text
 from wms.errors import ManifestError
 from wms_ops.base.errors import StoreConfigError
-from wms_ops.base.layout import DVC_CONFIG, KINDS, main_branch, pointer
+from wms_ops.base.layout import DVC_CONFIG, KINDS, pointer
 from wms_ops.git.command import Git
 from wms_ops.git.write import write_commit, write_tree
 from wms_ops.storage.config import NAME_A_BUCKET
@@ -71,10 +71,7 @@ def dvc_config_at(git: Git, commit: str) -> str:
     """Return the text of .dvc/config in a commit. Raises StoreConfigError in a repository without DVC."""
     text = file_at(git, commit, DVC_CONFIG)
     if text is None:
-        raise StoreConfigError(
-            f"Commit {commit[:10]} holds no {DVC_CONFIG}: {NAME_A_BUCKET}, commit what it writes and push it to "
-            f"{main_branch()} first."
-        )
+        raise StoreConfigError(f"Commit {commit[:10]} holds no {DVC_CONFIG}: {NAME_A_BUCKET}.")
     return text
 
 

@@ -20,10 +20,10 @@ from wms_ops.base.settings import StoreSettings
 
 URL_VARIABLE = "WMS_DVC_URL"
 ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
-NAME_A_BUCKET = "run `wms init --bucket s3://BUCKET/dvc`"
+NAME_A_BUCKET = "run `wms init --bucket s3://BUCKET/dvc`, commit what it writes and push that to the main branch first"
 """The end of a sentence about a clone whose files name no bucket."""
 
-_OR_LOCALLY = ", or on this machine alone `wms cloud up` and `wms cloud environ`"
+_OR_LOCALLY = "; on this machine alone `wms cloud up` and `wms cloud environ` do"
 _OID = re.compile(r"[0-9a-f]{32}(\.dir)?")
 _SECRETS = ("access_key_id", "secret_access_key", "session_token")
 # Remotes whose objects have other names, or that can't be read without a key of the user's own.
