@@ -118,7 +118,7 @@ def test_a_hook_without_its_python_says_so(clone: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("PATH", str(bare))
     defect = told(clone)
     assert (defect.state, defect.mend) == (State.MISSING, "make install")
-    assert "doesn't start, so every push would be refused (error: the pre-push hook found no Python" in defect.text
+    assert "doesn't start, so every push would be refused (error: no Python was found for " in defect.text
 
 
 def test_a_foreign_hook_that_never_ran_is_not_said_to_run(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -48,9 +48,9 @@ class Workshop:
         self.write(seed, ".dvc/config", self._dvc_config())
         self.write(seed, ".dvc/.gitignore", "/config.local\n/tmp\n/cache\n")
         self.write(seed, "WMS/data/dataset/.gitignore", "/images\n/masks\n")
-        for name in ("hooks/pre-push", "devops/scripts/install-git-hooks.sh"):
+        for name in ("hooks/pre-push", "devops/scripts/install-git-hooks.sh", "devops/scripts/python.sh"):
             target = seed / name
-            target.parent.mkdir(parents=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target)
         self.run("git", "add", ".", where=seed)
         self.run("git", "commit", "--quiet", "-m", "Start", where=seed)

@@ -107,7 +107,8 @@ def _why_unused(hook: Path, trees: Sequence[Path]) -> str:
 
 def _content(root: Path, earlier: Path) -> str:
     """The hook's text: `root` is the work tree whose hooks/pre-push serves work trees without one."""
-    return _HOOK.format(home=shlex.quote(str(root)), earlier=shlex.quote(str(earlier)))
+    # With slashes on Windows, too, where git runs hooks in a shell of Unix.
+    return _HOOK.format(home=shlex.quote(root.as_posix()), earlier=shlex.quote(earlier.as_posix()))
 
 
 def _keep(hook: Path, earlier: Path) -> None:
@@ -147,7 +148,7 @@ def _is_shared(git: Git, root: Path, hooks: Path) -> bool:
 
 
 def _own_folder(git: Git) -> str:
-    return f"git config core.hooksPath {shlex.quote(str(_common(git) / 'hooks'))}"
+    return f"git config core.hooksPath {shlex.quote((_common(git) / 'hooks').as_posix())}"
 
 
 def _common(git: Git) -> Path:
