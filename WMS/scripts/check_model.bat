@@ -1,7 +1,5 @@
 @echo off
-rem The same as check_model.py, with the Python of .venv if there is one.
+rem The same as the .py file of this name, with the Python of .venv if there is one.
 setlocal DisableDelayedExpansion
-set "PYTHON=python"
-if exist "%~dp0..\..\.venv\Scripts\python.exe" set "PYTHON=%~dp0..\..\.venv\Scripts\python.exe"
-"%PYTHON%" "%~dp0check_model.py" %*
-exit /b %ERRORLEVEL%
+set "SCRIPT=%~dpn0.py"
+"%~dp0run_python.bat" %*
