@@ -17,9 +17,11 @@ from wms.registry.metadata import NOTHING_PROMOTED
 from wms_ops.base.errors import GitError
 from wms_ops.base.layout import METADATA
 from wms_ops.commands import doctor, status
-from wms_ops.commands.checks import CHECKS, Finding, State, check_model
+from wms_ops.commands.checks_records import check_records
+from wms_ops.commands.finding import Finding, State
 from wms_ops.commands.main import main
 from wms_ops.commands.parallel import ask_all
+from wms_ops.commands.roles import CHECKS
 
 ROOT = Path(__file__).resolve().parents[2]
 URL = "s3://somewhere/dvc"
@@ -48,9 +50,6 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     git(tmp_path, "clone", "-q", "--bare", str(seed), str(origin))
     git(tmp_path, "clone", "-q", str(origin), str(folder))
     return folder
-
-
-_RESTORE = "restore it from Git, or write it anew with `wms versions metadata`"
 
 
 def git(folder: Path, *words: str) -> None:
@@ -135,15 +134,15 @@ def test_a_null_version_is_no_damage_and_damage_is_named(clone: Path, capsys: py
 
     def told() -> tuple[Finding, str]:
         main(["status", "--repo", str(clone)])
-        return check_model(clone), capsys.readouterr().out
+        return check_records(clone), capsys.readouterr().out
 
     path.write_text(NOTHING_PROMOTED, encoding="utf-8")
     found, screen = told()
-    assert found.state is State.OPTIONAL and found.text.startswith("no model is Production yet; ")
+    assert found.state is State.FINE and found.text.endswith("no model was ever promoted")
     assert "production    no model is Production yet\n" in screen
     path.write_text(NOTHING_PROMOTED.replace('"run_id": null', '"run_id": "a"'), encoding="utf-8")
     found, screen = told()
-    assert found.state is State.MISSING and found.mend == _RESTORE
+    assert found.state is State.MISSING and found.mend == f"git restore {METADATA}"
     assert found.text.startswith(f"{path} is damaged: ") and "run_id doesn't fit model_version null" in found.text
     assert f"production    no model is Production yet\n{'':14}{found.text}\n" in screen
 

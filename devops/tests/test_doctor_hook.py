@@ -9,7 +9,8 @@ import pytest
 
 from wms.paths import ROOT
 from wms_ops.base.errors import GitError
-from wms_ops.commands.checks import Finding, State, check_hook
+from wms_ops.commands.checks import check_hook
+from wms_ops.commands.finding import Finding, State
 from wms_ops.commands.main import main
 
 
@@ -82,7 +83,29 @@ def test_a_hook_that_is_not_executable_is_ignored_by_git_and_mended_by_wms_hook(
     assert told(clone).state is State.FINE
 
 
-@pytest.mark.parametrize("scope", ["local", "global", "system"])
+def set_by(clone: Path, scope: str, elsewhere: Path) -> str:
+    """Set core.hooksPath as `scope` says; returns the file and the scope that `wms doctor` names."""
+    more = clone.parent / "more.config"
+    if scope in ("global includeIf", "local include"):
+        where, _, kind = scope.partition(" ")
+        git(clone, "config", "--file", str(more), "core.hooksPath", str(elsewhere))
+        key = f"includeIf.gitdir:{clone}/.path" if kind == "includeIf" else "include.path"
+        git(clone, "config", f"--{where}", key, str(more))
+        return f"{more}, {where}"
+    if scope == "local twice":
+        git(clone, "config", "--add", "core.hooksPath", "hooks")
+        git(clone, "config", "--add", "core.hooksPath", str(elsewhere))
+        return ".git/config, local"
+    if scope == "worktree":
+        git(clone, "config", "extensions.worktreeConfig", "true")
+    git(clone, "config", f"--{scope}", "core.hooksPath", str(elsewhere))
+    files = {"local": ".git/config", "worktree": ".git/config.worktree"}
+    return f"{files.get(scope, clone.parent / f'{scope}.config')}, {scope}"
+
+
+@pytest.mark.parametrize(
+    "scope", ["local", "local twice", "local include", "worktree", "global", "global includeIf", "system"]
+)
 def test_a_later_hooks_path_switches_the_hook_off(
     clone: Path, scope: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -91,13 +114,26 @@ def test_a_later_hooks_path_switches_the_hook_off(
     monkeypatch.delenv("GIT_CONFIG_NOSYSTEM", raising=False)
     elsewhere = clone.parent / "shared hooks"
     elsewhere.mkdir()
-    git(clone, "config", f"--{scope}", "core.hooksPath", str(elsewhere))
+    said = set_by(clone, scope, elsewhere)
     found = told(clone)
     assert found.state is State.MISSING and f"there is no {elsewhere / 'pre-push'}" in found.text
+    assert said in found.text.replace(f"{clone}/", "")
     mend, _, again = found.mend.partition(" && ")
     assert again == "wms hook"
     subprocess.run(["sh", "-c", mend], cwd=clone, check=True, timeout=60)
     assert main(["hook"]) == 0
+    assert told(clone).state is State.FINE
+
+
+def test_a_hooks_path_in_the_environment_is_taken_out_of_it(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("COUNT", "1"), ("KEY_0", "core.hooksPath"), ("VALUE_0", "/nowhere/hooks")):
+        monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
+    found = told(clone)
+    assert found.state is State.MISSING and "set by command line, command" in found.text
+    unset, again = found.mend.split(" && ")
+    assert again == "wms hook"
+    for name in unset.removeprefix("unset ").split():
+        monkeypatch.delenv(name, raising=False)
     assert told(clone).state is State.FINE
 
 

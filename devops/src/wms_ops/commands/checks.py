@@ -1,31 +1,26 @@
-"""The checks of `wms doctor`: each returns a Finding, or raises a WmsError that names the defect."""
+"""Checks of `wms doctor` that ask a program or a server: each returns a Finding, or raises the defect's WmsError."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.util
 import os
-import platform
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from wms.errors import WmsError
+from wms.errors import LedgerError, WmsError
 from wms.loopback import scheme_of
 from wms.registry.ledger import Ledger
-from wms.registry.metadata import metadata_fault
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.sync import is_here
 from wms_ops.base.errors import StoreUnreachableError
-from wms_ops.base.layout import METADATA, MODELS
+from wms_ops.base.layout import MODELS
 from wms_ops.base.settings import AwsSettings, StoreSettings
-from wms_ops.commands.advice import remedy, remedy_in
+from wms_ops.commands.advice import remedy
+from wms_ops.commands.checks_records import DAMAGED
+from wms_ops.commands.finding import Finding, State
 from wms_ops.cost.prices import home_region
 from wms_ops.git.command import Git, require_git
 from wms_ops.hook.install import hook_defect
@@ -34,51 +29,24 @@ from wms_ops.storage.remote import S3Remote
 
 _FREE_GB: Final = 5.0
 _ANSWER_S: Final = 5.0
-_LIBRARIES: Final = ("pydantic", "PIL", "numpy", "dvc", "boto3", "mlflow", "onnxruntime", "torch")
 _START: Final = 'wms cloud up && eval "$(wms cloud environ)"'
 # The modules that the checks' libraries import late.
 _IMPORTED_LATE: Final = (
     *("boto3.s3.transfer", "botocore.httpsession", "botocore.session", "botocore.configprovider", "botocore.parsers"),
     *("botocore.credentials", "botocore.retries.standard", "botocore.waiter", "botocore.signers", "botocore.crt.auth"),
-    *("wms_ops.targets.aws.clients", "wms_ops.targets.aws.terraform", "wms_ops.machine.answers"),
+    *("hcl2", "wms_ops.machine.answers"),
+    *(f"wms_ops.targets.aws.{name}" for name in ("clients", "inventory", "reap", "settings", "terraform")),
 )
-
-
-class State(StrEnum):
-    """A finding's state: `missing` stops the next step; `optional` is required only for the purpose in its text."""
-
-    FINE = "fine"
-    MISSING = "missing"
-    OPTIONAL = "optional"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A check's result; `mend` is a command or a sentence, empty if nothing is wrong."""
-
-    name: str
-    state: State
-    text: str
-    mend: str = ""
 
 
 def import_libraries() -> None:
     """Import what the checks import: in threads, two imports that meet may wait for each other.
 
-    A missing library is left to `check_python`.
+    A missing library is left to `check_libraries`.
     """
     for name in _IMPORTED_LATE:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-
-
-def check_python(_: Path) -> Finding:
-    """The version of Python, and the libraries that commands import."""
-    lacking = [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]
-    version = f"Python {platform.python_version()}"
-    if lacking:
-        return Finding("Python", State.MISSING, f"{version} lacks {', '.join(lacking)}", "make install")
-    return Finding("Python", State.FINE, f"{version} with all libraries, {sys.executable}")
 
 
 def check_git(_: Path) -> Finding:
@@ -176,34 +144,17 @@ def check_mlflow(_: Path) -> Finding:
 
 
 def check_model(repo: Path) -> Finding:
-    """model-metadata.json, and the files of Production; `wms predict` and `wms serve` require the latter.
-
-    Raises LedgerError.
-    """
+    """The files of Production, which `wms predict` and `wms serve` require; the ledger's damage is another finding."""
+    needed = "only needed for `wms predict` and `wms serve`"
     folder = repo / MODELS
-    ledger = Ledger(folder)
-    if fault := metadata_fault(repo / METADATA, ledger):
-        return Finding("model", State.MISSING, fault, remedy_in(fault))
-    entry = ledger.current()
+    try:
+        entry = Ledger(folder).current()
+    except LedgerError:
+        return Finding("model", State.OPTIONAL, f"the ledger doesn't tell which one is Production; {needed}", DAMAGED)
     if entry is None:
-        text = "no model is Production yet; only needed for `wms predict` and `wms serve`"
+        text = f"no model is Production yet; {needed}"
         return Finding("model", State.OPTIONAL, text, "wms train, then wms gate and wms promote")
     if is_here(folder, entry):
         return Finding("model", State.FINE, f"{folder} holds version {entry.to_version}, which is Production")
-    text = f"{folder} doesn't hold version {entry.to_version}; only needed for `wms predict` and `wms serve`"
+    text = f"{folder} doesn't hold version {entry.to_version}; {needed}"
     return Finding("model", State.OPTIONAL, text, "wms sync, or wms sync --from s3")
-
-
-CHECKS: Final[Mapping[str, tuple[Callable[[Path], Finding], bool]]] = {
-    "Python": (check_python, True),
-    "git": (check_git, True),
-    "hook": (check_hook, True),
-    "disk": (check_disk, True),
-    "bucket": (check_bucket, True),
-    "AWS": (check_aws, False),
-    "Terraform": (check_terraform, False),
-    "GitHub": (check_github, False),
-    "MLflow": (check_mlflow, False),
-    "model": (check_model, False),
-}
-"""Each check, and whether the next step, a push of photos, depends on its result."""

@@ -129,7 +129,9 @@ TREE: Final = Group(
             f"{_OPS}.init:COMMAND",
             "--project acme-meters --bucket s3://acme-meters/dvc",
         ),
-        "doctor": Leaf("Look at what is needed, and say what mends the rest.", f"{_OPS}.doctor:COMMAND", "--json"),
+        "doctor": Leaf(
+            "Look at what is needed, and say what mends the rest.", f"{_OPS}.doctor:COMMAND", "labeller --json"
+        ),
         "status": Leaf("Show this clone, Production, the instance, the runs.", f"{_OPS}.status:COMMAND", "--json"),
         "data": Group("Photos and masks: check, merge, fetch, join, remove them.", _DATA),
         "train": Leaf("Train the U-Net once.", "wms.training.cli:COMMAND", "--config WMS/configs/train.yaml --seed 7"),

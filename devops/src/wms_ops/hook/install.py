@@ -6,6 +6,7 @@ import argparse
 import os
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from wms.command import Command
@@ -76,8 +77,10 @@ def hook_defect(git: Git) -> tuple[str, str] | None:
     lines = git("worktree", "list", "--porcelain").splitlines()
     trees = [Path(line.removeprefix("worktree ")) for line in lines if line.startswith("worktree ")]
     if reason := _why_unused(hook, trees):
+        setting = _hooks_setting(git)
+        where = f" (core.hooksPath is set by {setting.origin}, {setting.scope})" if setting else ""
         remedy = f"{_own_folder(git)} && wms hook" if _is_shared(git, root, hooks) else "wms hook"
-        return f"{reason}, so photos would reach main unseen", remedy
+        return f"{reason}{where}, so photos would reach main unseen", remedy
     tree = next((tree for tree in (root, *trees) if (tree / "hooks" / "pre-push").is_file()), None)
     if tree is None:
         return f"{root} has no hooks/pre-push, so every push would be refused", "git restore hooks/pre-push"
@@ -147,8 +150,40 @@ def _is_shared(git: Git, root: Path, hooks: Path) -> bool:
     return not any(own in (hooks.resolve(), *hooks.resolve().parents) for own in owned)
 
 
+@dataclass(frozen=True)
+class _Setting:
+    """The value of core.hooksPath that counts: the scope in Git's words, the file, and how many values it has there."""
+
+    scope: str
+    origin: str
+    count: int
+
+
+def _hooks_setting(git: Git) -> _Setting | None:
+    """What switches the clone's own folder of hooks off; None where nothing does."""
+    asked = ("config", "--null", "--show-scope", "--show-origin", "--get-all", "core.hooksPath")
+    parts = git.attempt(*asked).stdout.decode("utf-8", "surrogateescape").split("\0")[:-1]
+    found = list(zip(parts[::3], parts[1::3], strict=False))  # a scope, a file and a value for each
+    if not found:
+        return None
+    scope, origin = found[-1]
+    return _Setting(scope, origin.removeprefix("file:").removesuffix(":"), found.count((scope, origin)))
+
+
 def _own_folder(git: Git) -> str:
-    return f"git config core.hooksPath {shlex.quote((_common(git) / 'hooks').as_posix())}"
+    """The command that gives the clone a folder of hooks of its own, against the setting that counts."""
+    own = shlex.quote((_common(git) / "hooks").as_posix())
+    setting = _hooks_setting(git)
+    if setting is None or setting.scope in ("global", "system"):
+        return f"git config core.hooksPath {own}"
+    if setting.scope == "command":  # in the environment, which no file overrides
+        return "unset GIT_CONFIG_COUNT GIT_CONFIG_PARAMETERS"
+    if setting.scope == "worktree":
+        return f"git config --worktree core.hooksPath {own}"
+    if (git.folder / setting.origin).resolve() != (_common(git) / "config").resolve():
+        # Included by the clone's settings, after which they may not be read again.
+        return f"git config --file {shlex.quote(setting.origin)} --unset-all core.hooksPath"
+    return f"git config {'--replace-all ' if setting.count > 1 else ''}core.hooksPath {own}"
 
 
 def _common(git: Git) -> Path:

@@ -30,6 +30,7 @@ BLOCK_BYTES: Final = 16 * 1024
 _BODILESS: Final = {"400", "403"}  # HEAD's answers, which carry no reason
 _WRONG_DIGEST: Final = {"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"}
 _UNCONDITIONAL: Final = {"NotImplemented", "501"}
+_MUTE: Final = {"NotImplemented", "501", "MethodNotAllowed", "405", "AccessDenied", "403"}
 _SHA256: Final = "sha256"
 
 
@@ -85,6 +86,12 @@ class Bucket:
                 _WRONG_DIGEST, self._client.put_object, **where, Body=b"probe", ContentMD5=_base64_md5(b"another")
             ):
                 self._client.delete_object(**where)  # a store that doesn't compare MD5s has written the object
+
+    def versioning(self) -> str | None:
+        """Return "Enabled", "Suspended", or "" where versions were never kept; None where the store doesn't tell."""
+        with self._errors():
+            answer = unless(_MUTE, self._client.get_bucket_versioning, Bucket=self.name)
+        return None if answer is None else str(answer.get("Status", ""))
 
     def get(self, key: str) -> Stored | None:
         """Return an object, None if the bucket lacks the key."""

@@ -126,5 +126,5 @@ def holder_of(environ: Mapping[str, str]) -> str:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # no name for this number, as in some containers
+    except (KeyError, OSError, ImportError):  # no name for this number, as in some containers; no pwd on Windows
         return f"user-{os.getuid()}" if hasattr(os, "getuid") else "user"

@@ -79,6 +79,13 @@ class S3Remote:
         self._bucket.try_listing()
         self._bucket.try_writing()
 
+    def versioning(self) -> str | None:
+        """Return "Enabled", "Suspended", or "" where the bucket never kept versions of its objects.
+
+        None stands for a store without versions, or keys that may not ask.
+        """
+        return self._bucket.versioning()
+
     def read_manifest(self, oid: str) -> bytes:
         """Return the JSON bytes of the manifest `oid` ("<md5>.dir"). Raises MissingBlobError, DamagedBlobError."""
         return self._read(oid)
