@@ -165,7 +165,7 @@ def _check(scratch: Scratch, base: str) -> Mapping[str, Any]:
     from wms.data.splits import SplitRecord
 
     splits = scratch.folder / "splits.jsonl"
-    splits.write_text(file_at(scratch.git, base, SPLITS) or "", encoding="utf-8")
+    splits.write_text(file_at(scratch.git, base, SPLITS) or "", encoding="utf-8", newline="\n")
     recorded = {f"{entry.split} photo {entry.sha256[:12]}": entry.look for entry in SplitRecord(splits).entries}
     report: Mapping[str, Any] = validate_data(
         scratch.folder / "photos",

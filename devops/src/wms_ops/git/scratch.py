@@ -77,7 +77,9 @@ def _clone(git: Git, url: str, folder: Path, depth: int | None) -> Scratch:
         alternates = clone.folder / "objects" / "info" / "alternates"
         # Git reads a quoted line as a C string: a path may hold anything.
         quoted = objects.replace("\\", "\\\\").replace('"', '\\"')
-        alternates.write_text(f'"{quoted}"\n' if whole else "", encoding="utf-8", errors="surrogateescape")
+        alternates.write_text(
+            f'"{quoted}"\n' if whole else "", encoding="utf-8", errors="surrogateescape", newline="\n"
+        )
     except OSError as error:
         raise from_os_error(error, folder) from error
     refs = [f"+refs/heads/{name}:refs/there/{name}" for name in (main_branch(), f"{DATA_BRANCHES}*")]

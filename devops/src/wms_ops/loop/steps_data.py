@@ -89,7 +89,7 @@ def _check(context: RunContext, before: DataSet, after: DataSet, stems: set[str]
     with TemporaryDirectory(prefix="new-", dir=_made(context.folder)) as folder:
         bring(context.store(), DataSet(kinds["images"], kinds["masks"]), Path(folder))
         splits = Path(folder) / "splits.jsonl"
-        splits.write_text(file_at(context.git, commit, SPLITS) or "", encoding="utf-8")
+        splits.write_text(file_at(context.git, commit, SPLITS) or "", encoding="utf-8", newline="\n")
         recorded = {f"{one.split} photo {one.sha256[:12]}": one.look for one in SplitRecord(splits).entries}
         report = validate_data(
             Path(folder), splits_file=splits, existing_looks=recorded, cache_folder=context.folder.parent / "qa"

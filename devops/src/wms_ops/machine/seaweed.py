@@ -79,7 +79,7 @@ def configure(folder: Path, identities: Iterable[Identity]) -> None:
     try:
         (folder / "data").mkdir(parents=True, exist_ok=True)
         # One volume for each bucket instead of seven, else three buckets use all of them up.
-        (folder / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n", encoding="utf-8")
+        (folder / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n", encoding="utf-8", newline="\n")
         values = [
             {
                 "name": one.name,

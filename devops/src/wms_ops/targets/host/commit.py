@@ -49,7 +49,7 @@ def lay_commit(folder: Path, commit: str, pack: Path) -> None:
     try:
         shutil.copyfile(pack, objects)
         # Shallow, or Git would miss the parents that the commit names.
-        (folder / GIT / "shallow").write_text(f"{commit}\n", encoding="ascii")
+        (folder / GIT / "shallow").write_text(f"{commit}\n", encoding="ascii", newline="\n")
     except OSError as error:
         raise from_os_error(error, folder) from error
     git("index-pack", str(objects.absolute()))

@@ -114,7 +114,7 @@ def _remove_others(folder: Path, files: Mapping[str, str]) -> None:
         is_ours = reason_against(name) is None and is_plain(folder, name)  # commands may write the listing, too
         if is_ours and name not in files and not _is_under(name, MADE):
             (folder / name).unlink()
-    listing.write_text("\0".join(files), encoding="utf-8")
+    listing.write_text("\0".join(files), encoding="utf-8", newline="\n")
 
 
 def _needless(folder: Path) -> set[str]:
