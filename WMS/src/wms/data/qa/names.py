@@ -8,6 +8,7 @@ from typing import Final
 
 _RESERVED: Final = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]) *(\..*)?")
 _FORBIDDEN: Final = '<>:"|?*\\/'
+_LONGEST: Final = 150  # of Windows' 260; the rest is for the folders above, in the clone and in DVC's cache
 _JOINERS: Final = "\u200c\u200d"  # parts of ordinary words and emoji
 
 
@@ -24,6 +25,7 @@ def unsafe(name: str) -> str | None:
         (name.startswith("-"), "begins with a dash, which commands take for an option"),
         (name.startswith("."), "begins with a dot, which hides it"),
         (name.endswith((" ", ".")), "ends in a space or a dot, which Windows drops"),
+        (len(name) > _LONGEST, f"has over {_LONGEST} characters, and Windows' paths end at 260"),
         (not unicodedata.is_normalized("NFC", name), "isn't in Unicode's composed form (NFC)"),
     )
     return next((reason for holds, reason in reasons if holds), None)

@@ -53,7 +53,7 @@ def report(config: Path, folder: Path, step: str, state: str, sentence: str = ""
         steps = [known[name] for name in (*STEPS, *sorted(known.keys() - STEPS.keys())) if name in known]
         text = json.dumps({"launch_id": launch_id, "steps": steps})
         temporary = folder / f".{REPORT}.{os.getpid()}"
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8")
         temporary.replace(folder / REPORT)
         return _put(parameter(host["environment"]), text, host["region"])
 
