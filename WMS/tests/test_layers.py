@@ -25,6 +25,7 @@ READING = {
     "wms.install.main": "it runs before pydantic is there, and reads the one variable of InstallSettings",
     "wms.settings": "here each variable has its type",
     "wms_ops.commands.checks": "Terraform gets all variables",
+    "wms_ops.commands.checks_work": "the cloud's settings read them, as at a start",
     "wms_ops.demo.folder": "the demo's commands get all variables but those of git, MLflow and this project",
     "wms_ops.loop.contexts": "a step's commands get all variables, and those of the cloud",
     "wms_ops.machine.environment": "a server gets all variables but those of other clouds",

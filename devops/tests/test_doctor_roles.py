@@ -48,7 +48,6 @@ def sh(folder: Path, line: str) -> None:
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A clone with three promotions on record, of an origin with the branch main."""
-    monkeypatch.delenv("WMS_PROJECT", raising=False)
     seed = tmp_path / "seed"
     (seed / MODELS).mkdir(parents=True)
     for name in (HISTORY, CURRENT):
@@ -284,6 +283,7 @@ def test_the_libraries_of_a_role_are_looked_for_and_named_with_their_group(monke
 
 
 def test_an_operator_is_told_of_the_price_and_of_an_empty_budget(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_REGION", REGION)
     monkeypatch.setenv("WMS_BUDGET_USD", "1")
     assert "an hour" in checks_work.check_budget(clone).text
     monkeypatch.setenv("WMS_BUDGET_USD", "0.0001")

@@ -151,6 +151,7 @@ def test_each_text_is_opened_with_an_encoding_and_written_with_an_end_of_its_lin
         f"{path.name}, line {node.lineno}"
         for folder in folders
         for path in Path(folder).rglob("*.py")
+        if path.name != "boot.py"  # for the instance's own, older Python, which can't name an end
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "write_text"
         if "newline" not in {keyword.arg for keyword in node.keywords}

@@ -64,7 +64,7 @@ def _install(groups: list[str]) -> str:
 
 def check_settings(repo: Path) -> Finding:
     """wms.toml, and whether Git and DVC have what it names. Raises ConfigError, GitError, StoreConfigError."""
-    path = Path(os.environ.get("WMS_PROJECT") or repo / FILE)
+    path = repo / FILE
     names = read_project(path)
     defect = _remote_defect(Git(repo), names) or _bucket_defect(repo, names)
     if defect:
