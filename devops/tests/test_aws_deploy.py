@@ -62,7 +62,7 @@ def test_deploy_use_and_stop(aws: AwsServer, hypervisor: Hypervisor, tmp_path: P
 
     assert deploy(cloud, models, is_sure=True) == 0
     said = "\n".join(yard.said)
-    assert "costs about 0.09" in said and "an hour" in said
+    assert "costs about 0.10" in said and "an hour" in said
     hypervisor.wait(lambda: "MLflow: done" in show.status_text(cloud), "the report of the start")
     assert f"Service:  http://127.0.0.1:{cloud.context.settings.service_port}/" in said
     assert cloud.status() is CloudState.RUNNING

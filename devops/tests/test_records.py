@@ -16,6 +16,7 @@ from wms.errors import WmsError
 from wms.records import StoredRecord
 from wms.tables import Column, make_table
 from wms_ops.base.errors import CloudError, PipelineError, PullRequestError
+from wms_ops.base.layout import LOOP
 from wms_ops.commands.loop import LIST
 from wms_ops.commands.status import loop_runs
 from wms_ops.cost.sessions import EndedBy, Session
@@ -29,7 +30,6 @@ from wms_ops.runs.store import FILE, RunStore
 from wms_ops.storage.bucket import Shared
 from wms_ops.targets.aws.context import Used
 from wms_ops.targets.aws.lease import Lease, LeaseClient
-from wms_ops.targets.factory import LOOP
 from wms_ops.targets.host import boot
 from wms_ops.targets.host.backup import BackupNote
 from wms_ops.targets.host.messages import REQUEST, Alive, DeployRequest, JobAnswer

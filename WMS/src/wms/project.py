@@ -24,6 +24,9 @@ FILE: Final = "wms.toml"
 REGION: Final = "eu-central-1"
 """The region that `wms init` chooses unless a user chooses another."""
 
+FORMER_REGION: Final = "us-east-1"
+"""The region of every instance before wms.toml could name one."""
+
 _BRANCH: Final = re.compile(r"[A-Za-z0-9_][\w-]*([./][\w-]+)*")
 _REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 _BUCKET: Final = re.compile(r"[a-z0-9]([a-z0-9-]|\.(?!\.))*[a-z0-9]")

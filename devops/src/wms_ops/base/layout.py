@@ -16,6 +16,8 @@ MODELS = "WMS/models"
 METADATA = "model-metadata.json"
 DVC_CONFIG = ".dvc/config"
 DATA_BRANCHES = "data/"
+LOOP = ".loop"
+"""The folder of a clone's loop, with a folder for each target inside."""
 
 
 def main_branch() -> str:

@@ -19,7 +19,8 @@ from wms.command import Command, any_path, new_folder, nothing, number, whole
 from wms.errors import UsageError
 from wms.json_text import to_json
 from wms.paths import ROOT
-from wms_ops.targets.factory import CHOICE, LOOP, TARGETS, chosen_target, cloud_in, open_cloud
+from wms_ops.base.layout import LOOP
+from wms_ops.targets.factory import CHOICE, TARGETS, chosen_target, cloud_in, open_cloud
 from wms_ops.targets.protocol import Cloud
 
 _ONLY: Final = {"hours": "aws", "force": "aws", "all": "local"}

@@ -13,7 +13,7 @@ from wms.paths import ROOT
 from wms.project import project
 from wms.registry.ledger import Ledger
 from wms.registry.metadata import metadata_fault
-from wms_ops.base.layout import DATA_BRANCHES, METADATA, MODELS
+from wms_ops.base.layout import DATA_BRANCHES, LOOP, METADATA, MODELS
 from wms_ops.base.settings import GitSettings
 from wms_ops.commands.advice import reason
 from wms_ops.commands.cloud import facts, module_of
@@ -21,7 +21,7 @@ from wms_ops.commands.parallel import LIMIT_S, ask_all
 from wms_ops.dataset.versions import pointers_at
 from wms_ops.git.command import Git
 from wms_ops.runs.store import RunStore
-from wms_ops.targets.factory import LOOP, chosen_target, cloud_in
+from wms_ops.targets.factory import chosen_target, cloud_in
 
 _LAST_RUNS: Final = 3
 

@@ -133,6 +133,7 @@ TREE: Final = Group(
             "Look at what is needed, and say what mends the rest.", f"{_OPS}.doctor:COMMAND", "labeller --json"
         ),
         "status": Leaf("Show this clone, Production, the instance, the runs.", f"{_OPS}.status:COMMAND", "--json"),
+        "upgrade": Leaf("Bring this clone to what a new version needs.", f"{_OPS}.upgrade:COMMAND", "--check"),
         "data": Group("Photos and masks: check, merge, fetch, join, remove them.", _DATA),
         "train": Leaf("Train the U-Net once.", "wms.training.cli:COMMAND", "--config WMS/configs/train.yaml --seed 7"),
         "predict": Leaf(

@@ -43,14 +43,19 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Install (or remove) the hook; repetition changes nothing. Raises GitError, UnwritableError."""
-    here = Git(Path.cwd())
+    """Install (or remove) the hook of the clone in the current folder; returns 0. Raises as `install_hook` does."""
+    return install_hook(Path.cwd(), remove=arguments.remove)
+
+
+def install_hook(folder: Path, *, remove: bool = False) -> int:
+    """Install (or remove) the hook of a clone; repetition changes nothing. Raises GitError, UnwritableError."""
+    here = Git(folder)
     root = Path(here("rev-parse", "--show-toplevel"))
     hooks = Path(here("rev-parse", "--path-format=absolute", "--git-path", "hooks"))
     hook, earlier = hooks / "pre-push", hooks / _EARLIER
     ours = _is_ours(hook)
     try:
-        if arguments.remove:
+        if remove:
             return _remove(hook, earlier, ours)
         if not (root / "hooks" / "pre-push").is_file():
             raise GitError(f"{root} has no hooks/pre-push; run this in a clone of this project.")
@@ -66,6 +71,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def is_outdated(git: Git) -> bool:
+    """Whether the clone's hook is one that an earlier version of this project wrote."""
+    hook = Path(git("rev-parse", "--path-format=absolute", "--git-path", "hooks")) / "pre-push"
+    return _is_ours(hook) and bool(_why_unused(hook, _work_trees(git)))
+
+
 def hook_defect(git: Git) -> tuple[str, str] | None:
     """The reason why pushes of a clone bypass the pre-push hook or can't pass it, and the remedy; None for no defect.
 
@@ -74,8 +85,7 @@ def hook_defect(git: Git) -> tuple[str, str] | None:
     root = Path(git("rev-parse", "--show-toplevel"))
     hooks = Path(git("rev-parse", "--path-format=absolute", "--git-path", "hooks"))
     hook = hooks / "pre-push"
-    lines = git("worktree", "list", "--porcelain").splitlines()
-    trees = [Path(line.removeprefix("worktree ")) for line in lines if line.startswith("worktree ")]
+    trees = _work_trees(git)
     if reason := _why_unused(hook, trees):
         setting = _hooks_setting(git)
         where = f" (core.hooksPath is set by {setting.origin}, {setting.scope})" if setting else ""
@@ -94,6 +104,11 @@ def hook_defect(git: Git) -> tuple[str, str] | None:
             "make install",
         )
     return None
+
+
+def _work_trees(git: Git) -> list[Path]:
+    lines = git("worktree", "list", "--porcelain").splitlines()
+    return [Path(line.removeprefix("worktree ")) for line in lines if line.startswith("worktree ")]
 
 
 def _why_unused(hook: Path, trees: Sequence[Path]) -> str:

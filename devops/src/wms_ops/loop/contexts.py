@@ -9,6 +9,7 @@ from pathlib import Path
 
 from wms.paths import ROOT
 from wms.project import project
+from wms_ops.base.layout import LOOP
 from wms_ops.base.settings import LoopSettings
 from wms_ops.git.command import Git
 from wms_ops.loop.context import RECIPE, RunContext
@@ -19,7 +20,6 @@ from wms_ops.pulls.local_pulls import LocalPulls
 from wms_ops.pulls.protocol import PullRequests
 from wms_ops.runs.record import RunRecord
 from wms_ops.runs.store import RunStore
-from wms_ops.targets.factory import LOOP
 from wms_ops.targets.local import FOLDER as LOCAL_FOLDER
 from wms_ops.targets.local import LocalCloud
 from wms_ops.targets.protocol import Cloud

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Final
 
 from wms.errors import UsageError
-from wms.project import FILE, REGION, Project, read_project, why_refused
-from wms_ops.base.layout import DVC_CONFIG
+from wms.project import FILE, FORMER_REGION, REGION, Project, read_project, why_refused
+from wms.registry.ledger import HISTORY
+from wms_ops.base.layout import DVC_CONFIG, LOOP, MODELS, pointer
 from wms_ops.base.settings import AwsSettings
 from wms_ops.git.command import Git
 from wms_ops.setup.files import default_remote, read_text
 
+_STORE: Final = re.compile(r"s3://wms-[a-z0-9-]+-dvc-\d{12}-([a-z]{2}(?:-[a-z]+)+-\d)(?:/|$)")
 NAMES: Final = tuple(field.name for field in fields(Project))
 
 
@@ -28,14 +31,24 @@ def propose(git: Git) -> Project:
         folder = git.folder.name
         names = replace(
             names,
-            project=names.project if why_refused("project", folder) else folder,
+            project=names.project if was_used(git) or why_refused("project", folder) else folder,
             remote=remote,
             main_branch=_head(git, remote) or names.main_branch,
         )
     _, options = default_remote(read_text(git.folder / DVC_CONFIG))
-    regions = (names.region, options.get("region", ""), AwsSettings.read().region, REGION)
-    buckets = (names.bucket, options.get("url", ""))
-    return replace(names, region=_first("region", regions), bucket=_first("bucket", buckets))
+    bucket = _first("bucket", (names.bucket, options.get("url", "")))
+    told, default = (_region_in(bucket), FORMER_REGION) if was_used(git) else (AwsSettings.read().region, REGION)
+    regions = (names.region, options.get("region", ""), told, default)
+    return replace(names, region=_first("region", regions), bucket=bucket)
+
+
+def was_used(git: Git) -> bool:
+    """Whether a clone without wms.toml has photos, a promoted model or a loop: then it goes on under former names."""
+    former = Project()
+    main = f"refs/remotes/{former.remote}/{former.main_branch}"
+    paths = (pointer("images"), f"{MODELS}/{HISTORY}")
+    at_remote = any(git.ok("cat-file", "-e", f"{main}:{path}") for path in paths)
+    return at_remote or any((git.folder / path).exists() for path in (*paths, LOOP))
 
 
 def choose(proposed: Project, given: Mapping[str, str | None]) -> Project:
@@ -63,6 +76,12 @@ def option(name: str) -> str:
 def remotes(git: Git) -> list[str]:
     """Return the names of the clone's Git remotes."""
     return git("remote").split()
+
+
+def _region_in(bucket: str) -> str:
+    """The region at the end of the name of a bucket that `wms cloud store` made; "" for another name."""
+    found = _STORE.match(bucket)
+    return found[1] if found else ""
 
 
 def _only_remote(git: Git) -> str:

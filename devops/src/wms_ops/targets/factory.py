@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from wms.errors import UsageError
+from wms_ops.base.layout import LOOP
 from wms_ops.base.settings import LoopSettings
 from wms_ops.targets.protocol import Cloud
 
@@ -20,9 +21,6 @@ TARGETS: Final = {
     "aws": "wms_ops.targets.aws.cloud",
 }
 """The module of each target, imported once the target is chosen."""
-
-LOOP: Final = Path(".loop")
-"""The folder of a clone's loop, with a folder for each target inside."""
 
 CHOICE: Final = "WMS_CLOUD"
 """Names the target of a clone; unset means the local target."""

@@ -17,12 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from wms.errors import ConfigError
 from wms.paths import ROOT
 from wms.project import FILE as FILE_OF_NAMES
-from wms.project import REGION, project
+from wms.project import FORMER_REGION, REGION, project
 from wms_ops.base.settings import AwsSettings, InstanceSettings
 
 FILE: Final = ROOT / "infrastructure" / "terraform" / "wms.tfvars"
-FORMER_REGION: Final = "us-east-1"
-"""The region of every instance before wms.toml could name one."""
 
 
 class CloudSettings(BaseModel):
