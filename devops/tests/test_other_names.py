@@ -80,7 +80,7 @@ def test_the_demo_under_other_names_touches_none_of_the_usual_ones(copy: Path, f
     assert read_project(copy / "wms.toml") == NAMES
     recipe = tmp_path / "tiny.yaml"
     recipe.write_text(yaml.safe_dump(tiny({"mode": "off"}, epochs=3)), encoding="utf-8")
-    arguments = ["--folder", str(folder), "--recipe", str(recipe), "--photos", "25,10,10"]
+    arguments = ["--folder", str(folder), "--recipe", str(recipe), "--photos", "12,10,10"]
     done = run(copy, "wms_ops.demo", *arguments)
     assert done.returncode == 1, done.stdout[-3000:]  # the gate is off, so that the bad masks pass, too
     assert [one.outcome for one in run_store(folder / "loop").runs()] == [RunOutcome.MERGED] * 3
