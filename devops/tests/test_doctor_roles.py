@@ -17,15 +17,17 @@ from aws_server import REGION, AwsServer
 from s3_server import S3Server
 from servers import serving
 
+from wms import libraries
 from wms.errors import UNHEALTHY, UsageError
 from wms.files import canonical_json
 from wms.json_text import to_json
+from wms.libraries import MEGABYTES
 from wms.paths import ROOT
 from wms.registry.ledger import CURRENT, HISTORY
 from wms_ops.base.layout import METADATA, MODELS
 from wms_ops.commands import checks_settings, checks_work, doctor
 from wms_ops.commands.checks_records import check_records
-from wms_ops.commands.checks_settings import GROUPS, check_python, check_settings, check_versions
+from wms_ops.commands.checks_settings import check_python, check_settings, check_versions
 from wms_ops.commands.finding import Finding, State
 from wms_ops.commands.main import main
 from wms_ops.commands.roles import CHECKS, ROLES
@@ -266,12 +268,11 @@ def test_a_typo_gets_the_nearest_role(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_the_libraries_of_a_role_are_looked_for_and_named_with_their_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert check_python(tuple(GROUPS)).state is State.FINE, check_python(tuple(GROUPS))
-    real = checks_settings.importlib.util.find_spec
-    absent = {"torch", "moto"}
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name in absent else real(name))
+    assert check_python(tuple(MEGABYTES)).state is State.FINE, check_python(tuple(MEGABYTES))
+    real = libraries._is_installed
+    monkeypatch.setattr(libraries, "_is_installed", lambda name: name not in ("torch", "moto") and real(name))
     core = check_python(("core",))
-    assert core.state is State.FINE and "not installed: train, dev" in core.text
+    assert core.state is State.FINE and "not installed: dev, train" in core.text
     found = check_python(("core", "train"))
     assert found.state is State.MISSING and "lacks torch of train" in found.text
     assert found.mend == 'make install FOR="train"'

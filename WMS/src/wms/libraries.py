@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
 import re
 import sys
+import tomllib
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
@@ -36,6 +39,20 @@ _DISTRIBUTIONS: Final = {
 def lock_of(group: str) -> Path:
     """A group's lock, relative to the repository's root; it holds core's packages, too."""
     return LOCKS / f"{group}.txt"
+
+
+def absent(group: str, root: Path = ROOT) -> list[str]:
+    """The direct packages of a group that this Python lacks, as pyproject.toml names them; none is imported."""
+    told = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines: list[str] = told["dependencies"] if group == CORE else told["optional-dependencies"][group]
+    names = [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines]
+    return [name for name in names if not _is_installed(name)]
+
+
+def _is_installed(name: str) -> bool:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return bool(importlib.metadata.version(name))
+    return False
 
 
 def lacking(error: ModuleNotFoundError) -> str | None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 import shlex
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
+from wms.libraries import MEGABYTES, absent, group_of
+from wms.paths import ROOT
 from wms.project import FILE, Project, read_project
 from wms.start import OLDEST
 from wms_ops.base.layout import DVC_CONFIG
@@ -19,16 +18,6 @@ from wms_ops.git.command import Git
 from wms_ops.storage.config import read_remote
 from wms_ops.storage.remote import S3Remote
 
-GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
-    "core": ("pydantic", "PIL", "numpy", "scipy", "yaml", "dvc", "dvc_s3", "boto3", "onnxruntime", "imagehash", "rich",
-             "psutil", "tenacity", "jinja2", "jmespath", "shtab"),
-    "train": ("torch", "mlflow", "polars", "onnx", "matplotlib"),
-    "serve": ("fastapi", "uvicorn", "prometheus_client", "python_multipart"),
-    "cloud": ("mlflow", "sqlalchemy", "python_terraform", "hcl2", "httpx", "matplotlib", "onnx"),
-    "dev": ("pytest", "xdist", "pytest_timeout", "hypothesis", "ruff", "mypy", "importlinter", "moto"),
-}  # fmt: skip
-"""The groups that can be installed, each with the modules by which an installation is known."""
-
 
 def check_python(groups: tuple[str, ...]) -> Finding:
     """The version of Python, and the libraries of the groups that a role needs; no library is imported."""
@@ -36,11 +25,11 @@ def check_python(groups: tuple[str, ...]) -> Finding:
     if sys.version_info < OLDEST:
         text = f"{version} is too old: {'.'.join(map(str, OLDEST))} or newer is needed"
         return Finding("Python", State.MISSING, text, "https://www.python.org/downloads, then make install")
-    lacking = {group: found for group in GROUPS if (found := _lacking(group))}
+    lacking = {group: found for group in MEGABYTES if (found := absent(group))}
     if missing := [group for group in groups if group in lacking]:
         text = "; ".join(f"{', '.join(lacking[group])} of {group}" for group in missing)
         return Finding("Python", State.MISSING, f"{version} lacks {text}", _install(missing))
-    whole = [group for group in GROUPS if group not in lacking]
+    whole = [group for group in MEGABYTES if group not in lacking]
     more = f"; not installed: {', '.join(lacking)}" if lacking else ""
     return Finding("Python", State.FINE, f"{version} with {', '.join(whole)}{more}, {sys.executable}")
 
@@ -48,12 +37,8 @@ def check_python(groups: tuple[str, ...]) -> Finding:
 def missing_library(error: ModuleNotFoundError) -> tuple[str, str] | None:
     """The sentence about a check that can't run without a library, and the command that installs its group."""
     name = (error.name or "").partition(".")[0]
-    group = next((group for group, modules in GROUPS.items() if name in modules), "")
+    group = group_of(name, (), ROOT)
     return (f"can't be looked at without the library {name}", _install([group])) if group else None
-
-
-def _lacking(group: str) -> list[str]:
-    return [name for name in GROUPS[group] if importlib.util.find_spec(name) is None]
 
 
 def _install(groups: list[str]) -> str:

@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from wms.libraries import MEGABYTES
 from wms_ops.commands import checks
 from wms_ops.commands.checks_records import check_records
-from wms_ops.commands.checks_settings import GROUPS, check_python, check_settings, check_versions
+from wms_ops.commands.checks_settings import check_python, check_settings, check_versions
 from wms_ops.commands.checks_work import (
     check_budget,
     check_instances,
@@ -76,7 +77,7 @@ ROLES: Final[Mapping[str, Table]] = {
     },
     "developer": {
         **_HERE,
-        "Python": (partial(_python, tuple(GROUPS)), True),
+        "Python": (partial(_python, tuple(MEGABYTES)), True),
         "tools": (check_tools, True),
         "PostgreSQL": (check_postgresql, True),
         "GitHub": (check_pull_requests, True),
