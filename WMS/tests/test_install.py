@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from servers import cannot_test, require_tool
-from test_bat_files import INSTALL, in_place, lines_of
+from test_bat_files import INSTALLER, in_place, lines_of
 
 from wms.errors import DiskFullError, InstallError, UsageError
 from wms.install import main as installer
@@ -255,13 +255,13 @@ def test_each_failure_of_pip_and_uv_has_its_sentence(said: str, offline: str, ki
 
 
 def test_install_bat_finds_python_hands_all_on_and_waits_only_after_a_double_click() -> None:
-    lines = lines_of(INSTALL)
+    lines = lines_of(INSTALLER)
     assert lines[:2] == ["@echo off", "setlocal DisableDelayedExpansion"]
     tries = [re.search(r'set "PYTHON=(.+)"$', line) for line in lines]
     assert [found[1] for found in tries if found] == ["py -3.11", "py -3", "python"]
     (call,) = [line for line in lines if line.startswith("%PYTHON% ")]
     started = re.fullmatch(r'%PYTHON% "(%~dp0[^"]+)" %\*', call)
-    assert started and in_place(INSTALL, started[1]) == DOOR
+    assert started and in_place(INSTALLER, started[1]) == DOOR
     assert lines[lines.index(call) + 1] == 'set "RESULT=%ERRORLEVEL%"', "any command between would set another code"
     last = lines[lines.index(":end") + 1 :]
     assert last[1:3] == ['set "LINE=!CMDCMDLINE:"=*!"', 'if not "!LINE:~-3!"=="* *" exit /b %RESULT%']
@@ -270,7 +270,7 @@ def test_install_bat_finds_python_hands_all_on_and_waits_only_after_a_double_cli
     jumps = re.findall(r"goto (\w+)", "\n".join(lines))
     assert {f":{name}" for name in jumps} == {line for line in lines if line.startswith(":")}
     assert not [line for line in lines if line.endswith("(")], "a folder such as Program Files (x86) would end a block"
-    content = INSTALL.read_bytes()
+    content = INSTALLER.read_bytes()
     assert content.count(b"\r\n") == content.count(b"\n") == content.count(b"\r")
 
 

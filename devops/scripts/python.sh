@@ -4,7 +4,7 @@ tree=$(cd "$(dirname "$0")/../.." && pwd) || exit 2
 shared=$(git -C "$tree" rev-parse --path-format=absolute --git-common-dir 2>/dev/null) || shared=$tree/.git
 main=$(dirname "$shared") # the clone's first work tree, whose .venv serves linked ones, too
 inside=.venv/bin/python between=: advice="make install"
-case $(uname -s) in
+case $(uname -s 2>/dev/null) in # a machine without uname is no Windows
 MINGW* | MSYS* | CYGWIN*) # Git for Windows: the shell is Unix's, Python is Windows' own
   inside=.venv/Scripts/python.exe between=';' advice='WMS\scripts\install.bat'
   tree=$(cygpath -m "$tree")
