@@ -21,7 +21,7 @@ from wms.project import Project, read_project
 from wms_ops.base.errors import GitError, StoreConfigError
 from wms_ops.commands.main import main
 from wms_ops.git.command import Git
-from wms_ops.setup.files import changes
+from wms_ops.setup.files import IGNORED, changes
 from wms_ops.setup.names import propose
 from wms_ops.storage.config import parse_remote
 
@@ -51,7 +51,9 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "Acme Meters"
     folder.mkdir()
     Git(folder)("init", "--quiet", "--initial-branch=main")
-    shutil.copytree(ROOT / ".github", folder / ".github")
+    for name in (".github", "hooks"):
+        shutil.copytree(ROOT / name, folder / name)
+    shutil.copy(ROOT / ".gitignore", folder)
     (folder / ".dvc").mkdir()
     shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
     monkeypatch.chdir(folder)
@@ -131,7 +133,7 @@ def test_names_are_proposed_from_what_is_there(tmp_path: Path, monkeypatch: pyte
 def test_what_suggests_no_usable_name_is_passed_over(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     git = Git(clone)  # its folder's name has a capital and a space
     git("remote", "add", "a", "/x")
-    git("remote", "add", "b", "/y")
+    git("remote", "add", "origin", "/y")
     git("checkout", "--quiet", "-b", "data/20261121-103000")
     monkeypatch.setenv("AWS_REGION", "aws-global")
     (clone / ".dvc/config").write_text("[core]\n    remote = r\n['remote \"r\"']\n    url = gs://b/x\n")
@@ -230,7 +232,7 @@ def test_the_workflows_get_the_branch_and_the_region_and_stay_workflows(clone: P
         assert text.count("vars.AWS_REGION || 'eu-west-1'") == text.count("vars.AWS_REGION || '") == 1
     triggers = yaml.safe_load((folder / "data.yml").read_text())[True]  # YAML's `on`
     assert triggers == {"push": {"branches": ["trunk", "main", "master", "data/**"]}}
-    assert main(["init", "--main-branch", "master"]) == 0
+    assert main(["init", "--region", "eu-west-1"]) == 0
     assert yaml.safe_load((folder / "data.yml").read_text())[True] == triggers
 
 
@@ -369,3 +371,59 @@ def test_in_a_terminal_options_or_yes_are_enough(clone: Path) -> None:
     with start(clone, "--project", "acme") as terminal:
         assert terminal.finish() == 0
     assert read_project(clone / "wms.toml").project == "acme"
+
+
+def test_a_repository_without_this_project_gets_nothing(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(clone / "hooks")
+    before = fingerprint(clone)
+    assert main(["init", "--yes"]) == UsageError.exit_code
+    assert "doesn't hold this project" in capsys.readouterr().err
+    assert fingerprint(clone) == before
+
+
+def test_what_must_never_get_into_git_is_ignored_again_in_a_team_that_kept_its_own_file(clone: Path) -> None:
+    """A merge with `--ours` would leave keys of the local cloud and Terraform's state to `git add --all`."""
+    lines = (ROOT / ".gitignore").read_text().splitlines()
+    assert [line for line in lines if line and not line.startswith("#")] == list(IGNORED)
+    (clone / ".gitignore").write_text("*.pdf\n!.gitkeep", encoding="utf-8")
+    assert main(["init", "--yes"]) == 0
+    text = (clone / ".gitignore").read_text()
+    assert text.startswith("*.pdf\n!.gitkeep\n#")
+
+    def is_ignored(name: str) -> bool:
+        return subprocess.run(["git", "check-ignore", "-q", name], cwd=clone, check=False).returncode == 0
+
+    secret = (".env", ".loop/cloud/aws-config", ".venv/x", "infrastructure/terraform/wms.tfvars", "a/terraform.tfstate")
+    assert all(map(is_ignored, secret))
+    assert not any(map(is_ignored, ("WMS/models/.gitkeep", "devops/src/wms_ops/runs/a.py")))
+    assert main(["init", "--yes"]) == 0 and (clone / ".gitignore").read_text() == text
+
+
+def test_the_remote_that_brings_new_versions_is_never_the_teams_own(clone: Path) -> None:
+    git = Git(clone)
+    git("remote", "add", "product", "https://example.org/product.git")
+    assert propose(git).remote == "origin"
+    git("remote", "add", "upstream", "https://example.org/team.git")
+    assert propose(git).remote == "upstream"
+    git("remote", "add", "mirror", "https://example.org/mirror.git")
+    with pytest.raises(UsageError, match="has the remotes mirror, upstream; name the team's with --remote"):
+        propose(git)
+    assert propose(git, "upstream").remote == "upstream"
+    git("config", "branch.main.remote", "mirror")
+    assert propose(git).remote == "mirror"
+
+
+def test_a_region_of_another_store_is_not_the_teams(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`wms cloud environ` names one, since clients want any."""
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    assert propose(Git(clone)).region == "us-east-1"
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
+    assert propose(Git(clone)).region == "eu-central-1"
+
+
+def test_a_former_name_of_main_leaves_the_triggers(clone: Path) -> None:
+    data = clone / ".github" / "workflows" / "data.yml"
+    assert main(["init", "--yes", "--main-branch", "gone"]) == 0
+    assert 'branches: ["gone", "main", "master", "data/**"]' in data.read_text()
+    assert main(["init", "--yes", "--main-branch", "master"]) == 0
+    assert 'branches: ["main", "master", "data/**"]' in data.read_text()

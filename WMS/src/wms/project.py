@@ -76,7 +76,9 @@ def read_project(path: Path) -> Project:
     except FileNotFoundError:
         return Project()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} can't be read ({error}); restore it from Git, or run `wms init`.") from error
+        raise ConfigError(
+            f"{path} can't be read ({error}); restore it from Git, or delete it, then run `wms init`."
+        ) from error
     return parse_project(text, str(path))
 
 

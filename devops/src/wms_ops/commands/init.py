@@ -9,6 +9,7 @@ from typing import Final
 
 from wms.command import Command, any_path, whole
 from wms.errors import DECLINED, UsageError
+from wms.paths import ROOT
 from wms.project import MEANINGS, Project, why_refused
 from wms_ops.base.errors import CredentialsExpiredError, CredentialsMissingError, StoreUnreachableError
 from wms_ops.base.layout import METADATA, MODELS
@@ -55,7 +56,8 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.alias and arguments.adopt_model is None:
         raise UsageError("--alias goes with --adopt-model.")
     git = here()
-    proposed, given = propose(git), {name: getattr(arguments, name) for name in NAMES}
+    _refuse_other_project(git)
+    proposed, given = propose(git, arguments.remote), {name: getattr(arguments, name) for name in NAMES}
     asks = on_terminal() and not arguments.yes and not arguments.data and arguments.adopt_model is None
     asks = asks and not any(value is not None for value in given.values())
     names = _asked(proposed) if asks else choose(proposed, given)
@@ -74,6 +76,17 @@ def _run(arguments: argparse.Namespace) -> int:
         _adopt_model(git, names, arguments.adopt_model or None, arguments.alias)
     _say_next(git, names)
     return 0
+
+
+def _refuse_other_project(git: Git) -> None:
+    """Raise UsageError in a repository without this project; name both clones if the code is another clone's."""
+    if not (git.folder / "hooks" / "pre-push").is_file():
+        raise UsageError(
+            f"{git.folder} doesn't hold this project, so nothing was written: merge the project first, as docs/SETUP.md"
+            " says, or run this in the clone that has it."
+        )
+    if git.folder.resolve() != ROOT.resolve():
+        print(f"These are the names of {git.folder}; the code that runs, and its other commands, are those of {ROOT}.")
 
 
 def _asked(proposed: Project) -> Project:
@@ -146,8 +159,11 @@ def _adopt_model(git: Git, names: Project, version: int | None, alias: str) -> N
 def _say_next(git: Git, names: Project) -> None:
     """Print the commands that bring the names to everybody."""
     paths = git.names("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all")
-    ours = ("wms.toml", ".dvc/config", ".github/workflows/", "WMS/data/dataset/", f"{MODELS}/", METADATA)
+    ours = ("wms.toml", ".gitignore", ".dvc/config", ".github/workflows/", "WMS/data/dataset/", f"{MODELS}/", METADATA)
     files = [path[3:] for path in paths if path[3:].startswith(ours)]
+    branch_there = f"refs/remotes/{names.remote}/{names.main_branch}"
+    if names.remote in remotes(git) and not git.ok("rev-parse", "--verify", "--quiet", branch_there):
+        print(f"{names.remote} has no branch {names.main_branch} as far as this clone knows; the first push makes it.")
     print("Next:")
     if names.remote not in (known := remotes(git)):
         new = f"rename {known[0]} {names.remote}" if len(known) == 1 else f"add {names.remote} URL"

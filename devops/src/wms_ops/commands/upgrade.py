@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from wms.command import Command, folder, new_folder
 from wms.errors import UNHEALTHY, InstallError, UsageError
 from wms.install.environment import Environment
@@ -99,13 +101,24 @@ def notes(repo: Path, loop: Path) -> Iterator[str]:
     for record in contexts.run_store(loop).runs():
         if record.outcome is RunOutcome.RUNNING:
             yield f"Run {record.id} isn't finished: `wms loop run --branch {record.branch}` continues it."
-    if next(iter(contexts.local_cloud(loop, lambda _: None).processes()), None) is not None:
+    if _runs_former_code(repo, loop):
         yield "The local cloud runs the former code, and works on; `wms cloud down` and `wms cloud up` renew it."
     if f"url = {DVC_URL}\n" in files.read_text(repo / DVC_CONFIG):
         yield (
             f"{DVC_CONFIG} names {DVC_URL}, which is the local cloud's and at AWS not yours: "
             "`wms init --bucket s3://BUCKET/dvc` names your own."
         )
+
+
+def _runs_former_code(repo: Path, loop: Path) -> bool:
+    """Whether a process of the local cloud is older than a file of the code."""
+    code = (path for part in ("WMS", "devops") for path in (repo / part / "src").rglob("*.py"))
+    changed = max((path.stat().st_mtime for path in code), default=0.0)
+    started = []
+    for process in contexts.local_cloud(loop, lambda _: None).processes():
+        with contextlib.suppress(psutil.Error):
+            started.append(process.create_time())
+    return min(started, default=changed) < changed
 
 
 def _refuse_half_merged(git: Git) -> None:

@@ -17,7 +17,50 @@ from wms_ops.base.layout import DATA_BRANCHES, DVC_CONFIG
 from wms_ops.storage.config import RemoteConfig, parse_remote, sections, unquoted
 
 WORKFLOWS: Final = ".github/workflows"
+GITIGNORE: Final = ".gitignore"
+IGNORED: Final = (
+    ".venv",
+    "/wheelhouse/",
+    ".env",
+    ".cache/",
+    "__pycache__/",
+    "*.egg-info/",
+    ".mypy_cache/",
+    ".ruff_cache/",
+    ".import_linter_cache/",
+    ".pytest_cache/",
+    ".hypothesis/",
+    "mlruns/",
+    "runs/",
+    "!/devops/src/wms_ops/runs/",
+    "/demo/",
+    "/WMS/data/dataset/images",
+    "/WMS/data/*/originals-*/",
+    "/WMS/data/dataset/masks",
+    "/WMS/data/predictions/photos_to_predict/*",
+    "/WMS/data/predictions/predicted_masks/*",
+    "*.jsonl.lock",
+    "/WMS/models/*.pth",
+    "/WMS/models/*.onnx",
+    "/WMS/models/production.json",
+    "/WMS/models/.sync/",
+    "/WMS/models/.*.lock",
+    "/WMS/models/candidate/",
+    "/WMS/models/.candidate.new/",
+    "/WMS/models/evaluation/scores.json",
+    "!.gitkeep",
+    "/WMS/data/dataset/.brought.json",
+    ".loop/",
+    ".terraform/",
+    ".terraform.lock.hcl",
+    "*.tfstate",
+    "*.tfstate.*",
+    "*.tfplan",
+    "/infrastructure/terraform/wms.tfvars",
+)
+"""What must never get into Git: a team that keeps its own .gitignore in a merge gets these lines back."""
 
+_USUAL: Final = ("main", "master")
 _HEADER: Final = re.compile(r"\s*\[(.+)\]\s*(?:#.*)?$")
 _TRIGGER: Final = re.compile(rf'^(\s*branches: \[)(.*"{DATA_BRANCHES}\*\*".*)(\])', re.MULTILINE)
 _FALLBACK: Final = re.compile(r"(vars\.AWS_REGION \|\| ')[a-z0-9-]+(')")
@@ -38,7 +81,7 @@ def changes(root: Path, names: Project) -> tuple[Change, ...]:
     After a kill between two of the files, wms.toml tells the next run what is left to do. Raises ConfigError,
     StoreConfigError, UnwritableError.
     """
-    found = [*_settings(root, names), *_dvc(root, names), *_workflows(root, names)]
+    found = [*_settings(root, names), *_ignored(root), *_dvc(root, names), *_workflows(root, names)]
     return tuple(change for change in found if change.text != read_text(root / change.path))
 
 
@@ -78,6 +121,16 @@ def _settings(root: Path, names: Project) -> Iterator[Change]:
     # A file that says the same in a user's own words stays.
     if not (root / FILE).exists() or read_project(root / FILE) != names:
         yield Change(FILE, project_text(names), "the names of this project")
+
+
+def _ignored(root: Path) -> Iterator[Change]:
+    text = read_text(root / GITIGNORE)
+    if not set(IGNORED) <= set(text.splitlines()):
+        end = "\r\n" if "\r\n" in text else "\n"
+        between = "" if not text or text.endswith("\n") else end
+        # All of them, because a line that takes an earlier one back must follow it.
+        block = end.join(("# Of the reading-strip project; `wms init` adds these lines.", *IGNORED, ""))
+        yield Change(GITIGNORE, f"{text}{between}{block}", "files that must never get into Git")
 
 
 def _dvc(root: Path, names: Project) -> Iterator[Change]:
@@ -122,11 +175,13 @@ def _with_option(text: str, section: str, key: str, value: str) -> str:
 
 def _workflows(root: Path, names: Project) -> Iterator[Change]:
     """Yield workflows with these names: GitHub's triggers and fallbacks take no name from a file."""
+    former = read_project(root / FILE).main_branch  # a name that main had until now goes, unless it's a usual one
 
     def trigger(found: re.Match[str]) -> str:
         listed = re.findall(r'"([^"]*)"', found[2])
-        added = "" if names.main_branch in listed else f'"{names.main_branch}", '
-        return f"{found[1]}{added}{found[2]}{found[3]}"
+        kept = [name for name in listed if name in (*_USUAL, names.main_branch) or name != former]
+        wanted = kept if names.main_branch in kept else [names.main_branch, *kept]
+        return found[1] + ", ".join(f'"{name}"' for name in wanted) + found[3]
 
     for path in sorted((root / WORKFLOWS).glob("*.yml")):
         text = _TRIGGER.sub(trigger, read_text(path))

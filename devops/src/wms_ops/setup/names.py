@@ -11,23 +11,27 @@ from wms.errors import UsageError
 from wms.project import FILE, FORMER_REGION, REGION, Project, read_project, why_refused
 from wms.registry.ledger import HISTORY
 from wms_ops.base.layout import DVC_CONFIG, LOOP, MODELS, pointer
-from wms_ops.base.settings import AwsSettings
+from wms_ops.base.settings import AwsSettings, StoreSettings
 from wms_ops.git.command import Git
 from wms_ops.setup.files import default_remote, read_text
 
 _STORE: Final = re.compile(r"s3://wms-[a-z0-9-]+-dvc-\d{12}-([a-z]{2}(?:-[a-z]+)+-\d)(?:/|$)")
+PRODUCT: Final = "product"
+"""The remote that brings new versions of this project, as docs/SETUP.md calls it; never the team's own."""
+
 NAMES: Final = tuple(field.name for field in fields(Project))
 
 
-def propose(git: Git) -> Project:
+def propose(git: Git, remote: str | None = None) -> Project:
     """Propose the names: those of wms.toml; else those that Git, DVC, AWS's variables and the folder's name suggest.
 
-    Raises ConfigError for a wms.toml that can't be used, StoreConfigError for such a .dvc/config.
+    A given `remote` is taken as it is. Raises ConfigError for a wms.toml that can't be used, StoreConfigError for such
+    a .dvc/config, UsageError if a user has to say which of several remotes is the team's.
     """
     path = git.folder / FILE
     names = read_project(path)
     if not path.exists():
-        remote = _only_remote(git) or names.remote
+        remote = remote or _remote(git) or names.remote
         folder = git.folder.name
         names = replace(
             names,
@@ -37,7 +41,7 @@ def propose(git: Git) -> Project:
         )
     _, options = default_remote(read_text(git.folder / DVC_CONFIG))
     bucket = _first("bucket", (names.bucket, options.get("url", "")))
-    told, default = (_region_in(bucket), FORMER_REGION) if was_used(git) else (AwsSettings.read().region, REGION)
+    told, default = (_region_in(bucket), FORMER_REGION) if was_used(git) else (_told_region(), REGION)
     regions = (names.region, options.get("region", ""), told, default)
     return replace(names, region=_first("region", regions), bucket=bucket)
 
@@ -48,7 +52,7 @@ def was_used(git: Git) -> bool:
     main = f"refs/remotes/{former.remote}/{former.main_branch}"
     paths = (pointer("images"), f"{MODELS}/{HISTORY}")
     at_remote = any(git.ok("cat-file", "-e", f"{main}:{path}") for path in paths)
-    return at_remote or any((git.folder / path).exists() for path in (*paths, LOOP))
+    return at_remote or any((git.folder / path).exists() for path in (*paths, f"{LOOP}/runs", f"{LOOP}/aws"))
 
 
 def choose(proposed: Project, given: Mapping[str, str | None]) -> Project:
@@ -84,9 +88,21 @@ def _region_in(bucket: str) -> str:
     return found[1] if found else ""
 
 
-def _only_remote(git: Git) -> str:
-    found = remotes(git)
-    return found[0] if len(found) == 1 and not why_refused("remote", found[0]) else ""
+def _told_region() -> str:
+    """The region in AWS's variables; "" where they lead to another store, whose region says nothing about AWS."""
+    return "" if StoreSettings.read().endpoint else AwsSettings.read().region
+
+
+def _remote(git: Git) -> str:
+    """The remote that the checked-out branch follows, else the only one, but for the one that brings new versions."""
+    branch = git.attempt("symbolic-ref", "--quiet", "--short", "HEAD").stdout.decode("utf-8", "replace").strip()
+    followed = git.attempt("config", f"branch.{branch}.remote").stdout.decode("utf-8", "replace").strip()
+    found = [name for name in remotes(git) if name != PRODUCT and not why_refused("remote", name)]
+    if followed in found or len(found) == 1:
+        return followed if followed in found else found[0]
+    if len(found) > 1 and Project().remote not in found:
+        raise UsageError(f"This clone has the remotes {', '.join(found)}; name the team's with --remote.")
+    return ""
 
 
 def _head(git: Git, remote: str) -> str:
