@@ -154,6 +154,26 @@ def test_an_index_out_of_reach_is_told_and_a_killed_venv_is_finished(clone: Path
     assert Environment(clone).record() == {}
 
 
+@pytest.mark.parametrize("packages", [False, True])
+def test_a_venv_that_was_killed_before_its_activate_script_is_finished(clone: Path, packages: bool) -> None:
+    """A kill during ensurepip leaves a Python that starts, and half of pip; an earlier installer went on from there."""
+    environment = Environment(clone)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment.folder)], check=True)
+    site = environment._packages()
+    (site / "pip").mkdir()
+    (site / "pip" / "__init__.py").touch()
+    (site / "a_package").mkdir()
+    environment.activate.write_bytes(b"")
+    stamp = digest(clone, ["core"])
+    if packages:
+        (environment.folder / ".installed").write_text(to_json({"groups": ["core"], "digest": stamp}))
+    assert not environment.is_ready(stamp)
+    environment.make()
+    assert environment.activate.stat().st_size > 0
+    assert environment._answer("import pip._internal") is not None
+    assert (site / "a_package").exists() == environment.is_ready(stamp) == packages, "packages are kept"
+
+
 def test_a_mistake_in_the_arguments(clone: Path) -> None:
     told(run_door(clone, "--quite"), 2, "did you mean --quiet?")
     told(run_door(clone, "serv"), 2, "did you mean serve?")
@@ -172,6 +192,7 @@ def test_what_is_installed_is_left_alone_until_a_lock_changes(clone: Path, capsy
     environment = Environment(clone)
     environment.python.parent.mkdir(parents=True)
     environment.python.touch()
+    environment.activate.write_text("# a script\n")
     record = {"groups": ["core", "serve"], "digest": digest(clone, ["core", "serve"])}
     (clone / ".venv" / ".installed").write_text(to_json(record))
     assert installer.install([], clone) == installer.install(["serve", "--quiet"], clone) == 0

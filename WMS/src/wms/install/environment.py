@@ -44,7 +44,15 @@ class Environment:
         return self._program("python")
 
     def _program(self, name: str) -> Path:
-        return self.folder / ("Scripts" if os.name == "nt" else "bin") / (f"{name}.exe" if os.name == "nt" else name)
+        return self.activate.with_name(f"{name}.exe" if os.name == "nt" else name)
+
+    @property
+    def activate(self) -> Path:
+        """The script that a shell reads; venv writes it last, so an environment without it was never finished."""
+        return self.folder / ("Scripts" if os.name == "nt" else "bin") / "activate"
+
+    def _is_finished(self) -> bool:
+        return self.activate.is_file() and self.activate.stat().st_size > 0  # a full disk leaves an empty one
 
     @property
     def _record(self) -> Path:
@@ -69,8 +77,9 @@ class Environment:
         return value if known and set(value["groups"]) <= set(MEGABYTES) else {}
 
     def is_ready(self, digest: str) -> bool:
-        """Whether the last installation ended well and made what `digest` stands for, with a Python that is there."""
-        return self.record().get("digest") == digest and not self._begun.exists() and self.python.exists()
+        """Whether the last installation ended well and made what `digest` stands for, and venv had ended, too."""
+        whole = self._is_finished() and self.python.exists()
+        return whole and self.record().get("digest") == digest and not self._begun.exists()
 
     def make(self) -> None:
         """Make the environment, or look at the one that is there. Raises UsageError with the remedy."""
@@ -79,14 +88,19 @@ class Environment:
                 f"{sys.executable} has no venv, which the installation needs; install it (on Debian and Ubuntu: "
                 f"apt install python3-venv), then run this again."
             )
-        if not self._starts():
-            if self.folder.is_symlink():
-                raise UsageError(f"{self.folder} links to an environment that doesn't start; remove it, then go on.")
-            # --clear only where a venv was: its Python is gone, or a former run was killed while making it.
-            broken = ["--clear"] if (self.folder / "pyvenv.cfg").exists() else []
-            self.run([sys.executable, "-m", "venv", *broken, str(self.folder)])
-        elif self._answer("import pip") is None:  # a killed run, or an environment that uv made
-            self.run([str(self.python), "-m", "ensurepip"])
+        starts, is_link = self._starts(), self.folder.is_symlink()
+        if starts and self._is_finished() and self._answer("import pip") is not None:
+            return
+        if is_link and not starts:
+            raise UsageError(f"{self.folder} links to an environment that doesn't start; remove it, then go on.")
+        # --clear only where a venv was: its Python is gone, or a former run was killed while making it.
+        venv = (self.folder / "pyvenv.cfg").exists()
+        holds = is_link or not venv or self._is_finished() or self._begun.exists() or self.record()
+        if starts and holds:  # packages lie in it, or uv made it without pip: its own Python adds what is missing
+            base = self._answer("import sys; print(sys._base_executable)")
+            self.run([base or sys.executable, "-m", "venv", str(self.folder)])
+        else:
+            self.run([sys.executable, "-m", "venv", *(["--clear"] if venv else []), str(self.folder)])
 
     def _starts(self) -> bool:
         """Whether the environment's Python starts. Raises UsageError for a Python that is too old."""
