@@ -21,6 +21,13 @@ _NETWORK: Final = re.compile(
     r"|network is unreachable",
     re.IGNORECASE,
 )
+_RETRY: Final = "Retrying (Retry("
+"""The start of pip's word on a broken connection: it goes on with Python's names of objects, and the cause in them."""
+_CAUSE: Final = re.compile(
+    r"(?<=\d\] )\w[^'\"()]+|(?:read|connection to \S+) timed out"
+    r"|(?:certificate verify|tunnel connection) failed[^'\"(]*|connection reset by peer|remote end closed[^'\"]*",
+    re.IGNORECASE,
+)
 
 
 def sentence(said: Sequence[str], offline: str) -> WmsError:
@@ -50,6 +57,9 @@ def sentence(said: Sequence[str], offline: str) -> WmsError:
 def _line(said: Sequence[str], rule: re.Pattern[str]) -> str:
     """The last line that fits the rule, without the ornaments of pip and uv; empty if none does."""
     found = next((line for line in reversed(said) if rule.search(line)), "")
+    if _RETRY in found:
+        causes = _CAUSE.findall(found)
+        return str(causes[-1]).strip() if causes else "the connection broke"
     return re.sub(r"^(error|cause|hint):\s*", "", found.strip().strip("×╰─▶├│ "), flags=re.IGNORECASE)[:300].rstrip(
         ". "
     )
