@@ -86,12 +86,35 @@ def test_too_little_disk_is_told_before_anything_begins(clone: Path) -> None:
     try:
         copy_locks(disk)
         with pytest.raises(
-            DiskFullError, match=r"^core train need [\d,]{5} MB, and \d MB are free where .*/small/\.venv"
+            DiskFullError, match=r"^core train need [\d,]{5} MB more, and \d MB are free where .*/small/\.venv"
         ):
             installer.install(["train"], disk)
         assert not (disk / ".venv").exists()
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_what_a_cut_off_installation_brought_needs_no_room_again(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(clone)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1_000_000))
+
+    def needed(*groups: str) -> int:
+        with pytest.raises(DiskFullError) as caught:
+            installer.install(groups, clone)
+        found = re.search(r"need ([\d,]+) MB more, and 1 MB", str(caught.value))
+        assert found, caught.value
+        return int(found[1].replace(",", ""))
+
+    whole = needed("core")
+    (clone / ".venv").mkdir()
+    (clone / ".venv" / "half").write_bytes(os.urandom(30_000_000))
+    assert needed("core") in (whole - 30, whole - 31)
+    (clone / ".venv" / ".installed").write_text(to_json({"groups": ["core"], "digest": ""}))
+    train = needed("train")
+    (clone / ".venv" / ".installing").touch()
+    assert needed("train") == train, "core alone is larger than what lies there"
+    monkeypatch.setitem(MEGABYTES, "core", 10)
+    assert needed("train") in (train - 20, train - 21)
 
 
 def test_an_environment_of_an_old_python_is_told_and_left(clone: Path) -> None:
@@ -149,7 +172,7 @@ def test_an_index_out_of_reach_is_told_and_a_killed_venv_is_finished(clone: Path
     (clone / ".venv" / "bin").mkdir(parents=True)  # what a killed run leaves
     (clone / ".venv" / "pyvenv.cfg").write_text("home = /nowhere\n")
     Environment(clone).python.symlink_to(clone / "gone")
-    told(run_door(clone), InstallError.exit_code, "The index of packages can't be reached")
+    told(run_door(clone), InstallError.exit_code, "The index of packages can't be reached (Connection refused); look")
     assert Environment(clone).python.exists()
     assert Environment(clone).record() == {}
 
@@ -273,6 +296,28 @@ def test_each_failure_of_pip_and_uv_has_its_sentence(said: str, offline: str, ki
     found = sentence(said.splitlines(keepends=True), offline)
     assert type(found) is kind
     assert text in str(found) and "\n" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("broken", "cause"),
+    [
+        (
+            "New('<a.b object at 0x7f>: Failed to establish: [Errno -3] Temporary failure in name resolution')",
+            "Temporary",
+        ),
+        (
+            "ReadTimeoutError(\"HTTPSConnectionPool(host='h', port=443): Read timed out. (read timeout=15)\")",
+            "Read timed",
+        ),
+        ("SSLError(1, '[SSL: X] certificate verify failed: self-signed certificate (_ssl.c:1)')", "certificate verify"),
+        ("Another(3, <a.b object at 0x7f>)", "the connection broke"),
+    ],
+)
+def test_a_broken_connection_is_told_without_pip_s_objects(broken: str, cause: str) -> None:
+    line = f"WARNING: Retrying (Retry(total=0, read=None)) after connection broken by '{broken}': /simple/uv/\n"
+    text = str(sentence([line, "ERROR: No matching distribution found for uv==0.13.8\n"], ""))
+    assert text.startswith(f"The index of packages can't be reached ({cause}")
+    assert not re.search("Retry|0x|Error|_ssl", text)
 
 
 def test_install_bat_finds_python_hands_all_on_and_waits_only_after_a_double_click() -> None:

@@ -76,6 +76,10 @@ class Environment:
         known = isinstance(value, dict) and isinstance(value.get("groups"), list)
         return value if known and set(value["groups"]) <= set(MEGABYTES) else {}
 
+    def is_unfinished(self) -> bool:
+        """Whether the last installation was cut off, so that .venv holds packages which its record doesn't name."""
+        return self._begun.exists() or not self.record()
+
     def is_ready(self, digest: str) -> bool:
         """Whether the last installation ended well and made what `digest` stands for, and venv had ended, too."""
         whole = self._is_finished() and self.python.exists()

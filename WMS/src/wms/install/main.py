@@ -54,7 +54,7 @@ def _bring(environment: Environment, wanted: Collection[str], *, quiet: bool) ->
         if not quiet:
             print(f"{environment.folder} has {_listed(groups)} already.")
         return
-    _need_room(environment.folder, groups - before)
+    _need_room(environment, groups, before)
     if environment.offline:
         wheelhouse.check(environment.offline, groups, stamp)
     print(f"Installing {_listed(groups)} into {environment.folder} ...", flush=True)
@@ -64,13 +64,17 @@ def _bring(environment: Environment, wanted: Collection[str], *, quiet: bool) ->
     print(f"Installed {_listed(groups)} into {environment.folder}: {size:,.0f} MB in {seconds:.0f} s.")
 
 
-def _need_room(folder: Path, groups: Collection[str]) -> None:
-    """Raise DiskFullError if the groups won't fit; a tenth is for what a size on another system may differ by."""
-    needed = 1.1 * sum(MEGABYTES[group] for group in groups)
+def _need_room(environment: Environment, groups: Collection[str], before: Collection[str]) -> None:
+    """Raise DiskFullError if the groups won't fit beside those before; what a cut-off run brought counts as there."""
+    folder, new = environment.folder, set(groups) - set(before)
+    # A tenth is for what a size on another system may differ by.
+    needed = 1.1 * sum(MEGABYTES[group] for group in new)
+    if environment.is_unfinished():
+        needed -= max(0, _megabytes(folder) - sum(MEGABYTES[group] for group in before))
     free = shutil.disk_usage(folder.parent).free / 1e6
     if free < needed:
         raise DiskFullError(
-            f"{_listed(groups)} need {needed:,.0f} MB, and {free:,.0f} MB are free where {folder} lies; free some "
+            f"{_listed(new)} need {needed:,.0f} MB more, and {free:,.0f} MB are free where {folder} lies; free some "
             f"space, then run this again."
         )
 
