@@ -206,9 +206,12 @@ def test_former_installations_count_as_everything(clone: Path) -> None:
     (clone / ".venv").mkdir()
     (clone / ".venv" / ".installed").write_text("")
     assert set(Environment(clone).record()["groups"]) == set(MEGABYTES)
-    for damaged in ("{", '{"groups": 3}', '{"groups": ["nothing"]}', "[]"):
+    assert not Environment(clone).has_lost_record()
+    for damaged in ("{", '{"groups": 3}', '{"groups": ["nothing"]}', '{"groups": [["core"]]}', "[]"):
         (clone / ".venv" / ".installed").write_text(damaged)
-        assert Environment(clone).record() == {}, damaged
+        assert Environment(clone).record() == {} and Environment(clone).has_lost_record(), damaged
+    (clone / ".venv" / ".installed").unlink()
+    assert not Environment(clone).has_lost_record()
 
 
 def test_what_is_installed_is_left_alone_until_a_lock_changes(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:

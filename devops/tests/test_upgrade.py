@@ -187,6 +187,8 @@ def test_packages_hook_and_files_are_brought_up_to_date_each_by_itself(clone: Pa
     assert code == 4, said
     assert [line.split()[0] for line in said.splitlines()] == [FILE, "hook", "packages"]
     assert "earlier version" in hook.read_text() and not (clone / FILE).exists()
+    (clone / ".venv" / ".installed").write_text('{"groups": ["nothing"]}')
+    assert "packages   the record of the packages in .venv can't be read" in upgrade(clone, environ, "--check")[1]
     (clone / ".venv" / ".installed").unlink()  # the installer has tests of its own
     code, said = upgrade(clone, environ)
     assert code == 0 and "earlier version" not in hook.read_text()

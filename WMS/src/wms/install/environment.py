@@ -74,7 +74,11 @@ class Environment:
         except (OSError, ValueError):
             return {}
         known = isinstance(value, dict) and isinstance(value.get("groups"), list)
-        return value if known and set(value["groups"]) <= set(MEGABYTES) else {}
+        return value if known and set(map(str, value["groups"])) <= set(MEGABYTES) else {}
+
+    def has_lost_record(self) -> bool:
+        """Whether a record is there that can't be read, so that nothing tells which groups are installed."""
+        return self._record.exists() and not self.record()
 
     def is_unfinished(self) -> bool:
         """Whether the last installation was cut off, so that .venv holds packages which its record doesn't name."""

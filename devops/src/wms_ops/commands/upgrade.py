@@ -22,6 +22,7 @@ from wms.command import Command, folder, new_folder
 from wms.errors import UNHEALTHY, InstallError, UsageError
 from wms.install.environment import Environment
 from wms.install.groups import digest
+from wms.libraries import CORE
 from wms.paths import ROOT
 from wms.project import FILE, read_project
 from wms.registry.ledger import Ledger
@@ -91,7 +92,10 @@ def changes(repo: Path) -> Iterator[Change]:
         yield Change("hook", "the pre-push hook in this clone is an earlier version's", partial(install_hook, repo))
     environment = Environment(repo)
     groups = environment.record().get("groups", ())
-    if groups and not environment.is_ready(digest(repo, groups)):
+    if environment.has_lost_record():
+        text = "the record of the packages in .venv can't be read: installs core; `make install FOR=...` adds to it"
+        yield Change("packages", text, partial(_install, repo, (CORE,)))
+    elif groups and not environment.is_ready(digest(repo, groups)):
         text = f".venv ({' '.join(groups)}) lacks packages that this version has locked"
         yield Change("packages", text, partial(_install, repo, groups))
 
