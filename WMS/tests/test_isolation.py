@@ -37,7 +37,7 @@ def test_a_test_sees_nothing_of_the_tester(tmp_path: Path) -> None:
     allowed = {
         *("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_EC2_METADATA_DISABLED", "GH_CONFIG_DIR"),
         *("GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM", "GIT_TERMINAL_PROMPT", "TF_PLUGIN_MIRROR"),
-        *("TF_CLI_CONFIG_FILE", "TF_PLUGIN_CACHE_DIR", "WMS_REQUIRE_TOOLS", isolation.SESSION),
+        *("TF_CLI_CONFIG_FILE", "TF_PLUGIN_CACHE_DIR", "WMS_PROJECT", "WMS_REQUIRE_TOOLS", isolation.SESSION),
     }
     prefixes = ("AWS_", "GH_", "GIT_", "GITHUB_", "MLFLOW_", "PG", "TF_", "WMS_", "MAKE")
     assert {name for name in os.environ if name.startswith(prefixes)} <= allowed

@@ -236,6 +236,6 @@ def test_somebody_else_s_instance(clone: Clone, aws: AwsServer) -> None:
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_clone_that_was_never_installed(clone: Clone, script: str) -> None:
     (clone.bin / "python3").write_text("#!/bin/sh\nexit 1\n")
-    assert_told(clone.run(script, *SCRIPTS[script]), 2, "run `make install FOR=cloud` there, then this again")
+    assert_told(clone.run(script, *SCRIPTS[script]), 2, "run `make install` there, then this again")
     (clone.bin / "python3").unlink()
-    assert_told(clone.run(script, *SCRIPTS[script]), 2, "run `make install FOR=cloud` there, then this again")
+    assert_told(clone.run(script, *SCRIPTS[script]), 2, "run `make install` there, then this again")

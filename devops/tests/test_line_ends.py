@@ -95,7 +95,7 @@ READERS: dict[str, tuple[Path | str, Callable[[Path], object]]] = {
     "recipe": (ROOT / "WMS" / "configs" / "train.yaml", load_config),
     "pointer": (POINTER, pointer_of),
     "wms.toml": (project_text(Project(remote="upstream")), read_project),
-    "dvc config": (ROOT / ".dvc" / "config", remote_of),
+    "dvc config": ("[core]\n    remote = storage\n['remote \"storage\"']\n    url = s3://acme/dvc\n", remote_of),
     "tfvars": (
         ROOT / "infrastructure" / "terraform" / "wms.tfvars.example",
         lambda path: read_settings(path, environ={}),

@@ -137,7 +137,7 @@ def _restored(repo: Path, name: str, is_sound: Callable[[bytes], bool]) -> str:
 
 def _content(repo: Path, name: str) -> bytes | None:
     """The content of a file in Git's index (":file") or in a commit ("commit:file"); None if Git has none."""
-    done = Git(repo).attempt("show", name)
+    done = Git(repo).attempt("cat-file", "blob", name)
     return done.stdout if done.returncode == 0 else None
 
 
