@@ -21,11 +21,14 @@ from wms.errors import ManifestError, PairingError, UsageError
 from wms.files import parse_json
 from wms_ops.base.errors import BucketNotFoundError, MissingBlobError, StoreConfigError
 from wms_ops.base.layout import KINDS, SPLITS, pointer
+from wms_ops.commands.checks import check_bucket
+from wms_ops.commands.finding import State
 from wms_ops.storage.config import RemoteConfig
 from wms_ops.storage.marker import MARKER, claim
 from wms_ops.storage.remote import S3Remote
 
 PHOTOS = 24
+KEYS = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
 SILENT = ["no keys", "no network"]
 
 
@@ -54,6 +57,22 @@ def test_a_bucket_is_marked_once_and_refused_to_another_project(shop: Workshop) 
     assert "holds the data set of the project 'acme', and this is the project 'second'" in done.stderr
     assert done.stderr.count("\n") == 1
     assert fingerprint(other) == before and mark(shop.store()) == "acme"
+
+
+def test_doctor_reports_the_mark_of_another_project(remote: S3Remote, tmp_path: Path, s3: S3Server) -> None:
+    config = remote.config
+    (tmp_path / ".dvc").mkdir()
+    lines = ("[core]", "remote = r", "['remote \"r\"']", f"url = {config.url}", f"endpointurl = {config.endpoint_url}")
+    keys = [f"{name.lower().removeprefix('aws_')} = {s3.environ[name]}" for name in KEYS]
+    (tmp_path / ".dvc/config").write_text("\n".join(lines))
+    (tmp_path / ".dvc/config.local").write_text("\n".join(["['remote \"r\"']", *keys]))
+    (tmp_path / "wms.toml").write_text('project = "second"\n')
+    assert check_bucket(tmp_path).state is State.FINE, "no mark"
+    claim(remote, "acme")
+    with pytest.raises(StoreConfigError, match="the project 'acme', and this is the project 'second'"):
+        check_bucket(tmp_path)
+    (tmp_path / "wms.toml").write_text('project = "acme"\n')
+    assert check_bucket(tmp_path).state is State.FINE
 
 
 @pytest.mark.parametrize("why", SILENT)

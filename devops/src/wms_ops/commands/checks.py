@@ -12,6 +12,7 @@ from typing import Final
 
 from wms.errors import LedgerError, WmsError
 from wms.loopback import scheme_of
+from wms.project import FILE, read_project
 from wms.registry.ledger import Ledger
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.sync import is_here
@@ -25,6 +26,7 @@ from wms_ops.cost.prices import home_region
 from wms_ops.git.command import Git, require_git
 from wms_ops.hook.install import hook_defect
 from wms_ops.storage.config import read_remote
+from wms_ops.storage.marker import owner_of, refuse_another
 from wms_ops.storage.remote import S3Remote
 
 _FREE_GB: Final = 5.0
@@ -74,10 +76,15 @@ def check_disk(repo: Path) -> Finding:
 
 
 def check_bucket(repo: Path) -> Finding:
-    """Whether the data set's bucket can be read with the keys at hand. Raises the store's errors."""
+    """Whether the bucket can be read with the keys at hand, and is marked for no other project.
+
+    Raises the store's errors, and StoreConfigError with the sentence that a push ends with.
+    """
     config = read_remote(repo)
+    store = S3Remote(config)
     try:
-        S3Remote(config).check_access()
+        store.check_access()
+        refuse_another(store, owner_of(store), read_project(repo / FILE).project)
     except StoreUnreachableError as error:
         if not config.endpoint_url:
             raise

@@ -28,13 +28,18 @@ def claim(store: S3Remote, project: str) -> bool:
         owner = owner_of(store)
     else:
         made = False
-    if owner != project:
+    refuse_another(store, owner, project)
+    return made
+
+
+def refuse_another(store: S3Remote, owner: str | None, project: str) -> None:
+    """Raise StoreConfigError if `owner`, for which the remote is marked, is another project; None is no mark."""
+    if owner not in (None, project):
         raise StoreConfigError(
             f"{store.config.url} holds the data set of the project {owner!r}, and this is the project {project!r}, so "
             "nothing was written: take a bucket or a prefix of its own with `wms init --bucket s3://BUCKET/PREFIX`, or "
             f"the other project's name with `wms init --project {owner}` if both are the same one."
         )
-    return made
 
 
 def owner_of(store: S3Remote) -> str | None:
