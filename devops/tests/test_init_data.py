@@ -59,6 +59,16 @@ def test_a_bucket_is_marked_once_and_refused_to_another_project(shop: Workshop) 
     assert fingerprint(other) == before and mark(shop.store()) == "acme"
 
 
+@pytest.mark.parametrize(("below", "project"), [("more", "second"), ("a/b", "second"), ("files/md5", "acme")])
+def test_a_prefix_inside_another_data_set_is_refused(remote: S3Remote, below: str, project: str) -> None:
+    claim(remote, "acme")
+    inner = remote.at(f"{remote.config.prefix}/{below}")
+    with pytest.raises(StoreConfigError, match=f"{below} lies inside {remote.config.url}, .* project 'acme'"):
+        claim(inner, project)
+    assert mark(inner) is None
+    assert claim(remote.at(f"{remote.config.prefix}/main"), "acme"), "an own prefix beside the files"
+
+
 def test_doctor_reports_the_mark_of_another_project(remote: S3Remote, tmp_path: Path, s3: S3Server) -> None:
     config = remote.config
     (tmp_path / ".dvc").mkdir()

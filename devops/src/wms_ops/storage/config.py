@@ -20,6 +20,9 @@ from wms_ops.base.settings import StoreSettings
 
 URL_VARIABLE = "WMS_DVC_URL"
 ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
+FILES = "files"
+"""DVC's folder of blobs and manifests below a remote's prefix."""
+
 NAME_A_BUCKET = "run `wms init --bucket s3://BUCKET/dvc`, commit what it writes and push that to the main branch first"
 """The end of a sentence about a clone whose files name no bucket."""
 
@@ -71,7 +74,7 @@ class RemoteConfig:
             raise ManifestError(
                 f"{oid!r} isn't the MD5 of a file: a .dvc file or a manifest is damaged; restore it from Git."
             )
-        return self.inside(f"files/md5/{oid[:2]}/{oid[2:]}")
+        return self.inside(f"{FILES}/md5/{oid[:2]}/{oid[2:]}")
 
     def inside(self, name: str) -> str:
         """Return `name` below the remote's prefix."""

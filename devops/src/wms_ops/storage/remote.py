@@ -7,12 +7,13 @@ request, so a killed upload leaves whole objects or none, and can be repeated.
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,6 +65,12 @@ class S3Remote:
             return client
 
         self._bucket = Bucket(config.bucket, connect, config)
+
+    def at(self, prefix: str) -> S3Remote:
+        """Return the remote at another prefix of the same bucket; both share connections and counted traffic."""
+        other = copy.copy(self)
+        other.config = replace(self.config, prefix=prefix)
+        return other
 
     @property
     def traffic(self) -> Traffic:
