@@ -24,7 +24,15 @@ from wms.paths import ROOT
 
 pytest_plugins = ["serving_fixtures"]
 
-CODE = ("WMS/src", "WMS/configs", "devops/src", "infrastructure/bootstrap", "infrastructure/requirements", "hooks", "devops/scripts")
+CODE = (
+    "WMS/src",
+    "WMS/configs",
+    "devops/src",
+    "infrastructure/bootstrap",
+    "infrastructure/requirements",
+    "hooks",
+    "devops/scripts",
+)
 SILENT = "http://127.0.0.1:9/simple"  # nobody listens at this port
 NO_INDEX = {"PIP_INDEX_URL": SILENT, "UV_DEFAULT_INDEX": SILENT, "PIP_CONFIG_FILE": os.devnull, "UV_NO_CONFIG": "1"}
 TWO = 2  # the code of a usage error

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from wms.errors import ManifestError
+from wms.project import Project
 from wms_ops.base.errors import StoreConfigError
+from wms_ops.setup.files import changes, write
 from wms_ops.storage.config import RemoteConfig, parse_remote, read_remote
 
 CONFIG = """[core]
@@ -37,6 +39,25 @@ def test_a_remote_as_dvc_writes_it() -> None:
     assert (config.bucket, config.prefix, config.name) == ("meters", "dvc/main", "storage")
     assert (config.region, config.profile, config.endpoint_url) == ("eu-central-1", "team", None)
     assert config.url == "s3://meters/dvc/main"
+
+
+def test_the_mark_of_windows_editors_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / ".dvc" / "config"
+    path.parent.mkdir()
+    path.write_text(CONFIG, encoding="utf-8-sig")
+    assert read_remote(tmp_path, environ={}).url == "s3://meters/dvc/main"
+    assert "very secret" in (read_remote_with_local(tmp_path).secret_access_key or "")
+    (change,) = [one for one in changes(tmp_path, Project(bucket="s3://new/dvc")) if one.path == ".dvc/config"]
+    write(tmp_path, (change,))
+    assert path.read_bytes() == b"\xef\xbb\xbf" + CONFIG.replace("s3://meters/dvc/main", "s3://new/dvc").encode()
+    path.write_text("[core]\n    autostage = true\n", encoding="utf-8-sig")
+    write(tmp_path, changes(tmp_path, Project(bucket="s3://new/dvc")))
+    assert path.read_text(encoding="utf-8").startswith("\ufeff[core]\n    remote = storage\n    autostage")
+
+
+def read_remote_with_local(folder: Path) -> RemoteConfig:
+    (folder / ".dvc" / "config.local").write_text(LOCAL, encoding="utf-8-sig")
+    return read_remote(folder, environ={})
 
 
 def test_the_local_file_adds_keys_and_wins(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from wms.project import FILE, Project, project_text, read_project
 from wms.regular import read_regular
 from wms_ops.base.errors import StoreConfigError
 from wms_ops.base.layout import DATA_BRANCHES, DVC_CONFIG
-from wms_ops.storage.config import RemoteConfig, parse_remote, sections, unquoted
+from wms_ops.storage.config import MARK, RemoteConfig, parse_remote, sections, unquoted
 
 WORKFLOWS: Final = ".github/workflows"
 GITIGNORE: Final = ".gitignore"
@@ -61,7 +61,7 @@ IGNORED: Final = (
 """What must never get into Git: a team that keeps its own .gitignore in a merge gets these lines back."""
 
 _USUAL: Final = ("main", "master")
-_HEADER: Final = re.compile(r"\s*\[(.+)\]\s*(?:#.*)?$")
+_HEADER: Final = re.compile(rf"{MARK}?\s*\[(.+)\]\s*(?:#.*)?$")
 _TRIGGER: Final = re.compile(rf'^(\s*branches: \[)(.*"{DATA_BRANCHES}\*\*".*)(\])', re.MULTILINE)
 _FALLBACK: Final = re.compile(r"(vars\.AWS_REGION \|\| ')[a-z0-9-]+(')")
 

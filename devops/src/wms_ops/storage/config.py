@@ -20,6 +20,9 @@ from wms_ops.base.settings import StoreSettings
 
 URL_VARIABLE = "WMS_DVC_URL"
 ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
+MARK = "\ufeff"
+"""The mark that editors of Windows write before a text."""
+
 FILES = "files"
 """DVC's folder of blobs and manifests below a remote's prefix."""
 
@@ -143,7 +146,7 @@ def sections(text: str, origin: str) -> dict[str, dict[str, str]]:
     """Return the sections of an INI file of DVC; section names and values may be quoted. Raises StoreConfigError."""
     parser = configparser.ConfigParser(interpolation=None, strict=False, inline_comment_prefixes=("#",))
     try:
-        parser.read_string(text, source=origin)
+        parser.read_string(text.removeprefix(MARK), source=origin)
     except configparser.Error as error:
         # Only the line number: the parser's own text would repeat the line, which may hold a key.
         line = getattr(error, "lineno", None) or (getattr(error, "errors", None) or [(None,)])[0][0]
