@@ -102,7 +102,9 @@ def _below(manifest: Manifest, folder: str, path: Path) -> Manifest:
     files = {name.removeprefix(start): md5 for name, md5 in manifest.files.items() if name.startswith(start)}
     if not files:
         there = sorted({name.partition("/")[0] for name in manifest.files if "/" in name})
-        hint = f"it has {', '.join(there[:_SHOWN])}" if there else "it has no folders"
+        if not there:
+            raise UsageError(f"The directory of {path} has no folders; name two .dvc files, of photos and of masks.")
+        hint = f"it has {', '.join(there[:_SHOWN])}"
         raise UsageError(f"The directory of {path} has no {start}, but {hint}; name its two with --images and --masks.")
     return Manifest(files)
 
@@ -117,8 +119,9 @@ def _check(version: DataSet) -> None:
             if "/" in name or name.startswith(".") or PurePosixPath(name).suffix.lower() not in SUFFIXES:
                 odd.append(f"{kind}/{name}")
     if odd:
+        count = _files(odd, "isn't a photo or mask", "aren't photos or masks")
         raise ManifestError(
-            f"{len(odd)} files aren't photos or masks right in their folder, so nothing was adopted:{_listed(odd)}\n"
+            f"{count} right in the folder of its kind, so nothing was adopted:{_listed(odd)}\n"
             f"Move or delete them, run `dvc add` and `dvc push`, {_AGAIN}."
         )
     images, masks = (stems[kind] for kind in KINDS)
@@ -127,11 +130,15 @@ def _check(version: DataSet) -> None:
     ]
     if lonely:
         raise PairingError(
-            f"{len(lonely)} files have no partner of the same name, so nothing was adopted:{_listed(lonely)}\n"
+            f"{_files(lonely, 'has', 'have')} no partner of the same name, so nothing was adopted:{_listed(lonely)}\n"
             f"Add or delete them, run `dvc add` and `dvc push`, {_AGAIN}."
         )
     if not version.pairs:  # also refuses two files of one name
         raise DataNotFoundError("The data set has no photo, so there is nothing to adopt; leave --data out.")
+
+
+def _files(names: Sequence[str], one: str, several: str) -> str:
+    return f"1 file {one}" if len(names) == 1 else f"{len(names)} files {several}"
 
 
 def _listed(names: Sequence[str]) -> str:
