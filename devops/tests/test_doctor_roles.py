@@ -169,6 +169,21 @@ def test_a_project_file_that_does_not_fit_git_is_named(clone: Path, text: str, w
         assert found.mend == after
 
 
+def test_a_project_file_with_capitals_is_renamed(clone: Path) -> None:
+    (clone / "Wms.toml").write_text('project = "acme"\n', encoding="utf-8")
+    sh(clone, "git add Wms.toml && git commit -qm Names")
+    found = check_settings(clone)
+    assert (found.state, found.mend) == (State.MISSING, "git mv Wms.toml wms.toml")
+    sh(clone, found.mend)
+    assert "project acme" in check_settings(clone).text
+
+
+def test_without_a_project_file_no_text_names_it_as_the_source(clone: Path) -> None:
+    sh(clone, "git remote rename origin old")
+    found = check_settings(clone)
+    assert found.text == "without a wms.toml, the remote origin is expected, but this clone has old"
+
+
 def test_a_remote_that_was_never_fetched_is_fetched(clone: Path) -> None:
     sh(clone, "git remote rename origin old && git remote add origin ../origin.git")
     found = check_settings(clone)

@@ -51,7 +51,7 @@ def check_settings(repo: Path) -> Finding:
     """wms.toml, and whether Git and DVC have what it names. Raises ConfigError, GitError, StoreConfigError."""
     path = repo / FILE
     names = read_project(path)
-    defect = _remote_defect(Git(repo), names) or _bucket_defect(repo, names)
+    defect = _case_defect(repo) or _remote_defect(Git(repo), names) or _bucket_defect(repo, names)
     if defect:
         return Finding("settings", State.MISSING, *defect)
     origin = path.name if path.is_file() else f"no {FILE}, so the names are the usual ones"
@@ -59,10 +59,23 @@ def check_settings(repo: Path) -> Finding:
     return Finding("settings", State.FINE, f"{origin}: project {names.project}, main branch {branch}")
 
 
+def _case_defect(repo: Path) -> tuple[str, str] | None:
+    """Whether the file of names has other capitals in its name, which only some systems read as the same name."""
+    names = sorted(path.name for path in repo.iterdir() if path.name.lower() == FILE)
+    if not names or FILE in names:
+        return None
+    return f"{names[0]} isn't read on every system, because its name has capitals", f"git mv {names[0]} {FILE}"
+
+
+def _named(git: Git, what: str) -> str:
+    """The beginning of a sentence about a name, which only an existing wms.toml can have chosen."""
+    return f"{FILE} names {what}" if (git.folder / FILE).is_file() else f"without a {FILE}, {what} is expected"
+
+
 def _remote_defect(git: Git, names: Project) -> tuple[str, str] | None:
     remotes = git("remote").split()
     if names.remote not in remotes:
-        text = f"{FILE} names the remote {names.remote}, but this clone has {', '.join(remotes) or 'none'}"
+        text = f"{_named(git, f'the remote {names.remote}')}, but this clone has {', '.join(remotes) or 'none'}"
         if len(remotes) == 1:
             return text, f"git remote rename {remotes[0]} {names.remote}"
         return text, f"git remote add {names.remote} URL, then git fetch {names.remote}"
@@ -74,7 +87,7 @@ def _remote_defect(git: Git, names: Project) -> tuple[str, str] | None:
     if not branches:
         return f"nothing was ever fetched from {names.remote}", f"git fetch {names.remote}"
     shown = ", ".join(branches[:5])
-    text = f"{FILE} names the main branch {names.main_branch}, but {names.remote} had {shown} at the last fetch"
+    text = f"{_named(git, f'the main branch {names.main_branch}')}, but {names.remote} had {shown} at the last fetch"
     usual = next((name for name in ("main", "master") if name in branches), "")
     return text, f"wms init --main-branch {usual}" if usual else f"git fetch {names.remote}, or `wms init`"
 
