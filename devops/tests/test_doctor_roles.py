@@ -24,6 +24,7 @@ from wms.json_text import to_json
 from wms.libraries import MEGABYTES
 from wms.paths import ROOT
 from wms.registry.ledger import CURRENT, HISTORY
+from wms.registry.metadata import NOTHING_PROMOTED
 from wms_ops.base.layout import METADATA, MODELS
 from wms_ops.commands import checks_settings, checks_work, doctor
 from wms_ops.commands.checks_records import check_records
@@ -31,6 +32,7 @@ from wms_ops.commands.checks_settings import check_python, check_settings, check
 from wms_ops.commands.finding import Finding, State
 from wms_ops.commands.main import main
 from wms_ops.commands.roles import CHECKS, ROLES
+from wms_ops.storage.config import read_remote
 from wms_ops.storage.names import DEADLINE_TAG, ENVIRONMENT_TAG, INSTANCE_PART, OWNER_TAG, PART_TAG
 
 pytest_plugins = ["aws_fixtures"]
@@ -326,3 +328,23 @@ def test_an_instance_past_its_deadline_is_named_and_reaped(
     assert main(shlex.split(found.mend)[1:]) == 0
     capsys.readouterr()
     assert checks_work.check_instances(clone).state is State.FINE
+
+
+def test_a_page_of_no_promotion_is_removed_where_git_has_none(tmp_path: Path) -> None:
+    repo = tmp_path / "new"
+    (repo / MODELS).mkdir(parents=True)
+    sh(repo, "git init -q -b main . && git commit -q --allow-empty -m Start")
+    (repo / METADATA).write_text(NOTHING_PROMOTED, encoding="utf-8")
+    (repo / MODELS / CURRENT).write_text("{}\n", encoding="utf-8")
+    found = check_records(repo)
+    assert (found.state, found.mend) == (State.MISSING, f"rm {MODELS}/{CURRENT}")
+    sh(repo, found.mend)
+    assert check_records(repo).state is State.FINE
+
+
+def test_a_damaged_dvc_config_is_restored(clone: Path) -> None:
+    (clone / ".dvc" / "config").write_text("[core\n", encoding="utf-8")
+    (found,) = [one for one in doctor.examine(clone, role="labeller") if one.name == "bucket"]
+    assert found.mend == "git restore .dvc/config"
+    sh(clone, found.mend)
+    assert read_remote(clone).url == URL

@@ -31,10 +31,12 @@ def check_records(repo: Path) -> Finding:
     try:
         entries = ledger.entries()
     except LedgerError as error:
-        return Finding(_NAME, State.MISSING, str(error), _mend_ledger(repo, ledger) or remedy_in(str(error)))
+        return Finding(
+            _NAME, State.MISSING, str(error), _mend_ledger(repo, ledger) or _drop(repo, ledger) or remedy_in(str(error))
+        )
     newest = entries[-1] if entries else None
     if fault := metadata_fault(repo / METADATA, ledger) or _edited(repo, newest):
-        mend = _mend_metadata(repo, ledger) or ("" if newest else _mend_both(repo))
+        mend = _mend_metadata(repo, ledger) or ("" if newest else _mend_both(repo) or _drop(repo, ledger))
         return Finding(_NAME, State.MISSING, fault, mend or remedy_in(fault))
     if newest and (fault := _current_fault(ledger, newest)):
         page = newest.page
@@ -109,6 +111,17 @@ def _mend_ledger(repo: Path, ledger: Ledger) -> str:
 def _mend_both(repo: Path) -> str:
     mend = _restored(repo, f"{MODELS}/{HISTORY}", lambda content: _is_chain(content, b""))
     return f"{mend} {MODELS}/{CURRENT}" if mend else ""
+
+
+def _drop(repo: Path, ledger: Ledger) -> str:
+    """The removal of a production_current.json that tells of no promotion, where neither Git nor the disk has more."""
+    name = f"{MODELS}/{CURRENT}"
+    try:
+        tells = "hash" in _fields(_plain(read_regular(ledger.newest)))
+    except OSError:
+        return ""
+    known = ledger.history.exists() or any(_content(repo, f":{MODELS}/{one}") is not None for one in (CURRENT, HISTORY))
+    return "" if tells or known else f"rm {name}"
 
 
 def _is_chain(history: bytes, current: bytes) -> bool:

@@ -11,6 +11,7 @@ from wms.command import Command, folder, nearest
 from wms.errors import UNHEALTHY, LedgerError, ModelDamagedError
 from wms.json_text import to_json
 from wms.paths import ROOT
+from wms_ops.base.layout import DVC_CONFIG
 from wms_ops.commands.advice import AGAIN, reason, remedy
 from wms_ops.commands.checks import import_libraries
 from wms_ops.commands.checks_settings import missing_library
@@ -80,6 +81,8 @@ def _finding(name: str, answer: object, is_needed: bool, limit_s: float) -> Find
         return Finding(name, state, *lacking)
     late = f"no answer within {limit_s:.0f} s"
     said = (reason(answer), remedy(answer)) if isinstance(answer, Exception) else (late, AGAIN)
+    if said[1].startswith("restore the file") and f"{DVC_CONFIG} " in f"{said[0]} ".replace(",", " "):
+        said = (said[0], f"git restore {DVC_CONFIG}")
     return Finding(name, state, *said)
 
 
