@@ -81,7 +81,7 @@ def test_a_wrong_setting_is_named_by_the_advice(
 def test_a_damaged_dvc_config_is_restored(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (clone / ".dvc" / "config").write_text("[[[\n", encoding="utf-8")
     found = told(clone, monkeypatch, "bucket")
-    assert found.state is State.MISSING and found.mend.startswith("restore the file from Git")
+    assert found.state is State.MISSING and found.mend.startswith("git restore .dvc/config")
 
 
 @pytest.mark.parametrize("uri", ["zzz://q", "some/folder", "file:///tmp/x"])
