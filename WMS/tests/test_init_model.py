@@ -25,6 +25,8 @@ def clone(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "clone"
     folder.mkdir()
     Git(folder)("init", "--quiet", "--initial-branch=main")
+    (folder / "hooks").mkdir()
+    (folder / "hooks" / "pre-push").touch()  # by which `wms init` knows this project
     monkeypatch.chdir(folder)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", shop.uri)
     monkeypatch.setenv("GITHUB_ACTOR", "ann")
