@@ -39,7 +39,7 @@ def test_without_a_file_the_defaults_hold(file: Path) -> None:
 def test_no_region_is_ever_assumed(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a default of its own, a new version would look for yesterday's instance in another region."""
     sentence = refused(file, "disk_gb = 30\n")
-    assert "`wms init`, which takes eu-central-1" in sentence and "in us-east-1; `wms upgrade`" in sentence
+    assert "in us-east-1, which `wms upgrade` writes down; else run `wms init`, which takes eu-central-1" in sentence
     (tmp_path / "wms.toml").write_text('region = "eu-central-1"\n')
     monkeypatch.setenv("WMS_PROJECT", str(tmp_path / "wms.toml"))
     project.cache_clear()

@@ -12,7 +12,7 @@ from aws_server import ACCOUNT, REGION, AwsServer
 from cost_values import session
 from rich.console import Console
 
-from wms.errors import UsageError
+from wms.errors import ConfigError, UsageError
 from wms_ops.base.errors import StoreUnreachableError
 from wms_ops.commands import cost as cli
 from wms_ops.commands.main import main
@@ -130,6 +130,17 @@ def test_wrong_arguments(argv: list[str], words: str, aws: AwsServer, capsys: py
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
+
+
+def test_a_bill_is_never_looked_for_in_a_region_that_nobody_chose(
+    aws: AwsServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would be empty, and read as if no instance had ever run."""
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name)
+    assert run("report") == ConfigError.exit_code
+    assert "No region of AWS is chosen" in capsys.readouterr().err
+    assert run("prices") == 0 and "eu-central-1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,6 @@ from wms_ops.base.settings import AwsSettings, StoreSettings
 from wms_ops.commands.advice import remedy
 from wms_ops.commands.checks_records import DAMAGED
 from wms_ops.commands.finding import Finding, State
-from wms_ops.cost.prices import home_region
 from wms_ops.git.command import Git, require_git
 from wms_ops.hook.install import hook_defect
 from wms_ops.storage.config import read_remote
@@ -95,13 +94,14 @@ def check_bucket(repo: Path) -> Finding:
 def check_aws(_: Path) -> Finding:
     """The account of the AWS credentials; only the cloud at AWS requires credentials."""
     from wms_ops.targets.aws.clients import Aws
+    from wms_ops.targets.aws.settings import chosen_region
 
     needed = "only needed for an instance at AWS"
     told = AwsSettings.read()
     if StoreSettings.read().aws_endpoint_url_s3 and not told.aws_endpoint_url_sts:
         return Finding("AWS", State.OPTIONAL, f"the keys are those of the local cloud; others are {needed}")
-    region = told.region or home_region()
     try:
+        region = chosen_region().name
         return Finding("AWS", State.FINE, f"account {Aws(region).account}, region {region}")
     except WmsError as error:
         return Finding("AWS", State.OPTIONAL, f"{needed}: {error}", remedy(error))

@@ -14,37 +14,41 @@ from rich.table import Table
 from wms.command import Command
 from wms.errors import UsageError
 from wms.json_text import to_json
+from wms.project import REGION, project
 from wms.tables import Column, make_table, plain_console
 from wms_ops.base.errors import AccessDeniedError
 from wms_ops.base.settings import AwsSettings
 from wms_ops.cost.bills import BillLine
 from wms_ops.cost.estimate import dollars, hourly
-from wms_ops.cost.prices import DISK_GB, home_region, price_table
+from wms_ops.cost.prices import DISK_GB, price_table
 from wms_ops.cost.session_store import make_store
 from wms_ops.cost.sessions import NAME, month_start
 from wms_ops.cost.statement import Statement, statement_of
 from wms_ops.cost.storage import buckets_of, stored_gb
 from wms_ops.storage.client import account_of, make_client
+from wms_ops.targets.aws.settings import chosen_region
 
 ENVIRONMENT: Final = "main"
 
 
-def _add_region(parser: argparse.ArgumentParser) -> None:
-    region = AwsSettings.read().region or home_region()
+def _of_prices(parser: argparse.ArgumentParser) -> None:
+    region = AwsSettings.read().region or project().region or REGION
     parser.add_argument("--region", default=region, help=f"where they run (default: {region})")
 
 
 def _of_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--month", help="only this UTC month, such as 2026-11 (default: all)")
     parser.add_argument("--environment", default=ENVIRONMENT, help="whose instances (default: main)")
-    _add_region(parser)
+    parser.add_argument("--region", help="where they run (default: AWS_REGION, else the one of wms.toml)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    """Print the bill; returns 0. Raises UsageError and the errors of wms_ops.storage.trouble."""
-    month, environment, region = arguments.month, arguments.environment, arguments.region
+    """Print the bill; returns 0. Raises UsageError, ConfigError and the errors of wms_ops.storage.trouble."""
+    month, environment = arguments.month, arguments.environment
     _check(month, environment)
+    # Never a default: in another region than the instances' the bill would be empty.
+    region = arguments.region or chosen_region().name
     table, now = price_table(), datetime.now(UTC)
     table.rates(region)  # a wrong name is told before AWS is asked
     account = account_of(region)
@@ -175,4 +179,4 @@ REPORT: Final = Command(
     _of_report,
     _report,
 )
-PRICES: Final = Command("Show what each instance type costs an hour.", _add_region, _prices)
+PRICES: Final = Command("Show what each instance type costs an hour.", _of_prices, _prices)
