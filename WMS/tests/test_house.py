@@ -134,6 +134,6 @@ def test_a_fresh_clone_names_nobodys_bucket_and_the_local_cloud_leads_to_its_own
     from wms_ops.targets.local import DVC_URL
 
     text = (HOUSE / ".dvc" / "config").read_text(encoding="utf-8")
-    with pytest.raises(StoreConfigError, match=r"run `wms init --bucket s3://BUCKET/dvc`.*; on this machine alone"):
+    with pytest.raises(StoreConfigError, match=r"`wms cloud environ` leads.*; run `wms init --bucket s3://BUCKET/dvc`"):
         parse_remote(text, environ={})
     assert parse_remote(text, environ={URL_VARIABLE: DVC_URL}).url == DVC_URL

@@ -29,7 +29,7 @@ FILES = "files"
 NAME_A_BUCKET = "run `wms init --bucket s3://BUCKET/dvc`, commit what it writes and push that to the main branch first"
 """The end of a sentence about a clone whose files name no bucket."""
 
-_OR_LOCALLY = "; on this machine alone `wms cloud up` and `wms cloud environ` do"
+_OR_LOCALLY = "and no `wms cloud environ` leads to the cloud on this machine"
 _OID = re.compile(r"[0-9a-f]{32}(\.dir)?")
 _SECRETS = ("access_key_id", "secret_access_key", "session_token")
 # Remotes whose objects have other names, or that can't be read without a key of the user's own.
@@ -117,7 +117,7 @@ def parse_remote(
     override = told.wms_dvc_url
     if not name and not override:
         raise StoreConfigError(
-            f"The repository names no default DVC remote in .dvc/config; {NAME_A_BUCKET}{_OR_LOCALLY}."
+            f"The repository names no default DVC remote in .dvc/config, {_OR_LOCALLY}; {NAME_A_BUCKET}."
         )
     name = name or "storage"
     section = f'remote "{name}"'

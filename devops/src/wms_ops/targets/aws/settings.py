@@ -97,9 +97,9 @@ def chosen_region(environ: Mapping[str, str] | None = None) -> Chosen:
     if region := project().region:
         return Chosen(region, FILE_OF_NAMES)
     raise ConfigError(
-        f"No region of AWS is chosen, so nothing was done. If this clone was used before there was a {FILE_OF_NAMES}, its "
-        f"instances are in {FORMER_REGION}, which `wms upgrade` writes down; else run `wms init`, which takes {REGION} "
-        "unless you choose, or set AWS_REGION."
+        f"No region of AWS is chosen, so nothing was done. If this clone was used before there was a {FILE_OF_NAMES}, "
+        f"its instances are in {FORMER_REGION}, which `wms upgrade` writes down; else run `wms init`, which takes "
+        f"{REGION} unless you choose, or set AWS_REGION."
     )
 
 
