@@ -13,7 +13,7 @@ from PIL import Image
 from qa_data import checked, codes, problem
 from small import config_in, only_run, photos, random_network, train, write_recipe
 
-from wms.data.images import read_mask
+from wms.data.masks import read_mask
 from wms.data.qa.cli import COMMAND as data_qa
 from wms.errors import EmptyMaskError, UselessModelError, WmsError
 from wms.files import sha256_file

@@ -15,7 +15,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from wms.data.images import ORIENTATION_TAG, image_size, read_image, read_mask, read_small, to_input
+from wms.data.images import ORIENTATION_TAG, image_size, read_image, read_small, to_input
+from wms.data.masks import read_mask
 from wms.errors import (
     DataNotFoundError,
     GreyMaskError,

@@ -17,7 +17,8 @@ from PIL import Image
 from qa_data import checked, codes, copy, first
 from small import ROOT, environment
 
-from wms.data.images import read_image, read_mask
+from wms.data.images import read_image
+from wms.data.masks import read_mask
 from wms.data.qa.cli import COMMAND as main
 from wms.data.synthetic import write_dataset
 from wms.errors import DataQualityError

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from wms.config import AugmentationConfig
-from wms.data.images import MASK_THRESHOLD
+from wms.data.masks import MASK_THRESHOLD
 
 
 def generator_for(seed: int, epoch: int, image_sha256: str) -> np.random.Generator:

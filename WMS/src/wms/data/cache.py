@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wms.config import DataConfig
-from wms.data.images import resize_image, resize_mask
+from wms.data.images import resize_image
+from wms.data.masks import resize_mask
 from wms.data.pairs import Pair, Sample, read_pair
 from wms.files import write_atomic
 

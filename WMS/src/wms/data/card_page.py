@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from wms.data.card import COVERAGE_EDGES, MOST_PICTURES, DataCard
-from wms.data.images import read_mask, read_small
+from wms.data.images import read_small
+from wms.data.masks import read_mask
 from wms.data.pairs import find_pairs
 from wms.pages import render
 from wms.pictures import data_uri, encoded

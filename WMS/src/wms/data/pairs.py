@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wms.config import DataConfig
-from wms.data.images import SUFFIXES, read_image, read_mask
+from wms.data.images import SUFFIXES, read_image
+from wms.data.masks import read_mask
 from wms.errors import DataNotFoundError, PairingError, SizeMismatchError
 
 

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from wms.command import Command, new_folder, number, whole
-from wms.data.images import black_white
+from wms.data.masks import black_white
 from wms.data.synthetic_drawing import Strip, draw_face, plan_strip
 from wms.data.synthetic_scene import draw_background, photograph
 from wms.errors import DataNotFoundError, PairingError, UsageError, from_os_error

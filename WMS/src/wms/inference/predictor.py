@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from wms.data.images import black_white, resize_image, to_input
+from wms.data.images import resize_image, to_input
+from wms.data.masks import black_white
 from wms.errors import ModelDamagedError, ModelNotFoundError
 from wms.files import parse_json, sha256_bytes, sha256_file
 from wms.formats import refuse_newer

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from wms.data.images import black_white, decode_image
+from wms.data.images import decode_image
+from wms.data.masks import black_white
 from wms.inference.predictor import Predictor
 from wms.pictures import encoded
 

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 from PIL import Image
 
-from wms.data.images import black_white
+from wms.data.masks import black_white
 from wms.inference.overlay import Mask, Pixels, overlay
 from wms.pictures import data_uri, draw, encoded, plot_line
 

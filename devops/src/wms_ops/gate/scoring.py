@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wms.config import DataConfig
-from wms.data.images import MASK_THRESHOLD, resize_mask
+from wms.data.masks import MASK_THRESHOLD, resize_mask
 from wms.data.pairs import Pair, read_pair
 from wms.data.versions import DataItem
 from wms.errors import WmsError

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from PIL import Image
 
-from wms.data.images import read_image, read_mask
+from wms.data.images import read_image
+from wms.data.masks import read_mask
 from wms.data.pairs import Pair, find_pairs
 from wms.data.versions import read_items
 from wms.errors import ModelDamagedError, ModelNotFoundError, TrackingError, UsageError, WmsError

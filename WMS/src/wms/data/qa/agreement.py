@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from wms.data.images import MASK_THRESHOLD, black_white
+from wms.data.masks import MASK_THRESHOLD, black_white
 
 Floats = NDArray[np.float32]
 

@@ -20,7 +20,7 @@ from rich.progress import track
 
 from wms.command import Command, any_path
 from wms.config import DataConfig
-from wms.data.images import MASK_THRESHOLD
+from wms.data.masks import MASK_THRESHOLD
 from wms.data.pairs import find_pairs
 from wms.data.qa import agreement
 from wms.data.qa.checks_content import BLURRED, LEAST_AGREEMENT, OVEREXPOSED, TOO_DARK

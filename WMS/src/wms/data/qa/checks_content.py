@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, TypeVar
 
 from wms.config import DataConfig
-from wms.data.images import reads_as_empty
+from wms.data.masks import reads_as_empty
 from wms.data.qa.facts import FILE, FolderFacts, ImageFacts, MaskFacts, Unreadable
 from wms.data.qa.listing import match
 from wms.data.qa.names import shown

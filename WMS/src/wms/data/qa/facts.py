@@ -63,10 +63,10 @@ class MaskFacts:
     pieces: int
     """Separate white areas, counted at 512 pixels on the long side; specks of 1 or 2 pixels don't count."""
     marks_something: bool
-    """Whether the file marks any pixel, even one that grey values don't show: see `wms.data.images.decode_mask`."""
+    """Whether the file marks any pixel, even one that grey values don't show: see `wms.data.masks.decode_mask`."""
 
     faint: float
-    """Share of pixels that are marked but count as black: see `wms.data.images.DecodedMask`."""
+    """Share of pixels that are marked but count as black: see `wms.data.masks.DecodedMask`."""
 
     @property
     def hides(self) -> bool:

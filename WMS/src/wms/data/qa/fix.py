@@ -18,7 +18,8 @@ from typing import Any, Final
 from PIL import Image, ImageOps, JpegImagePlugin
 
 from wms.config import DataConfig
-from wms.data.images import FORMATS, MASK_THRESHOLD, black_white, decode_image, decode_mask
+from wms.data.images import FORMATS, decode_image
+from wms.data.masks import MASK_THRESHOLD, black_white, decode_mask
 from wms.data.qa.checks_content import files_with
 from wms.data.qa.facts import FolderFacts, ImageFacts, Listing, MaskFacts
 from wms.data.qa.names import is_undecodable

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wms.config import DataConfig
-from wms.data.images import MASK_THRESHOLD, black_white, read_small
+from wms.data.images import read_small
+from wms.data.masks import MASK_THRESHOLD, black_white
 from wms.data.qa.listing import match
 from wms.data.qa.names import shown
 from wms.data.qa.problems import Problem

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from wms.data.images import FORMATS, MASK_THRESHOLD, black_white, decode_mask, image_size, orientation_of, read_small
+from wms.data.images import FORMATS, image_size, orientation_of, read_small
 from wms.data.looks import perceptual_hash
+from wms.data.masks import MASK_THRESHOLD, black_white, decode_mask
 from wms.data.qa import agreement
 from wms.data.qa.facts import FILE, Fact, ImageFacts, MaskFacts, PairFacts, Unreadable
 from wms.errors import DataNotFoundError, ImageTooLargeError, NotAnImageError, TruncatedImageError, WmsError
