@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from entrance_table import entrance, pytest_terminal_summary
 from isolation import isolate
 from order import pytest_collection_modifyitems
 from s3_server import S3Server
@@ -15,7 +16,7 @@ from workshop import Workshop
 from wms_ops.storage.config import RemoteConfig
 from wms_ops.storage.remote import S3Remote
 
-__all__ = ["pytest_collection_modifyitems"]
+__all__ = ["entrance", "pytest_collection_modifyitems", "pytest_terminal_summary"]
 
 BUCKET = "wms-tests"
 
