@@ -16,6 +16,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from entrance_table import WORKS, Row
 from servers import require_tool
 from serving_workshop import ServiceProcess, export, photo, promote, running
 
@@ -64,6 +65,24 @@ def test_a_process_predicts_and_counts(service: ServiceProcess) -> None:
     assert ok_count(service.url) == before + 1
     assert "wms_model_loaded 1.0" in httpx.get(f"{service.url}/metrics").text
     assert re.search(r"Z INFO POST /predict 200 \d+ ms version 3\n", service.log.read_text())
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/version", "/metrics", "/predict", "/openapi.json", "/nothing"])
+def test_head_answers_as_get_without_the_body(service: ServiceProcess, path: str, entrance: Row) -> None:
+    got = httpx.get(f"{service.url}{path}")
+    with socket.create_connection(("127.0.0.1", service.port), timeout=30) as connection:
+        ask = f"HEAD {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+        connection.sendall(ask.encode())
+        received = b"".join(iter(lambda: connection.recv(65536), b"")).lower()
+    start, *lines = received.decode().removesuffix("\r\n\r\n").split("\r\n")
+    assert received.count(b"\r\n\r\n") == 1 and received.endswith(b"\r\n\r\n")
+    told = {name: value for name, _, value in (line.partition(": ") for line in lines)}
+    wanted = {name: value.lower() for name, value in got.headers.items()}
+    assert told.keys() == wanted.keys() | {"connection"}
+    moving = {"date"} | ({"content-length"} if path == "/metrics" else set())  # a count may have got one digit more
+    assert int(start.split()[1]) == got.status_code
+    assert all(told[name] == wanted[name] for name in wanted.keys() - moving)
+    entrance("the rest", f"HEAD {path}", f"{got.status_code} and GET's headers, no body", WORKS)
 
 
 def ok_count(url: str) -> float:

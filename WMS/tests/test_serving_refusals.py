@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from entrance_table import REFUSED, Row
 from fastapi import FastAPI
 from serving_workshop import app_of, ask, photo, predict
 
@@ -138,20 +139,23 @@ def test_a_mistake_of_the_service_is_no_traceback_to_the_client(promoted: Path) 
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status", "reason"),
+    ("method", "path", "status", "reason", "allow"),
     [
-        ("GET", "/nothing", 404, "not_found"),
-        ("GET", "/predict", 405, "wrong_method"),
-        ("DELETE", "/health", 405, "wrong_method"),
-        ("POST", "/predict?format=bmp", 422, "bad_request"),
+        ("GET", "/nothing", 404, "not_found", None),
+        ("GET", "/predict", 405, "wrong_method", "POST"),
+        ("OPTIONS", "/predict", 405, "wrong_method", "POST"),
+        *((method, "/health", 405, "wrong_method", "GET, HEAD") for method in ("DELETE", "OPTIONS", "PUT", "TRACE")),
+        ("POST", "/", 405, "wrong_method", "GET, HEAD"),
+        ("POST", "/predict?format=bmp", 422, "bad_request", None),
     ],
 )
-def test_other_requests_are_refused_in_the_same_form(
-    app: FastAPI, method: str, path: str, status: int, reason: str
+def test_other_requests_are_refused_in_the_same_form(  # noqa: PLR0917 (a row of the table above)
+    app: FastAPI, method: str, path: str, status: int, reason: str, allow: str | None, entrance: Row
 ) -> None:
     answer = ask(app, method, path)
-    assert (answer.status_code, answer.json()["reason"]) == (status, reason)
-    assert ("allow" in answer.headers) == (status == 405)
+    assert (answer.status_code, answer.json()["reason"], answer.headers.get("allow")) == (status, reason, allow)
+    assert allow is None or allow in answer.json()["error"]
+    entrance("the rest", f"{method} {path}", f"{status}: {answer.json()['error']}", REFUSED)
 
 
 def test_requests_beyond_the_line_are_refused(promoted: Path) -> None:

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wms.serving.access_log import AccessLog
 from wms.serving.answers import (
@@ -54,9 +55,20 @@ def create_app(service: Service) -> FastAPI:
     _add_pages(app, service)
     _add_prediction(app, service)
     _add_refusals(app, service)
+    app.add_middleware(_HeadAsGet)
     paths = {str(getattr(route, "path", "")) for route in app.routes}
     app.add_middleware(AccessLog, paths=paths, version=service.metrics.version)
     return app
+
+
+class _HeadAsGet:
+    """ASGI middleware: answers HEAD as GET, which FastAPI's routes don't; the server leaves the body out."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app({**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope, receive, send)
 
 
 def _add_pages(app: FastAPI, service: Service) -> None:
@@ -106,8 +118,9 @@ def _add_refusals(app: FastAPI, service: Service) -> None:
     @app.exception_handler(HTTPException)
     async def unrouted(request: Request, error: HTTPException) -> Response:
         if error.status_code == 405:
-            allowed = dict(error.headers or {})
-            return _failure(Refusal("wrong_method", f"{request.method} isn't what this page is asked by.", allowed))
+            allowed = (error.headers or {}).get("Allow", "").replace("GET", "GET, HEAD")
+            text = f"{request.method} isn't what this page is asked by; it takes {allowed}."
+            return _failure(Refusal("wrong_method", text, {"Allow": allowed}))
         return _failure(Refusal("not_found", "Nothing is here; GET / lists the pages."))
 
     @app.exception_handler(Exception)

@@ -19,10 +19,7 @@ from wms_ops.base.errors import CloudError
 _BLOCK: Final = 64 * 1024
 _START_S: Final = 10.0
 _TEXT: Final = b"No model is served here yet.\n"
-_NO_MODEL: Final = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (
-    len(_TEXT),
-    _TEXT,
-)
+_NO_MODEL: Final = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(_TEXT)
 
 
 class Relay:
@@ -53,6 +50,7 @@ class Relay:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream: asyncio.StreamWriter | None = None
+        first = b""
         with contextlib.suppress(OSError):  # one side is gone, so the other gets closed
             first = await reader.read(_BLOCK)  # a port scan sends no byte, and so doesn't count as use
             if first:
@@ -67,7 +65,7 @@ class Relay:
                 finally:
                     coming.cancel()
         if upstream is None and not reader.at_eof():
-            writer.write(_NO_MODEL)
+            writer.write(_NO_MODEL + (b"" if first.startswith(b"HEAD ") else _TEXT))
         for stream in (upstream, writer):
             if stream is not None:
                 stream.close()
