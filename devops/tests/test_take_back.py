@@ -151,8 +151,8 @@ def test_it_refuses_before_it_changes_anything(shop: Workshop) -> None:
     git(shop, clone, "checkout", "--quiet", "--detach")
     assert "git switch --create NAME" in said(take_back(shop, clone, check=False))
     git(shop, clone, "worktree", "add", "--quiet", shop.folder / "side tree", "main")
-    assert "side tree: run this there" in said(take_back(shop, clone, "main", check=False))
-    assert "no local branch 'none'" in said(take_back(shop, clone, "none", check=False))
+    assert "side tree: run this there" in said(take_back(shop, clone, "--commits-of", "main", check=False))
+    assert "no local branch 'none'" in said(take_back(shop, clone, "--commits-of", "none", check=False))
     git(shop, clone, "worktree", "remove", "--force", shop.folder / "side tree")
     git(shop, clone, "checkout", "--quiet", "-b", "side", "origin/main")
     shop.write(clone, "README.md", "Other.\n")
@@ -219,7 +219,7 @@ def test_a_branch_that_is_not_checked_out(shop: Workshop) -> None:
     before = fingerprint(clone)
     found = COMMAND.search(said(shop.push(clone, "company", "main")))
     assert found is not None
-    assert found[1].endswith("take-back --remote company main")
+    assert found[1].endswith("take-back --remote company --commits-of main")
     shop.run("sh", "-c", found[1], where=clone)
     assert fingerprint(clone) == before
     assert git(shop, clone, "diff", "--name-only", "company/main", "main") == "x.txt\n"

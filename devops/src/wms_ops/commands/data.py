@@ -61,7 +61,9 @@ def _of_remove(parser: argparse.ArgumentParser) -> None:
 
 
 def _of_take_back(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("branch", nargs="?", help="a local branch (default: the one that is checked out)")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("branch", nargs="?", help="a data branch of the remote, such as data/20261121-103000")
+    which.add_argument("--commits-of", metavar="LOCAL_BRANCH", help="instead of the branch that is checked out")
 
 
 def _of_fetch(parser: argparse.ArgumentParser) -> None:
@@ -150,7 +152,7 @@ def _remove(git: Git, arguments: argparse.Namespace) -> Named:
 def _take_back(git: Git, arguments: argparse.Namespace) -> Named:
     from wms_ops.dataset.takeback import take_back
 
-    return {"taken_back": take_back(git, arguments.remote, _url(git, arguments.remote), arguments.branch, print)}
+    return {"taken_back": take_back(git, arguments.remote, _url(git, arguments.remote), arguments.commits_of, print)}
 
 
 def _fetch(git: Git, arguments: argparse.Namespace) -> Named:

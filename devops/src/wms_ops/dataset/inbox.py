@@ -12,6 +12,7 @@ from wms.data.manifest import stem_of
 from wms.errors import DataQualityError, PairingError, from_os_error
 from wms_ops.base.layout import KINDS, inbox
 from wms_ops.dataset.plan import NewFile, NewPair
+from wms_ops.dataset.stored import as_stored
 from wms_ops.git.command import Git
 
 _SYMLINK, _SUBMODULE = "120000", "160000"
@@ -54,11 +55,12 @@ def _unfit(mode: str, name: str) -> str | None:
 
 
 def export(git: Git, files: Sequence[InboxFile], folder: Path) -> Iterator[tuple[InboxFile, NewFile]]:
-    """Write the files to folder/images and folder/masks, one after another, and yield each with its MD5.
+    """Write the files, as they are to be stored, to folder/images and folder/masks, and yield each with its MD5.
 
     Raises GitError, DiskFullError, UnwritableError.
     """
-    for file, content in zip(files, git.blobs(file.blob for file in files), strict=True):
+    for file, original in zip(files, git.blobs(file.blob for file in files), strict=True):
+        content = as_stored(file.name, original)
         target = folder / file.kind / file.name
         try:
             target.parent.mkdir(parents=True, exist_ok=True)

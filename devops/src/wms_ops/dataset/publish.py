@@ -6,7 +6,7 @@ only then the branch appears. A second run finds the finished parts and does the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from wms_ops.base.poll import insist
 from wms_ops.dataset.inbox import InboxFile, export, inbox_files, pair_up
 from wms_ops.dataset.losses import REPLACED, SOURCE
 from wms_ops.dataset.plan import MergePlan, NewFile, NewPair, plan_merge, refuse_conflicts
+from wms_ops.dataset.proofs import source_of
 from wms_ops.dataset.versions import commit_version, dvc_config_at, file_at, version_at
 from wms_ops.git.command import Git
 from wms_ops.git.scratch import Scratch, scratch_clone
@@ -82,12 +83,7 @@ def publish(git: Git, commit: str, url: str, *, replace: bool = False, watch: Wa
     store.check_access()
     watch.step("clone")
     with scratch_clone(git, url) as scratch:
-        base = scratch.base
-        if base is None:
-            raise PushRefusedError(
-                f"The remote repository has no branch {main_branch()} yet: push your commits without photos first, so "
-                "that the data branch has something to be compared with."
-            )
+        base = base_of(scratch)
         published = open_store(dvc_config_at(scratch.git, base), git)
         if published.config != store.config:
             store = published  # main, not an unreviewed commit, decides which store holds the data set
@@ -99,7 +95,7 @@ def publish(git: Git, commit: str, url: str, *, replace: bool = False, watch: Wa
         watch.step("plan")
         plan = plan_merge(version_at(scratch.git, base, store), pairs, replace=replace)
         refuse_conflicts(plan.conflicts)
-        source = _source(git, commit)
+        source = source_of(git, commit)
         nothing_new = not plan.added and not plan.replaced
         branch, holding = (None, plan.base) if nothing_new else _published(scratch, source, pairs, store)
         if nothing_new or branch:
@@ -108,7 +104,7 @@ def publish(git: Git, commit: str, url: str, *, replace: bool = False, watch: Wa
             verify(store, holding)
             return Publication(plan, branch, repeated=bool(branch), base=base, where=store.config.url)
         watch.step("check")
-        report = _check(scratch, base)
+        report = check_photos(scratch, base)
         upload = _upload(store, scratch.folder / "photos", new, plan.result, watch)
         watch.step("verify")
         verify(store, plan.result)
@@ -116,7 +112,9 @@ def publish(git: Git, commit: str, url: str, *, replace: bool = False, watch: Wa
         workspace = scratch.folder.parent
         card = write_card(store, plan, scratch.folder / "photos", scratch.folder / "splits.jsonl", workspace / "cards")
         watch.step("push")
-        branch = _push(scratch, plan, base, source, commit)
+        # A branch of raw photos names the inbox that it was made from: that name goes on.
+        earlier = trailers_of(git, commit).get(SOURCE.lower(), [])
+        branch = _push(scratch, plan, base, dict.fromkeys([source, *earlier]), commit)
         watch.step("done")
         return Publication(
             plan,
@@ -159,8 +157,18 @@ def open_store(config: str, git: Git) -> S3Remote:
     return S3Remote(parse_remote(config, local))
 
 
-def _check(scratch: Scratch, base: str) -> Mapping[str, Any]:
-    """Return the data check's report on the new files. Raises DataQualityError with the errors."""
+def base_of(scratch: Scratch) -> str:
+    """Return the commit of the remote's main. Raises PushRefusedError for a remote without main."""
+    if scratch.base is None:
+        raise PushRefusedError(
+            f"The remote repository has no branch {main_branch()} yet: push your commits without photos first, so "
+            "that the data branch has something to be compared with."
+        )
+    return scratch.base
+
+
+def check_photos(scratch: Scratch, base: str) -> Mapping[str, Any]:
+    """Return the data check's report on the exported files; no store is asked. Raises DataQualityError."""
     from wms.data.qa import validate_data
     from wms.data.splits import SplitRecord
 
@@ -192,10 +200,6 @@ def _upload(store: S3Remote, photos: Path, new: list[tuple[InboxFile, NewFile]],
     return store.upload({**wanted, **manifests})
 
 
-def _source(git: Git, commit: str) -> str:
-    return git("rev-parse", f"{commit}:{INBOX}")
-
-
 def _published(scratch: Scratch, source: str, pairs: Sequence[NewPair], store: S3Remote) -> tuple[str | None, DataSet]:
     """Return the data branch that holds all of these pairs, and its version; else (None, an empty version).
 
@@ -218,9 +222,10 @@ def _published(scratch: Scratch, source: str, pairs: Sequence[NewPair], store: S
     return None, DataSet()
 
 
-def _push(scratch: Scratch, plan: MergePlan, base: str, source: str, commit: str) -> str:
+def _push(scratch: Scratch, plan: MergePlan, base: str, sources: Iterable[str], commit: str) -> str:
     counts = f"{len(plan.added)} new photos" + (f", {len(plan.replaced)} replaced" if plan.replaced else "")
-    message = f"Add data: {counts}\n\n{plan.summary}\n\n{SOURCE}: {source}\nData-Commit: {commit}\n"
+    named = "".join(f"{SOURCE}: {source}\n" for source in sources)
+    message = f"Add data: {counts}\n\n{plan.summary}\n\n{named}Data-Commit: {commit}\n"
     message += f"{REPLACED}: {len(plan.replaced)}\n" if plan.replaced else ""
     made = commit_version(scratch.git, plan.result, [base], message)
     return push_new_branch(scratch, made)

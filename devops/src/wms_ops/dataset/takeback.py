@@ -46,12 +46,12 @@ def take_back(git: Git, remote: str, url: str, branch: str | None, say: Say) -> 
         if killed:
             finish(git, ref)
         old = git("rev-parse", f"{ref}^{{commit}}")
-        with scratch_clone(git, url) as scratch:
+        with scratch_clone(git, url, depth=None) as scratch:
             if scratch.base is None:
                 raise GitError(f"There is no branch {main_branch()} in the remote repository, so nothing was changed.")
             main = _here(git, remote, scratch.base)
             done = rewrite(git, old, main, scratch.folder, sign=git.switched("commit.gpgSign") is True)
-            sums = refuse_unsafe(git, scratch, done.photos)
+            sums = refuse_unsafe(git, scratch, done.photos, old)
         if done.tip != old:
             _carry_out(git, ref, old, done, sums=sums, say=say, here=here)
         elif killed:

@@ -7,24 +7,42 @@ import sys
 from collections.abc import Sequence
 
 from wms.project import project
+from wms_ops.base.errors import CredentialsMissingError, PushRefusedError
 from wms_ops.base.layout import main_branch
 from wms_ops.dataset.inbox import inbox_files, pair_up
 from wms_ops.dataset.plan import NewFile
 from wms_ops.dataset.publish import Publication, Watch, publish
+from wms_ops.dataset.raw import RawPush, push_raw
 from wms_ops.git.command import Git
 from wms_ops.hook.refs import PushedRef
+from wms_ops.storage.trouble import is_without_keys
 
 
 def divert(git: Git, ref: PushedRef, remote: str, url: str, *, others: Sequence[PushedRef]) -> None:
-    """Publish the photos of `ref` and print the result. Raises the errors of `publish`."""
+    """Publish the photos of `ref` and print the result; without any keys, push them for a workflow to publish.
+
+    Raises the errors of `publish` and `push_raw`.
+    """
     # A hook gets no options, so permission to replace a photo comes as `git -c wms.replace=true push`.
     replace = (git.config("wms.replace") or "").lower() in ("true", "yes", "on", "1")
-    done = publish(git, ref.local_commit, url, replace=replace, watch=Watch(say=_say))
-    for warning in done.warnings[:5]:
+    try:
+        done = publish(git, ref.local_commit, url, replace=replace, watch=Watch(say=_say))
+        warnings, lines = done.warnings, _told(done, remote)
+    except CredentialsMissingError as error:
+        if not is_without_keys(error):
+            raise
+        if replace:
+            raise PushRefusedError(
+                "Photos of the data set can be replaced only with keys to its bucket, and there are none here, so "
+                "nothing was pushed: ask a colleague who has keys, or give the new photos other names."
+            ) from error
+        raw = push_raw(git, ref.local_commit, url, Watch(say=_say))
+        warnings, lines = raw.warnings, _told_raw(raw, remote)
+    for warning in warnings[:5]:
         _say(f"warning: {warning}")
-    if len(done.warnings) > 5:
-        _say(f"warning: and {len(done.warnings) - 5} more of them")
-    for line in _told(done, remote):
+    if len(warnings) > 5:
+        _say(f"warning: and {len(warnings) - 5} more of them")
+    for line in lines:
         _say(line)
     _say("You will see `error: failed to push some refs`. That is expected: no photo may lie in Git.")
     if others:
@@ -58,11 +76,24 @@ def _told(done: Publication, remote: str) -> list[str]:
     ]
 
 
+def _told_raw(raw: RawPush, remote: str) -> list[str]:
+    if raw.repeated and not raw.raw:
+        return [f"These photos were merged already: {raw.branch} on {remote} has them; nothing was done."]
+    if raw.repeated:
+        return [f"These photos are on branch {raw.branch} already and wait there for GitHub; nothing was done."]
+    return [
+        f"There are no AWS keys here, so GitHub merges these photos: all {len(raw.pairs)} passed the data check, and "
+        f"branch {raw.branch} on {remote} holds them with their masks.",
+        "Without keys nobody can see here whether the data set has one of the names already. If it has, GitHub's "
+        f"workflow data refuses {raw.branch} and says so.",
+    ]
+
+
 def take_back_command(git: Git, ref: PushedRef, remote: str) -> str:
     """The command that takes the photos out of the pushed branch's commits and touches nothing else."""
     branch = ref.local_name.removeprefix("refs/heads/")
     out = git.attempt("symbolic-ref", "--quiet", "--short", "HEAD").stdout.decode("utf-8", "surrogateescape").strip()
-    named = [branch] if ref.local_name.startswith("refs/heads/") and branch != out else []
+    named = ["--commits-of", branch] if ref.local_name.startswith("refs/heads/") and branch != out else []
     elsewhere = ["--remote", remote] if remote != project().remote else []
     return shlex.join(["wms", "data", "take-back", *elsewhere, *named])
 

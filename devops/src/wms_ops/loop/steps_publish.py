@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from wms_ops.base.outputs import github_run
 from wms_ops.cost.bills import RunBill, bill_of_run
 from wms_ops.cost.prices import price_table
 from wms_ops.cost.sessions import month_name, month_start
+from wms_ops.dataset.losses import SOURCE
+from wms_ops.dataset.proofs import sources_since
 from wms_ops.dataset.review import RECORDS, refuse_foreign
 from wms_ops.loop.context import Done, RunContext
 from wms_ops.loop.steps_data import CARD
@@ -104,8 +106,10 @@ def pull_request(context: RunContext, record: RunRecord) -> Done:
         return Done({**named, "merged": ""}, f"Pull request {pull.number} is blocked: {reason}")
     try:
         fetch(context.git)
-        refuse_foreign(context.git, main_tip(context), values["commit"], branch)
-        merged = context.pulls.merge(pull, head=values["commit"], title=title, message=merge_message(record))
+        main, commit = main_tip(context), values["commit"]
+        refuse_foreign(context.git, main, commit, branch)
+        message = merge_message(record, sources_since(context.git, main, commit))
+        merged = context.pulls.merge(pull, head=commit, title=title, message=message)
     except (BranchContentError, PullRequestError) as error:
         with contextlib.suppress(PullRequestError):  # a person may have closed it: what stopped the merge says more
             context.pulls.block(pull, str(error))
@@ -129,12 +133,14 @@ def reason_to_block(record: RunRecord) -> str:
     return record.outputs.get("gate_reason", "No verdict was reached.")
 
 
-def merge_message(record: RunRecord) -> str:
-    """The body of the merge commit on main."""
+def merge_message(record: RunRecord, sources: Sequence[str] = ()) -> str:
+    """The body of the merge commit on main; `sources` name the inboxes whose photos it brings, as Git trees."""
     values = record.outputs
     return (
         f"{values['photos_new']} new photos, {values['photos_total']} in all. Version {values['version']}: "
         f"{from_to(*(means_in(values, side) for side in ('champion', 'challenger')))}."
+        + ("\n\n" if sources else "")
+        + "\n".join(f"{SOURCE}: {source}" for source in sources)
     )
 
 
