@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from wms.errors import ConfigError
-from wms.project import MEANINGS, Project, parse_project, project_text, read_project, why_refused
+from wms.project import MEANINGS, SWITCHES, Project, parse_project, project_text, read_project, why_refused
 
 NAMES = Project("acme", "meters 2", "trials", "master", "upstream", "eu-central-1", "s3://acme-meters/dvc/v2")
 
@@ -20,14 +20,15 @@ def test_without_a_file_the_names_are_those_from_before_the_file(tmp_path: Path)
     name = "water-meter-segmentation"
     assert asdict(Project()) == {
         **dict.fromkeys(("project", "model", "experiment"), name),
-        **{"main_branch": "main", "remote": "origin", "region": "", "bucket": ""},
+        **{"main_branch": "main", "remote": "origin", "region": "", "bucket": "", "keep_metadata": False},
     }
 
 
 def test_a_written_file_is_read_as_it_was() -> None:
     assert parse_project(project_text(NAMES), "wms.toml") == NAMES
     assert parse_project(project_text(Project()), "wms.toml") == Project()
-    assert list(MEANINGS) == [field.name for field in fields(Project)]
+    assert parse_project(project_text(replace(NAMES, keep_metadata=True)), "wms.toml").keep_metadata
+    assert [*MEANINGS, *SWITCHES] == [field.name for field in fields(Project)]
 
 
 @pytest.mark.parametrize("as_windows_writes", [b"\xef\xbb\xbfmain_branch = 'master'\r\n# a comment\r\n", b""])
@@ -44,6 +45,10 @@ def test_windows_marks_and_line_ends(tmp_path: Path, as_windows_writes: bytes) -
         ('colour = "red"', r"line 1: there is no setting 'colour'; the names are project, model"),
         ("[bucket]\nname = 1", "line 1: bucket is {'name': 1}, but a text in quotes is needed"),
         ("\n\nremote = 5", "line 3: remote is 5, but a text in quotes"),
+        (
+            "\nkeep_metadata = 'yes'",
+            "line 2: keep_metadata is 'yes'; write keep_metadata = true or keep_metadata = false",
+        ),
         ("remote = origin", "wms.toml isn't TOML: .*line 1"),
         ('remote = "a"\nremote = "b"', "wms.toml isn't TOML"),
         ("\x00", "wms.toml isn't TOML"),

@@ -11,7 +11,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -45,7 +45,12 @@ class Project:
     remote: str = "origin"
     region: str = ""
     bucket: str = ""
+    keep_metadata: bool = False
+    """Whether photos are stored with places, serial numbers and names: see `wms.data.private`."""
 
+
+SWITCHES: Final[Mapping[str, str]] = {"keep_metadata": "store photos with GPS, serial numbers and names"}
+"""The meaning of each switch: true or false, written into wms.toml by hand."""
 
 MEANINGS: Final[Mapping[str, str]] = {
     "project": "name of this project; marks its data in the bucket",
@@ -94,10 +99,15 @@ def parse_project(text: str, origin: str) -> Project:
         raise ConfigError(f'{origin} isn\'t TOML: {error}; write lines such as `remote = "origin"`.') from None
     for name, value in values.items():
         where = f"{origin}, line {_line(text, name)}"
-        if name not in MEANINGS:
-            near = difflib.get_close_matches(name, MEANINGS, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else f"the names are {', '.join(MEANINGS)}."
+        known = (*MEANINGS, *SWITCHES)
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"the names are {', '.join(known)}."
             raise ConfigError(f"{where}: there is no setting {name!r}; {hint}")
+        if name in SWITCHES:
+            if not isinstance(value, bool):
+                raise ConfigError(f"{where}: {name} is {value!r}; write {name} = true or {name} = false.")
+            continue
         if not isinstance(value, str):
             raise ConfigError(f'{where}: {name} is {value!r}, but a text in quotes is needed, such as {name} = "...".')
         if reason := why_refused(name, value):
@@ -116,8 +126,9 @@ def why_refused(name: str, value: str) -> str:
 
 def project_text(names: Project) -> str:
     """The text of wms.toml with these names; names that aren't chosen yet are left out."""
-    chosen = ((field.name, getattr(names, field.name)) for field in fields(names))
+    chosen = ((name, getattr(names, name)) for name in MEANINGS)
     lines = [f'{name} = "{value}"  # {MEANINGS[name]}' for name, value in chosen if value]
+    lines += [f"{name} = true  # {text}" for name, text in SWITCHES.items() if getattr(names, name)]
     head = "# The names of this project, for everybody: keep this file in Git. `wms init` writes it."
     return "\n".join([head, *lines, ""])
 

@@ -19,6 +19,7 @@ from wms_ops.dataset.inbox import inbox_files
 from wms_ops.dataset.losses import common, refuse_losses
 from wms_ops.dataset.publish import Watch, delete_branch, open_store, publish, verify
 from wms_ops.dataset.review import refuse_foreign
+from wms_ops.dataset.stored import without_places
 from wms_ops.dataset.versions import dvc_config_at, pointers_at, version_at
 from wms_ops.git.command import Git, here
 
@@ -91,6 +92,8 @@ def _merge(git: Git, arguments: argparse.Namespace) -> Named:
         )  # a deleted branch would take other changes with it
     watch = Watch(say=lambda text: print(text, flush=True))
     done = publish(git, commit, url, replace=arguments.replace, watch=watch)
+    if done.places:
+        print(without_places(done.places))
     print(done.plan.summary)
     if done.branch is None:
         print("The data set holds all of these photos already; nothing was done.")

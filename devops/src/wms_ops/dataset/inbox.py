@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -12,7 +11,7 @@ from wms.data.manifest import stem_of
 from wms.errors import DataQualityError, PairingError, from_os_error
 from wms_ops.base.layout import KINDS, inbox
 from wms_ops.dataset.plan import NewFile, NewPair
-from wms_ops.dataset.stored import as_stored
+from wms_ops.dataset.stored import md5_of, stored
 from wms_ops.git.command import Git
 
 _SYMLINK, _SUBMODULE = "120000", "160000"
@@ -54,21 +53,23 @@ def _unfit(mode: str, name: str) -> str | None:
     return None
 
 
-def export(git: Git, files: Sequence[InboxFile], folder: Path) -> Iterator[tuple[InboxFile, NewFile]]:
+def export(
+    git: Git, files: Sequence[InboxFile], folder: Path, known: Collection[str] = ()
+) -> Iterator[tuple[InboxFile, NewFile]]:
     """Write the files, as they are to be stored, to folder/images and folder/masks, and yield each with its MD5.
 
-    Raises GitError, DiskFullError, UnwritableError.
+    A file whose own MD5 is `known`, the data set's, is there with its private metadata: it stays as it is. Raises
+    GitError, DiskFullError, UnwritableError.
     """
     for file, original in zip(files, git.blobs(file.blob for file in files), strict=True):
-        content = as_stored(file.name, original)
+        content, place = stored(file.name, original, known)
         target = folder / file.kind / file.name
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
         except OSError as error:
             raise from_os_error(error, target) from error
-        digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        yield file, NewFile(file.name, digest, len(content))
+        yield file, NewFile(file.name, md5_of(content), len(content), place)
 
 
 def pair_up(files: Sequence[tuple[str, NewFile]]) -> tuple[NewPair, ...]:

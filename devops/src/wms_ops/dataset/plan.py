@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from wms.data.manifest import DataSet, Manifest, stem_of
 from wms_ops.base.errors import DataConflictError, ShrinkError
@@ -19,6 +19,8 @@ class NewFile:
     name: str
     md5: str
     size: int
+    place: bool = field(default=False, compare=False)
+    """Whether the pushed file named a place, which isn't stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +242,7 @@ def _joined_bytes(ancestor: DataSet, ours: DataSet, theirs: DataSet) -> tuple[in
     if not (base <= mine and base <= other and mine & other == base):
         return None, None
     sizes = []
-    for field in ("image_bytes", "mask_bytes"):
-        parts = [getattr(version, field) for version in (ancestor, ours, theirs)]
+    for name in ("image_bytes", "mask_bytes"):
+        parts = [getattr(version, name) for version in (ancestor, ours, theirs)]
         sizes.append(None if None in parts else parts[1] + parts[2] - parts[0])
     return sizes[0], sizes[1]

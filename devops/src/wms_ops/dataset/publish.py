@@ -22,6 +22,7 @@ from wms_ops.dataset.inbox import InboxFile, export, inbox_files, pair_up
 from wms_ops.dataset.losses import REPLACED, SOURCE
 from wms_ops.dataset.plan import MergePlan, NewFile, NewPair, plan_merge, refuse_conflicts
 from wms_ops.dataset.proofs import source_of
+from wms_ops.dataset.stored import as_held
 from wms_ops.dataset.versions import commit_version, dvc_config_at, file_at, version_at
 from wms_ops.git.command import Git
 from wms_ops.git.scratch import Scratch, scratch_clone
@@ -62,6 +63,7 @@ class Publication:
     base: str = ""  # the commit of the remote's main
     warnings: tuple[str, ...] = ()
     card: CardFiles | None = None
+    places: int = 0  # photos whose place isn't stored
 
 
 def publish(git: Git, commit: str, url: str, *, replace: bool = False, watch: Watch | None = None) -> Publication:
@@ -90,10 +92,15 @@ def publish(git: Git, commit: str, url: str, *, replace: bool = False, watch: Wa
             store.check_access()
         claim(store, project().project)
         watch.step("export")
-        new = list(export(git, files, scratch.folder / "photos"))
+        held = version_at(scratch.git, base, store)
+        # Photos that were stored with their metadata stay so, unless they are to be replaced.
+        known = set() if replace else {md5 for _, manifest, _ in held for md5 in manifest.files.values()}
+        new = list(export(git, files, scratch.folder / "photos", known))
+        if not replace:
+            new = [(file, as_held(store, held, file.kind, one, scratch.folder / "photos")) for file, one in new]
         pairs = pair_up([(file.kind, exported) for file, exported in new])
         watch.step("plan")
-        plan = plan_merge(version_at(scratch.git, base, store), pairs, replace=replace)
+        plan = plan_merge(held, pairs, replace=replace)
         refuse_conflicts(plan.conflicts)
         source = source_of(git, commit)
         nothing_new = not plan.added and not plan.replaced
@@ -126,6 +133,7 @@ def publish(git: Git, commit: str, url: str, *, replace: bool = False, watch: Wa
             base=base,
             warnings=tuple(report["warnings"]),
             card=card,
+            places=sum(exported.place for _, exported in new),
         )
 
 

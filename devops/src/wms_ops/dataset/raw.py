@@ -32,6 +32,7 @@ class RawPush:
     raw: bool = True
     repeated: bool = False  # the branch existed before this run
     warnings: tuple[str, ...] = ()
+    places: int = 0  # photos whose place isn't pushed
 
 
 def push_raw(git: Git, commit: str, url: str, watch: Watch | None = None) -> RawPush:
@@ -66,7 +67,8 @@ def push_raw(git: Git, commit: str, url: str, watch: Watch | None = None) -> Raw
         watch.step("push")
         branch = push_new_branch(scratch, made)
         watch.step("done")
-        return RawPush(pairs, branch, warnings=tuple(report["warnings"]))
+        places = sum(exported.place for _, exported in new)
+        return RawPush(pairs, branch, warnings=tuple(report["warnings"]), places=places)
 
 
 def _blobs(scratch: Scratch, files: Sequence[InboxFile]) -> dict[str, str]:

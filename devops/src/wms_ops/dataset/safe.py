@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from wms.data.manifest import DataSet, stem_of
 from wms.errors import ManifestError
@@ -12,7 +11,7 @@ from wms_ops.base.errors import CredentialsMissingError, DamagedBlobError, Missi
 from wms_ops.base.layout import KINDS, inbox, main_branch
 from wms_ops.dataset.proofs import algorithm_of, blob_name, branch_naming, raw_branches, source_of
 from wms_ops.dataset.publish import open_store
-from wms_ops.dataset.stored import as_stored
+from wms_ops.dataset.stored import as_stored, md5_of
 from wms_ops.dataset.versions import dvc_config_at, pointers_at, version_at
 from wms_ops.git.command import Git
 from wms_ops.git.scratch import Scratch
@@ -35,14 +34,15 @@ def refuse_unsafe(git: Git, scratch: Scratch, photos: Mapping[str, tuple[str, st
     sums, stored, blobs = dict[str, str](), dict[str, str](), dict[str, str]()
     for path, content in zip(photos, git.blobs(blob for _, blob in photos.values()), strict=True):
         kept = as_stored(path.rpartition("/")[2], content)
-        sums[path], stored[path] = _md5(content), _md5(kept)
+        sums[path], stored[path] = md5_of(content), md5_of(kept)
         blobs[path] = blob_name(kept, algorithm)
+    own = {path: blob for path, (_, blob) in photos.items()}
     try:
-        left, where = _not_stored(git, scratch, stored)
+        left, where = _not_stored(git, scratch, sums, stored)
     except CredentialsMissingError as error:
         if not is_without_keys(error):
             raise
-        left = _not_proven(scratch, blobs, source_of(git, tip))
+        left = _not_proven(scratch, (own, blobs), source_of(git, tip))
         where = f"the remote as far as can be told without keys: neither on a data branch nor in {main_branch()}"
     if left:
         raise MissingBlobError(
@@ -52,30 +52,31 @@ def refuse_unsafe(git: Git, scratch: Scratch, photos: Mapping[str, tuple[str, st
     return sums
 
 
-def _not_stored(git: Git, scratch: Scratch, sums: Mapping[str, str]) -> tuple[list[str], str]:
-    """Return the photos that the data set or its store lacks, and the name of what lacks them."""
-    wanted = {_named(path, md5): path for path, md5 in sums.items()}
+def _not_stored(git: Git, scratch: Scratch, *sums: Mapping[str, str]) -> tuple[list[str], str]:
+    """Return the photos that the data set or its store lacks, and the name of what lacks them.
+
+    `sums` are the MD5s of the photos as they are, as they may have been stored once, and as they are stored now.
+    """
+    names = {_named(path, md5): path for one in sums for path, md5 in one.items()}
     store = open_store(dvc_config_at(scratch.git, scratch.base or ""), git)
-    missing = store.missing(sums.values())
+    missing = store.missing({md5 for _, _, md5 in names})
+    held = dict[str, str]()
     for version in _versions(scratch, store):
-        for name in _names(version) & wanted.keys():
-            del wanted[name]
-        if not wanted:
+        held |= {names[name]: name[2] for name in _names(version) & names.keys()}
+        if len(held) == len(sums[0]):
             break
-    lost = [] if wanted else [path for path, md5 in sums.items() if md5 in missing]
+    left = sums[0].keys() - held.keys()
+    lost = [] if left else [path for path, md5 in held.items() if md5 in missing]
     where = store.config.url if lost else "the data set, neither in main nor on a data branch of the remote"
-    return sorted([*wanted.values(), *lost]), where
+    return sorted([*left, *lost]), where
 
 
-def _not_proven(scratch: Scratch, blobs: Mapping[str, str], source: str) -> list[str]:
-    """Return the photos (path -> Git object) that neither a data branch nor a commit made of this inbox holds."""
+def _not_proven(scratch: Scratch, blobs: Sequence[Mapping[str, str]], source: str) -> list[str]:
+    """Return the photos (path -> Git object, in several forms) that no data branch holds, nor a commit of this inbox."""
     if branch_naming(scratch, source):
         return []
-    return sorted(blobs.keys() - set[str]().union(*raw_branches(scratch, blobs).values()))
-
-
-def _md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+    held = (paths for form in blobs for paths in raw_branches(scratch, form).values())
+    return sorted(blobs[0].keys() - set[str]().union(*held))
 
 
 def _named(path: str, md5: str) -> _Named:

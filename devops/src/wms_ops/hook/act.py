@@ -13,6 +13,7 @@ from wms_ops.dataset.inbox import inbox_files, pair_up
 from wms_ops.dataset.plan import NewFile
 from wms_ops.dataset.publish import Publication, Watch, publish
 from wms_ops.dataset.raw import RawPush, push_raw
+from wms_ops.dataset.stored import without_places
 from wms_ops.git.command import Git
 from wms_ops.hook.refs import PushedRef
 from wms_ops.storage.trouble import is_without_keys
@@ -27,7 +28,7 @@ def divert(git: Git, ref: PushedRef, remote: str, url: str, *, others: Sequence[
     replace = (git.config("wms.replace") or "").lower() in ("true", "yes", "on", "1")
     try:
         done = publish(git, ref.local_commit, url, replace=replace, watch=Watch(say=_say))
-        warnings, lines = done.warnings, _told(done, remote)
+        warnings, places, lines = done.warnings, done.places, _told(done, remote)
     except CredentialsMissingError as error:
         if not is_without_keys(error):
             raise
@@ -37,11 +38,13 @@ def divert(git: Git, ref: PushedRef, remote: str, url: str, *, others: Sequence[
                 "nothing was pushed: ask a colleague who has keys, or give the new photos other names."
             ) from error
         raw = push_raw(git, ref.local_commit, url, Watch(say=_say))
-        warnings, lines = raw.warnings, _told_raw(raw, remote)
+        warnings, places, lines = raw.warnings, raw.places, _told_raw(raw, remote)
     for warning in warnings[:5]:
         _say(f"warning: {warning}")
     if len(warnings) > 5:
         _say(f"warning: and {len(warnings) - 5} more of them")
+    if places:
+        _say(without_places(places))
     for line in lines:
         _say(line)
     _say("You will see `error: failed to push some refs`. That is expected: no photo may lie in Git.")

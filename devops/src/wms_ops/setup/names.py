@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Final
 
 from wms.errors import UsageError
-from wms.project import FILE, FORMER_REGION, REGION, Project, read_project, why_refused
+from wms.project import FILE, FORMER_REGION, MEANINGS, REGION, Project, read_project, why_refused
 from wms.registry.ledger import HISTORY
 from wms_ops.base.layout import DVC_CONFIG, LOOP, MODELS, pointer
 from wms_ops.base.settings import AwsSettings, StoreSettings
@@ -19,7 +19,7 @@ _STORE: Final = re.compile(r"s3://wms-[a-z0-9-]+-dvc-\d{12}-([a-z]{2}(?:-[a-z]+)
 PRODUCT: Final = "product"
 """The remote that brings new versions of this project, as docs/SETUP.md calls it; never the team's own."""
 
-NAMES: Final = tuple(field.name for field in fields(Project))
+NAMES: Final = tuple(MEANINGS)
 
 
 def propose(git: Git, remote: str | None = None) -> Project:

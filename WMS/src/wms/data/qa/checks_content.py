@@ -32,7 +32,7 @@ LEAST_AGREEMENT: Final = 3.9  # see `agreement`: 2 % of the real pairs lie below
 
 
 def check_images(facts: FolderFacts) -> Iterator[Problem]:
-    """Unreadable photos; warnings for small, dark, overexposed and blurred ones; a note for turned ones."""
+    """Unreadable photos; warnings for small, dark, overexposed and blurred ones; notes for turned ones and for GPS."""
     for file, known in files_with(facts, "images/", facts.image_facts):
         if isinstance(known, Unreadable):
             yield _unreadable(file, known)
@@ -52,6 +52,9 @@ def check_images(facts: FolderFacts) -> Iterator[Problem]:
         if known.orientation != 1:
             what = f"{shown(file)} is stored turned, with EXIF orientation {known.orientation}, and is read upright"
             yield Problem("turned", "note", (file,), what, "nothing has to be done, or let --fix store it upright")
+        if known.place:
+            what = f"{shown(file)} carries GPS: stripped at the push, unless wms.toml says keep_metadata = true"
+            yield Problem("gps", "note", (file,), what, "nothing has to be done")
 
 
 def check_masks(facts: FolderFacts, config: DataConfig) -> Iterator[Problem]:

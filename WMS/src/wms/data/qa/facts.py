@@ -43,6 +43,8 @@ class ImageFacts:
     """Standard deviation of the Laplacian in grey values, 95th percentile over tiles of 16 x 16 pixels."""
     look: str
     """Perceptual hash, 64 hexadecimal digits: see `wms.data.looks`."""
+    place: bool = False
+    """Whether the file names the place where the photo was taken; facts of an earlier version don't tell."""
 
 
 @dataclass(frozen=True, slots=True)

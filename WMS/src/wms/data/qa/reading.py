@@ -16,6 +16,7 @@ from PIL import Image
 from wms.data.images import FORMATS, image_size, orientation_of, read_small
 from wms.data.looks import perceptual_hash
 from wms.data.masks import MASK_THRESHOLD, black_white, decode_mask
+from wms.data.private import stripped
 from wms.data.qa import agreement
 from wms.data.qa.facts import FILE, Fact, ImageFacts, MaskFacts, PairFacts, Unreadable
 from wms.errors import DataNotFoundError, ImageTooLargeError, NotAnImageError, TruncatedImageError, WmsError
@@ -128,7 +129,8 @@ def _read_image(path: Path, max_megapixels: float) -> tuple[Fact, Grey]:
     small = small_grey(path, max_megapixels)
     width, height = image_size(path)
     look = perceptual_hash(path, max_megapixels=max_megapixels)
-    return ImageFacts(width, height, _orientation(path), *measure(small), look), small
+    place = stripped(read_regular(path)).place
+    return ImageFacts(width, height, _orientation(path), *measure(small), look, place), small
 
 
 def _read_mask(path: Path, max_megapixels: float) -> tuple[Fact, Grey]:
