@@ -12,7 +12,7 @@ from wms.errors import WmsError
 from wms.files import write_atomic
 from wms.project import project
 from wms_ops.base.console import counting
-from wms_ops.base.layout import DATA_BRANCHES, DATA_SET, main_branch
+from wms_ops.base.layout import DATA_BRANCHES, DATA_SET, INBOX, main_branch
 from wms_ops.base.outputs import add_summary, put_outputs
 from wms_ops.dataset import branches
 from wms_ops.dataset.inbox import inbox_files
@@ -153,9 +153,34 @@ def _remove(git: Git, arguments: argparse.Namespace) -> Named:
 
 
 def _take_back(git: Git, arguments: argparse.Namespace) -> Named:
+    if arguments.branch:
+        return _bring_back(git, arguments)
     from wms_ops.dataset.takeback import take_back
 
     return {"taken_back": take_back(git, arguments.remote, _url(git, arguments.remote), arguments.commits_of, print)}
+
+
+def _bring_back(git: Git, arguments: argparse.Namespace) -> Named:
+    from wms_ops.dataset.comeback import bring_back
+    from wms_ops.pulls.blocked import show_what_was_wrong
+
+    url = _url(git, arguments.remote)
+    done = bring_back(git, url, arguments.branch)
+    if not done.stems:
+        print(f"{done.branch} adds no photo that {main_branch()} lacks; there is nothing to bring back.")
+        return {"brought_back": 0}
+    there = f"; {done.there} more files were there already" if done.there else ""
+    print(f"{done.written} files of {len(done.stems)} photos and masks of {done.branch} are in {INBOX}{there}.")
+    show_what_was_wrong(git, url, done.branch, print)
+    word = "-c wms.replace=true " if done.replaced else ""
+    print(
+        f"Mend them there, look at them by `wms data check {INBOX}`, then:\n"
+        f"  git add {INBOX}\n"
+        '  git commit -m "Mended photos"\n'
+        f"  git {word}push {arguments.remote} {main_branch()}\n"
+        f"That push makes a new data branch, closes the old pull request and deletes {done.branch}."
+    )
+    return {"brought_back": done.written}
 
 
 def _fetch(git: Git, arguments: argparse.Namespace) -> Named:
@@ -187,7 +212,10 @@ JOIN: Final = _command("Bring main's photos into a data branch by the union of t
 RESOLVE: Final = _command("Settle the .dvc files of a merge that git stopped.", _resolve, nothing)
 REMOVE: Final = _command("Remove photos from the data set, on a branch of its own.", _remove, _of_remove)
 TAKE_BACK: Final = _command(
-    "Take photos that are in the data set out of the commits not pushed yet.", _take_back, _of_take_back
+    "Take photos that are in the data set out of the commits not pushed yet; with BRANCH, bring the new photos and "
+    f"masks of that data branch into {INBOX} again, to be mended.",
+    _take_back,
+    _of_take_back,
 )
 FETCH: Final = _command(
     "Bring the data set of the checked-out commit here: only what isn't there yet.", _fetch, _of_fetch

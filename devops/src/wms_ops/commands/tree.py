@@ -52,7 +52,7 @@ _DATA: Final = {
     "join": Leaf("Bring main's photos into a data branch.", f"{_OPS}.data:JOIN", "data/20261121-103000"),
     "resolve": Leaf("Settle the .dvc files of a merge that git stopped.", f"{_OPS}.data:RESOLVE"),
     "take-back": Leaf(
-        "Take added photos out of commits not pushed yet.", f"{_OPS}.data:TAKE_BACK", "--commits-of mine"
+        "Take photos out of commits, or back from a branch.", f"{_OPS}.data:TAKE_BACK", "data/20261121-103000"
     ),
     "remove": Leaf("Remove photos from the data set, on a branch.", f"{_OPS}.data:REMOVE", "meter_0007 meter_0008"),
     "prepare": Leaf("Check, hash and split the data set.", "wms.training.prepare_cli:COMMAND"),

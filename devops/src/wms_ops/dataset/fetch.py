@@ -6,7 +6,7 @@ file's MD5, size and time: a file with the same size and time isn't read again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,18 +45,25 @@ def bring(
     right = {path for path, md5 in wanted.items() if state[path] and known.get(path) == [md5, *(state[path] or ())]}
     missing = sorted(wanted.keys() - right)
     removed = _remove_others(folder, wanted.keys())
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        futures = [pool.submit(store.read_blob, wanted[path], folder / path) for path in missing]
-        try:
-            for done, future in enumerate(as_completed(futures), start=1):
-                future.result()
-                on_progress(done, len(missing))
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    download(store, {folder / path: wanted[path] for path in missing}, on_progress)
     if missing or removed:
         note = {path: [md5, *(_look(folder / path) or ())] for path, md5 in wanted.items()}
         write_atomic(folder / NOTE, to_json(note))
     return Brought(len(missing), len(right), removed)
+
+
+def download(
+    store: S3Remote, files: Mapping[Path, str], on_progress: Callable[[int, int], None] = lambda _done, _all: None
+) -> None:
+    """Write each file (path -> MD5), whole and verified or not at all. Raises as `bring` does."""
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        futures = [pool.submit(store.read_blob, md5, path) for path, md5 in files.items()]
+        try:
+            for done, future in enumerate(as_completed(futures), start=1):
+                future.result()
+                on_progress(done, len(files))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _look(path: Path) -> tuple[int, int] | None:

@@ -35,10 +35,15 @@ def inbox_files(git: Git, commit: str) -> tuple[InboxFile, ...]:
             name = path.removeprefix(f"{folder}/")
             if name == ".gitkeep":
                 continue
-            if reason := _unfit(mode, name):
-                raise DataQualityError(f"{path!r} {reason}, commit, and push again; nothing was changed.")
+            refuse_unfit(mode, name, path)
             found.append(InboxFile(kind, name, blob))
     return tuple(found)
+
+
+def refuse_unfit(mode: str, name: str, path: str) -> None:
+    """Raise DataQualityError for a file of Git's `mode` that can't be a photo or a mask."""
+    if reason := _unfit(mode, name):
+        raise DataQualityError(f"{path!r} {reason}, commit, and push again; nothing was changed.")
 
 
 def _unfit(mode: str, name: str) -> str | None:

@@ -13,6 +13,7 @@ from wms_ops.dataset.inbox import inbox_files, pair_up
 from wms_ops.dataset.plan import NewFile
 from wms_ops.dataset.publish import Publication, Watch, publish
 from wms_ops.dataset.raw import RawPush, push_raw
+from wms_ops.dataset.returned import read_returned
 from wms_ops.dataset.stored import without_places
 from wms_ops.git.command import Git
 from wms_ops.hook.refs import PushedRef
@@ -28,7 +29,8 @@ def divert(git: Git, ref: PushedRef, remote: str, url: str, *, others: Sequence[
     replace = (git.config("wms.replace") or "").lower() in ("true", "yes", "on", "1")
     try:
         done = publish(git, ref.local_commit, url, replace=replace, watch=Watch(say=_say))
-        warnings, places, lines = done.warnings, done.places, _told(done, remote)
+        warnings, places, lines, new = done.warnings, done.places, _told(done, remote), done.branch
+        stems = [*done.plan.added, *done.plan.replaced, *done.plan.present]
     except CredentialsMissingError as error:
         if not is_without_keys(error):
             raise
@@ -38,7 +40,8 @@ def divert(git: Git, ref: PushedRef, remote: str, url: str, *, others: Sequence[
                 "nothing was pushed: ask a colleague who has keys, or give the new photos other names."
             ) from error
         raw = push_raw(git, ref.local_commit, url, Watch(say=_say))
-        warnings, places, lines = raw.warnings, raw.places, _told_raw(raw, remote)
+        warnings, places, lines, new = raw.warnings, raw.places, _told_raw(raw, remote), raw.branch
+        stems = [pair.stem for pair in raw.pairs]
     for warning in warnings[:5]:
         _say(f"warning: {warning}")
     if len(warnings) > 5:
@@ -47,6 +50,10 @@ def divert(git: Git, ref: PushedRef, remote: str, url: str, *, others: Sequence[
         _say(without_places(places))
     for line in lines:
         _say(line)
+    if new and read_returned(git):
+        from wms_ops.pulls.blocked import replace_returned
+
+        replace_returned(git, url, new, stems, remote=remote, say=_say)
     _say("You will see `error: failed to push some refs`. That is expected: no photo may lie in Git.")
     if others:
         names = ", ".join(other.remote_name.split("/", 2)[-1] for other in others)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 from wms.paths import ROOT
 from wms.project import project
 from wms_ops.base.layout import LOOP
-from wms_ops.base.settings import LoopSettings
 from wms_ops.git.command import Git
 from wms_ops.loop.context import RECIPE, RunContext
 from wms_ops.loop.workspace import clone_origin
-from wms_ops.pulls.gh import GitHub
+from wms_ops.pulls.gh import GitHub, is_at_github
 from wms_ops.pulls.gh_pulls import GhPulls
 from wms_ops.pulls.local_pulls import LocalPulls
 from wms_ops.pulls.protocol import PullRequests
@@ -23,8 +21,6 @@ from wms_ops.runs.store import RunStore
 from wms_ops.targets.local import FOLDER as LOCAL_FOLDER
 from wms_ops.targets.local import LocalCloud
 from wms_ops.targets.protocol import Cloud
-
-_HOST = re.compile(r"(?:\w+://)?(?:[^@/]+@)?([^/:]+)")
 
 FOLDER = ROOT / LOOP
 """The folder of the cloud's state, the loop's clone and the records of runs."""
@@ -67,16 +63,9 @@ def pulls_of(workspace: Git, url: str, cloud: Cloud) -> PullRequests:
 
     A loop on a target without an account needs access for a push only, so `gh` isn't required either.
     """
-    if _is_at_github(url) and cloud.needs_account:
+    if is_at_github(url) and cloud.needs_account:
         return GhPulls(workspace, url, GitHub(workspace.folder))
     return LocalPulls(workspace, url)
-
-
-def _is_at_github(url: str) -> bool:
-    """Whether a URL is GitHub's, also by SSH, with a user name, or at the GitHub Enterprise host named by GH_HOST."""
-    found = _HOST.match(url)
-    host = found[1].lower() if found else ""
-    return host in ("github.com", "ssh.github.com", LoopSettings.read().gh_host.lower())
 
 
 def origin_of(repo: Path) -> str:

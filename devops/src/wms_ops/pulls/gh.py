@@ -14,15 +14,24 @@ from wms.errors import ModelNotFoundError, UsageError
 from wms.files import parse_json
 from wms.json_text import to_json
 from wms_ops.base.errors import AccessDeniedError, StoreUnreachableError
+from wms_ops.base.settings import LoopSettings
 
 REPO = "repos/{owner}/{repo}"
 """The beginning of the API's paths; gh fills in owner and name of the repository."""
 
 _LIMIT_S = 600
+_HOST = re.compile(r"(?:\w+://)?(?:[^@/]+@)?([^/:]+)")
 _NO_LOGIN = 4  # gh's exit code
 _STATUS = re.compile(r"\(HTTP (\d{3})\)")
 _ABSENT = ("release not found", "no assets match", "http 404", "not found (http 404)")
 _REFUSED = ("http 401", "http 403", "bad credentials")
+
+
+def is_at_github(url: str) -> bool:
+    """Return whether a URL is GitHub's, also by SSH, with a user name, or at the Enterprise host named by GH_HOST."""
+    found = _HOST.match(url)
+    host = found[1].lower() if found else ""
+    return host in ("github.com", "ssh.github.com", LoopSettings.read().gh_host.lower())
 
 
 @dataclass(frozen=True)

@@ -59,10 +59,20 @@ class PullApi:
         return created
 
     def edit(self, number: int, **changes: str) -> Json:
-        """Change a pull request's title or body."""
+        """Change a pull request's title, body or state."""
         path, what = f"{REPO}/pulls/{number}", f"pull request {number}"
         edited: Json = _done(self.github.ask(path, method="PATCH", body=changes, what=what), f"change {what}")
         return edited
+
+    def comments(self, number: int) -> list[str]:
+        """Return the texts of a pull request's first hundred comments."""
+        found = self._get(f"issues/{number}/comments?per_page=100", f"the comments of pull request {number}")
+        return [str(comment["body"]) for comment in found]
+
+    def comment(self, number: int, text: str) -> None:
+        """Add a comment to a pull request."""
+        path, what = f"{REPO}/issues/{number}/comments", f"a comment on pull request {number}"
+        _done(self.github.ask(path, method="POST", body={"body": text}, what=what), f"write {what}")
 
     def verdict(self, commit: str) -> str:
         """Return the state of this project's check on a commit: success, failure, pending, or "" without a check."""

@@ -99,6 +99,18 @@ class GhPulls:
         self._api.set_verdict(head, "failure", " ".join(reason.split()), github_run())
         return self._value(there, PullState.BLOCKED, head)
 
+    def close(self, pull: Pull, comment: str) -> None:
+        """See PullRequests."""
+        there = self._api.get(pull.number)
+        if there["merged_at"]:
+            raise PullRequestError(f"Pull request {pull.number} is merged already and can't be closed.")
+        if there["state"] != "open":
+            return
+        self._api.stop_merging(there)
+        if comment not in self._api.comments(pull.number):  # of a run that was killed before it closed
+            self._api.comment(pull.number, comment)
+        self._api.edit(pull.number, state="closed")
+
     def merge(self, pull: Pull, *, head: str, title: str, message: str) -> str:
         """See PullRequests. A login without the right to approve is a warning only."""
         there = self._noticed(pull, head)

@@ -75,10 +75,22 @@ class LocalPulls:
             old = book.known(pull)
             if old.state is PullState.MERGED:
                 raise PullRequestError(f"Pull request {pull.number} is merged already and can't be blocked.")
+            _refuse_closed(old)
             changes = {"state": PullState.BLOCKED, "reason": " ".join(reason.split()), "merging": ""}
             return book.write(old.model_copy(update=changes))
 
         return self._change("block", pull.branch, change)
+
+    def close(self, pull: Pull, comment: str) -> None:
+        """See PullRequests."""
+
+        def change(book: Book, _: str | None) -> BranchEdit[PullRecord]:
+            old = book.known(pull)
+            if old.state is PullState.MERGED:
+                raise PullRequestError(f"Pull request {pull.number} is merged already and can't be closed.")
+            return book.write(old.model_copy(update={"closed": old.closed or " ".join(comment.split()), "merging": ""}))
+
+        self._change("close", pull.branch, change)
 
     def merge(self, pull: Pull, *, head: str, title: str, message: str) -> str:
         """See PullRequests. Raises PullRequestError for a conflict, a moved branch, a blocked pull request."""
@@ -152,6 +164,7 @@ class LocalPulls:
 
 def _refuse(record: PullRecord, tip: str | None, head: str) -> None:
     """Raise PullRequestError for a pull request that may not be merged."""
+    _refuse_closed(record)
     if record.state is PullState.BLOCKED:
         raise PullRequestError(f"Pull request {record.number} is blocked: {record.reason} Run the loop for it again.")
     if tip is None:
@@ -160,3 +173,8 @@ def _refuse(record: PullRecord, tip: str | None, head: str) -> None:
         raise PullRequestError(
             f"{record.branch} moved on to {tip[:12]}, but {head[:12]} was looked at; run the loop for it again."
         )
+
+
+def _refuse_closed(record: PullRecord) -> None:
+    if record.closed:
+        raise PullRequestError(f"Pull request {record.number} was closed: {record.closed} Run the loop for it again.")

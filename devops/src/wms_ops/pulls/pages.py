@@ -15,8 +15,8 @@ RECORD, PAGE = "pull.json", "README.md"
 class PullRecord(StoredRecord):
     """A local pull request, as its pull.json holds it.
 
-    `reason` says why a blocked pull request is blocked; `merging` is the branch's commit whose merge was begun;
-    `merged` is main's commit; times are UTC, ISO 8601.
+    `reason` says why a blocked pull request is blocked, `closed` why one was closed without a merge; `merging` is the
+    branch's commit whose merge was begun; `merged` is main's commit; times are UTC, ISO 8601.
     """
 
     number: int
@@ -28,8 +28,14 @@ class PullRecord(StoredRecord):
     reason: str = ""
     merging: str = ""
     merged: str = ""
+    closed: str = ""
     opened_at: str = ""
     merged_at: str = ""
+
+    @property
+    def standing(self) -> str:
+        """The state as a word for people."""
+        return "closed" if self.closed else str(self.state)
 
     @property
     def folder(self) -> str:
@@ -69,7 +75,7 @@ def pull_page(record: PullRecord) -> str:
 def index_page(records: Iterable[PullRecord]) -> str:
     """Return the list of all pull requests, newest first."""
     rows = [
-        f"| [{pull.number}]({pull.folder}/{PAGE}) | {pull.state} | `{pull.branch}` | {one_line(pull.title)} |\n"
+        f"| [{pull.number}]({pull.folder}/{PAGE}) | {pull.standing} | `{pull.branch}` | {one_line(pull.title)} |\n"
         for pull in sorted(records, key=lambda record: -record.number)
     ]
     return "# Pull requests\n\n| number | state | branch | title |\n|---:|---|---|---|\n" + "".join(rows)
@@ -84,6 +90,8 @@ def _state(record: PullRecord) -> str:
     into = f"`{record.branch}` into `main`"
     if record.state is PullState.MERGED:
         return f"**Merged**: {into}, as `{record.merged}`, at {record.merged_at}. The check `{CHECK}` passed."
+    if record.closed:
+        return f"**Closed** without a merge: {into}. {record.closed}"
     if record.state is PullState.BLOCKED:
         return f"**Blocked**: {into}. The check `{CHECK}` failed: {record.reason}"
     begun = f" Merging `{record.merging}` was begun." if record.merging else ""

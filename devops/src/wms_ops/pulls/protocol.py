@@ -69,6 +69,13 @@ class PullRequests(Protocol):
         """Leave the pull request open, its check failed for `reason`, a sentence. Raises PullRequestError if merged."""
         ...
 
+    def close(self, pull: Pull, comment: str) -> None:
+        """Close the pull request without a merge, with a comment, a sentence; the branch stays.
+
+        Closing again changes nothing. Raises PullRequestError if merged.
+        """
+        ...
+
     def merge(self, pull: Pull, *, head: str, title: str, message: str) -> str:
         """Approve the pull request and squash the branch into main, if its tip still is `head`; then delete the branch.
 

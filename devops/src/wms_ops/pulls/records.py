@@ -24,8 +24,8 @@ class Book:
     records: Records
 
     def newest(self, branch: str) -> PullRecord | None:
-        """Return a branch's newest pull request."""
-        mine = [record for record in self.records.values() if record.branch == branch]
+        """Return a branch's newest pull request that isn't closed without a merge."""
+        mine = [record for record in self.records.values() if record.branch == branch and not record.closed]
         return max(mine, key=lambda record: record.number, default=None)
 
     def known(self, pull: Pull) -> PullRecord:
@@ -50,7 +50,7 @@ class Book:
                 files[f"{entry.folder}/{RECORD}"] = entry.to_json()
                 files[f"{entry.folder}/{PAGE}"] = pull_page(entry).encode()
         files[PAGE] = index_page(after.values()).encode()
-        return BranchEdit(files, f"Pull request {record.number} is {record.state}: {record.title}\n", record)
+        return BranchEdit(files, f"Pull request {record.number} is {record.standing}: {record.title}\n", record)
 
 
 def read_book(scratch: Scratch, files: Files) -> Book:

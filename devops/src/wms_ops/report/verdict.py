@@ -9,6 +9,7 @@ from typing import Final
 from wms.errors import DataQualityError
 from wms.metrics import DICE, IOU, METRICS, title_of
 from wms.project import project
+from wms_ops.base.layout import INBOX
 from wms_ops.base.text import code, plain, safe
 from wms_ops.runs.plan import failed_step, nothing_new
 from wms_ops.runs.record import RunRecord, StepState
@@ -92,9 +93,10 @@ def advice(record: RunRecord) -> tuple[str, ...]:
         return (
             "Look at the test photos that lost most: they are in the pictures here and on the gate's page. Then look "
             "at the new masks. Each must mark the strip of its own photo, and nothing else.",
-            "If a mask is wrong, put the mended pairs into `WMS/data/training` once more, commit, and "
-            f"`{_push()}` again. That makes a new data branch and a new pull request.",
-            "Close this pull request and delete its branch. Main and Production are as they were.",
+            f"If a mask is wrong: {_take_back(record)} brings the photos and masks back into `{INBOX}`. Mend "
+            f"them, commit, and `{_push()}`. That makes a new data branch and pull request, and closes this one.",
+            "If the masks are right, close this pull request and delete its branch. Main and Production are as they "
+            "were.",
         )
     if verdict is PullVerdict.BLOCKED:
         return (
@@ -106,14 +108,19 @@ def advice(record: RunRecord) -> tuple[str, ...]:
     failed = failed_step(record)
     if failed is not None and failed.exit_code == DataQualityError.exit_code:
         return (
-            "Mend the files named above, put them into `WMS/data/training` once more, check them by "
-            f"`wms data check WMS/data/training`, commit, and `{_push()}` again.",
-            "Close this pull request and delete its branch. Main and Production are as they were.",
+            f"{_take_back(record)} brings the photos and masks back into `{INBOX}`. Mend the files named above, check "
+            f"them by `wms data check {INBOX}`, commit, and `{_push()}`.",
+            "That push makes a new data branch and pull request, and closes this one. Main and Production are as "
+            "they were.",
         )
     return (
         "The sentence above says what went wrong. Mend that.",
         f"Then run the loop again: the workflow, or {_again(record)}. It goes on where it stopped.",
     )
+
+
+def _take_back(record: RunRecord) -> str:
+    return code(f"wms data take-back {record.outputs.get('branch', record.branch)}")
 
 
 def _again(record: RunRecord) -> str:
