@@ -11,11 +11,11 @@ MINGW* | MSYS* | CYGWIN*) # Git for Windows: the shell is Unix's, Python is Wind
   ;;
 esac
 for python in "$tree/$inside" "$main/$inside" "$(command -v python3)" "$(command -v python)" ""; do
-  # Started, because Windows puts a python3 onto PATH that only opens its shop.
-  [ -x "$python" ] && "$python" -c "" 2>/dev/null && break
+  # Started, because Windows puts a python3 onto PATH that only opens its shop, and some systems have an old one.
+  [ -x "$python" ] && "$python" -c "import sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null && break
 done
 if [ -z "$python" ]; then
-  echo "error: no Python was found for $tree, so nothing was done; run \`$advice\` there, then this again." >&2
+  echo "error: no Python from 3.11 on was found for $tree, so nothing was done; run \`$advice\` there, then this again." >&2
   exit 2
 fi
 PYTHONPATH="$tree/devops/src$between$tree/WMS/src${PYTHONPATH:+$between$PYTHONPATH}" exec "$python" "$@"

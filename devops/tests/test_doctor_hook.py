@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from entrance_table import REFUSED, Row
 
 from wms.paths import ROOT
 from wms_ops.base.errors import GitError
@@ -107,7 +108,7 @@ def set_by(clone: Path, scope: str, elsewhere: Path) -> str:
     "scope", ["local", "local twice", "local include", "worktree", "global", "global includeIf", "system"]
 )
 def test_a_later_hooks_path_switches_the_hook_off(
-    clone: Path, scope: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    clone: Path, scope: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], entrance: Row
 ) -> None:
     for name in ("global", "system"):
         monkeypatch.setenv(f"GIT_CONFIG_{name.upper()}", str(clone.parent / f"{name}.config"))
@@ -123,6 +124,7 @@ def test_a_later_hooks_path_switches_the_hook_off(
     subprocess.run(["sh", "-c", mend], cwd=clone, check=True, timeout=60)
     assert main(["hook"]) == 0
     assert told(clone).state is State.FINE
+    entrance("pushes", f"core.hooksPath set after the installation ({scope})", "wms doctor tells, and mends", REFUSED)
 
 
 def test_a_hooks_path_in_the_environment_is_taken_out_of_it(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +156,7 @@ def test_a_hook_without_its_python_says_so(clone: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("PATH", str(bare))
     defect = told(clone)
     assert (defect.state, defect.mend) == (State.MISSING, "make install")
-    assert "doesn't start, so every push would be refused (error: no Python was found for " in defect.text
+    assert "doesn't start, so every push would be refused (error: no Python from 3.11 on was found for " in defect.text
 
 
 def test_a_foreign_hook_that_never_ran_is_not_said_to_run(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -108,10 +108,10 @@ def test_a_linked_work_tree_uses_its_own_python_then_the_clones(system: str, clo
 
 
 def test_git_itself_starts_it_from_the_installed_hook(clone: Path, windows: Path) -> None:
-    from wms_ops.hook.install import _content
+    from wms_ops.hook.install import HOOK
 
     program(clone / ".venv/Scripts/python.exe", NOTE + "exit 1\n")
-    program(clone / ".git/hooks/pre-push", _content(clone, clone / ".git/hooks/pre-push.before-wms"))
+    program(clone / ".git/hooks/pre-push", HOOK)
     git(clone, "init", "-q", "--bare", "../origin.git")
     git(clone, "remote", "add", "origin", "../origin.git")
     (windows / "grep").symlink_to(str(shutil.which("grep")))
@@ -141,7 +141,7 @@ def test_without_python_it_says_what_to_run(name: str, advice: str, clone: Path,
     program(windows / "python3", "#!/bin/sh\nexit 9\n")
     done = started(clone / "hooks/pre-push", str(windows))
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: no Python was found for {clone}, so nothing was done; run `")
+    assert done.stderr.startswith(f"error: no Python from 3.11 on was found for {clone}, so nothing was done; run `")
     assert advice in done.stderr and done.stderr.count("\n") == 1
     wanted = program(windows / "python", NOTE)  # its usual name on Windows
     assert started(clone / "hooks/pre-push", str(windows)).stdout.startswith(str(wanted))

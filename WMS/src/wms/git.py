@@ -121,6 +121,18 @@ def environment() -> dict[str, str]:
     return kept | _FIXED
 
 
+def place() -> dict[str, str]:
+    """The variables of this process that say where the repository is, of which `environment` tells nothing.
+
+    A hook runs for the repository that they name.
+    """
+    named = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES")
+    found = {name: os.environ[name] for name in named if os.environ.get(name)}
+    return {
+        name: value if name.endswith("DIRECTORIES") else str(Path(value).absolute()) for name, value in found.items()
+    }
+
+
 def answer(folder: Path, *arguments: str) -> bytes | None:
     """The output of `git ARGUMENTS` in `folder`; None if git fails, takes over 30 s, or isn't installed."""
     try:

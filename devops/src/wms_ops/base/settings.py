@@ -137,6 +137,8 @@ class GitSettings(Variables):
     """Git's own variables that decide what this project hands to git."""
 
     git_author_email: str = variable("", "Address of a commit's author, instead of Git's user.email")
+    git_committer_email: str = variable("", "Address of a commit's committer, instead of Git's user.email")
+    email: str = variable("", "Address of author and committer where Git has none")
     git_terminal_prompt: str = variable("", "0 keeps git from asking for a password; `wms status` sets it", example="0")
     git_ssh_command: str = variable("", "Program that git reaches a remote by; `wms status` sets one that asks nothing")
 

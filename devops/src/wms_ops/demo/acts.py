@@ -168,7 +168,7 @@ def _current(demo_folder: DemoFolder) -> int:
 
 def _data_branches(demo_folder: DemoFolder) -> list[str]:
     pattern = f"refs/heads/{DATA_BRANCHES}"
-    return Git(demo_folder.origin)("for-each-ref", "--format=%(refname:lstrip=2)", pattern).split()
+    return Git.bare(demo_folder.origin)("for-each-ref", "--format=%(refname:lstrip=2)", pattern).split()
 
 
 def _links(demo_folder: DemoFolder, record: RunRecord) -> tuple[tuple[str, str], ...]:

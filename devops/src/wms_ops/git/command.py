@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from wms.errors import DiskFullError
-from wms.git import command, environment
+from wms.git import command, environment, place
 from wms_ops.base.errors import GitError
 
 ZERO = "0" * 40
@@ -18,13 +18,17 @@ ZERO = "0" * 40
 
 OLDEST_GIT: Final = (2, 38)  # `git merge-tree --write-tree`
 _FULL = "No space left on device"
+# Settings whose values git collects; an empty value forgets those before it.
+_LISTS = re.compile(r"^(http\.(.*\.)?extraheader|credential\.(.*\.)?helper)$")
 
 
 @dataclass(frozen=True)
 class Git:
     """A repository: `folder` is the work tree or the bare folder.
 
-    `settings` are added to every command's config, and `environ` to the environment.
+    `settings` are added to every command's config, and `environ` to the environment. `handed` are the settings of
+    another repository, as `handed_on` gives them: the settings of `git -c` and of the environment are among them, so
+    neither counts again.
 
     >>> Git(Path.cwd())("rev-parse", "--is-bare-repository")
     'false'
@@ -33,6 +37,40 @@ class Git:
     folder: Path
     settings: Mapping[str, str] = field(default_factory=dict, repr=False)
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    handed: tuple[tuple[str, str], ...] | None = field(default=None, repr=False)
+
+    @classmethod
+    def bare(cls, folder: Path, settings: Mapping[str, str] | None = None) -> Self:
+        """Return a repository without a work tree, named to git: `safe.bareRepository` may forbid git to find it."""
+        return cls(folder, settings or {}, {"GIT_DIR": str(folder.absolute())})
+
+    def at_address(self, url: str) -> Self:
+        """Return the repository with the settings that keep git from rewriting `url`.
+
+        Git itself tells addresses after its rewriting (`url.*.insteadOf`), which would rewrite them a second time.
+        """
+        return replace(self, settings={**self.settings, **_as_told(url)})
+
+    def handed_on(self, pattern: str, after: Self) -> tuple[tuple[str, str], ...]:
+        """Return the settings that the repository `after` needs to have the values of this one, in git's order.
+
+        The names match `pattern`; with them come all settings of `git -c` and of the environment.
+        """
+        theirs = [(key, value) for scope, key, value in self._listed() if scope == "command" or re.match(pattern, key)]
+        has = [(key, value) for scope, key, value in after._listed() if scope != "command" and re.match(pattern, key)]
+        if theirs[: len(has)] == has:
+            return tuple(theirs[len(has) :])
+        # Other files are included there: what is a list starts anew.
+        resets = dict.fromkeys(key for key, _ in [*has, *theirs] if _LISTS.search(key))
+        return (*((key, "") for key in resets), *theirs)
+
+    def _listed(self) -> Iterator[tuple[str, str, str]]:
+        """Yield scope, name and value of each setting, in the order in which git reads them."""
+        line = command(self.folder, "config", "--null", "--show-scope", "--list", pinned=False)
+        parts = self._run(line).stdout.decode("utf-8", "surrogateescape").split("\0")
+        for scope, item in zip(parts[::2], parts[1::2], strict=False):
+            key, given, value = item.partition("\n")
+            yield scope, key, value if given else "true"  # a name alone is a switch that is on
 
     def __call__(self, *arguments: str, data: bytes | None = None) -> str:
         """Run `git ARGUMENTS` and return the output without the last line end. Raises GitError, DiskFullError."""
@@ -124,11 +162,15 @@ class Git:
 
     def _environ(self) -> dict[str, str]:
         kept = environment() | dict(self.environ)
-        # By the environment and not by `-c`, since a setting may hold a token and a command line is public.
         start = int(kept.get("GIT_CONFIG_COUNT") or "0")
-        for number, (key, value) in enumerate(self.settings.items(), start):
+        if self.handed is not None:
+            kept.pop("GIT_CONFIG_PARAMETERS", None)
+            start = 0
+        # By the environment and not by `-c`, since a setting may hold a token and a command line is public.
+        pairs = (*(self.handed or ()), *self.settings.items())
+        for number, (key, value) in enumerate(pairs, start):
             kept |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
-        return kept | {"GIT_CONFIG_COUNT": str(start + len(self.settings))}
+        return kept | {"GIT_CONFIG_COUNT": str(start + len(pairs))}
 
     @staticmethod
     def _error(arguments: tuple[str, ...], done: subprocess.CompletedProcess[bytes]) -> Exception:
@@ -145,6 +187,24 @@ class Git:
 def here() -> Git:
     """Return the repository of the working directory. Raises GitError outside of a repository."""
     return Git(Path(Git(Path.cwd())("rev-parse", "--show-toplevel")))
+
+
+def repository_of_hook() -> Git:
+    """Return the repository for which git runs a hook, also a bare one or one named by `git --git-dir`.
+
+    Raises GitError outside of a repository.
+    """
+    told = Git(Path.cwd(), environ=place())
+    folder = Path(told("rev-parse", "--absolute-git-dir"))
+    if told("rev-parse", "--is-bare-repository") == "true" or not told.ok("rev-parse", "--show-toplevel"):
+        return replace(told, folder=folder, environ={**told.environ, "GIT_DIR": str(folder)})
+    top = told("rev-parse", "--show-toplevel")
+    named = {"GIT_DIR": str(folder), "GIT_WORK_TREE": top} if told.environ else {}
+    return replace(told, folder=Path(top), environ={**told.environ, **named})
+
+
+def _as_told(url: str) -> dict[str, str]:
+    return {f"url.{url}.{key}": url for key in ("insteadOf", "pushInsteadOf")} if url and "\n" not in url else {}
 
 
 def require_git(said: str | None = None) -> str:

@@ -10,7 +10,7 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wms.errors import from_os_error
@@ -20,7 +20,9 @@ from wms_ops.base.layout import DATA_BRANCHES, main_branch
 from wms_ops.git.command import Git
 
 # The user's own settings that a clone needs to reach the same remote as the same user.
-_SETTINGS = r"^(http|credential|url|user|author|committer|core\.sshcommand|ssh|protocol|remote\..*\.proxy)(\.|$)"
+_SETTINGS = (
+    r"^(http|credential|url|user|author|committer|core\.(sshcommand|askpass)|ssh|protocol|remote\..*\.proxy)(\.|$)"
+)
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,11 @@ def scratch_clone(git: Git, url: str, *, depth: int | None = 1) -> Iterator[Scra
 
 
 def _clone(git: Git, url: str, folder: Path, depth: int | None) -> Scratch:
-    clone = Git(folder / "clone.git", {**OWN, **_settings(git)})
+    clone = Git.bare(folder / "clone.git", OWN)
     # A clone can borrow objects only from a repository with the same hash function.
     hashes = git("rev-parse", "--show-object-format")
     Git(folder, OWN)("init", "--quiet", "--bare", f"--object-format={hashes}", str(clone.folder))
+    clone = replace(clone, handed=git.handed_on(_SETTINGS, clone)).at_address(url)
     objects = git("rev-parse", "--path-format=absolute", "--git-path", "objects")
     # A shallow clone's commits lack their parents, and git would take them for whole ones.
     whole = depth is not None or git("rev-parse", "--is-shallow-repository") == "false"
@@ -85,15 +88,8 @@ def _clone(git: Git, url: str, folder: Path, depth: int | None) -> Scratch:
     refs = [f"+refs/heads/{name}:refs/there/{name}" for name in (main_branch(), f"{DATA_BRANCHES}*")]
     # Patterns only, since git refuses a plain name that the origin lacks: a new origin has no main.
     refs[0] = f"+refs/heads/{main_branch()}*:refs/there/{main_branch()}*"
-    clone("fetch", "--quiet", "--no-tags", *([f"--depth={depth}"] if depth else []), url, *refs)
+    line = ("fetch", "--quiet", "--no-tags", *([f"--depth={depth}"] if depth else []), url, *refs)
+    # Git fails without a word where an origin is empty.
+    if clone.attempt(*line).returncode and clone("ls-remote", url):
+        clone(*line)
     return Scratch(clone, folder, url)
-
-
-def _settings(git: Git) -> dict[str, str]:
-    if not git.ok("config", "--local", "--get-regexp", _SETTINGS):
-        return {}
-    found = {}
-    for item in git.names("config", "--local", "--null", "--get-regexp", _SETTINGS):
-        key, _, value = item.partition("\n")
-        found[key] = value
-    return found

@@ -52,11 +52,15 @@ def write_commit(
 
 
 def identity(git: Git) -> dict[str, str]:
-    """Return the variables that name a committer, where the user has set no name yet, as on a runner."""
-    if git.config("user.email") or GitSettings.read().git_author_email:
-        return {}
-    names = {"NAME": "wms data", "EMAIL": "wms-data@users.noreply.github.com"}
-    return {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in names.items()}
+    """Return the variables that name an author and a committer, where the user has set no name yet, as on a runner."""
+    chosen: dict[str, str] = {}
+    given = GitSettings.read()
+    for who, address in (("AUTHOR", given.git_author_email), ("COMMITTER", given.git_committer_email)):
+        if not (address or given.email or git.config(f"{who.lower()}.email") or git.config("user.email")):
+            chosen |= {f"GIT_{who}_NAME": "wms data", f"GIT_{who}_EMAIL": "wms-data@users.noreply.github.com"}
+        elif not git.ok("var", f"GIT_{who}_IDENT"):  # an address without a name
+            chosen |= {f"GIT_{who}_NAME": "wms data"}
+    return chosen
 
 
 def push(git: Git, url: str, branch: str, commit: str, expected: str) -> None:

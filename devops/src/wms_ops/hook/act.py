@@ -58,6 +58,11 @@ def divert(git: Git, ref: PushedRef, remote: str, url: str, *, others: Sequence[
     if others:
         names = ", ".join(other.remote_name.split("/", 2)[-1] for other in others)
         _say(f"Not pushed with it: {names}. Push that again by itself.")
+    if tags := [other.remote_name.split("/", 2)[-1] for other in others if other.is_tag and not other.deletes]:
+        _say(
+            f"A tag on commits with photos can't be pushed either: once they are taken out, put {', '.join(tags)} onto "
+            f"your new commit (`git tag --force {shlex.quote(tags[0])}`, with -a as before), and push the tag then."
+        )
     _say(f"Take the photos out of your commits, and keep all else, by: {take_back_command(git, ref, remote)}")
 
 

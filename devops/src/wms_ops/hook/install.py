@@ -18,20 +18,33 @@ from wms_ops.hook.dry_run import SETTING
 
 _MARK = "installed by devops/scripts/install-git-hooks.sh"
 _EARLIER = "pre-push.before-wms"
+_SWITCH = "wms.hook"
+"""The setting in a clone's own configuration that tells the hook of a work tree without the project's files."""
 
-# The hook that git runs: the earlier hook first, then the work tree's own hooks/pre-push, with the same input.
-_HOOK = f"""#!/bin/sh
+# The hook that git runs: the earlier hook first, then the work tree's own hooks/pre-push, with the same input. The text
+# names no folder, so that a project that was moved keeps its hook.
+HOOK = f"""#!/bin/sh
 # {_MARK}
-root=$(git rev-parse --show-toplevel) || exit 1
-[ -f "$root/hooks/pre-push" ] || root={{home}}
-if [ ! -f "$root/hooks/pre-push" ]; then
-  echo "error: hooks/pre-push isn't in this work tree; photos could reach main unseen, so nothing was pushed." >&2
-  exit 1
-fi
 refs=$(cat)
-earlier={{earlier}}
+earlier=$(dirname "$0")/{_EARLIER}
 if [ -x "$earlier" ]; then
   printf '%s\\n' "$refs" | grep . | "$earlier" "$@" || exit
+fi
+root=$(git rev-parse --show-toplevel 2>/dev/null)
+if [ ! -f "$root/hooks/pre-push" ] || [ ! -f "$root/devops/scripts/python.sh" ]; then
+  # Another project's repository, which shares this folder of hooks or was copied with it.
+  [ "$(git config --local --type=bool {_SWITCH})" = true ] || exit 0
+  root=$(git worktree list --porcelain | sed -n 's/^worktree //p' | while IFS= read -r tree; do
+    # Both files, since the hooks of a bare repository lie in hooks/, too.
+    if [ -f "$tree/hooks/pre-push" ] && [ -f "$tree/devops/scripts/python.sh" ]; then
+      printf '%s\\n' "$tree"
+      break
+    fi
+  done)
+fi
+if [ -z "$root" ]; then
+  echo "error: hooks/pre-push isn't in this work tree; photos could reach main unseen, so nothing was pushed." >&2
+  exit 1
 fi
 printf '%s\\n' "$refs" | grep . | sh "$root/hooks/pre-push" "$@"
 """
@@ -56,15 +69,22 @@ def install_hook(folder: Path, *, remove: bool = False) -> int:
     ours = _is_ours(hook)
     try:
         if remove:
+            here.attempt("config", "--local", "--unset-all", _SWITCH)
             return _remove(hook, earlier, ours)
+        _leave_shared(here, root)
         if not (root / "hooks" / "pre-push").is_file():
             raise GitError(f"{root} has no hooks/pre-push; run this in a clone of this project.")
         _refuse_shared(here, root, hooks)
+        if _is_tracked(hook, (root,)):
+            hook.chmod(0o755)
+            print(f"Git runs {hook} itself; nothing else is needed.")
+            return 0
         hooks.mkdir(parents=True, exist_ok=True)
         if hook.exists() and not ours:
             _keep(hook, earlier)
-        write_atomic(hook, _content(root, earlier))
+        write_atomic(hook, HOOK)
         hook.chmod(0o755)
+        here("config", "--local", "--replace-all", _SWITCH, "true")
     except OSError as error:
         raise from_os_error(error, hook) from error
     print(f"Installed {hook}; it looks at every push from this clone and its work trees.")
@@ -85,13 +105,12 @@ def hook_defect(git: Git) -> tuple[str, str] | None:
     root = Path(git("rev-parse", "--show-toplevel"))
     hooks = Path(git("rev-parse", "--path-format=absolute", "--git-path", "hooks"))
     hook = hooks / "pre-push"
-    trees = _work_trees(git)
-    if reason := _why_unused(hook, trees):
+    if reason := _why_unused(hook, (root, *_work_trees(git))):
         setting = _hooks_setting(git)
         where = f" (core.hooksPath is set by {setting.origin}, {setting.scope})" if setting else ""
         remedy = f"{_own_folder(git)} && wms hook" if _is_shared(git, root, hooks) else "wms hook"
         return f"{reason}{where}, so photos would reach main unseen", remedy
-    tree = next((tree for tree in (root, *trees) if (tree / "hooks" / "pre-push").is_file()), None)
+    tree = next((tree for tree in (root, *_work_trees(git)) if (tree / "hooks" / "pre-push").is_file()), None)
     if tree is None:
         return f"{root} has no hooks/pre-push, so every push would be refused", "git restore hooks/pre-push"
     # With no refs the hook only finds Python and imports its code; the setting for trials would end it with 1.
@@ -111,22 +130,20 @@ def _work_trees(git: Git) -> list[Path]:
     return [Path(line.removeprefix("worktree ")) for line in lines if line.startswith("worktree ")]
 
 
+def _is_tracked(hook: Path, trees: Sequence[Path]) -> bool:
+    """Whether the hook is the project's own hooks/pre-push, because core.hooksPath names that folder."""
+    return any(hook.resolve() == (tree / "hooks" / "pre-push").resolve() for tree in trees)
+
+
 def _why_unused(hook: Path, trees: Sequence[Path]) -> str:
     """The reason why git doesn't run this project's hook; empty if git does."""
     if not hook.is_file():
         return f"there is no {hook}"
     if not os.access(hook, os.X_OK):
         return f"git ignores {hook}, which isn't executable"
-    known = {_content(tree, hook.parent / _EARLIER) for tree in trees}
-    if hook.read_text(encoding="utf-8", errors="replace") not in known:
+    if not _is_tracked(hook, trees) and hook.read_text(encoding="utf-8", errors="replace") != HOOK:
         return f"{hook} isn't the hook that `wms hook` writes"
     return ""
-
-
-def _content(root: Path, earlier: Path) -> str:
-    """The hook's text: `root` is the work tree whose hooks/pre-push serves work trees without one."""
-    # With slashes on Windows, too, where git runs hooks in a shell of Unix.
-    return _HOOK.format(home=shlex.quote(root.as_posix()), earlier=shlex.quote(earlier.as_posix()))
 
 
 def _keep(hook: Path, earlier: Path) -> None:
@@ -158,6 +175,15 @@ def _refuse_shared(git: Git, root: Path, hooks: Path) -> None:
             f"git looks for hooks in {hooks} (core.hooksPath), which other repositories share, so nothing was "
             f"installed. Give this clone a folder of its own, then run this again: {_own_folder(git)}"
         )
+
+
+def _leave_shared(git: Git, root: Path) -> None:
+    """Take the hook out of folders that other repositories share, where versions of this project once put it."""
+    told = git.attempt("config", "--null", "--type=path", "--get-all", "core.hooksPath").stdout
+    for name in told.decode("utf-8", "surrogateescape").split("\0"):
+        shared = root / name / "pre-push"
+        if name and _is_shared(git, root, shared.parent) and _is_ours(shared):
+            _remove(shared, shared.with_name(_EARLIER), ours=True)
 
 
 def _is_shared(git: Git, root: Path, hooks: Path) -> bool:

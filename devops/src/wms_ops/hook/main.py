@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from wms.errors import UsageError, WmsError, run_main
 from wms_ops.base.errors import PushRefusedError
 from wms_ops.base.layout import main_branch
-from wms_ops.git.command import Git, here
+from wms_ops.git.command import Git, repository_of_hook
 from wms_ops.hook.dry_run import SETTING, is_dry_run
 from wms_ops.hook.refs import (
     PushedRef,
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if len(arguments) != 2:
         raise UsageError("The hook takes the remote's name and its URL, as git gives them to hooks/pre-push.")
-    git = here()
+    git = repository_of_hook().at_address(arguments[1])
     try:
         return _look(git, *arguments)
     except WmsError:
@@ -45,8 +45,11 @@ def _look(git: Git, remote: str, url: str) -> int:
     refuse_unknown(git, refs)
     carrying = {ref: photos for ref in refs if (photos := photos_in(git, ref, remote))}
     # All refs are checked before any photo is published: a refused ref stops the whole push.
+    to_main = [ref for ref in carrying if ref.to_main]
     for ref, photos in carrying.items():
-        refuse_elsewhere(ref, photos)
+        # A tag beside main (`git push --follow-tags`) waits: main's photos are published, and the push is stopped.
+        if not (ref.is_tag and to_main and set(photos) <= set(carrying[to_main[0]])):
+            refuse_elsewhere(ref, photos)
         refuse_strays(photos)
     for ref in refs:
         refuse_deletion(ref)
@@ -56,7 +59,6 @@ def _look(git: Git, remote: str, url: str) -> int:
             from wms_ops.hook.pointers import refuse_worse_data_set
 
             refuse_worse_data_set(git, ref, url)
-    to_main = [ref for ref in carrying if ref.to_main]
     if not to_main:
         return _unless_a_trial(git)
     # Git itself refuses a push with two sources for main.
@@ -99,7 +101,7 @@ def _refuse_more_than_data(git: Git, ref: PushedRef, remote: str) -> None:
 
 
 def _say_if_dry(git: Git) -> None:
-    with contextlib.suppress(WmsError):
+    with contextlib.suppress(WmsError, ModuleNotFoundError):  # the refusal itself is what to tell
         if is_dry_run(git):
             print("wms: dry run: the push would be stopped; nothing was changed.", file=sys.stderr)
 

@@ -16,6 +16,7 @@ WATCHED = (*map(pointer, KINDS), DVC_CONFIG)
 """The files that name a commit's data set and its store."""
 
 _BRANCH = "refs/heads/"
+_TAG = "refs/tags/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,11 @@ class PushedRef:
     def to_main(self) -> bool:
         """Whether the ref is main, which photos must not reach."""
         return self.remote_name == _BRANCH + main_branch()
+
+    @property
+    def is_tag(self) -> bool:
+        """Whether the remote ref is a tag."""
+        return self.remote_name.startswith(_TAG)
 
     @property
     def takes_photos(self) -> bool:
@@ -118,6 +124,13 @@ def refuse_elsewhere(ref: PushedRef, photos: Sequence[str]) -> None:
     """Raise PushRefusedError if photos go to a branch that no workflow merges."""
     if photos and not (ref.to_main or ref.takes_photos):
         target = ref.remote_name.removeprefix(_BRANCH)
+        if ref.is_tag:
+            name = target.removeprefix(_TAG)
+            raise PushRefusedError(
+                f"The tag {name} is on commits with {len(photos)} photos and masks ({photos[0]!r} first), which belong "
+                f"into the data set, not into Git, so nothing was pushed: push them to {main_branch()} without the "
+                f"tag, take them out of your commits by `wms data take-back`, then put the tag onto the new commit."
+            )
         raise PushRefusedError(
             f"The push to {target} carries {len(photos)} photos and masks ({photos[0]!r} first), which belong into the "
             f"data set, not into Git: push them to {main_branch()}, where they are merged, or to {DATA_BRANCHES}NAME."
