@@ -16,6 +16,7 @@ from wms.json_text import to_json
 from wms.regular import read_regular
 from wms_ops.base.errors import CloudError
 from wms_ops.machine.processes import draw_ports
+from wms_ops.storage.disk import FREE_MIB
 
 PROGRAM: Final = "weed"
 DOOR: Final = "s3.port"
@@ -27,8 +28,6 @@ PORTS: Final = (
 
 ALL_RIGHTS: Final = ("Admin", "Read", "Write", "List", "Tagging")
 IDENTITIES: Final = "s3.json"
-FREE_MIB: Final = 200
-"""With less free space on the disk the server takes no more objects."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,8 @@ def draw() -> dict[str, int]:
 def command(program: Path, ports: Mapping[str, int]) -> list[str]:
     """The command line for the folder that `configure` prepared. Relative paths: SeaweedFS splits paths at commas."""
     return [
-        *(str(program), "server", "-dir=data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
+        # Its log is its output: else it would leave three files at each start in the temporary folder.
+        *(str(program), "-logtostderr", "server", "-dir=data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
         *("-s3", f"-s3.config={IDENTITIES}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false"),
         *("-master.volumeSizeLimitMB=256", "-master.telemetry=false", "-volume.max=100"),
         f"-volume.minFreeSpace={FREE_MIB}MiB",  # by default 1 % of the disk, which may be gigabytes

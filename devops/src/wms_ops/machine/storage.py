@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from wms.errors import DiskFullError
 from wms_ops.machine.environment import REGION
-from wms_ops.machine.seaweed import FREE_MIB
 from wms_ops.storage.client import remote_client
 from wms_ops.storage.config import RemoteConfig
+from wms_ops.storage.disk import FREE_MIB
 
 BUCKET: Final = "water-meters"
 DVC_URL: Final = f"s3://{BUCKET}/dvc"

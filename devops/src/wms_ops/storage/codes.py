@@ -48,8 +48,11 @@ class Kind(enum.Enum):
     NOT_ALLOWED = enum.auto()
     WRONG_ADDRESS = enum.auto()
     BUSY = enum.auto()
+    FULL = enum.auto()
     TAKEN = enum.auto()
     QUOTA = enum.auto()
+    CAPACITY = enum.auto()
+    UNVERIFIED = enum.auto()
     REPEATED = enum.auto()
     REFUSED = enum.auto()
     UNREACHABLE = enum.auto()
@@ -67,12 +70,15 @@ _BY_CODE: Final = _sets(
         Kind.WRONG_SECRET: "SignatureDoesNotMatch AuthFailure",
         Kind.SKEWED: "RequestTimeTooSkewed RequestInTheFuture",
         Kind.NO_BUCKET: "NoSuchBucket 404",  # absent objects are told apart where they're asked for
-        Kind.NOT_ALLOWED: "AccessDenied AccessDeniedException AllAccessDisabled AccountProblem Forbidden 403 "
-        "UnauthorizedOperation",
+        Kind.NOT_ALLOWED: "AccessDenied AccessDeniedException AllAccessDisabled Forbidden 403 UnauthorizedOperation",
         Kind.WRONG_ADDRESS: "InvalidBucketName PermanentRedirect AuthorizationHeaderMalformed 301 "
         "IllegalLocationConstraintException OptInRequired InvalidRegion",
         Kind.TAKEN: "BucketAlreadyExists",
-        Kind.QUOTA: "InsufficientInstanceCapacity InsufficientCapacity Unsupported",
+        # Of MinIO, Ceph and others with a disk, or a bucket, of a certain size.
+        Kind.FULL: "XMinioStorageFull XMinioAdminBucketQuotaExceeded QuotaExceeded InsufficientStorage 507",
+        Kind.CAPACITY: "InsufficientInstanceCapacity InsufficientCapacity InsufficientHostCapacity Unsupported "
+        "SpotMaxPriceTooLow",
+        Kind.UNVERIFIED: "PendingVerification Blocked AccountProblem",
         Kind.BUSY: "SlowDown Throttling ThrottlingException RequestLimitExceeded TooManyRequests ServiceUnavailable "
         "InternalError RequestTimeout 429 500 502 503 504 Unavailable RequestThrottled RequestThrottledException "
         "TooManyRequestsException",

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from wms.errors import WmsError
+from wms.errors import DiskFullError, WmsError
 from wms_ops.base.errors import (
     AccessDeniedError,
     BucketNotFoundError,
@@ -40,6 +40,7 @@ from wms_ops.storage.codes import (
     unknown_region,
 )
 from wms_ops.storage.config import RemoteConfig
+from wms_ops.storage.disk import full_disk
 
 _LONGEST: Final = 300
 _ANOTHER: Final = "name another with `wms init --bucket s3://BUCKET/PREFIX`"
@@ -208,6 +209,34 @@ def _unreachable(found: Refusal) -> Words:
     return StoreUnreachableError, text
 
 
+def _busy(found: Refusal) -> Words:
+    if found.remote and (told := full_disk(found.remote.endpoint_url or "")):
+        return DiskFullError, (
+            f"the disk of {found.store} is full: {told}; free some there, and run it again a minute later{found.kept}"
+        )
+    return StoreUnreachableError, f"{found.store} is busy ({found.code}); run it again in a minute{found.kept}"
+
+
+def _no_capacity(found: Refusal) -> Words:
+    wait = "" if found.code == "Unsupported" else "run it again later, or "  # that type will never be in that zone
+    return QuotaError, (
+        f"AWS has no such machine free ({found.code}: {found.reason}); {wait}choose another instance_type or region, "
+        "or another `spot`, in infrastructure/terraform/wms.tfvars"
+    )
+
+
+def _unverified(found: Refusal) -> Words:
+    if found.code == "PendingVerification":
+        return CloudError, (
+            "AWS still validates the account for this region (PendingVerification), for minutes or at most 4 hours; "
+            "run it again after AWS's e-mail, and without one open a case at AWS Support about the account"
+        )
+    return AccessDeniedError, (
+        f"AWS has blocked the account ({found.code}: {found.reason}); its owner must open a case at AWS Support about "
+        "the account, and no other keys of the account will do"
+    )
+
+
 def _refused(found: Refusal) -> Words:
     return StoreUnreachableError if found.remote else CloudError, (
         f"{found.store} refuses it ({found.code}: {found.reason}); correct that, then run it again{found.kept}"
@@ -230,9 +259,10 @@ _WORDS: Final[dict[Kind, Callable[[Refusal], Words]]] = {
     Kind.NO_BUCKET: _no_bucket,
     Kind.NOT_ALLOWED: _not_allowed,
     Kind.WRONG_ADDRESS: _elsewhere,
-    Kind.BUSY: lambda found: (
-        StoreUnreachableError,
-        f"{found.store} is busy ({found.code}); run it again in a minute{found.kept}",
+    Kind.BUSY: _busy,
+    Kind.FULL: lambda found: (
+        DiskFullError,
+        f"{found.store} has no space left ({found.code}: {found.reason}); free some there, then try again{found.kept}",
     ),
     Kind.TAKEN: lambda found: (
         CloudError,
@@ -244,6 +274,8 @@ _WORDS: Final[dict[Kind, Callable[[Refusal], Words]]] = {
         f"{found.reason} ({found.code}); stop what isn't needed, choose a smaller instance_type in "
         "infrastructure/terraform/wms.tfvars, or ask for more under Service Quotas in the AWS console",
     ),
+    Kind.CAPACITY: _no_capacity,
+    Kind.UNVERIFIED: _unverified,
     Kind.REPEATED: lambda found: (
         RepeatedRequestError,
         f"AWS has done that already, as when an answer is lost on its way ({found.code}: {found.reason}); run it again",
