@@ -6,7 +6,6 @@ import contextlib
 import importlib.metadata
 import re
 import sys
-import tomllib
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
@@ -43,6 +42,8 @@ def lock_of(group: str) -> Path:
 
 def absent(group: str, root: Path = ROOT) -> list[str]:
     """The direct packages of a group that this Python lacks, as pyproject.toml names them; none is imported."""
+    import tomllib  # here: a Python that is too old for this module gets a sentence
+
     told = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lines: list[str] = told["dependencies"] if group == CORE else told["optional-dependencies"][group]
     names = [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines]
