@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from entrance_table import REFUSED, Row
 from PIL import Image
 
 from wms.config import DataConfig
+from wms.data import pairs
 from wms.data.pairs import find_pairs, list_images, read_pair
 from wms.errors import DataNotFoundError, PairingError, SizeMismatchError, WmsError
 
@@ -95,8 +97,50 @@ def test_what_dvc_keeps_is_brought_by_dvc(tmp_path: Path, pointer: str) -> None:
     with pytest.raises(DataNotFoundError, match=r"create it .* or name another data set"):
         find_pairs(folder)
     (folder / pointer).write_text("outs: []\n", encoding="utf-8")
-    with pytest.raises(DataNotFoundError, match="images; `dvc pull` brings it"):
+    with pytest.raises(DataNotFoundError, match="images; `dvc pull` or `wms data fetch` brings"):
         find_pairs(folder)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("set/images", "give the folder above, {0}/set: the folder that holds images/ and masks/"),
+        ("set/masks", "give the folder above, {0}/set: "),
+        ("set/Images", "give the folder above, {0}/set: "),
+        ("set/images/a.png", "{0}/set/images/a.png is a file: give the folder that holds"),
+        ("set.zip", "{0}/set.zip is a file: unpack it and give the folder that holds"),
+        ("other", "rename {0}/other/Images to images"),
+        ("half", "rename {0}/half/MASKS to masks"),
+        (".", "give {0}/set, the folder that holds images/ and masks/"),
+        ("nothing", "there is no folder {0}/nothing; give the folder that holds"),
+    ],
+)
+def test_a_data_set_given_amiss(tmp_path: Path, given: str, words: str, entrance: Row) -> None:
+    write(tmp_path / "set", "images/a.png", "masks/a.png", "Images/a.png")
+    write(tmp_path / "other", "Images/a.png", "Masks/a.png")
+    write(tmp_path / "half", "images/a.png", "MASKS/a.png")
+    (tmp_path / "set.zip").touch()
+    with pytest.raises(DataNotFoundError) as caught:
+        find_pairs(tmp_path / given)
+    text = str(caught.value)
+    assert words.format(tmp_path) in text and text.endswith(".")
+    entrance("the rest", f"--data {given}", text.replace(str(tmp_path), "~"), REFUSED)
+
+
+@pytest.mark.parametrize("pulled", [False, True])
+def test_the_clones_own_data_set_is_pulled(
+    tmp_path: Path, pulled: bool, monkeypatch: pytest.MonkeyPatch, entrance: Row
+) -> None:
+    monkeypatch.setattr(pairs, "ROOT", tmp_path)
+    own = tmp_path / pairs.OWN
+    if pulled:  # the folders are there, and empty
+        for part in ("images", "masks"):
+            (own / part).mkdir(parents=True)
+            (own / f"{part}.dvc").touch()
+    with pytest.raises(DataNotFoundError, match="`dvc pull` or `wms data fetch` brings the data set") as caught:
+        find_pairs(own)
+    said = str(caught.value).replace(str(tmp_path), "~")
+    entrance("the rest", f"train.py without data, folders {'empty' if pulled else 'missing'}", said, REFUSED)
 
 
 @pytest.mark.parametrize("empty", ["images", "masks"])

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,14 @@ from wms.config import DataConfig
 from wms.data.images import SUFFIXES, read_image
 from wms.data.masks import read_mask
 from wms.errors import DataNotFoundError, PairingError, SizeMismatchError
+from wms.paths import ROOT
+
+OWN: Final = DataConfig().folder
+"""The data set of this clone, relative to the repository's root."""
+
+_PARTS: Final = ("images", "masks")
+_ARCHIVES: Final = (".zip", ".tar", ".gz", ".tgz", ".xz", ".7z", ".rar")
+_PULL: Final = "`dvc pull` or `wms data fetch` brings the data set"
 
 
 @dataclass(frozen=True, order=True)
@@ -41,8 +50,7 @@ def find_pairs(folder: Path) -> tuple[Pair, ...]:
     Raises DataNotFoundError for a missing or empty folder, PairingError for a file without a partner or two files with
     the same stem.
     """
-    images = _by_stem(folder / "images", "Images")
-    masks = _by_stem(folder / "masks", "Masks")
+    images, masks = _by_stem(folder, "images"), _by_stem(folder, "masks")
     _refuse_lonely(images.keys() - masks.keys(), images, "image", f"a mask in {folder / 'masks'}")
     _refuse_lonely(masks.keys() - images.keys(), masks, "mask", f"an image in {folder / 'images'}")
     return tuple(Pair(stem, images[stem], masks[stem]) for stem in sorted(images))
@@ -78,12 +86,11 @@ def stem_of(name: str) -> str:
     return unicodedata.normalize("NFC", PurePath(name).stem)
 
 
-def _by_stem(folder: Path, what: str) -> dict[str, Path]:
-    if not folder.is_dir():
-        pointers = [place.with_name(f"{place.name}.dvc") for place in (folder, folder.parent)]
-        known = any(pointer.is_file() for pointer in pointers)
-        how = "`dvc pull` brings it" if known else "create it and copy the files there, or name another data set"
-        raise DataNotFoundError(f"{what} directory not found: {folder}; {how}.")
+def _by_stem(data_set: Path, part: str) -> dict[str, Path]:
+    folder = data_set / part
+    if part not in _names_in(data_set):  # on a disk that ignores case, "Images" would do here and nowhere else
+        what = f"{part.capitalize()} directory not found: {folder}"
+        raise DataNotFoundError(f"{what}; {_remedy(data_set, part)}.")
     found: dict[str, Path] = {}
     for path in list_images(folder):
         stem = stem_of(path.name)
@@ -91,8 +98,43 @@ def _by_stem(folder: Path, what: str) -> dict[str, Path]:
             raise PairingError(f"{found[stem]} and {path.name} both claim the name {stem!r}; remove one of them.")
         found[stem] = path
     if not found:
-        raise DataNotFoundError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))}); copy some there first.")
+        how = _PULL if _is_in_dvc(folder) else "copy some there first"
+        raise DataNotFoundError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))}); {how}.")
     return found
+
+
+def _names_in(folder: Path) -> list[str]:
+    """The names of the folders in `folder`; none where it can't be listed."""
+    try:
+        return sorted(path.name for path in folder.iterdir() if path.is_dir())
+    except OSError:
+        return []
+
+
+def _is_in_dvc(folder: Path) -> bool:
+    return any(place.with_name(f"{place.name}.dvc").is_file() for place in (folder, folder.parent))
+
+
+def _remedy(data_set: Path, part: str) -> str:  # noqa: PLR0911 (one return for each mistake)
+    """The end of the sentence about a data set without its folder `part`: what the user probably meant."""
+    wanted = f"the folder that holds {' and '.join(f'{name}/' for name in _PARTS)}"
+    if data_set.is_file():
+        unpack = "unpack it and " if data_set.suffix.lower() in _ARCHIVES else ""
+        return f"{data_set} is a file: {unpack}give {wanted}"
+    inside = _names_in(data_set)
+    if data_set.name.lower() in _PARTS and data_set.is_dir():
+        return f"give the folder above, {data_set.parent}: {wanted}"
+    if other := next((name for name in inside if name.lower() == part), None):
+        return f"rename {data_set / other} to {part}"
+    if below := next((name for name in inside if set(_PARTS) <= set(_names_in(data_set / name))), None):
+        return f"give {data_set / below}, {wanted}"
+    if _is_in_dvc(data_set / part):
+        return _PULL
+    if data_set == ROOT / OWN:
+        return f"{_PULL} where the project has one; else give --data {wanted}"
+    if not data_set.exists():
+        return f"there is no folder {data_set}; give {wanted}"
+    return "create it and copy the files there, or name another data set"
 
 
 def _refuse_lonely(stems: Iterable[str], files: dict[str, Path], kind: str, partner: str) -> None:
