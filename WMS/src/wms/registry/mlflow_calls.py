@@ -6,6 +6,7 @@ This module sets those variables during a call and restores them afterwards; var
 
 from __future__ import annotations
 
+import importlib
 import re
 import threading
 import time
@@ -18,7 +19,7 @@ from tenacity.wait import wait_exponential, wait_random
 
 from wms.errors import ModelNotFoundError, RegistryError, RegistryUnreachableError, WmsError
 from wms.interrupt import hear_ctrl_c
-from wms.registry import mlflow_variables
+from wms.registry import mlflow_address, mlflow_variables
 from wms.settings import PatienceSettings
 
 T = TypeVar("T")
@@ -44,6 +45,8 @@ def call(server: str, what: str, work: Callable[[], T], progress: Callable[[], i
     ModelNotFoundError; errors of this project pass unchanged.
     """
     limit = PatienceSettings.read().wms_mlflow_timeout
+    with _settings(limit):
+        importlib.import_module("mlflow.tracking")  # up to a minute on a busy machine, which isn't the server's fault
     deadline = time.monotonic() + limit
     retrying = Retrying(
         retry=retry_if_exception_type(RegistryUnreachableError),
@@ -81,17 +84,16 @@ def translate(server: str, what: str, error: Exception) -> Exception:
         return ModelNotFoundError(f"The model registry at {server} lacks what was asked for while {what}: {reason}.")
     # Two requests that meet in MLflow's database are answered with 400, though the second would do if repeated.
     collided = "sqlalche.me" in str(error)
+    if hint := mlflow_address.wrong_address(error):
+        code = f" ({status})" if status == 404 else ""
+        return RegistryError(f"The model registry at {server} can't be used for {what}{code}: {reason}. {hint}")
     if isinstance(error, TimeoutError | ConnectionError) or status in _AGAIN or collided:
-        return RegistryUnreachableError(
-            f"The model registry at {server} doesn't answer while {what}: {reason}. Check that the server runs and "
-            f"that MLFLOW_TRACKING_URI names it, then run this again."
+        hint = mlflow_address.perhaps(server, error) or (
+            "Check that the server runs and that MLFLOW_TRACKING_URI names it, then run this again."
         )
+        return RegistryUnreachableError(f"The model registry at {server} doesn't answer while {what}: {reason}. {hint}")
     if isinstance(error, MlflowException | HTTPError) and status is not None:
-        hint = {
-            401: "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.",
-            403: "Ask for the right to do it, or look at the server's --allowed-hosts.",
-            404: "Check that MLFLOW_TRACKING_URI names an MLflow server.",
-        }.get(status, "Look into the server's log.")
+        hint = mlflow_address.of_status(status)
         return RegistryError(f"The model registry at {server} refuses {what} ({status}): {reason}. {hint}")
     if isinstance(error, RequestException):
         return RegistryUnreachableError(
@@ -108,6 +110,8 @@ def _status(error: Exception) -> int | None:
         return int(error.response.status_code)
     if isinstance(error, MlflowException):
         # What failed in a download's thread arrives as text; so does a status that isn't JSON.
+        if isinstance(told := getattr(error, "json", None), dict) and "error_code" not in told:
+            return 400  # a refusal without a code isn't MLflow's, which counts it as an error of the server
         said = re.search(r"\b([45]\d\d) (?:Client|Server) Error|failed with error code ([45]\d\d)", str(error))
         return int(said[1] or said[2]) if said else int(error.get_http_status_code())
     return None

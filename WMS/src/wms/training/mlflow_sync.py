@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import logging
 import sys
 import threading
@@ -27,6 +28,7 @@ from wms.config import RunConfig
 from wms.errors import TrackingError
 from wms.json_text import to_json
 from wms.registry import mlflow_variables
+from wms.registry.mlflow_address import wrong_address
 from wms.registry.mlflow_calls import reason_of, without_credentials
 from wms.settings import PatienceSettings, TrackingSettings
 from wms.start import run_renamed
@@ -34,6 +36,9 @@ from wms.text import flattened
 from wms.training.mlflow_sender import OWN_SETTINGS, STATE_FILE, Sender, Status, SyncReport, SyncState
 from wms.training.run_folder import METADATA
 from wms.training.tracker import MetricRecord
+
+SILENT_S = 5.0
+"""After so many seconds without any answer the user is told that the server is silent."""
 
 _log = logging.getLogger("wms")
 
@@ -142,6 +147,11 @@ class MlflowSync:
                 threading.Thread(target=self._work, name="mlflow-sync", daemon=True).start()
 
     def _work(self) -> None:
+        with contextlib.suppress(ImportError):  # `_failed` reports it
+            importlib.import_module("mlflow.tracking")  # slow on a busy machine, which isn't the server's fault
+        late = threading.Timer(SILENT_S, self._late)
+        late.daemon = True
+        late.start()
         retrying = Retrying(
             stop=lambda _: self._stopping, wait=self._wait_s, sleep=self._sleep, after=self._failed, reraise=True
         )
@@ -169,14 +179,25 @@ class MlflowSync:
 
     def _failed(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
+        hint = wrong_address(error) if isinstance(error, Exception) else ""
+        self._trouble(reason_of(error) + (f"; {hint.rstrip('.')}" if hint else ""))
+
+    def _late(self) -> None:
+        """Tell the user of a server that takes the first connection and stays silent, before requests time out."""
+        with self._changed:
+            silent = self._served == 0 and not self._stopping
+        if silent and self._error is None:
+            self._trouble(f"no answer for {SILENT_S:g} seconds")
+
+    def _trouble(self, reason: str) -> None:
         if self._error is None:
             _log.warning(
                 "MLflow at %s takes nothing now (%s). Training goes on; what it records waits in %s.",
                 self._sender.state.tracking_uri,
-                reason_of(error),
+                reason,
                 self._sender.run_dir,
             )
-        self._error = reason_of(error)
+        self._error = reason
 
     def _succeeded(self, goal: int) -> None:
         if self._error is not None:
