@@ -184,9 +184,7 @@ class MlflowSync:
 
     def _late(self) -> None:
         """Tell the user of a server that takes the first connection and stays silent, before requests time out."""
-        with self._changed:
-            silent = self._served == 0 and not self._stopping
-        if silent and self._error is None:
+        if self._served == 0 and self._error is None and not self._stopping:
             self._trouble(f"no answer for {SILENT_S:g} seconds")
 
     def _trouble(self, reason: str) -> None:
