@@ -132,7 +132,7 @@ ROWS: dict[str, tuple[str, type[WmsError], str]] = {
         *(CloudError, "delete .terraform.lock.hcl"),
     ),
     "a disk that is full": (
-        f"{FETCH}write /work/data/terraform-provider-aws: no space left on device\n",
+        f"{FETCH}write /home/ana/data/terraform-provider-aws: no space left on device\n",
         *(DiskFullError, "free some"),
     ),
 }
