@@ -28,6 +28,7 @@ class FakePulls:
         self.origin = origin
         self.pulls: dict[int, dict[str, Any]] = {}
         self.statuses: dict[str, dict[str, Any]] = {}
+        self.comments: dict[str, list[str]] = {}
         self.approved: set[str] = set()
         self.needs: set[str] = set()
         self.forbidden: set[str] = set()
@@ -51,15 +52,22 @@ class FakePulls:
             case "GET", ["git", "ref", "heads", *parts]:
                 tip = self.tip("/".join(parts))
                 return (200, {"object": {"sha": tip}}) if tip else NOT_FOUND
-            case "POST", ["statuses", commit]:
-                assert len(body["description"]) <= 140
-                self.statuses[commit] = body
-                return 201, body
-            case "GET", ["commits", commit, "status"]:
-                return 200, {"statuses": [self.statuses[commit]] if commit in self.statuses else []}
+            case ("POST", ["statuses", commit]) | ("GET", ["commits", commit, "status"]):
+                return self._status(commit, body)
+            case _, ["issues", number, "comments"]:
+                texts = self.comments.setdefault(number, [])
+                texts += [body["body"]] if method == "POST" else []
+                return 200, [{"body": text} for text in texts]
             case "POST", ["graphql"]:
                 return self._graphql(body["query"], body["variables"])
         return NOT_FOUND
+
+    def _status(self, commit: str, body: Any) -> Reply:
+        if body:
+            assert len(body["description"]) <= 140
+            self.statuses[commit] = body
+            return 201, body
+        return 200, {"statuses": [self.statuses[commit]] if commit in self.statuses else []}
 
     def _pulls(self, method: str, parts: list[str], asked: Mapping[str, str], body: Any) -> Reply:
         if not parts and method == "POST":

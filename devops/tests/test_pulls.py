@@ -108,6 +108,32 @@ def test_blocked_stays_open_and_main_stays_as_it_is(office: Office) -> None:
     assert office.merge(reopened, newer) == office.yard.tip("main")
 
 
+def test_closed_with_a_comment_the_branch_stays_and_a_new_one_may_be_opened(office: Office) -> None:
+    head, pulls = office.yard.branch(), office.pulls
+    pull = pulls.open(BRANCH, "Add data", "Worse.")
+    pulls.block(pull, "Worse.")
+    for _ in range(2):
+        pulls.close(pull, "The corrected photos are on the branch data/2.")
+    assert pulls.find(BRANCH) is None
+    assert office.yard.tip(BRANCH) == head and office.yard.main() == ["Start"]
+    if office.fake:
+        assert office.fake.pulls[1]["state"] == "closed"
+        assert office.fake.comments == {"1": ["The corrected photos are on the branch data/2."]}
+    else:
+        assert "**Closed** without a merge: " in office.yard.show("0001/README.md")
+        assert f"| closed | `{BRANCH}` |" in office.yard.show("README.md")
+    with pytest.raises(PullRequestError, match="was closed"):
+        office.merge(pull, head)
+    with pytest.raises(PullRequestError, match="was closed"):
+        pulls.block(pull, "Too late.")
+    assert pulls.open(BRANCH, "Add data", "Again.").number == 2
+    newer = pulls.find(BRANCH)
+    assert newer is not None
+    office.merge(newer, head)
+    with pytest.raises(PullRequestError, match="is merged already"):
+        pulls.close(newer, "Too late.")
+
+
 def test_a_merged_one_cannot_be_blocked(office: Office) -> None:
     head = office.yard.branch()
     pull = office.pulls.open(BRANCH, "Add data", "Better.")

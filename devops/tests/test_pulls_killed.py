@@ -40,10 +40,12 @@ if verb == "update":
     pulls.update(pull, "![a](pictures/a.png)", {"pictures/a.png": bytes(range(256))})
 if verb == "block":
     pulls.block(pull, "Worse.")
+if verb == "close" and pull:
+    pulls.close(pull, "The corrected photos are on data/new.")
 if verb == "merge":
     pulls.merge(pull, head=sys.argv[6], title=title, message="All of it.")
 """
-VERBS = ("open", "update", "block", "merge")
+VERBS = ("open", "update", "block", "close", "merge")
 
 
 def command(yard: Yard, verb: str, *, branch: str = BRANCH, die: str = "", head: str = "") -> list[str]:

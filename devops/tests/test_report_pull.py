@@ -125,10 +125,12 @@ def test_a_merged_run_tells_data_scores_pictures_and_cost() -> None:
 
 def test_a_blocked_run_says_how_to_go_on() -> None:
     body = body_of(blocked())
-    assert "`git push origin main` again" in body
+    assert "`wms data take-back data/20261121-120000` brings the photos and masks back into `WMS/data/training`" in body
+    assert "`git push origin main`. That makes a new data branch and pull request, and closes this one." in body
     assert "Main and Production are as they were." in body
     assert "| promote | skipped | | The gate's verdict" in re.sub(" +", " ", body)
-    assert "wms data check" in body_of(failed("validate", "grey", 28))
+    unchecked = body_of(failed("validate", "grey", 28))
+    assert "wms data check" in unchecked and "`wms data take-back data/20261121-120000`" in unchecked
     broken = body_of(failed("train", "Killed.", 89))
     assert "`wms loop run --branch data/20261121-120000`. It goes on where it stopped" in broken
     assert "Then ask the gate again: `wms loop run" in body_of(ENDINGS["undecided"])

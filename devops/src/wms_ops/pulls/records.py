@@ -73,8 +73,8 @@ def read_book(scratch: Scratch, files: Files) -> Book:
 
 def merged(record: PullRecord, commit: str) -> PullRecord:
     """Return the pull request as merged, with main's commit `commit`."""
-    changes = {"state": PullState.MERGED, "merged": commit, "merged_at": now(), "merging": "", "reason": ""}
-    return record.model_copy(update=changes)
+    changes = {"state": PullState.MERGED, "merged": commit, "merged_at": now()}
+    return record.model_copy(update={**changes, "merging": "", "reason": "", "closed": ""})
 
 
 def now() -> str:
