@@ -168,5 +168,5 @@ def test_take_back_leaves_a_branch_alone_that_is_being_rebased_elsewhere(shop: W
     shop.write(tree, "README.md", "topic\n")
     shop.commit(tree, "On topic")
     assert shop.run("git", "rebase", "main", where=tree, check=False).returncode
-    done = dataset(shop, "take-back", "topic", where=clone)
+    done = dataset(shop, "take-back", "--commits-of", "topic", where=clone)
     assert done.returncode == 80 and "A rebase of topic is half done" in said(done)

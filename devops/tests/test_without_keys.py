@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 from entrance_table import REFUSED, WORKS, Row
+from report_values import merged
 from workshop import INBOX, Workshop, fingerprint, leftovers, said
 
+from wms_ops.dataset.proofs import source_of, sources_since
 from wms_ops.git.command import Git
-from wms_ops.git.trailers import trailers_of
+from wms_ops.loop.steps_publish import merge_message
+from wms_ops.pulls.local_pulls import LocalPulls
 
 PART = "without keys"
 KEYLESS = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_EC2_METADATA_DISABLED": "true"}
@@ -141,23 +144,20 @@ def test_a_name_that_is_taken_is_refused_by_the_workflow(shop: Workshop, entranc
     entrance(PART, "a name that the data set has", "the workflow refuses the branch, which stays", REFUSED)
 
 
-@pytest.mark.parametrize("stage", ["waiting", "merged by the workflow", "in main"])
+@pytest.mark.parametrize("stage", ["waiting", "merged by the workflow", "merged by the loop"])
 def test_take_back_without_keys(shop: Workshop, stage: str, entrance: Row) -> None:
     clone = labelled(shop)
     shop.push(clone, **KEYLESS)
     if stage != "waiting":
         workflow(shop, shop.data_branches()[0])
-    if stage == "in main":
+    if stage == "merged by the loop":
         (branch,) = shop.data_branches()
-        (source, *_) = trailers_of(Git(shop.origin), shop.branches()[branch])["data-source"]
-        shop.merge(branch)  # its message names no inbox; the loop's does
-        shop.run("git", "push", "--quiet", "origin", "--delete", branch, where=clone)
-        refused = wms(shop, clone, "data", "take-back", check=False, **KEYLESS)
-        assert "isn't in the remote as far as can be told without keys" in refused
-        keeper = shop.folder / "keeper"
-        amend = ("commit", "--quiet", "--amend", "-m", f"Merge\n\nData-Source: {source}\nPull-Request: 1")
-        shop.run("git", *amend, where=keeper)
-        shop.run("git", "push", "--quiet", "--force", "origin", "main", where=keeper)
+        loop, url = Git(clone, {"user.name": "Loop", "user.email": "loop@example.org"}), f"file://{shop.origin}"
+        pulls, head = LocalPulls(loop, url), shop.branches()[branch]
+        sources = sources_since(Git(shop.origin), "main", head)
+        assert source_of(loop, "HEAD") in sources
+        pulls.merge(pulls.open(branch, "New", ""), head=head, title="New", message=merge_message(merged(), sources))
+        assert not shop.data_branches()
     told = wms(shop, clone, "data", "take-back", **KEYLESS)
     assert "are out of main's commits" in told
     assert not [path for path in (clone / INBOX).rglob("*") if path.is_file()]
@@ -165,6 +165,20 @@ def test_take_back_without_keys(shop: Workshop, stage: str, entrance: Row) -> No
     shop.run("git", "pull", "--quiet", "--rebase", "origin", "main", where=clone)
     assert shop.push(clone, **KEYLESS).returncode == 0
     entrance(PART, f"wms data take-back, photos {stage}", "photos leave the commits, other work stays", WORKS)
+
+
+def test_a_merge_by_hand_proves_nothing(shop: Workshop, entrance: Row) -> None:
+    clone = labelled(shop)
+    shop.push(clone, **KEYLESS)
+    workflow(shop, shop.data_branches()[0])
+    (branch,) = shop.data_branches()
+    shop.merge(branch)  # its message names no inbox
+    shop.run("git", "push", "--quiet", "origin", "--delete", branch, where=clone)
+    before = fingerprint(clone)
+    told = wms(shop, clone, "data", "take-back", check=False, **KEYLESS)
+    assert "isn't in the remote as far as can be told without keys" in told and fingerprint(clone) == before
+    assert "are out of main's commits" in wms(shop, clone, "data", "take-back")  # with keys
+    entrance(PART, "take-back after a merge by hand", "no proof: refused without keys, done with keys", REFUSED)
 
 
 def test_a_photo_that_no_branch_holds_stops_take_back(shop: Workshop, entrance: Row) -> None:

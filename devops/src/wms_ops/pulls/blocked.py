@@ -100,7 +100,7 @@ def _by_hand(url: str, remote: str, branch: str, new: str) -> str:
     if is_at_github(url):
         note = f"The corrected photos are on the branch {new}."
         return shlex.join(["gh", "pr", "close", branch, "--delete-branch", "--comment", note])
-    return shlex.join(["git", "push", remote, "--delete", branch])
+    return f"git push {shlex.join([remote, '--delete', branch])}"
 
 
 def _page_of_run(git: Git, branch: str) -> Path | None:
