@@ -26,7 +26,7 @@ from wms_ops.git.command import Git, here
 Named = dict[str, str | int]
 
 
-def _command(
+def command(
     text: str, run: Callable[[Git, argparse.Namespace], Named], declare: Callable[[argparse.ArgumentParser], None]
 ) -> Command:
     """Make a command on the clone of the working directory; results also go to GITHUB_OUTPUT, if set."""
@@ -76,7 +76,7 @@ def _of_verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base", help="a branch such as origin/main: what it held when this one began must be there")
 
 
-def _url(git: Git, remote: str) -> str:
+def url_of(git: Git, remote: str) -> str:
     return git("remote", "get-url", "--push", remote) if git.ok("remote", "get-url", remote) else remote
 
 
@@ -85,7 +85,7 @@ def _merge(git: Git, arguments: argparse.Namespace) -> Named:
     if arguments.if_any and not inbox_files(git, commit):
         print("The commit holds no photos; there is nothing to merge.")
         return {"branch": "", "new": 0}
-    url = _url(git, arguments.remote)
+    url = url_of(git, arguments.remote)
     if arguments.delete_branch:
         refuse_foreign(
             git, _remote_main(git, url), commit, arguments.delete_branch
@@ -116,7 +116,7 @@ def _remote_main(git: Git, url: str) -> str:
 
 
 def _join(git: Git, arguments: argparse.Namespace) -> Named:
-    url = _url(git, arguments.remote)
+    url = url_of(git, arguments.remote)
     if not arguments.all:
         done = branches.join_into(git, url, arguments.branch)
         print(_joined(done))
@@ -147,7 +147,7 @@ def _resolve(git: Git, _: argparse.Namespace) -> Named:
 
 
 def _remove(git: Git, arguments: argparse.Namespace) -> Named:
-    branch, before, after = branches.remove(git, _url(git, arguments.remote), arguments.names)
+    branch, before, after = branches.remove(git, url_of(git, arguments.remote), arguments.names)
     print(f"Branch {branch} is pushed: {before} photos before, {after} after. Their files stay in the remote.")
     return {"branch": branch, "existing": before, "total": after}
 
@@ -157,14 +157,14 @@ def _take_back(git: Git, arguments: argparse.Namespace) -> Named:
         return _bring_back(git, arguments)
     from wms_ops.dataset.takeback import take_back
 
-    return {"taken_back": take_back(git, arguments.remote, _url(git, arguments.remote), arguments.commits_of, print)}
+    return {"taken_back": take_back(git, arguments.remote, url_of(git, arguments.remote), arguments.commits_of, print)}
 
 
 def _bring_back(git: Git, arguments: argparse.Namespace) -> Named:
     from wms_ops.dataset.comeback import bring_back
     from wms_ops.pulls.blocked import show_what_was_wrong
 
-    url = _url(git, arguments.remote)
+    url = url_of(git, arguments.remote)
     done = bring_back(git, url, arguments.branch)
     if not done.stems:
         print(f"{done.branch} adds no photo that {main_branch()} lacks; there is nothing to bring back.")
@@ -207,17 +207,17 @@ def _verify(git: Git, arguments: argparse.Namespace) -> Named:
     return {"total": len(version.images.files)}
 
 
-MERGE: Final = _command("Merge the photos of a commit and push a data branch, as the hook does.", _merge, _of_merge)
-JOIN: Final = _command("Bring main's photos into a data branch by the union of the manifests.", _join, _of_join)
-RESOLVE: Final = _command("Settle the .dvc files of a merge that git stopped.", _resolve, nothing)
-REMOVE: Final = _command("Remove photos from the data set, on a branch of its own.", _remove, _of_remove)
-TAKE_BACK: Final = _command(
+MERGE: Final = command("Merge the photos of a commit and push a data branch, as the hook does.", _merge, _of_merge)
+JOIN: Final = command("Bring main's photos into a data branch by the union of the manifests.", _join, _of_join)
+RESOLVE: Final = command("Settle the .dvc files of a merge that git stopped.", _resolve, nothing)
+REMOVE: Final = command("Remove photos from the data set, on a branch of its own.", _remove, _of_remove)
+TAKE_BACK: Final = command(
     "Take photos that are in the data set out of the commits not pushed yet; with BRANCH, bring the new photos and "
     f"masks of that data branch into {INBOX} again, to be mended.",
     _take_back,
     _of_take_back,
 )
-FETCH: Final = _command(
+FETCH: Final = command(
     "Bring the data set of the checked-out commit here: only what isn't there yet.", _fetch, _of_fetch
 )
-VERIFY: Final = _command("Check that the remote holds every file of a commit's data set.", _verify, _of_verify)
+VERIFY: Final = command("Check that the remote holds every file of a commit's data set.", _verify, _of_verify)

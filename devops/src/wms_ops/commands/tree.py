@@ -55,6 +55,8 @@ _DATA: Final = {
         "Take photos out of commits, or back from a branch.", f"{_OPS}.data:TAKE_BACK", "data/20261121-103000"
     ),
     "remove": Leaf("Remove photos from the data set, on a branch.", f"{_OPS}.data:REMOVE", "meter_0007 meter_0008"),
+    "revert": Leaf("Take one push back, on a branch.", f"{_OPS}.data_history:REVERT", "12"),
+    "log": Leaf("Show who brought a photo, when, by which pull request.", f"{_OPS}.data_history:LOG", "meter_0007"),
     "prepare": Leaf("Check, hash and split the data set.", "wms.training.prepare_cli:COMMAND"),
     "uses": Leaf("List the runs that used an image.", "wms.data.versions_cli:USES", "meter_0007"),
     "history": Leaf("List all runs with their data versions.", "wms.data.versions_cli:HISTORY", "--folder runs"),

@@ -140,7 +140,7 @@ def remove(git: Git, url: str, stems: Sequence[str]) -> tuple[str, int, int]:
         store.check_access()
         before = version_at(scratch.git, base, store)
         after = plan_removal(before, stems)
-        _store_manifests(store, after)
+        store_manifests(store, after)
         names = "\n".join(sorted(set(stems)))
         message = f"Remove data: {len(set(stems))} photos\n\n{names}\n\n{REMOVED}: {len(set(stems))}\n"
         commit = commit_version(scratch.git, after, [base], message)
@@ -151,11 +151,12 @@ def remove(git: Git, url: str, stems: Sequence[str]) -> tuple[str, int, int]:
 def _join(store: S3Remote, ancestor: DataSet, ours: DataSet, theirs: DataSet) -> DataSet:
     result, conflicts = join(ancestor, ours, theirs)
     refuse_conflicts(conflicts)
-    _store_manifests(store, result)
+    store_manifests(store, result)
     return result
 
 
-def _store_manifests(store: S3Remote, version: DataSet) -> None:
+def store_manifests(store: S3Remote, version: DataSet) -> None:
+    """Bring a version's manifests to the store, which must hold all of its files. Raises MissingBlobError."""
     store.upload({manifest.oid: manifest.content for _, manifest, _ in version})
     verify(store, version)
 

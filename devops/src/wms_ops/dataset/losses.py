@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from wms.data.manifest import DataSet
 from wms_ops.base.errors import ShrinkError
+from wms_ops.dataset.history import revert_advice
 from wms_ops.dataset.plan import losses, refuse_shrinking
 from wms_ops.git.command import Git
 from wms_ops.git.trailers import messages, trailers
@@ -37,7 +38,10 @@ def refuse_losses(git: Git, base: str, commit: str, read: Read) -> None:
     before, after = read(base), read(commit)
     if any(losses(before, after)):
         removed, replaced = _on_purpose(git, base, commit, read)
-        refuse_shrinking(before, after, removed=removed, replaced=replaced)
+        try:
+            refuse_shrinking(before, after, removed=removed, replaced=replaced)
+        except ShrinkError as error:
+            raise ShrinkError(f"{error}{revert_advice(git, base, commit)}") from None
     _ = after.pairs
 
 

@@ -27,7 +27,7 @@ from wms_ops.dataset.versions import commit_version, dvc_config_at, file_at, ver
 from wms_ops.git.command import Git
 from wms_ops.git.scratch import Scratch, scratch_clone
 from wms_ops.git.trailers import trailers_of
-from wms_ops.git.write import push, remote_tip
+from wms_ops.git.write import author_of, push, remote_tip
 
 if TYPE_CHECKING:
     from wms_ops.dataset.cards import CardFiles
@@ -235,7 +235,8 @@ def _push(scratch: Scratch, plan: MergePlan, base: str, sources: Iterable[str], 
     named = "".join(f"{SOURCE}: {source}\n" for source in sources)
     message = f"Add data: {counts}\n\n{plan.summary}\n\n{named}Data-Commit: {commit}\n"
     message += f"{REPLACED}: {len(plan.replaced)}\n" if plan.replaced else ""
-    made = commit_version(scratch.git, plan.result, [base], message)
+    author = author_of(scratch.git, commit) if scratch.git.commits(commit) != [None] else None
+    made = commit_version(scratch.git, plan.result, [base], message, author=author)
     return push_new_branch(scratch, made)
 
 

@@ -72,7 +72,7 @@ def _not_stored(git: Git, scratch: Scratch, *sums: Mapping[str, str]) -> tuple[l
 
 
 def _not_proven(scratch: Scratch, blobs: Sequence[Mapping[str, str]], source: str) -> list[str]:
-    """Return the photos (path -> Git object, in several forms) that no data branch holds, nor a commit of this inbox."""
+    """Return the photos (path -> Git object, in several forms) that no data branch nor a commit of this inbox holds."""
     if branch_naming(scratch, source):
         return []
     held = (paths for form in blobs for paths in raw_branches(scratch, form).values())

@@ -10,7 +10,7 @@ from wms.errors import ManifestError
 from wms_ops.base.errors import StoreConfigError
 from wms_ops.base.layout import DVC_CONFIG, KINDS, pointer
 from wms_ops.git.command import Git
-from wms_ops.git.write import write_commit, write_tree
+from wms_ops.git.write import identity, write_commit, write_tree
 from wms_ops.storage.config import NAME_A_BUCKET
 
 
@@ -75,13 +75,22 @@ def dvc_config_at(git: Git, commit: str) -> str:
     return text
 
 
-def commit_version(git: Git, version: DataSet, parents: Sequence[str], message: str, *, tree: str | None = None) -> str:
+def commit_version(
+    git: Git,
+    version: DataSet,
+    parents: Sequence[str],
+    message: str,
+    *,
+    tree: str | None = None,
+    author: Mapping[str, str] | None = None,
+) -> str:
     """Write a commit whose tree is `tree` (the first parent's if None) with this version's pointers, and return its id.
 
-    Needs neither a work tree nor the repository's index. Raises GitError.
+    `author` holds Git's variables of another author than the user. Needs neither a work tree nor the repository's
+    index. Raises GitError.
     """
     texts = {pointer(kind): pointer_text(manifest, size, kind).encode() for kind, manifest, size in version}
     blobs = {path: git("hash-object", "-w", "--stdin", data=text) for path, text in texts.items()}
     entries = (("100644", blob, path) for path, blob in blobs.items())
     written = write_tree(git, tree or parents[0], entries, git.folder / "wms-index")
-    return write_commit(git, written, parents, message.encode())
+    return write_commit(git, written, parents, message.encode(), environ={**identity(git), **(author or {})})

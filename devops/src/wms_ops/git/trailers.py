@@ -11,6 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from wms_ops.git.command import Git
 
+NUMBER, BRANCH = "Pull-Request", "Data-Branch"
+"""The trailers by which main's commit names its pull request."""
+
 _LINE = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)\s*:\s*(.*)")
 _BY_GIT = ("(cherry picked from commit ", "[")  # other lines that git lets stand among them
 _ENCODING = re.compile(rb"^encoding (\S+)$", re.MULTILINE)

@@ -63,6 +63,12 @@ def identity(git: Git) -> dict[str, str]:
     return chosen
 
 
+def author_of(git: Git, commit: str) -> dict[str, str]:
+    """Return Git's variables that name a commit's author, so that another commit gets the same author."""
+    name, email = git("log", "-1", "--format=%an%n%ae", commit).split("\n")
+    return {"GIT_AUTHOR_NAME": name, "GIT_AUTHOR_EMAIL": email}
+
+
 def push(git: Git, url: str, branch: str, commit: str, expected: str) -> None:
     """Move a branch of `url` from `expected` ("": no branch yet) to `commit` ("" deletes the branch).
 

@@ -16,9 +16,11 @@ from wms_ops.base.outputs import github_run
 from wms_ops.cost.bills import RunBill, bill_of_run
 from wms_ops.cost.prices import price_table
 from wms_ops.cost.sessions import month_name, month_start
+from wms_ops.dataset.history import AUTHOR, authors
 from wms_ops.dataset.losses import SOURCE
 from wms_ops.dataset.proofs import sources_since
 from wms_ops.dataset.review import RECORDS, refuse_foreign
+from wms_ops.git.trailers import with_trailers
 from wms_ops.loop.context import Done, RunContext
 from wms_ops.loop.steps_data import CARD
 from wms_ops.loop.steps_decide import PICTURES
@@ -109,6 +111,8 @@ def pull_request(context: RunContext, record: RunRecord) -> Done:
         main, commit = main_tip(context), values["commit"]
         refuse_foreign(context.git, main, commit, branch)
         message = merge_message(record, sources_since(context.git, main, commit))
+        if brought := ", ".join(authors(context.git, main, commit)):
+            message = with_trailers(message, {AUTHOR: brought})
         merged = context.pulls.merge(pull, head=commit, title=title, message=message)
     except (BranchContentError, PullRequestError) as error:
         with contextlib.suppress(PullRequestError):  # a person may have closed it: what stopped the merge says more

@@ -12,13 +12,10 @@ from typing import Protocol
 
 from wms.names import reason_against
 from wms_ops.base.errors import PullRequestError
-from wms_ops.git.trailers import with_trailers
+from wms_ops.git.trailers import BRANCH, NUMBER, with_trailers
 
 CHECK = "wms/gate"
 """The check that main has to require: pending during the loop, then its verdict."""
-
-NUMBER, BRANCH = "Pull-Request", "Data-Branch"
-"""The trailers by which main's commit names its pull request."""
 
 NO_FILES: Mapping[str, bytes] = MappingProxyType({})
 

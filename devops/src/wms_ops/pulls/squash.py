@@ -9,10 +9,10 @@ from wms_ops.base.errors import GitError, PullRequestError
 from wms_ops.base.layout import main_branch
 from wms_ops.git.command import Git
 from wms_ops.git.scratch import Scratch
-from wms_ops.git.trailers import messages, trailers
+from wms_ops.git.trailers import BRANCH, NUMBER, messages, trailers
 from wms_ops.git.write import write_commit
 from wms_ops.pulls.file_branch import fetch_branch, push_again, push_first
-from wms_ops.pulls.protocol import BRANCH, NUMBER, Pull, conflict
+from wms_ops.pulls.protocol import Pull, conflict
 
 
 def squash(scratch: Scratch, pull: Pull, head: str, message: str, before: Callable[[], None]) -> str:

@@ -1,0 +1,81 @@
+"""`wms data log` and `wms data revert`: the data set's pushes, and one of them taken back."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from wms.command import whole
+from wms.data.images import SUFFIXES
+from wms.data.manifest import stem_of
+from wms_ops.base.errors import DataConflictError, GitError
+from wms_ops.base.layout import main_branch
+from wms_ops.commands.data import Named, command, url_of
+from wms_ops.dataset.history import Push, history, nearest
+from wms_ops.dataset.publish import open_store
+from wms_ops.dataset.undo import revert
+from wms_ops.dataset.versions import dvc_config_at
+from wms_ops.git.command import Git
+from wms_ops.git.scratch import scratch_clone
+
+
+def _of_revert(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("push", metavar="PULL", help="number of a pull request, or a data branch or main's commit")
+
+
+def _of_log(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a photo (default: the last pushes)")
+    parser.add_argument("--last", type=whole(1), default=10, metavar="N", help="how many pushes (default %(default)s)")
+
+
+def _revert(git: Git, arguments: argparse.Namespace) -> Named:
+    done = revert(git, url_of(git, arguments.remote), arguments.push)
+    print(f"{done.text} A run of the loop opens its pull request.")
+    return {"branch": done.branch, "total": done.total}
+
+
+def _log(git: Git, arguments: argparse.Namespace) -> Named:
+    cache = Path(git("rev-parse", "--path-format=absolute", "--git-common-dir")) / "wms" / "data-log.json"
+    with scratch_clone(git, url_of(git, arguments.remote), depth=None) as scratch:
+        if scratch.base is None:
+            raise GitError(f"There is no branch {main_branch()} in the remote repository.")
+        store = open_store(dvc_config_at(scratch.git, scratch.base), git)
+        pushes = list(history(scratch.git, scratch.base, store, cache))
+    if arguments.name is None:
+        for push in pushes[: arguments.last]:
+            print(f"{_when(push)}  {_counts(push)}, by {push.by}")
+        return {"pushes": len(pushes)}
+    events = _events(pushes, arguments.name)
+    for push, did in events:
+        print(f"{_when(push)}  {did} by {push.by}")
+    if gone := sum(push.change is None for push in pushes):
+        print(f"{gone} older pushes can't be told: the bucket doesn't hold their manifests any more.")
+    return {"events": len(events)}
+
+
+def _events(pushes: Iterable[Push], name: str) -> list[tuple[Push, str]]:
+    """Return what happened to a photo, newest first. Raises DataConflictError for an unknown name."""
+    pushes = list(pushes)
+    names = [name] if Path(name).suffix.lower() not in SUFFIXES else [name, stem_of(Path(name).name)]
+    for stem in names:
+        if events := [(push, did) for push in pushes if (did := push.did(stem))]:
+            return events
+    known = {one for push in pushes if push.change for one in (*push.change.added, *push.change.removed)}
+    raise DataConflictError(f"No push ever brought a photo named {name!r}{nearest(names[-1], known)}.")
+
+
+def _when(push: Push) -> str:
+    return push.when[:16].replace("T", " ")
+
+
+def _counts(push: Push) -> str:
+    if push.change is None:
+        return "unknown (the bucket doesn't hold its manifests any more)"
+    counts = {"added": push.change.added, "replaced": push.change.replaced, "removed": push.change.removed}
+    return ", ".join(f"{len(names)} {word}" for word, names in counts.items() if names) or "nothing changed"
+
+
+REVERT: Final = command("Take the photos of one push out of the data set again, on a branch.", _revert, _of_revert)
+LOG: Final = command("Show who brought a photo, when and by which pull request; newest first.", _log, _of_log)
