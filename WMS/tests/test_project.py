@@ -21,6 +21,7 @@ def test_without_a_file_the_names_are_those_from_before_the_file(tmp_path: Path)
     assert asdict(Project()) == {
         **dict.fromkeys(("project", "model", "experiment"), name),
         **{"main_branch": "main", "remote": "origin", "region": "", "bucket": "", "keep_metadata": False},
+        "allowed_images": ("docs/images/**", ".github/**"),
     }
 
 
@@ -28,7 +29,9 @@ def test_a_written_file_is_read_as_it_was() -> None:
     assert parse_project(project_text(NAMES), "wms.toml") == NAMES
     assert parse_project(project_text(Project()), "wms.toml") == Project()
     assert parse_project(project_text(replace(NAMES, keep_metadata=True)), "wms.toml").keep_metadata
-    assert [*MEANINGS, *SWITCHES] == [field.name for field in fields(Project)]
+    assert [*MEANINGS, *SWITCHES, "allowed_images"] == [field.name for field in fields(Project)]
+    more = Project(allowed_images=("docs/**", "żółw/*.png"))
+    assert parse_project(project_text(more), "wms.toml") == more
 
 
 @pytest.mark.parametrize("as_windows_writes", [b"\xef\xbb\xbfmain_branch = 'master'\r\n# a comment\r\n", b""])
@@ -43,6 +46,8 @@ def test_windows_marks_and_line_ends(tmp_path: Path, as_windows_writes: bytes) -
     [
         ('# names\nmain_brnch = "master"', r"wms.toml, line 2: .*'main_brnch'; did you mean main_branch\?"),
         ('colour = "red"', r"line 1: there is no setting 'colour'; the names are project, model"),
+        ('allowed_images = "docs"', "line 1: allowed_images needs a list of paths, such as"),
+        ("allowed_images = [5]", "line 1: allowed_images needs a list of paths, such as"),
         ("[bucket]\nname = 1", "line 1: bucket is {'name': 1}, but a text in quotes is needed"),
         ("\n\nremote = 5", "line 3: remote is 5, but a text in quotes"),
         (

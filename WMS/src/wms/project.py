@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from wms.errors import ConfigError
+from wms.json_text import to_json
 from wms.paths import ROOT
 from wms.regular import read_regular
 
@@ -36,7 +37,11 @@ _KEPT_AT_S3: Final = ("xn--", "sthree-", "amzn-s3-demo-"), ("-s3alias", "--ol-s3
 
 @dataclass(frozen=True)
 class Project:
-    """The names. An empty `region` or `bucket` isn't chosen yet; `bucket` is an address such as s3://acme/dvc."""
+    """The names. An empty `region` or `bucket` isn't chosen yet; `bucket` is an address such as s3://acme/dvc.
+
+    `allowed_images` are patterns of paths, written by hand: pictures that may lie in Git, where `*` and `**` stand for
+    any text. A photo or mask anywhere else is refused by the pre-push hook.
+    """
 
     project: str = "water-meter-segmentation"
     model: str = "water-meter-segmentation"
@@ -47,6 +52,7 @@ class Project:
     bucket: str = ""
     keep_metadata: bool = False
     """Whether photos are stored with places, serial numbers and names: see `wms.data.private`."""
+    allowed_images: tuple[str, ...] = ("docs/images/**", ".github/**")
 
 
 SWITCHES: Final[Mapping[str, str]] = {"keep_metadata": "store photos with GPS, serial numbers and names"}
@@ -62,6 +68,8 @@ MEANINGS: Final[Mapping[str, str]] = {
     "bucket": "bucket and prefix of photos and masks, as in .dvc/config",
 }
 """What each name means, in the order of wms.toml."""
+
+_LIST: Final = "allowed_images"
 
 
 @cache
@@ -99,7 +107,12 @@ def parse_project(text: str, origin: str) -> Project:
         raise ConfigError(f'{origin} isn\'t TOML: {error}; write lines such as `remote = "origin"`.') from None
     for name, value in values.items():
         where = f"{origin}, line {_line(text, name)}"
-        known = (*MEANINGS, *SWITCHES)
+        if name == _LIST:
+            if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
+                raise ConfigError(f'{where}: {name} needs a list of paths, such as ["docs/images/**"].')
+            values[name] = tuple(value)
+            continue
+        known = (*MEANINGS, *SWITCHES, _LIST)
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]}?" if near else f"the names are {', '.join(known)}."
@@ -130,6 +143,8 @@ def project_text(names: Project) -> str:
     lines = [f'{name} = "{value}"  # {MEANINGS[name]}' for name, value in chosen if value]
     lines += [f"{name} = true  # {text}" for name, text in SWITCHES.items() if getattr(names, name)]
     head = "# The names of this project, for everybody: keep this file in Git. `wms init` writes it."
+    if names.allowed_images != Project().allowed_images:
+        lines.append(f"{_LIST} = {to_json(names.allowed_images, ensure_ascii=False)}")
     return "\n".join([head, *lines, ""])
 
 

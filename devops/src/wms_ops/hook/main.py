@@ -11,6 +11,7 @@ from wms_ops.base.errors import PushRefusedError
 from wms_ops.base.layout import main_branch
 from wms_ops.git.command import Git, repository_of_hook
 from wms_ops.hook.dry_run import SETTING, is_dry_run
+from wms_ops.hook.pictures import refuse_pictures
 from wms_ops.hook.refs import (
     PushedRef,
     may_change_data_set,
@@ -51,6 +52,7 @@ def _look(git: Git, remote: str, url: str) -> int:
         if not (ref.is_tag and to_main and set(photos) <= set(carrying[to_main[0]])):
             refuse_elsewhere(ref, photos)
         refuse_strays(photos)
+    refuse_pictures(git, refs, remote)
     for ref in refs:
         refuse_deletion(ref)
         _refuse_more_than_data(git, ref, remote)
