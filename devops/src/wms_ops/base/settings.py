@@ -72,6 +72,8 @@ class StoreSettings(Variables):
     wms_dvc_url: str = variable("", "Bucket and prefix instead of those in .dvc/config", example="s3://my-bucket/dvc")
     aws_endpoint_url_s3: str = variable("", "Address of another S3 store than AWS", example="http://127.0.0.1:8333")
     aws_endpoint_url: str = variable("", "The same for all of AWS's services; AWS_ENDPOINT_URL_S3 wins")
+    dvc_system_config_dir: str = variable("", "Folder of DVC's settings for all users of this machine")
+    dvc_global_config_dir: str = variable("", "Folder of a user's own DVC settings for all repositories")
 
     @property
     def endpoint(self) -> str | None:

@@ -154,7 +154,7 @@ def verify(store: S3Remote, version: DataSet, *, unsent: frozenset[str] = frozen
 
 def open_store(config: str, git: Git) -> S3Remote:
     """Return the store of a .dvc/config and the user's own settings beside it, such as an endpoint or a profile."""
-    from wms_ops.storage.config import parse_remote
+    from wms_ops.storage.config import machine_texts, parse_remote
     from wms_ops.storage.remote import S3Remote
 
     own = git.folder / ".dvc" / "config.local"
@@ -162,7 +162,7 @@ def open_store(config: str, git: Git) -> S3Remote:
         local = own.read_text(encoding="utf-8")
     except OSError:
         local = ""
-    return S3Remote(parse_remote(config, local))
+    return S3Remote(parse_remote(config, local, machine=machine_texts()))
 
 
 def base_of(scratch: Scratch) -> str:

@@ -14,7 +14,7 @@ from wms.project import FILE, Project, project_text, read_project
 from wms.regular import read_regular
 from wms_ops.base.errors import StoreConfigError
 from wms_ops.base.layout import DATA_BRANCHES, DVC_CONFIG
-from wms_ops.storage.config import MARK, RemoteConfig, parse_remote, sections, unquoted
+from wms_ops.storage.config import MARK, RemoteConfig, machine_texts, parse_remote, sections, unquoted
 
 WORKFLOWS: Final = ".github/workflows"
 GITIGNORE: Final = ".gitignore"
@@ -114,7 +114,7 @@ def remote_of(root: Path, names: Project) -> RemoteConfig:
     """Return the DVC remote of a clone as it is after `write`, with the clone's own settings in config.local."""
     local = read_text(root / ".dvc" / "config.local")
     text = _with_bucket(read_text(root / DVC_CONFIG), names.bucket)
-    return parse_remote(text, local, bucket=names.bucket)
+    return parse_remote(text, local, bucket=names.bucket, machine=machine_texts())
 
 
 def _settings(root: Path, names: Project) -> Iterator[Change]:

@@ -81,10 +81,9 @@ class Bucket:
     def try_writing(self) -> None:
         """Send an object under a wrong MD5: the store checks the permission, then refuses the bytes."""
         where = {"Bucket": self.name, "Key": self._inside(f".wms-access-probe-{secrets.token_hex(8)}")}
+        wrong = {**self._sent(where["Key"], b"probe"), "ContentMD5": _base64_md5(b"another")}
         with self._errors():
-            if unless(
-                _WRONG_DIGEST, self._client.put_object, **where, Body=b"probe", ContentMD5=_base64_md5(b"another")
-            ):
+            if unless(_WRONG_DIGEST, self._client.put_object, **wrong):
                 self._client.delete_object(**where)  # a store that doesn't compare MD5s has written the object
 
     def versioning(self) -> str | None:
@@ -205,7 +204,8 @@ class Bucket:
 
     def _sent(self, key: str, content: bytes) -> dict[str, Any]:
         digest = _base64_md5(content)
-        return {"Bucket": self.name, "Key": key, "Body": _Blocks(content), "ContentMD5": digest}
+        options = dict(self._remote.writing) if self._remote else {}
+        return {"Bucket": self.name, "Key": key, "Body": _Blocks(content), "ContentMD5": digest, **options}
 
     def _errors(self) -> contextlib.AbstractContextManager[None]:
         remote = self._remote

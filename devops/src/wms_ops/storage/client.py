@@ -99,6 +99,9 @@ def make_client(
         "request_checksum_calculation": "when_required",
         "response_checksum_validation": "when_required",
     }
+    if remote:
+        settings |= _of_remote(remote)
+        more["use_ssl"] = remote.use_ssl
     if address:
         settings["s3"] = {"addressing_style": "path"}  # other stores have no name per bucket in the DNS
         if is_loopback(address):
@@ -107,6 +110,15 @@ def make_client(
         return (session or new_session()).create_client(
             service, region_name=region, endpoint_url=endpoint, config=Config(**settings), **more
         )
+
+
+def _of_remote(remote: RemoteConfig) -> dict[str, Any]:
+    """The settings of a client that a DVC remote's own options choose."""
+    from botocore import UNSIGNED
+
+    chosen = {"read_timeout": remote.read_timeout_s, "connect_timeout": remote.connect_timeout_s}
+    unsigned = {"signature_version": UNSIGNED} if remote.anonymous else {}
+    return {name: seconds for name, seconds in chosen.items() if seconds} | unsigned
 
 
 def new_session(profile: str | None = None) -> Any:

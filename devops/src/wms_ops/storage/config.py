@@ -1,6 +1,7 @@
-"""The DVC remote's address and options: read from .dvc/config, as DVC reads them, without starting DVC.
+"""The DVC remote's address and options: read from DVC's configuration, as DVC reads them, without starting DVC.
 
-The result equals DVC's own for the same files and the same environment, so that a plain `dvc pull` finds uploaded
+DVC's four levels count, each over those before: the machine's, the user's, .dvc/config and .dvc/config.local. The
+result equals DVC's own for the same files and the same environment, so that a plain `dvc pull` finds uploaded
 files. Only WMS_DVC_URL is this project's.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import configparser
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +35,14 @@ _OID = re.compile(r"[0-9a-f]{32}(\.dir)?")
 _SECRETS = ("access_key_id", "secret_access_key", "session_token")
 # Remotes whose objects have other names, or that can't be read without a key of the user's own.
 _OTHER_LAYOUTS = ("version_aware", "worktree", "sse_customer_key")
+_GRANTS = {
+    "grant_full_control": "GrantFullControl",
+    "grant_read": "GrantRead",
+    "grant_read_acp": "GrantReadACP",
+    "grant_write_acp": "GrantWriteACP",
+}
+# DVC's options for writing, and S3's names for the same.
+_WRITING = {"sse": "ServerSideEncryption", "sse_kms_key_id": "SSEKMSKeyId", "acl": "ACL", **_GRANTS}
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,11 @@ class RemoteConfig:
     credentials_file: str | None = None  # DVC's credentialpath
     config_file: str | None = None  # DVC's configpath
     ssl_verify: bool | str | None = None  # a text names a file of certificates
+    writing: tuple[tuple[str, str], ...] = ()  # S3's options of each write: encryption, access
+    anonymous: bool = False
+    use_ssl: bool = True
+    read_timeout_s: float | None = None
+    connect_timeout_s: float | None = None
     access_key_id: str | None = field(default=None, repr=False)
     secret_access_key: str | None = field(default=None, repr=False)
     session_token: str | None = field(default=None, repr=False)
@@ -85,26 +99,49 @@ class RemoteConfig:
 
 
 def read_remote(repo: Path, *, environ: Mapping[str, str] | None = None) -> RemoteConfig:
-    """Return the default remote of the working tree `repo`: `.dvc/config`, then `.dvc/config.local` on top.
+    """Return the default remote of the working tree `repo`, from all four levels of DVC's configuration.
 
     Raises StoreConfigError, as `parse_remote` does.
     """
-    texts = []
-    for name in ("config", "config.local"):
-        try:
-            texts.append((repo / ".dvc" / name).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            texts.append("")
-        except (OSError, UnicodeDecodeError) as error:
-            raise StoreConfigError(f"Can't read {repo / '.dvc' / name}: {error}; restore the file.") from error
-    return parse_remote(*texts, environ=environ)
+    texts = [_read(repo / ".dvc" / name) for name in ("config", "config.local")]
+    return parse_remote(*texts, environ=environ, machine=machine_texts(environ))
+
+
+def machine_texts(environ: Mapping[str, str] | None = None) -> tuple[tuple[str, str], ...]:
+    """Return path and text of DVC's configuration for this machine, then of that for this user, where DVC looks.
+
+    Raises StoreConfigError for a file that can't be read.
+    """
+    import platformdirs
+
+    told = StoreSettings.read(environ)
+    folders = (
+        told.dvc_system_config_dir or platformdirs.site_config_dir("dvc", "iterative"),
+        told.dvc_global_config_dir or platformdirs.user_config_dir("dvc", "iterative"),
+    )
+    return tuple((str(path), _read(path)) for path in (Path(folder) / "config" for folder in folders))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreConfigError(f"Can't read {path}: {error}; restore the file.") from error
 
 
 def parse_remote(
-    text: str, local_text: str = "", *, environ: Mapping[str, str] | None = None, bucket: str | None = None
+    text: str,
+    local_text: str = "",
+    *,
+    environ: Mapping[str, str] | None = None,
+    bucket: str | None = None,
+    machine: Sequence[tuple[str, str]] = (),
 ) -> RemoteConfig:
     """Return the default remote that the texts of `.dvc/config` and `.dvc/config.local` name.
 
+    `machine` are path and text of DVC's configuration outside of the repository, which counts less.
     WMS_DVC_URL in `environ` (None: the process's environment) replaces its bucket and prefix. A remote without an
     endpoint of its own takes AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL; a configured endpoint stays, because DVC keeps
     its own, too. `bucket` is the address in wms.toml (None: as that file has it). Raises StoreConfigError without a
@@ -112,7 +149,11 @@ def parse_remote(
     file.
     """
     shared, local = sections(text, ".dvc/config"), sections(local_text, ".dvc/config.local")
-    name = (shared.get("core", {}) | local.get("core", {})).get("remote")
+    outside: dict[str, dict[str, str]] = {}
+    for path, outer in machine:
+        for section, values in sections(outer, path).items():
+            outside[section] = outside.get(section, {}) | values
+    name = (outside.get("core", {}) | shared.get("core", {}) | local.get("core", {})).get("remote")
     told = StoreSettings.read(environ)
     override = told.wms_dvc_url
     if not name and not override:
@@ -122,11 +163,11 @@ def parse_remote(
     name = name or "storage"
     section = f'remote "{name}"'
     _refuse_shared_secrets(shared.get(section, {}), name)
-    options = shared.get(section, {}) | local.get(section, {})
+    options = outside.get(section, {}) | shared.get(section, {}) | local.get(section, {})
     _refuse_other_layouts(options, name)
     place, prefix = _bucket_and_prefix(override or options.get("url", ""), URL_VARIABLE if override else name)
     own = local.get("core", {}).get("remote") or local.get(section, {}).get("url")
-    if not override and not own:
+    if not override and not own and shared.get(section, {}).get("url"):
         _refuse_another_bucket(options["url"], project().bucket if bucket is None else bucket)
     return RemoteConfig(
         bucket=place,
@@ -138,6 +179,11 @@ def parse_remote(
         credentials_file=options.get("credentialpath") or None,
         config_file=options.get("configpath") or None,
         ssl_verify=_truth_or_path(options.get("ssl_verify")),
+        writing=_writing(options, name),
+        anonymous=_truth_or_path(options.get("allow_anonymous_login")) is True,
+        use_ssl=_truth_or_path(options.get("use_ssl")) is not False,
+        read_timeout_s=_seconds(options, "read_timeout", name),
+        connect_timeout_s=_seconds(options, "connect_timeout", name),
         **{secret: options.get(secret) or None for secret in _SECRETS},
     )
 
@@ -181,6 +227,31 @@ def _refuse_other_layouts(options: Mapping[str, str], name: str) -> None:
                 f"Remote {name!r} has the option {option}, whose layout isn't supported here; "
                 f"run `dvc remote modify --unset {name} {option}`."
             )
+
+
+def _writing(options: Mapping[str, str], name: str) -> tuple[tuple[str, str], ...]:
+    """The options of each write; raises StoreConfigError for access that is given in two ways, as DVC does."""
+    granted = next((grant for grant in _GRANTS if options.get(grant)), None)
+    if options.get("acl") and granted:
+        raise StoreConfigError(
+            f"Remote {name!r} has both acl and {granted}, of which S3 takes only one; run `dvc remote modify --unset "
+            f"{name} {granted}`, or the same with acl."
+        )
+    return tuple((theirs, options[option]) for option, theirs in _WRITING.items() if options.get(option))
+
+
+def _seconds(options: Mapping[str, str], option: str, name: str) -> float | None:
+    value = options.get(option)
+    try:
+        seconds = float(value) if value else None
+    except ValueError:
+        seconds = 0.0
+    if seconds is not None and not 0 < seconds < float("inf"):
+        raise StoreConfigError(
+            f"Remote {name!r} has the {option} {value!r}, but a number of seconds is needed; run "
+            f"`dvc remote modify {name} {option} 60`."
+        )
+    return seconds
 
 
 def _refuse_another_bucket(url: str, named: str) -> None:
