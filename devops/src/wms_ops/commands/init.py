@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from dataclasses import replace
 from typing import Final
 
 from wms.command import Command, any_path, whole
@@ -95,7 +94,7 @@ def _asked(proposed: Project) -> Project:
         shown = getattr(proposed, name)
         while answer := ask(f"{MEANINGS[name]} [{shown}]: ", _INSTEAD):
             if not (reason := why_refused(name, answer)):
-                proposed = replace(proposed, **{name: answer})
+                proposed = choose(proposed, {name: answer})
                 break
             print(f"That is {answer!r}, {reason}.")
     return proposed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from wms.errors import UsageError
 from wms.project import FILE, FORMER_REGION, MEANINGS, REGION, Project, read_project, why_refused
@@ -61,7 +61,7 @@ def choose(proposed: Project, given: Mapping[str, str | None]) -> Project:
     >>> choose(Project(), {"main_branch": "master"}).main_branch
     'master'
     """
-    chosen = {name: value for name, value in given.items() if value is not None}
+    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     for name, value in chosen.items():
         if reason := why_refused(name, value):
             raise UsageError(f"{option(name)} is {value!r}, {reason}.")
