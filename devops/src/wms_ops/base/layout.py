@@ -12,6 +12,9 @@ DATA_SET = "WMS/data/dataset"
 
 KINDS = ("images", "masks")
 SPLITS = "WMS/data/splits.jsonl"
+ERASED = "WMS/data/erased.jsonl"
+"""The tombstones of erased photos, a line each."""
+
 MODELS = "WMS/models"
 METADATA = "model-metadata.json"
 DVC_CONFIG = ".dvc/config"

@@ -56,6 +56,11 @@ _DATA: Final = {
     ),
     "remove": Leaf("Remove photos from the data set, on a branch.", f"{_OPS}.data:REMOVE", "meter_0007 meter_0008"),
     "revert": Leaf("Take one push back, on a branch.", f"{_OPS}.data_history:REVERT", "12"),
+    "erase": Leaf(
+        "Erase photos for good.",
+        f"{_OPS}.data_erase:ERASE",
+        'meter_0007 --reason "shows a person" --yes-erase meter_0007',
+    ),
     "log": Leaf("Show who brought a photo, when, by which pull request.", f"{_OPS}.data_history:LOG", "meter_0007"),
     "prepare": Leaf("Check, hash and split the data set.", "wms.training.prepare_cli:COMMAND"),
     "uses": Leaf("List the runs that used an image.", "wms.data.versions_cli:USES", "meter_0007"),

@@ -17,13 +17,13 @@ from wms_ops.base.errors import (
     MissingBlobError,
     ShrinkError,
 )
-from wms_ops.base.layout import main_branch, pointer
+from wms_ops.base.layout import ERASED, main_branch, pointer
 from wms_ops.dataset.inbox import inbox_files
 from wms_ops.dataset.losses import REMOVED, says_removal
 from wms_ops.dataset.plan import join, plan_removal, refuse_conflicts
 from wms_ops.dataset.publish import open_store, push_new_branch, verify
 from wms_ops.dataset.review import refuse_foreign, rests_on
-from wms_ops.dataset.versions import commit_version, dvc_config_at, pointers_at, version_at
+from wms_ops.dataset.versions import commit_version, dvc_config_at, file_at, pointers_at, version_at
 from wms_ops.git.command import Git
 from wms_ops.git.scratch import Scratch, scratch_clone
 from wms_ops.git.write import push
@@ -69,7 +69,9 @@ def join_into(git: Git, url: str, branch: str) -> Joined:
             result = _join(store, version_at(here, base, store) if base else DataSet(), mine, result)
         message = f"Join {main_branch()} and {branch}\n\n{len(result.images.files)} photos\n"
         parents = [theirs] if base == ours else [theirs, ours]
-        commit = commit_version(here, result, parents, message, tree=ours)
+        stones = [line for tip in (ours, theirs) for line in (file_at(here, tip, ERASED) or "").splitlines()]
+        more = {ERASED: "".join(f"{line}\n" for line in dict.fromkeys(stones))} if stones else None
+        commit = commit_version(here, result, parents, message, tree=ours, more=more)
         push(here, url, branch, commit, theirs)  # which refuses a branch that has moved since it was read
         return Joined(branch, commit, len(mine.images.files), len(result.images.files), changed=True)
 

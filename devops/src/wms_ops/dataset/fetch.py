@@ -17,6 +17,8 @@ from wms.errors import from_os_error
 from wms.files import parse_json, write_atomic
 from wms.json_text import to_json
 from wms.regular import read_regular
+from wms_ops.base.errors import MissingBlobError
+from wms_ops.dataset.erased import explain_gap
 from wms_ops.storage.remote import S3Remote
 
 NOTE: Final = ".brought.json"
@@ -60,7 +62,10 @@ def download(
         futures = [pool.submit(store.read_blob, md5, path) for path, md5 in files.items()]
         try:
             for done, future in enumerate(as_completed(futures), start=1):
-                future.result()
+                try:
+                    future.result()
+                except MissingBlobError as error:
+                    raise MissingBlobError(explain_gap(store, store.missing(files.values())) or str(error)) from error
                 on_progress(done, len(files))
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

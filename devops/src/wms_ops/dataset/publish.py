@@ -18,6 +18,7 @@ from wms.project import project
 from wms_ops.base.errors import BusyError, DamagedBlobError, GitError, MissingBlobError, PushRefusedError
 from wms_ops.base.layout import DATA_BRANCHES, INBOX, SPLITS, main_branch
 from wms_ops.base.poll import insist
+from wms_ops.dataset.erased import explain_gap, read_erasures, refuse_erased
 from wms_ops.dataset.inbox import InboxFile, export, inbox_files, pair_up
 from wms_ops.dataset.losses import REPLACED, SOURCE
 from wms_ops.dataset.plan import MergePlan, NewFile, NewPair, plan_merge, refuse_conflicts
@@ -98,6 +99,7 @@ def publish(git: Git, commit: str, url: str, *, replace: bool = False, watch: Wa
         new = list(export(git, files, scratch.folder / "photos", known))
         if not replace:
             new = [(file, as_held(store, held, file.kind, one, scratch.folder / "photos")) for file, one in new]
+        refuse_erased(read_erasures(store), ((file.name, one.md5) for file, one in new))
         pairs = pair_up([(file.kind, exported) for file, exported in new])
         watch.step("plan")
         plan = plan_merge(held, pairs, replace=replace)
@@ -144,6 +146,8 @@ def verify(store: S3Remote, version: DataSet, *, unsent: frozenset[str] = frozen
     """
     if not (missing := store.missing(version.oids - unsent)):
         return
+    if gap := explain_gap(store, missing):
+        raise MissingBlobError(gap)
     names = [path for _, manifest, _ in version for path, md5 in manifest.files.items() if md5 in missing]
     shown = ", ".join(names[:3]) or "a manifest"
     raise MissingBlobError(

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wms_ops.base.errors import PushRefusedError
-from wms_ops.base.layout import INBOX, inbox
+from wms_ops.base.layout import ERASED, INBOX, inbox
+from wms_ops.dataset.erased import refuse_erased, tombstones
 from wms_ops.dataset.inbox import InboxFile, export, inbox_files, pair_up
 from wms_ops.dataset.losses import SOURCE
 from wms_ops.dataset.plan import NewPair
 from wms_ops.dataset.proofs import algorithm_of, blob_name, branch_naming, raw_branches, source_of
 from wms_ops.dataset.publish import Watch, base_of, check_photos, push_new_branch
+from wms_ops.dataset.versions import file_at
 from wms_ops.git.command import Git
 from wms_ops.git.scratch import Scratch, scratch_clone
 from wms_ops.git.write import write_commit, write_tree
@@ -51,6 +53,8 @@ def push_raw(git: Git, commit: str, url: str, watch: Watch | None = None) -> Raw
         base = base_of(scratch)
         watch.step("export")
         new = list(export(git, files, scratch.folder / "photos"))
+        stones = tombstones(file_at(scratch.git, base, ERASED) or "")
+        refuse_erased(stones, ((file.name, one.md5) for file, one in new))
         pairs = pair_up([(file.kind, exported) for file, exported in new])
         source = source_of(git, commit)
         watch.step("blobs")

@@ -14,13 +14,16 @@ from typing import Final
 from wms.project import project
 from wms.registry.ledger import CURRENT, HISTORY
 from wms_ops.base.errors import BranchContentError
-from wms_ops.base.layout import INBOX, KINDS, METADATA, MODELS, SPLITS, inbox, main_branch, pointer
+from wms_ops.base.layout import ERASED, INBOX, KINDS, METADATA, MODELS, SPLITS, inbox, main_branch, pointer
 from wms_ops.git.command import ZERO, Git
 
 POINTERS: Final = tuple(pointer(kind) for kind in KINDS)
 LEDGER: Final = (f"{MODELS}/{HISTORY}", f"{MODELS}/{CURRENT}", METADATA)
 RECORDS: Final = (SPLITS, *LEDGER)
 """The files that the loop itself writes onto a data branch, starting from main's bytes."""
+
+CARRIED: Final = (*POINTERS, ERASED)
+"""The files of a data branch that stay its own when main is joined in."""
 
 _GONE, _FILE, _PROGRAM = "000000", "100644", "100755"
 _KINDS: Final = {"120000": "a symbolic link", "160000": "a submodule", _PROGRAM: "a program", "040000": "a folder"}
@@ -81,7 +84,7 @@ def refuse_foreign(git: Git, main: str, commit: str, branch: str) -> None:
 def rests_on(git: Git, main: str, commit: str) -> bool:
     """Return whether a commit is main's files with other pointers only, and has `main` in its history."""
     return git.ok("merge-base", "--is-ancestor", main, commit) and all(
-        change.path in POINTERS for change in _differences(git, main, commit)
+        change.path in CARRIED for change in _differences(git, main, commit)
     )
 
 
@@ -101,7 +104,7 @@ def _differences(git: Git, before: str, after: str) -> Iterator[FileChange]:
 
 
 def _is_allowed(change: FileChange) -> bool:
-    if change.path in POINTERS:
+    if change.path in CARRIED:
         return change.mode == _FILE
     return change.path in RECORDS and change.mode in (_FILE, _GONE)
 

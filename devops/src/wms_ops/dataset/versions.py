@@ -83,13 +83,15 @@ def commit_version(
     *,
     tree: str | None = None,
     author: Mapping[str, str] | None = None,
+    more: Mapping[str, str] | None = None,
 ) -> str:
     """Write a commit whose tree is `tree` (the first parent's if None) with this version's pointers, and return its id.
 
-    `author` holds Git's variables of another author than the user. Needs neither a work tree nor the repository's
-    index. Raises GitError.
+    `author` holds Git's variables of another author than the user, `more` further files by path. Needs neither a work
+    tree nor the repository's index. Raises GitError.
     """
     texts = {pointer(kind): pointer_text(manifest, size, kind).encode() for kind, manifest, size in version}
+    texts |= {path: text.encode() for path, text in (more or {}).items()}
     blobs = {path: git("hash-object", "-w", "--stdin", data=text) for path, text in texts.items()}
     entries = (("100644", blob, path) for path, blob in blobs.items())
     written = write_tree(git, tree or parents[0], entries, git.folder / "wms-index")

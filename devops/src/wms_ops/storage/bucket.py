@@ -176,6 +176,23 @@ class Bucket:
             for key in keys:
                 self._client.delete_object(Bucket=self.name, Key=key)
 
+    def erase(self, key: str) -> int:
+        """Delete an object in all its versions, and their marks of deletion; return how many there were.
+
+        A store that keeps no versions loses the object itself.
+        """
+        count = 0
+        with self._errors():
+            for page in self._client.get_paginator("list_object_versions").paginate(Bucket=self.name, Prefix=key):
+                for version in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
+                    if version["Key"] == key:
+                        self._client.delete_object(Bucket=self.name, Key=key, VersionId=version["VersionId"])
+                        count += 1
+        if self.facts(key) is not None:
+            self.delete([key])
+            count += 1
+        return count
+
     def delete_if(self, key: str, etag: str) -> bool:
         """Delete exactly this version; return whether the object is gone, False if another version is stored.
 

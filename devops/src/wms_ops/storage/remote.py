@@ -149,6 +149,15 @@ class S3Remote:
         found = self._bucket.get(self.config.inside(name))
         return None if found is None else found.content
 
+    def notes(self, folder: str) -> list[str]:
+        """Return the names of the notes in a folder, which ends with a slash, sorted."""
+        prefix = self.config.inside("")
+        return [key.removeprefix(prefix) for key in self._bucket.names(self.config.inside(folder))]
+
+    def erase(self, oids: Iterable[str]) -> int:
+        """Delete blobs in all their versions; return how many versions there were. Missing blobs don't matter."""
+        return sum(_in_parallel(lambda oid: self._bucket.erase(self.config.key(oid)), sorted(set(oids))))
+
     def _send(self, oid: str, content: Path | bytes) -> int:
         data = _verified(_bytes_of(content), oid, "in memory" if isinstance(content, bytes) else str(content))
         self._bucket.put(self.config.key(oid), data)

@@ -1,0 +1,168 @@
+"""The erasure of photos from the bucket: recorded first, so that a second run finishes what a kill left half done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from wms.data.manifest import DataSet
+from wms.errors import ManifestError
+from wms_ops.base.errors import DamagedBlobError, DataConflictError, GitError, MissingBlobError
+from wms_ops.base.layout import ERASED, main_branch
+from wms_ops.dataset.branches import store_manifests
+from wms_ops.dataset.erased import Erasure, mark_of, read_erasures, write_erasure
+from wms_ops.dataset.history import history, nearest
+from wms_ops.dataset.losses import REMOVED
+from wms_ops.dataset.plan import plan_removal
+from wms_ops.dataset.publish import open_store, push_new_branch
+from wms_ops.dataset.stored import as_stored, md5_of
+from wms_ops.dataset.versions import commit_version, dvc_config_at, file_at, pointers_at, version_at
+from wms_ops.git.command import Git
+from wms_ops.git.scratch import Scratch, scratch_clone
+from wms_ops.storage.remote import S3Remote
+
+
+@dataclass
+class Erased:
+    """The state of an erasure: branches that still name a photo, versions deleted, and contents kept for a namesake."""
+
+    records: tuple[Erasure, ...]
+    branch: str = ""
+    naming: list[str] = field(default_factory=list)
+    deleted: int = 0
+    kept: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def done(self) -> bool:
+        """Whether the bucket holds nothing of the photos any more."""
+        return all(record.state == "done" for record in self.records)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The user's clone, a clone of the remote with main's commit, the store, and the versions by branch."""
+
+    git: Git
+    scratch: Scratch
+    main: str
+    store: S3Remote
+    versions: Mapping[str, DataSet]
+
+
+def erase(git: Git, url: str, names: Sequence[str], reason: str) -> Erased:
+    """Erase photos, their masks and all their former contents; run it again until the result is `done`.
+
+    First the record, then a data branch without the names; the contents are deleted in all their versions once neither
+    main nor a data branch names them. Raises DataConflictError for an unknown name, AccessDeniedError without the right
+    to delete versions (the record stays open), GitError, and the store's errors.
+    """
+    with scratch_clone(git, url, depth=None) as scratch:
+        main = scratch.base
+        if main is None:
+            raise GitError(f"There is no branch {main_branch()} in the remote repository.")
+        store = open_store(dvc_config_at(scratch.git, main), git)
+        store.check_access()
+        versions = _versions(scratch, main, store)
+        work = _Work(git, scratch, main, store, versions)
+        records = tuple(_record(work, name, reason) for name in dict.fromkeys(names))
+        done = Erased(records)
+        current = versions[main_branch()]
+        if present := [record.name for record in records if record.name in current.pairs]:
+            done.branch = _branch(work, present, records)
+        wanted = {md5 for record in records for md5 in record.contents}
+        done.kept, done.naming = _users(versions, wanted, set(names))
+        if not done.naming:
+            done.deleted = store.erase(wanted - done.kept.keys())
+            done.records = tuple(record.model_copy(update={"state": "done"}) for record in records)
+            for record in done.records:
+                write_erasure(store, record)
+        return done
+
+
+def _versions(scratch: Scratch, main: str, store: S3Remote) -> dict[str, DataSet]:
+    """Return the data sets of main and of the data branches; a branch that can't be read is left out."""
+    found = {main_branch(): version_at(scratch.git, main, store)}
+    for branch, tip in scratch.data_branches.items():
+        try:
+            if pointers_at(scratch.git, tip):
+                found[branch] = version_at(scratch.git, tip, store)
+        except (ManifestError, MissingBlobError, DamagedBlobError):
+            continue
+    return found
+
+
+def _users(versions: Mapping[str, DataSet], wanted: set[str], names: set[str]) -> tuple[dict[str, str], list[str]]:
+    """Return the contents that other names have, too, and the branches that still hold the names themselves."""
+    kept, naming = dict[str, str](), list[str]()
+    for branch, version in versions.items():
+        for stem, (_, image, _, mask) in version.pairs.items():
+            if held := {image, mask} & wanted:
+                if stem in names:
+                    naming.append(branch)
+                else:
+                    kept |= dict.fromkeys(held, stem)
+    return kept, list(dict.fromkeys(naming))
+
+
+def _record(work: _Work, name: str, reason: str) -> Erasure:
+    """Return the record of a name, written before anything is deleted; a former run's record goes on."""
+    contents = _contents(work, name)
+    earlier = next((one for one in read_erasures(work.store) if one.name == name), None)
+    if earlier:
+        contents = list(dict.fromkeys([*earlier.contents, *contents]))
+    if not contents:
+        known = {stem for version in work.versions.values() for stem in version.pairs}
+        raise DataConflictError(f"No push ever brought a photo named {name!r}{nearest(name, known)}.")
+    if earlier and set(contents) == set(earlier.contents):
+        return earlier
+    record = Erasure(
+        name=name,
+        contents=contents,
+        marks=sorted({mark_of(md5) for md5 in (*contents, *_as_stored(work.store, contents))}),
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        reason=reason,
+        by=work.git.config("user.name") or "",
+    )
+    write_erasure(work.store, record)
+    return record
+
+
+def _contents(work: _Work, name: str) -> list[str]:
+    """Return the MD5s of all photos and masks that a name has or had, in main's history and on data branches."""
+    cache = Path(work.git("rev-parse", "--path-format=absolute", "--git-common-dir")) / "wms" / "data-log.json"
+    found = [version.pairs.get(name) for version in work.versions.values()]
+    for push in history(work.scratch.git, work.main, work.store, cache):
+        if push.did(name):
+            found.append(version_at(work.scratch.git, push.commit, work.store).pairs.get(name))
+    return list(dict.fromkeys(md5 for row in found if row for md5 in (row[1], row[3])))
+
+
+def _as_stored(store: S3Remote, contents: Sequence[str]) -> list[str]:
+    """Return the MD5s that contents stored with private metadata have without."""
+    found = []
+    with TemporaryDirectory(prefix="wms-erase-") as folder:
+        for md5 in contents:
+            try:
+                store.read_blob(md5, Path(folder) / md5)
+            except (MissingBlobError, DamagedBlobError):
+                continue
+            found.append(md5_of(as_stored(md5, (Path(folder) / md5).read_bytes())))
+    return found
+
+
+def _branch(work: _Work, names: Sequence[str], records: Sequence[Erasure]) -> str:
+    """Return the data branch without these names, pushed by this run or an earlier one."""
+    after = plan_removal(work.versions[main_branch()], names)
+    oids = {kind: manifest.oid for kind, manifest, _ in after}
+    for branch, tip in work.scratch.data_branches.items():
+        if {kind: one.oid for kind, one in pointers_at(work.scratch.git, tip).items()} == oids:
+            return branch
+    store_manifests(work.store, after)
+    tombstones = (file_at(work.scratch.git, work.main, ERASED) or "").splitlines()
+    lines = "".join(f"{line}\n" for line in dict.fromkeys([*tombstones, *(record.line for record in records)]))
+    message = f"Erase data: {len(names)} photos\n\nTheir tombstones are in {ERASED}.\n\n{REMOVED}: {len(names)}\n"
+    commit = commit_version(work.scratch.git, after, [work.main], message, more={ERASED: lines})
+    return push_new_branch(work.scratch, commit, suffix="-erase")

@@ -1,0 +1,170 @@
+"""A photo is erased from the data set, from all versions in the bucket, from its pictures; a tombstone explains it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from entrance_table import REFUSED, WORKS, Row
+from test_data_history import data, merged, pushed
+from test_privacy import with_places
+from workshop import INBOX, Workshop, said
+
+from wms_ops.base.layout import ERASED
+from wms_ops.git.command import Git
+from wms_ops.git.scratch import scratch_clone
+from wms_ops.pulls.erase_pages import erase_pages
+from wms_ops.pulls.file_branch import SHELF, BranchEdit, FileBranch
+
+# Runs the command and dies, or is refused, where the bucket's files are to be deleted.
+DRIVER = """
+import os, signal, sys
+from wms_ops.base.errors import AccessDeniedError
+from wms_ops.commands import data_erase
+from wms_ops.dataset import erase
+from wms.errors import run_main
+
+def stop(*_):
+    if sys.argv[1] == "kill": os.kill(os.getpid(), signal.SIGKILL)
+    raise AccessDeniedError("Can't delete: s3:DeleteObjectVersion is missing.")
+erase.S3Remote.erase = stop
+sys.exit(run_main(lambda _: data_erase.ERASE(sys.argv[2:])))
+"""
+
+
+def erased(shop: Workshop, clone: Path, name: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    return data(shop, "erase", name, "--reason", "shows a person", "--yes-erase", name, where=clone, check=check)
+
+
+def left(shop: Workshop, md5s: set[str]) -> list[str]:
+    """Versions and markers of these contents in the bucket."""
+    client = shop.s3.client()
+    found = []
+    for md5 in md5s:
+        page = client.list_object_versions(Bucket=shop.config.bucket, Prefix=shop.config.key(md5))
+        found += [one["Key"] for one in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))]
+    return found
+
+
+@pytest.mark.parametrize("versioned", [True, False])
+def test_a_photo_leaves_everything_and_the_gap_is_explained(shop: Workshop, versioned: bool, entrance: Row) -> None:
+    if versioned:
+        shop.s3.client().put_bucket_versioning(Bucket=shop.config.bucket, VersioningConfiguration={"Status": "Enabled"})
+    clone = shop.clone("one")
+    photos = with_places(shop, clone)
+    shop.commit(clone)
+    shop.push(clone)
+    merged(shop, *shop.data_branches(), 51)
+    name, other = sorted(photos)
+    _, image, _, mask = shop.version("main").pairs[name]
+    if versioned:  # a deleted object leaves its versions and a marker
+        shop.s3.client().put_object(Bucket=shop.config.bucket, Key=shop.config.key(mask), Body=b"older")
+        shop.s3.client().delete_object(Bucket=shop.config.bucket, Key=shop.config.key(mask))
+        shop.store().upload({mask: (clone / INBOX / "masks" / f"{name}.png").read_bytes()})
+    keeper = shop.clone("keeper-of-data")
+    older = shop.branches()["main"]
+    assert list((clone / ".git" / "wms" / "cards").glob("*.html"))
+    first = said(erased(shop, clone, name))
+    assert "main" in first.split("still do")[0]
+    (branch,) = shop.data_branches()
+    assert branch.endswith("-erase") and set(shop.version(branch).pairs) == {other}
+    assert not list((clone / ".git" / "wms" / "cards").glob("*.html")), "cards show photos"
+    assert len(left(shop, {image, mask})) >= 2, "a branch names them still"
+    shop.run("git", "fetch", "--quiet", where=clone)
+    data(shop, "verify", f"origin/{branch}", "--base", "origin/main", where=clone)
+    data(shop, "join", branch, where=clone)
+    merged(shop, branch, 52)
+    second = said(erased(shop, clone, name))
+    assert f"Erased from the bucket: {name}" in second
+    assert "refs/pull" in second and "Left to you" in second
+    assert not left(shop, {image, mask})
+    assert not shop.store().missing(shop.version("main").oids)
+    tombstone = json.loads(shop.run("git", "show", f"main:{ERASED}", where=shop.origin).stdout)
+    assert tombstone["name"] == name and tombstone["reason"] == "shows a person" and image not in str(tombstone)
+    how = "a bucket with versions" if versioned else "a bucket without versions"
+    entrance("privacy", f"wms data erase NAME, {how}", "photo and mask are gone in all versions; tombstone", WORKS)
+
+    refused = data(shop, "verify", older, where=keeper, check=False)
+    assert refused.returncode == 76 and f"{name} was erased on 20" in refused.stderr, said(refused)
+    assert "dvc push" not in refused.stderr
+    fetched = data(shop, "fetch", "--folder", "there", where=keeper, check=False)
+    assert fetched.returncode == 76 and f"{name} was erased on 20" in fetched.stderr
+    entrance("privacy", "an older commit after an erasure", "verify and fetch say: erased on DATE", REFUSED)
+    again = shop.push(clone)
+    assert again.returncode != 0 and f"has the content of {name}, which was erased" in said(again), said(again)
+    entrance("privacy", "the erased photo pushed again, with its GPS as before", "refused by name", REFUSED)
+    raw = shop.push(clone, AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
+    assert f"has the content of {name}, which was erased" in said(raw), "without keys Git's tombstone tells"
+    assert erased(shop, clone, name).returncode == 0, "a repetition"
+    assert "erased by Ada, pull request 52" in data(shop, "log", name, where=clone).stdout
+
+
+@pytest.mark.parametrize("how", ["kill", "denied"])
+def test_a_second_run_finishes_the_first(shop: Workshop, how: str, entrance: Row) -> None:
+    stems = pushed(shop, "one", 1, 61)
+    pairs = shop.version("main").pairs
+    clone = shop.clone("two")
+    erased(shop, clone, stems[0])
+    merged(shop, *shop.data_branches(), 62)
+    _, image, _, mask = pairs[stems[0]]
+    command = (sys.executable, "-c", DRIVER, how, stems[0], "--reason", "x", "--yes-erase", stems[0])
+    stopped = shop.run(*command, where=clone, check=False)
+    assert stopped.returncode == (-9 if how == "kill" else 72), said(stopped)
+    assert left(shop, {image, mask})
+    assert "Erased from the bucket" in erased(shop, clone, stems[0]).stdout
+    assert not left(shop, {image, mask})
+    what = "killed before the deletion" if how == "kill" else "without the right to delete versions"
+    entrance("privacy", f"wms data erase {what}", "the record stays open; a second run finishes", WORKS)
+
+
+def test_it_asks_and_knows_its_names(shop: Workshop, entrance: Row) -> None:
+    stems = pushed(shop, "one", 1, 71)
+    clone = shop.clone("two")
+    silent = data(shop, "erase", stems[0], "--reason", "x", where=clone, check=False)
+    assert silent.returncode == 2 and "--yes-erase" in silent.stderr
+    wrong = data(shop, "erase", stems[0], "--reason", "x", "--yes-erase", stems[1], where=clone, check=False)
+    assert wrong.returncode == 2 and "wasn't confirmed" in wrong.stderr
+    unknown = erased(shop, clone, "s1_O", check=False)
+    assert unknown.returncode == 82 and "the nearest names are s1_" in unknown.stderr
+    assert not shop.data_branches()
+    entrance("privacy", "wms data erase unconfirmed, or of an unknown name", "refused; nothing changed", REFUSED)
+
+
+def test_content_that_another_name_has_stays(shop: Workshop, entrance: Row) -> None:
+    clone = shop.clone("one")
+    stems = shop.photos(clone, 2, seed=1)
+    masks = [next((clone / INBOX / "masks").glob(f"{stem}.*")) for stem in stems]
+    masks[1].write_bytes(masks[0].read_bytes())  # two photos, one mask
+    shop.commit(clone)
+    shop.push(clone)
+    merged(shop, *shop.data_branches(), 81)
+    erased(shop, clone, stems[0])
+    merged(shop, *shop.data_branches(), 82)
+    done = erased(shop, clone, stems[0])
+    assert f"is also the content of {stems[1]}" in done.stdout
+    shop.assert_complete()
+    entrance("privacy", "an erased photo whose mask another photo shares", "the shared mask stays, named", WORKS)
+
+
+def test_pictures_of_pull_requests_leave_with_the_branchs_history(shop: Workshop, entrance: Row) -> None:
+    clone = shop.clone("one")
+    files = {
+        "1/pull-request.json": b"{}",
+        "1/gate.html": b"<p>meter_1</p>",
+        "1/pictures/better.png": b"picture",
+        "2/gate.html": b"<p>meter_2</p>",
+        "2/pictures/better.png": b"other",
+        "index.html": b"meter_1 and meter_2",
+    }
+    with scratch_clone(Git(clone), str(shop.origin)) as scratch:
+        FileBranch(scratch).change(lambda _: BranchEdit(files, "Pages\n", None))
+        gone = erase_pages(scratch, ["meter_1"])
+        assert gone == ["1/gate.html", "1/pictures/better.png"]
+        assert erase_pages(scratch, ["meter_1"]) == []
+    listed = shop.run("git", "ls-tree", "-r", "--name-only", SHELF, where=shop.origin).stdout.split()
+    assert listed == ["1/pull-request.json", "2/gate.html", "2/pictures/better.png", "index.html"]
+    assert shop.run("git", "rev-list", "--count", SHELF, where=shop.origin).stdout.strip() == "1"
+    entrance("privacy", "pictures of an erased photo in pull requests", "removed, with the branch's history", WORKS)
