@@ -26,7 +26,7 @@ help: ## List what make can do here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo 'ARGS="..." hands arguments on to demo, demo-real, loop, test, repro and the benchmarks.'
-	@echo 'FOR="train serve" names what install and wheelhouse take: core, train, serve, cloud, dev, all (default: core).'
+	@echo 'FOR="train serve" names what install and wheelhouse take: core, train, serve, heic, cloud, dev, all (default: core).'
 
 demo: ## The whole loop on this machine with synthetic meters: push, train, decide, serve
 	@$(INSTALL) --quiet train serve cloud
@@ -83,7 +83,7 @@ settings: ## Write docs/settings.md and .env.example anew from the settings' typ
 lock: ## Write requirements.txt and the groups' locks anew from pyproject.toml
 	@$(INSTALL) --quiet
 	$(COMPILE) pyproject.toml --all-extras --group tools --output-file requirements.txt $(UPGRADE)
-	for group in core train serve cloud dev; do \
+	for group in core train serve heic cloud dev; do \
 	  extra=(); [[ $$group == core ]] || extra=(--extra $$group); \
 	  $(COMPILE) pyproject.toml "$${extra[@]}" --no-annotate --constraint requirements.txt \
 	    --output-file $(LOCKS)/$$group.txt --upgrade; \

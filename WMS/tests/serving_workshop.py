@@ -23,7 +23,7 @@ from PIL import Image
 from servers import free_port
 from small import environment
 
-from wms.data.images import ORIENTATION_TAG
+from wms.data.bare import ORIENTATION_TAG
 from wms.inference.export import export_model
 from wms.models.unet import UNet
 from wms.registry.ledger import Ledger, LedgerEntry, LedgerRecord

@@ -15,7 +15,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from wms.data.images import ORIENTATION_TAG, image_size, read_image, read_small, to_input
+from wms.data.bare import ORIENTATION_TAG
+from wms.data.images import image_size, read_image, read_small, to_input
 from wms.data.masks import read_mask
 from wms.errors import (
     DataNotFoundError,
@@ -181,7 +182,7 @@ def damaged_in_the_middle(content: bytes) -> bytes:
         ("empty.jpg", b"", TruncatedImageError),
         ("text.jpg", b"Dear diary,\n" * 9, NotAnImageError),
         ("page.png", b"<!doctype html><title>404</title>", NotAnImageError),
-        ("gif.png", encoded(photo(), "GIF"), NotAnImageError),
+        ("ppm.png", encoded(photo(), "PPM"), NotAnImageError),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

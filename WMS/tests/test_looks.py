@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from wms.config import DataConfig
-from wms.data.images import ORIENTATION_TAG
+from wms.data.bare import ORIENTATION_TAG
 from wms.data.looks import perceptual_hash
 from wms.data.synthetic import draw_meter
 from wms.errors import ImageTooLargeError, NotAnImageError

@@ -238,13 +238,14 @@ def test_damaged_photos_do_not_stop_the_others(
     assert captured.out.startswith("Predicted 3 of 5 photos")
 
 
-def test_refusals_come_before_any_work(tmp_path: Path, models: Path) -> None:
+def test_refusals_come_before_any_work(tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(DataNotFoundError, match="put the photos there"):
         run(tmp_path / "in", models)
     with pytest.raises(DataNotFoundError, match="put some there"):
         run(photos(tmp_path / "in"), models)
-    with pytest.raises(PairingError, match=r"a\.jpg and a\.png"):
-        run(photos(tmp_path / "in", "a.jpg", "a.png"), models)
+    assert run(photos(tmp_path / "in", "a.jpg", "a.png"), models) == PairingError.exit_code
+    assert "a.jpg and a.png would both become a.png" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
     folder = photos(tmp_path / "fine", "a.png")
     with pytest.raises(UsageError, match="two folders"):
         cli.COMMAND(["--input", str(folder), "--output", str(folder / ".." / "fine"), "--model", str(models)])

@@ -13,8 +13,10 @@ from typing import Any
 
 import httpx
 import pytest
-from entrance_table import REFUSED, Row
+from entrance_table import READ, REFUSED, Row
 from fastapi import FastAPI
+from fuzz_exif import mutated_photo
+from hard_photos import HEIC, many_scans, stored, thin
 from serving_workshop import app_of, ask, photo, predict
 
 from wms.serving.app import create_app
@@ -33,7 +35,10 @@ def bomb() -> bytes:
 BAD_PHOTOS = {
     "empty": (b"", 422, "empty"),
     "text": (b"Dear diary,\n" * 9, 415, "not_an_image"),
-    "a format that isn't read": (photo("GIF"), 415, "not_an_image"),
+    "a format that isn't read": (photo("PPM"), 415, "not_an_image"),
+    "HEIC": (HEIC, 415, "not_an_image"),
+    "a JPEG of many scans": (many_scans(), 413, "too_many_pixels"),
+    "a side that is too long": (thin(), 413, "too_many_pixels"),
     "half a JPEG": (photo()[:900], 422, "damaged"),
     "a stump of a PNG": (photo("PNG")[:20], 422, "damaged"),
     "a bomb": (bomb(), 413, "too_many_pixels"),
@@ -41,22 +46,34 @@ BAD_PHOTOS = {
 
 
 @pytest.mark.parametrize("name", BAD_PHOTOS)
-def test_a_bad_photo_is_refused_in_a_sentence(promoted: Path, name: str) -> None:
+def test_a_bad_photo_is_refused_in_a_sentence(promoted: Path, entrance: Row, name: str) -> None:
     content, status, reason = BAD_PHOTOS[name]
     app = app_of(promoted)
     answer = predict(app, content)
     assert (answer.status_code, answer.json()["reason"]) == (status, reason)
     assert set(answer.json()) == {"error", "reason"}
     assert re.fullmatch(r"The photo .*\.", answer.json()["error"])
+    entrance("photos", f"POST /predict with {name}", f"{status} {reason}", REFUSED)
     counted = ask(app, "GET", "/metrics").text
     assert 'wms_predictions_total{status="error",version="3"} 1.0' in counted
     assert f'wms_predict_errors_total{{reason="{reason}",version="3"}} 1.0' in counted
 
 
+@pytest.mark.parametrize("kind", ["AVIF", "GIF", "TIFF", "WEBP"])
+def test_other_formats_and_odd_metadata_are_served(promoted: Path, entrance: Row, kind: str) -> None:
+    app = app_of(promoted)
+    assert predict(app, stored(kind)).status_code == 200
+    odd = [mutated_photo(seed) for seed in range(40)]
+    assert {predict(app, photo.content).status_code for photo in odd if photo.kind == kind} <= {200}
+    entrance("photos", f"POST /predict with {kind}, also with odd metadata", "200 and a mask", READ)
+
+
 def test_pixels_are_limited_too(promoted: Path) -> None:
     answer = predict(app_of(promoted, megapixels=0.01), photo())
     assert answer.status_code == 413
-    assert answer.json()["error"] == "The photo has more than 0.01 megapixels; scale it down."
+    assert answer.json()["error"] == (
+        "The photo announces 130 x 90 pixels, more than the 0.01 megapixels allowed; scale it down."
+    )
 
 
 PART = b'--b\r\nContent-Disposition: form-data; name="file'

@@ -6,39 +6,29 @@ everywhere. A file's header is checked before the pixels are decoded: type by co
 
 from __future__ import annotations
 
-import io
-import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
 
-from wms.errors import (
-    DataNotFoundError,
-    ImageTooLargeError,
-    NotAnImageError,
-    TruncatedImageError,
-)
+from wms.data.bare import ORIENTATION_TAG, bare
+from wms.data.guard import TimedBytes, check_scans, check_size
+from wms.data.kinds import CONVERT_HEIC, FORMATS, kind_of
+from wms.errors import DataNotFoundError, ImageTooLargeError, NotAnImageError, TruncatedImageError, WmsError
 from wms.regular import read_regular
 
 # We refuse by size ourselves, before decoding and with a sentence; Pillow's own limit only warns at first.
 Image.MAX_IMAGE_PIXELS = None
 
-SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
-"""File names that count as images, in lower case."""
-
-FORMATS: Final = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
-"""Formats that are decoded; a file's content decides, not the name. JPEG includes MPO."""
-
 DEFAULT_MEGAPIXELS: Final = 50.0
-ORIENTATION_TAG: Final = 0x0112
 
-# How the stored pixels of each EXIF orientation are turned upright.
-_UPRIGHT: Final = {
+UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -47,10 +37,7 @@ _UPRIGHT: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# The first bytes of image formats; a file that begins so and can't be opened is damaged.
-_SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\x00", b"MM\x00*")
-# The errors that Pillow's decoders raise on damaged bytes.
-_DAMAGE: Final = (OSError, ValueError, SyntaxError, EOFError, IndexError, OverflowError, struct.error)
+"""How the stored pixels of each EXIF orientation are turned upright."""
 
 
 def read_image(path: Path, *, max_megapixels: float = DEFAULT_MEGAPIXELS) -> NDArray[np.uint8]:
@@ -78,35 +65,21 @@ def read_small(path: Path, side: int = 128, max_megapixels: float = DEFAULT_MEGA
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Width and height in pixels after the EXIF orientation, read from the header alone.
-
-    Only a PNG whose orientation follows its pixels has to be decoded. Raises the errors of `read_image`.
-    """
-    content = read_bytes(path)
-    with _open(io.BytesIO(content), str(path)) as image:
-        width, height = image.size
-        if image.format == "TIFF":  # Pillow has swapped the sides already
-            return width, height
-        if image.format == "PNG" and _has_late_exif(content):
-            upright = decode_image(content, str(path))
-            return upright.shape[1], upright.shape[0]
-        # PNG's own getexif() decodes all pixels in search of a late orientation.
-        orientation = orientation_of(image, Image.Image.getexif)
-    return (height, width) if orientation >= 5 else (width, height)
+    """Width and height in pixels after the orientation, from the header alone. Raises the errors of `read_image`."""
+    with _open(read_bytes(path), str(path), float("inf")) as opened:
+        width, height = opened.image.size
+        return (height, width) if opened.orientation >= 5 else (width, height)
 
 
-def orientation_of(image: Image.Image, read: Callable[[Image.Image], Image.Exif] = lambda one: one.getexif()) -> int:
-    """The EXIF orientation of an opened image, 1..8; 1 for an absent or unreadable orientation.
+def orientation_of(path: Path) -> int:
+    """The orientation of a photo's stored pixels, 1..8; 1 if none is known. Raises the errors of `read_image`."""
+    return orientation_in(read_bytes(path), str(path))
 
-    Cameras and programs write odd EXIF data, so only the orientation is read and no other field can stop the reading.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            value = read(image).get(ORIENTATION_TAG, 1)
-    except Exception:  # Pillow raises many kinds of errors on odd EXIF bytes
-        return 1
-    return next((known for known in _UPRIGHT if known == value), 1)
+
+def orientation_in(content: bytes, name: str = "The photo") -> int:
+    """As `orientation_of`, for a file's bytes; errors call the file `name`."""
+    with _open(content, name, float("inf")) as opened:
+        return opened.orientation
 
 
 def resize_image(
@@ -134,21 +107,53 @@ def read_bytes(path: Path) -> bytes:
         raise DataNotFoundError(f"Can't read {path}: {error.strerror}.") from error
 
 
-def _open(stream: io.BytesIO, name: str) -> Image.Image:
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A picture whose pixels aren't decoded yet, without metadata, and the orientation of its stored pixels."""
+
+    image: Image.Image
+    orientation: int
+
+
+@contextmanager
+def _open(content: bytes, name: str, max_megapixels: float) -> Iterator[_Opened]:
+    """Open a picture, whose size and cost aren't checked yet."""
+    picture = bare(content)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # orientation_of handles odd metadata
-            return Image.open(stream, formats=FORMATS)
+            warnings.simplefilter("ignore")
+            image = Image.open(TimedBytes(picture.content, name, max_megapixels), formats=FORMATS)
     except UnidentifiedImageError as error:
-        if not stream.getvalue():
-            raise TruncatedImageError(f"{name} is empty (0 bytes); copy it again from the camera.") from error
-        if stream.getvalue().startswith(_SIGNATURES):
-            raise TruncatedImageError(f"{name} is cut off or damaged; copy it again from the camera.") from error
-        raise NotAnImageError(
-            f"{name} isn't an image that can be read ({', '.join(FORMATS)}), whatever its name says; remove it."
-        ) from error
-    except _DAMAGE as error:
+        raise _unidentified(content, name) from error
+    except WmsError:
+        raise
+    except MemoryError as error:
+        raise _too_much(name) from error
+    except Exception as error:  # Pillow raises many kinds of errors on damaged bytes
         raise TruncatedImageError(f"{name} is damaged: its header can't be read ({error}).") from error
+    with image:
+        # The properties that turn an AVIF become EXIF data in Pillow's hands.
+        turned = image.getexif().get(ORIENTATION_TAG, 1) if image.format == "AVIF" else picture.orientation
+        yield _Opened(image, turned)
+
+
+def _unidentified(content: bytes, name: str) -> WmsError:
+    kind = kind_of(content)
+    if not content:
+        return TruncatedImageError(f"{name} is empty (0 bytes); copy it again from the camera.")
+    if kind == "HEIC":
+        return NotAnImageError(f"{name} is a HEIC photo, whatever its name says, and isn't read here: {CONVERT_HEIC}.")
+    if kind == "AVIF" and not features.check("avif"):
+        return NotAnImageError(f"{name} is an AVIF photo, which needs Pillow 11.3 or newer; run `make install`.")
+    if kind in FORMATS:
+        return TruncatedImageError(f"{name} is cut off or damaged; copy it again from the camera.")
+    return NotAnImageError(
+        f"{name} isn't an image that can be read ({', '.join(FORMATS)}), whatever its name says; remove it."
+    )
+
+
+def _too_much(name: str) -> WmsError:
+    return ImageTooLargeError(f"{name} needs more memory than is free; scale it down.")
 
 
 def decode(
@@ -163,13 +168,11 @@ def decode(
 
     With `draft_side` a JPEG is decoded at the smallest scale with sides of at least that.
     """
-    with _open(io.BytesIO(content), name) as image:
-        width, height = image.size
-        if width * height > max_megapixels * 1e6:
-            raise ImageTooLargeError(
-                f"{name} announces {width} x {height} pixels, more than the {max_megapixels:g} megapixels "
-                "allowed; scale it down, or raise data.max_megapixels."
-            )
+    with _open(content, name, max_megapixels) as opened:
+        image = opened.image
+        check_size(name, *image.size, max_megapixels)
+        if image.format == "JPEG":
+            check_scans(name, content, *image.size)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -177,21 +180,20 @@ def decode(
                     image.draft(None, (draft_side, draft_side))
                 image.load()
                 look(image)
-                picture, turn = _to_rgb(image), _UPRIGHT.get(orientation_of(image))
+                picture, turn = to_rgb(image), UPRIGHT.get(opened.orientation)
                 return picture if turn is None else picture.transpose(turn)
-        except _DAMAGE as error:
+        except WmsError:
+            raise
+        except MemoryError as error:
+            raise _too_much(name) from error
+        except Exception as error:  # Pillow raises many kinds of errors on damaged bytes
             raise TruncatedImageError(
                 f"{name} is cut off or damaged ({str(error).rstrip('.')}); copy it again from the camera."
             ) from error
 
 
-def _has_late_exif(content: bytes) -> bool:
-    """Whether a PNG may hold an orientation behind its pixels."""
-    late = content.partition(b"IDAT")[2]
-    return any(mark in late for mark in (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp"))
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """A decoded picture of any mode as RGB: 16 bits scaled to 8, transparent pixels laid on black."""
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image, dtype=np.float64)
         # 16-bit files fill 0..65535; a 32-bit container of small numbers keeps its 8-bit scale.

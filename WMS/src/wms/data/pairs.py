@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wms.config import DataConfig
-from wms.data.images import SUFFIXES, read_image
+from wms.data.images import read_image
+from wms.data.kinds import SUFFIXES
 from wms.data.masks import read_mask
 from wms.errors import DataNotFoundError, PairingError, SizeMismatchError
 from wms.paths import ROOT

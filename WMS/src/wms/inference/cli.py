@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
-import unicodedata
 from pathlib import Path
 from typing import Final
 
@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from wms.command import Command, any_path, whole
-from wms.data.images import SUFFIXES, read_image
-from wms.data.pairs import list_images
-from wms.errors import DataNotFoundError, PairingError, UsageError, WmsError
+from wms.data.heic import read_own_photo
+from wms.errors import DiskFullError, UnwritableError, UsageError, WmsError
 from wms.files import write_atomic
 from wms.inference.overlay import draw_outline
+from wms.inference.photos import Left, find_photos
 from wms.inference.predictor import Predictor, mask_file
 from wms.pictures import encoded
 
@@ -34,39 +34,51 @@ _PLAIN_SECONDS: Final = 5.0
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write a mask for each photo; returns 0, or the exit code of the first photo that couldn't be read.
+    """Write a mask for each photo; returns 0, or the exit code of the first photo that has no mask in the end.
 
-    Raises UsageError, DataNotFoundError, PairingError, ModelNotFoundError or ModelDamagedError before any
-    work, and DiskFullError or UnwritableError when a mask can't be written.
+    A photo that can't be read stops no other; a list at the end names every file that wasn't predicted, and why.
+    Raises UsageError, DataNotFoundError, ModelNotFoundError or ModelDamagedError before any work, and DiskFullError or
+    UnwritableError when no mask can be written.
     """
     _refuse_nonsense(options)
-    photos = _find_photos(options.input, options.output)
+    photos, left = find_photos(options.input, options.output)
     predictor = Predictor(options.model, threads=options.threads)
     started = time.perf_counter()
-    code = failed = 0
+    failed: list[Left] = []
     with _Progress(len(photos)) as progress:
         for path in photos:
             try:
-                image = read_image(path)
-            except WmsError as error:
-                progress.say(f"error: {error}")
-                code, failed = code or error.exit_code, failed + 1
-            else:
+                image = read_own_photo(path)
                 mask = predictor.predict(image, options.threshold)
                 _write(options.output, path.stem, image, mask, with_overlay=options.overlay)
+            except DiskFullError:
+                raise
+            except WmsError as error:
+                if isinstance(error, UnwritableError) and not os.access(options.output, os.W_OK):
+                    raise
+                progress.say(f"error: {error}")
+                failed.append(Left(path, str(error).removeprefix(f"{path} "), error.exit_code))
             progress.step()
     seconds = time.perf_counter() - started
-    done = len(photos) - failed
+    done = len(photos) - len(failed)
+    missed = [*failed, *left]
+    total = len(photos) + sum(one.exit_code != 0 for one in left)
     print(
-        f"Predicted {done} of {len(photos)} photos in {seconds:.1f} s "
+        f"Predicted {done} of {total} photos in {seconds:.1f} s "
         f"({done / seconds:.1f} images/s); the masks are in {options.output}."
     )
-    return code
+    if missed:
+        print("Not predicted:")
+    for one in missed:
+        print(f"  {one.path.name}: {one.reason.rstrip('.')}.")
+    return next((one.exit_code for one in missed if one.exit_code), 0)
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of a prediction."""
-    parser.add_argument("--input", type=any_path, default=INPUT, help="folder with the photos (default: %(default)s)")
+    parser.add_argument(
+        "--input", type=any_path, default=INPUT, help="folder with the photos, or one photo (default: %(default)s)"
+    )
     parser.add_argument("--output", type=any_path, default=OUTPUT, help="folder for the masks (default: %(default)s)")
     parser.add_argument(
         "--model", type=any_path, default=MODELS, help="folder of the model, or its .onnx file (default: %(default)s)"
@@ -81,23 +93,6 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def _refuse_nonsense(options: argparse.Namespace) -> None:
     if options.threshold is not None and not 0 < options.threshold < 1:
         raise UsageError(f"--threshold {options.threshold:g} isn't between 0 and 1; try 0.5.")
-
-
-def _find_photos(folder: Path, output: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise DataNotFoundError(f"{folder} isn't a folder; create it and put the photos there.")
-    if folder.resolve() == output.resolve():
-        raise UsageError(f"Photos and masks share {folder}, where a.png would replace a.png; use two folders.")
-    photos = list_images(folder)
-    if not photos:
-        raise DataNotFoundError(f"No photo in {folder}; put some there ({', '.join(sorted(SUFFIXES))}).")
-    claimed: dict[str, Path] = {}
-    for path in photos:
-        # Windows and macOS would also write a.png and A.png to one file.
-        first = claimed.setdefault(unicodedata.normalize("NFC", path.stem).casefold(), path)
-        if first is not path:
-            raise PairingError(f"{first} and {path.name} would both become {path.stem}.png; rename one of them.")
-    return photos
 
 
 def _write(folder: Path, stem: str, image: NDArray[np.uint8], mask: NDArray[np.bool_], *, with_overlay: bool) -> None:

@@ -11,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from wms.data.kinds import SUFFIXES
 from wms.serving.access_log import AccessLog
 from wms.serving.answers import (
     Failure,
@@ -28,12 +29,14 @@ from wms.serving.refusals import Refusal
 from wms.serving.service import Service
 from wms.serving.upload import FIELD
 
+# By its endings: an iPhone then sends its HEIC photos as JPEG, which it doesn't for image/*.
+_ACCEPT: Final = ",".join(sorted(SUFFIXES))
 _PAGE: Final = f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Water meter segmentation</title>
 <h1>Water meter segmentation</h1>
 <p>Send a photo of a water meter; the answer is the mask of its reading strip.</p>
 <form action="predict" method="post" enctype="multipart/form-data">
-<input type="file" name="{FIELD}" accept="image/*" required> <button>Find the strip</button>
+<input type="file" name="{FIELD}" accept="{_ACCEPT}" required> <button>Find the strip</button>
 </form>
 <p><a href="version">VersionAnswer</a>, <a href="health">health</a>, <a href="metrics">metrics</a>,
 <a href="openapi.json">description of the API</a>.</p>

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from wms.data.guard import RECIPE_ADVICE
 from wms.errors import ImageTooLargeError, NotAnImageError, TruncatedImageError, WmsError
 
 REASONS: Final[Mapping[str, int]] = {
@@ -44,9 +45,6 @@ class Refusal(Exception):
         self.headers = dict(headers or {})
 
 
-def refusal_of(error: WmsError, max_megapixels: float) -> Refusal:
+def refusal_of(error: WmsError) -> Refusal:
     """The refusal for a photo that couldn't be decoded, with the error's own sentence where it helps a client."""
-    reason = _OF_PHOTOS.get(type(error), "internal")
-    if reason == "too_many_pixels":  # the error's own advice is for whoever writes recipes
-        return Refusal(reason, f"The photo has more than {max_megapixels:g} megapixels; scale it down.")
-    return Refusal(reason, str(error))
+    return Refusal(_OF_PHOTOS.get(type(error), "internal"), str(error).replace(RECIPE_ADVICE, ""))

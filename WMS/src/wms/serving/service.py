@@ -75,5 +75,5 @@ class Service:
             try:
                 marked = await self._line.run(work)
             except WmsError as error:
-                raise refusal_of(error, self.limits.megapixels) from error
+                raise refusal_of(error) from error
             return Prediction(model, marked, time.perf_counter() - started)

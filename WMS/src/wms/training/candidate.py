@@ -38,9 +38,12 @@ PARTS: Final[Mapping[str, str]] = {
 CODE: Final = (
     "config_sections.py",
     "data/augment.py",
+    "data/bare.py",
     "data/cache.py",
     "data/dataset.py",
+    "data/guard.py",
     "data/images.py",
+    "data/kinds.py",
     "inference/export.py",
     "inference/second_look.py",
     "losses.py",

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from wms.data.images import SUFFIXES
+from wms.data.kinds import SUFFIXES
 from wms.data.manifest import stem_of
 from wms.errors import DataQualityError, PairingError, from_os_error
 from wms_ops.base.layout import KINDS, inbox

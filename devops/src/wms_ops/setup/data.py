@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import yaml
 
-from wms.data.images import SUFFIXES
+from wms.data.kinds import SUFFIXES
 from wms.data.manifest import DataSet, Manifest, Pointer, pointer_text, stem_of
 from wms.errors import DataNotFoundError, ManifestError, PairingError, UsageError
 from wms.regular import read_regular

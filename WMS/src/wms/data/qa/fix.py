@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from PIL import Image, ImageOps, JpegImagePlugin
+from PIL import Image, JpegImagePlugin
 
 from wms.config import DataConfig
-from wms.data.images import FORMATS, decode_image
+from wms.data.bare import ORIENTATION_TAG, bare
+from wms.data.images import UPRIGHT, decode_image, orientation_in
+from wms.data.kinds import FORMATS
 from wms.data.masks import MASK_THRESHOLD, black_white, decode_mask
 from wms.data.qa.checks_content import files_with
 from wms.data.qa.facts import FolderFacts, ImageFacts, Listing, MaskFacts
@@ -173,20 +176,35 @@ def _binary_png(content: bytes, name: str, max_megapixels: float) -> bytes | Non
 def _upright(content: bytes, name: str, max_megapixels: float) -> bytes | None:
     """A photo stored upright, in the same format, with the other EXIF data; None if the data can't be written."""
     decode_image(content, name, max_megapixels=max_megapixels)  # raises a clear error for an unreadable file
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _stored_upright(content)
+    except Exception:  # Pillow reads and writes all of the EXIF data anew, odd values too
+        return None
+
+
+def _stored_upright(content: bytes) -> bytes:
+    options: dict[str, Any] = {}
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        options: dict[str, Any] = {}
-        kind = "JPEG" if image.format == "MPO" else image.format
-        if kind == "JPEG" and isinstance(image, JpegImagePlugin.JpegImageFile):
+        exif, profile = image.getexif(), image.info.get("icc_profile")
+    exif.pop(ORIENTATION_TAG, None)
+    # The orientation is read as everywhere, and not from what Pillow makes of odd data.
+    with Image.open(io.BytesIO(bare(content).content), formats=FORMATS) as image:
+        kind = str(image.format)
+        if isinstance(image, JpegImagePlugin.JpegImageFile):
             # The same quantisation tables lose almost nothing: most coefficients round to the old values.
             options = {"qtables": image.quantization, "subsampling": JpegImagePlugin.get_sampling(image)}
         elif kind == "WEBP":
             options = {"lossless": True}
+        elif kind == "AVIF":
+            options = {"quality": 100, "subsampling": "4:4:4"}
         image.load()
-        try:
-            upright = ImageOps.exif_transpose(image)
-        except Exception:  # Pillow writes all of the EXIF data anew, odd values too
-            return None
-        for key in ("exif", "icc_profile"):
-            if upright.info.get(key):
-                options[key] = upright.info[key]
-        return encoded(upright, str(kind), **options)
+        turn = UPRIGHT.get(orientation_in(content))
+        image.info.pop("exif", None)
+        upright = image if turn is None else image.transpose(turn)
+        if kind != "TIFF" and len(exif):
+            options["exif"] = exif.tobytes()
+        if profile:
+            options["icc_profile"] = profile
+        return encoded(upright, kind, **options)

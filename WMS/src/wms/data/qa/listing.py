@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from wms.data.images import SUFFIXES
+from wms.data.kinds import SUFFIXES
 from wms.data.pairs import stem_of
 from wms.data.qa.facts import Listing
 from wms.errors import DataNotFoundError

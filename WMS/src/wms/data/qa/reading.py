@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from wms.data.images import FORMATS, image_size, orientation_of, read_small
+from wms.data.images import image_size, orientation_of, read_small
 from wms.data.looks import perceptual_hash
 from wms.data.masks import MASK_THRESHOLD, black_white, decode_mask
 from wms.data.private import stripped
@@ -130,7 +130,7 @@ def _read_image(path: Path, max_megapixels: float) -> tuple[Fact, Grey]:
     width, height = image_size(path)
     look = perceptual_hash(path, max_megapixels=max_megapixels)
     place = stripped(read_regular(path)).place
-    return ImageFacts(width, height, _orientation(path), *measure(small), look, place), small
+    return ImageFacts(width, height, orientation_of(path), *measure(small), look, place), small
 
 
 def _read_mask(path: Path, max_megapixels: float) -> tuple[Fact, Grey]:
@@ -141,7 +141,7 @@ def _read_mask(path: Path, max_megapixels: float) -> tuple[Fact, Grey]:
     facts = MaskFacts(
         width=grey.shape[1],
         height=grey.shape[0],
-        orientation=_orientation(path),
+        orientation=orientation_of(path),
         neither=float(grey.size - counts[0] - counts[255]) / grey.size,
         grey=float(shares[64:192].sum()),
         coverage=float(shares[MASK_THRESHOLD + 1 :].sum()),
@@ -151,13 +151,6 @@ def _read_mask(path: Path, max_megapixels: float) -> tuple[Fact, Grey]:
         faint=mask.faint,
     )
     return facts, grey
-
-
-def _orientation(path: Path) -> int:
-    # Odd metadata has passed the decoder already.
-    with contextlib.suppress(Exception), Image.open(path, formats=FORMATS) as image:
-        return orientation_of(image)
-    return 1
 
 
 def _guarded(read: _Reader, path: Path, sha256: str, max_megapixels: float) -> tuple[Fact, Grey | None]:
