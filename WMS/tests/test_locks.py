@@ -28,9 +28,10 @@ CHOICE_OR_EXCEPTION = {
     "asyncssh": "EPL-2.0 OR GPL-2.0-or-later: DVC's client for SSH",
     "dulwich": "Apache-2.0 OR GPL-2.0-or-later: DVC's client for Git",
     "grandalf": "EPLv1 OR GPLv2: DVC draws graphs by it",
+    "pi-heif-decoder": "BSD, and LGPLv3 for the libraries inside: optional, loaded only in a process of its own",
     "pygit2": "GPLv2 with an exception for linking: DVC's client for Git",
 }
-"""Packages of a user's environment whose licence names the GPL beside another choice, or with an exception."""
+"""Packages of a user's environment whose licence names the GPL or LGPL beside another choice, or with an exception."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Final
 from wms.paths import ROOT
 
 CORE: Final = "core"
-MEGABYTES: Final = {"core": 590, "serve": 20, "dev": 300, "cloud": 700, "train": 5280}
+MEGABYTES: Final = {"core": 590, "heic": 5, "serve": 20, "dev": 300, "cloud": 700, "train": 5280}
 """What a group adds to .venv, in MB, smallest first; `install.py GROUP` prints what the group took."""
 LOCKS: Final = Path("infrastructure") / "requirements"
 TOOLS: Final = LOCKS / "tools.txt"
@@ -27,6 +27,7 @@ _DISTRIBUTIONS: Final = {
     "hcl2": "python-hcl2",
     "mlflow": "mlflow-skinny",
     "multipart": "python-multipart",
+    "pi_heif": "pi-heif-decoder",
     "PIL": "pillow",
     "psycopg2": "",
     "pywt": "pywavelets",
