@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from wms.command import Command, any_path, whole
 from wms.data.heic import read_own_photo
+from wms.data.qa.names import shown
 from wms.errors import DiskFullError, UnwritableError, UsageError, WmsError
 from wms.files import write_atomic
 from wms.inference.overlay import draw_outline
@@ -54,23 +55,26 @@ def run(options: argparse.Namespace) -> int:
             except DiskFullError:
                 raise
             except WmsError as error:
-                if isinstance(error, UnwritableError) and not os.access(options.output, os.W_OK):
+                if isinstance(error, UnwritableError) and not _is_writable(options.output):
                     raise
                 progress.say(f"error: {error}")
                 failed.append(Left(path, str(error).removeprefix(f"{path} "), error.exit_code))
             progress.step()
     seconds = time.perf_counter() - started
     done = len(photos) - len(failed)
-    missed = [*failed, *left]
     total = len(photos) + sum(one.exit_code != 0 for one in left)
     print(
         f"Predicted {done} of {total} photos in {seconds:.1f} s "
         f"({done / seconds:.1f} images/s); the masks are in {options.output}."
     )
+    return _list([*failed, *left])
+
+
+def _list(missed: list[Left]) -> int:
     if missed:
         print("Not predicted:")
     for one in missed:
-        print(f"  {one.path.name}: {one.reason.rstrip('.')}.")
+        print(f"  {shown(one.path.name)}: {one.reason.rstrip('.')}.")
     return next((one.exit_code for one in missed if one.exit_code), 0)
 
 
@@ -93,6 +97,10 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def _refuse_nonsense(options: argparse.Namespace) -> None:
     if options.threshold is not None and not 0 < options.threshold < 1:
         raise UsageError(f"--threshold {options.threshold:g} isn't between 0 and 1; try 0.5.")
+
+
+def _is_writable(folder: Path) -> bool:
+    return folder.is_dir() and os.access(folder, os.W_OK)
 
 
 def _write(folder: Path, stem: str, image: NDArray[np.uint8], mask: NDArray[np.bool_], *, with_overlay: bool) -> None:

@@ -1,0 +1,165 @@
+"""One bad photo stops no other, and what isn't predicted is named."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from entrance_table import REFUSED, WORKS, Row
+from fuzz_exif import mutated_photo
+from hard_photos import HEIC, many_scans, stored, thin
+from serving_workshop import export
+
+from wms.data import heic
+from wms.errors import DataNotFoundError, NotAnImageError, PairingError, UnwritableError
+from wms.inference import cli
+
+PART = "photos"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export(tmp_path_factory.mktemp("models"))
+
+
+def folder_of(path: Path, **files: bytes) -> Path:
+    path.mkdir()
+    for name, content in files.items():
+        (path / name.replace("__", ".")).write_bytes(content)
+    return path
+
+
+def predict(source: Path, output: Path, models: Path) -> int:
+    return cli.COMMAND(["--input", str(source), "--output", str(output), "--model", str(models), "--threads", "1"])
+
+
+def test_each_bad_photo_is_listed_and_the_rest_is_done(
+    tmp_path: Path, models: Path, entrance: Row, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heic, "find_spec", lambda _: None)
+    folder = folder_of(
+        tmp_path / "in",
+        fine__jpg=stored("JPEG"),
+        gif__gif=stored("GIF"),
+        phone__JPE=stored("JPEG"),
+        new__avif=stored("AVIF"),
+        odd__jpg=mutated_photo(15).content,
+        half__jpg=stored("JPEG")[:300],
+        zero__jpg=b"",
+        iphone__heic=HEIC,
+        renamed__jpg=HEIC,
+        text__png=b"Dear diary",
+        scans__jpg=many_scans(),
+        thin__png=thin(),
+        raw__dng=stored("TIFF"),
+        film__mp4=b"\0\0\0\x18ftypmp42",
+        IMG_7=stored("JPEG"),
+        notes__txt=b"Dear diary",
+        same__png=stored("PNG"),
+        same__bmp=stored("BMP"),
+    )
+    (folder / "folder.jpg").mkdir()
+    (folder / "more").mkdir()
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "circle.jpg").symlink_to("circle.jpg")
+    (folder / "nowhere.jpg").symlink_to("absent.jpg")
+    (folder / ("n" * 250 + ".jpg")).write_bytes(stored("JPEG"))
+    (folder / os.fsdecode(b"odd\xff.png")).write_bytes(stored("PNG"))
+    assert predict(folder, tmp_path / "out", models) not in (0, 1)
+    made = {path.name for path in (tmp_path / "out").iterdir()}
+    assert made == {
+        "fine.png",
+        "gif.png",
+        "phone.png",
+        "new.png",
+        "odd.png",
+        os.fsdecode(b"odd\xff.png"),
+        "n" * 250 + ".png",
+    }
+    said = capsys.readouterr().out
+    assert said.startswith("Predicted 7 of 23 photos in ")
+    for name, reason in {
+        "half.jpg": "damaged",
+        "zero.jpg": "is empty (0 bytes)",
+        "iphone.heic": "convert it to JPEG",
+        "renamed.jpg": "convert it to JPEG",
+        "text.png": "isn't an image",
+        "scans.jpg": "passes",
+        "thin.png": "more than the 20000",
+        "raw.dng": "raw photo",
+        "film.mp4": "video",
+        "IMG_7": "ends in .jpeg",
+        "notes.txt": "not a photo",
+        "same.png": "would both become",
+        "same.bmp": "would both become",
+        "folder.jpg": "a folder",
+        "more": "a folder",
+        "pipe.jpg": "a named pipe",
+        "circle.jpg": "can't be read",
+        "nowhere.jpg": "can't be read",
+    }.items():
+        (line,) = (line for line in said.splitlines() if line.startswith(f"  {name}: "))
+        assert reason in line
+        entrance(PART, f"wms predict, {name} beside others", line[:70], REFUSED)
+    entrance(PART, "wms predict with 18 bad entries among 25", said.splitlines()[0][:26], WORKS)
+
+
+def test_a_single_photo_may_be_given(tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = folder_of(tmp_path / "in", a__jpg=stored("JPEG"), b=stored("JPEG"))
+    assert predict(folder / "a.jpg", tmp_path / "out", models) == 0
+    assert predict(folder / "b", tmp_path / "out", models) == NotAnImageError.exit_code
+    assert "b: JPEG by its content" in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
+
+
+def test_files_without_pictures_are_named_and_are_no_failure(
+    tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = folder_of(tmp_path / "in", a__jpg=stored("JPEG"), notes__txt=b"Dear diary")
+    assert predict(folder, folder / "out", models) == predict(folder, folder / "out", models) == 0
+    assert "Predicted 1 of 1 photos" in (said := capsys.readouterr().out)
+    assert "  notes.txt: not a photo by its name and content.\n" in said
+    assert "  out: " not in said
+
+
+@pytest.mark.skipif(not heic.can_read_heic(), reason="the group heic isn't installed")
+def test_heic_is_predicted_where_the_group_is_installed(tmp_path: Path, models: Path, entrance: Row) -> None:
+    folder = folder_of(tmp_path / "in", a__HEIC=HEIC, b__jpg=HEIC)
+    assert predict(folder, tmp_path / "out", models) == 0
+    assert len(list((tmp_path / "out").iterdir())) == 2
+    entrance(PART, "wms predict, HEIC with the group heic", "predicted 2 of 2", WORKS)
+
+
+def test_a_folder_that_cannot_be_listed_and_one_that_cannot_be_written(tmp_path: Path, models: Path) -> None:
+    folder = folder_of(tmp_path / "in", a__jpg=stored("JPEG"))
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(UnwritableError):
+        predict(folder, tmp_path / "out", models)
+    with pytest.raises(DataNotFoundError):
+        predict(tmp_path / "absent", tmp_path / "out2", models)
+    assert PairingError.exit_code != NotAnImageError.exit_code
+
+
+def test_the_script_prints_odd_names_to_any_terminal(tmp_path: Path, models: Path) -> None:
+    folder = folder_of(tmp_path / "in", a__jpg=stored("JPEG"))
+    (folder / os.fsdecode(b"odd\xff.png")).write_bytes(b"no picture")
+    script = Path(cli.__file__).parents[2] / "predicts.py"
+    command = [
+        sys.executable,
+        str(script),
+        "--input",
+        str(folder),
+        "--output",
+        str(tmp_path / "out"),
+        "--model",
+        str(models),
+    ]
+    done = subprocess.run(
+        command, capture_output=True, check=False, env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0"}
+    )
+    assert done.returncode == NotAnImageError.exit_code
+    assert b"Traceback" not in done.stderr
+    assert b"odd" in done.stdout
