@@ -55,6 +55,7 @@ def test_mutated_metadata_changes_no_pixel(tmp_path: Path, entrance: Row, part: 
         ("frames.webp", animated("WEBP"), 2),
         ("frames.png", animated("PNG"), 0),
         ("frames.avif", animated("AVIF"), 12),
+        ("big.tif", stored("TIFF", big_tiff=True), 0),
         ("two.jpg", animated("MPO"), 40),
         ("gif.jpg", stored("GIF"), 40),
     ],

@@ -1,4 +1,4 @@
-"""One bad photo stops no other, and what isn't predicted is named."""
+"""One bad photo stops no other in a prediction or a data check, and what isn't read is named."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 from entrance_table import REFUSED, WORKS, Row
 from fuzz_exif import mutated_photo
-from hard_photos import HEIC, many_scans, stored, thin
+from hard_photos import HEIC, TURNED_HEIC, many_scans, stored, thin
 from serving_workshop import export
+from small import photos
 
 from wms.data import heic
-from wms.errors import DataNotFoundError, NotAnImageError, PairingError, UnwritableError
+from wms.data.images import read_image
+from wms.data.qa import validate_data
+from wms.data.qa.cli import COMMAND as data_qa
+from wms.errors import DataNotFoundError, DataQualityError, NotAnImageError, PairingError, UnwritableError
 from wms.inference import cli
 
 PART = "photos"
@@ -163,3 +167,44 @@ def test_the_script_prints_odd_names_to_any_terminal(tmp_path: Path, models: Pat
     assert done.returncode == NotAnImageError.exit_code
     assert b"Traceback" not in done.stderr
     assert b"odd" in done.stdout
+
+
+def test_the_check_names_what_it_cannot_read(tmp_path: Path, entrance: Row) -> None:
+    folder = photos(tmp_path, 3)
+    a, b, c = sorted((folder / "images").iterdir())
+    a.write_bytes(HEIC)
+    b.with_suffix(".heic").write_bytes(HEIC)
+    b.unlink()
+    c.with_suffix(".dng").write_bytes(c.read_bytes())
+    report = validate_data(folder, cache_folder=tmp_path / "cache", workers=1)
+    problems = {(one["check"], Path(one["file"]).suffix) for one in report["problems"]}
+    assert {("heic", a.suffix), ("heic", ".heic"), ("not-read", ".dng")} <= problems
+    assert "convert it to JPEG" in str(report["problems"])
+    assert not {"no-image", "no-mask"} & {one["check"] for one in report["problems"]}
+    entrance(
+        PART, "wms data check, HEIC, HEIC named .jpg, a raw photo", "heic, heic, not-read: how to convert", REFUSED
+    )
+
+
+@pytest.mark.skipif(not heic.can_read_heic(), reason="the group heic isn't installed")
+def test_fix_makes_jpeg_of_heic_where_the_group_is_installed(
+    tmp_path: Path, entrance: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = photos(tmp_path, 2)
+    a, b = sorted((folder / "images").iterdir())
+    a.write_bytes(HEIC)
+    b.unlink()
+    b.with_suffix(".HEIC").write_bytes(TURNED_HEIC)
+    arguments = [str(folder), "--fix", "--cache", str(tmp_path / "cache"), "--workers", "1"]
+    with monkeypatch.context() as patch:
+        patch.setattr(heic, "find_spec", lambda _: None)
+        with pytest.raises(DataQualityError):
+            data_qa(arguments)
+        assert (a.read_bytes(), b.with_suffix(".HEIC").read_bytes()) == (HEIC, TURNED_HEIC)
+    with pytest.raises(DataQualityError):  # the masks don't fit in size
+        data_qa(arguments)
+    made = sorted((folder / "images").iterdir())
+    assert [path.name for path in made] == [a.name, b.with_suffix(".jpg").name]
+    assert [read_image(path).shape for path in made] == [(48, 64, 3), (64, 48, 3)]
+    assert {path.read_bytes() for path in folder.glob("originals-*/images/*")} == {HEIC, TURNED_HEIC}
+    entrance(PART, "wms data check --fix, HEIC with the group heic", "an upright JPEG, the original kept", WORKS)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, PngImagePlugin
 from test_odd_metadata import ODD, ORIENTATION, exif_block
 
-from wms.data.images import orientation_of
+from wms.data.images import orientation_in
 from wms.data.private import stripped, without_private
 
 SECRETS: Final = {
@@ -73,7 +73,7 @@ def shown(content: bytes) -> tuple[Pixels, int, bytes]:
     """The pixels as stored, the orientation, and the colour profile."""
     with Image.open(io.BytesIO(content)) as image:
         image.load()
-        return np.asarray(image.convert("RGB")), orientation_of(image), image.info.get("icc_profile", b"")
+        return np.asarray(image.convert("RGB")), orientation_in(content), image.info.get("icc_profile", b"")
 
 
 def readable(content: bytes) -> tuple[Pixels, int, bytes] | None:

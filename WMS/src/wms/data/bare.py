@@ -16,6 +16,7 @@ from typing import Final
 ORIENTATION_TAG: Final = 0x0112
 
 _EXIF: Final = b"Exif\0\0"
+_TIFFS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _XMP: Final = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
 _MOST_BYTES: Final = 1 << 20  # of a compressed text
 _TYPES: Final = {1: "B", 3: "H", 4: "I"}  # of an orientation: BYTE, SHORT, LONG
@@ -46,7 +47,7 @@ def bare(content: bytes) -> Bare:
             return _png(content)
         if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
             return _webp(content)
-        if content[:4] in (b"II*\0", b"MM\0*"):
+        if content[:4] in _TIFFS:
             return _tiff(content)
         if content[4:8] == b"ftyp":  # AVIF turns its pixels by properties of the picture, which the decoder reads
             head = content.find(b"mdat")
@@ -78,7 +79,7 @@ def _jpeg(content: bytes) -> Bare:
         if is_needed or is_colour:
             kept.append(content[place:end])
         place = end
-    return Bare(b"".join([*kept, content[place:]]), _orientation(exif, xmp))
+    return Bare(b"".join([*kept, content[place:]]), orientation_in_block(exif, xmp))
 
 
 def _png(content: bytes) -> Bare:
@@ -99,7 +100,7 @@ def _png(content: bytes) -> Bare:
         place = end
         if name == b"IEND":
             break
-    return Bare(b"".join(kept), _orientation(exif, xmp))
+    return Bare(b"".join(kept), orientation_in_block(exif, xmp))
 
 
 def _raw_profile(name: bytes, text: bytes) -> bytes:
@@ -131,35 +132,56 @@ def _webp(content: bytes) -> Bare:
             kept.append(chunk)
         place += len(chunk)
     body = b"WEBP" + b"".join(kept)
-    return Bare(b"RIFF" + struct.pack("<I", len(body)) + body, _orientation(exif, xmp))
+    return Bare(b"RIFF" + struct.pack("<I", len(body)) + body, orientation_in_block(exif, xmp))
 
 
 def _tiff(content: bytes) -> Bare:
-    order = "<" if content.startswith(b"II") else ">"
-    (place,) = struct.unpack_from(order + "I", content, 4)
-    entries = list(_entries(content, order, place))
-    kept = [entry for entry in entries if struct.unpack_from(order + "H", entry)[0] in _TIFF_KEEPS]
-    folder = struct.pack(order + "H", len(kept)) + b"".join(kept) + bytes(4)  # further pictures aren't read
-    return Bare(content[:place] + folder + content[place + len(folder) :], _orientation(content, b""))
+    form, place = _form(content)
+    entries = list(_entries(content, form, place))
+    kept = [entry for entry in entries if struct.unpack_from(form.order + "H", entry)[0] in _TIFF_KEEPS]
+    end = bytes(struct.calcsize(form.offset))  # further pictures aren't read
+    folder = struct.pack(form.order + form.count, len(kept)) + b"".join(kept) + end
+    return Bare(content[:place] + folder + content[place + len(folder) :], orientation_in_block(content))
 
 
-def _orientation(exif: bytes, xmp: bytes) -> int:
-    """The orientation in an EXIF block, which begins as a TIFF file does, else in XMP."""
-    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
-    if order and len(exif) >= 8:
-        (place,) = struct.unpack_from(order + "I", exif, 4)
-        for entry in _entries(exif, order, place):
-            tag, kind, count = struct.unpack_from(order + "HHI", entry)
+def orientation_in_block(exif: bytes, xmp: bytes = b"") -> int:
+    """The orientation, 1..8, in an EXIF block, which begins as a TIFF file does, else in XMP; 1 if neither tells."""
+    if exif[:4] in _TIFFS and len(exif) >= 16:
+        form, place = _form(exif)
+        for entry in _entries(exif, form, place):
+            tag, kind, count = struct.unpack_from(f"{form.order}HH{form.offset}", entry)
             if tag == ORIENTATION_TAG:
-                value = struct.unpack_from(order + _TYPES[kind], entry, 8)[0] if kind in _TYPES and count == 1 else 1
+                at = form.entry - struct.calcsize(form.offset)
+                value = (
+                    struct.unpack_from(form.order + _TYPES[kind], entry, at)[0] if kind in _TYPES and count == 1 else 1
+                )
                 return int(value) if 1 <= value <= 8 else 1
     found = _XMP.search(xmp)
     return int(found[1]) if found else 1
 
 
-def _entries(content: bytes, order: str, place: int) -> Iterator[bytes]:
-    """The fields of a TIFF folder, 12 bytes each, as far as the file holds them."""
-    if place + 2 <= len(content):
-        (count,) = struct.unpack_from(order + "H", content, place)
-        for at in range(place + 2, min(place + 2 + 12 * count, len(content) - 11), 12):
-            yield content[at : at + 12]
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """How a TIFF file writes numbers: the byte order, the types of a count and an offset, the bytes of a field."""
+
+    order: str
+    count: str
+    offset: str
+    entry: int
+
+
+def _form(content: bytes) -> tuple[_Form, int]:
+    """A TIFF file's form, and the place of its first folder. Raises struct.error for a file that is too short."""
+    order = "<" if content.startswith(b"II") else ">"
+    if b"+" in content[2:4]:
+        return _Form(order, "Q", "Q", 20), struct.unpack_from(order + "Q", content, 8)[0]
+    return _Form(order, "H", "I", 12), struct.unpack_from(order + "I", content, 4)[0]
+
+
+def _entries(content: bytes, form: _Form, place: int) -> Iterator[bytes]:
+    """The fields of a TIFF folder, as far as the file holds them."""
+    begin = place + struct.calcsize(form.count)
+    if begin <= len(content):
+        (count,) = struct.unpack_from(form.order + form.count, content, place)
+        for at in range(begin, min(begin + form.entry * count, len(content) - form.entry + 1), form.entry):
+            yield content[at : at + form.entry]

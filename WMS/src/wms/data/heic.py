@@ -48,7 +48,7 @@ def decode_heic(content: bytes, name: str, *, max_megapixels: float = DEFAULT_ME
     """
     if not can_read_heic():
         raise NotAnImageError(
-            f"{name} is a HEIC photo: {CONVERT_HEIC}. Or let `make install FOR=heic` add a decoder for your own photos."
+            f"{name} is a HEIC photo; {CONVERT_HEIC}; or let `make install FOR=heic` add a decoder for your own photos."
         )
     command = [sys.executable, "-I", heic_child.__file__, str(max_megapixels * 1e6), str(MOST_SIDE)]
     # Without the user's environment, which may hold keys.
@@ -59,7 +59,7 @@ def decode_heic(content: bytes, name: str, *, max_megapixels: float = DEFAULT_ME
         )
     except subprocess.TimeoutExpired as error:
         raise ImageTooLargeError(
-            f"{name} takes more than {_WALL_SECONDS:g} seconds to decode: {CONVERT_HEIC}."
+            f"{name} takes more than {_WALL_SECONDS:g} seconds to decode; {CONVERT_HEIC}."
         ) from error
     if done.returncode != 0:
         raise _failure(done, name, max_megapixels)
@@ -95,4 +95,4 @@ def _failure(done: subprocess.CompletedProcess[bytes], name: str, max_megapixels
             pass
         except ImageTooLargeError as error:
             return error
-    return TruncatedImageError(f"{name} is a HEIC photo that can't be decoded ({last}): {CONVERT_HEIC}.")
+    return TruncatedImageError(f"{name} is a HEIC photo that can't be decoded ({last}); {CONVERT_HEIC}.")

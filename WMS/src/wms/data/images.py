@@ -142,7 +142,7 @@ def _unidentified(content: bytes, name: str) -> WmsError:
     if not content:
         return TruncatedImageError(f"{name} is empty (0 bytes); copy it again from the camera.")
     if kind == "HEIC":
-        return NotAnImageError(f"{name} is a HEIC photo, whatever its name says, and isn't read here: {CONVERT_HEIC}.")
+        return NotAnImageError(f"{name} is a HEIC photo, whatever its name says; {CONVERT_HEIC}.")
     if kind == "AVIF" and not features.check("avif"):
         return NotAnImageError(f"{name} is an AVIF photo, which needs Pillow 11.3 or newer; run `make install`.")
     if kind in FORMATS:

@@ -17,8 +17,8 @@ HEIC_SUFFIXES: Final = frozenset({".heic", ".heics", ".heif", ".heifs", ".hif"})
 """Endings of the names of HEIC photos, in lower case."""
 
 CONVERT_HEIC: Final = (
-    "convert it to JPEG (macOS: `sips -s format jpeg FILE --out FILE.jpg`; elsewhere: `heif-dec FILE FILE.jpg` or "
-    "`magick FILE FILE.jpg`); an iPhone writes JPEG after Settings > Camera > Formats > Most Compatible"
+    "convert it to JPEG (macOS: `sips -s format jpeg FILE --out FILE.jpg`, elsewhere: `heif-dec FILE FILE.jpg` or "
+    "`magick FILE FILE.jpg`), or let the iPhone write JPEG: Settings > Camera > Formats > Most Compatible"
 )
 """How a HEIC photo becomes a JPEG."""
 
@@ -26,6 +26,7 @@ HEAD_BYTES: Final = 64
 """The number of a file's first bytes that tell its kind."""
 
 _SAVE: Final = "save it as JPEG or PNG with the program that made it"
+_UNREAD: Final = f"a picture of a kind that isn't read; {_SAVE}"
 _VIDEO: Final = "a video; take a still picture out of it"
 _RAW: Final = f"a camera's raw photo; {_SAVE}, or let the camera write JPEG"
 # What other files with pictures are, by the endings of their names.
@@ -33,7 +34,7 @@ _OTHERS: Final = {
     **dict.fromkeys((".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"), _VIDEO),
     **dict.fromkeys((".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".raw", ".rw2"), _RAW),
     **dict.fromkeys((".ai", ".eps", ".pdf", ".psd", ".svg", ".xcf"), f"a drawing or document; {_SAVE}"),
-    **dict.fromkeys((".dib", ".exr", ".ico", ".j2k", ".jp2", ".jxl", ".pgm", ".pnm", ".ppm", ".tga"), _SAVE),
+    **dict.fromkeys((".dib", ".exr", ".ico", ".j2k", ".jp2", ".jxl", ".pgm", ".pnm", ".ppm", ".tga"), _UNREAD),
     **dict.fromkeys((".7z", ".rar", ".tar", ".tgz", ".zip"), "an archive; unpack it"),
 }
 _BEGINNINGS: Final = (
@@ -43,6 +44,8 @@ _BEGINNINGS: Final = (
     (b"BM", "BMP"),
     (b"II*\x00", "TIFF"),
     (b"MM\x00*", "TIFF"),
+    (b"II+\x00", "TIFF"),
+    (b"MM\x00+", "TIFF"),
     (b"8BPS", "PSD"),
 )
 _HEIC_BRANDS: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})

@@ -6,16 +6,13 @@ pieces stay, so that a maker's own new kind of metadata goes, too.
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Callable
 from typing import Final
 
-from PIL import Image
-
-from wms.data.images import orientation_of
+from wms.data.images import orientation_in
 from wms.data.private import avif, gif, jpeg, png, tiff, webp
 from wms.data.private.pieces import OddError, Stripped
+from wms.errors import WmsError
 
 _Strip = Callable[[bytes, int], Stripped]
 _KINDS: Final[tuple[tuple[Callable[[bytes], bool], _Strip], ...]] = (
@@ -52,13 +49,7 @@ def stripped(content: bytes) -> Stripped:
 
 def _turn(content: bytes) -> int | None:
     """Return the orientation, 1..8, that readers find without decoding the pixels; None for a file they don't open."""
-    if content.startswith(png.SIGNATURE):
-        content = png.skeleton(content)  # an orientation may follow the pixels
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(content)) as image:
-            warnings.simplefilter("ignore")
-            if content.startswith(png.SIGNATURE):
-                image.load()
-            return orientation_of(image)
-    except Exception:  # Pillow raises many kinds of errors on damaged files
+        return orientation_in(content)
+    except WmsError:
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from wms.data.bare import orientation_in_block
 from wms.data.private import tiff
 from wms.data.private.pieces import OddError, Stripped, names_place
 
@@ -32,7 +33,7 @@ def _emptied(piece: bytes, kind: bytes) -> tuple[bytes, bool]:
     if kind != b"Exif":
         return b" " * len(piece), False
     head = 4 + int.from_bytes(piece[:4], "big")
-    told = tiff.orientation_in(piece[head:])
+    told = orientation_in_block(piece[head:])
     block, place = tiff.exif(piece[head:], told)
     block = block or tiff.minimal(told)  # readers refuse an empty block
     start = piece[:4] if head <= 10 else (0).to_bytes(4, "big")

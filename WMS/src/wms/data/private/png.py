@@ -37,18 +37,6 @@ def strip(content: bytes, turn: int) -> Stripped:
     return Stripped(b"".join(kept), place or found)
 
 
-def skeleton(content: bytes) -> bytes:
-    """Return a PNG of one pixel with the metadata of `content`, so that readers find the orientation at no cost."""
-    header = (1).to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 0])
-    told = list[bytes]()
-    try:
-        told.extend(piece for name, piece in _chunks(content) if name in _TOLD)
-    except OddError:
-        told.clear()
-    ends = chunk(b"IDAT", zlib.compress(b"\0\0")), *told, chunk(b"IEND", b"")
-    return b"".join([SIGNATURE, chunk(b"IHDR", header), *ends])
-
-
 def chunk(name: bytes, body: bytes) -> bytes:
     """Return a chunk with its length and its check sum."""
     return len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big")

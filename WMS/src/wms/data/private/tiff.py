@@ -11,9 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from PIL import Image
-
-from wms.data.images import orientation_of
+from wms.data.bare import orientation_in_block
 from wms.data.private.pieces import OddError, Stripped, names_place
 
 SIGNATURES: Final = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
@@ -55,17 +53,6 @@ def minimal(turn: int) -> bytes:
     return _MINIMAL.pack(b"MM", 42, 8, 1, ORIENTATION, 3, 1, turn, 0, 0)
 
 
-def orientation_in(block: bytes) -> int:
-    """Return the orientation, 1..8, that Pillow reads in an EXIF block."""
-    found = Image.Exif()
-
-    def load(_: Image.Image) -> Image.Exif:
-        found.load(b"Exif\0\0" + block)
-        return found
-
-    return orientation_of(Image.Image(), load)
-
-
 def exif(block: bytes, turn: int) -> tuple[bytes, bool]:
     """Return a cleaned EXIF block of the orientation `turn`, empty where nothing is worth keeping; and whether it named
     a place.
@@ -78,7 +65,7 @@ def exif(block: bytes, turn: int) -> tuple[bytes, bool]:
             raise OddError("no header")
         new = editor.exif(turn)
         # Readers must find the same orientation, and a second run must find nothing left to do.
-        if orientation_in(new) != turn or _Editor(new).exif(turn) != new:
+        if orientation_in_block(new) != turn or _Editor(new).exif(turn) != new:
             raise OddError("values that lie across each other")
         return new, editor.place
     except OddError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePath
 
+from wms.data.kinds import advice
 from wms.data.pairs import stem_of
 from wms.data.qa.facts import FolderFacts, Listing
 from wms.data.qa.listing import by_stem
@@ -64,6 +65,9 @@ def _other(file: str, kind: str) -> Problem:
     if kind in _OTHERS:
         check, what, next_step = _OTHERS[kind]
         return Problem(check, "error", (file,), f"{shown(file)} {what}", next_step)
+    if (told := advice(file)) is not None:
+        what, _, next_step = told.rpartition("; ")
+        return Problem("not-read", "error", (file,), f"{shown(file)} isn't read: it is {what}", next_step)
     what = f"{shown(file)} isn't used: its name doesn't end like an image's"
     return Problem("other-file", "warning", (file,), what, "convert it to JPEG or PNG, or remove it")
 

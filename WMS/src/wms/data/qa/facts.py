@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Raised whenever the meaning of a fact changes; older cached facts are then not found."""
 
 FILE: Final = "<file>"

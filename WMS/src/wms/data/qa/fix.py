@@ -13,20 +13,21 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Final
 
 from PIL import Image, JpegImagePlugin
 
 from wms.config import DataConfig
 from wms.data.bare import ORIENTATION_TAG, bare
+from wms.data.heic import decode_heic
 from wms.data.images import UPRIGHT, decode_image, orientation_in
-from wms.data.kinds import FORMATS
+from wms.data.kinds import FORMATS, HEAD_BYTES, HEIC_SUFFIXES, kind_of
 from wms.data.masks import MASK_THRESHOLD, black_white, decode_mask
 from wms.data.qa.checks_content import files_with
-from wms.data.qa.facts import FolderFacts, ImageFacts, Listing, MaskFacts
+from wms.data.qa.facts import FolderFacts, ImageFacts, Listing, MaskFacts, Unreadable
 from wms.data.qa.names import is_undecodable
-from wms.errors import from_os_error
+from wms.errors import ImageTooLargeError, NotAnImageError, TruncatedImageError, from_os_error
 from wms.files import append_line, canonical_json, cut_torn_tail, read_json_lines, remove, sha256_bytes, write_atomic
 from wms.json_text import to_json
 from wms.pictures import encoded
@@ -61,8 +62,8 @@ def apply_fixes(
     """Carry out `changes` in `folder`; returns the changes made, as fixes.json lists them.
 
     A file whose content has changed since the check stays as is, and so does a file that a change would harm: a mask
-    that would lose all marks, a photo with EXIF data that can't be written again. Raises UnwritableError,
-    DiskFullError, and the errors of `wms.data.images.read_image`.
+    that would lose all marks, a photo with EXIF data that can't be written again, HEIC without a safe
+    decoder. Raises UnwritableError, DiskFullError, and the errors of `wms.data.images.read_image`.
     """
     if not changes:
         return []
@@ -121,6 +122,10 @@ def _image_changes(facts: FolderFacts) -> Iterator[MaskFix]:
     for file, image in files_with(facts, "images/", facts.image_facts):
         if isinstance(image, ImageFacts) and image.orientation != 1 and not is_undecodable(file):
             yield MaskFix(file, file, f"turned upright (EXIF orientation {image.orientation})")
+        elif isinstance(image, Unreadable) and image.check == "heic" and not is_undecodable(file):
+            path = PurePath(file)
+            becomes = str(path.with_suffix(".jpg")) if path.suffix.lower() in HEIC_SUFFIXES else file
+            yield MaskFix(file, becomes, "HEIC became JPEG")
 
 
 def _new_folder(folder: Path, now: datetime) -> Path:
@@ -175,6 +180,8 @@ def _binary_png(content: bytes, name: str, max_megapixels: float) -> bytes | Non
 
 def _upright(content: bytes, name: str, max_megapixels: float) -> bytes | None:
     """A photo stored upright, in the same format, with the other EXIF data; None if the data can't be written."""
+    if kind_of(content[:HEAD_BYTES]) == "HEIC":
+        return _from_heic(content, name, max_megapixels)
     decode_image(content, name, max_megapixels=max_megapixels)  # raises a clear error for an unreadable file
     try:
         with warnings.catch_warnings():
@@ -182,6 +189,15 @@ def _upright(content: bytes, name: str, max_megapixels: float) -> bytes | None:
             return _stored_upright(content)
     except Exception:  # Pillow reads and writes all of the EXIF data anew, odd values too
         return None
+
+
+def _from_heic(content: bytes, name: str, max_megapixels: float) -> bytes | None:
+    """A HEIC photo as an upright JPEG without EXIF data; None without a safe decoder, which the check tells."""
+    try:
+        pixels = decode_heic(content, name, max_megapixels=max_megapixels)
+    except (NotAnImageError, TruncatedImageError, ImageTooLargeError):
+        return None
+    return encoded(Image.fromarray(pixels), "JPEG", quality=95, subsampling=0)
 
 
 def _stored_upright(content: bytes) -> bytes:

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from wms.data.kinds import SUFFIXES
+from wms.data.kinds import HEIC_SUFFIXES, SUFFIXES
 from wms.data.pairs import stem_of
 from wms.data.qa.facts import Listing
 from wms.errors import DataNotFoundError
@@ -34,7 +34,7 @@ def _list(folder: Path) -> Listing:
     files, others, empty = [], [], set()
     with os.scandir(folder) as entries:
         for entry in entries:
-            is_image = Path(entry.name).suffix.lower() in SUFFIXES
+            is_image = Path(entry.name).suffix.lower() in SUFFIXES | HEIC_SUFFIXES
             if entry.name.startswith(".") and not is_image:
                 continue
             kind = _kind(entry)

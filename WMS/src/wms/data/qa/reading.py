@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wms.data.images import image_size, orientation_of, read_small
+from wms.data.kinds import HEAD_BYTES, kind_of
 from wms.data.looks import perceptual_hash
 from wms.data.masks import MASK_THRESHOLD, black_white, decode_mask
 from wms.data.private import stripped
@@ -153,6 +154,12 @@ def _read_mask(path: Path, max_megapixels: float) -> tuple[Fact, Grey]:
     return facts, grey
 
 
+def _is_heic(path: Path, error: WmsError) -> bool:
+    with contextlib.suppress(OSError):
+        return isinstance(error, NotAnImageError) and kind_of(read_regular(path)[:HEAD_BYTES]) == "HEIC"
+    return False
+
+
 def _guarded(read: _Reader, path: Path, sha256: str, max_megapixels: float) -> tuple[Fact, Grey | None]:
     """The result of `read`, or the reason for its failure; a file that changes meanwhile has no facts."""
     facts: Fact
@@ -160,7 +167,7 @@ def _guarded(read: _Reader, path: Path, sha256: str, max_megapixels: float) -> t
     try:
         facts, grey = read(path, max_megapixels)
     except WmsError as error:
-        check = _CHECKS.get(type(error), "damaged")
+        check = "heic" if _is_heic(path, error) else _CHECKS.get(type(error), "damaged")
         lasting = not isinstance(error, DataNotFoundError)
         facts, grey = Unreadable(check, str(error).replace(str(path), FILE), lasting), None
     except Exception as error:  # a single odd file must not hide the problems of the others
