@@ -1,4 +1,4 @@
-"""Masks as labelling tools write them, which mark a strip but don't read as one: white above 127."""
+"""Masks as labelling tools write them, in which no viewer shows the strip white."""
 
 from __future__ import annotations
 
@@ -67,3 +67,13 @@ HIDING: Final[Mapping[str, tuple[str, Callable[[Strip], Image.Image]]]] = {
     "the alpha channel": ("png", _only_alpha),
 }
 """Kind -> (extension, drawing of a strip (H, W) as such a mask)."""
+
+CLASSES: Final = frozenset(
+    {
+        "a palette of two blacks",
+        "dark red in a white outline",
+        "0 and 1 and a stray white pixel",
+        "a strip of NaN",
+    }
+)
+"""The kinds that don't tell which class is the strip; of the others, the strip is read."""

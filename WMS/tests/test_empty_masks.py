@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from label_masks import HIDING
+from label_masks import CLASSES, HIDING
 from PIL import Image
 from qa_data import checked, codes, problem
 from small import config_in, only_run, photos, random_network, train, write_recipe
 
 from wms.data.masks import read_mask
+from wms.data.pairs import read_pair
 from wms.data.qa.cli import COMMAND as data_qa
-from wms.errors import EmptyMaskError, UselessModelError, WmsError
+from wms.errors import EmptyMaskError, MaskClassesError, UselessModelError, WmsError
 from wms.files import sha256_file
 from wms.training.distributed import Processes
 from wms.training.evaluation import evaluate
@@ -46,15 +48,33 @@ def masks_of(folder: Path) -> list[Path]:
     return sorted((folder / "masks").iterdir())
 
 
+def truth(kind: str, strip: np.ndarray) -> np.ndarray:
+    return np.ones_like(strip) if kind == "0 and 1, all of it" else strip
+
+
 @pytest.mark.parametrize("kind", HIDING)
-def test_a_mask_that_only_reads_as_empty_is_refused_by_name(tmp_path: Path, kind: str) -> None:
+def test_a_mask_of_another_tool_is_read_or_refused_by_name(tmp_path: Path, kind: str) -> None:
     suffix, draw = HIDING[kind]
     path = tmp_path / f"strip.{suffix}"
     draw(STRIP).save(path)
-    with pytest.raises(EmptyMaskError, match=r"reads as empty, but isn't|would lose most of what it marks") as caught:
+    if kind not in CLASSES:
+        np.testing.assert_array_equal(read_mask(path) > 0, truth(kind, STRIP))
+        return
+    with pytest.raises(
+        MaskClassesError, match=r"holds \d classes and doesn't tell which of them is the strip"
+    ) as caught:
         read_mask(path)
     assert str(path) in str(caught.value)
-    assert "paint the strip white (255)" in str(caught.value)
+    assert "--fix --class N" in str(caught.value) or "--fix --colour R,G,B" in str(caught.value)
+
+
+def test_a_dim_area_beside_a_white_line_is_refused_by_name(tmp_path: Path) -> None:
+    mask = np.zeros((80, 80), np.uint8)
+    mask[:40], mask[64:68] = 32, 255
+    path = tmp_path / "dim.jpg"
+    Image.fromarray(mask).save(path, quality=95)
+    with pytest.raises(EmptyMaskError, match=r"dim\.jpg would lose most of what it marks.*paint the strip white"):
+        read_mask(path)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA", "I;16", "I", "F"])
@@ -65,32 +85,39 @@ def test_an_empty_mask_is_read_as_what_it_is(tmp_path: Path, mode: str) -> None:
 
 
 @pytest.mark.parametrize("kind", HIDING)
-def test_training_refuses_it_and_writes_nothing(tmp_path: Path, kind: str) -> None:
+def test_training_reads_it_or_refuses_it_and_writes_nothing(tmp_path: Path, kind: str) -> None:
     folder = photos(tmp_path, 12)
-    for mask in masks_of(folder):
-        path = redraw(mask, kind)
-    with pytest.raises(WmsError, match=r"masks/.*(reads as empty|would lose most)") as caught:
+    strips = [read_mask(mask) > 0 for mask in masks_of(folder)]
+    paths = [redraw(mask, kind) for mask in masks_of(folder)]
+    if kind not in CLASSES:
+        samples = load_samples(config_in(tmp_path))
+        for sample, strip in zip(samples, strips, strict=True):
+            _, mask = read_pair(sample.pair, config_in(tmp_path).data)
+            np.testing.assert_array_equal(mask > 0, truth(kind, strip))
+        return
+    with pytest.raises(MaskClassesError, match=r"masks/.*doesn't tell which") as caught:
         split_samples(load_samples(config_in(tmp_path)), config_in(tmp_path))
-    assert path.parent.as_posix() in str(caught.value)
+    assert paths[0].parent.as_posix() in str(caught.value)
     assert not (tmp_path / "splits.jsonl").exists()
 
 
 @pytest.mark.parametrize("kind", HIDING)
 def test_the_data_check_names_it_and_fix_never_empties_it(tmp_path: Path, kind: str) -> None:
     folder = photos(tmp_path, 2)
+    strip = read_mask(masks_of(folder)[0]) > 0
     mask = redraw(masks_of(folder)[0], kind)
     report = checked(folder)
     assert report["status"] == "FAIL"
-    found = codes(report, "error") & {"mask-reads-as-empty", "mask-not-binary", "mask-full"}
+    found = codes(report, "error") & {"mask-classes", "mask-not-binary", "mask-full"}
     assert found and "mask-empty" not in codes(report, "error"), report["errors"]
     assert f"masks/{mask.name}" in problem(report, found.pop())["files"]
     before = sha256_file(mask)
-    with pytest.raises(WmsError) if checked(folder)["status"] == "FAIL" else pytest.raises(SystemExit):
+    with contextlib.suppress(WmsError):
         data_qa([str(folder), "--fix", "--cache", str(tmp_path / "cache"), "--workers", "1"])
-        raise WmsError
     now = masks_of(folder)[0]
-    if sha256_file(now) != before:
-        assert read_mask(now).any(), "a mask that marks something still does"
+    assert (sha256_file(now) == before) == (kind in CLASSES)
+    if kind not in CLASSES:
+        np.testing.assert_array_equal(np.asarray(Image.open(now)), truth(kind, strip) * np.uint8(255))
         assert any(sha256_file(path) == before for path in folder.glob("originals-*/masks/*"))
 
 

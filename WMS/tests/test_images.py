@@ -265,11 +265,11 @@ def test_the_soft_edges_of_a_jpeg_mask_are_cut(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("grey", "refused"), [(64, True), (191, True), (63, False), (192, False)])
 def test_a_grey_mask_is_refused(tmp_path: Path, grey: int, refused: bool) -> None:
-    mask = np.zeros((50, 40), dtype=np.uint8)
-    mask[:1] = grey  # 2 %
-    mask[10:20] = 255
-    path = tmp_path / "mask.png"
-    Image.fromarray(mask).save(path)
+    mask = np.zeros((400, 40), dtype=np.uint8)
+    mask[:8] = grey  # 2 %, a row of a JPEG's blocks, which keep an even value
+    mask[80:160] = 255
+    path = tmp_path / "mask.jpg"
+    Image.fromarray(mask).save(path, quality=100)
     if refused:
         with pytest.raises(GreyMaskError, match=r"2\.0% of its pixels are grey"):
             read_mask(path)

@@ -79,6 +79,10 @@ def grey_spot(mask: np.ndarray) -> np.ndarray:
     return mask
 
 
+def softened(mask: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.fromarray(mask).filter(ImageFilter.BoxBlur(1)))
+
+
 def specks(mask: np.ndarray) -> np.ndarray:
     mask = mask.copy()
     for x in (5, 25, 45, 65, 85):
@@ -155,7 +159,8 @@ ERRORS = {
     ),
     "another size": ("size-mismatch", "but its upright image has", lambda f: fit_mask(f, lambda m: m.resize((90, 90)))),
     "a mask not upright": ("mask-not-upright", "EXIF orientation 6", turned_with_raw_mask),
-    "a few grey pixels": ("mask-not-binary", "--fix", on_mask(grey_spot)),
+    "a few grey pixels": ("mask-classes", "--fix --class N", on_mask(grey_spot)),
+    "soft edges": ("mask-not-binary", "--fix", on_mask(softened)),
     "a JPEG mask": ("mask-not-binary", "neither 0 nor 255", jpeg_mask),
     "a mask of 0 and 1": ("mask-not-binary", "0 and 1", on_mask(lambda m: m // 255)),
     "a photo as mask": ("mask-grey", "isn't a mask", lambda f: shutil.copy(first(f)[0], first(f)[1])),

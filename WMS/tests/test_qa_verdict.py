@@ -24,7 +24,7 @@ def image(look: int = 0, **fields) -> ImageFacts:
 
 def mask(**fields) -> MaskFacts:
     values = {"width": 800, "height": 600, "orientation": 1, "neither": 0.0, "grey": 0.0, "coverage": 0.02}
-    return MaskFacts(**{**values, "peak": 255, "pieces": 1, "marks_something": True, "faint": 0.0, **fields})
+    return MaskFacts(**{**values, "pieces": 1, **fields})
 
 
 def data_set(images: list[ImageFacts | Unreadable], masks: list[MaskFacts | Unreadable]) -> FolderFacts:
@@ -58,8 +58,8 @@ FACTS = st.one_of(
     st.just(Unreadable("damaged", "<file> is cut off; copy it again.")),
 )  # fmt: skip
 MASKS = st.one_of(
-    st.builds(lambda c, n, g, p: mask(coverage=c, neither=n, grey=g, peak=p),
-              st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.integers(0, 255)),
+    st.builds(lambda c, n, g, a: mask(coverage=c, neither=n, grey=g, ambiguous=a),
+              st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.booleans()),
     st.just(Unreadable("not-an-image", "<file> isn't an image; remove it.")),
 )  # fmt: skip
 

@@ -112,6 +112,10 @@ class UselessModelError(WmsError, code=38):
     """A trained model that marks nothing on any test photo."""
 
 
+class MaskClassesError(WmsError, code=39):
+    """A mask of several classes that doesn't tell which of them is the strip."""
+
+
 class ModelNotFoundError(WmsError, code=40):
     """No model exists where a command needs one."""
 

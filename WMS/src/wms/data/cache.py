@@ -19,7 +19,7 @@ from wms.data.masks import resize_mask
 from wms.data.pairs import Pair, Sample, read_pair
 from wms.files import write_atomic
 
-FORMAT = 2
+FORMAT = 3
 """Raised when the preparation of an entry changes."""
 
 

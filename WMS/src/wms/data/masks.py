@@ -1,7 +1,13 @@
-"""Decodes masks; no other module does: training, the data check, the gate and the merge read a mask alike."""
+"""Decodes masks; no other module does: training, the data check, the gate and the merge read a mask alike.
+
+In a lossless file, two values or colours of which one is black or transparent are background and strip, whatever the
+strip's value, colour or depth. More are classes, of which a person names the strip. Soft edges are cut at half.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,13 +17,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wms.data.images import DEFAULT_MEGAPIXELS, decode, read_bytes
-from wms.errors import EmptyMaskError, GreyMaskError
+from wms.data.mask_edges import MASK_THRESHOLD, SoftMask, as_grey, cut, hidden, is_soft
+from wms.data.mask_values import Found, MaskClass, Stored, alpha_of, stored_values
+from wms.errors import EmptyMaskError, GreyMaskError, MaskClassesError
 
-MASK_THRESHOLD: Final = 127
-"""A mask's pixel is strip if the value is larger than this."""
+__all__ = ["MASK_THRESHOLD", "DecodedMask", "black_white", "decode_mask", "name_classes", "read_mask", "resize_mask"]
 
-_GREY_LOW, _GREY_HIGH = 64, 191
-_LEAST_IN_JPEG: Final = 16  # JPEG's artefacts around an edge are mostly darker
+_LISTED: Final = 8  # classes in a sentence
+_DARK: Final = 16  # grey value up to which a whole picture counts as black
+_BRIGHTER: Final = 1.05  # times the strip's own strength, up to which a value may belong to a soft edge
+_BETWEEN: Final = 0.9  # share of the other values that must lie below the strip's
 
 
 def read_mask(
@@ -25,66 +34,76 @@ def read_mask(
 ) -> NDArray[np.uint8]:
     """Decode a mask: upright, uint8, shape (height, width), every value 0 or 255.
 
-    The soft edges that JPEG leaves are cut at 127. Raises GreyMaskError if more than `max_grey_fraction` of all pixels
-    lie between black and white (64..191). Raises EmptyMaskError if the mask reads as empty although the file marks
-    pixels (values 0 and 1, a dark colour, a strip in the alpha channel), or if most marks would be lost (a dark area in
-    a white outline). Other errors as `read_image`.
+    Raises MaskClassesError if the file holds several classes and doesn't tell which is the strip; GreyMaskError if more
+    than `max_grey_fraction` of all pixels lie between black and the strip's colour; EmptyMaskError if the mask reads as
+    empty although the file marks pixels, or if most marks would be lost. Other errors as `read_image`.
     """
     mask = decode_mask(read_bytes(path), str(path), max_megapixels=max_megapixels)
-    grey = mask.grey
-    share = float(np.mean((grey >= _GREY_LOW) & (grey <= _GREY_HIGH)))
-    if share > max_grey_fraction:
+    if mask.ambiguous:
+        what, next_step = name_classes(mask.classes, str(path.parent.parent))
+        raise MaskClassesError(f"{path} {what}; {next_step}.")
+    if mask.grey > max_grey_fraction:
         raise GreyMaskError(
-            f"{path} isn't a black-and-white mask: {share:.1%} of its pixels are grey "
+            f"{path} isn't a black-and-white mask: {mask.grey:.1%} of its pixels are grey "
             f"(at most {max_grey_fraction:.1%} may be); paint the strip white and all else black."
         )
-    white = grey > MASK_THRESHOLD
-    coverage = float(white.mean())
-    if mask.marks_something and (not coverage or mask.faint > coverage):
-        raise EmptyMaskError(f"{path} {reads_as_empty(int(grey.max()), mask.faint, coverage)}")
-    return black_white(white)
+    if mask.hides:
+        raise EmptyMaskError(f"{path} {mask.hides}.")
+    return black_white(mask.strip)
 
 
 @dataclass(frozen=True)
 class DecodedMask:
-    """A mask before the threshold: `grey` values, upright, uint8 (height, width).
+    """A mask as read: `strip` (height, width), upright; all that isn't black where the strip is unknown."""
 
-    `marks_something` is True if the file marks any pixel, even where the grey values don't show the mark: 16-bit labels
-    of 1, a strip that only the alpha channel draws, a palette whose colours are all black. `faint` is the share of
-    pixels (0..1) that are marked but count as black; JPEG's artefacts around an edge aren't counted.
+    strip: NDArray[np.bool_]
+    neither: float
+    """Share of pixels (0..1) that a viewer doesn't show as white on the strip and as black elsewhere."""
+    grey: float
+    """Share of pixels between black and the strip's colour."""
+    classes: tuple[MaskClass, ...] = ()
+    """The distinct values, most frequent first; none for a mask with soft edges."""
+    ambiguous: bool = False
+    """Whether the classes don't tell which of them is the strip."""
+    hides: str = ""
+    """Why the mask reads as empty or nearly so, although the file marks pixels; else ""."""
+
+
+def decode_mask(
+    content: bytes, name: str, *, max_megapixels: float = DEFAULT_MEGAPIXELS, wanted: str = ""
+) -> DecodedMask:
+    """Decode a mask without refusing any. Raises the errors of `read_image`.
+
+    `wanted` is the name of the strip's class (see `MaskClass`); a mask without that class is read as without a name.
     """
+    images: list[Image.Image] = []
+    picture = decode(content, name, max_megapixels, look=images.append)
+    (image,) = images
+    shown, stored = np.asarray(picture.convert("L")), stored_values(image, content)
+    found = () if stored.is_lossy else stored.found or ()
+    told = tuple(sorted((one.told for one in found), key=lambda one: -one.share))
+    if wanted and (named := [one.key for one in found if one.told.is_named(wanted)]):
+        return _exact(stored, named, shown, told)
+    marks = _marks(found, stored.keyed)
+    if found and (marks is not None or not _has_soft_edges(stored, found)):
+        if marks is None:
+            others = [one.key for one in found if not (one.is_black or one.is_clear)] or [found[-1].key]
+            return _exact(stored, others, shown, told, ambiguous=True)
+        return _exact(stored, marks, shown, told)
+    soft = _cut(stored, image, np.asarray(picture), shown)
+    hides = soft.hides
+    if not hides and not soft.strip.any():
+        hides = _unread(stored) or ("" if (stored.keys == stored.keys.flat[0]).all() else hidden(0, 0.0, 0.0))
+    return DecodedMask(soft.strip, float(np.mean(black_white(soft.strip) != shown)), soft.grey, hides=hides)
 
-    grey: NDArray[np.uint8]
-    marks_something: bool
-    faint: float
 
-
-def decode_mask(content: bytes, name: str, *, max_megapixels: float = DEFAULT_MEGAPIXELS) -> DecodedMask:
-    """Decode a mask without the threshold. Raises the errors of `read_image`."""
-    stored: list[Image.Image] = []
-    grey = np.asarray(decode(content, name, max_megapixels, look=stored.append).convert("L"))
-    (image,) = stored
-    least = _LEAST_IN_JPEG if image.format in ("JPEG", "MPO", "WEBP") else 1
-    faint = float(np.mean((grey >= least) & (grey <= MASK_THRESHOLD)))
-    return DecodedMask(grey, bool(grey.any()) or not _is_even(image), faint)
-
-
-def reads_as_empty(peak: int, faint: float, coverage: float) -> str:
-    """The sentence on a mask whose marks count as black, with the remedy.
-
-    `peak` is the highest grey value, `faint` and `coverage` are the shares of pixels (0..1) that are marked but count
-    as black, and that count as white.
-    """
-    if coverage:
-        return (
-            f"would lose most of what it marks: {faint:.2%} of its pixels have values up to {MASK_THRESHOLD} and count "
-            f"as black, {coverage:.2%} count as white; paint the strip white (255) and all else black."
-        )
-    shown = f"no value is above {MASK_THRESHOLD}, the highest is {peak}" if peak else "its marks have no grey value"
-    what = f"reads as empty, but isn't: {shown}"
-    if peak == 1:
-        return f"{what}; let `wms data check --fix` write 255 for 1, or paint the strip white (255) and all else black."
-    return f"{what}; paint the strip white (255) and all else black."
+def name_classes(classes: Sequence[MaskClass], folder: str = "DIR") -> tuple[str, str]:
+    """The sentence on a mask of several classes, and the next step for the data set `folder`."""
+    listed = ", ".join(map(str, classes[:_LISTED]))
+    more = f" and {len(classes) - _LISTED} more" if len(classes) > _LISTED else ""
+    option = "--class N" if all(one.value for one in classes) else "--colour R,G,B"
+    what = f"holds {len(classes)} classes and doesn't tell which of them is the strip: {listed}{more}"
+    return what, f"name the strip's with `wms data check {folder} --fix {option}`"
 
 
 def resize_mask(mask: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -97,11 +116,70 @@ def black_white(marked: NDArray[np.bool_]) -> NDArray[np.uint8]:
     return np.where(marked, np.uint8(255), np.uint8(0))
 
 
-def _is_even(image: Image.Image) -> bool:
-    """Whether all stored pixels are equal; if a stored 0 means black, whether all are 0."""
-    if image.mode == "F" or image.mode.startswith("I;16"):  # Pillow can't tell the extremes of all of these
-        return not np.asarray(image).any()  # NaN counts as a mark
-    found = image.getextrema()
-    bands = found if isinstance(found[0], tuple) else (found,)
-    zero_is_black = image.mode in ("1", "L", "RGB", "I")
-    return all(low == high and not (zero_is_black and high) for low, high in bands)
+def _marks(found: Sequence[Found], keyed: bool) -> list[object] | None:
+    """The keys of the strip, [] for an empty mask; None if the classes don't tell the strip."""
+    clear = [one for one in found if one.is_clear]
+    black = [one for one in found if one.is_black and not one.is_clear]
+    marks = [one for one in found if not (one.is_black or one.is_clear)]
+    if not marks and clear and black and not (keyed and not all(one.is_black for one in clear)):
+        # Black drawn on nothing; but beside a single colour that is declared transparent either may be meant.
+        marks, black = black, []
+        if len(marks) > 1:
+            return None  # black in several strengths: maybe a soft edge
+    if not marks:
+        return [] if len(found) == 1 else None
+    if len(marks) == 1:
+        is_strip = len(found) == 1 or (len(clear) + len(black) > 0 and marks[0].told.value != "nan")
+    else:  # a palette may hold a colour twice
+        is_strip = len(marks) < len(found) and marks[0].shown is not None and len({one.shown for one in marks}) == 1
+    return [one.key for one in marks] if is_strip else None
+
+
+def _exact(
+    stored: Stored,
+    keys: Sequence[object],
+    shown: NDArray[np.uint8],
+    classes: tuple[MaskClass, ...],
+    *,
+    ambiguous: bool = False,
+) -> DecodedMask:
+    strip = np.zeros(stored.keys.shape, bool)
+    for key in keys:
+        strip |= np.isnan(stored.keys) if isinstance(key, float) and math.isnan(key) else stored.keys == key
+    neither = float(np.mean(black_white(strip) != shown))
+    hides = "" if strip.any() else _unread(stored)
+    if len(classes) == 1 and classes[0].value and neither and 64 <= shown.min() <= 191:
+        return DecodedMask(strip, neither, 1.0, classes)  # one grey everywhere is no mask
+    return DecodedMask(strip, neither, 0.0, classes, ambiguous, hides)
+
+
+def _has_soft_edges(stored: Stored, found: Sequence[Found]) -> bool:
+    marks = [one for one in found if not (one.is_black or one.is_clear)]
+    marks = marks or [one for one in found if not one.is_clear]
+    if not marks or len(marks) == len(found):
+        return False  # nothing that an edge could be soft against
+    peak = max(marks, key=lambda one: one.told.share)
+    between = sum(one.told.share for one in marks if one is not peak and one.strength <= peak.strength * _BRIGHTER)
+    if between < _BETWEEN * sum(one.told.share for one in marks if one is not peak):
+        return False
+    behind = ~np.isin(stored.keys, [one.key for one in marks])
+    return is_soft(stored.keys, behind, peak.key, len(marks) + 1)
+
+
+def _cut(stored: Stored, image: Image.Image, picture: NDArray[np.uint8], shown: NDArray[np.uint8]) -> SoftMask:
+    if stored.is_numbers:
+        picture = as_grey(stored.keys)
+        return cut(picture, picture[..., 0])
+    if stored.has_alpha and shown.max() <= _DARK:  # only the alpha channel can draw here
+        alpha = alpha_of(image)
+        return cut(np.repeat(alpha[..., None], 3, axis=2), alpha)
+    return cut(picture, shown)
+
+
+def _unread(stored: Stored) -> str:
+    """Why a mask that reads as empty may hold marks that no reading reaches; else ""."""
+    if stored.frames > 1:
+        return f"reads as empty, but holds {stored.frames} pictures, of which the first is read; save the mask as one"
+    if stored.is_shortened:
+        return "reads as empty, but has colours of more than 8 bits, which aren't read in full; save it in 8 bits"
+    return ""

@@ -20,11 +20,10 @@ from rich.progress import track
 
 from wms.command import Command, any_path
 from wms.config import DataConfig
-from wms.data.masks import MASK_THRESHOLD
 from wms.data.pairs import find_pairs
 from wms.data.qa import agreement
 from wms.data.qa.checks_content import BLURRED, LEAST_AGREEMENT, OVEREXPOSED, TOO_DARK
-from wms.data.qa.reading import mask_grey, measure, small_grey
+from wms.data.qa.reading import mask_strip, measure, small_grey
 from wms.errors import UsageError
 from wms.start import run_renamed
 
@@ -47,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     photos, masks = [], []
     for pair in track(pairs, "Reading photos and masks", console=Console(stderr=True), transient=True):
         photos.append(small_grey(pair.image, limit))
-        masks.append(_fitted(mask_grey(pair.mask, limit), photos[-1]))
+        masks.append(agreement.fitted(mask_strip(pair.mask, limit), photos[-1]))
     print(f"{len(pairs)} pairs.")
     _print_agreement(photos, masks)
     _print_photos(photos)
@@ -78,10 +77,6 @@ def _swapped(photos: Sequence[Grey], masks: Sequence[NDArray[np.bool_]]) -> list
 def _scores(pairs: Sequence[tuple[Grey, NDArray[np.bool_]]]) -> NDArray[np.float64]:
     scores = [agreement.agreement(agreement.scaled(photo), mask) for photo, mask in pairs]
     return np.array([score for score in scores if score is not None])
-
-
-def _fitted(grey: Grey, photo: Grey) -> NDArray[np.bool_]:
-    return agreement.fitted(grey > MASK_THRESHOLD, photo)
 
 
 def _print_photos(photos: Sequence[Grey]) -> None:

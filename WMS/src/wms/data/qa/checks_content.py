@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, TypeVar
 
 from wms.config import DataConfig
-from wms.data.masks import reads_as_empty
+from wms.data.masks import name_classes
 from wms.data.qa.facts import FILE, FolderFacts, ImageFacts, MaskFacts, Unreadable
 from wms.data.qa.listing import match
 from wms.data.qa.names import shown
@@ -58,17 +58,20 @@ def check_images(facts: FolderFacts) -> Iterator[Problem]:
 
 
 def check_masks(facts: FolderFacts, config: DataConfig) -> Iterator[Problem]:
-    """Unreadable, grey, empty and full masks; warnings for odd coverage, many pieces and a needless EXIF."""
+    """Unreadable, ambiguous, grey, empty and full masks; warnings for odd coverage, many pieces, a needless EXIF."""
     low, high = coverage_limits(facts)
     for file, known in files_with(facts, "masks/", facts.mask_facts):
         if isinstance(known, Unreadable):
             yield _unreadable(file, known)
             continue
+        if known.ambiguous:
+            yield _error("mask-classes", file, *name_classes(known.classes))
+            continue
         yield from _values(file, known, config.max_grey_fraction)
         if known.hides:
-            if known.peak != 1 and known.grey <= config.max_grey_fraction:  # else `_values` reports the problem
-                what, _, next_step = reads_as_empty(known.peak, known.faint, known.coverage).partition("; ")
-                yield _error("mask-reads-as-empty", file, what, next_step.rstrip("."))
+            if known.grey <= config.max_grey_fraction:  # else `_values` reports the problem
+                what, _, next_step = known.hides.partition("; ")
+                yield _error("mask-reads-as-empty", file, what, next_step)
         elif known.coverage == 0:
             yield _error("mask-empty", file, "is empty: no pixel is white", "paint the strip white, or remove the pair")
         elif known.coverage > FULL:
@@ -126,14 +129,13 @@ def files_with(facts: FolderFacts, part: str, found: Mapping[str, Found]) -> Ite
 
 
 def _values(file: str, mask: MaskFacts, most_grey: float) -> Iterator[Problem]:
-    if mask.peak == 1:
-        what = "holds 0 and 1 in place of 0 and 255"
-        yield _error("mask-not-binary", file, what, "run data-qa with --fix, which writes 255 for 1")
-    elif mask.grey > most_grey:
+    if mask.grey > most_grey:
         what = f"isn't a mask: {mask.grey:.1%} of its pixels are grey (64 to 191; at most {most_grey:.1%} may be)"
         yield _error("mask-grey", file, what, "paint the strip white and all else black")
     elif mask.neither > 0 and not mask.hides:
         what = f"isn't strictly black and white: {mask.neither:.2%} of its pixels are neither 0 nor 255"
+        if len(mask.classes) == 2 and all(one.value for one in mask.classes):
+            what = f"holds {' and '.join(sorted(one.value for one in mask.classes))} in place of 0 and 255"
         yield _error("mask-not-binary", file, what, "run data-qa with --fix, which writes a binary PNG")
 
 

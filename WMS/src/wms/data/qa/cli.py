@@ -15,7 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from wms.command import Command, any_path, new_file, whole
 from wms.config import DataConfig
-from wms.data.qa.fix import apply_fixes, plan_fixes, recover
+from wms.data.mask_values import colour_text, number_text
+from wms.data.qa.facts import FolderFacts
+from wms.data.qa.fix import apply_fixes, masks_without, plan_fixes, recover
 from wms.data.qa.html import by_check, render_html
 from wms.data.qa.names import shown
 from wms.data.qa.problems import Problem
@@ -28,6 +30,7 @@ from wms.tables import Column, make_table, plain_console
 
 _NAMED: Final = 3  # files of one check that the table names, and sentences below it
 _FIXES_SHOWN: Final = 20
+_CLASSES_NAMED: Final = 12  # in a sentence
 _COLUMNS: Final = (Column("check"), Column("severity"), Column("count"), Column("files", wraps=True))
 
 
@@ -40,12 +43,15 @@ def run(options: argparse.Namespace) -> int:
     folder: Path = options.folder
     if not folder.is_dir():
         raise UsageError(f"There is no folder {shown(str(folder))}; name the one that holds images/ and masks/.")
+    wanted = options.strip_class or options.colour or ""
+    if wanted and not options.fix:
+        raise UsageError("--class and --colour say what --fix writes; give --fix, too.")
     console = plain_console(soft_wrap=not Console().is_terminal)
     settings = {"only_new": options.only_new, "workers": options.workers}
     look = partial(check, folder, splits_file=options.splits, cache_folder=options.cache, **settings)
     fixes: list[dict[str, Any]] | None = None
     if options.fix:
-        fixes = _fix(folder, look)
+        fixes = _fix(folder, look, wanted)
         _print_fixes(console, fixes)
     with _progress() as on_progress:
         checked = look(on_progress=on_progress)
@@ -78,6 +84,11 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fix", action="store_true", help="write binary PNG masks and upright images; originals are kept"
     )
+    named = parser.add_mutually_exclusive_group()
+    text = "the value or palette index that is the strip, where masks hold several; with --fix"
+    named.add_argument("--class", dest="strip_class", type=_number, metavar="N", help=text)
+    text = "the colour that is the strip, where masks hold several; with --fix"
+    named.add_argument("--colour", type=_colour, metavar="R,G,B", help=text)
     parser.add_argument("--only-new", action="store_true", help="no warnings about pairs that passed before")
     splits, cache = from_root(DataConfig().splits_file), from_root(CACHE_FOLDER)
     text = "record of the splits (default: the repository's)"
@@ -87,16 +98,51 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=whole(1, 1024), metavar="N", help="reading processes (default: one a core)")
 
 
-def _fix(folder: Path, look: Callable[..., Checked]) -> list[dict[str, Any]]:
-    """Finish the fixes of a killed run, then apply all possible fixes; returns all changes."""
+def _number(text: str) -> str:
+    try:
+        return number_text(float(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a number, as 1 is") from None
+
+
+def _colour(text: str) -> str:
+    parts = text.split(",")
+    if len(parts) not in (3, 4) or not all(part.strip().isascii() and part.strip().isdigit() for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a colour, as 128,0,0 is")
+    return colour_text(map(int, parts))
+
+
+def _fix(folder: Path, look: Callable[..., Checked], wanted: str) -> list[dict[str, Any]]:
+    """Finish the fixes of a killed run, then apply all possible fixes; returns all changes.
+
+    Raises UsageError if masks need the name of the strip's class and none has the `wanted` one.
+    """
     done = recover(folder)
     with _progress() as on_progress:
         facts = look(on_progress=on_progress).facts
+    if wanted:
+        _tell_lacking(folder, facts, wanted)
     config = DataConfig()
-    changes = plan_fixes(facts, config)
+    changes = plan_fixes(facts, config, wanted)
     return done + apply_fixes(
         folder, changes, facts, max_megapixels=config.max_megapixels, now=datetime.now().astimezone()
     )
+
+
+def _tell_lacking(folder: Path, facts: FolderFacts, wanted: str) -> None:
+    lacking, some_has = masks_without(facts, wanted)
+    if lacking and not some_has:
+        held = sorted({one.value or one.colour for mask in lacking.values() for one in mask.classes})
+        more = f" and {len(held) - _CLASSES_NAMED} more" if len(held) > _CLASSES_NAMED else ""
+        raise UsageError(
+            f"No mask in {shown(str(folder))} has the class {wanted}; the masks hold "
+            f"{'; '.join(held[:_CLASSES_NAMED])}{more}."
+        )
+    for file, mask in list(lacking.items())[:_FIXES_SHOWN]:
+        held = [str(one) for one in mask.classes[:_CLASSES_NAMED]]
+        print(f"{shown(file)} stays as it is: it has no class {wanted}, only {', '.join(held)}.")
+    if len(lacking) > _FIXES_SHOWN:
+        print(f"{len(lacking) - _FIXES_SHOWN} more masks have no class {wanted} and stay as they are.")
 
 
 @contextmanager

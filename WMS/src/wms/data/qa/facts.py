@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-VERSION: Final = 3
+from wms.data.mask_values import MaskClass
+
+VERSION: Final = 4
 """Raised whenever the meaning of a fact changes; older cached facts are then not found."""
 
 FILE: Final = "<file>"
@@ -55,25 +57,19 @@ class MaskFacts:
     height: int
     orientation: int
     neither: float
-    """Share of pixels that are neither 0 nor 255."""
+    """Share of pixels that a viewer doesn't show as white on the strip and as black elsewhere."""
     grey: float
-    """Share of pixels from 64 to 191."""
+    """Share of pixels between black and the strip's colour."""
     coverage: float
-    """Share of pixels above 127: the strip."""
-    peak: int
-    """Largest grey value."""
+    """Share of the strip."""
     pieces: int
-    """Separate white areas, counted at 512 pixels on the long side; specks of 1 or 2 pixels don't count."""
-    marks_something: bool
-    """Whether the file marks any pixel, even one that grey values don't show: see `wms.data.masks.decode_mask`."""
-
-    faint: float
-    """Share of pixels that are marked but count as black: see `wms.data.masks.DecodedMask`."""
-
-    @property
-    def hides(self) -> bool:
-        """Whether the mask reads as empty although the file marks pixels, or loses most of the marks."""
-        return self.marks_something and (self.coverage == 0 or self.faint > self.coverage)
+    """Separate areas of the strip, counted at 512 pixels on the long side; specks of 1 or 2 pixels don't count."""
+    classes: tuple[MaskClass, ...] = ()
+    """The distinct values, most frequent first; none for a mask with soft edges."""
+    ambiguous: bool = False
+    """Whether the classes don't tell which of them is the strip."""
+    hides: str = ""
+    """Why the mask reads as empty or nearly so, although the file marks pixels; else ""."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,4 +128,6 @@ def to_plain(fact: Fact) -> dict[str, Any]:
 def from_plain(values: Mapping[str, Any]) -> Fact:
     """The fact behind the values of `to_plain`. Raises KeyError or TypeError for other values."""
     rest = {key: value for key, value in values.items() if key != "kind"}
+    if "classes" in rest:
+        rest["classes"] = tuple(MaskClass(**one) for one in rest["classes"])
     return _KINDS[values["kind"]](**rest)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path, PurePath
@@ -23,7 +23,7 @@ from wms.data.bare import ORIENTATION_TAG, bare
 from wms.data.heic import decode_heic
 from wms.data.images import UPRIGHT, decode_image, orientation_in
 from wms.data.kinds import FORMATS, HEAD_BYTES, HEIC_SUFFIXES, kind_of
-from wms.data.masks import MASK_THRESHOLD, black_white, decode_mask
+from wms.data.masks import black_white, decode_mask
 from wms.data.qa.checks_content import files_with
 from wms.data.qa.facts import FolderFacts, ImageFacts, Listing, MaskFacts, Unreadable
 from wms.data.qa.names import is_undecodable
@@ -45,15 +45,31 @@ class MaskFix:
     file: str
     becomes: str
     what: str
+    wanted: str = ""
+    """The name of the class that is the strip, for a mask that doesn't tell."""
 
 
-def plan_fixes(facts: FolderFacts, config: DataConfig) -> tuple[MaskFix, ...]:
+def plan_fixes(facts: FolderFacts, config: DataConfig, wanted: str = "") -> tuple[MaskFix, ...]:
     """Plan the changes of `--fix`. Pure.
 
-    Truly grey masks and masks of another size are left to a person, and so are names that no list can hold, which
-    the check reports.
+    `wanted` names the class that is the strip. Truly grey masks, masks of several classes without a named one and masks
+    of another size are left to a person, and so are names that no list can hold, which the check reports.
     """
-    return (*_mask_changes(facts, config), *_image_changes(facts))
+    return (*_mask_changes(facts, config, wanted), *_image_changes(facts))
+
+
+def masks_without(facts: FolderFacts, wanted: str) -> tuple[dict[str, MaskFacts], bool]:
+    """The masks whose classes lack the named one, by file; and whether any mask has the class.
+
+    Masks of 0 and 255 and masks with soft edges don't count: nobody has to name their strip.
+    """
+    named = {
+        file: mask
+        for file, mask in files_with(facts, "masks/", facts.mask_facts)
+        if isinstance(mask, MaskFacts) and _needs_a_name(mask)
+    }
+    lacking = {file: mask for file, mask in named.items() if not _has(mask, wanted)}
+    return lacking, len(lacking) < len(named)
 
 
 def apply_fixes(
@@ -73,8 +89,11 @@ def apply_fixes(
         is_taken = change.becomes != change.file and os.path.lexists(folder / change.becomes)
         if before is None or is_taken or sha256_bytes(before) != sha256:
             continue
-        make = _binary_png if change.file.startswith("masks/") else _upright
-        after = make(before, str(folder / change.file), max_megapixels)
+        name = str(folder / change.file)
+        if change.file.startswith("masks/"):
+            after = _binary_png(before, name, max_megapixels, change.wanted)
+        else:
+            after = _upright(before, name, max_megapixels)
         if after is None:
             continue
         write_atomic(kept / change.file, before)
@@ -99,23 +118,53 @@ def recover(folder: Path) -> list[dict[str, Any]]:
     return done
 
 
-def _mask_changes(facts: FolderFacts, config: DataConfig) -> Iterator[MaskFix]:
+def _mask_changes(facts: FolderFacts, config: DataConfig, wanted: str) -> Iterator[MaskFix]:
     masks = facts.masks or Listing(())
     taken = {f"masks/{name}".casefold() for name in (*masks.files, *(name for name, _ in masks.others))}
-    for file, mask in files_with(facts, "masks/", facts.mask_facts):
-        if not isinstance(mask, MaskFacts) or (mask.peak != 1 and mask.grey > config.max_grey_fraction):
+    known = dict(files_with(facts, "masks/", facts.mask_facts))
+    unclear = {
+        name
+        for mask in known.values()
+        if isinstance(mask, MaskFacts) and mask.ambiguous
+        for one in mask.classes
+        for name in (one.value, one.colour)
+    } - {"", "0", "0,0,0", "0,0,0,0"}
+    for file, mask in known.items():
+        if not isinstance(mask, MaskFacts) or _is_a_persons(mask, wanted, unclear, config.max_grey_fraction):
             continue
-        if mask.hides and mask.peak != 1:
-            continue  # at the threshold most marks would be lost
         reasons = [
-            *(["0 and 1 became 0 and 255"] if mask.peak == 1 else []),
-            *([f"{mask.neither:.2%} grey pixels became black or white"] if mask.neither and mask.peak != 1 else []),
+            *([_change(mask, wanted)] if mask.neither or mask.ambiguous else []),
             *([f"turned upright (EXIF orientation {mask.orientation})"] if mask.orientation != 1 else []),
         ]
         becomes = file if file.lower().endswith(".png") else f"{file.rpartition('.')[0]}.png"
         # Another mask of that name may be a labeller's work; the report says that both claim the name.
         if reasons and not is_undecodable(file) and (becomes == file or becomes.casefold() not in taken):
-            yield MaskFix(file, becomes, "; ".join(reasons))
+            yield MaskFix(file, becomes, "; ".join(reasons), wanted if _needs_a_name(mask) else "")
+
+
+def _is_a_persons(mask: MaskFacts, wanted: str, unclear: Set[str], most_grey: float) -> bool:
+    """Whether only a person can tell what the mask marks. `unclear` are the classes of the set's ambiguous masks."""
+    if _needs_a_name(mask) and wanted:
+        return not _has(mask, wanted)
+    # The strip of another mask may be one of its classes: as long as no name is given, two answers would be possible.
+    doubtful = _needs_a_name(mask) and any(unclear & {one.value, one.colour} for one in mask.classes)
+    return mask.ambiguous or doubtful or mask.grey > most_grey or bool(mask.hides)
+
+
+def _needs_a_name(mask: MaskFacts) -> bool:
+    return bool(mask.classes) and (mask.ambiguous or mask.neither > 0)
+
+
+def _has(mask: MaskFacts, wanted: str) -> bool:
+    return any(one.is_named(wanted) for one in mask.classes)
+
+
+def _change(mask: MaskFacts, wanted: str) -> str:
+    if wanted and mask.classes:
+        return f"{wanted} became white, all else black"
+    if len(mask.classes) == 2:
+        return f"{' and '.join(sorted(one.value or one.colour for one in mask.classes))} became 0 and 255"
+    return f"{mask.neither:.2%} grey pixels became black or white"
 
 
 def _image_changes(facts: FolderFacts) -> Iterator[MaskFix]:
@@ -169,13 +218,12 @@ def _sha256(path: Path) -> str | None:
     return None if content is None else sha256_bytes(content)
 
 
-def _binary_png(content: bytes, name: str, max_megapixels: float) -> bytes | None:
-    """A mask as an upright PNG of 0 and 255, with the threshold of `read_mask`; None if all marks would be lost."""
-    mask = decode_mask(content, name, max_megapixels=max_megapixels)
-    white = mask.grey > (0 if mask.grey.max() == 1 else MASK_THRESHOLD)
-    if mask.marks_something and not white.any():
+def _binary_png(content: bytes, name: str, max_megapixels: float, wanted: str) -> bytes | None:
+    """A mask as an upright PNG of 0 and 255, as `read_mask` reads it; None if the strip is unknown or would be lost."""
+    mask = decode_mask(content, name, max_megapixels=max_megapixels, wanted=wanted)
+    if mask.ambiguous or mask.hides:
         return None
-    return encoded(Image.fromarray(black_white(white)), "PNG")
+    return encoded(Image.fromarray(black_white(mask.strip)), "PNG")
 
 
 def _upright(content: bytes, name: str, max_megapixels: float) -> bytes | None:

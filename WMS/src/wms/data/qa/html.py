@@ -12,11 +12,11 @@ from PIL import Image
 
 from wms.config import DataConfig
 from wms.data.images import read_small
-from wms.data.masks import MASK_THRESHOLD, black_white
+from wms.data.masks import black_white
 from wms.data.qa.listing import match
 from wms.data.qa.names import shown
 from wms.data.qa.problems import Problem
-from wms.data.qa.reading import mask_grey
+from wms.data.qa.reading import mask_strip
 from wms.data.qa.validate import Checked
 from wms.errors import WmsError
 from wms.pages import render
@@ -77,7 +77,7 @@ def _thumbnail(folder: Path, image: str, mask: str, config: DataConfig) -> str |
     """A data URI: the photo with the mask in red, either alone if the other can't be read, or None."""
     limit = config.max_megapixels
     photo = _read(folder, image, lambda path: read_small(path, _SIDE, limit))
-    white = _read(folder, mask, lambda path: black_white(mask_grey(path, limit) > MASK_THRESHOLD))
+    white = _read(folder, mask, lambda path: black_white(mask_strip(path, limit)))
     if photo is None and white is None:
         return None
     picture = photo if photo is not None else np.repeat(white[:, :, None], 3, axis=2)  # type: ignore[index]

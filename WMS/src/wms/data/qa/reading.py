@@ -107,16 +107,16 @@ def small_grey(path: Path, max_megapixels: float) -> Grey:
     return np.asarray(grey)
 
 
-def mask_grey(path: Path, max_megapixels: float) -> Grey:
-    """A mask's own grey values (H, W), upright, not thresholded."""
-    return decode_mask(read_regular(path), str(path), max_megapixels=max_megapixels).grey
+def mask_strip(path: Path, max_megapixels: float) -> NDArray[np.bool_]:
+    """A mask's strip (H, W), upright; all that is marked where the strip is unknown."""
+    return decode_mask(read_regular(path), str(path), max_megapixels=max_megapixels).strip
 
 
-def count_pieces(grey: Grey) -> int:
-    """Separate white areas (touching by side or corner) of a mask (H, W), at 512 pixels on the long side."""
+def count_pieces(strip: NDArray[np.bool_]) -> int:
+    """Separate areas (touching by side or corner) of a strip (H, W), at 512 pixels on the long side."""
     from scipy.ndimage import label
 
-    white = Image.fromarray(black_white(grey > MASK_THRESHOLD))
+    white = Image.fromarray(black_white(strip))
     white.thumbnail((_PIECES_SIDE, _PIECES_SIDE), Image.Resampling.BOX)
     inside = np.asarray(white) > MASK_THRESHOLD
     runs = int(np.count_nonzero(inside & ~np.pad(inside, ((0, 0), (1, 0)))[:, :-1]))  # of white pixels in a row
@@ -136,22 +136,19 @@ def _read_image(path: Path, max_megapixels: float) -> tuple[Fact, Grey]:
 
 def _read_mask(path: Path, max_megapixels: float) -> tuple[Fact, Grey]:
     mask = decode_mask(read_regular(path), str(path), max_megapixels=max_megapixels)
-    grey = mask.grey
-    counts = np.bincount(grey.ravel(), minlength=256)
-    shares = counts / grey.size
     facts = MaskFacts(
-        width=grey.shape[1],
-        height=grey.shape[0],
+        width=mask.strip.shape[1],
+        height=mask.strip.shape[0],
         orientation=orientation_of(path),
-        neither=float(grey.size - counts[0] - counts[255]) / grey.size,
-        grey=float(shares[64:192].sum()),
-        coverage=float(shares[MASK_THRESHOLD + 1 :].sum()),
-        peak=int(np.flatnonzero(counts)[-1]),
-        pieces=count_pieces(grey),
-        marks_something=mask.marks_something,
-        faint=mask.faint,
+        neither=mask.neither,
+        grey=mask.grey,
+        coverage=float(mask.strip.mean()),
+        pieces=count_pieces(mask.strip),
+        classes=mask.classes,
+        ambiguous=mask.ambiguous,
+        hides=mask.hides,
     )
-    return facts, grey
+    return facts, black_white(mask.strip)
 
 
 def _is_heic(path: Path, error: WmsError) -> bool:

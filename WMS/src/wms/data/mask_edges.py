@@ -1,0 +1,154 @@
+"""Masks with soft edges: grey values between black and the strip's colour, as JPEG and antialiasing leave them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+MASK_THRESHOLD: Final = 127
+"""A mask's pixel is strip if the value is larger than this."""
+
+Grey = NDArray[np.uint8]
+_GREY_LOW, _GREY_HIGH = 64, 191
+_LEAST: Final = 16  # JPEG's artefacts around an edge are mostly darker
+_MOST_ODD: Final = 0.01  # share of pixels off the ramp between black and a colour, from which it is no ramp
+_CHROMA: Final = 64  # difference of channels from which a pixel counts as coloured; JPEG tints grey by less
+_OFF_RAMP: Final = 0.35  # distance from the ramp, in lengths of the ramp
+_BEYOND: Final = 1.5
+_ON_EDGES: Final = 0.9  # share of the values in between that lie between black and the strip
+_NOISY_FROM: Final = 16  # distinct values; the real JPEG masks have 28 and more
+_MOST_FLAT: Final = 0.05  # share of values in between that lie in flat areas; the real JPEG masks have 0.0025 at most
+
+
+@dataclass(frozen=True)
+class SoftMask:
+    """A soft mask cut at half: `strip` (H, W), and `grey`, the share of pixels that belong to neither side."""
+
+    strip: NDArray[np.bool_]
+    grey: float
+    hides: str = ""
+    """Why the mask reads as empty or nearly so although it marks something; else ""."""
+
+
+def cut(picture: NDArray[np.uint8], grey: Grey) -> SoftMask:
+    """Cut a mask (H, W, 3), with the grey values (H, W), between black and white or between black and another colour.
+
+    Colours decide only where the mask isn't black and white.
+    """
+    plain, coloured = _black_white(grey), _mostly_coloured(picture)
+    if not coloured and plain.grey <= _MOST_ODD and not plain.hides:
+        return plain
+    ramp = _ramp(picture)
+    if ramp is None or ramp.grey > _MOST_ODD:
+        odd = 0.0 if ramp is None else ramp.grey
+        return SoftMask(plain.strip, max(plain.grey, odd) if coloured else plain.grey, plain.hides)
+    return ramp
+
+
+def is_soft(keys: NDArray[Any], black: NDArray[np.bool_], peak: Any, count: int) -> bool:
+    """Whether the values that are neither `black` (H, W) nor `peak` are soft edges or noise rather than classes.
+
+    `count` is the number of distinct values. Soft edges lie between black and the strip; a JPEG's noise, kept in a
+    lossless file, has many values and no flat areas.
+    """
+    strip = keys == peak
+    between = ~(black | strip)
+    if count < 4 or not between.any():
+        return False
+    if count >= _NOISY_FROM and float(_flat(keys)[between].mean()) <= _MOST_FLAT:
+        return True
+    on_edge = _near(black) & _near(strip)
+    return float(on_edge[between].mean()) >= _ON_EDGES
+
+
+def hidden(peak: int, faint: float, coverage: float) -> str:
+    """The sentence on a mask whose marks count as black, with the remedy.
+
+    `peak` is the highest grey value, `faint` and `coverage` are the shares of pixels (0..1) that are marked but count
+    as black, and that count as white.
+    """
+    if coverage:
+        return (
+            f"would lose most of what it marks: {faint:.2%} of its pixels have values up to {MASK_THRESHOLD} and count "
+            f"as black, {coverage:.2%} count as white; paint the strip white (255) and all else black"
+        )
+    shown = f"no value is above {MASK_THRESHOLD}, the highest is {peak}" if peak else "its marks have no grey value"
+    return f"reads as empty, but isn't: {shown}; paint the strip white (255) and all else black"
+
+
+def _black_white(grey: Grey) -> SoftMask:
+    shares = np.bincount(grey.ravel(), minlength=256) / grey.size
+    coverage, faint = float(shares[MASK_THRESHOLD + 1 :].sum()), float(shares[_LEAST : MASK_THRESHOLD + 1].sum())
+    hides = shares[0] < 1 and (not coverage or faint > coverage)
+    return SoftMask(
+        grey > MASK_THRESHOLD,
+        float(shares[_GREY_LOW : _GREY_HIGH + 1].sum()),
+        hidden(int(np.flatnonzero(shares)[-1]), faint, coverage) if hides else "",
+    )
+
+
+def _mostly_coloured(picture: NDArray[np.uint8]) -> bool:
+    highest, lowest = picture.max(axis=2), picture.min(axis=2)
+    marked = np.count_nonzero(highest > _CHROMA)
+    return bool(np.count_nonzero(highest - lowest > _CHROMA) > marked / 2)
+
+
+def _ramp(picture: NDArray[np.uint8]) -> SoftMask | None:
+    """The mask cut at half of its most frequent colour; None without any colour, without black or with more
+    dim marks than strip.
+    """
+    high = (picture >> 4).astype(np.uint16)
+    bins = high[..., 0] << 8 | high[..., 1] << 4 | high[..., 2]
+    counts = np.bincount(bins.ravel(), minlength=4096)
+    counts[[0, 1, 16, 17, 256, 257, 272, 273]] = 0  # black, and a JPEG's noise on black
+    if not counts.any():
+        return None
+    peak = picture[bins == counts.argmax()].mean(axis=0).astype(np.float32)
+    square = float(peak @ peak)
+    along = picture @ (peak / square)  # 0 at black, 1 at the colour
+    apart = np.zeros_like(along)
+    for channel in range(3):
+        apart += (picture[..., channel] - along * peak[channel]) ** 2
+    odd = (apart > _OFF_RAMP**2 * square) | (along > _BEYOND) | ((along >= 0.25) & (along <= 0.75))
+    strip = along > 0.5
+    faint = (picture.max(axis=2) >= _LEAST) & ~strip
+    if not (along < 0.25).any() or np.count_nonzero(faint) > np.count_nonzero(strip):
+        return None
+    return SoftMask(strip, float(odd.mean()))
+
+
+def _flat(keys: NDArray[Any]) -> NDArray[np.bool_]:
+    """Pixels that equal their four neighbours."""
+    flat = np.ones(keys.shape, bool)
+    across, down = keys[:, 1:] == keys[:, :-1], keys[1:] == keys[:-1]
+    flat[:, 1:] &= across
+    flat[:, :-1] &= across
+    flat[1:] &= down
+    flat[:-1] &= down
+    return flat
+
+
+def _near(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pixels at most two away from a marked one, in either direction."""
+    near = marked
+    for axis in (0, 1):
+        wide = near.copy()
+        for step in (1, 2):
+            ahead, behind = (slice(step, None),), (slice(None, -step),)
+            before = (slice(None),) * axis
+            wide[before + ahead] |= near[before + behind]
+            wide[before + behind] |= near[before + ahead]
+        near = wide
+    return near
+
+
+def as_grey(keys: NDArray[Any]) -> NDArray[np.uint8]:
+    """Numbers (H, W) of any size as a picture (H, W, 3) in which the largest is white; what is negative is black."""
+    values = np.nan_to_num(keys.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    highest = values.max(initial=0)
+    grey = np.clip(values / highest * 255 if highest > 0 else 0 * values, 0, 255).round().astype(np.uint8)
+    return np.asarray(Image.fromarray(grey).convert("RGB"))
