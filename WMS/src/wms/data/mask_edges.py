@@ -20,6 +20,8 @@ _CHROMA: Final = 64  # difference of channels from which a pixel counts as colou
 _OFF_RAMP: Final = 0.35  # distance from the ramp, in lengths of the ramp
 _BEYOND: Final = 1.5
 _ON_EDGES: Final = 0.9  # share of the values in between that lie between black and the strip
+_EDGE: Final = 4  # pixels that a soft edge is wide
+_LEAST_SOFT: Final = 4  # distinct values, with black and the strip's; a single one in between is a class
 _NOISY_FROM: Final = 16  # distinct values; the real JPEG masks have 28 and more
 _MOST_FLAT: Final = 0.05  # share of values in between that lie in flat areas; the real JPEG masks have 0.0025 at most
 
@@ -49,20 +51,20 @@ def cut(picture: NDArray[np.uint8], grey: Grey) -> SoftMask:
     return ramp
 
 
-def is_soft(keys: NDArray[Any], black: NDArray[np.bool_], peak: Any, count: int) -> bool:
+def is_soft(keys: NDArray[Any], black: NDArray[np.bool_], peak: Any, count: int, *, ordered: bool) -> bool:
     """Whether the values that are neither `black` (H, W) nor `peak` are soft edges or noise rather than classes.
 
-    `count` is the number of distinct values. Soft edges lie between black and the strip; a JPEG's noise, kept in a
-    lossless file, has many values and no flat areas.
+    `count` is the number of distinct values, `ordered` tells whether most lie between black and the peak. Classes fill
+    areas. Soft edges have no flat area and lie between black and the strip; noise, such as a JPEG's that is kept in a
+    lossless file, has no flat area and many values.
     """
     strip = keys == peak
     between = ~(black | strip)
-    if count < 4 or not between.any():
+    if count < _LEAST_SOFT or not between.any() or float(_flat(keys)[between].mean()) > _MOST_FLAT:
         return False
-    if count >= _NOISY_FROM and float(_flat(keys)[between].mean()) <= _MOST_FLAT:
+    if count >= _NOISY_FROM:
         return True
-    on_edge = _near(black) & _near(strip)
-    return float(on_edge[between].mean()) >= _ON_EDGES
+    return ordered and float((_near(black) & _near(strip))[between].mean()) >= _ON_EDGES
 
 
 def hidden(peak: int, faint: float, coverage: float) -> str:
@@ -133,11 +135,11 @@ def _flat(keys: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _near(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Pixels at most two away from a marked one, in either direction."""
+    """Pixels at most _EDGE away from a marked one, in either direction."""
     near = marked
     for axis in (0, 1):
         wide = near.copy()
-        for step in (1, 2):
+        for step in range(1, _EDGE + 1):
             ahead, behind = (slice(step, None),), (slice(None, -step),)
             before = (slice(None),) * axis
             wide[before + ahead] |= near[before + behind]

@@ -99,9 +99,10 @@ def decode_mask(
 
 def name_classes(classes: Sequence[MaskClass], folder: str = "DIR") -> tuple[str, str]:
     """The sentence on a mask of several classes, and the next step for the data set `folder`."""
-    listed = ", ".join(map(str, classes[:_LISTED]))
+    by_value = all(one.value for one in classes)
+    listed = ", ".join(str(one) if by_value else f"{one.colour} ({one.share:.2%})" for one in classes[:_LISTED])
     more = f" and {len(classes) - _LISTED} more" if len(classes) > _LISTED else ""
-    option = "--class N" if all(one.value for one in classes) else "--colour R,G,B"
+    option = "--class N" if by_value else "--colour R,G,B"
     what = f"holds {len(classes)} classes and doesn't tell which of them is the strip: {listed}{more}"
     return what, f"name the strip's with `wms data check {folder} --fix {option}`"
 
@@ -156,14 +157,13 @@ def _exact(
 def _has_soft_edges(stored: Stored, found: Sequence[Found]) -> bool:
     marks = [one for one in found if not (one.is_black or one.is_clear)]
     marks = marks or [one for one in found if not one.is_clear]
-    if not marks or len(marks) == len(found):
-        return False  # nothing that an edge could be soft against
-    peak = max(marks, key=lambda one: one.told.share)
-    between = sum(one.told.share for one in marks if one is not peak and one.strength <= peak.strength * _BRIGHTER)
-    if between < _BETWEEN * sum(one.told.share for one in marks if one is not peak):
+    if not marks:
         return False
+    peak = max(marks, key=lambda one: one.told.share)
+    others = sum(one.told.share for one in marks if one is not peak)
+    below = sum(one.told.share for one in marks if one is not peak and one.strength <= peak.strength * _BRIGHTER)
     behind = ~np.isin(stored.keys, [one.key for one in marks])
-    return is_soft(stored.keys, behind, peak.key, len(marks) + 1)
+    return is_soft(stored.keys, behind, peak.key, len(marks) + 1, ordered=below >= _BETWEEN * others)
 
 
 def _cut(stored: Stored, image: Image.Image, picture: NDArray[np.uint8], shown: NDArray[np.uint8]) -> SoftMask:
