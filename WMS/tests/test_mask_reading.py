@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import time
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 from entrance_table import READ as IS_READ
 from entrance_table import REFUSED as IS_REFUSED
-from entrance_table import Row
+from entrance_table import WORKS, Row
+from fuzz_masks import mutated_masks, try_mask
 from mask_samples import READ, REFUSED, Sample, grey, layers, paint
 from PIL import Image
 from qa_data import checked, codes, problem
@@ -159,3 +161,10 @@ def test_twelve_megapixels_are_read_in_time(tmp_path: Path, kind: str) -> None:
     started = time.process_time()
     assert decode_mask(content, "x").ambiguous
     assert time.process_time() - started < 4  # under a second where nothing else runs
+
+
+def test_mutated_masks_are_read_right_or_refused_by_name(tmp_path: Path, entrance: Row) -> None:
+    count = 60
+    results = [try_mask(one, tmp_path / str(at)) for at, one in enumerate(islice(mutated_masks(16), count))]
+    assert len(set(results)) > 2 and results.count("read") > count / 4
+    entrance("masks", f"{count} mutated masks", f"{results.count('read')} read, the others refused by name", WORKS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,7 +14,10 @@ MASK_THRESHOLD: Final = 127
 """A mask's pixel is strip if the value is larger than this."""
 
 Grey = NDArray[np.uint8]
-_GREY_LOW, _GREY_HIGH = 64, 191
+Picture = NDArray[np.uint8]
+_ROWS: Final = 256  # looked at together
+GREY: Final = (64, 191)
+"""Lowest and highest value between black and white."""
 _LEAST: Final = 16  # JPEG's artefacts around an edge are mostly darker
 _MOST_ODD: Final = 0.01  # share of pixels off the ramp between black and a colour, from which it is no ramp
 _CHROMA: Final = 64  # difference of channels from which a pixel counts as coloured; JPEG tints grey by less
@@ -36,12 +40,12 @@ class SoftMask:
     """Why the mask reads as empty or nearly so although it marks something; else ""."""
 
 
-def cut(picture: NDArray[np.uint8], grey: Grey) -> SoftMask:
+def cut(picture: Picture, grey: Grey, *, may_have_colours: bool = True) -> SoftMask:
     """Cut a mask (H, W, 3), with the grey values (H, W), between black and white or between black and another colour.
 
     Colours decide only where the mask isn't black and white.
     """
-    plain, coloured = _black_white(grey), _mostly_coloured(picture)
+    plain, coloured = _black_white(grey), may_have_colours and _mostly_coloured(picture)
     if not coloured and plain.grey <= _MOST_ODD and not plain.hides:
         return plain
     ramp = _ramp(picture)
@@ -88,39 +92,66 @@ def _black_white(grey: Grey) -> SoftMask:
     hides = shares[0] < 1 and (not coverage or faint > coverage)
     return SoftMask(
         grey > MASK_THRESHOLD,
-        float(shares[_GREY_LOW : _GREY_HIGH + 1].sum()),
+        float(shares[GREY[0] : GREY[1] + 1].sum()),
         hidden(int(np.flatnonzero(shares)[-1]), faint, coverage) if hides else "",
     )
 
 
-def _mostly_coloured(picture: NDArray[np.uint8]) -> bool:
-    highest, lowest = picture.max(axis=2), picture.min(axis=2)
-    marked = np.count_nonzero(highest > _CHROMA)
-    return bool(np.count_nonzero(highest - lowest > _CHROMA) > marked / 2)
+def _mostly_coloured(picture: Picture) -> bool:
+    marked = coloured = 0
+    for part in _parts(picture):
+        red, green, blue = (part[..., channel] for channel in range(3))
+        highest = np.maximum(np.maximum(red, green), blue)
+        marked += _count(highest > _CHROMA)
+        coloured += _count(highest - np.minimum(np.minimum(red, green), blue) > _CHROMA)
+    return coloured > marked / 2
 
 
-def _ramp(picture: NDArray[np.uint8]) -> SoftMask | None:
+def _ramp(picture: Picture) -> SoftMask | None:
     """The mask cut at half of its most frequent colour; None without any colour, without black or with more
     dim marks than strip.
     """
-    high = (picture >> 4).astype(np.uint16)
-    bins = high[..., 0] << 8 | high[..., 1] << 4 | high[..., 2]
-    counts = np.bincount(bins.ravel(), minlength=4096)
-    counts[[0, 1, 16, 17, 256, 257, 272, 273]] = 0  # black, and a JPEG's noise on black
-    if not counts.any():
+    peak = _peak(picture)
+    if peak is None:
         return None
-    peak = picture[bins == counts.argmax()].mean(axis=0).astype(np.float32)
-    square = float(peak @ peak)
-    along = picture @ (peak / square)  # 0 at black, 1 at the colour
-    apart = np.zeros_like(along)
-    for channel in range(3):
-        apart += (picture[..., channel] - along * peak[channel]) ** 2
-    odd = (apart > _OFF_RAMP**2 * square) | (along > _BEYOND) | ((along >= 0.25) & (along <= 0.75))
-    strip = along > 0.5
-    faint = (picture.max(axis=2) >= _LEAST) & ~strip
-    if not (along < 0.25).any() or np.count_nonzero(faint) > np.count_nonzero(strip):
+    square, odd, faint, black, strips = float(peak @ peak), 0, 0, 0, []
+    for part in _parts(picture):
+        values = part.astype(np.float32)
+        along = values @ (peak / square)  # 0 at black, 1 at the colour
+        apart = sum((values[..., channel] - along * peak[channel]) ** 2 for channel in range(3))
+        strip = along > 0.5
+        odd += _count((apart > _OFF_RAMP**2 * square) | (along > _BEYOND) | ((along >= 0.25) & (along <= 0.75)))
+        faint += _count((part >= _LEAST).any(axis=2) & ~strip)
+        black += _count(along < 0.25)
+        strips.append(strip)
+    strip = np.concatenate(strips)
+    if not black or faint > _count(strip):
         return None
-    return SoftMask(strip, float(odd.mean()))
+    return SoftMask(strip, odd / strip.size)
+
+
+def _peak(picture: Picture) -> NDArray[np.float32] | None:
+    """The most frequent colour beside black, as float (3,), within 16 values a channel."""
+    counts, sums = np.zeros(4096), np.zeros((3, 4096))
+    for part in _parts(picture):
+        high = (part >> 4).astype(np.uint16)
+        bins = (high[..., 0] << 8 | high[..., 1] << 4 | high[..., 2]).ravel()
+        marked = np.flatnonzero(bins)
+        counts += np.bincount(bins[marked], minlength=4096)
+        for channel in range(3):
+            sums[channel] += np.bincount(bins[marked], part[..., channel].ravel()[marked], minlength=4096)
+    counts[[1, 16, 17, 256, 257, 272, 273]] = 0  # a JPEG's noise on black
+    found = int(counts.argmax())
+    return (sums[:, found] / counts[found]).astype(np.float32) if counts[found] else None
+
+
+def _parts(picture: Picture) -> Iterator[Picture]:
+    """The picture in bands of rows, which bounds the memory of what is computed."""
+    return (picture[top : top + _ROWS] for top in range(0, len(picture), _ROWS))
+
+
+def _count(marked: NDArray[np.bool_]) -> int:
+    return int(np.count_nonzero(marked))
 
 
 def _flat(keys: NDArray[Any]) -> NDArray[np.bool_]:

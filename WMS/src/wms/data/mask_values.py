@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import math
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -11,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from wms.data.images import orientation_of
+from wms.data.images import FORMATS, orientation_of
 
 MOST: Final = 256
 """A file with more distinct values holds a picture, not classes."""
 
 Keys = NDArray[Any]
+_NAN: Final = float("nan")  # one object, so that a dictionary finds it again
 _ROWS: Final = 256  # looked at together, which bounds the memory of sorting
 _TURNS: Final[dict[int, Callable[[Keys], Keys]]] = {
     2: np.fliplr,
@@ -82,7 +86,6 @@ class Stored:
     keyed: bool
     """Whether a single colour is declared transparent, in a file without an alpha channel."""
     has_alpha: bool
-    frames: int
     is_shortened: bool
     """Whether the colours have more bits than are read."""
 
@@ -93,7 +96,7 @@ class Stored:
 
 
 def stored_values(image: Image.Image, content: bytes) -> Stored:
-    """The values of an opened image with decoded pixels; `content` is the file."""
+    """The values of an opened image with decoded pixels; `content` is the file. Raises Pillow's errors on damage."""
     keys, found = _values(image, content)
     turn = _TURNS.get(orientation_of(image))
     clear = "transparency" in image.info
@@ -103,9 +106,17 @@ def stored_values(image: Image.Image, content: bytes) -> Stored:
         is_lossy=_is_lossy(image, content),
         keyed=clear and (image.mode != "P" or isinstance(image.info["transparency"], int)),
         has_alpha=clear or image.mode in ("LA", "PA", "RGBA"),
-        frames=int(getattr(image, "n_frames", 1)),
         is_shortened=image.format == "TIFF" and len(image.getbands()) > 1 and _bits(image) > 8,
     )
+
+
+def frames_of(content: bytes) -> int:
+    """How many pictures a file holds; 1 if the file doesn't tell."""
+    with warnings.catch_warnings(), contextlib.suppress(Exception):  # Pillow raises many kinds of errors on odd bytes
+        warnings.simplefilter("ignore")
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            return int(getattr(image, "n_frames", 1))
+    return 1
 
 
 def number_text(number: float) -> str:
@@ -188,18 +199,18 @@ def _numbers(keys: Keys, clear: object = None) -> tuple[Keys, tuple[Found, ...] 
 def _counted(keys: Keys) -> dict[Any, int] | None:
     """Value -> pixels, or None for more than MOST values."""
     counted: dict[Any, int] = {}
-    lacking = 0
     for top in range(0, len(keys), _ROWS):
-        part = keys[top : top + _ROWS]
-        if part.dtype.kind == "f":
-            lacking += int(np.isnan(part).sum())
-            part = part[~np.isnan(part)]
-        values, counts = np.unique(part, return_counts=True)
-        for value, count in zip(values.tolist(), counts.tolist(), strict=True) if len(values) <= MOST else ():
-            counted[value] = counted.get(value, 0) + count
-        if len(values) > MOST or len(counted) > MOST:
+        part = keys[top : top + _ROWS].ravel()
+        # A mask has few runs of equal values; sorting their values is quicker than sorting all pixels.
+        starts = np.concatenate([[0], np.flatnonzero(part[1:] != part[:-1]) + 1])
+        values, at = np.unique(part[starts], return_inverse=True)
+        if len(values) > MOST:
             return None
-    return counted | ({float("nan"): lacking} if lacking else {})
+        counts = np.bincount(at, np.diff(starts, append=part.size))
+        for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+            name = _NAN if isinstance(value, float) and math.isnan(value) else value
+            counted[name] = counted.get(name, 0) + int(count)
+    return counted if len(counted) <= MOST else None
 
 
 def _colour(key: int, shown: tuple[int, ...], share: float) -> Found:

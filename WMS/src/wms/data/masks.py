@@ -7,8 +7,8 @@ strip's value, colour or depth. More are classes, of which a person names the st
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wms.data.images import DEFAULT_MEGAPIXELS, decode, read_bytes
-from wms.data.mask_edges import MASK_THRESHOLD, SoftMask, as_grey, cut, hidden, is_soft
-from wms.data.mask_values import Found, MaskClass, Stored, alpha_of, stored_values
+from wms.data.mask_edges import GREY, MASK_THRESHOLD, as_grey, cut, hidden, is_soft
+from wms.data.mask_values import Found, MaskClass, Stored, alpha_of, frames_of, stored_values
 from wms.errors import EmptyMaskError, GreyMaskError, MaskClassesError
 
 __all__ = ["MASK_THRESHOLD", "DecodedMask", "black_white", "decode_mask", "name_classes", "read_mask", "resize_mask"]
@@ -76,25 +76,17 @@ def decode_mask(
 
     `wanted` is the name of the strip's class (see `MaskClass`); a mask without that class is read as without a name.
     """
-    images: list[Image.Image] = []
-    picture = decode(content, name, max_megapixels, look=images.append)
-    (image,) = images
-    shown, stored = np.asarray(picture.convert("L")), stored_values(image, content)
-    found = () if stored.is_lossy else stored.found or ()
-    told = tuple(sorted((one.told for one in found), key=lambda one: -one.share))
-    if wanted and (named := [one.key for one in found if one.told.is_named(wanted)]):
-        return _exact(stored, named, shown, told)
-    marks = _marks(found, stored.keyed)
-    if found and (marks is not None or not _has_soft_edges(stored, found)):
-        if marks is None:
-            others = [one.key for one in found if not (one.is_black or one.is_clear)] or [found[-1].key]
-            return _exact(stored, others, shown, told, ambiguous=True)
-        return _exact(stored, marks, shown, told)
-    soft = _cut(stored, image, np.asarray(picture), shown)
-    hides = soft.hides
-    if not hides and not soft.strip.any():
-        hides = _unread(stored) or ("" if (stored.keys == stored.keys.flat[0]).all() else hidden(0, 0.0, 0.0))
-    return DecodedMask(soft.strip, float(np.mean(black_white(soft.strip) != shown)), soft.grey, hides=hides)
+    seen: list[tuple[Image.Image, Stored]] = []
+    # While it decodes, `decode` turns errors of damaged bytes into sentences.
+    picture = decode(
+        content, name, max_megapixels, look=lambda image: seen.append((image, stored_values(image, content)))
+    )
+    ((image, stored),) = seen
+    shown = np.asarray(picture.convert("L"))
+    mask = _exact(stored, shown, wanted) or _soft(stored, image, np.asarray(picture), shown)
+    if mask.strip.any() or mask.hides:
+        return mask
+    return replace(mask, hides=_unread(stored, content))
 
 
 def name_classes(classes: Sequence[MaskClass], folder: str = "DIR") -> tuple[str, str]:
@@ -136,22 +128,28 @@ def _marks(found: Sequence[Found], keyed: bool) -> list[object] | None:
     return [one.key for one in marks] if is_strip else None
 
 
-def _exact(
-    stored: Stored,
-    keys: Sequence[object],
-    shown: NDArray[np.uint8],
-    classes: tuple[MaskClass, ...],
-    *,
-    ambiguous: bool = False,
-) -> DecodedMask:
-    strip = np.zeros(stored.keys.shape, bool)
-    for key in keys:
-        strip |= np.isnan(stored.keys) if isinstance(key, float) and math.isnan(key) else stored.keys == key
+def _exact(stored: Stored, shown: NDArray[np.uint8], wanted: str) -> DecodedMask | None:
+    """The mask by its classes; None for a mask with soft edges."""
+    found = () if stored.is_lossy else stored.found or ()
+    keys = [one.key for one in found if wanted and one.told.is_named(wanted)] or _marks(found, stored.keyed)
+    if not found or (keys is None and _has_soft_edges(stored, found)):
+        return None
+    ambiguous = keys is None
+    if keys is None:
+        keys = [one.key for one in found if not (one.is_black or one.is_clear)] or [found[-1].key]
+    strip = _where(stored, keys)
     neither = float(np.mean(black_white(strip) != shown))
-    hides = "" if strip.any() else _unread(stored)
-    if len(classes) == 1 and classes[0].value and neither and 64 <= shown.min() <= 191:
-        return DecodedMask(strip, neither, 1.0, classes)  # one grey everywhere is no mask
-    return DecodedMask(strip, neither, 0.0, classes, ambiguous, hides)
+    classes = tuple(sorted((one.told for one in found), key=lambda one: -one.share))
+    is_grey = len(classes) == 1 and bool(classes[0].value) and neither > 0 and GREY[0] <= shown.min() <= GREY[1]
+    return DecodedMask(strip, neither, float(is_grey), classes, ambiguous)  # one grey everywhere is no mask
+
+
+def _where(stored: Stored, keys: Iterable[object]) -> NDArray[np.bool_]:
+    """The pixels of the classes with these keys."""
+    found = np.zeros(stored.keys.shape, bool)
+    for key in keys:
+        found |= np.isnan(stored.keys) if isinstance(key, float) and math.isnan(key) else stored.keys == key
+    return found
 
 
 def _has_soft_edges(stored: Stored, found: Sequence[Found]) -> bool:
@@ -162,24 +160,32 @@ def _has_soft_edges(stored: Stored, found: Sequence[Found]) -> bool:
     peak = max(marks, key=lambda one: one.told.share)
     others = sum(one.told.share for one in marks if one is not peak)
     below = sum(one.told.share for one in marks if one is not peak and one.strength <= peak.strength * _BRIGHTER)
-    behind = ~np.isin(stored.keys, [one.key for one in marks])
+    behind = _where(stored, [one.key for one in found if one not in marks])
     return is_soft(stored.keys, behind, peak.key, len(marks) + 1, ordered=below >= _BETWEEN * others)
 
 
-def _cut(stored: Stored, image: Image.Image, picture: NDArray[np.uint8], shown: NDArray[np.uint8]) -> SoftMask:
+def _soft(stored: Stored, image: Image.Image, picture: NDArray[np.uint8], shown: NDArray[np.uint8]) -> DecodedMask:
+    """The mask cut at half, by the numbers, the alpha channel or the colours that draw it."""
+    may_have_colours = False
     if stored.is_numbers:
         picture = as_grey(stored.keys)
-        return cut(picture, picture[..., 0])
-    if stored.has_alpha and shown.max() <= _DARK:  # only the alpha channel can draw here
-        alpha = alpha_of(image)
-        return cut(np.repeat(alpha[..., None], 3, axis=2), alpha)
-    return cut(picture, shown)
+        grey = picture[..., 0]
+    elif stored.has_alpha and shown.max() <= _DARK:  # only the alpha channel can draw here
+        grey = alpha_of(image)
+        picture = np.repeat(grey[..., None], 3, axis=2)
+    else:
+        grey, may_have_colours = shown, image.mode not in ("1", "L", "LA")
+    found = cut(picture, grey, may_have_colours=may_have_colours)
+    hides = found.hides
+    if not hides and not found.strip.any() and (stored.keys != stored.keys[0, 0]).any():
+        hides = hidden(0, 0.0, 0.0)
+    return DecodedMask(found.strip, float(np.mean(black_white(found.strip) != shown)), found.grey, hides=hides)
 
 
-def _unread(stored: Stored) -> str:
+def _unread(stored: Stored, content: bytes) -> str:
     """Why a mask that reads as empty may hold marks that no reading reaches; else ""."""
-    if stored.frames > 1:
-        return f"reads as empty, but holds {stored.frames} pictures, of which the first is read; save the mask as one"
+    if (frames := frames_of(content)) > 1:
+        return f"reads as empty, but holds {frames} pictures, of which the first is read; save the mask as one"
     if stored.is_shortened:
         return "reads as empty, but has colours of more than 8 bits, which aren't read in full; save it in 8 bits"
     return ""
