@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from wms.data.images import FORMATS, orientation_of
+from wms.data.images import orientation_in
+from wms.data.kinds import FORMATS
 
 MOST: Final = 256
 """A file with more distinct values holds a picture, not classes."""
@@ -82,6 +83,8 @@ class Stored:
     keys: Keys
     found: tuple[Found, ...] | None
     """The distinct values, or None if there are more than MOST."""
+    orientation: int
+    """How the file was stored, 1..8."""
     is_lossy: bool
     keyed: bool
     """Whether a single colour is declared transparent, in a file without an alpha channel."""
@@ -98,11 +101,12 @@ class Stored:
 def stored_values(image: Image.Image, content: bytes) -> Stored:
     """The values of an opened image with decoded pixels; `content` is the file. Raises Pillow's errors on damage."""
     keys, found = _values(image, content)
-    turn = _TURNS.get(orientation_of(image))
+    orientation = orientation_in(content)
     clear = "transparency" in image.info
     return Stored(
-        keys=keys if turn is None else turn(keys),
+        keys=_upright(keys, orientation),
         found=found,
+        orientation=orientation,
         is_lossy=_is_lossy(image, content),
         keyed=clear and (image.mode != "P" or isinstance(image.info["transparency"], int)),
         has_alpha=clear or image.mode in ("LA", "PA", "RGBA"),
@@ -130,11 +134,14 @@ def colour_text(colour: Iterable[int]) -> str:
     return ",".join(map(str, parts[:3] if parts[3:] in ([], [255]) else parts))
 
 
-def alpha_of(image: Image.Image) -> NDArray[np.uint8]:
+def alpha_of(image: Image.Image, orientation: int) -> NDArray[np.uint8]:
     """The alpha channel, upright (H, W)."""
-    alpha = np.asarray(image.convert("RGBA"))[..., 3]
-    turn = _TURNS.get(orientation_of(image))
-    return alpha if turn is None else turn(alpha)
+    return _upright(np.asarray(image.convert("RGBA"))[..., 3], orientation)
+
+
+def _upright(keys: Keys, orientation: int) -> Keys:
+    turn = _TURNS.get(orientation)
+    return keys if turn is None else turn(keys)
 
 
 def _values(image: Image.Image, content: bytes) -> tuple[Keys, tuple[Found, ...] | None]:

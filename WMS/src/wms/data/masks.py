@@ -171,7 +171,7 @@ def _soft(stored: Stored, image: Image.Image, picture: NDArray[np.uint8], shown:
         picture = as_grey(stored.keys)
         grey = picture[..., 0]
     elif stored.has_alpha and shown.max() <= _DARK:  # only the alpha channel can draw here
-        grey = alpha_of(image)
+        grey = alpha_of(image, stored.orientation)
         picture = np.repeat(grey[..., None], 3, axis=2)
     else:
         grey, may_have_colours = shown, image.mode not in ("1", "L", "LA")
