@@ -212,6 +212,7 @@ READ: Final[Mapping[str, Sample]] = {
     "turned on its side": Sample("png", turned),
     "two pages, the strip on the first": Sample("tif", frames("TIFF", first=True)),
     "animated PNG, the strip on the first": Sample("png", frames("PNG", first=True)),
+    "GIF, red": Sample("gif", palette([BLACK, (255, 0, 0)], kind="GIF")),
     "1 everywhere": Sample("png", lambda s: grey(1)(s | True), "all"),
     "white everywhere": Sample("png", lambda s: grey(255)(s | True), "all"),
     "red everywhere": Sample("png", lambda s: paint((255, 0, 0), BLACK)(s | True), "all"),
@@ -252,6 +253,12 @@ REFUSED: Final[Mapping[str, Sample]] = {
     "negative labels": Sample(
         "tif", layers(-1, -2, dtype=np.int32, kind="TIFF"), "MaskClassesError", ("--class", "-1")
     ),
+    "GIF, white declared transparent behind black": Sample(
+        "gif", palette([(255,) * 3, BLACK], kind="GIF", transparency=0), "MaskClassesError", ("--class", "1")
+    ),
+    "GIF of three colours": Sample(
+        "gif", lambda s: stored(three_colours(s), "GIF"), "MaskClassesError", ("--colour", "128,0,0")
+    ),
     "grey noise": Sample("png", noise, "GreyMaskError"),
     "one grey everywhere": Sample("png", lambda s: grey(120)(s | True), "GreyMaskError"),
     "a grey ramp": Sample("png", lambda s: stored(Image.linear_gradient("L").resize(s.shape[::-1])), "GreyMaskError"),
@@ -262,6 +269,12 @@ REFUSED: Final[Mapping[str, Sample]] = {
     "animated PNG, the strip on the second": Sample("png", frames("PNG", first=False), "EmptyMaskError"),
 }  # fmt: skip
 """The masks that a person has to mend, or whose strip a person has to name."""
+
+
+def three_colours(strip: Strip) -> Image.Image:
+    """A palette's picture with the strip in dark red, and a cream edge."""
+    with Image.open(io.BytesIO(layers(_VOC[1], _VOC[3])(strip))) as picture:
+        return picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=3)
 
 
 def jpeg(content: bytes) -> bytes:
