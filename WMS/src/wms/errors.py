@@ -128,6 +128,30 @@ class TrackingError(WmsError, code=50):
     """A run's own records (metrics, metadata) that can't be read."""
 
 
+class ExportUnknownError(WmsError, code=51):
+    """An export of a labelling tool in no format that the import knows, or in several."""
+
+
+class ExportDamagedError(WmsError, code=52):
+    """A file of a labelling tool's export that can't be parsed."""
+
+
+class ExportUnsafeError(WmsError, code=53):
+    """An export that could harm: a name that leads out of the export, a link, too many or too large files."""
+
+
+class ExportClassError(WmsError, code=54):
+    """An export with several classes of which none was chosen, or without the chosen class."""
+
+
+class NameTakenError(WmsError, code=55):
+    """Two photos of one name, in an export or in the folder that it goes to."""
+
+
+class ImportIncompleteError(WmsError, code=56):
+    """Labelled photos that weren't imported; the others were."""
+
+
 class StageError(WmsError, code=60):
     """A pipeline that is put together wrongly: a cycle, an unknown dependency, a stage defined twice."""
 

@@ -66,14 +66,25 @@ def read_small(path: Path, side: int = 128, max_megapixels: float = DEFAULT_MEGA
 
 def image_size(path: Path) -> tuple[int, int]:
     """Width and height in pixels after the orientation, from the header alone. Raises the errors of `read_image`."""
-    with _open(read_bytes(path), str(path), float("inf")) as opened:
-        width, height = opened.image.size
-        return (height, width) if opened.orientation >= 5 else (width, height)
+    width, height, orientation = stored_size(read_bytes(path), str(path))
+    return (height, width) if orientation >= 5 else (width, height)
 
 
 def orientation_of(path: Path) -> int:
     """The orientation of a photo's stored pixels, 1..8; 1 if none is known. Raises the errors of `read_image`."""
     return orientation_in(read_bytes(path), str(path))
+
+
+def stored_size(content: bytes, name: str) -> tuple[int, int, int]:
+    """Width and height in pixels as stored, and the orientation (1..8). Raises the errors of `read_image`."""
+    with _open(content, name, float("inf")) as opened:
+        return (*opened.image.size, opened.orientation)
+
+
+def turned_upright(image: Image.Image, orientation: int) -> Image.Image:
+    """An image with pixels as stored, turned as the orientation (1..8) tells."""
+    turn = UPRIGHT.get(orientation)
+    return image if turn is None else image.transpose(turn)
 
 
 def orientation_in(content: bytes, name: str = "The photo") -> int:
@@ -180,8 +191,7 @@ def decode(
                     image.draft(None, (draft_side, draft_side))
                 image.load()
                 look(image)
-                picture, turn = to_rgb(image), UPRIGHT.get(opened.orientation)
-                return picture if turn is None else picture.transpose(turn)
+                return turned_upright(to_rgb(image), opened.orientation)
         except WmsError:
             raise
         except MemoryError as error:

@@ -46,6 +46,9 @@ def leaves(group: Group, path: tuple[str, ...] = ("wms",)) -> Iterator[tuple[tup
 
 _DATA: Final = {
     "check": Leaf("Check a folder of photos and masks.", "wms.data.qa.cli:COMMAND", "WMS/data/training --fix"),
+    "import": Leaf(
+        "Import what a labelling tool exported.", "wms.data.importing.cli:COMMAND", "export.zip --class strip"
+    ),
     "merge": Leaf("Merge the photos of a commit and push a data branch.", f"{_OPS}.data:MERGE", "HEAD --replace"),
     "fetch": Leaf("Bring the data set of this commit here.", f"{_OPS}.data:FETCH"),
     "verify": Leaf("Check that the remote holds a commit's data set.", f"{_OPS}.data:VERIFY", "--base origin/main"),
