@@ -8,12 +8,9 @@ size by another program than the importer's.
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import shutil
 import sys
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -154,7 +151,7 @@ def labelme() -> None:
 
 
 def label_studio() -> None:
-    """Label Studio: tasks as its server exports them, with brushes packed by its SDK; PNGs and YOLO by its converter."""
+    """Label Studio: tasks as its server exports them, brushes packed by its SDK; PNGs and YOLO by its converter."""
     from label_studio_sdk.converter import Converter
     from label_studio_sdk.converter.brush import encode_rle
 

@@ -19,11 +19,10 @@ from wms.data.importing.write import missing, write
 from wms.data.qa.names import shown
 from wms.errors import DataNotFoundError, ExportUnsafeError, ImportIncompleteError, UsageError
 from wms.paths import from_root
-from wms.tables import Column, make_table, plain_console
+from wms.tables import plain_console
 
 _TARGET: Final = Path("WMS/data/training")
 _NAMED: Final = 20  # unlabelled photos and notes that the terminal names; the report has all
-_COLUMNS: Final = (Column("photo", wraps=True), Column("label in", wraps=True), Column("why", wraps=True))
 
 
 def run(options: argparse.Namespace) -> int:
@@ -94,9 +93,8 @@ def _print(report: dict[str, Any]) -> None:
         console.print(f"note: links and special files aren't read: {_some(report['passed_over'])}.")
     if unlabelled:
         console.print(f"{len(unlabelled)} photos without such a label, not imported: {_some(unlabelled)}.")
-    if report["not_imported"]:
-        rows = [(one["photo"], one["from"], one["reason"]) for one in report["not_imported"]]
-        console.print(make_table(_COLUMNS, rows))
+    for one in report["not_imported"]:
+        console.print(f"not imported: {one['reason']} (label in {one['from']})")
     new = sum(one["is_new"] for one in imported)
     done = "Would import" if report["dry_run"] else "Imported"
     label = f" of class {report['class']}" if report["class"] else ""

@@ -35,8 +35,8 @@ class Photos:
     def find(self, guesses: Iterable[str]) -> str:
         """The photo that shares most folders with the first path for which that is a single photo.
 
-        A path may lack the extension, and Label Studio puts eight digits before the name of an upload. Raises LabelFault
-        if no photo or several fit.
+        A path may lack the extension, and Label Studio puts eight digits before an upload's name. Raises LabelFault if
+        no photo or several fit.
         """
         several: list[str] = []
         paths = list(guesses)

@@ -91,7 +91,7 @@ def make_plan(items: Sequence[Labelled], photos: Photos, wanted: str | None) -> 
 
 def chosen_class(items: Iterable[Labelled], wanted: str | None) -> str:
     """The class to import: `wanted`, or the only class. Raises ExportClassError, which lists the classes."""
-    counts = Counter(label for item in items for label in {shape.label for shape in item.shapes})
+    counts = Counter(label for item in items for label in dict.fromkeys(one.label for one in item.shapes))
     told = ", ".join(f"{shown(label)} (on {count} photos)" for label, count in counts.most_common())
     if wanted is None:
         if len(counts) > 1:

@@ -172,7 +172,11 @@ def _archive(path: Path, archive: zipfile.ZipFile) -> Tree:
             entries[name] = entry
     total = sum(entry.file_size for entry in entries.values())
     stored = sum(entry.compress_size for entry in entries.values())
-    if len(archive.infolist()) > MOST_FILES or total > LARGEST_TOTAL or stored > path.stat().st_size:
+    if stored > path.stat().st_size:
+        raise ExportUnsafeError(
+            f"{shown(str(path))} isn't read: its {len(entries)} files share their bytes, as in zip bombs."
+        )
+    if len(entries) > MOST_FILES or total > LARGEST_TOTAL:
         raise ExportUnsafeError(
             f"{shown(str(path))} isn't read: it unpacks to {len(entries)} files of {total / 2**30:.1f} GiB "
             f"(at most {MOST_FILES} and {LARGEST_TOTAL / 2**30:.0f} may be); import it in parts."

@@ -1,0 +1,346 @@
+"""Exports that can't be read right are refused by name: one sentence, a code of its own, and nothing is written."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import random
+import re
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from entrance_table import REFUSED, Row
+from import_yard import LABEL, SAMPLES, coco, files, photo, run, write
+from PIL import Image
+
+from wms.data.importing import raster
+from wms.data.importing.raster import brush_bitmap
+from wms.data.importing.records import LabelFault
+from wms.errors import (
+    DataNotFoundError,
+    ExportClassError,
+    ExportDamagedError,
+    ExportUnknownError,
+    ExportUnsafeError,
+    ImportIncompleteError,
+    NameTakenError,
+    UsageError,
+    WmsError,
+)
+
+RECTANGLE = "0 0.5 0.5 0.2 0.1"
+
+
+def archive(path: Path, *names: str, link: bool = False, content: bytes = b"x") -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+        for name in names:
+            entry = zipfile.ZipInfo(name)
+            entry.external_attr = (stat.S_IFLNK if link else stat.S_IFREG) << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            made.writestr(entry, content)
+    return path
+
+
+def bomb(folder: Path) -> Path:
+    return archive(folder / "bomb.zip", "a.json", content=b"[" + b" " * 20_000_000 + b"]")
+
+
+def liar(folder: Path) -> Path:
+    """A .zip whose directory says that a large file is small."""
+    path = archive(folder / "liar.zip", "a.json", content=b"[" + b" " * 9_000_000 + b"]")
+    content = bytearray(path.read_bytes())
+    for mark, offset in ((b"PK\x01\x02", 24), (b"PK\x03\x04", 22)):
+        at = content.index(mark) + offset
+        content[at : at + 4] = struct.pack("<I", 3)
+    path.write_bytes(content)
+    return path
+
+
+def overlapping(folder: Path) -> Path:
+    """A .zip whose 3,000 entries share their bytes, as in a bomb of that kind."""
+    data = zlib.compress(random.Random(1).randbytes(600), 0)[2:-4]
+    head = struct.pack("<4sHHHHHIIIHH", b"PK\3\4", 20, 0, 8, 0, 0, 0, len(data), 600, 1, 0) + b"a" + data
+    rows = b""
+    for n in range(3000):
+        name = f"{n}.json".encode()
+        sizes = (0, 20, 20, 0, 8, 0, 0, 0, len(data), 600, len(name), 0, 0, 0, 0, 0, 0)
+        rows += struct.pack("<4sHHHHHHIIIHHHHHII", b"PK\1\2", *sizes[1:3], *sizes[3:]) + name
+    end = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 3000, 3000, len(rows), len(head), 0)
+    path = folder / "overlap.zip"
+    path.write_bytes(head + rows + end)
+    return path
+
+
+def xml(text: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        write(folder / "annotations.xml", text)
+        return folder
+
+    return make
+
+
+def text(name: str, content: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        photo(folder / "images" / "a.jpg")
+        write(folder / name, content)
+        return folder
+
+    return make
+
+
+LAUGHS = '<!DOCTYPE a [<!ENTITY b "ha"><!ENTITY c "&b;&b;&b;">]><annotations>&c;</annotations>'
+TRACKS = "<annotations><track id='0' label='strip'></track></annotations>"
+WHOLE: dict[str, tuple[Callable[[Path], Path], type[WmsError], str]] = {
+    "no such path": (lambda f: f / "nowhere", UsageError, "There is no .*nowhere"),
+    "an empty folder": (lambda f: f, DataNotFoundError, "holds no files"),
+    "photos only": (lambda f: photo(f / "a.jpg").parent, ExportUnknownError, "Looked for coco: .*; yolo: .*; labelme"),
+    "a text file as SOURCE": (
+        lambda f: write(f / "a.txt", "hello"),
+        ExportDamagedError,
+        "neither a folder nor a sound",
+    ),
+    "two formats at once": (
+        lambda f: text("labels/a.txt", "0 0 0 1 0 1 1")(coco(f)),
+        ExportUnknownError,
+        "several formats, coco and yolo; name one by `--format coco`",
+    ),
+    "damaged JSON": (
+        lambda f: write(f / "a.json", '{\n"a": 1,\n}').parent,
+        ExportDamagedError,
+        "a.json .*line 3 isn't",
+    ),
+    "200,000 brackets": (lambda f: write(f / "a.json", "[" * 200_000).parent, ExportDamagedError, "nested too deeply"),
+    "JSON that isn't UTF-8": (
+        lambda f: write(f / "b.json", "[]").with_name("a.json").write_bytes(b'{"a": "\xe4"}') and f,
+        ExportDamagedError,
+        "it isn't UTF-8 text",
+    ),
+    "damaged XML": (xml("<annotations>\n<image>\n</annotations>"), ExportDamagedError, "line 3 isn't XML"),
+    "an XML bomb": (xml(LAUGHS), ExportUnsafeError, "declares a document type, as XML bombs do"),
+    "CVAT for video": (xml(TRACKS), ExportUnknownError, 'export the task as "CVAT for images 1.1"'),
+    "damaged YAML": (
+        lambda f: text("data.yaml", "names: [a\nb: c: d")(text("labels/a.txt", RECTANGLE)(f)),
+        ExportDamagedError,
+        "data.yaml is damaged: line 2",
+    ),
+    "COCO without file names": (
+        lambda f: coco(f, images=[{"id": 1}]),
+        ExportDamagedError,
+        "the value 'file_name' is missing",
+    ),
+    "Label Studio's PNGs without JSON": (
+        lambda f: photo(f / "task-1-annotation-2-by-1-tag-strip-0.png").parent,
+        ExportUnknownError,
+        "name tasks and no photos; export JSON, too",
+    ),
+    "a .zip bomb": (bomb, ExportUnsafeError, "times as large unpacked, as zip bombs are"),
+    "a .zip that lies about a size": (liar, ExportDamagedError, "can't be unpacked"),
+    "a .zip of overlapping entries": (overlapping, ExportUnsafeError, "3000 files share their bytes, as in zip bombs"),
+    "a .zip with ../": (lambda f: archive(f / "a.zip", "../a.json"), ExportUnsafeError, "leads out of the archive"),
+    "a .zip with an absolute name": (lambda f: archive(f / "a.zip", "/a.json"), ExportUnsafeError, "leads out"),
+    "a .zip with a drive": (lambda f: archive(f / "a.zip", "C:\\a.json"), ExportUnsafeError, "leads out"),
+    "a .zip with a link": (lambda f: archive(f / "a.zip", "a.jpg", link=True), ExportUnsafeError, "a link"),
+    "a damaged .zip": (
+        lambda f: (p := archive(f / "a.zip", "a.json")).write_bytes(p.read_bytes()[:-30]) and p,
+        ExportDamagedError,
+        "neither a folder nor a sound",
+    ),
+    **{
+        f"COCO's file_name {name!r}": (
+            partial(coco, name=name),
+            ExportUnsafeError,
+            "isn't inside of the export",
+        )
+        for name in ("../../x.jpg", "/etc/x.jpg", "..\\x.jpg", "C:\\x.jpg", "a\0.jpg")
+    },
+    "no label anywhere": (lambda f: coco(f, annotations=[]), DataNotFoundError, "holds no label; 1 photos bear none"),
+}
+
+
+@pytest.mark.parametrize("what", WHOLE)
+def test_an_export_that_is_refused(what: str, tmp_path: Path, entrance: Row) -> None:
+    make, kind, said = WHOLE[what]
+    (tmp_path / "export").mkdir()
+    with pytest.raises(kind, match=f"(?s){said}") as caught:
+        run(make(tmp_path / "export"), tmp_path / "to")
+    assert files(tmp_path / "to") == []
+    assert "\n" not in str(caught.value) and str(caught.value).endswith(".")
+    told = str(caught.value).replace(str(tmp_path), "")
+    entrance("import", what, f"{told} (code {caught.value.exit_code})", REFUSED)
+
+
+def test_each_kind_has_a_code_of_its_own() -> None:
+    kinds = (ExportUnknownError, ExportDamagedError, ExportUnsafeError, ExportClassError, NameTakenError)
+    assert [kind.exit_code for kind in kinds] == [51, 52, 53, 54, 55]
+
+
+def labelme(folder: Path, **more: Any) -> Path:
+    photo(folder / "a.jpg")
+    shape = {"label": LABEL, "points": [[30, 40], [150, 40], [150, 90]], "shape_type": "polygon"}
+    values = {"shapes": [shape | more], "imagePath": "a.jpg", "imageData": None, "imageWidth": 320, "imageHeight": 240}
+    write(folder / "a.json", values)
+    return folder
+
+
+def brush(folder: Path, change: Callable[[list[int]], list[int]]) -> Path:
+    tasks = json.loads((SAMPLES / "label-studio-brush" / "project.json").read_text())[:1]
+    value = tasks[0]["annotations"][0]["result"][0]["value"]
+    value["rle"] = change(value["rle"])
+    write(folder / "tasks.json", tasks)
+    photo(folder / "plain.jpg")
+    return folder
+
+
+def cvat(shape: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        photo(folder / "a.jpg")
+        return xml(f'<annotations><image name="a.jpg" width="320" height="240">{shape}</image></annotations>')(folder)
+
+    return make
+
+
+def supervisely(data: bytes) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        photo(folder / "ds" / "img" / "a.jpg")
+        shape = {"classTitle": LABEL, "geometryType": "bitmap"}
+        shape["bitmap"] = {"origin": [0, 0], "data": base64.b64encode(data).decode()}
+        write(folder / "ds" / "ann" / "a.jpg.json", {"size": {"width": 320, "height": 240}, "objects": [shape]})
+        return folder
+
+    return make
+
+
+def renamed(folder: Path, name: str) -> Path:
+    coco(folder, name=name)
+    (folder / "a.jpg").rename(folder / name)
+    return folder
+
+
+def not_a_photo(folder: Path) -> Path:
+    (coco(folder) / "a.jpg").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200))
+    return folder
+
+
+RLE = {"size": [240, 320], "counts": [100, 50]}
+MASK = '<mask label="strip" rle="{}" left="{}" top="0" width="10" height="10"/>'
+PHOTOS: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "no photo": (lambda f: (coco(f) / "a.jpg").unlink() or f, "isn't there; export the photos, too"),
+    "a photo of another size": (
+        lambda f: photo(coco(f) / "a.jpg").write_bytes(_other_size()) and f,
+        "labelled at 320 x 240",
+    ),
+    "a corner outside": (
+        lambda f: coco(f, [[30, 40, 900, 40, 150, 90]]),
+        r"a corner at \(900, 40\), outside of its 320 x 240",
+    ),
+    "a corner that is NaN": (lambda f: coco(f, [[float("nan"), 40, 90, 40, 90, 90]]), "no number"),
+    "a corner that is text": (lambda f: coco(f, [["x", 40, 90, 40, 90, 90]]), "label that can't be read"),
+    "a polygon of two points": (lambda f: coco(f, [[30, 40, 90, 90]]), "an outline of 2 corners"),
+    "an odd number of values": (lambda f: coco(f, [[30, 40, 90, 90, 7]]), "5 values, which aren't pairs"),
+    "a polygon without area": (lambda f: coco(f, [[30, 40, 90, 40, 60, 40]]), "marks no pixel"),
+    "COCO with boxes only": (
+        lambda f: coco(f, annotations=[{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "segmentation": []}]),
+        "only a box, and a box is no mask",
+    ),
+    "run lengths that are too short": (lambda f: coco(f, RLE), "run lengths for 150 pixels, but a mask of 320 x 240"),
+    "a negative run length": (lambda f: coco(f, {**RLE, "counts": [-10, 76810]}), "run lengths for"),
+    "run lengths of another size": (
+        lambda f: coco(f, {**RLE, "size": [9, 9]}),
+        "a mask of 9 x 9 pixels, but the image",
+    ),
+    "compressed run lengths, cut off": (lambda f: coco(f, {**RLE, "counts": "0a"}), "compressed mask that"),
+    "YOLO boxes": (text("labels/a.txt", f"{RECTANGLE}\n"), "has a box in row 1, and a box is no mask"),
+    "YOLO with text in a row": (text("labels/a.txt", "0 0.1 0.1 0.5 x 0.5 0.5\n"), "label that can't be read"),
+    "LabelMe's line": (lambda f: labelme(f, shape_type="line"), "a shape 'line', which marks no area"),
+    "LabelMe's mask outside": (
+        lambda f: labelme(f, shape_type="mask", points=[[310, 0], [400, 90]], mask=_png(90)),
+        r"a mask of 90 x 90 pixels at \(310, 0\)",
+    ),
+    "LabelMe's mask that isn't base64": (lambda f: labelme(f, shape_type="mask", mask="%%%"), "isn't base64"),
+    "LabelMe's mask that isn't a picture": (lambda f: labelme(f, shape_type="mask", mask="AAAA"), "can't be read"),
+    "a cut brush mask": (lambda f: brush(f, lambda rle: rle[:-9]), "a brush mask that is cut off"),
+    "a brush mask of another size": (lambda f: brush(f, lambda rle: [0, 0, 1, *rle[3:]]), "a brush mask of .* values"),
+    "a brush mask of words": (lambda f: brush(f, lambda rle: [999, *rle]), "label that can't be read"),
+    "CVAT's mask, too short": (cvat(MASK.format("1, 2", 0)), "run lengths for 3 pixels"),
+    "CVAT's mask outside": (cvat(MASK.format("50, 50", 315)), r"a mask of 10 x 10 pixels at \(315, 0\)"),
+    "CVAT's polyline": (cvat('<polyline label="strip" points="1,2;3,4"/>'), "which marks no area"),
+    "CVAT's polygon without points": (cvat('<polygon label="strip"/>'), "without the value 'points'"),
+    "Supervisely's bitmap, a zlib bomb": (supervisely(zlib.compress(bytes(60_000_000), 9)), "cut off or too large"),
+    "Supervisely's bitmap, damaged": (supervisely(b"\0\1xxxx"), "a bitmap that can't be unpacked"),
+    "a name that Windows refuses": (lambda f: renamed(f, "aux.jpg"), "its name is reserved on Windows; rename"),
+    "HEIC, named .jpg": (not_a_photo, "a.jpg"),
+}
+
+
+def _other_size() -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (300, 200)).save(stream, "JPEG")
+    return stream.getvalue()
+
+
+def _png(side: int) -> str:
+    stream = io.BytesIO()
+    Image.new("L", (side, side), 1).save(stream, "PNG")
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+@pytest.mark.parametrize("what", PHOTOS)
+def test_a_photo_that_is_left_out_is_listed(what: str, tmp_path: Path, capsys, entrance: Row) -> None:
+    make, said = PHOTOS[what]
+    (tmp_path / "export").mkdir()
+    with pytest.raises(ImportIncompleteError):
+        run(make(tmp_path / "export"), tmp_path / "to", "--report", tmp_path / "report.json")
+    assert files(tmp_path / "to") == []
+    (listed,) = json.loads((tmp_path / "report.json").read_text())["not_imported"]
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("not imported: ")]
+    assert listed["reason"] in line
+    assert re.search(said, listed["reason"]), listed["reason"]
+    assert listed["reason"].endswith(".")
+    entrance("import", what, f"{listed['reason']} (code 56)", REFUSED)
+
+
+def test_a_brush_mask_that_announces_much_is_refused_before_memory_is_taken() -> None:
+    with pytest.raises(LabelFault, match="a brush mask of 4294967295 values"):
+        brush_bitmap([255, 255, 255, 255, 0, 0, 0, 0], 320, 240)
+    with pytest.raises(LabelFault, match="cut off"):
+        brush_bitmap([], 320, 240)
+
+
+def test_two_annotations_of_a_task_need_a_ground_truth(tmp_path: Path, capsys, entrance: Row) -> None:
+    tasks = json.loads((SAMPLES / "label-studio-brush" / "project.json").read_text())[:1]
+    first = tasks[0]["annotations"][0]
+    tasks[0]["annotations"] = [first, {**first, "id": 99}]
+    photo(write(tmp_path / "export" / "tasks.json", tasks).with_name("plain.jpg"))
+    with pytest.raises(ImportIncompleteError):
+        run(tmp_path / "export", tmp_path / "to")
+    assert "has 2 annotations; set one as ground truth" in capsys.readouterr().out
+    tasks[0]["annotations"][1]["ground_truth"] = True
+    write(tmp_path / "export" / "tasks.json", tasks)
+    assert run(tmp_path / "export", tmp_path / "to") == 0
+    entrance("import", "two people's annotations of a photo", "listed until one is the ground truth", REFUSED)
+
+
+def test_links_in_a_folder_are_named_and_not_followed(tmp_path: Path, capsys, entrance: Row) -> None:
+    outside = photo(tmp_path / "secret" / "a.jpg")
+    (coco(tmp_path / "export") / "a.jpg").unlink()
+    (tmp_path / "export" / "a.jpg").symlink_to(outside)
+    with pytest.raises(ImportIncompleteError):
+        run(tmp_path / "export", tmp_path / "to")
+    assert "links and special files aren't read: a.jpg" in capsys.readouterr().out
+    entrance("import", "a photo that is a symbolic link", "named, not followed", REFUSED)
+
+
+def test_a_polygon_is_drawn_in_time_for_its_size() -> None:
+    """An outline of 100,000 corners from edge to edge would cross a billion rows."""
+    corners = raster.ring([(n % 3, 0 if n % 2 else 9999) for n in range(100_000)])
+    with pytest.raises(LabelFault, match="too many corners"):
+        raster.paint_rings([corners], np.zeros((10_000, 10), dtype=np.bool_))
