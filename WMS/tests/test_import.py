@@ -107,6 +107,7 @@ def test_values_and_colours_of_class_masks(tmp_path: Path, entrance: Row) -> Non
     values[50:90, 50:150] = 1
     values[48:50, 48:152] = 255
     pictures = {"grey 0, 1 and 255 as edge": Image.fromarray(values), "palette of Pascal VOC": Image.fromarray(values)}
+    pictures["16 bits"] = Image.fromarray(values.astype(np.uint16))
     palette = np.zeros((256, 3), dtype=np.uint8)
     palette[1], palette[255] = (128, 0, 0), (224, 224, 192)
     pictures["palette of Pascal VOC"].putpalette(palette.tobytes())

@@ -137,7 +137,7 @@ def _png_parts(name: str) -> tuple[str, str, str]:
 
 
 def _paint_png(tree: Tree, name: str, canvas: Canvas) -> None:
-    bitmap = png_bitmap(tree.read(name))
+    bitmap = png_bitmap(tree.read(name), above=127)  # a brush has soft edges
     if bitmap.shape != canvas.shape:
         raise LabelFault(f"has a brush PNG of another size, {name}")
     paint_bitmap(bitmap, 0, 0, canvas)

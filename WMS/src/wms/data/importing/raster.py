@@ -121,18 +121,16 @@ def unpacked(text: str) -> bytes:
         raise LabelFault(f"has a picture that isn't base64 ({error})") from error
 
 
-def png_bitmap(content: bytes) -> Canvas:
-    """The pixels that a small mask inside of an export marks: opaque ones, or without alpha all but those of value 0.
+def png_bitmap(content: bytes, above: int = 0) -> Canvas:
+    """The pixels that a mask inside of an export marks: opaque ones, or without alpha those of a value `above` that.
 
     Raises the errors of `wms.data.images.read_image`.
     """
-    stored: list[Image.Image] = []
-    shown = np.asarray(
-        decode(content, "a mask in the export", DEFAULT_MEGAPIXELS, look=lambda i: stored.append(i.copy()))
-    )
-    if "A" in stored[0].getbands():
-        return np.asarray(stored[0].getchannel("A")) > 127
-    return np.asarray(shown.any(axis=2))
+    kept: list[Image.Image] = []
+    shown = decode(content, "a mask in the export", DEFAULT_MEGAPIXELS, look=lambda image: kept.append(image.copy()))
+    if "A" in kept[0].getbands():
+        return np.asarray(kept[0].getchannel("A")) > 127
+    return np.asarray((np.asarray(shown) > above).any(axis=2))
 
 
 def paint_runs(counts: Sequence[Any], by_columns: bool, height: int, width: int) -> Canvas:

@@ -105,7 +105,15 @@ def _palette(number: int) -> Colour:
 
 
 def _colours(tree: Tree, file: str) -> NDArray[np.uint8]:
-    return np.asarray(decode(tree.read(file), file, DEFAULT_MEGAPIXELS))
+    """A mask's colours (height, width, 3); values of 16 bits count as values, and aren't scaled as a photo's are."""
+    stored: list[Image.Image] = []
+    shown = decode(tree.read(file), file, DEFAULT_MEGAPIXELS, look=lambda image: stored.append(image.copy()))
+    if not stored[0].mode.startswith("I"):
+        return np.asarray(shown)
+    values = np.asarray(stored[0])
+    if values.max(initial=0) > 255:
+        raise LabelFault(f"has a mask with the value {values.max()}; classes are numbered up to 255")
+    return np.repeat(values.astype(np.uint8)[:, :, None], 3, axis=2)
 
 
 def _shapes(tree: Tree, file: str, classes: Mapping[Colour, str]) -> Iterator[Shape]:
