@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 
@@ -55,7 +55,7 @@ def _read(tree: Tree, files: Sequence[str]) -> Iterator[Labelled]:
                 address = _photo_of(task.get("data", task))
                 if not address:
                     raise ValueError(f"task {task['id']} names no image")
-                name = PurePosixPath(unquote(urlsplit(address.replace("\\", "/")).path or address)).name
+                name = _name_in(address)
                 size: list[tuple[int, int]] = []
                 shapes, fault = gathered(_shapes(tree, task, pngs[str(task["id"])], size))
                 yield Labelled(file, name, (name,), shapes, size[0] if size else None, fault=fault)
@@ -63,9 +63,17 @@ def _read(tree: Tree, files: Sequence[str]) -> Iterator[Labelled]:
 
 def _photo_of(data: Mapping[str, Any]) -> str:
     """The address of a task's photo: the value called image, else the first that looks like an image's."""
-    values = [data.get("image"), *data.values()]
-    texts = [one for one in values if isinstance(one, str)]
+    if isinstance(data.get("image"), str):
+        return str(data["image"])
+    texts = [one for one in data.values() if isinstance(one, str)]
     return next((one for one in texts if re.search(r"\.\w{3,4}(\?.*)?$", one)), "")
+
+
+def _name_in(address: str) -> str:
+    """The file's name in the address of a photo: an upload, a link, or a local file behind `?d=`."""
+    parts = urlsplit(address.replace("\\", "/"))
+    path = parse_qs(parts.query).get("d", [unquote(parts.path)])[0]
+    return PurePosixPath(path or address).name
 
 
 def _shapes(tree: Tree, task: Mapping[str, Any], pngs: Sequence[str], size: list[tuple[int, int]]) -> Iterator[Shape]:
