@@ -16,6 +16,7 @@ from small import photos
 
 from wms.data import heic
 from wms.data.images import read_image
+from wms.data.pairs import find_pairs
 from wms.data.qa import validate_data
 from wms.data.qa.cli import COMMAND as data_qa
 from wms.errors import DataNotFoundError, DataQualityError, NotAnImageError, PairingError, UnwritableError
@@ -208,3 +209,12 @@ def test_fix_makes_jpeg_of_heic_where_the_group_is_installed(
     assert [read_image(path).shape for path in made] == [(48, 64, 3), (64, 48, 3)]
     assert {path.read_bytes() for path in folder.glob("originals-*/images/*")} == {HEIC, TURNED_HEIC}
     entrance(PART, "wms data check --fix, HEIC with the group heic", "an upright JPEG, the original kept", WORKS)
+
+
+def test_training_names_a_photo_that_it_cannot_read(tmp_path: Path, entrance: Row) -> None:
+    folder = photos(tmp_path, 2)
+    one = min((folder / "images").iterdir())
+    one.rename(one.with_suffix(".HEIC"))
+    with pytest.raises(NotAnImageError, match=r"\.HEIC isn't read: it is HEIC; convert it to JPEG"):
+        find_pairs(folder)
+    entrance(PART, "wms train, images/x.HEIC", "HEIC; convert it to JPEG", REFUSED)

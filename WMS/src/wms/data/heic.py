@@ -6,7 +6,6 @@ group `heic`, in a version without these holes, and it decodes in a process that
 
 from __future__ import annotations
 
-import os
 import struct
 import subprocess
 import sys
@@ -51,8 +50,8 @@ def decode_heic(content: bytes, name: str, *, max_megapixels: float = DEFAULT_ME
             f"{name} is a HEIC photo; {CONVERT_HEIC}; or let `make install FOR=heic` add a decoder for your own photos."
         )
     command = [sys.executable, "-I", heic_child.__file__, str(max_megapixels * 1e6), str(MOST_SIDE)]
-    # Without the user's environment, which may hold keys.
-    environment = {key: os.environ[key] for key in ("SYSTEMROOT", "LANG") if key in os.environ}
+    # The user's environment may hold keys; Windows starts no process without some of it.
+    environment = None if sys.platform == "win32" else dict[str, str]()
     try:
         done = subprocess.run(
             command, input=content, capture_output=True, timeout=_WALL_SECONDS, env=environment, check=False

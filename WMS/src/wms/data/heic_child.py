@@ -84,10 +84,12 @@ def _filter_calls(architecture: int, allowed: list[int]) -> None:
 
 def main() -> int:
     """Decode; returns 0, TOO_OLD, TOO_LARGE or DAMAGED."""
-    import pi_heif
+    from pi_heif import options
+    from pi_heif._lib_info import libheif_info
+    from pi_heif.heif import open_heif
     from PIL import Image
 
-    info = pi_heif.libheif_info()
+    info = libheif_info()
     texts = {"libheif": info["libheif"], "libde265": info["decoders"].get("libde265", "")}
     for name, least in LEAST.items():
         found = re.search(r"\d+\.\d+\.\d+", texts[name])
@@ -95,11 +97,11 @@ def main() -> int:
             print(f"{name} {found[0] if found else 'is missing'}", file=sys.stderr)
             return TOO_OLD
     most_pixels, most_side = float(sys.argv[1]), int(sys.argv[2])
-    pi_heif.options.DECODE_THREADS = 1
+    options.DECODE_THREADS = 1
     Image.preinit()
     confine()
     try:
-        photo = pi_heif.open_heif(sys.stdin.buffer.read(), convert_hdr_to_8bit=True)
+        photo = open_heif(sys.stdin.buffer.read(), convert_hdr_to_8bit=True)
         width, height = photo.size
         if width * height > most_pixels or max(width, height) > most_side:
             print(f"{width} {height}", file=sys.stderr)

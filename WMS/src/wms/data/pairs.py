@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from wms.config import DataConfig
 from wms.data.images import read_image
-from wms.data.kinds import SUFFIXES
+from wms.data.kinds import SUFFIXES, advice
 from wms.data.masks import read_mask
-from wms.errors import DataNotFoundError, PairingError, SizeMismatchError
+from wms.errors import DataNotFoundError, NotAnImageError, PairingError, SizeMismatchError
 from wms.paths import ROOT
 
 OWN: Final = DataConfig().folder
@@ -48,8 +48,8 @@ class Sample:
 def find_pairs(folder: Path) -> tuple[Pair, ...]:
     """All pairs of folder/images and folder/masks, sorted by stem.
 
-    Raises DataNotFoundError for a missing or empty folder, PairingError for a file without a partner or two files with
-    the same stem.
+    Raises DataNotFoundError for a missing or empty folder, NotAnImageError for a picture that isn't read by its name,
+    PairingError for a file without a partner or two files with the same stem.
     """
     images, masks = _by_stem(folder, "images"), _by_stem(folder, "masks")
     _refuse_lonely(images.keys() - masks.keys(), images, "image", f"a mask in {folder / 'masks'}")
@@ -74,11 +74,14 @@ def read_pair(pair: Pair, config: DataConfig) -> tuple[NDArray[np.uint8], NDArra
 
 def list_images(folder: Path) -> list[Path]:
     """Files in `folder` that are named like images, sorted by name; hidden files don't count."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
+    return [path for path in _visible(folder) if path.suffix.lower() in SUFFIXES and path.is_file()]
+
+
+def _visible(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise DataNotFoundError(f"Can't list {folder}: {error.strerror}; change its permissions.") from error
 
 
 def stem_of(name: str) -> str:
@@ -92,6 +95,9 @@ def _by_stem(data_set: Path, part: str) -> dict[str, Path]:
     if part not in _names_in(data_set):  # on a disk that ignores case, "Images" would do here and nowhere else
         what = f"{part.capitalize()} directory not found: {folder}"
         raise DataNotFoundError(f"{what}; {_remedy(data_set, part)}.")
+    for path in _visible(folder):
+        if path.suffix.lower() not in SUFFIXES and (told := advice(path.name)) is not None:
+            raise NotAnImageError(f"{path} isn't read: it is {told}.")
     found: dict[str, Path] = {}
     for path in list_images(folder):
         stem = stem_of(path.name)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from wms.command import whole
-from wms.data.images import SUFFIXES
+from wms.data.kinds import SUFFIXES
 from wms.data.manifest import stem_of
 from wms_ops.base.errors import DataConflictError, GitError
 from wms_ops.base.layout import main_branch

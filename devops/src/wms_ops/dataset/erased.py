@@ -71,7 +71,7 @@ def write_erasure(store: S3Remote, erasure: Erasure) -> None:
 
 def explain_gap(store: S3Remote, missing: Collection[str]) -> str:
     """Return the sentence on files that are missing because a photo was erased; "" where none was."""
-    gone = {one.name: one for one in read_erasures(store) if not missing.isdisjoint(one.contents)}
+    gone = {one.name: one for one in read_erasures(store) if any(md5 in missing for md5 in one.contents)}
     explained = {md5 for one in gone.values() for md5 in one.contents}
     if not gone:
         return ""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from wms.data.kinds import SUFFIXES
+from wms.data.kinds import SUFFIXES, advice
 from wms.data.manifest import stem_of
 from wms.errors import DataQualityError, PairingError, from_os_error
 from wms_ops.base.layout import KINDS, inbox
@@ -54,6 +54,8 @@ def _unfit(mode: str, name: str) -> str | None:
     if "/" in name or "\\" in name:  # "\" separates folders on Windows
         return "lies in a folder of its own. Move it up into images/ or masks/"
     if PurePosixPath(name).suffix.lower() not in SUFFIXES or name.startswith("."):
+        if (told := advice(name)) is not None:
+            return f"isn't read: it is {told.replace('; ', '. ', 1)}. Replace it"
         return f"isn't named like an image ({', '.join(sorted(SUFFIXES))}). Rename or remove it"
     return None
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Final
 
-from wms.data.images import SUFFIXES
 from wms.data.importing.records import LabelFault
 from wms.data.importing.source import Tree
+from wms.data.kinds import SUFFIXES
 from wms.data.qa.names import shown
 
 _NO_PHOTOS: Final = frozenset(

@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from wms.data.images import SUFFIXES
 from wms.data.importing.photos import stem
 from wms.data.importing.raster import Ring, flat_ring, paint_rings
 from wms.data.importing.records import Canvas, Format, LabelFault, Labelled, Shape, gathered
 from wms.data.importing.source import Tree
+from wms.data.kinds import SUFFIXES
 
 _LISTS: Final = ("data.yaml", "dataset.yaml", "data.yml", "dataset.yml", "classes.txt", "obj.names")
 _BOX: Final = 4  # numbers after the class
