@@ -7,7 +7,7 @@ explains the gap that older commits and the ledger's data versions have, and ref
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Set
 from typing import Final, Literal
 
 from pydantic import Field
@@ -69,7 +69,7 @@ def write_erasure(store: S3Remote, erasure: Erasure) -> None:
     store.write_note(f"{FOLDER}{name}.json", erasure.model_dump_json(indent=1).encode())
 
 
-def explain_gap(store: S3Remote, missing: Collection[str]) -> str:
+def explain_gap(store: S3Remote, missing: Set[str]) -> str:
     """Return the sentence on files that are missing because a photo was erased; "" where none was."""
     gone = {one.name: one for one in read_erasures(store) if any(md5 in missing for md5 in one.contents)}
     explained = {md5 for one in gone.values() for md5 in one.contents}
