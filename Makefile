@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real loop install wheelhouse test lint repro bench-train bench-data bench-loop bench-cloud settings \
+.PHONY: help demo demo-real loop install wheelhouse test lint repro bench-train bench-data bench-loop bench-cloud prove-entrance settings \
   lock clean
 
 # Bytecode is kept, whatever the shell says: without it each start of Python with PyTorch compiles for ten seconds.
@@ -23,7 +23,7 @@ COMPILE := .venv/bin/uv pip compile --python-version 3.11 --universal --generate
   --no-emit-find-links --custom-compile-command "make lock" --quiet
 
 help: ## List what make can do here
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo 'ARGS="..." hands arguments on to demo, demo-real, loop, test, repro and the benchmarks.'
 	@echo 'FOR="train serve" names what install and wheelhouse take: core, train, serve, heic, cloud, dev, all (default: core).'
@@ -75,6 +75,10 @@ bench-loop: ## Measure the loop without training, its memory, and kill it at eac
 bench-cloud: ## Measure start and end of an instance at an AWS on loopback (needs terraform), or kill them
 	@$(INSTALL) --quiet all
 	PYTHONPATH=WMS/tests:devops/tests $(PY) devops/tests/bench_cloud.py $(ARGS)
+
+prove-entrance: ## Put thousands of mutated photos, masks and Git settings through the entrance (a test run: a slice)
+	@$(INSTALL) --quiet all
+	PYTHONPATH=WMS/tests:devops/tests $(PY) devops/tests/prove_entrance.py $(ARGS)
 
 settings: ## Write docs/settings.md and .env.example anew from the settings' types
 	@$(INSTALL) --quiet core

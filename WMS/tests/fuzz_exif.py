@@ -10,12 +10,7 @@ from __future__ import annotations
 import io
 import random
 import struct
-import sys
-import tempfile
-import time
-import warnings
 import zlib
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -236,26 +231,3 @@ def _with_tags(plain: bytes, chance: random.Random, stated: int | None) -> bytes
     entries = sorted([*own, *more], key=lambda entry: struct.unpack("<H", entry[:2])[0])
     folder = struct.pack("<H", len(entries)) + b"".join(entries) + struct.pack("<I", chance.choice((0, 0, 8)))
     return plain[:4] + struct.pack("<I", len(plain)) + plain[8:] + folder
-
-
-def main(count: int) -> int:
-    """Check the photos of the seeds below `count`; prints a line for each kind, and each failure; 1 after a failure."""
-    warnings.simplefilter("ignore")
-    started, seen, failures = time.monotonic(), Counter[tuple[str, str]](), []
-    with tempfile.TemporaryDirectory() as folder:
-        for seed in range(count):
-            photo = mutated_photo(seed)
-            try:
-                seen[photo.kind, check(photo, Path(folder))] += 1
-            except Exception as error:  # counted and shown, so that one failure hides no other
-                seen[photo.kind, "FAILED"] += 1
-                failures.append(f"seed {seed} ({photo.kind}): {type(error).__name__}: {error}")
-    for (kind, result), number in sorted(seen.items()):
-        print(f"{kind:5} {result:8} {number}")
-    print(f"{count} photos with mutated metadata in {time.monotonic() - started:.0f} s, {len(failures)} failed.")
-    print("\n".join(failures[:40]))
-    return 1 if failures else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 4000))

@@ -8,9 +8,7 @@ from __future__ import annotations
 import random
 import shutil
 import sys
-import tempfile
 import uuid
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,10 +17,7 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / folder) for folder in ("WMS/src", "devops/src", "WMS/tests", "devops/tests")]
 
-from s3_server import S3Server  # noqa: E402
 from workshop import INBOX, Workshop, leftovers, said  # noqa: E402
-
-from wms_ops.storage.config import RemoteConfig  # noqa: E402
 
 SWITCHES: Final = ("true", "false")
 # Names and values as people have them; {home} is the user's folder, {clone} the clone, {url} the origin.
@@ -275,26 +270,3 @@ def _apply(shop: Workshop, clone: Path, home: Path, made: Configuration) -> tupl
     for number, (key, text) in enumerate(pairs):
         environ |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": text}
     return words, environ
-
-
-def main(count: int, first: int = 0) -> int:
-    """Try configurations and print what happens with each that isn't right; returns 1 if there is any."""
-    results = Counter[str]()
-    with tempfile.TemporaryDirectory() as folder, S3Server(Path(folder) / "s3") as server:
-        server.create_bucket("fuzz")
-        shop = Workshop(Path(folder) / "shop", server, RemoteConfig("fuzz", "dvc", endpoint_url=server.endpoint))
-        for seed in range(first, first + count):
-            made = git_configuration(seed)
-            try:
-                what = push_under(shop, made)
-                results[what] += 1
-                print(f"seed {seed}: {what}", flush=True)
-            except AssertionError as error:
-                results["WRONG"] += 1
-                print(f"{made}\n  {str(error)[:600]}", flush=True)
-    print(", ".join(f"{number} x {what}" for what, number in sorted(results.items())))
-    return int(bool(results["WRONG"]))
-
-
-if __name__ == "__main__":
-    sys.exit(main(*map(int, sys.argv[1:])))
