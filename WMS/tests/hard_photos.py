@@ -9,13 +9,24 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import pytest
 from PIL import Image
+from servers import cannot_test
+
+from wms.data.heic import can_read_heic
 
 HEIC: Final = (Path(__file__).parent / "photos" / "plain.heic").read_bytes()
 """A photo of 64 x 48 pixels, written by pillow-heif 1.8.1: a red, a green, a blue and a white quarter."""
 
 TURNED_HEIC: Final = (Path(__file__).parent / "photos" / "turned.heic").read_bytes()
 """The same pixels, stored with EXIF orientation 6: upright they are 48 x 64."""
+
+
+@pytest.fixture
+def heic_decoder() -> None:
+    """For tests that decode HEIC: without the group `heic` they can't run."""
+    if not can_read_heic():
+        cannot_test("the group heic isn't installed")
 
 
 def picture(size: tuple[int, int] = (64, 48)) -> Image.Image:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from entrance_table import REFUSED, WORKS, Row
 from fuzz_exif import mutated_photo
-from hard_photos import HEIC, TURNED_HEIC, many_scans, stored, thin
+from hard_photos import HEIC, TURNED_HEIC, heic_decoder, many_scans, stored, thin
 from serving_workshop import export
 from small import photos
 
@@ -23,6 +23,7 @@ from wms.errors import DataNotFoundError, DataQualityError, NotAnImageError, Pai
 from wms.inference import cli
 
 PART = "photos"
+__all__ = ["heic_decoder"]
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +131,7 @@ def test_files_without_pictures_are_named_and_are_no_failure(
     assert "  out: " not in said
 
 
-@pytest.mark.skipif(not heic.can_read_heic(), reason="the group heic isn't installed")
+@pytest.mark.usefixtures("heic_decoder")
 def test_heic_is_predicted_where_the_group_is_installed(tmp_path: Path, models: Path, entrance: Row) -> None:
     folder = folder_of(tmp_path / "in", a__HEIC=HEIC, b__jpg=HEIC)
     assert predict(folder, tmp_path / "out", models) == 0
@@ -187,7 +188,7 @@ def test_the_check_names_what_it_cannot_read(tmp_path: Path, entrance: Row) -> N
     )
 
 
-@pytest.mark.skipif(not heic.can_read_heic(), reason="the group heic isn't installed")
+@pytest.mark.usefixtures("heic_decoder")
 def test_fix_makes_jpeg_of_heic_where_the_group_is_installed(
     tmp_path: Path, entrance: Row, monkeypatch: pytest.MonkeyPatch
 ) -> None:

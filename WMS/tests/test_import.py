@@ -11,13 +11,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from entrance_table import READ, REFUSED, WORKS, Row
+from hard_photos import HEIC, TURNED_HEIC, heic_decoder
 from import_yard import BOX, SAMPLES, coco, files, iou, mask_of, photo, run, save_mask, write
 from PIL import Image
 from small import environment
 
+from wms.data.heic import read_own_photo
+from wms.data.images import read_image
 from wms.data.importing import raster
 from wms.data.importing.records import LabelFault
+from wms.data.kinds import kind_of
 from wms.errors import ExportClassError, ImportIncompleteError, NameTakenError
+
+__all__ = ["heic_decoder"]
 
 LARGE = [20, 20, 200, 20, 200, 120, 20, 120]
 INSIDE = [60, 40, 100, 40, 100, 80, 60, 80]
@@ -252,3 +258,25 @@ def test_a_zip_with_a_folder_around_everything(tmp_path: Path) -> None:
 def test_compressed_run_lengths_that_are_none(text: str) -> None:
     with pytest.raises(LabelFault):
         raster.paint_runs(raster.coco_counts(text), True, 4, 4)
+
+
+@pytest.mark.usefixtures("heic_decoder")
+@pytest.mark.parametrize(("name", "content", "size"), [("a.heic", HEIC, (64, 48)), ("b.jpg", TURNED_HEIC, (48, 64))])
+def test_a_heic_photo_becomes_an_upright_jpeg(
+    tmp_path: Path, entrance: Row, name: str, content: bytes, size: tuple[int, int]
+) -> None:
+    width, height = size
+    outline = [8, 8, 40, 8, 40, 24, 8, 24]
+    images = [{"id": 1, "file_name": name, "width": width, "height": height}]
+    export = coco(tmp_path / "export", [outline], images=images)
+    (export / "a.jpg").unlink()
+    (export / name).write_bytes(content)
+    for _ in range(2):
+        assert run(export, tmp_path / "inbox") == 0
+    photo = tmp_path / "inbox" / "images" / f"{name[0]}.jpg"
+    assert kind_of(photo.read_bytes()) == "JPEG"
+    far = np.abs(read_image(photo).astype(int) - read_own_photo(export / name).astype(int))
+    assert far.max() <= 40
+    assert mask_of(tmp_path / "inbox", name[0])[10:20, 10:38].all()
+    assert files(tmp_path / "inbox") == [f"images/{name[0]}.jpg", f"masks/{name[0]}.png"]
+    entrance("import", f"a HEIC photo named {name}, with the group heic", "an upright JPEG and its mask", READ)

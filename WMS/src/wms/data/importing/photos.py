@@ -10,7 +10,7 @@ from typing import Final
 
 from wms.data.importing.records import LabelFault
 from wms.data.importing.source import Tree
-from wms.data.kinds import SUFFIXES
+from wms.data.kinds import HEIC_SUFFIXES, SUFFIXES
 from wms.data.qa.names import shown
 
 _NO_PHOTOS: Final = frozenset(
@@ -54,7 +54,7 @@ class Photos:
     def unlabelled(self, labelled: Iterable[str]) -> Iterator[str]:
         """The photos that no label refers to."""
         known = set(labelled)
-        suffixes = SUFFIXES | {".heic", ".heif"}
+        suffixes = SUFFIXES | HEIC_SUFFIXES
         return (n for n in self.names if n not in known and PurePosixPath(n).suffix.lower() in suffixes)
 
 

@@ -12,9 +12,11 @@ import numpy as np
 from PIL import Image
 
 from wms.command import nearest
+from wms.data.heic import jpeg_of_heic
 from wms.data.images import DEFAULT_MEGAPIXELS, stored_size, turned_upright
 from wms.data.importing.photos import Photos, stem
 from wms.data.importing.records import Canvas, LabelFault, Labelled, explained
+from wms.data.kinds import HEAD_BYTES, HEIC_SUFFIXES, kind_of
 from wms.data.masks import black_white
 from wms.data.qa.names import folded, shown, unsafe
 from wms.errors import ExportClassError, NameTakenError, WmsError
@@ -135,11 +137,17 @@ def _source(item: Labelled, photos: Photos) -> str:
 
 
 def photo_bytes(item: Labelled, source: str, photos: Photos) -> bytes:
-    """The photo's content, from its file or from the label's file. Raises LabelFault, and the errors of `Tree`."""
+    """The photo's content, from its file or from the label's file; HEIC becomes an upright JPEG.
+
+    Raises LabelFault, and the errors of `Tree` and of `jpeg_of_heic`.
+    """
     if source:
-        return photos.tree.read(source)
-    assert item.embedded is not None  # noqa: S101 - as `_source` says
-    return item.embedded()
+        content = photos.tree.read(source)
+    else:
+        assert item.embedded is not None  # noqa: S101 - as `_source` says
+        content = item.embedded()
+    is_heic = kind_of(content[:HEAD_BYTES]) == "HEIC"
+    return jpeg_of_heic(content, source or item.photo) if is_heic else content
 
 
 def _planned(item: Labelled, source: str, label: str, photos: Photos) -> Planned:
@@ -149,6 +157,8 @@ def _planned(item: Labelled, source: str, label: str, photos: Photos) -> Planned
     if reason := unsafe(name):
         raise LabelFault(f"can't be used: its name {reason}; rename the photo and export again")
     content = photo_bytes(item, source, photos)
+    if PurePosixPath(name).suffix.lower() in HEIC_SUFFIXES:
+        name = f"{stem(name)}.jpg"
     mask, warning = _mask(item, label, content, name)
     if not mask.any():
         raise LabelFault("has a label that marks no pixel")

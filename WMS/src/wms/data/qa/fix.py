@@ -20,7 +20,7 @@ from PIL import Image, JpegImagePlugin
 
 from wms.config import DataConfig
 from wms.data.bare import ORIENTATION_TAG, bare
-from wms.data.heic import decode_heic
+from wms.data.heic import jpeg_of_heic
 from wms.data.images import UPRIGHT, decode_image, orientation_in
 from wms.data.kinds import FORMATS, HEAD_BYTES, HEIC_SUFFIXES, kind_of
 from wms.data.masks import black_white, decode_mask
@@ -242,10 +242,9 @@ def _upright(content: bytes, name: str, max_megapixels: float) -> bytes | None:
 def _from_heic(content: bytes, name: str, max_megapixels: float) -> bytes | None:
     """A HEIC photo as an upright JPEG without EXIF data; None without a safe decoder, which the check tells."""
     try:
-        pixels = decode_heic(content, name, max_megapixels=max_megapixels)
+        return jpeg_of_heic(content, name, max_megapixels=max_megapixels)
     except (NotAnImageError, TruncatedImageError, ImageTooLargeError):
         return None
-    return encoded(Image.fromarray(pixels), "JPEG", quality=95, subsampling=0)
 
 
 def _stored_upright(content: bytes) -> bytes:
