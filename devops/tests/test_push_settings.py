@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,15 @@ def test_settings_of_several_values_are_kept_in_order(shop: Workshop, way: str, 
         if way == "reset and again":
             assert not any("Authorization" in headers for headers in server.requests)
     entrance(PART, f"two headers for a company's server ({way})", "both are sent, the push works", WORKS)
+
+
+def test_an_address_on_the_command_line_is_rewritten_as_git_does(shop: Workshop, entrance: Row) -> None:
+    clone = photos(shop)
+    config(shop, clone, f"url.file://{shop.origin}.insteadOf", "company:meters")
+    merge = (sys.executable, "-m", "wms_ops", "data", "merge", "--remote", "company:meters")
+    done = shop.run(*merge, where=clone, check=False)
+    assert done.returncode == 0 and "The photos are on branch data/" in said(done), said(done)
+    entrance(PART, "wms data merge --remote company:meters, which insteadOf rewrites", "reaches the origin", WORKS)
 
 
 def test_an_emptied_list_of_credential_helpers_stays_empty(shop: Workshop, entrance: Row) -> None:

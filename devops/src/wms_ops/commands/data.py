@@ -77,7 +77,9 @@ def _of_verify(parser: argparse.ArgumentParser) -> None:
 
 
 def url_of(git: Git, remote: str) -> str:
-    return git("remote", "get-url", "--push", remote) if git.ok("remote", "get-url", remote) else remote
+    """Return the address of a remote, or of an address that the user gave, as git rewrites it (`url.*.insteadOf`)."""
+    is_name = git.ok("remote", "get-url", remote)
+    return git("remote", "get-url", "--push", remote) if is_name else git("ls-remote", "--get-url", remote)
 
 
 def _merge(git: Git, arguments: argparse.Namespace) -> Named:
