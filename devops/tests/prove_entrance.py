@@ -34,7 +34,7 @@ def _photo(seed: int, folder: Path) -> str:
 
 
 def _mask(seed: int, folder: Path) -> str:
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         return try_mask(next(mutated_masks(seed)), folder / "set")
 
 
