@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 from entrance_table import READ, REFUSED, WORKS, Row
 from PIL import Image
-from workshop import Workshop, said
+from workshop import ROOT, Workshop, said
+
+from wms_ops.git.command import Git
+from wms_ops.hook.pictures import _pictures
 
 PART = "pushes"
 
@@ -152,3 +155,8 @@ def test_ten_thousand_commits_are_looked_at_in_seconds(shop: Workshop, entrance:
     assert done.returncode == 0, said(done)
     assert took < 60  # a hang, not a machine that is busy
     entrance(PART, "a push of 10,000 commits without photos", f"passes in {took:.1f} s", WORKS)
+
+
+def test_this_project_s_own_files_and_history_pass() -> None:
+    """Else nobody could merge a newer version of this project and push the merge."""
+    assert list(_pictures(Git(ROOT), "HEAD", ())) == []
