@@ -9,6 +9,7 @@ import contextlib
 import locale
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import MutableMapping
 from pathlib import Path
@@ -41,6 +42,8 @@ def session_folder() -> Path | None:
 
 def isolate(config: pytest.Config) -> None:
     """Make this process's environment the same on any machine; pytest-xdist's workers inherit it from the first."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts a program in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if SESSION in os.environ:
         return
     folder = Path(tempfile.mkdtemp(prefix="wms-tests-"))

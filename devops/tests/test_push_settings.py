@@ -113,5 +113,6 @@ def test_the_data_branch_has_the_clone_s_own_identity(shop: Workshop, condition:
     assert "Existing: 0, new: 3" in said(done), said(done)
     (branch,) = shop.data_branches()
     me = "Ada at work <ada@work.example.org>"
-    assert author(shop, branch) == f"{me} {me}"
+    # Its author is that of the pushed commit.
+    assert author(shop, branch) == f"Ada <ada@example.org> {me}"
     entrance(PART, f"identity by includeIf {condition.partition(':')[0]}", f"the data branch is by {me}", WORKS)

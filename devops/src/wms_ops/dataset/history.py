@@ -83,7 +83,7 @@ def commits_of(git: Git, main: str) -> list[Push]:
     listed = git("rev-list", "--first-parent", main, "--", *map(pointer, KINDS)).split()
     if not listed:
         return []
-    about = git("log", "--no-walk=unsorted", "--format=%cI%x00%an", *listed).splitlines()
+    about = git("rev-list", "--no-walk=unsorted", "--no-commit-header", "--format=%cI%x00%an", *listed).splitlines()
     pushes = []
     for commit, facts, message in zip(listed, about, messages(git, listed), strict=True):
         when, author = facts.split("\0", 1)
@@ -121,7 +121,8 @@ def authors(git: Git, main: str, commit: str) -> list[str]:
     commits = git("rev-list", "--first-parent", "--reverse", f"{main}..{commit}").split()
     told = (trailers(message).keys() for message in messages(git, commits))
     own = [one for one, keys in zip(commits, told, strict=True) if keys & _SAYING]
-    return list(dict.fromkeys(git("log", "--no-walk=unsorted", "--format=%an", *own).splitlines())) if own else []
+    line = ("rev-list", "--no-walk=unsorted", "--no-commit-header", "--format=%an", *own)
+    return list(dict.fromkeys(git(*line).splitlines())) if own else []
 
 
 def find_push(git: Git, main: str, what: str) -> Push:

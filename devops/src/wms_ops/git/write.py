@@ -65,7 +65,7 @@ def identity(git: Git) -> dict[str, str]:
 
 def author_of(git: Git, commit: str) -> dict[str, str]:
     """Return Git's variables that name a commit's author, so that another commit gets the same author."""
-    name, email = git("log", "-1", "--format=%an%n%ae", commit).split("\n")
+    name, email = git("rev-list", "--max-count=1", "--no-commit-header", "--format=%an%n%ae", commit).split("\n")
     return {"GIT_AUTHOR_NAME": name, "GIT_AUTHOR_EMAIL": email}
 
 

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import platformdirs
+
 from wms.errors import ManifestError
 from wms.project import FILE, project
 from wms_ops.base.errors import StoreConfigError
@@ -112,8 +114,6 @@ def machine_texts(environ: Mapping[str, str] | None = None) -> tuple[tuple[str, 
 
     Raises StoreConfigError for a file that can't be read.
     """
-    import platformdirs
-
     told = StoreSettings.read(environ)
     folders = (
         told.dvc_system_config_dir or platformdirs.site_config_dir("dvc", "iterative"),
