@@ -123,6 +123,21 @@ def test_two_masks_of_a_set_get_no_two_answers(
     entrance("masks", "0, 1, 2 beside 0, 2; --fix --class 1", told, IS_REFUSED)
 
 
+@pytest.mark.parametrize(("rows", "is_refused"), [(13, True), (32, True), (33, False)])
+def test_an_inverted_mask_is_refused_whatever_its_strip_fills(
+    tmp_path: Path, rows: int, is_refused: bool, entrance: Row
+) -> None:
+    folder = tmp_path / "set"
+    mask = write(folder, READ["8 bits: 0, 255"])
+    white = np.ones(STRIP.shape, bool)  # 64 rows
+    white[:rows] = False
+    Image.fromarray(black_white(white)).save(mask)
+    assert ("mask-full" in codes(checked(folder), "error")) == is_refused
+    tried = f"an inverted mask, {white.mean():.1%} of it white"
+    if is_refused:
+        entrance("masks", tried, problem(checked(folder), "mask-full")["message"], IS_REFUSED)
+
+
 def test_a_class_that_no_mask_has(tmp_path: Path, entrance: Row) -> None:
     folder = tmp_path / "set"
     mask = write(folder, REFUSED["0, 1, and 255 at the edge"])

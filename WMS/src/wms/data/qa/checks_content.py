@@ -23,7 +23,7 @@ SMALLEST_SIDE: Final = 200  # pixels; training looks at 256 and more, so less is
 TOO_DARK: Final = 25.0  # mean grey value of 255; the darkest half per cent of the real photos lies at 29
 OVEREXPOSED: Final = 0.15  # share of blank white pixels; the largest among the real photos is 0.07
 BLURRED: Final = 7.0  # sharpness, see ImageFacts; half a per cent of the real photos lies below 8
-FULL: Final = 0.95  # share of white from which a mask is called full: a strip never fills a photo
+FULL: Final = 0.5  # share of white from which a mask is called full: a strip never fills half a photo
 COVERAGE: Final = (0.002, 0.2)  # share of white; the real masks have 0.004 to 0.09
 COVERAGE_SPREAD: Final = 4.0  # robust standard deviations of the logarithm: 1 in 16,000 of a normal distribution
 COVERAGE_FROM: Final = 30  # masks from which a set's own spread is known well enough
@@ -74,7 +74,7 @@ def check_masks(facts: FolderFacts, config: DataConfig) -> Iterator[Problem]:
                 yield _error("mask-reads-as-empty", file, what, next_step)
         elif known.coverage == 0:
             yield _error("mask-empty", file, "is empty: no pixel is white", "paint the strip white, or remove the pair")
-        elif known.coverage > FULL:
+        elif known.coverage >= FULL:
             what = f"is full: {known.coverage:.1%} of it is white"
             yield _error("mask-full", file, what, "paint only the strip white; if it's inverted, invert it")
         elif known.coverage and not low <= known.coverage <= high:
@@ -108,7 +108,7 @@ def check_pairs(facts: FolderFacts) -> Iterator[Problem]:
 def coverage_limits(facts: FolderFacts) -> tuple[float, float]:
     """Lowest and highest usual share of white: from this set's spread, or else from real photos."""
     known = (fact for _, fact in files_with(facts, "masks/", facts.mask_facts) if isinstance(fact, MaskFacts))
-    logs = [math.log(fact.coverage) for fact in known if 0 < fact.coverage <= FULL]
+    logs = [math.log(fact.coverage) for fact in known if 0 < fact.coverage < FULL]
     if len(logs) < COVERAGE_FROM:
         return COVERAGE
     centre = statistics.median(logs)
