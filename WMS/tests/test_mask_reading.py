@@ -138,6 +138,19 @@ def test_an_inverted_mask_is_refused_whatever_its_strip_fills(
         entrance("masks", tried, problem(checked(folder), "mask-full")["message"], IS_REFUSED)
 
 
+@pytest.mark.parametrize("part", ["images", "masks"])
+def test_a_git_lfs_pointer_is_named(tmp_path: Path, part: str, entrance: Row) -> None:
+    folder = tmp_path / "set"
+    write(folder, READ["8 bits: 0, 255"])
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'ab' * 32}\nsize 12345\n"
+    (folder / part / "a.png").write_text(pointer)
+    found = problem(checked(folder), "not-an-image")
+    assert found["files"] == [f"{part}/a.png"]
+    assert "is a Git LFS pointer" in found["message"]
+    assert "git lfs untrack" in found["next_step"] and "remove" not in found["next_step"]
+    entrance("photos" if part == "images" else "masks", "a Git LFS pointer", found["message"], IS_REFUSED)
+
+
 def test_a_class_that_no_mask_has(tmp_path: Path, entrance: Row) -> None:
     folder = tmp_path / "set"
     mask = write(folder, REFUSED["0, 1, and 255 at the edge"])

@@ -28,6 +28,8 @@ Image.MAX_IMAGE_PIXELS = None
 
 DEFAULT_MEGAPIXELS: Final = 50.0
 
+_LFS_POINTER: Final = b"version https://git-lfs.github.com/spec/"
+
 UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -158,6 +160,11 @@ def _unidentified(content: bytes, name: str) -> WmsError:
         return NotAnImageError(f"{name} is an AVIF photo, which needs Pillow 11.3 or newer; run `make install`.")
     if kind in FORMATS:
         return TruncatedImageError(f"{name} is cut off or damaged; copy it again from the camera.")
+    if content.startswith(_LFS_POINTER):
+        return NotAnImageError(
+            f"{name} is a Git LFS pointer in place of the picture; take its line out of .gitattributes "
+            "(`git lfs untrack PATTERN`), then add and commit the picture again."
+        )
     return NotAnImageError(
         f"{name} isn't an image that can be read ({', '.join(FORMATS)}), whatever its name says; remove it."
     )
