@@ -138,6 +138,55 @@ def test_an_inverted_mask_is_refused_whatever_its_strip_fills(
         entrance("masks", tried, problem(checked(folder), "mask-full")["message"], IS_REFUSED)
 
 
+def test_a_named_class_holds_for_later_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str], entrance: Row) -> None:
+    folder = tmp_path / "set"
+    write(folder, Sample("png", layers(2, 0, 1)), "cls012")
+    other = write(folder, Sample("png", grey(1)), "zeroone")
+    before = sha256_file(other)
+    fix(folder, "--class", "2")
+    for again in range(2):
+        told = problem(checked(folder), "mask-not-binary")
+        assert told["files"] == ["masks/zeroone.png"]
+        assert "holds 0 and 1, while the strip of this data set was named as the class 2" in told["message"]
+        assert told["next_step"].startswith("remove the pair, or name") and "--fix --class 1`" in told["next_step"]
+        assert fix(folder) == errors.DataQualityError.exit_code, again
+        assert sha256_file(other) == before, "2 was named as the strip, and 1 is another class"
+    assert told["message"] in " ".join(capsys.readouterr().out.split())
+    later = write(folder, Sample("png", grey(2)), "a later one")
+    fix(folder)
+    np.testing.assert_array_equal(np.asarray(Image.open(later)), black_white(STRIP))
+    assert fix(folder, "--class", "1") == 0, "a person may name the other class, too"
+    np.testing.assert_array_equal(np.asarray(Image.open(other)), black_white(STRIP))
+    entrance("masks", "0, 1, 2 beside 0, 1; --fix --class 2, then --fix", told["message"], IS_REFUSED)
+
+
+def test_a_doubted_mask_names_the_other_mask_and_not_the_plain_fix(tmp_path: Path, entrance: Row) -> None:
+    folder = tmp_path / "set"
+    write(folder, Sample("png", layers(1, 0, 2)), "both")
+    two = write(folder, Sample("png", grey(2)), "two")
+    before = sha256_file(two)
+    told = problem(checked(folder), "mask-not-binary")
+    assert told["message"] == "masks/two.png holds 0 and 2, and 2 is one of several classes in masks/both.png"
+    assert "`wms data check DIR --fix --class N`" in told["next_step"]
+    fix(folder)
+    assert sha256_file(two) == before
+    assert fix(folder, "--class", "2") == 0, "the advice ends in good data"
+    entrance("masks", "0, 2 beside 0, 1, 2; check", f"{told['message']}; {told['next_step']}", IS_REFUSED)
+
+
+def test_a_stray_pixel_in_one_mask_stops_no_other(tmp_path: Path, entrance: Row) -> None:
+    folder = tmp_path / "set"
+    values = np.where(STRIP, 255, 0).astype(np.uint8)
+    stray = write(folder, READ["8 bits: 0, 255"], "stray")
+    values[0, 0] = 254
+    Image.fromarray(values).save(stray)
+    other = write(folder, Sample("png", grey(254)), "other")
+    assert problem(checked(folder), "mask-not-binary")["next_step"].startswith("run `wms data check DIR --fix`")
+    fix(folder)
+    np.testing.assert_array_equal(np.asarray(Image.open(other)), black_white(STRIP))
+    entrance("masks", "0, 254 beside a mask with one stray pixel of 254; --fix", "the strip, as 0 and 255", IS_READ)
+
+
 @pytest.mark.parametrize("part", ["images", "masks"])
 def test_a_git_lfs_pointer_is_named(tmp_path: Path, part: str, entrance: Row) -> None:
     folder = tmp_path / "set"

@@ -15,6 +15,7 @@ from wms.data.masks import name_classes
 from wms.data.qa.facts import FILE, FolderFacts, ImageFacts, MaskFacts, Unreadable
 from wms.data.qa.listing import match
 from wms.data.qa.names import shown
+from wms.data.qa.naming import doubts
 from wms.data.qa.problems import Problem
 
 Found = TypeVar("Found")
@@ -60,14 +61,16 @@ def check_images(facts: FolderFacts) -> Iterator[Problem]:
 def check_masks(facts: FolderFacts, config: DataConfig) -> Iterator[Problem]:
     """Unreadable, ambiguous, grey, empty and full masks; warnings for odd coverage, many pieces, a needless EXIF."""
     low, high = coverage_limits(facts)
-    for file, known in files_with(facts, "masks/", facts.mask_facts):
+    masks = dict(files_with(facts, "masks/", facts.mask_facts))
+    doubted = doubts({file: mask for file, mask in masks.items() if isinstance(mask, MaskFacts)}, facts.named)
+    for file, known in masks.items():
         if isinstance(known, Unreadable):
             yield _unreadable(file, known)
             continue
         if known.ambiguous:
             yield _error("mask-classes", file, *name_classes(known.classes))
             continue
-        yield from _values(file, known, config.max_grey_fraction)
+        yield from _values(file, known, config.max_grey_fraction, doubted.get(file))
         if known.hides:
             if known.grey <= config.max_grey_fraction:  # else `_values` reports the problem
                 what, _, next_step = known.hides.partition("; ")
@@ -128,15 +131,17 @@ def files_with(facts: FolderFacts, part: str, found: Mapping[str, Found]) -> Ite
             yield name, known
 
 
-def _values(file: str, mask: MaskFacts, most_grey: float) -> Iterator[Problem]:
+def _values(file: str, mask: MaskFacts, most_grey: float, doubt: tuple[str, str] | None) -> Iterator[Problem]:
     if mask.grey > most_grey:
         what = f"isn't a mask: {mask.grey:.1%} of its pixels are grey (64 to 191; at most {most_grey:.1%} may be)"
         yield _error("mask-grey", file, what, "paint the strip white and all else black")
+    elif doubt and not mask.hides:
+        yield _error("mask-not-binary", file, *doubt)
     elif mask.neither > 0 and not mask.hides:
         what = f"isn't strictly black and white: {mask.neither:.2%} of its pixels are neither 0 nor 255"
         if len(mask.classes) == 2 and all(one.value for one in mask.classes):
             what = f"holds {' and '.join(sorted(one.value for one in mask.classes))} in place of 0 and 255"
-        yield _error("mask-not-binary", file, what, "run data-qa with --fix, which writes a binary PNG")
+        yield _error("mask-not-binary", file, what, "run `wms data check DIR --fix`, which writes a binary PNG")
 
 
 def _other_size(files: tuple[str, str], image: ImageFacts, mask: MaskFacts) -> Problem:

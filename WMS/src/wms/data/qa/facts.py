@@ -106,6 +106,8 @@ class FolderFacts:
     mask_facts: Mapping[str, MaskFacts | Unreadable] = field(default_factory=dict)
     pair_facts: Mapping[str, PairFacts] = field(default_factory=dict)
     """Image's sha256, colon, mask's sha256 -> facts."""
+    named: frozenset[str] = frozenset()
+    """The classes that earlier runs of `--fix` here were told to be the strip."""
     decoded: int = 0
     """Files whose pixels were read this time; the others' facts came from the cache."""
 

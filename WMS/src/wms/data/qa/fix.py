@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path, PurePath
@@ -27,6 +27,7 @@ from wms.data.masks import black_white, decode_mask
 from wms.data.qa.checks_content import files_with
 from wms.data.qa.facts import FolderFacts, ImageFacts, Listing, MaskFacts, Unreadable
 from wms.data.qa.names import is_undecodable
+from wms.data.qa.naming import LIST, PREFIX, doubts, needs_a_name
 from wms.errors import ImageTooLargeError, NotAnImageError, TruncatedImageError, from_os_error
 from wms.files import append_line, canonical_json, cut_torn_tail, read_json_lines, remove, sha256_bytes, write_atomic
 from wms.json_text import to_json
@@ -34,8 +35,6 @@ from wms.pictures import encoded
 from wms.regular import read_regular
 
 JOURNAL: Final = "journal.jsonl"
-LIST: Final = "fixes.json"
-_PREFIX: Final = "originals-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +51,9 @@ class MaskFix:
 def plan_fixes(facts: FolderFacts, config: DataConfig, wanted: str = "") -> tuple[MaskFix, ...]:
     """Plan the changes of `--fix`. Pure.
 
-    `wanted` names the class that is the strip. Truly grey masks, masks of several classes without a named one and masks
-    of another size are left to a person, and so are names that no list can hold, which the check reports.
+    `wanted` names the class that is the strip. Truly grey masks, masks of several classes without a named one, masks
+    whose strip the set doubts (see `doubts`) and masks of another size are left to a person, and so are names that no
+    list can hold, which the check reports.
     """
     return (*_mask_changes(facts, config, wanted), *_image_changes(facts))
 
@@ -66,7 +66,7 @@ def masks_without(facts: FolderFacts, wanted: str) -> tuple[dict[str, MaskFacts]
     named = {
         file: mask
         for file, mask in files_with(facts, "masks/", facts.mask_facts)
-        if isinstance(mask, MaskFacts) and _needs_a_name(mask)
+        if isinstance(mask, MaskFacts) and needs_a_name(mask)
     }
     lacking = {file: mask for file, mask in named.items() if not _has(mask, wanted)}
     return lacking, len(lacking) < len(named)
@@ -111,7 +111,7 @@ def recover(folder: Path) -> list[dict[str, Any]]:
     Raises TrackingError for a damaged journal, UnwritableError or DiskFullError.
     """
     done = []
-    for kept in sorted(folder.glob(f"{_PREFIX}*")):
+    for kept in sorted(folder.glob(f"{PREFIX}*")):
         if kept.is_dir() and (kept / JOURNAL).exists() and not (kept / LIST).exists():
             cut_torn_tail(kept / JOURNAL)
             done += _finish(folder, kept)
@@ -122,15 +122,9 @@ def _mask_changes(facts: FolderFacts, config: DataConfig, wanted: str) -> Iterat
     masks = facts.masks or Listing(())
     taken = {f"masks/{name}".casefold() for name in (*masks.files, *(name for name, _ in masks.others))}
     known = dict(files_with(facts, "masks/", facts.mask_facts))
-    unclear = {
-        name
-        for mask in known.values()
-        if isinstance(mask, MaskFacts) and mask.ambiguous
-        for one in mask.classes
-        for name in (one.value, one.colour)
-    } - {"", "0", "0,0,0", "0,0,0,0"}
+    doubted = doubts({file: mask for file, mask in known.items() if isinstance(mask, MaskFacts)}, facts.named)
     for file, mask in known.items():
-        if not isinstance(mask, MaskFacts) or _is_a_persons(mask, wanted, unclear, config.max_grey_fraction):
+        if not isinstance(mask, MaskFacts) or _is_a_persons(mask, wanted, file in doubted, config.max_grey_fraction):
             continue
         reasons = [
             *([_change(mask, wanted)] if mask.neither or mask.ambiguous else []),
@@ -139,20 +133,14 @@ def _mask_changes(facts: FolderFacts, config: DataConfig, wanted: str) -> Iterat
         becomes = file if file.lower().endswith(".png") else f"{file.rpartition('.')[0]}.png"
         # Another mask of that name may be a labeller's work; the report says that both claim the name.
         if reasons and not is_undecodable(file) and (becomes == file or becomes.casefold() not in taken):
-            yield MaskFix(file, becomes, "; ".join(reasons), wanted if _needs_a_name(mask) else "")
+            yield MaskFix(file, becomes, "; ".join(reasons), wanted if needs_a_name(mask) else "")
 
 
-def _is_a_persons(mask: MaskFacts, wanted: str, unclear: Set[str], most_grey: float) -> bool:
-    """Whether only a person can tell what the mask marks. `unclear` are the classes of the set's ambiguous masks."""
-    if _needs_a_name(mask) and wanted:
+def _is_a_persons(mask: MaskFacts, wanted: str, is_doubted: bool, most_grey: float) -> bool:
+    """Whether only a person can tell what the mask marks."""
+    if needs_a_name(mask) and wanted:
         return not _has(mask, wanted)
-    # The strip of another mask may be one of its classes: as long as no name is given, two answers would be possible.
-    doubtful = _needs_a_name(mask) and any(unclear & {one.value, one.colour} for one in mask.classes)
-    return mask.ambiguous or doubtful or mask.grey > most_grey or bool(mask.hides)
-
-
-def _needs_a_name(mask: MaskFacts) -> bool:
-    return bool(mask.classes) and (mask.ambiguous or mask.neither > 0)
+    return mask.ambiguous or is_doubted or mask.grey > most_grey or bool(mask.hides)
 
 
 def _has(mask: MaskFacts, wanted: str) -> bool:
@@ -179,7 +167,7 @@ def _image_changes(facts: FolderFacts) -> Iterator[MaskFix]:
 
 def _new_folder(folder: Path, now: datetime) -> Path:
     """Create the folder for this run's originals, distinct even for two runs in the same second."""
-    name = f"{_PREFIX}{now:%Y%m%d-%H%M%S}"
+    name = f"{PREFIX}{now:%Y%m%d-%H%M%S}"
     for number in range(1, 1000):
         kept = folder / (name if number == 1 else f"{name}-{number}")
         try:

@@ -10,6 +10,7 @@ from wms.config import DataConfig
 from wms.data.hashes import hash_files
 from wms.data.qa.facts import FILE, Fact, FolderFacts, ImageFacts, Listing, MaskFacts, PairFacts, Unreadable
 from wms.data.qa.listing import list_folder, match
+from wms.data.qa.naming import names_given
 from wms.data.qa.pool import read_all
 from wms.data.qa.reading import Task
 from wms.data.qa.store import FactStore
@@ -54,6 +55,7 @@ def gather(
         image_facts=known.of("image", ImageFacts, Unreadable),
         mask_facts=known.of("mask", MaskFacts, Unreadable),
         pair_facts=known.of("pair", PairFacts),
+        named=names_given(folder),
         decoded=sum(task.files for task in tasks),
     )
 
