@@ -97,6 +97,13 @@ def text(name: str, content: str) -> Callable[[Path], Path]:
     return make
 
 
+def yolo(names: str) -> Callable[[Path], Path]:
+    return lambda folder: text("data.yaml", names)(text("labels/a.txt", "0 0.1 0.1 0.5 0.1 0.5 0.5\n")(folder))
+
+
+ALIASES = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
+MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n}\n  <<: [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 30))
+NO_NAME = "the name of a class is neither a text nor a number"
 LAUGHS = '<!DOCTYPE a [<!ENTITY b "ha"><!ENTITY c "&b;&b;&b;">]><annotations>&c;</annotations>'
 TRACKS = "<annotations><track id='0' label='strip'></track></annotations>"
 WHOLE: dict[str, tuple[Callable[[Path], Path], type[WmsError], str]] = {
@@ -131,6 +138,18 @@ WHOLE: dict[str, tuple[Callable[[Path], Path], type[WmsError], str]] = {
         lambda f: text("data.yaml", "names: [a\nb: c: d")(text("labels/a.txt", RECTANGLE)(f)),
         ExportDamagedError,
         "data.yaml is damaged: line 2",
+    ),
+    "a YAML bomb of aliases": (yolo(f"{ALIASES}names: *a11\n"), ExportUnsafeError, "has anchors, as YAML bombs do"),
+    "a YAML bomb of merged keys": (yolo(f"{MERGES}names: [strip]\n"), ExportUnsafeError, "has anchors"),
+    "a YAML list of 2 MiB": (yolo("names: [" + "a, " * 700_000 + "]"), ExportUnsafeError, "has over 1 MiB"),
+    **{
+        f"YOLO's class named by {name}": (yolo(f"names: [{name}]\n"), ExportDamagedError, NO_NAME)
+        for name in ("[a, b]", "{a: b}", "null", "no", "2026-01-01")
+    },
+    "COCO's class named by a list": (
+        lambda f: coco(f, categories=[{"id": 1, "name": ["strip"]}]),
+        ExportDamagedError,
+        NO_NAME,
     ),
     "COCO without file names": (
         lambda f: coco(f, images=[{"id": 1}]),

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from wms.data.importing.raster import Ring, coco_counts, flat_ring, paint_bitmap, paint_rings, paint_runs
-from wms.data.importing.records import Canvas, Format, LabelFault, Labelled, Shape, gathered
+from wms.data.importing.records import Canvas, Format, LabelFault, Labelled, Shape, class_name, gathered
 from wms.data.importing.source import Tree
 
 
@@ -30,7 +30,7 @@ def _read(tree: Tree, files: Sequence[str]) -> Iterator[Labelled]:
 
 
 def _photos(file: str, values: Mapping[str, Any]) -> Iterator[Labelled]:
-    names = {one["id"]: str(one["name"]) for one in values.get("categories", [])}
+    names = {one["id"]: class_name(one["name"]) for one in values.get("categories", [])}
     waiting = defaultdict(list)
     for annotation in values["annotations"]:
         waiting[annotation["image_id"]].append(annotation)

@@ -14,7 +14,7 @@ import numpy as np
 
 from wms.data.images import stored_size
 from wms.data.importing.raster import box, brush_bitmap, ellipse, paint_bitmap, paint_rings, png_bitmap, ring, rotated
-from wms.data.importing.records import Canvas, Format, LabelFault, Labelled, Shape, gathered
+from wms.data.importing.records import Canvas, Format, LabelFault, Labelled, Shape, class_name, gathered
 from wms.data.importing.source import Tree
 from wms.errors import ExportUnknownError
 
@@ -87,7 +87,7 @@ def _shapes(tree: Tree, task: Mapping[str, Any], pngs: Sequence[str], size: list
         return
     for result in _results(task):
         value = result.get("value", result)
-        label = next((str(value[key][0]) for key in _LABELS if value.get(key)), "")
+        label = next((class_name(value[key][0]) for key in _LABELS if value.get(key)), "")
         if not label:
             continue
         if result.get("image_rotation"):

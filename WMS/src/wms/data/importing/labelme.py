@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from wms.data.importing.photos import stem
 from wms.data.importing.raster import box, ellipse, embedded_bitmap, paint_bitmap, paint_rings, ring, unpacked
-from wms.data.importing.records import Canvas, Format, LabelFault, Labelled, Shape, gathered
+from wms.data.importing.records import Canvas, Format, LabelFault, Labelled, Shape, class_name, gathered
 from wms.data.importing.source import Tree
 
 
@@ -40,7 +40,7 @@ def _read(tree: Tree, files: Sequence[str]) -> Iterator[Labelled]:
 
 
 def _shape(shape: Mapping[str, Any]) -> Shape:
-    label, points = str(shape["label"]), ring(shape["points"], least=1)
+    label, points = class_name(shape["label"]), ring(shape["points"], least=1)
     match shape.get("shape_type") or "polygon":
         case "polygon" | "oriented_rectangle":
             return Shape(label, partial(paint_rings, [ring(points)]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +63,13 @@ class Format:
     find: Callable[[Tree], Sequence[str]]
     read: Callable[[Tree, Sequence[str]], Iterator[Labelled]]
     masks: Callable[[Tree], Sequence[str]] = lambda _: ()
+
+
+def class_name(value: Any) -> str:
+    """The name of a class, a text or a number of an export. Raises ValueError for other values."""
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        raise ValueError("the name of a class is neither a text nor a number; put names into quotes")
+    return str(value)
 
 
 @contextlib.contextmanager

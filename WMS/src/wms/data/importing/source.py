@@ -25,6 +25,7 @@ from wms.regular import read_regular
 
 MOST_FILES: Final = 300_000
 LARGEST_FILE: Final = 256 * 2**20
+LARGEST_YAML: Final = 2**20
 LARGEST_TOTAL: Final = 64 * 2**30
 HIGHEST_RATIO: Final = 200
 """How many times smaller a .zip may store a file of over 8 MiB; a photo isn't 1.1 times, an export's text 30 times."""
@@ -93,9 +94,15 @@ class Tree:
         return builder.close()
 
     def yaml(self, name: str) -> Any:
-        """The value of a YAML file. Raises ExportDamagedError with the line."""
+        """The value of a YAML file. Raises ExportDamagedError with the line, ExportUnsafeError for anchors and size."""
+        text = self.text(name)
+        if len(text) > LARGEST_YAML:
+            raise ExportUnsafeError(f"{self.named(name)} has over {LARGEST_YAML // 2**20} MiB; no list of classes has.")
         try:
-            return yaml.safe_load(self.text(name))
+            # Looked for before a value is built: few lines of aliases to aliases stand for billions of values.
+            if any(getattr(event, "anchor", None) for event in yaml.parse(text, yaml.SafeLoader)):
+                raise ExportUnsafeError(f"{self.named(name)} has anchors, as YAML bombs do; no tool exports that.")
+            return yaml.safe_load(text)
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
             raise self.damaged(name, f"line {line} isn't YAML ({error.problem})") from error

@@ -11,7 +11,7 @@ from typing import Any, Final
 from wms.data.images import DEFAULT_MEGAPIXELS
 from wms.data.importing.photos import stem
 from wms.data.importing.raster import box, paint_bitmap, paint_rings, png_bitmap, ring, unpacked
-from wms.data.importing.records import Canvas, Format, LabelFault, Labelled, Shape, gathered
+from wms.data.importing.records import Canvas, Format, LabelFault, Labelled, Shape, class_name, gathered
 from wms.data.importing.source import Tree
 
 _PNG: Final = b"\x89PNG"
@@ -37,7 +37,7 @@ def _read(tree: Tree, files: Sequence[str]) -> Iterator[Labelled]:
 
 
 def _shape(shape: Mapping[str, Any]) -> Shape:
-    label = str(shape["classTitle"])
+    label = class_name(shape["classTitle"])
     match shape["geometryType"]:
         case "bitmap":
             left, top = map(int, shape["bitmap"]["origin"])

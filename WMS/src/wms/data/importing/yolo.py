@@ -11,7 +11,7 @@ import numpy as np
 
 from wms.data.importing.photos import stem
 from wms.data.importing.raster import Ring, flat_ring, paint_rings
-from wms.data.importing.records import Canvas, Format, LabelFault, Labelled, Shape, gathered
+from wms.data.importing.records import Canvas, Format, LabelFault, Labelled, Shape, class_name, gathered
 from wms.data.importing.source import Tree
 from wms.data.kinds import SUFFIXES
 
@@ -52,7 +52,7 @@ def _names(tree: Tree) -> Mapping[int, str]:
                 else:
                     found = [line.strip() for line in tree.text(file).splitlines() if line.strip()]
                 pairs = found.items() if isinstance(found, dict) else enumerate(found)
-                return {int(number): str(name) for number, name in pairs}
+                return {int(number): class_name(name) for number, name in pairs}
     return {}
 
 
