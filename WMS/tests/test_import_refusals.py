@@ -249,6 +249,16 @@ def not_a_photo(folder: Path) -> Path:
     return folder
 
 
+def cut(folder: Path, kind: str) -> Path:
+    """A photo of which only the first two thirds came along; its header is whole."""
+    coco(folder, name=f"a.{kind}")
+    with Image.open(folder / "a.jpg") as picture:
+        picture.save(folder / f"a.{kind}")
+    whole = (folder / f"a.{kind}").read_bytes()
+    (folder / f"a.{kind}").write_bytes(whole[: len(whole) * 2 // 3])
+    return folder
+
+
 RLE = {"size": [240, 320], "counts": [100, 50]}
 MASK = '<mask label="strip" rle="{}" left="{}" top="0" width="10" height="10"/>'
 PHOTOS: dict[str, tuple[Callable[[Path], Path], str]] = {
@@ -296,6 +306,10 @@ PHOTOS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "Supervisely's bitmap, a zlib bomb": (supervisely(zlib.compress(bytes(60_000_000), 9)), "cut off or too large"),
     "Supervisely's bitmap, damaged": (supervisely(b"\0\1xxxx"), "a bitmap that can't be unpacked"),
     "a name that Windows refuses": (lambda f: renamed(f, "aux.jpg"), "its name is reserved on Windows; rename"),
+    **{
+        f"a {kind} photo that is cut off": (partial(cut, kind=kind), rf"^a\.{kind} is .*damaged")
+        for kind in ("jpg", "png", "webp", "bmp")
+    },
     "HEIC, named .jpg": (not_a_photo, "a.jpg"),
 }
 

@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
         }
         report = values_of(plan, frozenset(one.name for one, *_ in lacking), facts)
         if options.report:
-            write_report(options.report, report, plan, photos)
+            write_report(options.report, report, plan)
     _print(report)
     return _result(plan, report)
 

@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Final
 
 import numpy as np
 from PIL import Image
 
 from wms.command import nearest
 from wms.data.heic import jpeg_of_heic
-from wms.data.images import DEFAULT_MEGAPIXELS, stored_size, turned_upright
+from wms.data.images import decode_image, orientation_in, turned_upright
 from wms.data.importing.photos import Photos, stem
 from wms.data.importing.records import Canvas, LabelFault, Labelled, explained
 from wms.data.kinds import HEAD_BYTES, HEIC_SUFFIXES, kind_of
@@ -23,12 +24,17 @@ from wms.errors import ExportClassError, NameTakenError, WmsError
 from wms.files import sha256_bytes
 from wms.pictures import encoded
 
+PICTURES: Final = 60
+"""Photos that the report's page shows with their masks; the others are only listed."""
+_SIDE: Final = 320  # pixels of a picture's long side
+
 
 @dataclass(frozen=True)
 class Planned:
     """A photo to import as `name`, read from `source`, a path of the export; `mask` is the PNG's bytes.
 
-    `share` is the marked part of the photo (0..1), `origin` the file with the label.
+    `share` is the marked part of the photo (0..1), `origin` the file with the label, `picture` the photo scaled down
+    for the report's page, which the first PICTURES photos have.
     """
 
     name: str
@@ -39,6 +45,7 @@ class Planned:
     mask: bytes
     share: float
     warnings: tuple[str, ...]
+    picture: Image.Image | None
 
     @property
     def mask_name(self) -> str:
@@ -81,7 +88,7 @@ def make_plan(items: Sequence[Labelled], photos: Photos, wanted: str | None) -> 
         try:
             source = _source(item, photos)
             seen.add(source)
-            one = _planned(item, source, label, photos)
+            one = _planned(item, source, label, photos, len(planned) < PICTURES)
         except LabelFault as fault:
             skipped.append(Skipped(source or item.photo, item.origin, f"{shown(source or item.photo)} {fault}."))
         except WmsError as error:
@@ -150,7 +157,7 @@ def photo_bytes(item: Labelled, source: str, photos: Photos) -> bytes:
     return jpeg_of_heic(content, source or item.photo) if is_heic else content
 
 
-def _planned(item: Labelled, source: str, label: str, photos: Photos) -> Planned:
+def _planned(item: Labelled, source: str, label: str, photos: Photos, is_shown: bool) -> Planned:
     if item.fault:
         raise LabelFault(item.fault)
     name = unicodedata.normalize("NFC", PurePosixPath(source or item.photo).name)
@@ -159,22 +166,23 @@ def _planned(item: Labelled, source: str, label: str, photos: Photos) -> Planned
     content = photo_bytes(item, source, photos)
     if PurePosixPath(name).suffix.lower() in HEIC_SUFFIXES:
         name = f"{stem(name)}.jpg"
-    mask, warning = _mask(item, label, content, name)
+    photo = Image.fromarray(decode_image(content, name))  # all of it: a photo that is cut off has a sound header
+    mask, warning = _mask(item, label, photo.size, orientation_in(content, name))
     if not mask.any():
         raise LabelFault("has a label that marks no pixel")
     shapes = [shape for shape in item.shapes if shape.label == label]
     warnings = dict.fromkeys(filter(None, (warning, *(shape.warning for shape in shapes))))
     png = encoded(Image.fromarray(black_white(mask)), "PNG", optimize=True)
     share = float(mask.mean())
-    return Planned(name, source, item.origin, item, sha256_bytes(content), png, share, tuple(warnings))
+    if is_shown:
+        photo.thumbnail((_SIDE, _SIDE))
+    picture = photo if is_shown else None
+    return Planned(name, source, item.origin, item, sha256_bytes(content), png, share, tuple(warnings), picture)
 
 
-def _mask(item: Labelled, label: str, content: bytes, name: str) -> tuple[Canvas, str]:
+def _mask(item: Labelled, label: str, upright: tuple[int, int], orientation: int) -> tuple[Canvas, str]:
     """The marked pixels of the upright photo, and a warning if the export doesn't tell which way is up."""
-    width, height, orientation = stored_size(content, name)
-    if width * height > DEFAULT_MEGAPIXELS * 1e6:
-        raise LabelFault(f"has {width} x {height} pixels, more than {DEFAULT_MEGAPIXELS:g} megapixels; scale it down")
-    upright = (height, width) if orientation >= 5 else (width, height)
+    width, height = upright[::-1] if orientation >= 5 else upright  # as stored
     size = item.size or upright
     if size not in (upright, (width, height)):
         raise LabelFault(

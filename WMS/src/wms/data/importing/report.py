@@ -6,22 +6,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from wms.data.images import decode_image
-from wms.data.importing.photos import Photos
-from wms.data.importing.plan import Plan, Planned, photo_bytes
-from wms.data.importing.records import LabelFault
+from wms.data.importing.plan import Plan
 from wms.data.qa.names import shown
-from wms.errors import WmsError
 from wms.files import write_atomic
 from wms.json_text import to_json
 from wms.pages import render
 from wms.pictures import data_uri, encoded
 
-PICTURES: Final = 60
-"""Photos that the page shows with their masks; the others are only listed."""
-_SIDE: Final = 320  # pixels of a picture's long side
 _TINT: Final = np.array((255, 40, 40), dtype=np.float32)
 
 
@@ -48,23 +43,20 @@ def values_of(plan: Plan, new: frozenset[str], facts: dict[str, Any]) -> dict[st
     }
 
 
-def write_report(path: Path, report: dict[str, Any], plan: Plan, photos: Photos) -> None:
+def write_report(path: Path, report: dict[str, Any], plan: Plan) -> None:
     """Write the report as JSON if `path` ends in .json, else as a page."""
     if path.suffix.lower() == ".json":
         write_atomic(path, to_json(report, indent=2) + "\n")
         return
-    pictures = {one.name: _picture(one, photos) for one in plan.planned[:PICTURES]}
+    pictures = {
+        one.name: _picture(one.picture, decode_image(one.mask, one.mask_name)) for one in plan.planned if one.picture
+    }
     write_atomic(path, render(Path(__file__).with_name("import.html.j2"), {"report": report, "pictures": pictures}))
 
 
-def _picture(one: Planned, photos: Photos) -> str:
-    """A photo with the mask in red as a data URI; empty if the photo can't be decoded, which the data check tells."""
-    try:
-        photo = Image.fromarray(decode_image(photo_bytes(one.item, one.source, photos), one.name))
-        mask = Image.fromarray(decode_image(one.mask, one.mask_name))
-    except (WmsError, LabelFault):
-        return ""
-    photo.thumbnail((_SIDE, _SIDE))
-    cover = np.asarray(mask.resize(photo.size, Image.Resampling.BOX), dtype=np.float32) / 255 * 0.5
+def _picture(photo: Image.Image, marked: NDArray[np.uint8]) -> str:
+    """A small photo with the mask in red as a data URI."""
+    mask = Image.fromarray(marked).resize(photo.size, Image.Resampling.BOX)
+    cover = np.asarray(mask, dtype=np.float32) / 255 * 0.5
     mixed = np.asarray(photo, dtype=np.float32) * (1 - cover) + _TINT * cover
     return data_uri(encoded(Image.fromarray(mixed.round().astype(np.uint8)), quality=80))
