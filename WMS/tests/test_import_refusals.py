@@ -103,6 +103,7 @@ def yolo(names: str) -> Callable[[Path], Path]:
 
 ALIASES = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
 MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n}\n  <<: [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 30))
+IMAGE = {"id": 1, "file_name": "a.jpg", "width": 320, "height": 240}
 NO_NAME = "the name of a class is neither a text nor a number"
 LAUGHS = '<!DOCTYPE a [<!ENTITY b "ha"><!ENTITY c "&b;&b;&b;">]><annotations>&c;</annotations>'
 TRACKS = "<annotations><track id='0' label='strip'></track></annotations>"
@@ -155,6 +156,16 @@ WHOLE: dict[str, tuple[Callable[[Path], Path], type[WmsError], str]] = {
         lambda f: coco(f, images=[{"id": 1}]),
         ExportDamagedError,
         "the value 'file_name' is missing",
+    ),
+    "COCO: two images of one id": (
+        lambda f: coco(f, images=[IMAGE, {**IMAGE, "file_name": "b.jpg"}]),
+        ExportDamagedError,
+        "in images, the id 1 stands for both a.jpg and b.jpg",
+    ),
+    "COCO: two categories of one id": (
+        lambda f: coco(f, categories=[{"id": 1, "name": "strip"}, {"id": 1, "name": "digits"}]),
+        ExportDamagedError,
+        "in categories, the id 1 stands for both strip and digits",
     ),
     "Label Studio's PNGs without JSON": (
         lambda f: photo(f / "task-1-annotation-2-by-1-tag-strip-0.png").parent,
@@ -279,6 +290,10 @@ PHOTOS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "COCO with boxes only": (
         lambda f: coco(f, annotations=[{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "segmentation": []}]),
         "only a box, and a box is no mask",
+    ),
+    "COCO's category_id that no category has": (
+        lambda f: coco(f, categories=[{"id": 2, "name": LABEL}]),
+        "a label of category_id 1, which isn't in the list of categories",
     ),
     "run lengths that are too short": (lambda f: coco(f, RLE), "run lengths for 150 pixels, but a mask of 320 x 240"),
     "a negative run length": (lambda f: coco(f, {**RLE, "counts": [-10, 76810]}), "run lengths for"),

@@ -157,6 +157,25 @@ def test_a_coco_file_for_each_part_finds_the_photos_of_its_part(tmp_path: Path, 
     entrance("import", "COCO: instances_train.json, train/a.jpg and val", "each file finds its own part's photo", READ)
 
 
+def test_coco_categories_of_one_name_are_one_class_with_a_note(tmp_path: Path, capsys, entrance: Row) -> None:
+    shapes = [
+        {"image_id": 1, "category_id": n, "segmentation": [[x, 20, x + 50, 20, x + 50, 70, x, 70]]}
+        for n, x in ((1, 20), (2, 200))
+    ]
+    same = [{"id": 1, "name": "strip"}, {"id": 2, "name": "strip"}]
+    assert run(coco(tmp_path / "export", annotations=shapes, categories=same), tmp_path / "to") == 0
+    assert mask_of(tmp_path / "to", "a").sum() == 5000
+    assert "note: a.jpg: the categories 1 and 2 are both named strip and count as one." in capsys.readouterr().out
+    entrance("import", "COCO: two categories of one name", "one class, with a note", READ)
+
+
+def test_a_coco_image_that_is_listed_twice_counts_once(tmp_path: Path, entrance: Row) -> None:
+    image = {"id": 1, "file_name": "a.jpg", "width": 320, "height": 240}
+    assert run(coco(tmp_path / "export", images=[image, image]), tmp_path / "to") == 0
+    assert mask_of(tmp_path / "to", "a").sum() == 6000
+    entrance("import", "COCO: the same image listed twice", "counts once", READ)
+
+
 @pytest.mark.parametrize("folder", ["SegmentationClass", "SegmentationClassPNG", "SegmentationObject"])
 def test_class_masks_of_labelme2voc_and_of_objects(folder: str, tmp_path: Path, entrance: Row) -> None:
     values = np.zeros((240, 320), dtype=np.uint8)

@@ -13,6 +13,7 @@ import numpy as np
 from wms.data.importing.raster import Ring, coco_counts, flat_ring, paint_bitmap, paint_rings, paint_runs
 from wms.data.importing.records import Canvas, Format, LabelFault, Labelled, Shape, class_name, gathered
 from wms.data.importing.source import Tree
+from wms.data.qa.names import shown
 
 
 def _find(tree: Tree) -> Sequence[str]:
@@ -26,7 +27,21 @@ def _is_coco(values: Any) -> bool:
 def _read(tree: Tree, files: Sequence[str]) -> Iterator[Labelled]:
     for file in files:
         with tree.expecting(file):
-            yield from _photos(file, tree.json(file))
+            values = tree.json(file)
+            for key, name in (("images", "file_name"), ("categories", "name")):
+                if told := _ambiguous(values.get(key, []), name):
+                    raise tree.damaged(file, f"in {key}, {told}")
+            yield from _photos(file, values)
+
+
+def _ambiguous(entries: Sequence[Mapping[str, Any]], name: str) -> str:
+    """The id that two different entries share, as the end of a sentence; empty if each has an id of its own."""
+    known: dict[Any, Mapping[str, Any]] = {}
+    for entry in entries:
+        other = known.setdefault(entry["id"], entry)
+        if other != entry:
+            return f"the id {entry['id']} stands for both {shown(str(other[name]))} and {shown(str(entry[name]))}"
+    return ""
 
 
 def _photos(file: str, values: Mapping[str, Any]) -> Iterator[Labelled]:
@@ -46,19 +61,25 @@ def _photos(file: str, values: Mapping[str, Any]) -> Iterator[Labelled]:
 
 
 def _shape(annotation: Mapping[str, Any], names: Mapping[Any, str]) -> Shape:
-    label = names.get(annotation["category_id"], str(annotation["category_id"]))
+    number = annotation["category_id"]
+    if names and number not in names:
+        raise LabelFault(f"has a label of category_id {number}, which isn't in the list of categories")
+    label = names.get(number, str(number))
+    same = [str(one) for one, name in names.items() if name == label]
+    warnings = [f"the categories {' and '.join(same)} are both named {label} and count as one"] if len(same) > 1 else []
     segmentation = annotation.get("segmentation")
     if not segmentation:
         raise LabelFault("has only a box, and a box is no mask; export polygons or masks")
     if isinstance(segmentation, dict):
-        return Shape(label, partial(_paint_runs, segmentation))
+        return Shape(label, partial(_paint_runs, segmentation), "; ".join(warnings))
     if not isinstance(segmentation[0], list):
         segmentation = [segmentation]
     rings = [flat_ring(one) for one in segmentation]
-    warning = ""
     if any(_is_inside(one, other) for one in rings for other in rings if one is not other):
-        warning = "an outline inside of another one is filled, as COCO's own tools do; export holes as masks (RLE)"
-    return Shape(label, partial(_paint_parts, rings), warning)
+        warnings.append(
+            "an outline inside of another one is filled, as COCO's own tools do; export holes as masks (RLE)"
+        )
+    return Shape(label, partial(_paint_parts, rings), "; ".join(warnings))
 
 
 def _is_inside(one: Ring, other: Ring) -> bool:
