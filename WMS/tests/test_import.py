@@ -43,7 +43,7 @@ def test_several_classes_are_refused_until_one_is_named(tmp_path: Path, entrance
     with pytest.raises(ExportClassError) as caught:
         run(source, to)
     assert str(caught.value).endswith(
-        "has 2 classes: strip (on 1 photos), digits (on 1 photos); choose one, as in `--class strip`."
+        "has 2 classes: strip (on 1 photo), digits (on 1 photo); choose one, as in `--class strip`."
     )
     with pytest.raises(ExportClassError, match=r"no class 'stripe' \(did you mean strip\?\)"):
         run(source, to, "--class", "stripe")

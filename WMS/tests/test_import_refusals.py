@@ -147,6 +147,7 @@ WHOLE: dict[str, tuple[Callable[[Path], Path], type[WmsError], str]] = {
         f"YOLO's class named by {name}": (yolo(f"names: [{name}]\n"), ExportDamagedError, NO_NAME)
         for name in ("[a, b]", "{a: b}", "null", "no", "2026-01-01")
     },
+    "YOLO's names as a text": (yolo("names: strip\n"), ExportDamagedError, "names is a text, where a list"),
     "COCO's class named by a list": (
         lambda f: coco(f, categories=[{"id": 1, "name": ["strip"]}]),
         ExportDamagedError,
@@ -192,7 +193,7 @@ WHOLE: dict[str, tuple[Callable[[Path], Path], type[WmsError], str]] = {
         )
         for name in ("../../x.jpg", "/etc/x.jpg", "..\\x.jpg", "C:\\x.jpg", "a\0.jpg")
     },
-    "no label anywhere": (lambda f: coco(f, annotations=[]), DataNotFoundError, "holds no label; 1 photos bear none"),
+    "no label anywhere": (lambda f: coco(f, annotations=[]), DataNotFoundError, "holds no label; 1 photo without one"),
 }
 
 
@@ -221,7 +222,7 @@ def labelme(folder: Path, **more: Any) -> Path:
     return folder
 
 
-def brush(folder: Path, change: Callable[[list[int]], list[int]]) -> Path:
+def brush(folder: Path, change: Callable[[list[int]], Any]) -> Path:
     tasks = json.loads((SAMPLES / "label-studio-brush" / "project.json").read_text())[:1]
     value = tasks[0]["annotations"][0]["result"][0]["value"]
     value["rle"] = change(value["rle"])
@@ -296,14 +297,27 @@ PHOTOS: dict[str, tuple[Callable[[Path], Path], str]] = {
         "a label of category_id 1, which isn't in the list of categories",
     ),
     "run lengths that are too short": (lambda f: coco(f, RLE), "run lengths for 150 pixels, but a mask of 320 x 240"),
-    "a negative run length": (lambda f: coco(f, {**RLE, "counts": [-10, 76810]}), "run lengths for"),
+    "a negative run length": (lambda f: coco(f, {**RLE, "counts": [-10, 76810]}), "a run length below 0, -10"),
+    "run lengths that are no whole numbers": (lambda f: coco(f, {**RLE, "counts": [0.5, 76799.5]}), "aren't whole"),
+    "run lengths that are text": (lambda f: coco(f, {**RLE, "counts": ["x"]}), "aren't whole numbers"),
+    "a run length of 4,000 digits": (lambda f: coco(f, {**RLE, "counts": [10**4000]}), r"for 10{39}\.\.\. pixels"),
+    "a corner at 1e300": (lambda f: coco(f, [[30, 40, 1e300, 40, 150, 90]]), r"a corner at \(1e\+300, 40\)"),
+    "YOLO's class 0.5": (
+        text("labels/a.txt", "0.5 0.1 0.1 0.5 0.1 0.5 0.5\n"),
+        "has 0.5 in row 1, where the number",
+    ),
+    "YOLO's class -1": (text("labels/a.txt", "-1 0.1 0.1 0.5 0.1 0.5 0.5\n"), "has -1 in row 1, where the number of"),
+    "a brush mask that is a number": (lambda f: brush(f, lambda _: 10**15), "a brush mask that isn't a list of bytes"),
     "run lengths of another size": (
         lambda f: coco(f, {**RLE, "size": [9, 9]}),
         "a mask of 9 x 9 pixels, but the image",
     ),
     "compressed run lengths, cut off": (lambda f: coco(f, {**RLE, "counts": "0a"}), "compressed mask that"),
     "YOLO boxes": (text("labels/a.txt", f"{RECTANGLE}\n"), "has a box in row 1, and a box is no mask"),
-    "YOLO with text in a row": (text("labels/a.txt", "0 0.1 0.1 0.5 x 0.5 0.5\n"), "label that can't be read"),
+    "YOLO with text in a row": (
+        text("labels/a.txt", "0 0.1 0.1 0.5 x 0.5 0.5\n"),
+        "a value in row 1 that is no",
+    ),
     "LabelMe's line": (lambda f: labelme(f, shape_type="line"), "a shape 'line', which marks no area"),
     "LabelMe's mask outside": (
         lambda f: labelme(f, shape_type="mask", points=[[310, 0], [400, 90]], mask=_png(90)),
@@ -313,7 +327,7 @@ PHOTOS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "LabelMe's mask that isn't a picture": (lambda f: labelme(f, shape_type="mask", mask="AAAA"), "can't be read"),
     "a cut brush mask": (lambda f: brush(f, lambda rle: rle[:-9]), "a brush mask that is cut off"),
     "a brush mask of another size": (lambda f: brush(f, lambda rle: [0, 0, 1, *rle[3:]]), "a brush mask of .* values"),
-    "a brush mask of words": (lambda f: brush(f, lambda rle: [999, *rle]), "label that can't be read"),
+    "a brush mask of words": (lambda f: brush(f, lambda rle: [999, *rle]), "a brush mask that isn't a list of bytes"),
     "CVAT's mask, too short": (cvat(MASK.format("1, 2", 0)), "run lengths for 3 pixels"),
     "CVAT's mask outside": (cvat(MASK.format("50, 50", 315)), r"a mask of 10 x 10 pixels at \(315, 0\)"),
     "CVAT's polyline": (cvat('<polyline label="strip" points="1,2;3,4"/>'), "which marks no area"),

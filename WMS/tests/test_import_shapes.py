@@ -176,6 +176,14 @@ def test_a_coco_image_that_is_listed_twice_counts_once(tmp_path: Path, entrance:
     entrance("import", "COCO: the same image listed twice", "counts once", READ)
 
 
+def test_a_yolo_class_may_be_written_with_a_point(tmp_path: Path, capsys, entrance: Row) -> None:
+    photo(tmp_path / "export" / "images" / "a.jpg")
+    write(tmp_path / "export" / "labels" / "a.txt", "0.0 0.25 0.25 0.5 0.25 0.5 0.5 0.25 0.5\n")
+    assert run(tmp_path / "export", tmp_path / "to") == 0
+    assert "yolo of class 0: 1 labelled photo. Imported 1 into" in capsys.readouterr().out
+    entrance("import", "YOLO's class 0.0", "counts as class 0", READ)
+
+
 @pytest.mark.parametrize("folder", ["SegmentationClass", "SegmentationClassPNG", "SegmentationObject"])
 def test_class_masks_of_labelme2voc_and_of_objects(folder: str, tmp_path: Path, entrance: Row) -> None:
     values = np.zeros((240, 320), dtype=np.uint8)

@@ -12,7 +12,7 @@ from wms.command import Command, any_path, folder, new_file, new_folder
 from wms.data.importing.formats import NAMES, recognised
 from wms.data.importing.photos import Photos
 from wms.data.importing.plan import Plan, make_plan
-from wms.data.importing.records import Labelled
+from wms.data.importing.records import Labelled, counted
 from wms.data.importing.report import values_of, write_report
 from wms.data.importing.source import Tree, is_outside, opened
 from wms.data.importing.write import missing, write
@@ -72,12 +72,15 @@ def _refuse_paths(tree: Tree, items: Sequence[Labelled]) -> None:
 
 def _result(plan: Plan, report: dict[str, Any]) -> int:
     if plan.skipped:
+        wasnt = "wasn't" if len(plan.skipped) == 1 else "weren't"
         raise ImportIncompleteError(
-            f"{len(plan.skipped)} labelled photos of {report['source']} weren't imported; mend what is listed above in "
-            "the labelling tool, export again, and run the same command."
+            f"{counted(len(plan.skipped), 'labelled photo')} of {report['source']} {wasnt} imported; "
+            "mend what is listed above in the labelling tool, export again, and run the same command."
         )
     if not plan.planned:
-        raise DataNotFoundError(f"{report['source']} holds no label; {len(plan.unlabelled)} photos bear none.")
+        raise DataNotFoundError(
+            f"{report['source']} holds no label; {counted(len(plan.unlabelled), 'photo')} without one."
+        )
     return 0
 
 
@@ -88,19 +91,19 @@ def _print(report: dict[str, Any]) -> None:
     for one in noted[:_NAMED]:
         console.print(f"note: {one['photo']}: {'; '.join(one['warnings'])}.")
     if len(noted) > _NAMED:
-        console.print(f"note: {len(noted) - _NAMED} more photos have notes; `--report FILE` lists them.")
+        console.print(f"note: {counted(len(noted) - _NAMED, 'more photo')} with notes; `--report FILE` lists them.")
     if report["passed_over"]:
         console.print(f"note: links and special files aren't read: {_some(report['passed_over'])}.")
     if unlabelled:
-        console.print(f"{len(unlabelled)} photos without such a label, not imported: {_some(unlabelled)}.")
+        console.print(f"{counted(len(unlabelled), 'photo')} without such a label, not imported: {_some(unlabelled)}.")
     for one in report["not_imported"]:
         console.print(f"not imported: {one['reason']} (label in {one['from']})")
     new = sum(one["is_new"] for one in imported)
     done = "Would import" if report["dry_run"] else "Imported"
     label = f" of class {report['class']}" if report["class"] else ""
     console.print(
-        f"{report['format']}{label}: {len(imported)} labelled photos. {done} {new} into {report['to']}; "
-        f"{len(imported) - new} were there already."
+        f"{report['format']}{label}: {counted(len(imported), 'labelled photo')}. {done} {new} into {report['to']}; "
+        f"there already: {len(imported) - new}."
     )
 
 

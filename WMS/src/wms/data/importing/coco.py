@@ -11,9 +11,8 @@ from typing import Any, Final
 import numpy as np
 
 from wms.data.importing.raster import Ring, coco_counts, flat_ring, paint_bitmap, paint_rings, paint_runs
-from wms.data.importing.records import Canvas, Format, LabelFault, Labelled, Shape, class_name, gathered
+from wms.data.importing.records import Canvas, Format, LabelFault, Labelled, Shape, brief, class_name, gathered
 from wms.data.importing.source import Tree
-from wms.data.qa.names import shown
 
 
 def _find(tree: Tree) -> Sequence[str]:
@@ -40,7 +39,7 @@ def _ambiguous(entries: Sequence[Mapping[str, Any]], name: str) -> str:
     for entry in entries:
         other = known.setdefault(entry["id"], entry)
         if other != entry:
-            return f"the id {entry['id']} stands for both {shown(str(other[name]))} and {shown(str(entry[name]))}"
+            return f"the id {brief(entry['id'])} stands for both {brief(other[name])} and {brief(entry[name])}"
     return ""
 
 
@@ -57,13 +56,13 @@ def _photos(file: str, values: Mapping[str, Any]) -> Iterator[Labelled]:
         guesses = (f"{folder}/{name}", f"{subset}/{name}")
         yield Labelled(file, name, guesses, shapes, size, fault=fault)
     for number in waiting:
-        yield Labelled(file, f"image_id {number}", (), fault="is labelled, but isn't in the list of images")
+        yield Labelled(file, f"image_id {brief(number)}", (), fault="is labelled, but isn't in the list of images")
 
 
 def _shape(annotation: Mapping[str, Any], names: Mapping[Any, str]) -> Shape:
     number = annotation["category_id"]
     if names and number not in names:
-        raise LabelFault(f"has a label of category_id {number}, which isn't in the list of categories")
+        raise LabelFault(f"has a label of category_id {brief(number)}, which isn't in the list of categories")
     label = names.get(number, str(number))
     same = [str(one) for one, name in names.items() if name == label]
     warnings = [f"the categories {' and '.join(same)} are both named {label} and count as one"] if len(same) > 1 else []
@@ -95,7 +94,8 @@ def _paint_runs(segmentation: Mapping[str, Any], canvas: Canvas) -> None:
     height, width = map(int, segmentation["size"])
     if (height, width) != canvas.shape:
         raise LabelFault(
-            f"has a mask of {width} x {height} pixels, but the image is {canvas.shape[1]} x {canvas.shape[0]}"
+            f"has a mask of {brief(width)} x {brief(height)} pixels, "
+            f"but the image is {canvas.shape[1]} x {canvas.shape[0]}"
         )
     counts = segmentation["counts"]
     runs = coco_counts(counts) if isinstance(counts, str) else counts

@@ -16,7 +16,7 @@ from wms.command import nearest
 from wms.data.heic import jpeg_of_heic
 from wms.data.images import decode_image, orientation_in, turned_upright
 from wms.data.importing.photos import Photos, stem
-from wms.data.importing.records import Canvas, LabelFault, Labelled, explained
+from wms.data.importing.records import Canvas, LabelFault, Labelled, brief, counted, explained
 from wms.data.kinds import HEAD_BYTES, HEIC_SUFFIXES, kind_of
 from wms.data.masks import black_white
 from wms.data.qa.names import folded, shown, unsafe
@@ -101,7 +101,7 @@ def make_plan(items: Sequence[Labelled], photos: Photos, wanted: str | None) -> 
 def chosen_class(items: Iterable[Labelled], wanted: str | None) -> str:
     """The class to import: `wanted`, or the only class. Raises ExportClassError, which lists the classes."""
     counts = Counter(label for item in items for label in dict.fromkeys(one.label for one in item.shapes))
-    told = ", ".join(f"{shown(label)} (on {count} photos)" for label, count in counts.most_common())
+    told = ", ".join(f"{shown(label)} (on {counted(count, 'photo')})" for label, count in counts.most_common())
     if wanted is None:
         if len(counts) > 1:
             example = shown(counts.most_common(1)[0][0])
@@ -186,7 +186,7 @@ def _mask(item: Labelled, label: str, upright: tuple[int, int], orientation: int
     size = item.size or upright
     if size not in (upright, (width, height)):
         raise LabelFault(
-            f"was labelled at {size[0]} x {size[1]} pixels, but has {upright[0]} x {upright[1]}; "
+            f"was labelled at {brief(size[0])} x {brief(size[1])} pixels, but has {upright[0]} x {upright[1]}; "
             "export the labels and the photos together"
         )
     canvas = np.zeros((size[1], size[0]), dtype=np.bool_)

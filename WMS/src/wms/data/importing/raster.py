@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wms.data.images import DEFAULT_MEGAPIXELS, decode
-from wms.data.importing.records import Canvas, LabelFault
+from wms.data.importing.records import Canvas, LabelFault, brief
 
 Ring = NDArray[np.float64]
 """The corners of a closed outline, shape (corners, 2), as x and y in pixels; pixel 0 covers 0 to 1."""
@@ -94,7 +94,9 @@ def _refuse_outside(corners: Ring, width: int, height: int) -> None:
     outside = ((corners < -slack) | (corners > np.array((width, height)) + slack)).any(axis=1)
     if outside.any():
         x, y = corners[outside.argmax()]
-        raise LabelFault(f"has a corner at ({x:.0f}, {y:.0f}), outside of its {width} x {height} pixels")
+        raise LabelFault(
+            f"has a corner at ({brief(float(x))}, {brief(float(y))}), outside of its {width} x {height} pixels"
+        )
 
 
 def paint_bitmap(bitmap: Canvas, left: int, top: int, canvas: Canvas) -> None:
@@ -102,7 +104,7 @@ def paint_bitmap(bitmap: Canvas, left: int, top: int, canvas: Canvas) -> None:
     height, width = bitmap.shape
     if left < 0 or top < 0 or left + width > canvas.shape[1] or top + height > canvas.shape[0]:
         raise LabelFault(
-            f"has a mask of {width} x {height} pixels at ({left}, {top}), which isn't inside its "
+            f"has a mask of {width} x {height} pixels at ({brief(left)}, {brief(top)}), which isn't inside its "
             f"{canvas.shape[1]} x {canvas.shape[0]} pixels"
         )
     canvas[top : top + height, left : left + width] |= bitmap
@@ -135,10 +137,17 @@ def png_bitmap(content: bytes, above: int = 0) -> Canvas:
 
 def paint_runs(counts: Sequence[Any], by_columns: bool, height: int, width: int) -> Canvas:
     """A bitmap from run lengths: unmarked, marked, unmarked, ... Raises LabelFault if they don't fill it exactly."""
-    lengths = [int(count) for count in counts]
-    if min(lengths, default=0) < 0 or sum(lengths) != height * width:
+    try:
+        lengths = [int(count) for count in counts]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise LabelFault("has run lengths that aren't whole numbers") from error
+    if any(isinstance(count, float) and count != length for count, length in zip(counts, lengths, strict=True)):
+        raise LabelFault("has run lengths that aren't whole numbers")
+    if (least := min(lengths, default=0)) < 0:
+        raise LabelFault(f"has a run length below 0, {brief(least)}")
+    if sum(lengths) != height * width:
         raise LabelFault(
-            f"has run lengths for {sum(lengths)} pixels, but a mask of {width} x {height} has {width * height}"
+            f"has run lengths for {brief(sum(lengths))} pixels, but a mask of {width} x {height} has {width * height}"
         )
     flat = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
     return flat.reshape(width, height).T if by_columns else flat.reshape(height, width)
@@ -172,7 +181,10 @@ def brush_bitmap(values: Sequence[Any], width: int, height: int) -> Canvas:
     Header: 32 bits length, 5 bits word size - 1, four times 4 bits size of a length - 1. Then, to the end, a bit (a run
     of one value or literal values), 2 bits that choose a size, the length - 1, the values. Raises LabelFault.
     """
-    bits = _Bits(bytes(values))
+    try:
+        bits = _Bits(bytes(list(values)))  # of a number, bytes() would take that much memory
+    except (TypeError, ValueError) as error:
+        raise LabelFault("has a brush mask that isn't a list of bytes") from error
     total, word = bits.take(32), bits.take(5) + 1
     sizes = [bits.take(4) + 1 for _ in range(4)]
     if total != width * height * 4 or word != 8:

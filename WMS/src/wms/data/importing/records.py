@@ -11,7 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wms.data.importing.source import Tree
+from wms.data.qa.names import shown
 from wms.errors import WmsError
+
+_BRIEF = 40  # characters of a value in a sentence
 
 Canvas = NDArray[np.bool_]
 """Marked pixels, shape (height, width), in the frame of the export: upright or as stored."""
@@ -63,6 +66,17 @@ class Format:
     find: Callable[[Tree], Sequence[str]]
     read: Callable[[Tree, Sequence[str]], Iterator[Labelled]]
     masks: Callable[[Tree], Sequence[str]] = lambda _: ()
+
+
+def brief(value: object) -> str:
+    """A value of an export for a sentence, cut if long, as damaged numbers are."""
+    text = shown(f"{value:.6g}" if isinstance(value, float) else str(value))
+    return text if len(text) <= _BRIEF else f"{text[:_BRIEF]}..."
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things for a sentence: 1 photo, 2 photos."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def class_name(value: Any) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from wms.data.importing.photos import stem
 from wms.data.importing.raster import Ring, flat_ring, paint_rings
-from wms.data.importing.records import Canvas, Format, LabelFault, Labelled, Shape, class_name, gathered
+from wms.data.importing.records import Canvas, Format, LabelFault, Labelled, Shape, brief, class_name, gathered
 from wms.data.importing.source import Tree
 from wms.data.kinds import SUFFIXES
 
@@ -51,16 +51,24 @@ def _names(tree: Tree) -> Mapping[int, str]:
                     found: Any = tree.yaml(file)["names"]
                 else:
                     found = [line.strip() for line in tree.text(file).splitlines() if line.strip()]
+                if isinstance(found, str):
+                    raise ValueError("names is a text, where a list of classes belongs")
                 pairs = found.items() if isinstance(found, dict) else enumerate(found)
                 return {int(number): class_name(name) for number, name in pairs}
     return {}
 
 
 def _shape(row: Sequence[str], number: int, names: Mapping[int, str]) -> Shape:
-    index = int(row[0])
+    try:
+        first, *values = map(float, row)
+    except ValueError as error:
+        raise LabelFault(f"has a value in row {number} that is no number") from error
+    if not first.is_integer() or first < 0:
+        raise LabelFault(f"has {brief(row[0])} in row {number}, where the number of a class belongs")
+    index = int(first)  # some tools write 0.0
     if len(row) - 1 == _BOX:
         raise LabelFault(f"has a box in row {number}, and a box is no mask; export YOLO segmentation (polygons)")
-    corners = flat_ring([float(value) for value in row[1:]])
+    corners = flat_ring(values)
     return Shape(names.get(index, str(index)), partial(_paint, corners))
 
 
