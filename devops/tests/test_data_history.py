@@ -133,6 +133,14 @@ def test_the_log_names_the_person_and_the_nearest_names(shop: Workshop, entrance
     entrance("history", "wms data log of a name that never was", "refused, with the nearest names", REFUSED)
 
 
+def test_the_log_of_a_data_set_that_no_push_changed(shop: Workshop, entrance: Row) -> None:
+    clone = shop.clone()
+    assert data(shop, "log", where=clone).stdout.splitlines()[0] == "No push has changed the data set yet."
+    unknown = data(shop, "log", "meter", where=clone, check=False)
+    assert unknown.returncode == 82 and "No push ever brought a photo named 'meter'." in unknown.stderr, said(unknown)
+    entrance("history", "wms data log before the first push", "no push has changed the data set yet", WORKS)
+
+
 def test_many_versions_are_read_once(shop: Workshop, tmp_path: Path, entrance: Row) -> None:
     clone = shop.clone("big")
     git, store = Git(clone), shop.store()

@@ -44,6 +44,8 @@ def _log(git: Git, arguments: argparse.Namespace) -> Named:
         store = open_store(dvc_config_at(scratch.git, scratch.base), git)
         pushes = list(history(scratch.git, scratch.base, store, cache))
     if arguments.name is None:
+        if not pushes:
+            print("No push has changed the data set yet.")
         for push in pushes[: arguments.last]:
             print(f"{_when(push)}  {_counts(push)}, by {push.by}")
         return {"pushes": len(pushes)}

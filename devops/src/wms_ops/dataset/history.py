@@ -102,7 +102,7 @@ def history(git: Git, main: str, store: Manifests, cache: Path) -> Iterator[Push
     """
     pushes = commits_of(git, main)
     pointers = [_pointers(git, push.commit) for push in pushes]
-    keys = [_key(before, after) for after, before in zip(pointers, [*pointers[1:], {}], strict=True)]
+    keys = [_key(before, after) for after, before in zip(pointers, [*pointers, {}][1:], strict=True)]
     known = _read_cache(cache)
     missing = [place for place, key in enumerate(keys) if key not in known]
     try:
