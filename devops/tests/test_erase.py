@@ -168,3 +168,43 @@ def test_pictures_of_pull_requests_leave_with_the_branchs_history(shop: Workshop
     assert listed == ["1/pull-request.json", "2/gate.html", "2/pictures/better.png", "index.html"]
     assert shop.run("git", "rev-list", "--count", SHELF, where=shop.origin).stdout.strip() == "1"
     entrance("privacy", "pictures of an erased photo in pull requests", "removed, with the branch's history", WORKS)
+
+
+def test_a_photo_of_an_open_branch_names_the_steps(shop: Workshop, entrance: Row) -> None:
+    clone = shop.clone("one")
+    name, _ = shop.photos(clone, 2, seed=1)
+    shop.commit(clone)
+    shop.push(clone)
+    (branch,) = shop.data_branches()
+    _, image, _, mask = shop.version(branch).pairs[name]
+    shop.run("git", "config", "--unset", "user.name", where=clone, check=False)
+    command = ("python", "-m", "wms_ops", "data", "erase", name, "--reason", "x", "--yes-erase", name)
+    lines = shop.run(*command, where=clone, GIT_AUTHOR_NAME="Grace Hopper").stdout.splitlines()
+    assert f"{branch} still does." in lines[0]
+    assert f"delete the branch, by git push origin --delete {branch}; push its other photos again." in lines[1]
+    assert lines[2] == "Then run the same erase again: it finishes the rest."
+    entrance("privacy", "wms data erase of a photo on an open branch", "names the branch and the steps", WORKS)
+    shop.run("git", "push", "--quiet", "origin", "--delete", branch, where=clone)
+    assert f"Erased from the bucket: {name}" in erased(shop, clone, name).stdout
+    assert not left(shop, {image, mask})
+    again = said(shop.push(clone))
+    assert f"has the content of {name}, which was erased on 20" in again and " by Grace Hopper (x)" in again, again
+    entrance("privacy", "erase, the name in GIT_AUTHOR_NAME", "the tombstone names that person", WORKS)
+
+
+def test_a_branch_that_has_the_photo_from_main_is_joined(shop: Workshop, entrance: Row) -> None:
+    stems = pushed(shop, "one", 1, 91)
+    clone = shop.clone("two")
+    shop.photos(clone, 1, seed=2)
+    shop.commit(clone)
+    shop.push(clone)
+    (waiting,) = shop.data_branches()
+    told = erased(shop, clone, stems[0]).stdout
+    assert f"main, {waiting} still do." in told and f"has them from main: then wms data join {waiting}." in told, told
+    assert "--delete" not in told
+    (leaving,) = set(shop.data_branches()) - {waiting}
+    assert f"Branch {leaving} leaves them out: merge its pull request." in told
+    merged(shop, leaving, 92)
+    data(shop, "join", waiting, where=clone)
+    assert f"Erased from the bucket: {stems[0]}" in erased(shop, clone, stems[0]).stdout
+    entrance("privacy", "wms data erase while a branch waits", "names merge and join; then the rest is erased", WORKS)

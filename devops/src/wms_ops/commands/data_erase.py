@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import shlex
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -11,14 +12,17 @@ from typing import Final
 from wms.data.versions import DataVersionManager
 from wms.errors import LedgerError, TrackingError, UsageError, from_os_error
 from wms.paths import RUNS
+from wms.project import project
 from wms.registry.ledger import Ledger
-from wms_ops.base.layout import DATA_SET, KINDS, LOOP, MODELS
+from wms_ops.base.layout import DATA_SET, KINDS, LOOP, MODELS, main_branch
 from wms_ops.base.question import ask
 from wms_ops.commands.data import Named, command, url_of
 from wms_ops.dataset.erase import Erased, erase
 from wms_ops.git.command import Git
 from wms_ops.git.scratch import scratch_clone
 from wms_ops.pulls.erase_pages import TEXTS, erase_pages, mentions, shows_photos
+
+_JOIN: Final = ("wms", "data", "join")
 
 
 def _declare(parser: argparse.ArgumentParser) -> None:
@@ -59,15 +63,29 @@ def _tell(done: Erased, names: Sequence[str], pictures: Sequence[str]) -> None:
     if done.done:
         print(f"Erased from the bucket: {', '.join(names)}: {done.deleted} versions of files are deleted.")
     else:
-        where = ", ".join(done.naming)
-        print(f"Recorded. The bucket's files are deleted once no branch names them: {where} still do.")
-        if done.branch:
-            print(f"Branch {done.branch} leaves them out: merge its pull request, join the other branches, then run")
-        print("this command again: it finishes the rest.")
+        for line in _steps(done):
+            print(line)
     for md5, namesake in done.kept.items():
         print(f"Kept: {md5} is also the content of {namesake}.")
     for path in pictures:
         print(f"Removed: {path}")
+
+
+def _steps(done: Erased) -> Iterator[str]:
+    """Yield what a person does until no branch names the photos any more."""
+    where, do = ", ".join(done.naming), "does" if len(done.naming) == 1 else "do"
+    yield f"Recorded. The bucket's files are deleted once no branch names them: {where} still {do}."
+    if done.branch:
+        yield f"- Branch {done.branch} leaves them out: merge its pull request."
+    for branch in done.naming:
+        if branch in done.bringing:
+            yield (
+                f"- Branch {branch} brings them: close its pull request and delete the branch, by "
+                f"{shlex.join(['git', 'push', project().remote, '--delete', branch])}; push its other photos again."
+            )
+        elif branch != main_branch():
+            yield f"- Branch {branch} has them from {main_branch()}: then {shlex.join([*_JOIN, branch])}."
+    yield "Then run the same erase again: it finishes the rest."
 
 
 def _erase_here(git: Git, names: Collection[str], contents: Collection[str]) -> Iterator[str]:

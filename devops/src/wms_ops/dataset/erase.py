@@ -27,11 +27,15 @@ from wms_ops.storage.remote import S3Remote
 
 @dataclass
 class Erased:
-    """The state of an erasure: branches that still name a photo, versions deleted, and contents kept for a namesake."""
+    """The state of an erasure: branches that still name a photo, versions deleted, and contents kept for a namesake.
+
+    `bringing` are those data branches of `naming` that began without the photo, so that no join takes it out.
+    """
 
     records: tuple[Erasure, ...]
     branch: str = ""
     naming: list[str] = field(default_factory=list)
+    bringing: list[str] = field(default_factory=list)
     deleted: int = 0
     kept: dict[str, str] = field(default_factory=dict)
 
@@ -74,6 +78,7 @@ def erase(git: Git, url: str, names: Sequence[str], reason: str) -> Erased:
             done.branch = _branch(work, present, records)
         wanted = {md5 for record in records for md5 in record.contents}
         done.kept, done.naming = _users(versions, wanted, set(names))
+        done.bringing = [branch for branch in done.naming if _brings(work, branch, set(names))]
         if not done.naming:
             done.deleted = store.erase(wanted - done.kept.keys())
             done.records = tuple(record.model_copy(update={"state": "done"}) for record in records)
@@ -107,6 +112,18 @@ def _users(versions: Mapping[str, DataSet], wanted: set[str], names: set[str]) -
     return kept, list(dict.fromkeys(naming))
 
 
+def _brings(work: _Work, branch: str, names: set[str]) -> bool:
+    """Return whether a data branch holds a name that main didn't hold where the branch began."""
+    if branch == main_branch():
+        return False
+    start = work.scratch.git("merge-base", work.main, work.scratch.data_branches[branch])
+    try:
+        before = version_at(work.scratch.git, start, work.store).pairs
+    except (ManifestError, MissingBlobError, DamagedBlobError):
+        before = work.versions[main_branch()].pairs
+    return bool(names & work.versions[branch].pairs.keys() - before.keys())
+
+
 def _record(work: _Work, name: str, reason: str) -> Erasure:
     """Return the record of a name, written before anything is deleted; a former run's record goes on."""
     contents = _contents(work, name)
@@ -124,10 +141,16 @@ def _record(work: _Work, name: str, reason: str) -> Erasure:
         marks=sorted({mark_of(md5) for md5 in (*contents, *_as_stored(work.store, contents))}),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         reason=reason,
-        by=work.git.config("user.name") or "",
+        by=_person(work.git),
     )
     write_erasure(work.store, record)
     return record
+
+
+def _person(git: Git) -> str:
+    """Return the name that git would give a commit made now; "" without one."""
+    done = git.attempt("var", "GIT_AUTHOR_IDENT")
+    return done.stdout.decode("utf-8", "replace").partition(" <")[0] if done.returncode == 0 else ""
 
 
 def _contents(work: _Work, name: str) -> list[str]:
