@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from entrance_table import REFUSED, Row
 from workshop import INBOX, Workshop, fingerprint, leftovers, said
 
 COMMAND = re.compile(r"keep all else, by: (wms .*)")
@@ -166,6 +167,25 @@ def test_it_refuses_before_it_changes_anything(shop: Workshop) -> None:
     assert done.returncode == 80
     assert "A merge is half done here, so nothing was changed" in said(done)
     assert fingerprint(clone) == before
+
+
+@pytest.mark.parametrize("what", ["rebase", "bisect"])
+def test_what_git_stopped_half_way_is_named_before_the_missing_branch(shop: Workshop, what: str, entrance: Row) -> None:
+    clone = shop.clone()
+    shop.photos(clone)
+    shop.commit(clone)
+    if what == "rebase":
+        edit = ("git", "-c", "sequence.editor=sed -i s/^pick/edit/", "rebase", "--quiet", "--interactive", "HEAD~1")
+        shop.run(*edit, where=clone)
+    else:
+        git(shop, clone, "bisect", "start")
+        git(shop, clone, "checkout", "--quiet", "--detach")
+    before = fingerprint(clone), git(shop, clone, "for-each-ref")
+    refused = take_back(shop, clone, check=False)
+    assert refused.returncode == 80 and f"A {what} is half done here" in said(refused), said(refused)
+    assert "git status" in said(refused) and "git switch" not in said(refused)
+    assert (fingerprint(clone), git(shop, clone, "for-each-ref")) == before
+    entrance("take-back", f"wms data take-back during a {what}", f"refused: the {what} is named first", REFUSED)
 
 
 def test_merges_keep_their_shape_and_lose_their_photos(shop: Workshop) -> None:

@@ -26,6 +26,7 @@ _STOPPED = {
     "REVERT_HEAD": "revert",
     "rebase-merge": "rebase",
     "rebase-apply": "rebase",
+    "BISECT_LOG": "bisect",
 }
 
 Say = Callable[[str], None]
@@ -38,6 +39,7 @@ def take_back(git: Git, remote: str, url: str, branch: str | None, say: Say) -> 
     in the store; else, and during a merge or rebase, nothing is changed. Raises GitError, MissingBlobError and the
     store's errors.
     """
+    _refuse_half_done(git)  # first: a rebase and a bisect have no branch checked out, and git makes none meanwhile
     ref = _branch(git, branch)
     common = Path(git("rev-parse", "--path-format=absolute", "--git-common-dir"))
     with exclusive_lock(common / "wms" / "take-back.lock"):
@@ -120,11 +122,17 @@ def _branch(git: Git, branch: str | None) -> str:
     return ref
 
 
-def _refuse_busy(git: Git, ref: str) -> bool:
-    """Return whether the branch is checked out here. Raises GitError for another work tree or a half-done operation."""
+def _refuse_half_done(git: Git) -> None:
     for name, what in _STOPPED.items():
         if Path(git("rev-parse", "--path-format=absolute", "--git-path", name)).exists():
-            raise GitError(f"A {what} is half done here, so nothing was changed: finish or abort it, then run this.")
+            raise GitError(
+                f"A {what} is half done here, so nothing was changed: finish or abort it (`git status` shows how), "
+                "then run this."
+            )
+
+
+def _refuse_busy(git: Git, ref: str) -> bool:
+    """Return whether the branch is checked out here. Raises GitError for conflicts and for another work tree."""
     if git("ls-files", "--unmerged"):
         raise GitError("The index holds files in conflict, so nothing was changed: settle them, then run this.")
     common = Path(git("rev-parse", "--path-format=absolute", "--git-common-dir"))
