@@ -216,6 +216,18 @@ def test_training_names_a_photo_that_it_cannot_read(tmp_path: Path, entrance: Ro
     folder = photos(tmp_path, 2)
     one = min((folder / "images").iterdir())
     one.rename(one.with_suffix(".HEIC"))
-    with pytest.raises(NotAnImageError, match=r"\.HEIC isn't read: it is HEIC; convert it to JPEG"):
+    with pytest.raises(NotAnImageError, match=r"\.HEIC isn't read: it is HEIC by its name; convert it to JPEG"):
         find_pairs(folder)
     entrance(PART, "wms train, images/x.HEIC", "HEIC; convert it to JPEG", REFUSED)
+
+
+def test_a_jpeg_with_the_name_of_a_heic_photo_is_refused_by_the_check_as_by_the_hook(
+    tmp_path: Path, entrance: Row
+) -> None:
+    folder = photos(tmp_path, 2)
+    one = min((folder / "images").iterdir())
+    one.rename(one.with_suffix(".HEIC"))
+    report = validate_data(folder, cache_folder=tmp_path / "cache")
+    assert [problem["check"] for problem in report["problems"] if problem["severity"] == "error"] == ["not-read"]
+    assert report["errors"][0].endswith("has the name of a HEIC photo, but holds another kind; name it .jpg.")
+    entrance(PART, "wms data check, a JPEG named x.HEIC", "name it .jpg", REFUSED)

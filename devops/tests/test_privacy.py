@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-from entrance_table import WORKS, Row
+from entrance_table import REFUSED, WORKS, Row
 from PIL import Image
 from workshop import INBOX, Workshop, said
 
@@ -80,7 +80,11 @@ def test_ci_stores_no_place_either(shop: Workshop, tmp_path: Path, entrance: Row
     clone = shop.clone()
     photos = with_places(shop, clone)
     shop.commit(clone)
-    assert shop.push(clone, "origin", "HEAD:data/raw").returncode == 0
+    refused = shop.push(clone, "origin", "HEAD:data/raw")
+    assert refused.returncode and "2 photos of the push to data/raw" in said(refused), said(refused)
+    assert "git push origin HEAD:main" in said(refused) and shop.data_branches() == []
+    entrance("privacy", "photos with GPS pushed to data/NAME", "refused: push them to main, which strips", REFUSED)
+    assert shop.push(clone, "--no-verify", "origin", "HEAD:data/raw").returncode == 0
     runner = shop.clone("runner")
     merge = ("python", "-m", "wms_ops", "data", "merge", "origin/data/raw", "--delete-branch", "data/raw")
     done = shop.run(*merge, where=runner)

@@ -276,3 +276,13 @@ def test_a_sparse_clone(shop: Workshop) -> None:
     shop.run("sh", "-c", command, where=clone)
     assert status(shop, clone) == []
     assert shop.push(clone).returncode == 0
+
+
+def test_photos_that_wait_on_a_raw_branch_are_told_so(shop: Workshop, entrance: Row) -> None:
+    clone = shop.clone()
+    shop.photos(clone)
+    shop.commit(clone)
+    assert shop.push(clone, "origin", "HEAD:data/mine").returncode == 0
+    done = take_back(shop, clone, check=False)
+    assert done.returncode == 76 and "data/mine holds it and waits for GitHub's workflow" in said(done), said(done)
+    entrance("take-back", "take-back with keys, while data/NAME waits", "not in the data set yet; again later", REFUSED)

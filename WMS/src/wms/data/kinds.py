@@ -74,7 +74,8 @@ def advice(name: str, content: bytes = b"") -> str | None:
     """
     suffix, kind = PurePath(name).suffix.lower(), kind_of(content)
     if kind == "HEIC" or (suffix in HEIC_SUFFIXES and kind is None):
-        return f"HEIC; {CONVERT_HEIC}"
+        by_name = "" if content else " by its name"
+        return f"HEIC{by_name}; {CONVERT_HEIC}" + (", or name it .jpg if it is a JPEG" if by_name else "")
     if suffix in _OTHERS and kind != "AVIF":
         return _OTHERS[suffix]
     if kind in FORMATS:

@@ -45,6 +45,12 @@ def refuse_unsafe(git: Git, scratch: Scratch, photos: Mapping[str, tuple[str, st
         left = _not_proven(scratch, (own, blobs), source_of(git, tip))
         where = f"the remote as far as can be told without keys: neither on a data branch nor in {main_branch()}"
     if left:
+        raw = (branches for form in (own, blobs) for branches in raw_branches(scratch, form).items())
+        if waiting := next((branch for branch, held in raw if held.issuperset(left)), ""):
+            raise MissingBlobError(
+                f"{left[0]!r} (and {len(left) - 1} more) isn't in the data set yet, so nothing was changed: {waiting} "
+                "holds it and waits for GitHub's workflow. Run this again once that branch is merged."
+            )
         raise MissingBlobError(
             f"{left[0]!r} (and {len(left) - 1} more) isn't in {where}, so nothing was changed: push it first, by "
             f"`git push {project().remote} {main_branch()}`, then run this again."

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from wms.errors import UsageError, WmsError, run_main
 from wms_ops.base.errors import PushRefusedError
-from wms_ops.base.layout import main_branch
+from wms_ops.base.layout import KINDS, inbox, main_branch
 from wms_ops.git.command import Git, repository_of_hook
 from wms_ops.hook.dry_run import SETTING, is_dry_run
-from wms_ops.hook.pictures import refuse_pictures
+from wms_ops.hook.pictures import added_by, refuse_pictures
 from wms_ops.hook.refs import (
     PushedRef,
     may_change_data_set,
@@ -53,6 +53,8 @@ def _look(git: Git, remote: str, url: str) -> int:
             refuse_elsewhere(ref, photos)
         refuse_strays(photos)
     refuse_pictures(git, refs, remote)
+    for ref in refs:
+        _refuse_private(git, ref, remote)
     for ref in refs:
         refuse_deletion(ref)
         _refuse_more_than_data(git, ref, remote)
@@ -100,6 +102,29 @@ def _refuse_more_than_data(git: Git, ref: PushedRef, remote: str) -> None:
         from wms_ops.dataset.review import refuse_foreign
 
         refuse_foreign(git, main, tip, ref.remote_name.removeprefix("refs/heads/"))
+
+
+def _refuse_private(git: Git, ref: PushedRef, remote: str) -> None:
+    """Refuse photos with places or names on a data branch: Git would keep them for good, whatever is stored later."""
+    if ref.deletes or not ref.takes_photos:
+        return
+    tip, there, main = git.commits(ref.local_commit, ref.remote_commit, f"refs/remotes/{remote}/{main_branch()}")
+    folders = tuple(f"{inbox(kind)}/" for kind in KINDS)
+    known = [commit for commit in (there, main) if commit]
+    added = [one for one in added_by(git, tip, known) if one.path.startswith(folders)] if tip else []
+    if not added:
+        return
+    from wms_ops.dataset.stored import as_stored
+
+    contents = zip(added, git.blobs(one.blob for one in added), strict=True)
+    private = sorted({one.path for one, content in contents if as_stored(one.path, content) != content})
+    if private:
+        target = ref.remote_name.split("/", 2)[-1]
+        raise PushRefusedError(
+            f"{len(private)} photos of the push to {target} ({private[0]!r} first) carry GPS, serial numbers or names, "
+            "which Git would keep for good, so nothing was pushed. A push to main leaves them out, with keys to the "
+            f"bucket or without: git push {remote} {ref.local_name.removeprefix('refs/heads/')}:{main_branch()}"
+        )
 
 
 def _say_if_dry(git: Git) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterator, Mapping
+from pathlib import PurePath
 from typing import Final, TypeVar
 
 from wms.config import DataConfig
+from wms.data.kinds import HEIC_SUFFIXES
 from wms.data.masks import name_classes
 from wms.data.qa.facts import FILE, FolderFacts, ImageFacts, MaskFacts, Unreadable
 from wms.data.qa.listing import match
@@ -38,6 +40,8 @@ def check_images(facts: FolderFacts) -> Iterator[Problem]:
         if isinstance(known, Unreadable):
             yield _unreadable(file, known)
             continue
+        if PurePath(file).suffix.lower() in HEIC_SUFFIXES:
+            yield _error("not-read", file, "has the name of a HEIC photo, but holds another kind", "name it .jpg")
         if min(known.width, known.height) < SMALLEST_SIDE:
             what = f"is small: {known.width} x {known.height} pixels (the short side should have {SMALLEST_SIDE})"
             yield _warning("small", file, what, "use the camera's original")
