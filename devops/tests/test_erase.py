@@ -208,3 +208,25 @@ def test_a_branch_that_has_the_photo_from_main_is_joined(shop: Workshop, entranc
     data(shop, "join", waiting, where=clone)
     assert f"Erased from the bucket: {stems[0]}" in erased(shop, clone, stems[0]).stdout
     entrance("privacy", "wms data erase while a branch waits", "names merge and join; then the rest is erased", WORKS)
+
+
+def test_a_revert_brings_all_but_the_erased_photo_back(shop: Workshop, entrance: Row) -> None:
+    stems = pushed(shop, "one", 1, 71)
+    clone = shop.clone("two")
+    data(shop, "remove", *stems, where=clone)
+    merged(shop, *shop.data_branches(), 72)
+    data(shop, "revert", "72", where=clone)
+    merged(shop, *shop.data_branches(), 73)
+    assert sorted(shop.version("main").pairs) == stems
+    erased(shop, clone, stems[0])
+    merged(shop, *shop.data_branches(), 74)
+    erased(shop, clone, stems[0])
+    data(shop, "remove", stems[1], where=clone)
+    merged(shop, *shop.data_branches(), 75)
+    done = data(shop, "revert", "72", where=clone)
+    assert f"1 restored; 1 photos in all. Erased photos stay out: {stems[0]}." in said(done), said(done)
+    (branch,) = shop.data_branches()
+    assert list(shop.version(branch).pairs) == [stems[1]]
+    entrance(
+        "history", "wms data revert of a push with an erased photo", "the others come back, that one is named", WORKS
+    )

@@ -8,9 +8,10 @@ from wms.data.manifest import DataSet
 from wms_ops.base.errors import DataConflictError, GitError
 from wms_ops.base.layout import main_branch
 from wms_ops.dataset.branches import store_manifests
+from wms_ops.dataset.erased import read_erasures
 from wms_ops.dataset.history import Push, commits_of, find_push
 from wms_ops.dataset.losses import REMOVED, REPLACED
-from wms_ops.dataset.plan import join, losses, refuse_conflicts
+from wms_ops.dataset.plan import join, losses, plan_removal, refuse_conflicts
 from wms_ops.dataset.publish import open_store, push_new_branch
 from wms_ops.dataset.versions import commit_version, dvc_config_at, pointers_at, version_at
 from wms_ops.git.command import Git
@@ -31,6 +32,7 @@ class Reverted:
     former: int
     restored: int
     total: int
+    erased: tuple[str, ...] = ()
     repeated: bool = False
 
     @property
@@ -39,7 +41,9 @@ class Reverted:
         parts = {"removed": self.removed, "back to their former content": self.former, "restored": self.restored}
         counts = ", ".join(f"{count} {what}" for what, count in parts.items() if count)
         state = "is there already" if self.repeated else "is pushed"
-        return f"Branch {self.branch} {state}: it takes back {self.push.by}: {counts}; {self.total} photos in all."
+        return f"Branch {self.branch} {state}: it takes back {self.push.by}: {counts}; {self.total} photos in all." + (
+            f" Erased photos stay out: {', '.join(self.erased)}." if self.erased else ""
+        )
 
 
 def revert(git: Git, url: str, what: str) -> Reverted:
@@ -47,7 +51,7 @@ def revert(git: Git, url: str, what: str) -> Reverted:
 
     New photos leave, replaced ones get their former content, removed ones come back; photos of later pushes stay.
     Raises DataConflictError for an unknown push, for photos that a later push changed again, and for a push that is
-    taken back already; GitError, and the store's errors. Safe to repeat.
+    taken back already; GitError, and the store's errors. Erased photos don't come back. Safe to repeat.
     """
     with scratch_clone(git, url, depth=None) as scratch:
         main = scratch.base
@@ -67,16 +71,26 @@ def revert(git: Git, url: str, what: str) -> Reverted:
             )
         result, conflicts = join(pushed, current, former)
         refuse_conflicts(conflicts)
+        erased = _erased(store, current, result)
+        result = plan_removal(result, erased) if erased else result
         gone, changed = losses(current, result)
         restored = len(result.pairs.keys() - current.pairs.keys())
         if result.pairs == current.pairs:
-            raise DataConflictError(f"Nothing is left of {push.by}: its photos were taken back before.")
-        counts = (len(gone), len(changed), restored, len(result.pairs))
+            why = f"{', '.join(erased[:3])} was erased" if erased else "its photos were taken back before"
+            raise DataConflictError(f"Nothing is left of {push.by}: {why}.")
+        counts = (len(gone), len(changed), restored, len(result.pairs), erased)
         if there := _there(scratch, result):
             return Reverted(push, there, *counts, repeated=True)
         store_manifests(store, result)
         commit = commit_version(scratch.git, result, [main], _message(push, len(gone), len(changed), restored))
         return Reverted(push, push_new_branch(scratch, commit, suffix="-revert"), *counts)
+
+
+def _erased(store: S3Remote, current: DataSet, result: DataSet) -> tuple[str, ...]:
+    """Return the photos that `result` would bring back although they were erased."""
+    gone = {md5 for one in read_erasures(store) for md5 in one.contents}
+    back = {stem: pair for stem, pair in result.pairs.items() if stem not in current.pairs}
+    return tuple(sorted(stem for stem, pair in back.items() if {pair[1], pair[3]} & gone))
 
 
 def _message(push: Push, gone: int, changed: int, restored: int) -> str:
