@@ -81,7 +81,7 @@ def _steps(done: Erased) -> Iterator[str]:
         if branch in done.bringing:
             yield (
                 f"- Branch {branch} brings them: close its pull request and delete the branch, by "
-                f"{shlex.join(['git', 'push', project().remote, '--delete', branch])}; push its other photos again."
+                f"git push {shlex.join([project().remote, '--delete', branch])}; push its other photos again."
             )
         elif branch != main_branch():
             yield f"- Branch {branch} has them from {main_branch()}: then {shlex.join([*_JOIN, branch])}."
