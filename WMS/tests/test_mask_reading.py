@@ -160,6 +160,22 @@ def test_a_named_class_holds_for_later_runs(tmp_path: Path, capsys: pytest.Captu
     entrance("masks", "0, 1, 2 beside 0, 1; --fix --class 2, then --fix", told["message"], IS_REFUSED)
 
 
+def test_a_damaged_list_of_fixes_is_not_read_as_no_name(tmp_path: Path, entrance: Row) -> None:
+    folder = tmp_path / "set"
+    write(folder, Sample("png", layers(2, 0, 1)), "cls012")
+    other = write(folder, Sample("png", grey(1)), "zeroone")
+    before = sha256_file(other)
+    fix(folder, "--class", "2")
+    (listed,) = folder.glob("originals-*/fixes.json")
+    for damaged in (b"", b"{", b"[1]", b"{}"[:1]):
+        listed.write_bytes(damaged)
+        assert fix(folder) == errors.DataQualityError.exit_code
+        assert sha256_file(other) == before
+        told = problem(checked(folder), "mask-not-binary")
+        assert f"{listed.parent.name}/fixes.json told, which can't be read any more" in told["message"]
+    entrance("masks", "--fix after its list of fixes was damaged", "the list is named, no mask is changed", IS_REFUSED)
+
+
 def test_a_doubted_mask_names_the_other_mask_and_not_the_plain_fix(tmp_path: Path, entrance: Row) -> None:
     folder = tmp_path / "set"
     write(folder, Sample("png", layers(1, 0, 2)), "both")

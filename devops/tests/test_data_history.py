@@ -164,3 +164,15 @@ def test_many_versions_are_read_once(shop: Workshop, tmp_path: Path, entrance: R
         assert all(push.change and push.change.added == (f"n{push.number - 1:05d}",) for push in told[:-1])
     happens = f"first {seconds[0]:.1f} s, then {seconds[1]:.1f} s (names kept in .git/wms)"
     entrance("history", "wms data log over 30 versions of 2,000 photos", happens, WORKS)
+
+
+def test_a_photo_that_waits_on_a_branch_is_told_so(shop: Workshop, entrance: Row) -> None:
+    clone = shop.clone()
+    (stem, _) = shop.photos(clone, 2)
+    shop.commit(clone)
+    shop.push(clone)
+    (branch,) = shop.data_branches()
+    assert data(shop, "log", stem, where=clone).stdout.splitlines()[0] == (
+        f"Waits on the branch {branch}, which isn't merged."
+    )
+    entrance("history", "wms data log of a photo on an open branch", "the branch on which it waits", WORKS)

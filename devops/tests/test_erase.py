@@ -230,3 +230,27 @@ def test_a_revert_brings_all_but_the_erased_photo_back(shop: Workshop, entrance:
     entrance(
         "history", "wms data revert of a push with an erased photo", "the others come back, that one is named", WORKS
     )
+
+
+def test_nothing_is_deleted_while_a_branch_cannot_be_read(shop: Workshop, entrance: Row) -> None:
+    stems = pushed(shop, "one", 1, 81)
+    _, image, _, mask = shop.version("main").pairs[stems[0]]
+    clone = shop.clone("two")
+    data(shop, "remove", stems[0], where=clone)
+    merged(shop, *shop.data_branches(), 82)
+    shop.photos(clone, 1, seed=5, prefix="other")
+    shop.commit(clone)
+    shop.push(clone)
+    (branch,) = shop.data_branches()
+    oid = shop.version(branch).images.oid
+    kept = shop.s3.client().get_object(Bucket=shop.config.bucket, Key=shop.config.key(oid))["Body"].read()
+    shop.s3.client().delete_object(Bucket=shop.config.bucket, Key=shop.config.key(oid))
+    told = said(erased(shop, clone, stems[0]))
+    assert f"Branch {branch} can't be read and may name the same content" in told, told
+    assert len(left(shop, {image, mask})) == 2
+    shop.s3.client().put_object(Bucket=shop.config.bucket, Key=shop.config.key(oid), Body=kept)
+    assert "Erased from the bucket" in said(erased(shop, clone, stems[0]))
+    assert not left(shop, {image, mask})
+    entrance(
+        "privacy", "wms data erase, a branch that can't be read", "nothing is deleted; the branch is named", REFUSED
+    )

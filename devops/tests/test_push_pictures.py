@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import time
 import zipfile
 from pathlib import Path
@@ -160,3 +161,29 @@ def test_ten_thousand_commits_are_looked_at_in_seconds(shop: Workshop, entrance:
 def test_this_project_s_own_files_and_history_pass() -> None:
     """Else nobody could merge a newer version of this project and push the merge."""
     assert list(_pictures(Git(ROOT), "HEAD", ())) == []
+
+
+def test_pointers_of_git_lfs_are_named_before_contents_are_compared(shop: Workshop, entrance: Row) -> None:
+    clone = shop.clone()
+    for stem in shop.photos(clone, 2):
+        pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 9\n"
+        (clone / "WMS/data/training/images" / f"{stem}.jpg").write_bytes(pointer)
+    shop.commit(clone)
+    told = said(shop.push(clone))
+    assert "is a Git LFS pointer in place of the picture" in told and "git lfs untrack" in told, told
+    assert shop.data_branches() == []
+    entrance(
+        PART, "two photos that Git LFS replaced by equal pointers", "the pointer is named, with the way back", REFUSED
+    )
+
+
+def test_a_link_in_place_of_the_folder_is_named(shop: Workshop, entrance: Row) -> None:
+    clone = shop.clone()
+    folder = clone / "WMS/data/training"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder / "images", ignore_errors=True)
+    (folder / "images").symlink_to("../..")
+    shop.commit(clone)
+    told = said(shop.push(clone))
+    assert "'WMS/data/training/images' is a link or a file where a folder must be" in told, told
+    entrance(PART, "WMS/data/training/images is a symbolic link", "the link is named", REFUSED)

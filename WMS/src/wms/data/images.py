@@ -19,7 +19,7 @@ from PIL import Image, UnidentifiedImageError, features
 
 from wms.data.bare import ORIENTATION_TAG, bare
 from wms.data.guard import TimedBytes, check_scans, check_size
-from wms.data.kinds import CONVERT_HEIC, FORMATS, kind_of
+from wms.data.kinds import CONVERT_HEIC, FORMATS, LFS_ADVICE, LFS_POINTER, kind_of
 from wms.errors import DataNotFoundError, ImageTooLargeError, NotAnImageError, TruncatedImageError, WmsError
 from wms.regular import read_regular
 
@@ -27,8 +27,6 @@ from wms.regular import read_regular
 Image.MAX_IMAGE_PIXELS = None
 
 DEFAULT_MEGAPIXELS: Final = 50.0
-
-_LFS_POINTER: Final = b"version https://git-lfs.github.com/spec/"
 
 UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -160,11 +158,8 @@ def _unidentified(content: bytes, name: str) -> WmsError:
         return NotAnImageError(f"{name} is an AVIF photo, which needs Pillow 11.3 or newer; run `make install`.")
     if kind in FORMATS:
         return TruncatedImageError(f"{name} is cut off or damaged; copy it again from the camera.")
-    if content.startswith(_LFS_POINTER):
-        return NotAnImageError(
-            f"{name} is a Git LFS pointer in place of the picture; take its line out of .gitattributes "
-            "(`git lfs untrack PATTERN`), then add and commit the picture again."
-        )
+    if content.startswith(LFS_POINTER):
+        return NotAnImageError(f"{name} {LFS_ADVICE}.")
     return NotAnImageError(
         f"{name} isn't an image that can be read ({', '.join(FORMATS)}), whatever its name says; remove it."
     )

@@ -22,6 +22,15 @@ CONVERT_HEIC: Final = (
 )
 """How a HEIC photo becomes a JPEG."""
 
+LFS_POINTER: Final = b"version https://git-lfs.github.com/spec/"
+"""The beginning of the small file that Git LFS puts in a picture's place."""
+
+LFS_ADVICE: Final = (
+    "is a Git LFS pointer in place of the picture; take its line out of .gitattributes (`git lfs untrack PATTERN`), "
+    "then add and commit the picture again"
+)
+"""What such a file is, to follow its name, and the way back to the picture."""
+
 HEAD_BYTES: Final = 64
 """The number of a file's first bytes that tell its kind."""
 

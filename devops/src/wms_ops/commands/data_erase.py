@@ -69,11 +69,18 @@ def _tell(done: Erased, names: Sequence[str], pictures: Sequence[str]) -> None:
         print(f"Kept: {md5} is also the content of {namesake}.")
     for path in pictures:
         print(f"Removed: {path}")
+    if done.untold:
+        print(
+            f"{done.untold} older pushes can't be told, since the bucket lacks their manifests: other former contents "
+            "of these names, if there were any, are still there."
+        )
 
 
 def _steps(done: Erased) -> Iterator[str]:
     """Yield what a person does until no branch names the photos any more."""
-    where, do = ", ".join(done.naming), "does" if len(done.naming) == 1 else "do"
+    where, do = ", ".join([*done.naming, *done.unreadable]), "does" if len(done.naming) == 1 else "do"
+    if done.unreadable:
+        do = "may"
     yield f"Recorded. The bucket's files are deleted once no branch names them: {where} still {do}."
     if done.branch:
         yield f"- Branch {done.branch} leaves them out: merge its pull request."
@@ -85,6 +92,12 @@ def _steps(done: Erased) -> Iterator[str]:
             )
         elif branch != main_branch():
             yield f"- Branch {branch} has them from {main_branch()}: then {shlex.join([*_JOIN, branch])}."
+    remote = project().remote
+    for branch in done.unreadable:
+        yield (
+            f"- Branch {branch} can't be read and may name the same content: `wms data verify {remote}/{branch}` says "
+            f"why. Mend the branch, or delete it by git push {shlex.join([remote, '--delete', branch])}."
+        )
     yield "Then run the same erase again: it finishes the rest."
 
 

@@ -27,7 +27,7 @@ from wms_ops.dataset.stored import as_stored
 from wms_ops.dataset.versions import dvc_config_at, version_at
 from wms_ops.git.command import Git
 from wms_ops.git.scratch import Scratch, scratch_clone
-from wms_ops.storage.trouble import is_without_keys
+from wms_ops.storage.codes import is_without_keys
 
 Step = Callable[[str], None]
 _Wanted = dict[str, str]

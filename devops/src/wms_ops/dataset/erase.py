@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from wms_ops.base.errors import DamagedBlobError, DataConflictError, GitError, M
 from wms_ops.base.layout import ERASED, main_branch
 from wms_ops.dataset.branches import store_manifests
 from wms_ops.dataset.erased import Erasure, mark_of, read_erasures, write_erasure
-from wms_ops.dataset.history import history, nearest
+from wms_ops.dataset.history import Push, cache_of, history, nearest
 from wms_ops.dataset.losses import REMOVED
 from wms_ops.dataset.plan import plan_removal
 from wms_ops.dataset.publish import open_store, push_new_branch
@@ -29,13 +29,18 @@ from wms_ops.storage.remote import S3Remote
 class Erased:
     """The state of an erasure: branches that still name a photo, versions deleted, and contents kept for a namesake.
 
-    `bringing` are those data branches of `naming` that began without the photo, so that no join takes it out.
+    `bringing` are those data branches of `naming` that began without the photo, so that no join takes it out. Nothing
+    is deleted while the data set of an `unreadable` branch may name the content for another photo.
     """
 
     records: tuple[Erasure, ...]
     branch: str = ""
     naming: list[str] = field(default_factory=list)
     bringing: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+    untold: int = 0
+    """Pushes of main whose manifests are gone, so that contents which only they named aren't known."""
+
     deleted: int = 0
     kept: dict[str, str] = field(default_factory=dict)
 
@@ -69,17 +74,18 @@ def erase(git: Git, url: str, names: Sequence[str], reason: str) -> Erased:
             raise GitError(f"There is no branch {main_branch()} in the remote repository.")
         store = open_store(dvc_config_at(scratch.git, main), git)
         store.check_access()
-        versions = _versions(scratch, main, store)
+        versions, unreadable = _versions(scratch, main, store)
         work = _Work(git, scratch, main, store, versions)
         records = tuple(_record(work, name, reason) for name in dict.fromkeys(names))
-        done = Erased(records)
+        untold = sum(push.change is None for push in _history(work))
+        done = Erased(records, unreadable=unreadable, untold=untold)
         current = versions[main_branch()]
         if present := [record.name for record in records if record.name in current.pairs]:
             done.branch = _branch(work, present, records)
         wanted = {md5 for record in records for md5 in record.contents}
         done.kept, done.naming = _users(versions, wanted, set(names))
         done.bringing = [branch for branch in done.naming if _brings(work, branch, set(names))]
-        if not done.naming:
+        if not done.naming and not unreadable:
             done.deleted = store.erase(wanted - done.kept.keys())
             done.records = tuple(record.model_copy(update={"state": "done"}) for record in records)
             for record in done.records:
@@ -87,16 +93,16 @@ def erase(git: Git, url: str, names: Sequence[str], reason: str) -> Erased:
         return done
 
 
-def _versions(scratch: Scratch, main: str, store: S3Remote) -> dict[str, DataSet]:
-    """Return the data sets of main and of the data branches; a branch that can't be read is left out."""
-    found = {main_branch(): version_at(scratch.git, main, store)}
+def _versions(scratch: Scratch, main: str, store: S3Remote) -> tuple[dict[str, DataSet], list[str]]:
+    """Return the data sets of main and of the data branches, and the data branches that can't be read."""
+    found, unreadable = {main_branch(): version_at(scratch.git, main, store)}, list[str]()
     for branch, tip in scratch.data_branches.items():
         try:
             if pointers_at(scratch.git, tip):
                 found[branch] = version_at(scratch.git, tip, store)
         except (ManifestError, MissingBlobError, DamagedBlobError):
-            continue
-    return found
+            unreadable.append(branch)
+    return found, unreadable
 
 
 def _users(versions: Mapping[str, DataSet], wanted: set[str], names: set[str]) -> tuple[dict[str, str], list[str]]:
@@ -155,12 +161,15 @@ def _person(git: Git) -> str:
 
 def _contents(work: _Work, name: str) -> list[str]:
     """Return the MD5s of all photos and masks that a name has or had, in main's history and on data branches."""
-    cache = Path(work.git("rev-parse", "--path-format=absolute", "--git-common-dir")) / "wms" / "data-log.json"
     found = [version.pairs.get(name) for version in work.versions.values()]
-    for push in history(work.scratch.git, work.main, work.store, cache):
+    for push in _history(work):
         if push.did(name):
             found.append(version_at(work.scratch.git, push.commit, work.store).pairs.get(name))
     return list(dict.fromkeys(md5 for row in found if row for md5 in (row[1], row[3])))
+
+
+def _history(work: _Work) -> Iterator[Push]:
+    return history(work.scratch.git, work.main, work.store, cache_of(work.git))
 
 
 def _as_stored(store: S3Remote, contents: Sequence[str]) -> list[str]:

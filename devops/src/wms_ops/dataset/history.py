@@ -94,6 +94,11 @@ def commits_of(git: Git, main: str) -> list[Push]:
     return pushes
 
 
+def cache_of(git: Git) -> Path:
+    """Return the file in which a clone keeps what was read once."""
+    return Path(git("rev-parse", "--path-format=absolute", "--git-common-dir")) / "wms" / "data-log.json"
+
+
 def history(git: Git, main: str, store: Manifests, cache: Path) -> Iterator[Push]:
     """Yield main's changes of the data set, newest first.
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from wms.data.kinds import SUFFIXES, advice
+from wms.data.kinds import LFS_ADVICE, LFS_POINTER, SUFFIXES, advice
 from wms.data.manifest import stem_of
 from wms.errors import DataQualityError, PairingError, from_os_error
 from wms_ops.base.layout import KINDS, inbox
@@ -66,9 +66,11 @@ def export(
     """Write the files, as they are to be stored, to folder/images and folder/masks, and yield each with its MD5.
 
     A file whose own MD5 is `known`, the data set's, is there with its private metadata: it stays as it is. Raises
-    GitError, DiskFullError, UnwritableError.
+    GitError, DataQualityError for a Git LFS pointer, DiskFullError, UnwritableError.
     """
     for file, original in zip(files, git.blobs(file.blob for file in files), strict=True):
+        if original.startswith(LFS_POINTER):  # before contents are compared: equal pointers aren't equal photos
+            raise DataQualityError(f"{inbox(file.kind)}/{file.name} {LFS_ADVICE}; nothing was changed.")
         content, place = stored(file.name, original, known)
         target = folder / file.kind / file.name
         try:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
+from typing import Final
 
 from wms_ops.base.layout import DATA_BRANCHES, INBOX, KINDS, inbox, main_branch
 from wms_ops.dataset.losses import SOURCE
 from wms_ops.git.command import Git
 from wms_ops.git.scratch import Scratch
 from wms_ops.git.trailers import messages, trailers, trailers_of
+
+_TREE: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 def source_of(git: Git, commit: str) -> str:
@@ -21,7 +25,7 @@ def sources_since(git: Git, base: str, commit: str) -> list[str]:
     """Return the inboxes that the commits of a data branch since `base` name, each once."""
     commits = git("rev-list", "--first-parent", f"{base}..{commit}").split()
     told = (trailers(message).get(SOURCE.lower(), []) for message in messages(git, commits))
-    return list(dict.fromkeys(source for sources in told for source in sources))
+    return list(dict.fromkeys(source for sources in told for source in sources if _TREE.fullmatch(source)))
 
 
 def branch_naming(scratch: Scratch, source: str) -> str | None:

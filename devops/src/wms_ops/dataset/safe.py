@@ -15,8 +15,8 @@ from wms_ops.dataset.stored import as_stored, md5_of
 from wms_ops.dataset.versions import dvc_config_at, pointers_at, version_at
 from wms_ops.git.command import Git
 from wms_ops.git.scratch import Scratch
+from wms_ops.storage.codes import is_without_keys
 from wms_ops.storage.remote import S3Remote
-from wms_ops.storage.trouble import is_without_keys
 
 _Named = tuple[str, str, str]  # kind, stem, MD5
 

@@ -17,7 +17,7 @@ from wms_ops.dataset.returned import read_returned
 from wms_ops.dataset.stored import without_places
 from wms_ops.git.command import Git
 from wms_ops.hook.refs import PushedRef
-from wms_ops.storage.trouble import is_without_keys
+from wms_ops.storage.codes import is_without_keys
 
 
 def divert(git: Git, ref: PushedRef, remote: str, url: str, *, others: Sequence[PushedRef]) -> None:

@@ -95,6 +95,11 @@ def photos_in(git: Git, ref: PushedRef, remote: str) -> tuple[str, ...]:
 def refuse_strays(photos: Iterable[str]) -> None:
     """Raise PushRefusedError for files of the inbox outside of images/ and masks/: the data set never takes them up."""
     folders = tuple(f"{inbox(kind)}/" for kind in KINDS)
+    if linked := next((path for path in photos if f"{path}/" in folders), None):
+        raise PushRefusedError(
+            f"{linked!r} is a link or a file where a folder must be, so nothing was pushed: make it a folder that "
+            "holds the files themselves, commit, and push again."
+        )
     if wrong := [path for path in photos if not path.startswith(folders)]:
         raise PushRefusedError(
             f"{wrong[0]!r} (and {len(wrong) - 1} more) lies in {INBOX}, but neither in images/ nor in masks/, so "

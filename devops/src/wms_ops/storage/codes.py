@@ -33,6 +33,11 @@ def reason_of(error: Exception) -> str:
     return " ".join(str(error).split()).rstrip(".")[:200]
 
 
+def is_without_keys(error: Exception) -> bool:
+    """Return whether nobody has set any credentials here: incomplete ones, or a profile that is absent, are some."""
+    return type(error.__cause__).__name__ == "NoCredentialsError"
+
+
 _REGION: Final = re.compile(r"\b(?:[a-z]+-){2,3}\d+\b")
 
 

@@ -120,11 +120,6 @@ def from_sdk(error: Exception, what: str, remote: RemoteConfig | None = None) ->
     return from_code(Refusal(what, code, message or f"{operation} was refused", remote))
 
 
-def is_without_keys(error: CredentialsMissingError) -> bool:
-    """Return whether nobody has set any credentials here: incomplete ones, or a profile that is absent, are some."""
-    return type(error.__cause__).__name__ == "NoCredentialsError"
-
-
 def is_gone(error: Exception) -> bool:
     """Return whether AWS's refusal says that the resource doesn't exist (any more)."""
     code = code_of(error) or ""

@@ -193,6 +193,7 @@ def _archive(path: Path, archive: zipfile.ZipFile) -> Tree:
         try:
             with archive.open(entries[name]) as stream:
                 content = stream.read(LARGEST_FILE + 1)
+        # zipfile raises NotImplementedError for a way of packing that it lacks, RuntimeError for a password.
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
             raise ExportDamagedError(f"{shown(str(path))}: {shown(name)} can't be unpacked ({error}).") from error
         if len(content) > LARGEST_FILE:

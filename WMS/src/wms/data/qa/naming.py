@@ -24,10 +24,9 @@ def names_given(folder: Path) -> frozenset[str]:
     for path in folder.glob(f"{PREFIX}*/{LIST}"):
         try:
             listed = parse_json(read_regular(path))
-        except (OSError, ValueError):  # a person's copy or edit: the list is no part of the data
-            continue
-        entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
-        found |= {str(entry.get("wanted", "")) for entry in entries}
+            found |= {str(entry.get("wanted", "")) for entry in listed}
+        except (OSError, ValueError, AttributeError, TypeError):  # never read as "no name was given"
+            found.add(f"that {path.parent.name}/{LIST} told, which can't be read any more")
     return frozenset(found - {""})
 
 
