@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,3 +68,20 @@ def write(path: Path, values: object) -> Path:
 def save_mask(path: Path, mask: np.ndarray, **options: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(mask).save(path, **options)
+
+
+def xml(text: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        write(folder / "annotations.xml", text)
+        return folder
+
+    return make
+
+
+def text(name: str, content: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        photo(folder / "images" / "a.jpg")
+        write(folder / name, content)
+        return folder
+
+    return make

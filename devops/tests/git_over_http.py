@@ -5,16 +5,15 @@ from __future__ import annotations
 import base64
 import os
 import subprocess
-import threading
 from collections.abc import Sequence
 from email.message import Message
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+
+from http_in_thread import HttpInThread
 
 
-class GitOverHttp:
+class GitOverHttp(HttpInThread):
     """Serves the bare repositories in `folder`; `requests` collects each request's headers."""
 
     def __init__(self, folder: Path, wanted: Sequence[str], *, opens: str = "") -> None:
@@ -63,23 +62,7 @@ class GitOverHttp:
             def log_message(self, *_: object) -> None:
                 """Keep the tests' output clean."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(Handler)
 
 
 def _run(folder: Path, request: BaseHTTPRequestHandler, body: bytes) -> bytes:

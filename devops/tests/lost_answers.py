@@ -6,15 +6,15 @@ import http
 import http.client
 import threading
 from collections.abc import Iterable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Self
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
+
+from http_in_thread import HttpInThread
 
 _OF_ONE_LINK = frozenset({"connection", "transfer-encoding", "content-length"})
 
 
-class LostAnswers:
+class LostAnswers(HttpInThread):
     """Loses the good answers to the first `times` requests of each of `actions`; `lost` lists what it lost."""
 
     def __init__(self, endpoint: str, actions: Iterable[str], *, times: int = 1) -> None:
@@ -53,12 +53,7 @@ class LostAnswers:
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-
-    @property
-    def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        super().__init__(Handler)
 
     def loses(self, body: bytes) -> bool:
         """Whether to lose the answer to this request, a form with its Action."""
@@ -69,14 +64,3 @@ class LostAnswers:
             self._left[action] -= 1
             self.lost.append(action)
             return True
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()

@@ -22,7 +22,7 @@ WISH = LaunchRequest(lifetime=lambda: timedelta(minutes=60))
 def test_a_lost_answer_costs_another_try_and_nothing_else(aws: AwsServer, tmp_path: Path) -> None:
     actions = ["CreateVpc", "CreateRole", "CreateRoute", "RevokeSecurityGroupEgress"]
     with LostAnswers(aws.endpoint, actions) as relay:
-        yard = Yard(aws, tmp_path, {"AWS_ENDPOINT_URL": relay.endpoint})
+        yard = Yard(aws, tmp_path, {"AWS_ENDPOINT_URL": relay.url})
         context = yard.cloud().context
         instance = bring_up(context, WISH)
         assert sorted(relay.lost) == sorted(actions)
@@ -39,7 +39,7 @@ def test_a_lost_answer_costs_another_try_and_nothing_else(aws: AwsServer, tmp_pa
 
 def test_a_second_refusal_ends_the_start_and_all_of_it(aws: AwsServer, tmp_path: Path) -> None:
     with LostAnswers(aws.endpoint, ["CreateRoute"], times=2) as relay:
-        yard = Yard(aws, tmp_path, {"AWS_ENDPOINT_URL": relay.endpoint})
+        yard = Yard(aws, tmp_path, {"AWS_ENDPOINT_URL": relay.url})
         with pytest.raises(RepeatedRequestError, match=r"RouteAlreadyExists.*output is in"):
             bring_up(yard.cloud().context, WISH)
     assert relay.lost == ["CreateRoute"] * 2
