@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 from entrance_table import WORKS, Row
 from git_over_http import GitOverHttp
-from workshop import Workshop, said
+from workshop import INBOX, Workshop, said
 
 PART = "pushes"
 
@@ -116,3 +117,12 @@ def test_the_data_branch_has_the_clone_s_own_identity(shop: Workshop, condition:
     # Its author is that of the pushed commit.
     assert author(shop, branch) == f"Ada <ada@example.org> {me}"
     entrance(PART, f"identity by includeIf {condition.partition(':')[0]}", f"the data branch is by {me}", WORKS)
+
+
+def test_a_remote_may_be_a_path_from_the_work_tree(shop: Workshop, entrance: Row) -> None:
+    clone = photos(shop)
+    config(shop, clone, "remote.origin.url", os.path.relpath(shop.origin, clone))
+    assert "Existing: 0, new: 3, total: 3" in said(shop.push(clone))
+    shop.run("python", "-m", "wms_ops", "data", "take-back", where=clone)
+    assert not list((clone / INBOX / "images").glob("*.jpg"))
+    entrance(PART, "a remote such as ../origin.git", "the photos are pushed, and taken back", WORKS)

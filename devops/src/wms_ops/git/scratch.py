@@ -7,6 +7,7 @@ is removed.
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from wms_ops.git.command import Git
 _SETTINGS = (
     r"^(http|credential|url|user|author|committer|core\.(sshcommand|askpass)|ssh|protocol|remote\..*\.proxy)(\.|$)"
 )
+_SCHEME = re.compile(r"[\w.+-]+:|[^/]+@[^/]+:")
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,15 @@ def scratch_clone(git: Git, url: str, *, depth: int | None = 1) -> Iterator[Scra
         except OSError as error:
             raise from_os_error(error, workspace) from error
         try:
-            yield _clone(git, url, folder, depth)
+            yield _clone(git, _from_anywhere(git, url), folder, depth)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _from_anywhere(git: Git, url: str) -> str:
+    """Return the address as it is, but a path from the work tree, such as ../meters.git, as a whole path."""
+    here = git.folder / url
+    return str(here.absolute()) if not _SCHEME.match(url) and here.exists() else url
 
 
 def _clone(git: Git, url: str, folder: Path, depth: int | None) -> Scratch:
