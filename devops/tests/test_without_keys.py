@@ -159,6 +159,7 @@ def test_take_back_without_keys(shop: Workshop, stage: str, entrance: Row) -> No
         pulls.merge(pulls.open(branch, "New", ""), head=head, title="New", message=merge_message(merged(), sources))
         assert not shop.data_branches()
     told = wms(shop, clone, "data", "take-back", **KEYLESS)
+    assert "the remote has them all, merged already or on a branch" in told, told
     assert "are out of main's commits" in told
     assert not [path for path in (clone / INBOX).rglob("*") if path.is_file()]
     assert (clone / "notes.txt").read_text() == "mine\n"

@@ -21,15 +21,17 @@ from wms_ops.storage.remote import S3Remote
 _Named = tuple[str, str, str]  # kind, stem, MD5
 
 
-def refuse_unsafe(git: Git, scratch: Scratch, photos: Mapping[str, tuple[str, str]], tip: str) -> dict[str, str]:
-    """Return the MD5 of each photo of `tip` (path -> mode and Git object), all of which are safe elsewhere.
+def refuse_unsafe(
+    git: Git, scratch: Scratch, photos: Mapping[str, tuple[str, str]], tip: str
+) -> tuple[dict[str, str], str]:
+    """Return the MD5 of each photo of `tip` (path -> mode and Git object), and a clause on where all of them are safe.
 
     Safe: the remote's main or a data branch names the photo, and the store holds it. Without any keys to the store,
     the remote repository must prove that (see `proofs`), and `scratch` needs the whole history. Raises MissingBlobError
     that names a photo missing in the data set or in the store, and the store's errors.
     """
     if not photos:
-        return {}
+        return {}, ""
     algorithm = algorithm_of(git)
     sums, stored, blobs = dict[str, str](), dict[str, str](), dict[str, str]()
     for path, content in zip(photos, git.blobs(blob for _, blob in photos.values()), strict=True):
@@ -37,11 +39,13 @@ def refuse_unsafe(git: Git, scratch: Scratch, photos: Mapping[str, tuple[str, st
         sums[path], stored[path] = md5_of(content), md5_of(kept)
         blobs[path] = blob_name(kept, algorithm)
     own = {path: blob for path, (_, blob) in photos.items()}
+    holder = "the data set has them all"
     try:
         left, where = _not_stored(git, scratch, sums, stored)
     except CredentialsMissingError as error:
         if not is_without_keys(error):
             raise
+        holder = "the remote has them all, merged already or on a branch that waits for GitHub's workflow"
         left = _not_proven(scratch, (own, blobs), source_of(git, tip))
         where = f"the remote as far as can be told without keys: neither on a data branch nor in {main_branch()}"
     if left:
@@ -55,7 +59,7 @@ def refuse_unsafe(git: Git, scratch: Scratch, photos: Mapping[str, tuple[str, st
             f"{left[0]!r} (and {len(left) - 1} more) isn't in {where}, so nothing was changed: push it first, by "
             f"`git push {project().remote} {main_branch()}`, then run this again."
         )
-    return sums
+    return sums, holder
 
 
 def _not_stored(git: Git, scratch: Scratch, *sums: Mapping[str, str]) -> tuple[list[str], str]:

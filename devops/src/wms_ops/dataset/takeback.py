@@ -53,9 +53,9 @@ def take_back(git: Git, remote: str, url: str, branch: str | None, say: Say) -> 
                 raise GitError(f"There is no branch {main_branch()} in the remote repository, so nothing was changed.")
             main = _here(git, remote, scratch.base)
             done = rewrite(git, old, main, scratch.folder, sign=git.switched("commit.gpgSign") is True)
-            sums = refuse_unsafe(git, scratch, done.photos, old)
+            sums, holder = refuse_unsafe(git, scratch, done.photos, old)
         if done.tip != old:
-            _carry_out(git, ref, old, done, sums=sums, say=say, here=here)
+            _carry_out(git, ref, old, done, sums=sums, holder=holder, say=say, here=here)
         elif killed:
             say("An earlier run was stopped half-way; the rest is done now.")
         else:
@@ -67,7 +67,9 @@ def take_back(git: Git, remote: str, url: str, branch: str | None, say: Say) -> 
         return len(done.photos)
 
 
-def _carry_out(git: Git, ref: str, old: str, done: Rewritten, *, sums: Mapping[str, str], say: Say, here: bool) -> None:
+def _carry_out(
+    git: Git, ref: str, old: str, done: Rewritten, *, sums: Mapping[str, str], holder: str, say: Say, here: bool
+) -> None:
     going, changed = sort_out(git, done.photos, sums) if here else ({}, [])
     if here:
         note(git, ref, done.tip, going)
@@ -78,7 +80,7 @@ def _carry_out(git: Git, ref: str, old: str, done: Rewritten, *, sums: Mapping[s
     if here:
         finish(git, ref)
     name = ref.removeprefix("refs/heads/")
-    say(f"{len(done.photos)} photos and masks are out of {name}'s commits; the data set has them all.")
+    say(f"{len(done.photos)} photos and masks are out of {name}'s commits; {holder}.")
     if done.earlier:
         say(f"Out are also {len(done.earlier)} ({min(done.earlier)!r} first) that later commits removed or changed.")
     for path in changed[:5]:
