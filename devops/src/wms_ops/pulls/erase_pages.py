@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Collection
 from pathlib import PurePosixPath
 from typing import Final
@@ -41,9 +42,13 @@ def erase_pages(scratch: Scratch, names: Collection[str]) -> list[str]:
 
 
 def mentions(content: bytes, names: Collection[str]) -> bool:
-    """Return whether a page or a report names one of these photos."""
+    """Return whether a page or a report names one of these photos, as a whole name.
+
+    >>> [mentions(page, ["meter-1"]) for page in (b"<td>meter-1.jpg</td>", b"<td>meter-17.jpg</td>")]
+    [True, False]
+    """
     text = html.unescape(content.decode("utf-8", "replace"))
-    return any(name in text for name in names)
+    return any(re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text) for name in names)
 
 
 def shows_photos(path: str) -> bool:
