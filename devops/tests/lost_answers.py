@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http
 import http.client
+import re
 import threading
 from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler
@@ -11,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from http_in_thread import HttpInThread
 
+_BUCKET = re.compile(r"/[^/?]+/?")
 _OF_ONE_LINK = frozenset({"connection", "transfer-encoding", "content-length"})
 
 
@@ -34,7 +36,8 @@ class LostAnswers(HttpInThread):
                 finally:
                     upstream.close()
                 self.close_connection = True
-                if given.status == http.HTTPStatus.OK and relay.loses(body):
+                target = self.headers.get("X-Amz-Target", "")
+                if given.status == http.HTTPStatus.OK and relay.loses(self.command, self.path, target, body):
                     return
                 self.send_response_only(given.status, given.reason)
                 for name, value in given.getheaders():
@@ -55,9 +58,11 @@ class LostAnswers(HttpInThread):
 
         super().__init__(Handler)
 
-    def loses(self, body: bytes) -> bool:
-        """Whether to lose the answer to this request, a form with its Action."""
-        action = parse_qs(body.decode("latin-1")).get("Action", [""])[0]
+    def loses(self, method: str, path: str, target: str, body: bytes) -> bool:
+        """Whether to lose the answer to a form with its Action, JSON with its target, or S3's CreateBucket."""
+        action = target.rpartition(".")[2] or parse_qs(body.decode("latin-1")).get("Action", [""])[0]
+        if method == "PUT" and _BUCKET.fullmatch(path):
+            action = "CreateBucket"
         with self._lock:
             if not self._left.get(action):
                 return False

@@ -121,6 +121,19 @@ BY_TEXT: list[tuple[str, type[WmsError], str]] = [
         CloudError,
         "another environment",
     ),
+    (
+        "Error: creating ECR Repository (wms-main): operation error ECR: CreateRepository, https response error "
+        "StatusCode: 400, RequestID: x+/=, RepositoryAlreadyExistsException: The repository with name 'wms-main' "
+        "already exists in the registry",
+        RepeatedRequestError,
+        "RepositoryAlreadyExistsException: The repository",
+    ),
+    (
+        "Error: creating S3 Bucket (x): operation error S3: CreateBucket, https response error StatusCode: 409, "
+        "RequestID: x, HostID: y+/=, BucketAlreadyOwnedByYou: ",
+        RepeatedRequestError,
+        "BucketAlreadyOwnedByYou: no reason given",
+    ),
     ("Error: creating VPC: api error VpcLimitExceeded: The maximum number of VPCs has been reached.", QuotaError, ""),
     ('Error: Failed to get existing workspaces: S3 bucket "b" does not exist.', BucketNotFoundError, '"b"'),
     ("Error: Unsupported argument\n\n  on main.tf line 3", CloudError, "Unsupported argument"),

@@ -70,3 +70,20 @@ variable "s3_path_style" {
   type        = bool
   default     = false
 }
+
+variable "existing_buckets" {
+  description = "The buckets, of dvc and mlflow, that this account has already."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = length(setsubtract(var.existing_buckets, ["dvc", "mlflow"])) == 0
+    error_message = "The existing buckets must be among dvc and mlflow."
+  }
+}
+
+variable "repository_exists" {
+  description = "Whether this environment has its image repository already."
+  type        = bool
+  default     = false
+}

@@ -91,7 +91,7 @@ _BY_CODE: Final = _sets(
 )
 _BY_PATTERN: Final = {
     Kind.QUOTA: re.compile(r"(Limit|Quota|Count)Exceeded|TooManyBuckets"),
-    Kind.REPEATED: re.compile(r"AlreadyExists|AlreadyAssociated|InvalidPermission\.(NotFound|Duplicate)"),
+    Kind.REPEATED: re.compile(r"Already(Exists|OwnedByYou|Associated)|InvalidPermission\.(NotFound|Duplicate)"),
 }
 # Classes of botocore without an answer, by name: importing them would make starting slow.
 _BY_CLASS: Final = _sets(

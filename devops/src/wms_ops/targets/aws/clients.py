@@ -34,6 +34,11 @@ class Aws:
         return self._client("iam")
 
     @cached_property
+    def ecr(self) -> Any:
+        """The registry of images."""
+        return self._client("ecr")
+
+    @cached_property
     def ssm(self) -> Any:
         """Systems Manager."""
         return self._client("ssm")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from wms.files import canonical_json
-from wms_ops.base.errors import CloudError
+from wms_ops.base.errors import CloudError, RepeatedRequestError
 from wms_ops.storage.bucket import Shared
 from wms_ops.storage.codes import code_of, unless
 from wms_ops.storage.names import ENVIRONMENT_TAG, PART_TAG, STORE_PART, Names
@@ -46,12 +46,16 @@ def ensure_store(context: AwsContext) -> bool:
     digest = _digest(variables)
     note = Shared(context.state, context.names.applied_key(STORE_ROOT))
     noted, etag = note.read()
-    if isinstance(noted, dict) and noted.get("digest") == digest and _exist(context):
+    if isinstance(noted, dict) and noted.get("digest") == digest and _is_whole(_existing(context)):
         return False
     context.show("Making the buckets and the image repository.")
     terraform = context.terraform(STORE_ROOT)
     terraform.init()
-    terraform.apply(variables)
+    try:
+        terraform.apply(variables | _existing(context))
+    except RepeatedRequestError as error:
+        context.show(f"{error} Taking what is there and going on.")
+        terraform.apply(variables | _existing(context))
     note.replace({"digest": digest}, etag)
     return True
 
@@ -62,6 +66,7 @@ def destroy_store(context: AwsContext) -> None:
     variables = store_variables(context, force_destroy=True)
     ensure_state_bucket(context.aws.s3, context.names)
     terraform.init()
+    variables |= _existing(context)
     terraform.apply(variables)  # the provider deletes a bucket's objects only if the state says that it may
     terraform.destroy(variables)
 
@@ -73,15 +78,36 @@ def _digest(variables: dict[str, Any]) -> str:
     return found.hexdigest()
 
 
-def _exist(context: AwsContext) -> bool:
-    from botocore.exceptions import ClientError
+def _existing(context: AwsContext) -> dict[str, Any]:
+    """The variables that name what AWS has of this environment's, whether or not Terraform's state knows it."""
+    names = context.names
+    buckets = {"dvc": names.dvc_bucket, "mlflow": names.mlflow_bucket}
+    with aws_errors("look for the buckets and the image repository"):
+        return {
+            "existing_buckets": [key for key, name in buckets.items() if _has_bucket(context, name)],
+            "repository_exists": _has_repository(context),
+        }
 
-    try:
-        for bucket in (context.names.dvc_bucket, context.names.mlflow_bucket):
-            context.aws.s3.head_bucket(Bucket=bucket)
-    except ClientError:
+
+def _is_whole(existing: dict[str, Any]) -> bool:
+    return len(existing["existing_buckets"]) == 2 and existing["repository_exists"]
+
+
+def _has_bucket(context: AwsContext, name: str) -> bool:
+    """Whether this account has the bucket; a name that another account has is Terraform's to refuse."""
+    wanted = {"Bucket": name, "ExpectedBucketOwner": context.names.account}
+    return unless({"404", "NoSuchBucket", "403", "AccessDenied"}, context.aws.s3.head_bucket, **wanted) is not None
+
+
+def _has_repository(context: AwsContext) -> bool:
+    """Whether the repository is there with this environment's tag; anybody else's of that name is left alone."""
+    gone, ecr = {"RepositoryNotFoundException"}, context.aws.ecr
+    found = unless(gone, ecr.describe_repositories, repositoryNames=[context.names.prefix])
+    if found is None:
         return False
-    return True
+    told = unless(gone, ecr.list_tags_for_resource, resourceArn=found["repositories"][0]["repositoryArn"]) or {}
+    tags = {tag["Key"]: tag["Value"] for tag in told.get("tags", [])}
+    return tags.get(ENVIRONMENT_TAG) == context.names.environment
 
 
 _LIFECYCLE: Final = {

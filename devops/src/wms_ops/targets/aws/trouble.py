@@ -20,7 +20,7 @@ def explain(text: str, what: str = "run Terraform") -> WmsError:
     plain = _plain(text)
     if own := _of_this_machine(plain, what):
         return own
-    found = [(match["code"], short(match["message"])) for match in _API_ERROR.finditer(plain)]
+    found = [(match["code"], short(match["message"]) or "no reason given") for match in _API_ERROR.finditer(plain)]
     # Of several errors, the one that explains the others: nothing works with credentials that have expired.
     found.sort(key=lambda one: _RANK.index(kind_of_code(one[0])) if kind_of_code(one[0]) in _RANK else len(_RANK))
     if found:
@@ -74,7 +74,8 @@ _PROVIDER: Final = re.compile(
 _OTHER_PACKAGE: Final = re.compile(r"doesn't match any of the checksums|checksum list has unexpected|invalid signature")
 _NETWORK_PART: Final = re.compile(r"please try again later: |discovery document: |packages?: (?=Get)|hashicorp/aws: ")
 _RANK: Final = (Kind.EXPIRED, Kind.UNKNOWN_KEY, Kind.WRONG_SECRET, Kind.SKEWED, Kind.UNVERIFIED, Kind.NOT_ALLOWED)
-_API_ERROR: Final = re.compile(r"(?:api error |\()(?P<code>[A-Z][\w.]*)\)?: (?P<message>[^\n]*)")
+# The SDK writes "api error CODE" only before codes it has no class for, as ECR's.
+_API_ERROR: Final = re.compile(r"(?:api error |\(|ID: \S*, (?!HostID:))(?P<code>[A-Z][\w.]*)\)?: ?(?P<message>[^\n]*)")
 _BY_WORDS: Final[tuple[tuple[re.Pattern[str], Kind], ...]] = (
     (re.compile(r"security token included in the request is expired|[Tt]oken has expired|ExpiredToken"), Kind.EXPIRED),
     (
