@@ -51,7 +51,7 @@ def test_the_whole_way_of_a_blocked_branch(shop: Workshop, keys: bool, entrance:
     blocked(shop, clone, branch)
     told = take_back(shop, clone, branch, **environ)
     assert files(clone) == before
-    assert f"6 files of 3 photos and masks of {branch} are in {INBOX}" in told
+    assert f"6 files of 3 pairs of {branch} are in {INBOX}" in told
     assert "#pull-requests:0001/README.md" in told
     page = re.search(r"What was wrong: (.*gate\.html)", told)
     assert page is not None and Path(page[1]).read_bytes() == GATE

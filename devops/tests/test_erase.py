@@ -224,7 +224,7 @@ def test_a_revert_brings_all_but_the_erased_photo_back(shop: Workshop, entrance:
     data(shop, "remove", stems[1], where=clone)
     merged(shop, *shop.data_branches(), 75)
     done = data(shop, "revert", "72", where=clone)
-    assert f"1 restored; 1 photos in all. Erased photos stay out: {stems[0]}." in said(done), said(done)
+    assert f"1 restored; 1 photo in all. Erased photos stay out: {stems[0]}." in said(done), said(done)
     (branch,) = shop.data_branches()
     assert list(shop.version(branch).pairs) == [stems[1]]
     entrance(

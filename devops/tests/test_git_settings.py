@@ -203,7 +203,7 @@ def test_the_data_path_in_a_hostile_configuration(shop: Workshop) -> None:
     assert trailers_of(Git(shop.origin), removal)["data-removed"] == ["1"]
     shop.run("git", "fetch", "--quiet", where=two)
     assert "4 photos" in shop.run(*dataset, "verify", f"origin/{second}", "--base", "origin/main", where=two).stdout
-    assert "1 photos" in shop.run(*dataset, "verify", f"origin/{removal}", "--base", "origin/main", where=two).stdout
+    assert "1 photo" in shop.run(*dataset, "verify", f"origin/{removal}", "--base", "origin/main", where=two).stdout
     shop.assert_complete()
 
 

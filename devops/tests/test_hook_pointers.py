@@ -81,8 +81,8 @@ def test_dvc_add_after_one_was_removed_and_one_added(shop: Workshop, other: Path
     if pushed:
         shop.run("dvc", "push", "--quiet", where=other)
     shop.commit(other, "Sorted")
-    text = assert_refused(shop, other, "would lose 1 photos ('s1_0' first)")
-    assert "would lose 1 photos" in assert_refused(shop, other, "Nothing was pushed to data/x", "HEAD:data/x")
+    text = assert_refused(shop, other, "would lose 1 photo ('s1_0' first)")
+    assert "would lose 1 photo" in assert_refused(shop, other, "Nothing was pushed to data/x", "HEAD:data/x")
     command = re.search(r"`(git revert --no-edit \w+)`", text)
     assert command is not None
     shop.run("sh", "-c", command[1], where=other)
@@ -105,7 +105,7 @@ def test_a_manifest_that_the_store_lacks_is_never_named(shop: Workshop, other: P
 def test_other_content_under_the_same_name_needs_the_word(shop: Workshop, other: Path) -> None:
     version = changed(shop.version("main"), {"s1_1": "swapped"})
     point(shop, other, version, upload="swapped")
-    assert_refused(shop, other, "give 1 photos other content under the same name ('s1_1' first)")
+    assert_refused(shop, other, "give 1 photo other content under the same name ('s1_1' first)")
     shop.run("git", "commit", "--quiet", "--amend", "-m", "By hand", "-m", "Data-Replaced: 1", where=other)
     assert shop.push(other).returncode == 0
 
@@ -117,7 +117,7 @@ def test_a_removal_is_believed_as_far_as_its_own_commit_goes(shop: Workshop, oth
     shop.run("git", "reset", "--quiet", "--hard", "origin/main", where=other)
     point(shop, other, changed(version, {"s1_0": None}), "Less\n\nData-Removed: 1", upload="x")
     point(shop, other, changed(version, {"s1_0": None, "s1_1": None}), "Even less", upload="x")
-    assert_refused(shop, other, "would lose 1 photos ('s1_1' first)")
+    assert_refused(shop, other, "would lose 1 photo ('s1_1' first)")
     shop.run("git", "reset", "--quiet", "--hard", "HEAD^", where=other)
     assert shop.push(other).returncode == 0
     assert set(shop.version("main").pairs) == {"s1_1", "s1_2"}
@@ -129,7 +129,7 @@ def test_a_trailer_that_came_by_a_merge_is_no_intent(shop: Workshop, other: Path
     point(shop, other, changed(version, {"s1_0": None}), "Less\n\nData-Removed: 1", upload="x")
     shop.run("git", "checkout", "--quiet", "main", where=other)
     shop.run("git", "merge", "--quiet", "--no-ff", "-m", "Merge a branch for its code", "side", where=other)
-    assert_refused(shop, other, "would lose 1 photos ('s1_0' first)")
+    assert_refused(shop, other, "would lose 1 photo ('s1_0' first)")
 
 
 DAMAGES = {
@@ -142,7 +142,7 @@ DAMAGES = {
     "another hash": "by 'sha256'",
     "a remote of its own": "names a remote",
     "a folder of its own": "names a remote or a folder",
-    "one changed": "would lose 1 photos",
+    "one changed": "would lose 1 photo",
 }
 
 
@@ -210,7 +210,7 @@ def test_main_over_there_counts_and_not_what_was_fetched(shop: Workshop, other: 
     shop.push(first)
     shop.merge(shop.data_branches()[0])
     shop.run("git", "commit", "--quiet", "--allow-empty", "-m", "A note", where=other)
-    assert_refused(shop, other, "would lose 1 photos ('s2_0' first)", "--force", "main")
+    assert_refused(shop, other, "would lose 1 photo ('s2_0' first)", "--force", "main")
 
 
 def test_a_rebased_data_branch_keeps_what_main_gained(shop: Workshop, other: Path) -> None:
@@ -227,7 +227,7 @@ def test_a_rebased_data_branch_keeps_what_main_gained(shop: Workshop, other: Pat
     assert shop.push(other, "origin", "HEAD:data/mine", **NO_KEYS).returncode == 0
     shop.run("git", "fetch", "--quiet", where=other)
     shop.run("git", "rebase", "--quiet", "-X", "theirs", "origin/main", where=other)
-    assert_refused(shop, other, "would lose 1 photos ('s2_0' first)", "--force", "HEAD:data/mine")
+    assert_refused(shop, other, "would lose 1 photo ('s2_0' first)", "--force", "HEAD:data/mine")
 
 
 def test_pointers_that_main_had_before_go_back_though_mains_own_are_lost(shop: Workshop, other: Path) -> None:

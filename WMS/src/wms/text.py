@@ -25,6 +25,17 @@ def escaped(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things for a sentence.
+
+    >>> counted(1, "photo"), counted(2, "photo"), counted(0, "entry")
+    ('1 photo', '2 photos', '0 entries')
+    """
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count} {noun.removesuffix('y')}ies" if noun.endswith("y") else f"{count} {noun}s"
+
+
 def told_apart(named: Iterable[tuple[str, str]]) -> list[str]:
     """A label, which every terminal can show, for each pair of a name and a place.
 

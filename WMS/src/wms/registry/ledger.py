@@ -23,6 +23,7 @@ from wms.records import StoredRecord
 from wms.registry.types import Means
 from wms.regular import read_regular
 from wms.start import run_renamed
+from wms.text import counted
 
 FOLDER = ROOT / "WMS" / "models"
 HISTORY, CURRENT = "production_history.jsonl", "production_current.json"
@@ -227,7 +228,7 @@ def run(options: argparse.Namespace) -> int:
             f"{entry.seq}. {entry.at} {entry.who}: {entry.action} from {before} to version {entry.to_version}, "
             f"Dice {entry.metrics.dice:.4f}, IoU {entry.metrics.iou:.4f} ({entry.verdict})"
         )
-    print(f"The chain of {len(entries)} entries is sound.")
+    print(f"The chain of {counted(len(entries), 'entry')} is sound.")
     return 0
 
 

@@ -28,6 +28,7 @@ from wms.json_text import to_json
 from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.paths import from_root
 from wms.regular import read_regular
+from wms.text import counted
 from wms.training.prepare import PreparedData, hash_samples, load_samples, split_samples
 
 
@@ -186,7 +187,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         files = {"metrics": asked.metrics, "scores": asked.scores}
         summary = evaluate(config, asked.candidate, test_version=version, device=asked.device, **files)
         dice, iou, count = (summary[key] for key in (FINAL_DICE, FINAL_IOU, "test_images"))
-        print(f"Test Dice {dice:.4f}, IoU {iou:.4f} on {count} photos.")
+        print(f"Test Dice {dice:.4f}, IoU {iou:.4f} on {counted(int(count), 'photo')}.")
     return 0
 
 

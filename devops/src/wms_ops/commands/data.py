@@ -11,6 +11,7 @@ from wms.command import Command, any_path, new_file, nothing
 from wms.errors import WmsError
 from wms.files import write_atomic
 from wms.project import project
+from wms.text import counted
 from wms_ops.base.console import counting
 from wms_ops.base.layout import DATA_BRANCHES, DATA_SET, INBOX, main_branch
 from wms_ops.base.outputs import add_summary, put_outputs
@@ -139,18 +140,23 @@ def _join(git: Git, arguments: argparse.Namespace) -> Named:
 
 def _joined(done: branches.Joined) -> str:
     word = "now holds" if done.changed else "holds already"
-    return f"{done.branch} {word} all of {main_branch()}'s {done.before} photos: {done.after} in all."
+    return f"{done.branch} {word} all of {main_branch()}'s {counted(done.before, 'photo')}: {done.after} in all."
 
 
 def _resolve(git: Git, _: argparse.Namespace) -> Named:
     before, after = branches.resolve_pointers(git)
-    print(f"Both .dvc files are settled and staged: {before} photos on our side, {after} in the union. Commit now.")
+    print(
+        f"Both .dvc files are settled and staged: {counted(before, 'photo')} on our side, {after} in the union. "
+        "Commit now."
+    )
     return {"existing": before, "total": after}
 
 
 def _remove(git: Git, arguments: argparse.Namespace) -> Named:
     branch, before, after = branches.remove(git, url_of(git, arguments.remote), arguments.names)
-    print(f"Branch {branch} is pushed: {before} photos before, {after} after. Their files stay in the remote.")
+    print(
+        f"Branch {branch} is pushed: {counted(before, 'photo')} before, {after} after. Their files stay in the remote."
+    )
     return {"branch": branch, "existing": before, "total": after}
 
 
@@ -172,7 +178,9 @@ def _bring_back(git: Git, arguments: argparse.Namespace) -> Named:
         print(f"{done.branch} adds no photo that {main_branch()} lacks; there is nothing to bring back.")
         return {"brought_back": 0}
     there = f"; {done.there} more files were there already" if done.there else ""
-    print(f"{done.written} files of {len(done.stems)} photos and masks of {done.branch} are in {INBOX}{there}.")
+    print(
+        f"{counted(done.written, 'file')} of {counted(len(done.stems), 'pair')} of {done.branch} are in {INBOX}{there}."
+    )
     show_what_was_wrong(git, url, done.branch, print)
     word = "-c wms.replace=true " if done.replaced else ""
     print(
@@ -205,7 +213,10 @@ def _verify(git: Git, arguments: argparse.Namespace) -> Named:
     if base:
         # What main gained since the branch began is no loss: `join` brings it in.
         refuse_losses(git, common(git, base, commit), commit, lambda commit: version_at(git, commit, store))
-    print(f"{store.config.url} holds all {len(version.oids)} files of {len(version.images.files)} photos.")
+    print(
+        f"{store.config.url} holds all {counted(len(version.oids), 'file')} of "
+        f"{counted(len(version.images.files), 'photo')}."
+    )
     return {"total": len(version.images.files)}
 
 

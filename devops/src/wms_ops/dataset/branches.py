@@ -9,6 +9,7 @@ from typing import Final
 from wms.data.manifest import DataSet, pointer_text
 from wms.errors import DataQualityError, ManifestError, WmsError
 from wms.files import write_atomic
+from wms.text import counted
 from wms_ops.base.errors import (
     BranchContentError,
     DamagedBlobError,
@@ -67,7 +68,7 @@ def join_into(git: Git, url: str, branch: str) -> Joined:
             return Joined(branch, theirs, len(mine.images.files), len(result.images.files), changed=False)
         if base != ours:
             result = _join(store, version_at(here, base, store) if base else DataSet(), mine, result)
-        message = f"Join {main_branch()} and {branch}\n\n{len(result.images.files)} photos\n"
+        message = f"Join {main_branch()} and {branch}\n\n{counted(len(result.images.files), 'photo')}\n"
         parents = [theirs] if base == ours else [theirs, ours]
         stones = [line for tip in (ours, theirs) for line in (file_at(here, tip, ERASED) or "").splitlines()]
         more = {ERASED: "".join(f"{line}\n" for line in dict.fromkeys(stones))} if stones else None
@@ -144,7 +145,7 @@ def remove(git: Git, url: str, stems: Sequence[str]) -> tuple[str, int, int]:
         after = plan_removal(before, stems)
         store_manifests(store, after)
         names = "\n".join(sorted(set(stems)))
-        message = f"Remove data: {len(set(stems))} photos\n\n{names}\n\n{REMOVED}: {len(set(stems))}\n"
+        message = f"Remove data: {counted(len(set(stems)), 'photo')}\n\n{names}\n\n{REMOVED}: {len(set(stems))}\n"
         commit = commit_version(scratch.git, after, [base], message)
         branch = push_new_branch(scratch, commit, suffix="-remove")
         return branch, len(before.images.files), len(after.images.files)

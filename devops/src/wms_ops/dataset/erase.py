@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 from wms.data.manifest import DataSet
 from wms.errors import ManifestError
+from wms.text import counted
 from wms_ops.base.errors import DamagedBlobError, DataConflictError, GitError, MissingBlobError
 from wms_ops.base.layout import ERASED, main_branch
 from wms_ops.dataset.branches import store_manifests
@@ -195,6 +196,8 @@ def _branch(work: _Work, names: Sequence[str], records: Sequence[Erasure]) -> st
     store_manifests(work.store, after)
     tombstones = (file_at(work.scratch.git, work.main, ERASED) or "").splitlines()
     lines = "".join(f"{line}\n" for line in dict.fromkeys([*tombstones, *(record.line for record in records)]))
-    message = f"Erase data: {len(names)} photos\n\nTheir tombstones are in {ERASED}.\n\n{REMOVED}: {len(names)}\n"
+    message = (
+        f"Erase data: {counted(len(names), 'photo')}\n\nTheir tombstones are in {ERASED}.\n\n{REMOVED}: {len(names)}\n"
+    )
     commit = commit_version(work.scratch.git, after, [work.main], message, more={ERASED: lines})
     return push_new_branch(work.scratch, commit, suffix="-erase")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from wms.data.manifest import DataSet
+from wms.text import counted
 from wms_ops.base.errors import ShrinkError
 from wms_ops.dataset.history import revert_advice
 from wms_ops.dataset.plan import losses, refuse_shrinking
@@ -64,7 +65,7 @@ def _on_purpose(git: Git, base: str, commit: str, read: Read) -> tuple[set[str],
         for stems, number, name in zip(did, numbers, (REMOVED, REPLACED), strict=True):
             if len(stems) > number > 0:
                 raise ShrinkError(
-                    f"Commit {announcing[:10]} says {name}: {number}, but that is so of {len(stems)} photos "
+                    f"Commit {announcing[:10]} says {name}: {number}, but that is so of {counted(len(stems), 'photo')} "
                     f"({min(stems)!r} first), so it was refused; use `wms data remove`."
                 )
             if number:

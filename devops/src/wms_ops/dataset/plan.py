@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wms.data.manifest import DataSet, Manifest, stem_of
+from wms.text import counted
 from wms_ops.base.errors import DataConflictError, ShrinkError
 
 _SAME_PHOTO = "the same photo is there as {!r}; remove one"
@@ -184,8 +185,12 @@ def refuse_shrinking(
     gone, changed = (
         sorted(found - set(meant)) for found, meant in zip(losses(base, result), (removed, replaced), strict=True)
     )
-    parts = [f"lose {len(gone)} photos ({gone[0]!r} first)"] if gone else []
-    parts += [f"give {len(changed)} photos other content under the same name ({changed[0]!r} first)"] if changed else []
+    parts = [f"lose {counted(len(gone), 'photo')} ({gone[0]!r} first)"] if gone else []
+    parts += (
+        [f"give {counted(len(changed), 'photo')} other content under the same name ({changed[0]!r} first)"]
+        if changed
+        else []
+    )
     if parts:
         raise ShrinkError(
             f"The new version would {' and '.join(parts)}, so it was refused. To remove photos, use `wms data "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wms.data.manifest import DataSet
+from wms.text import counted
 from wms_ops.base.errors import DataConflictError, GitError
 from wms_ops.base.layout import main_branch
 from wms_ops.dataset.branches import store_manifests
@@ -41,8 +42,10 @@ class Reverted:
         parts = {"removed": self.removed, "back to their former content": self.former, "restored": self.restored}
         counts = ", ".join(f"{count} {what}" for what, count in parts.items() if count)
         state = "is there already" if self.repeated else "is pushed"
-        return f"Branch {self.branch} {state}: it takes back {self.push.by}: {counts}; {self.total} photos in all." + (
-            f" Erased photos stay out: {', '.join(self.erased)}." if self.erased else ""
+        return (
+            f"Branch {self.branch} {state}: it takes back {self.push.by}: {counts}; "
+            f"{counted(self.total, 'photo')} in all."
+            + (f" Erased photos stay out: {', '.join(self.erased)}." if self.erased else "")
         )
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from wms.project import project
+from wms.text import counted
 from wms_ops.base.errors import CredentialsMissingError, PushRefusedError
 from wms_ops.base.layout import main_branch
 from wms_ops.dataset.inbox import inbox_files, pair_up
@@ -78,7 +79,10 @@ def foretell(git: Git, ref: PushedRef) -> None:
 
 def _told(done: Publication, remote: str) -> list[str]:
     if done.branch is None:
-        return [f"All {len(done.plan.present)} photos of this push are in the data set already; nothing was done."]
+        return [
+            f"What this push brings ({counted(len(done.plan.present), 'photo')}) is in the data set already; "
+            "nothing was done."
+        ]
     if done.repeated:
         return [f"These photos are on branch {done.branch} already; nothing was done."]
     card = [f"What the data set holds now: {done.card.page}"] if done.card else []

@@ -22,6 +22,7 @@ from wms.registry.lineage import (
     RegistryFacts,
 )
 from wms.registry.mlflow_store import ModelRegistry, RunInfo
+from wms.text import counted
 from wms_ops.git.command import Git
 from wms_ops.release.upstream import fetch_model_tag
 
@@ -49,7 +50,7 @@ def collect(models: Path, *, repo: Path, runs: Path, registry: ModelRegistry | N
         entry=entry,
         newest=entries[-1] if entries and not trouble else None,
         ledger_error=trouble,
-        ledger_text=f"its chain of {len(entries)} entries is sound",
+        ledger_text=f"its chain of {counted(len(entries), 'entry')} is sound",
         metadata=metadata.read_bytes() if metadata.is_file() else None,
         recorded=entry.files if entry else {},
         origin=_origin(runs, str(run.name if run else card.get("run")), entry, registry if run else None),

@@ -12,7 +12,7 @@ from wms.command import Command, any_path, folder, new_file, new_folder
 from wms.data.importing.formats import NAMES, recognised
 from wms.data.importing.photos import Photos
 from wms.data.importing.plan import Plan, make_plan
-from wms.data.importing.records import Labelled, counted
+from wms.data.importing.records import Labelled
 from wms.data.importing.report import values_of, write_report
 from wms.data.importing.source import Tree, is_outside, opened
 from wms.data.importing.write import missing, write
@@ -20,6 +20,7 @@ from wms.data.qa.names import shown
 from wms.errors import DataNotFoundError, ExportUnsafeError, ImportIncompleteError, UsageError
 from wms.paths import from_root
 from wms.tables import plain_console
+from wms.text import counted
 
 _TARGET: Final = Path("WMS/data/training")
 _NAMED: Final = 20  # unlabelled photos and notes that the terminal names; the report has all

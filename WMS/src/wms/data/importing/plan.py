@@ -16,13 +16,14 @@ from wms.command import nearest
 from wms.data.heic import jpeg_of_heic
 from wms.data.images import decode_image, orientation_in, turned_upright
 from wms.data.importing.photos import Photos, stem
-from wms.data.importing.records import Canvas, LabelFault, Labelled, brief, counted, explained
+from wms.data.importing.records import Canvas, LabelFault, Labelled, brief, explained
 from wms.data.kinds import HEAD_BYTES, HEIC_SUFFIXES, kind_of
 from wms.data.masks import black_white
 from wms.data.qa.names import folded, shown, unsafe
 from wms.errors import ExportClassError, NameTakenError, WmsError
 from wms.files import sha256_bytes
 from wms.pictures import encoded
+from wms.text import counted
 
 PICTURES: Final = 60
 """Photos that the report's page shows with their masks; the others are only listed."""

@@ -74,11 +74,6 @@ def brief(value: object) -> str:
     return text if len(text) <= _BRIEF else f"{text[:_BRIEF]}..."
 
 
-def counted(count: int, noun: str) -> str:
-    """A number of things for a sentence: 1 photo, 2 photos."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def class_name(value: Any) -> str:
     """The name of a class, a text or a number of an export. Raises ValueError for other values."""
     if not isinstance(value, str | int | float) or isinstance(value, bool):

@@ -26,6 +26,7 @@ from wms.data.qa.checks_content import BLURRED, LEAST_AGREEMENT, OVEREXPOSED, TO
 from wms.data.qa.reading import mask_strip, measure, small_grey
 from wms.errors import UsageError
 from wms.start import run_renamed
+from wms.text import counted
 
 Grey = NDArray[np.uint8]
 _SWAPS = 4  # other photos' masks that each photo is tried with
@@ -47,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     for pair in track(pairs, "Reading photos and masks", console=Console(stderr=True), transient=True):
         photos.append(small_grey(pair.image, limit))
         masks.append(agreement.fitted(mask_strip(pair.mask, limit), photos[-1]))
-    print(f"{len(pairs)} pairs.")
+    print(f"{counted(len(pairs), 'pair')}.")
     _print_agreement(photos, masks)
     _print_photos(photos)
     return 0
