@@ -100,6 +100,25 @@ def test_the_first_training_passes_and_says_so() -> None:
     assert not judged(None, [0.0, 0.0]).passes, "no overlap at all isn't better than nothing"
 
 
+def test_the_floor_holds_beside_a_champion_and_in_a_first_training() -> None:
+    floor = GateConfig(floor=0.625)
+    for before in (None, [0.4, 0.4]):
+        assert judged(before, [0.75, 0.5], floor).passes, "exactly the floor is reached"
+        report = judged(before, [0.75, 0.49], floor)
+        assert (report.verdict.decision, report.passes) == ("not improved", False)
+        assert report.verdict.reasons == ("Mean Dice is 0.6200, under gate.floor, which asks for 0.625 or more.",)
+        assert judged(before, [0.75, 0.49]).passes, "the floor is off by default"
+        off = judged(before, [0.75, 0.49], GateConfig(floor=0.625, mode="off"))
+        assert (off.verdict.decision, off.passes) == ("not improved", True)
+    first = judged(None, [0.75, 0.5], floor)
+    assert "so any model of at least 0.625 Dice passes" in first.summary
+    assert "reaches gate.floor, 0.625" in first.verdict.reasons[0]
+    assert "any model" not in judged(None, [0.1, 0.1], floor).summary
+    assert [reason.split()[1] for reason in judged([0.5, 0.5], [0.4, 0.4], floor).verdict.reasons] == [
+        *("Dice", "Dice", "IoU")
+    ], "the floor first, for a headline quotes the first reason"
+
+
 def test_min_improvement_is_strict() -> None:
     before, now = [0.5] * 4, [0.625] * 4
     assert judged(before, now, GateConfig(min_improvement=0.12)).passes
@@ -382,6 +401,8 @@ def test_a_bare_off_in_yaml_means_off() -> None:
         ({"min_confidence": 95}, "gate.min_confidence"),
         ({"max_regression_per_image": -0.1}, "gate.max_regression_per_image"),
         ({"slices": ["colour"]}, "gate.slices"),
+        ({"floor": 1.01}, "gate.floor"),
+        ({"floor": -0.01}, "gate.floor"),
         ({"min_improvment": 0.1}, "did you mean 'min_improvement'"),
     ],
 )

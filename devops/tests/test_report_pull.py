@@ -123,6 +123,15 @@ def test_a_merged_run_tells_data_scores_pictures_and_cost() -> None:
     assert pull_title(merged()) == "Version 2: 24 new photos, Dice 0.7124 → 0.8617"
 
 
+@pytest.mark.parametrize("champion", ["", "1"])
+def test_a_model_under_the_floor_is_blocked_with_that_reason(champion: str) -> None:
+    reason = "Mean Dice is 0.4312, under gate.floor, which asks for 0.8 or more."
+    record = blocked(champion_version=champion, champion_dice="0.3000", champion_iou="0.2000", gate_reason=reason)
+    page = Page(rendered(body_of(record)))
+    assert reason in page.text
+    assert "isn't better than version" not in page.text, "the model scores higher than the champion, or has none"
+
+
 def test_a_blocked_run_says_how_to_go_on() -> None:
     body = body_of(blocked())
     assert "`wms data take-back data/20261121-120000` brings the photos and masks back into `WMS/data/training`" in body

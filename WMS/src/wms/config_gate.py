@@ -23,6 +23,9 @@ class GateConfig(Section):
     max_regression_per_image: Share = Field(
         default=1.0, description="Largest loss of Dice that one test image may show; 1 is off."
     )
+    floor: Share = Field(
+        default=0.0, description="Mean Dice that a challenger must reach, in a first training, too; 0 is off."
+    )
     slices: tuple[Literal["resolution", "coverage"], ...] = Field(
         default=(), description="Also compare within thirds of the test images, by megapixels or the strip's share."
     )

@@ -67,14 +67,14 @@ def judge(evidence: GateEvidence, settings: GateConfig, *, decided_at: str) -> G
         test_version=evidence.test_version,
         mode=settings.mode,
         probability=min((c.probability for _, c in _required(changes) if c.probability is not None), default=None),
-        reasons=tuple(reasons) or (_why_improved(evidence, changes),),
+        reasons=tuple(reasons) or (_why_improved(evidence, settings, changes),),
         warnings=warnings_of(evidence, settings, images, doubts=doubts, dice=changes[DICE], slices=slices, empty=empty),
         decided_at=decided_at,
     )
     return GateReport(
         verdict=verdict,
         passes=not reasons or settings.mode != "enforce",
-        summary=_summary(verdict),
+        summary=_summary(verdict, settings),
         grid=evidence.grid,
         challenger=facts_of(evidence.challenger, images, lambda image: image.challenger),
         champion=facts_of(evidence.champion, images, lambda image: image.champion) if evidence.champion else None,
@@ -157,9 +157,11 @@ def _reasons(
 ) -> list[str]:
     """Reasons why the challenger isn't better; empty if the challenger is better."""
     compared = changes[DICE].probability is not None
-    if evidence.champion and not compared:
-        return ["The Production model couldn't be scored, so no improvement is shown."]
     reasons = []
+    if (dice := changes[DICE].challenger) < settings.floor:
+        reasons.append(f"Mean Dice is {dice:.4f}, under gate.floor, which asks for {settings.floor:g} or more.")
+    if evidence.champion and not compared:
+        return [*reasons, "The Production model couldn't be scored, so no improvement is shown."]
     bar = settings.min_improvement if compared else 0.0
     above = f" by more than {bar:g}" if bar else ""
     for metric, change in _required(changes):
@@ -193,9 +195,10 @@ def _required(changes: Mapping[str, MetricChange]) -> list[tuple[Metric, MetricC
     return [(METRICS[name], change) for name, change in changes.items() if METRICS[name].must_improve]
 
 
-def _why_improved(evidence: GateEvidence, changes: Mapping[str, MetricChange]) -> str:
+def _why_improved(evidence: GateEvidence, settings: GateConfig, changes: Mapping[str, MetricChange]) -> str:
     if evidence.champion is None:
-        return "First training: no model is Production yet, so the baseline is 0."
+        reached = f" Mean Dice reaches gate.floor, {settings.floor:g}." if settings.floor else ""
+        return f"First training: no model is Production yet, so the baseline is 0.{reached}"
     parts, before = [], ""
     for metric, change in _required(changes):
         verb = "rose by" if metric.higher_is_better else "fell by"
@@ -205,12 +208,13 @@ def _why_improved(evidence: GateEvidence, changes: Mapping[str, MetricChange]) -
     return f"{text[:1].upper()}{text[1:]} on the same test images."
 
 
-def _summary(verdict: GateVerdict) -> str:
+def _summary(verdict: GateVerdict, settings: GateConfig) -> str:
     """The verdict as a sentence."""
     did = "would" if verdict.mode == "dry-run" else "does"
     passes = verdict.decision == "improved"
     if verdict.champion_version is None:
-        what = "There is no Production model yet" + (", so any model passes" if passes else "")
+        which = f"of at least {settings.floor:g} Dice " if settings.floor else ""
+        what = "There is no Production model yet" + (f", so any model {which}passes" if passes else "")
     else:
         what = f"The challenger {'improves' if passes else 'does not improve'} on version {verdict.champion_version}"
     figures = f"{from_to(verdict.champion, verdict.challenger)} on {verdict.test_images} test images"

@@ -49,8 +49,7 @@ def headline(record: RunRecord) -> str:
         case PullVerdict.PROMOTED:
             text = _promotion(values)
         case PullVerdict.BLOCKED if values["decision"] == "not improved":
-            champion = values.get("champion_version") or "none"
-            text = f"**Blocked:** the new model isn't better than version {safe(champion)}: {_scores(values)}."
+            text = _refusal(values)
         case PullVerdict.BLOCKED:
             text = f"**Blocked:** the gate can't decide. {_quoted(values.get('gate_reason', ''))}"
         case PullVerdict.FAILED:
@@ -133,6 +132,13 @@ def _promotion(values: Mapping[str, str]) -> str:
         return f"{version}, the first one: {_scores(values)}."
     although = "" if values["decision"] == "improved" else ", although the gate found it not improved"
     return f"{version}{although}: {_scores(values)}."
+
+
+def _refusal(values: Mapping[str, str]) -> str:
+    champion, reason = values.get("champion_version"), values.get("gate_reason", "")
+    if not champion or "gate." in reason:  # a setting of the recipe refuses, whatever the champion scores
+        return f"**Blocked:** the new model doesn't pass the gate: {_scores(values)}. {_quoted(reason)}".rstrip()
+    return f"**Blocked:** the new model isn't better than version {safe(champion)}: {_scores(values)}."
 
 
 def _failure(record: RunRecord) -> str:
