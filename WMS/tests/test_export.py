@@ -14,12 +14,13 @@ import torch
 from small import random_network
 from torch import Tensor
 
+from wms.data.preprocessing import PREPROCESSING
 from wms.errors import ModelDamagedError, ModelNotFoundError, UnwritableError
 from wms.files import sha256_file
 from wms.inference import export
 from wms.inference.export import ExportedModel, export_model
 from wms.inference.export_cli import COMMAND
-from wms.inference.predictor import PREPROCESSING, Predictor
+from wms.inference.predictor import Predictor
 from wms.inference.runtime import onnxruntime
 from wms.models.unet import UNet
 

@@ -115,7 +115,6 @@ def gate_report(images: int = 12, *, first: bool = False, stem: str = "meter_{}"
         champion=None if first else sides[0],
         images=tuple(drawn),
         test_version="c" * 64,
-        preprocessing="exif-rgb-bilinear-1",
         grid=256,
     )
     from wms.config import GateConfig

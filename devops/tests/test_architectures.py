@@ -19,11 +19,12 @@ import wms.models
 from wms.config import RunConfig, parse_config
 from wms.data.images import read_image
 from wms.data.pairs import find_pairs
+from wms.data.preprocessing import PREPROCESSING
 from wms.data.versions import DataItem
 from wms.errors import ConfigError, ModelDamagedError
 from wms.files import sha256_file
 from wms.inference import cli, export_cli
-from wms.inference.predictor import PREPROCESSING, Predictor
+from wms.inference.predictor import Predictor
 from wms.models import architectures, find_architecture, parse_model
 from wms.registry.gate import judge
 from wms.registry.gate_types import GateEvidence, GateModel
@@ -117,7 +118,7 @@ def test_from_a_recipe_to_a_served_mask(plain: str, tmp_path: Path) -> None:
     images = score_images(files, predictor, None, data=config.data, grid=config.evaluation.grid)
     assert {image.stem: image.challenger.dice for image in images} == pytest.approx(tested, abs=0.02)
     side = GateModel("run", "run", None, predictor.weights_sha256, PREPROCESSING, predictor.input_size)
-    evidence = GateEvidence(side, None, images, "t" * 64, PREPROCESSING, config.evaluation.grid)
+    evidence = GateEvidence(side, None, images, "t" * 64, config.evaluation.grid)
     assert judge(evidence, config.gate, decided_at="2026-11-27T12:00:00+00:00").verdict.decision == "improved"
 
     promote(model, tmp_path / "ledger", 1)

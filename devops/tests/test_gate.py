@@ -144,7 +144,10 @@ def flip_byte(path: Path) -> None:
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "leak": ({"data": as_train}, "the challenger was trained on meter_"),
     "other-split": ({"data": moved_to_test}, "the split record doesn't hold meter_"),
-    "preprocessing": ({"edit": lambda f: change_card(f, preprocessing="raw-0")}, "with the preprocessing raw-0"),
+    "preprocessing": (
+        {"edit": lambda f: change_card(f, preprocessing="raw-0")},
+        "prepares photos by raw-0, which is newer than this version",
+    ),
     "nan": ({"edit": lambda f: change_network(f, float("nan"))}, "aren't numbers (NaN)"),
     "empty": ({"edit": lambda f: change_network(f, -1e4)}, "marks nothing on any test image"),
     "damaged": ({"edit": lambda f: flip_byte(f / "model" / "production.onnx")}, "damaged/model/production.onnx isn't"),

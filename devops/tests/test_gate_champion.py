@@ -13,12 +13,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gate_runs import GateRuns, one_sentence
+from gate_runs import GateRuns, change_card, one_sentence
+from next_preprocessing import NEXT, NEXT_NAME
 from PIL import Image
 
+from wms.data import preprocessing
 from wms.data.versions import DataItem
 from wms.errors import run_main
 from wms.files import sha256_file
+from wms.inference.export import export_again
 from wms.registry.gate_types import GateReport
 from wms.registry.types import PRODUCTION
 from wms_ops.commands.promote import PROMOTE
@@ -129,3 +132,36 @@ def test_masks_that_were_drawn_anew_hold_for_both(
         lost = at_training[image.stem] - image.challenger.dice
         assert lost > 0.3 if image.stem == stem else abs(lost) < 0.01
     assert standing(runs, photos) == before
+
+
+def test_an_upgrade_of_the_code_keeps_production_comparable(
+    runs: GateRuns, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Production has a card of today, the challenger comes from code whose preprocessing is another one."""
+    version = runs.produce(runs.weak)
+    assert runs.gate(runs.good, "--json") == 0
+    before = GateReport.model_validate_json(capsys.readouterr().out)
+    monkeypatch.setitem(preprocessing.VERSIONS, NEXT_NAME, NEXT)
+
+    def upgraded(folder: Path) -> None:
+        change_card(folder, preprocessing=NEXT_NAME, input_size=64)
+        export_again(folder / "model")
+
+    challenger = runs.variant("upgraded", edit=upgraded)
+    capsys.readouterr()  # MLflow's client greets
+    assert runs.gate(challenger, "--json", "--report", tmp_path / "r.md") in (0, 90)
+    report = GateReport.model_validate_json(capsys.readouterr().out)
+    assert report.verdict.champion_version == version
+    assert {image.stem: image.champion for image in report.images} == {
+        image.stem: image.champion for image in before.images
+    }
+    assert {image.stem: image.challenger for image in report.images} != {
+        image.stem: image.challenger for image in before.images
+    }
+    words = f"the challenger by {NEXT_NAME}, the Production model by {preprocessing.FIRST_PREPROCESSING}."
+    assert any(words in text for text in report.verdict.warnings)
+    assert words in (tmp_path / "r.md").read_text()
+    # Code that doesn't know the challenger's preprocessing can't decide, and says what mends that.
+    monkeypatch.delitem(preprocessing.VERSIONS, NEXT_NAME)
+    assert runs.gate(challenger) == 91
+    assert "update this clone with `git pull` and `wms upgrade`" in one_sentence(capsys.readouterr().err)

@@ -49,7 +49,7 @@ def report(stems: list[str], before: list[float] | None, now: list[float]) -> Ga
         for index, stem in enumerate(stems)
     )
     models = [GateModel(name, f"run_{name}", version, name, "p", 48) for name, version in (("new", None), ("old", 3))]
-    evidence = GateEvidence(models[0], models[1] if before else None, images, "f" * 64, "p", 64)
+    evidence = GateEvidence(models[0], models[1] if before else None, images, "f" * 64, 64)
     return judge(evidence, GateConfig(slices=("coverage",)), decided_at="2026-11-21T12:00:00+00:00")
 
 

@@ -14,11 +14,12 @@ from report_values import START, gate_report
 from small import config_in
 
 from wms.data.pairs import find_pairs
+from wms.data.preprocessing import PREPROCESSING
 from wms.data.synthetic import write_dataset
 from wms.data.versions import DataItem
 from wms.files import sha256_file
 from wms.inference.export import export_model
-from wms.inference.predictor import PREPROCESSING, Predictor
+from wms.inference.predictor import Predictor
 from wms.models.unet import UNet
 from wms.registry.gate import judge
 from wms.registry.gate_types import GateEvidence, GateModel
@@ -92,7 +93,7 @@ def test_pictures_of_a_decision_come_from_its_own_photos(tmp_path: Path) -> None
     pairs = find_pairs(tmp_path / "photos")
     files = {DataItem(p.stem, sha256_file(p.image), sha256_file(p.mask), "test"): p for p in pairs}
     scored = score_images(files, challenger.predictor, champion.predictor, data=config.data, grid=64)
-    evidence = GateEvidence(challenger.side, champion.side, scored, "c" * 64, PREPROCESSING, 64)
+    evidence = GateEvidence(challenger.side, champion.side, scored, "c" * 64, 64)
     report = judge(evidence, config.gate.model_copy(update={"mode": "off"}), decided_at=START.isoformat())
     pictures = gate_pictures(report, Gathered(evidence, challenger, champion, files), config)
     assert set(pictures) == {SCORES, PHOTOS}

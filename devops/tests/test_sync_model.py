@@ -127,6 +127,19 @@ def test_weights_of_another_architecture_are_refused_although_every_hash_fits(
     assert held(aws) == {}
 
 
+def test_a_model_of_newer_code_is_refused_and_the_upgrade_is_named(
+    aws: Shop, remote: S3Remote, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = model_files(aws.run)
+    publish_model(remote, files)
+    card = {**json.loads(files[CARD]), "preprocessing": "letterbox-9"}
+    remote.write_note(key_of(aws.entry.weights_sha256, CARD), json.dumps(card).encode())
+    assert run_main(sync.COMMAND, ["--from", "s3", *aws.where]) == 41
+    said = capsys.readouterr().err
+    assert "letterbox-9, which is newer than this version" in said and "`git pull` and `wms upgrade`" in said
+    assert held(aws) == {}
+
+
 def test_nobody_has_it(aws: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_main(sync.COMMAND, ["--from", "s3", *aws.where]) == 40
     said = capsys.readouterr().err

@@ -24,14 +24,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from wms.data.preprocessing import FIRST_PREPROCESSING, PREPROCESSING, preprocessing_of
 from wms.errors import ModelDamagedError, ModelNotFoundError, from_os_error, refuse_special
 from wms.files import sha256_bytes, sha256_file, write_atomic
 from wms.inference.predictor import (
     CARD,
-    FIRST_PREPROCESSING,
     FIRST_STRIDE,
     ONNX,
-    PREPROCESSING,
     WEIGHTS,
     open_session,
     read_card,
@@ -88,6 +87,7 @@ def export_model(
     ValueError for settings out of range, DiskFullError or UnwritableError.
     """
     network = _build(state_dict, model)
+    preprocessing_of(preprocessing, str(folder / CARD))
     if input_size < model.stride or input_size % model.stride or not 0 < threshold < 1:
         raise ValueError(f"input_size {input_size} or threshold {threshold} is out of range")
     if not 0 <= second_look < 1 or (second_look and detail < 1):
@@ -99,6 +99,8 @@ def export_model(
         settings |= {"second_look": second_look, "detail": detail}
     if one_strip:
         settings["one_strip"] = True
+    if preprocessing != FIRST_PREPROCESSING:
+        settings["preprocessing"] = preprocessing
     if model.stride != FIRST_STRIDE:
         settings["stride"] = model.stride
     graph = _onnx_bytes(network, model.stride, {"weights_sha256": weights_sha256, **settings})

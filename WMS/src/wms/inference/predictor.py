@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from wms.data.images import resize_image, to_input
 from wms.data.masks import black_white
+from wms.data.preprocessing import FIRST_PREPROCESSING, Photo, Window, preprocessing_of
 from wms.errors import ModelDamagedError, ModelNotFoundError
 from wms.files import parse_json, sha256_bytes, sha256_file
 from wms.formats import refuse_newer
 from wms.inference.runtime import onnxruntime
-from wms.inference.second_look import Floats, Looked, Mask, find_box, one_strip, sigmoid, window
+from wms.inference.second_look import Floats, Looked, Mask, find_box, one_strip, sigmoid
 from wms.metrics import is_strip
 from wms.pictures import encoded
 from wms.regular import read_regular
@@ -28,16 +28,20 @@ WEIGHTS: Final = "production.pth"
 ONNX: Final = "production.onnx"
 CARD: Final = "production.json"
 
-FIRST_PREPROCESSING: Final = "exif-rgb-bilinear-1"
-"""The preprocessing of an older export, whose card names none."""
-PREPROCESSING: Final = "exif-rgb-bilinear-1"
-"""Preparation of a photo for the model: upright, RGB, resized, 0..1. Change with `read_image` and `to_input`."""
-
 FIRST_STRIDE: Final = 16
 """The stride of a model that names none: only models with another stride name theirs."""
 
 _TRAIN: Final = "run `wms train` or `make demo` to train one, then name its folder with --model"
 _RESTORE: Final = "restore the folder's files together, or run `wms train` again"
+
+_SETTINGS: Final = frozenset(
+    f"wms.{name}"
+    for name in (
+        "weights_sha256", "input_size", "threshold", "mirror", "second_look", "detail", "one_strip", "stride",
+        "preprocessing",
+    )
+)  # fmt: skip
+"""A model's own record of its settings. Each means for ever what it means today; another way to look gets a new one."""
 
 _TRUTHS: Final = {"true": True, "false": False}
 
@@ -55,8 +59,9 @@ class Predictor:
 
     `input_size` (pixels), `threshold` (probability), `mirror`, `second_look` (share of the window that the strip
     takes, 0 without a second look), `detail` (pixels, the side of the photo that the window is cut from), `one_strip`
-    (whether a single area is strip), `stride` (pixels), `weights_sha256` and `onnx_sha256` describe the model; `card`
-    is the content of production.json, empty without a card.
+    (whether a single area is strip), `stride` (pixels), `preprocessing` (a name of `wms.data.preprocessing`),
+    `weights_sha256` and `onnx_sha256` describe the model, which is run as its files say, whatever the newest models do;
+    `card` is the content of production.json, empty without a card.
 
     >>> predictor = Predictor(Path("WMS/models"))  # doctest: +SKIP
     >>> predictor.predict(read_image(Path("meter.jpg"))).shape  # doctest: +SKIP
@@ -81,6 +86,7 @@ class Predictor:
             raise ModelDamagedError(f"{path} isn't the file that {CARD} beside it describes; {_RESTORE}.")
         self._session = open_session(content, str(path), threads=threads)
         metadata = self._session.get_modelmeta().custom_metadata_map
+        _refuse_unknown(metadata, path)
         try:
             self.input_size = int(metadata["wms.input_size"])
             self.threshold = float(metadata["wms.threshold"])
@@ -95,6 +101,8 @@ class Predictor:
             raise ModelDamagedError(
                 f"{path} has no valid record of its own settings ({error}); export it with `wms export {path.parent}`."
             ) from error
+        self.preprocessing = _preprocessing(metadata, self.card, path)
+        self._prepared = preprocessing_of(self.preprocessing, str(path))
         _check_weights(path.with_suffix(".pth"), self.weights_sha256, self.card)
 
     def logits(self, batch: Floats) -> Floats:
@@ -111,13 +119,14 @@ class Predictor:
 
     def look(self, image: NDArray[np.uint8]) -> Looked:
         """The network's logits for a photo (H, W, 3) uint8 RGB, averaged over the views, not yet enlarged."""
-        first = self._mean(to_input(image, self.input_size))
+        first = self._seen(image)
         if not self.second_look:
             return Looked(first)
         box = find_box(first, threshold=self.threshold, fill=self.second_look)
         if box is None:
             return Looked(first)
-        return Looked(first, box, self._mean(window(resize_image(image, self.detail), box, self.input_size)))
+        detail = self._prepared.shrink(image, self.detail)
+        return Looked(first, box, self._seen(detail, box.pixels(detail)))
 
     def probabilities(self, image: NDArray[np.uint8]) -> Floats:
         """Each pixel's probability of being strip: (H, W, 3) uint8 RGB -> (H, W) float32 in 0..1."""
@@ -136,6 +145,12 @@ class Predictor:
         """The strip's pixels (H, W) above a threshold, all or a single area by the model's rule: (H, W) bool."""
         found: Mask = is_strip(probabilities, self.threshold if threshold is None else threshold)
         return one_strip(found, probabilities) if self.one_strip else found
+
+    def _seen(self, picture: Photo, window: Window | None = None) -> Floats:
+        """The mean logits that cover a picture (H, W, 3) uint8, or a window of it: (S, S) float32."""
+        left, top, right, bottom = window or (0.0, 0.0, float(picture.shape[1]), float(picture.shape[0]))
+        batch = self._prepared.to_input(picture, self.input_size, window)
+        return self._prepared.restore(self._mean(batch), bottom - top, right - left)
 
     def _mean(self, batch: Floats) -> Floats:
         """Logits averaged over the views: (1, 3, S, S) -> (S, S) float32."""
@@ -196,6 +211,30 @@ def _read_model(path: Path) -> bytes:
             ) from error
         reason = "" if isinstance(error, FileNotFoundError) else f" that can be read ({error.strerror})"
         raise ModelNotFoundError(f"No model at {path}{reason}: {_TRAIN}.") from error
+
+
+def _refuse_unknown(metadata: Mapping[str, str], path: Path) -> None:
+    """Refuse a model with a setting of newer code: without it, the model would be run in another way than it asks."""
+    if unknown := sorted(key for key in metadata if key.startswith("wms.") and key not in _SETTINGS):
+        raise ModelDamagedError(
+            f"{path} asks for {unknown[0].removeprefix('wms.')}, which is newer than this version; update this clone "
+            "with `git pull` and `wms upgrade`."
+        )
+
+
+def _preprocessing(metadata: Mapping[str, str], card: Mapping[str, Any], path: Path) -> str:
+    """The name that the card gives, or without a card the model's own record; both are the first where they say none.
+
+    Raises ModelDamagedError where the two know different versions.
+    """
+    own = metadata.get("wms.preprocessing", FIRST_PREPROCESSING)
+    named = str(card.get("preprocessing", FIRST_PREPROCESSING)) if card else own
+    preprocessing_of(named, str(path.with_suffix(".json")))  # a name of newer code says more than that the two differ
+    if named != own:
+        raise ModelDamagedError(
+            f"{path.with_suffix('.json')} names the preprocessing {named}, but {ONNX} was made with {own}; {_RESTORE}."
+        )
+    return own
 
 
 def _check_weights(path: Path, sha256: str, card: Mapping[str, Any]) -> None:

@@ -39,6 +39,12 @@ class Box:
     top: float
     side: float
 
+    def pixels(self, picture: NDArray[np.uint8]) -> tuple[float, float, float, float]:
+        """The window's left, top, right and bottom in pixels of a picture (H, W, 3), never beyond it by rounding."""
+        height, width = picture.shape[:2]
+        right, bottom = min((self.left + self.side) * width, width), min((self.top + self.side) * height, height)
+        return self.left * width, self.top * height, right, bottom
+
 
 @dataclass(frozen=True)
 class Looked:
@@ -98,8 +104,7 @@ def sigmoid(logits: Floats) -> Floats:
 
 def window(detail: NDArray[np.uint8], box: Box, size: int) -> Floats:
     """The second look's input: a photo resized to (D, D, 3) uint8 -> (1, 3, size, size) float32 in 0..1."""
-    sides = detail.shape[1], detail.shape[0]
-    return to_input(detail, size, window=_inside(box, sides))
+    return to_input(detail, size, window=box.pixels(detail))
 
 
 def blend(whole: Floats, second: Floats, box: Box) -> Floats:
@@ -142,10 +147,3 @@ def _heaviest(weight: NDArray[np.float64]) -> Mask:
         if weight[area].sum() > most:
             best, most = area, float(weight[area].sum())
     return best
-
-
-def _inside(box: Box, sides: tuple[int, int]) -> tuple[float, float, float, float]:
-    """The box in pixels: left, top, right, bottom, never beyond the picture by rounding."""
-    width, height = sides
-    right, bottom = min((box.left + box.side) * width, width), min((box.top + box.side) * height, height)
-    return box.left * width, box.top * height, right, bottom

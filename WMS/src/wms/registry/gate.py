@@ -120,25 +120,16 @@ def _useless(evidence: GateEvidence, images: Sequence[ScoredImage], empty: Seque
 
 def _differing(evidence: GateEvidence, images: Sequence[ScoredImage]) -> list[str]:
     """Reasons against comparing the two models, beyond those found while collecting the evidence."""
-    doubts = []
-    for who, side in (("challenger", evidence.challenger), ("Production model", evidence.champion)):
-        if side and side.preprocessing != evidence.preprocessing:
-            doubts.append(
-                f"the {who} {side.run_name} was trained with the preprocessing {side.preprocessing}, but photos are "
-                f"prepared by {evidence.preprocessing} here; train it again with this code."
-            )
     if evidence.champion is None:
-        return doubts
+        return []
     name = f"the Production model, version {evidence.champion.version},"
     if any(image.champion is None for image in images):
-        return doubts if evidence.doubts else [*doubts, f"{name} wasn't scored on every test image."]
+        return [] if evidence.doubts else [f"{name} wasn't scored on every test image."]
     if bad := _not_numbers(images, "champion"):
-        return [*doubts, bad]
+        return [bad]
     if not any(image.champion and image.champion.marked for image in images):
-        doubts.append(
-            f"{name} marks nothing on any test image; it may be damaged, so look at it before you replace it."
-        )
-    return doubts
+        return [f"{name} marks nothing on any test image; it may be damaged, so look at it before you replace it."]
+    return []
 
 
 def _not_numbers(images: Sequence[ScoredImage], who: str) -> str:

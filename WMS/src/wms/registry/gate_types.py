@@ -41,7 +41,10 @@ class ScoredImage:
 
 @dataclass(frozen=True)
 class GateModel:
-    """A compared model; `stored` is the score that its run recorded, on the images `own_test` (SHA-256)."""
+    """A compared model; `stored` is the score that its run recorded, on the images `own_test` (SHA-256).
+
+    `preprocessing` is the version of `wms.data.preprocessing` on its card, by which it gets the photos.
+    """
 
     run_id: str
     run_name: str
@@ -59,15 +62,14 @@ class GateEvidence:
     """The gate's whole input.
 
     `champion` is None if no model is Production. `doubts` are reasons, in whole sentences, why the comparison can't be
-    trusted; `notes` are mere warnings. `test_version` is the data version (SHA-256) of the test pairs, `preprocessing`
-    this code's own, `grid` the side in pixels at which masks were compared.
+    trusted; `notes` are mere warnings. `test_version` is the data version (SHA-256) of the test pairs, `grid` the
+    side in pixels at which masks were compared.
     """
 
     challenger: GateModel
     champion: GateModel | None
     images: tuple[ScoredImage, ...]
     test_version: str
-    preprocessing: str
     grid: int
     doubts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

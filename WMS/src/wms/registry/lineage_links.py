@@ -241,12 +241,16 @@ def _check_settings(graph: bytes, card: Mapping[str, Any]) -> None:
     """Compare the card's settings with the ONNX file's own record of them."""
     import onnx
 
+    from wms.data.preprocessing import FIRST_PREPROCESSING
+
     properties = {item.key: item.value for item in onnx.load_model_from_string(graph).metadata_props}
     # Older exports lack these settings on both sides; a setting on either side must be on the other, too.
     optional = [key for key in ("second_look", "detail", "one_strip") if key in card or f"wms.{key}" in properties]
     for key in ("weights_sha256", "input_size", "threshold", "mirror", *optional):
         value = card.get(key)
         _same(key, value if isinstance(value, str) else to_json(value), properties.get(f"wms.{key}"), ONNX)
+    key = "preprocessing"  # named by the ONNX file only where it isn't the first one
+    _same(key, card.get(key, FIRST_PREPROCESSING), properties.get(f"wms.{key}", FIRST_PREPROCESSING), ONNX)
 
 
 def _object(content: bytes) -> Mapping[str, Any]:

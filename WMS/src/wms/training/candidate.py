@@ -47,6 +47,7 @@ CODE: Final = (
     "data/mask_edges.py",
     "data/mask_values.py",
     "data/masks.py",
+    "data/preprocessing.py",
     "inference/export.py",
     "inference/second_look.py",
     "losses.py",

@@ -11,7 +11,6 @@ from wms.data.pairs import Pair
 from wms.data.splits import SplitRecord
 from wms.data.versions import DataItem, data_version
 from wms.errors import CannotDecideError, ModelNotFoundError
-from wms.inference.predictor import PREPROCESSING
 from wms.registry import gate_trust
 from wms.registry.chain import RegistryLedger
 from wms.registry.gate import CANNOT, refusal
@@ -60,7 +59,7 @@ def gather(
         try:
             champion = _champion(registry, version)
             doubts += _doubts_about(champion, test, entry)
-            notes += _notes_about(champion, test)
+            notes += _notes_about(champion, challenger, test)
         except CannotDecideError as error:
             doubts.append(str(error).removeprefix(CANNOT))
     if doubts and config.gate.mode != "off":
@@ -79,7 +78,6 @@ def gather(
         champion=champion.side if champion else None if version is None else _unknown(version),
         images=images,
         test_version=data_version(test),
-        preprocessing=PREPROCESSING,
         grid=config.evaluation.grid,
         doubts=tuple(doubts),
         notes=tuple(notes),
@@ -99,8 +97,14 @@ def _doubts_about(champion: Contestant, test: Sequence[DataItem], entry: LedgerE
     return doubts
 
 
-def _notes_about(champion: Contestant, test: Sequence[DataItem]) -> list[str]:
+def _notes_about(champion: Contestant, challenger: Contestant, test: Sequence[DataItem]) -> list[str]:
     notes = []
+    ways = challenger.side.preprocessing, champion.side.preprocessing
+    if ways[0] != ways[1]:
+        notes.append(
+            f"Each model gets the photos as its own card says: the challenger by {ways[0]}, the Production model by "
+            f"{ways[1]}."
+        )
     if redrawn := gate_trust.redrawn(test, champion.items):
         notes.append(
             f"Masks were redrawn since the Production model was trained ({len(redrawn)}, {redrawn[0]} among them); "
@@ -126,7 +130,7 @@ def _production(registry: ModelRegistry, ledger: Path) -> tuple[ModelVersion | N
 
 def _unknown(version: ModelVersion) -> GateModel:
     """Return a stand-in for a Production model that couldn't be fetched."""
-    return GateModel(version.run_id, "unknown", version.version, "unknown", PREPROCESSING, 0)
+    return GateModel(version.run_id, "unknown", version.version, "unknown", "unknown", 0)
 
 
 def _champion(registry: ModelRegistry, version: ModelVersion) -> Contestant:

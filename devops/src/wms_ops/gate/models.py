@@ -10,7 +10,7 @@ from typing import Final
 from wms.data.versions import DATA_MANIFEST, DataItem, read_items
 from wms.errors import CannotDecideError, ModelDamagedError, ModelNotFoundError, TrackingError
 from wms.files import sha256_bytes
-from wms.inference.predictor import CARD, FIRST_PREPROCESSING, ONNX, WEIGHTS, Predictor
+from wms.inference.predictor import CARD, ONNX, WEIGHTS, Predictor
 from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.registry.gate import refusal
 from wms.registry.gate_trust import test_images
@@ -57,7 +57,7 @@ def fetch(registry: ModelRegistry, run: RunInfo, version: int | None) -> Contest
         run_name=run.name,
         version=version,
         weights_sha256=predictor.weights_sha256,
-        preprocessing=str(predictor.card.get("preprocessing", FIRST_PREPROCESSING)),
+        preprocessing=predictor.preprocessing,
         input_size=predictor.input_size,
         stored=_stored(run),
         own_test=frozenset(item.image_sha256 for item in test_images(items)),
