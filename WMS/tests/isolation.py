@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import MutableMapping
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 SESSION = "WMS_TEST_SESSION"
@@ -44,6 +45,9 @@ def isolate(config: pytest.Config) -> None:
     """Make this process's environment the same on any machine; pytest-xdist's workers inherit it from the first."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts a program in the background
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A busy machine is no fault of an example's.
+    hypothesis.settings.register_profile("wms", hypothesis.settings.default, deadline=None)
+    hypothesis.settings.load_profile("wms")
     if SESSION in os.environ:
         return
     folder = Path(tempfile.mkdtemp(prefix="wms-tests-"))

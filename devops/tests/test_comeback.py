@@ -97,7 +97,7 @@ def test_nothing_is_overwritten_and_all_is_checked_first(shop: Workshop, entranc
     assert f"'{INBOX}/masks/s1_1.bmp'" in take_back(shop, clone, branch, code=82)
     own.with_suffix(".bmp").unlink()
     own.write_bytes(before["masks/s1_1.png"])
-    assert "5 files of 3 photos and masks" in take_back(shop, clone, branch)
+    assert "5 files of 3 pairs" in take_back(shop, clone, branch)
     assert "; 6 more files were there already" in take_back(shop, clone, branch)
     assert files(clone) == before
     entrance(PART, "a file of other content is in the inbox", "named, nothing is written", REFUSED)
