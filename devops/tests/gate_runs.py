@@ -20,8 +20,10 @@ from wms.data.versions import DataItem, manifest_text
 from wms.errors import run_main
 from wms.project import Project
 from wms.registry.chain import SUFFIX
+from wms.registry.gate_tries import SUFFIX as VERDICTS
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.types import PRODUCTION, VERDICT_FILE, GateVerdict
+from wms.registry.verdicts import begin
 from wms_ops.commands.gate import COMMAND as main
 
 Edit = Callable[[Path], object]
@@ -80,10 +82,13 @@ class GateRuns:
         from mlflow import MlflowClient
 
         client = MlflowClient(self.server.uri)
-        empty = (MODEL, MODEL + SUFFIX) if run_id is None else (MODEL + SUFFIX,)  # a promotion may have left a ledger
+        # What a promotion and the gates of earlier tests have left goes, too.
+        empty = (*((MODEL,) if run_id is None else ()), MODEL + SUFFIX, MODEL + VERDICTS)
         for name in empty:
             if client.search_registered_models(f"name='{name}'"):
                 client.delete_registered_model(name)
+        for run in (self.weak, self.good):
+            begin(self.registry, run, "enforce")
         if run_id is None:
             return None
         version = self.registry.register(run_id).version

@@ -97,6 +97,7 @@ def test_dry_run_and_off_let_it_pass(runs: GateRuns, capsys: pytest.CaptureFixtu
     assert runs.gate(runs.weak, recipe=runs.recipe_with(mode="dry-run")) == 0
     assert "it would fail" in capsys.readouterr().out
     assert runs.verdict(runs.weak).mode == "dry-run"
+    runs.produce(runs.good)  # off after a refusal is a looser second try: test_gate_settings.py
     assert runs.gate(runs.weak, recipe=runs.recipe_with(mode="off")) == 0
     assert "THE GATE IS OFF" in capsys.readouterr().out
     verdict = runs.verdict(runs.weak)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from loop_shop import LoopShop
+from loop_shop import RECIPE, LoopShop
 from s3_server import require_tool
 
+from wms.registry.gate_types import GateReport
 from wms_ops.demo.shell import Shell
 from wms_ops.machine.types import CloudState
 from wms_ops.runs.record import STEPS, RunOutcome
@@ -16,7 +17,7 @@ from wms_ops.runs.record import STEPS, RunOutcome
 @pytest.mark.timeout(300)
 def test_every_step_is_a_command_that_names_its_values(tmp_path: Path) -> None:
     require_tool("weed")
-    shop = LoopShop.open(tmp_path / "shop", gate={"mode": "off"}, epochs=20)
+    shop = LoopShop.open(tmp_path / "shop", gate={"mode": "off", "min_confidence": 0.5}, epochs=20)
     try:
         shop.commit_photos(25)
         branch = shop.push()
@@ -24,8 +25,11 @@ def test_every_step_is_a_command_that_names_its_values(tmp_path: Path) -> None:
         assert "Step gate has no commit" in early[0] and not early[1]
         named: dict[str, str] = {}
         for name in STEPS:
+            if name == "gate":
+                loosen(shop)
             named |= step(shop, name, branch, tmp_path / name)[1]
         assert named["photos_total"] == "25" and named["decision"] == "improved" and named["version"] == "1"
+        says_whose_settings(shop, branch)
         assert shop.main() == named["merged"]
         record = shop.record(branch)
         assert record.outcome is RunOutcome.MERGED
@@ -34,6 +38,26 @@ def test_every_step_is_a_command_that_names_its_values(tmp_path: Path) -> None:
         assert "merged" in shop.shell("python", "-m", "wms_ops", "loop", "list", "--folder", str(shop.demo_folder.loop))
     finally:
         shop.close()
+
+
+def loosen(shop: LoopShop) -> None:
+    """Edit the recipe in the loop's own clone, and keep main as it is."""
+    recipe = shop.demo_folder.loop / "workspace" / RECIPE
+    text = recipe.read_text(encoding="utf-8")
+    assert "min_confidence: 0.5" in text
+    recipe.write_text(text.replace("min_confidence: 0.5", "min_confidence: 0.0"), encoding="utf-8")
+
+
+def says_whose_settings(shop: LoopShop, branch: str) -> None:
+    """Verdict, report, pull request and ledger name main's settings, and main's commit at the gate."""
+    folder = Path(shop.record(branch).outputs["gate_report"]).parent
+    report = GateReport.model_validate_json((folder / "gate.json").read_bytes())
+    settings = report.verdict.settings
+    assert settings is not None and settings.values["min_confidence"] == 0.5
+    before = shop.origin("rev-parse", "main~1")
+    assert settings.source == f"{RECIPE} of main at {before[:12]}"
+    assert "min&#95;confidence 0.5" in shop.pull(1)[1] or "min_confidence 0.5" in shop.pull(1)[1]
+    assert shop.ledger()[0]["gate"]["values"] == settings.values
 
 
 def step(shop: LoopShop, name: str, branch: str, output: Path, expect: int = 0) -> tuple[str, dict[str, str]]:

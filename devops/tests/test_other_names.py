@@ -18,6 +18,7 @@ from s3_server import require_tool
 
 from wms.project import Project, read_project
 from wms.registry.chain import SUFFIX
+from wms.registry.gate_tries import SUFFIX as VERDICTS
 from wms_ops.git.command import Git
 from wms_ops.loop.contexts import local_cloud, run_store
 from wms_ops.machine.storage import DVC_URL
@@ -114,7 +115,7 @@ def check_mlflow(folder: Path) -> None:
         models = {name for (name,) in found.execute("SELECT name FROM registered_models")}
         experiments = {name for (name,) in found.execute("SELECT name FROM experiments")}
         versions = found.execute("SELECT COUNT(*) FROM model_versions WHERE name = ?", [NAMES.model]).fetchone()
-    assert models == {NAMES.model, NAMES.model + SUFFIX}
+    assert models == {NAMES.model, NAMES.model + SUFFIX, NAMES.model + VERDICTS}
     assert experiments == {"Default", NAMES.experiment}
     assert versions == (3,)
 

@@ -52,6 +52,7 @@ __all__ = [
     "TrainingConfig",
     "load_config",
     "parse_config",
+    "parse_recipe",
 ]
 
 
@@ -171,14 +172,19 @@ def load_config(path: Path) -> RunConfig:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it isn't UTF-8 text"
         raise ConfigError(f"Can't read the config {path}: {reason}; name one with --config.") from error
+    return parse_recipe(text, str(path))
+
+
+def parse_recipe(text: str, source: str) -> RunConfig:
+    """Read a recipe's YAML; `source` names the recipe in errors. Raises ConfigError as `load_config` does."""
     try:
         values = yaml.load(text, _UniqueKeyLoader)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "it can't be parsed"
-        raise ConfigError(f"{path}{where} isn't valid YAML: {problem}.") from error
-    return parse_config(values, str(path))
+        raise ConfigError(f"{source}{where} isn't valid YAML: {problem}.") from error
+    return parse_config(values, source)
 
 
 def parse_config(values: object, source: str, *, stored: bool = False) -> RunConfig:

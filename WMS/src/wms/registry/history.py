@@ -143,7 +143,7 @@ def _parameters(run: RunInfo) -> int | None:
 
 def _verdict(registry: ModelRegistry, run_id: str) -> str:
     found = read_verdict(registry, run_id)
-    return f"gate: {found.decision}" if found else ""
+    return f"gate: {found.said}" if found else ""
 
 
 def _images(registry: ModelRegistry, run_id: str) -> int | None:

@@ -20,6 +20,7 @@ from wms.command import Command, folder
 from wms.errors import LedgerError, TrackingError
 from wms.paths import ROOT
 from wms.records import StoredRecord
+from wms.registry.gate_settings import GateSettings
 from wms.registry.types import Means
 from wms.regular import read_regular
 from wms.start import run_renamed
@@ -56,6 +57,10 @@ class LedgerRecord(StoredRecord):
     )
     data_set_count: int | None = Field(
         default=None, ge=0, description="Images of the whole data set; None in entries of older code."
+    )
+    gate: GateSettings | None = Field(
+        default=None,
+        description="The settings behind the verdict; None in entries of older code and without a verdict.",
     )
 
 
@@ -228,6 +233,8 @@ def run(options: argparse.Namespace) -> int:
             f"{entry.seq}. {entry.at} {entry.who}: {entry.action} from {before} to version {entry.to_version}, "
             f"Dice {entry.metrics.dice:.4f}, IoU {entry.metrics.iou:.4f} ({entry.verdict})"
         )
+        if entry.gate is not None:
+            print(f"   the gate's settings: {entry.gate.text}")
     print(f"The chain of {counted(len(entries), 'entry')} is sound.")
     return 0
 

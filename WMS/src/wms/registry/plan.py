@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Literal
 
 from wms.errors import CannotDecideError, NotImprovedError, PromotionLostError
 from wms.registry.chain import Chain
+from wms.registry.gate_settings import GateSettings, GateTry, held_back
 from wms.registry.ledger import LedgerEntry, LedgerRecord
 from wms.registry.types import PREVIOUS, PRODUCTION, GateVerdict, Means, NoVerdict, from_to
 
@@ -63,7 +65,8 @@ class PromotionFacts:
 class Proposal:
     """A change of Production to be confirmed: the proposal holds only while `from_version` is Production.
 
-    `forced` means that a person takes responsibility, regardless of gate and registry.
+    `forced` means that a person takes responsibility, regardless of gate and registry. `settings` are the gate's behind
+    the newest verdict, None without such a verdict.
     """
 
     action: Literal["promote", "rollback", "adopt"]
@@ -74,6 +77,7 @@ class Proposal:
     baseline: Means
     verdict: str
     forced: bool = False
+    settings: GateSettings | None = None
 
     def holds(self, standing: Standing) -> bool:
         """Whether Production is still what this change starts from."""
@@ -87,6 +91,7 @@ class Proposal:
         target = f"version {self.version}" if self.version is not None else "a new version"
         before = f"version {self.from_version}" if self.from_version is not None else "nothing"
         verb = {"promote": "Promote", "rollback": "Roll back to", "adopt": "Adopt"}[self.action]
+        gate = f" The gate's settings: {self.settings.text}." if self.settings else ""
         if self.action == "adopt":
             return (
                 f"{verb} {target} (run {self.facts.run_id}) as Production: the ledger begins with it; Dice "
@@ -94,7 +99,7 @@ class Proposal:
             )
         return (
             f"{verb} {target} (run {self.facts.run_id}): Production is {before} now; "
-            f"{from_to(self.baseline, self.metrics)}; {self.verdict}."
+            f"{from_to(self.baseline, self.metrics)}; {self.verdict}.{gate}"
         )
 
 
@@ -104,17 +109,19 @@ def propose(
     version: int | None,
     standing: Standing,
     *,
+    earlier: Sequence[GateTry] = (),
     force: str | None = None,
 ) -> Proposal:
-    """Propose a run as Production; `found` is the gate's newest verdict about the run.
+    """Propose a run as Production; `found` is the gate's newest verdict about the run, `earlier` are those on record.
 
     `force` is a person's reason. Raises the errors of `accept`; with `force` none.
     """
-    verdict = accept(facts, found, standing) if force is None else found if isinstance(found, GateVerdict) else None
+    known_verdict = found if isinstance(found, GateVerdict) else None
+    verdict = accept(facts, found, standing, earlier) if force is None else known_verdict
     production, chain = standing.production, standing.chain
     known = chain.about(production) if production is not None else None
     fits = verdict is not None and verdict.champion_version == production
-    said = f"gate: {found.decision}" if found else "no verdict of the gate"
+    said = f"gate: {found.said}" if found else "no verdict of the gate"
     return Proposal(
         action="promote",
         facts=facts,
@@ -124,6 +131,7 @@ def propose(
         baseline=verdict.champion if verdict and fits else known.metrics if known else NOTHING,
         verdict=f"forced: {force} ({said})" if force is not None else verdict_words(verdict),
         forced=force is not None,
+        settings=verdict.settings if verdict else None,
     )
 
 
@@ -134,10 +142,13 @@ def verdict_words(verdict: GateVerdict | None) -> str:
     return "improved"
 
 
-def accept(facts: PromotionFacts, verdict: GateVerdict | NoVerdict | None, standing: Standing) -> GateVerdict:
+def accept(
+    facts: PromotionFacts, verdict: GateVerdict | NoVerdict | None, standing: Standing, earlier: Sequence[GateTry] = ()
+) -> GateVerdict:
     """Return the gate's newest verdict about a run, if that verdict lets the run pass.
 
-    Raises CannotDecideError without a verdict about these weights, NotImprovedError, PromotionLostError if Production
+    Raises CannotDecideError without a verdict about these weights; NotImprovedError, also for a verdict by looser
+    settings than those of a refusal among the `earlier` verdicts about these weights; PromotionLostError if Production
     isn't the version that the gate compared with.
     """
     again = f"run `wms gate --run {facts.run_id}` and promote again"
@@ -155,6 +166,8 @@ def accept(facts: PromotionFacts, verdict: GateVerdict | NoVerdict | None, stand
     if verdict.decision != "improved" and verdict.mode != "off":
         why = " ".join(verdict.reasons).rstrip(".") or "its scores aren't better than Production's"
         raise NotImprovedError(f"The gate didn't let run {facts.run_id} pass: {why}.")
+    if held := held_back(verdict.settings, earlier) or verdict.held_back:
+        raise NotImprovedError(f"Run {facts.run_id} isn't promoted. {held}")
     if verdict.champion_version != standing.production:
         compared = "no model" if verdict.champion_version is None else f"version {verdict.champion_version}"
         raise PromotionLostError(f"{standing.text}, but the gate compared with {compared}; {again}.")
@@ -167,6 +180,33 @@ def accept(facts: PromotionFacts, verdict: GateVerdict | NoVerdict | None, stand
             "if that run is what was rolled back, promote it with --force REASON."
         )
     return verdict
+
+
+def record_of(proposal: Proposal, who: str, github_run: str) -> LedgerRecord:
+    """The ledger's record of a proposal that is carried out now; a new version's number isn't known yet."""
+    facts = proposal.facts
+    return LedgerRecord(
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        who=who,
+        action="rollback" if proposal.action == "rollback" else "promote",  # older code reads no third word
+        from_version=proposal.from_version,
+        to_version=proposal.version or 0,
+        run_id=facts.run_id,
+        weights_sha256=facts.weights_sha256,
+        onnx_sha256=facts.onnx_sha256,
+        metrics=proposal.metrics,
+        baseline=proposal.baseline,
+        verdict=proposal.verdict,
+        git_commit=facts.git_commit,
+        config_hash=facts.config_hash,
+        data_version=facts.data_version,
+        training_data_count=facts.training_data_count,
+        data_set_count=facts.data_set_count,
+        trained_at=facts.trained_at,
+        github_run=github_run,
+        files=dict(facts.files),
+        gate=proposal.settings,
+    )
 
 
 def aliases_after(head: LedgerEntry) -> dict[str, int | None]:

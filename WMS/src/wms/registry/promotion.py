@@ -7,8 +7,7 @@ model-metadata.json follow from the entries, and the next caller repairs them be
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,7 +16,8 @@ from wms.project import project
 from wms.registry import facts as run_facts
 from wms.registry import plan
 from wms.registry.chain import Chain, RegistryLedger, missing_from
-from wms.registry.ledger import Ledger, LedgerEntry, LedgerRecord, link
+from wms.registry.gate_tries import TryLog
+from wms.registry.ledger import Ledger, LedgerEntry, link
 from wms.registry.metadata import METADATA, write_metadata
 from wms.registry.mlflow_store import ModelRegistry, ModelVersion
 from wms.registry.plan import Proposal, Standing
@@ -148,7 +148,9 @@ def propose(promotions: PromotionClient, run_id: str, *, force: str | None = Non
             False, head, f"Run {run_id} is Production already: version {head.to_version}, since {head.at}."
         )
     facts = run_facts.gather(registry, run_id)
-    return plan.propose(facts, read_verdict(registry, run_id), min(known, default=None), standing, force=force)
+    earlier = TryLog(registry).about(run_id, facts.weights_sha256).found
+    verdict, version = read_verdict(registry, run_id), min(known, default=None)
+    return plan.propose(facts, verdict, version, standing, earlier=earlier, force=force)
 
 
 def propose_rollback(
@@ -208,8 +210,10 @@ def execute(promotions: PromotionClient, proposal: Proposal, *, who: str, github
     if not proposal.holds(standing):
         return _late(promotions, standing, proposal)
     if proposal.action == "promote" and not proposal.forced:  # while somebody was asked, the gate may have run again
-        plan.accept(facts, read_verdict(promotions.registry, facts.run_id), standing)
-    record, note = _record(proposal, who, github_run), ""
+        earlier = TryLog(promotions.registry).about(facts.run_id, facts.weights_sha256).found
+        verdict = plan.accept(facts, read_verdict(promotions.registry, facts.run_id), standing, earlier)
+        proposal = replace(proposal, settings=verdict.settings)
+    record, note = plan.record_of(proposal, who, github_run), ""
     if proposal.version is None:
         found = promotions.registry.register(facts.run_id, plan.lasting_tags(record))
         record = record.model_copy(update={"to_version": found.version})
@@ -245,31 +249,6 @@ def _complete(registry: ModelRegistry, version: int) -> str:
     except RegistryError as error:  # a way back must not depend on a store that takes no file
         reason = str(error).rstrip(".")
     return f" mlflow.pyfunc may be unable to load version {version}, for no MLmodel could be added: {reason}."
-
-
-def _record(proposal: Proposal, who: str, github_run: str) -> LedgerRecord:
-    facts = proposal.facts
-    return LedgerRecord(
-        at=datetime.now(UTC).isoformat(timespec="seconds"),
-        who=who,
-        action="rollback" if proposal.action == "rollback" else "promote",  # older code reads no third word
-        from_version=proposal.from_version,
-        to_version=proposal.version or 0,
-        run_id=facts.run_id,
-        weights_sha256=facts.weights_sha256,
-        onnx_sha256=facts.onnx_sha256,
-        metrics=proposal.metrics,
-        baseline=proposal.baseline,
-        verdict=proposal.verdict,
-        git_commit=facts.git_commit,
-        config_hash=facts.config_hash,
-        data_version=facts.data_version,
-        training_data_count=facts.training_data_count,
-        data_set_count=facts.data_set_count,
-        trained_at=facts.trained_at,
-        github_run=github_run,
-        files=dict(facts.files),
-    )
 
 
 def repair(promotions: PromotionClient) -> PromotionOutcome | None:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from wms.metrics import METRICS, title_of
 from wms.records import StoredRecord
+from wms.registry.gate_settings import GateSettings
 
 PRODUCTION, PREVIOUS = "production", "previous"
 """Aliases of a model's versions."""
@@ -76,6 +77,13 @@ class GateVerdict(StoredRecord):
     reasons: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     decided_at: str = Field(description="UTC, ISO 8601.")
+    settings: GateSettings | None = Field(default=None, description="None in verdicts of older code.")
+    held_back: str = Field(default="", description="Why the run doesn't pass in spite of its scores; whole sentences.")
+
+    @property
+    def said(self) -> str:
+        """The decision for a table's cell."""
+        return f"{self.decision}, held back" if self.held_back else self.decision
 
 
 class NoVerdict(StoredRecord):
@@ -90,3 +98,8 @@ class NoVerdict(StoredRecord):
     mode: Mode = "enforce"
     at: str = ""
     attempt: str = ""
+
+    @property
+    def said(self) -> str:
+        """The decision for a table's cell."""
+        return self.decision

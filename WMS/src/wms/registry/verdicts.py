@@ -17,6 +17,7 @@ from typing import Final
 
 from wms.errors import CannotDecideError, ModelNotFoundError
 from wms.files import parse_json
+from wms.registry.gate_tries import TryLog
 from wms.registry.gate_types import GateReport
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.types import VERDICT_FILE, GateVerdict, Mode, NoVerdict
@@ -45,6 +46,8 @@ class Attempt:
         Raises CannotDecideError if another gate began on this run meanwhile: then the other gate's verdict counts.
         Raises RegistryUnreachableError or RegistryError; then no verdict counts.
         """
+        # First, so that a verdict that counts, or counted for a moment, is among those that stay on record.
+        TryLog(self.registry).add(report.verdict)
         content = report.verdict.model_dump_json(indent=2).encode()
         self.registry.write_artifact(self.run_id, REPORT_FILE, report.model_dump_json(indent=2).encode())
         self._require_newest()
@@ -148,6 +151,7 @@ def _gist(verdict: GateVerdict) -> Mapping[str, str]:
         "test_version": verdict.test_version,
         "probability": "none" if verdict.probability is None else f"{verdict.probability:.4f}",
         "decided_at": verdict.decided_at,
-        "reason": verdict.reasons[0][:_LONGEST_TAG],
+        "reason": (verdict.held_back or verdict.reasons[0])[:_LONGEST_TAG],
+        "settings": (verdict.settings.text if verdict.settings else "unknown")[:_LONGEST_TAG],
     }
     return {DECISION: verdict.decision, **{f"gate.{name}": value for name, value in values.items()}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Final
 
 from wms.command import Command, any_path, new_file, new_folder
@@ -41,7 +42,14 @@ def _run(arguments: argparse.Namespace, config: RunConfig) -> int:
             remove(page)  # what it says of an older verdict must not outlast that
     try:
         with counting("Scoring test images") as on_progress:
-            report, gathered = decide(registry, arguments.run, config, ledger=arguments.ledger, on_progress=on_progress)
+            report, gathered = decide(
+                registry,
+                arguments.run,
+                config,
+                ledger=arguments.ledger,
+                source=f"{_shown(arguments.config)} on this machine",
+                on_progress=on_progress,
+            )
     except CannotDecideError as error:
         if config.gate.mode != "dry-run":
             raise
@@ -58,8 +66,14 @@ def _run(arguments: argparse.Namespace, config: RunConfig) -> int:
     else:
         print(terminal(report))
     if not report.passes:
-        raise NotImprovedError(f"{report.summary} {report.verdict.reasons[0]}")
+        raise NotImprovedError(f"{report.summary} {report.verdict.held_back or report.verdict.reasons[0]}")
     return 0
+
+
+def _shown(path: Path) -> str:
+    """A recipe's path: from the repository's root where the recipe lies below."""
+    whole = path.resolve()
+    return whole.relative_to(ROOT).as_posix() if whole.is_relative_to(ROOT) else str(path)
 
 
 def declare(parser: argparse.ArgumentParser) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from wms.config import RunConfig
-from wms.errors import CannotDecideError
+from wms.errors import CannotDecideError, WmsError
 from wms.registry.gate import judge
+from wms.registry.gate_settings import GateSettings, held_back
+from wms.registry.gate_tries import TryLog, tried_by
 from wms.registry.gate_types import GateReport
 from wms.registry.mlflow_store import ModelRegistry
-from wms.registry.verdicts import begin
+from wms.registry.types import GateVerdict, NoVerdict
+from wms.registry.verdicts import begin, read_verdict
 from wms_ops.gate.evidence import Gathered, gather
 
 
@@ -21,21 +25,52 @@ def decide(
     config: RunConfig,
     *,
     ledger: Path,
+    source: str = "",
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> tuple[GateReport, Gathered]:
     """Compare a run (its id or name) with Production and store the verdict in the run.
 
-    From the start of the attempt an older verdict of the run no longer counts. Raises CannotDecideError, which the run
-    remembers, and the errors of `gather`.
+    `source` says where the settings in `config` came from. The verdict names both, and a refusal of these weights by
+    stricter settings, after which the run doesn't pass. From the start of the attempt an older verdict of the run no
+    longer counts. Raises CannotDecideError, which the run remembers, and the errors of `gather`.
     """
     run_id = registry.find_run(run).run_id
-    # First, so that a killed decision leaves no older verdict for a promotion to rely on.
+    older = None
+    with contextlib.suppress(WmsError):  # what the server can't give now, `begin` reports
+        older = read_verdict(registry, run_id)
+    # Before anything else, so that a killed decision leaves no older verdict for a promotion to rely on.
     attempt = begin(registry, run_id, config.gate.mode)
     try:
         gathered = gather(registry, run_id, config, ledger=ledger, on_progress=on_progress)
         report = judge(gathered.evidence, config.gate, decided_at=datetime.now(UTC).isoformat(timespec="seconds"))
+        settings = GateSettings.of(config.gate, report.grid, source)
+        report = _beside_earlier(registry, report, settings, older)
     except CannotDecideError as error:
         attempt.refuse(str(error))
         raise
     attempt.keep(report)
     return report, gathered
+
+
+def _beside_earlier(
+    registry: ModelRegistry, report: GateReport, settings: GateSettings, older: GateVerdict | NoVerdict | None
+) -> GateReport:
+    """Return the report with its settings, held back if an earlier verdict refused these weights by stricter ones.
+
+    `older` is the run's own verdict so far, which counts beside those that the registry keeps.
+    """
+    verdict = report.verdict
+    tries = TryLog(registry).about(verdict.run_id, verdict.weights_sha256)
+    own = tried_by(older)
+    held = held_back(settings, [*tries.found, *([own] if own else [])])
+    told = [tries.warning]
+    if isinstance(older, GateVerdict) and older.decision != "improved" and own is None:
+        told.append(
+            f"The gate of older code found this run {older.decision} at {older.decided_at}, by settings that aren't on "
+            "record."
+        )
+    verdict = verdict.model_copy(
+        update={"settings": settings, "held_back": held, "warnings": (*verdict.warnings, *filter(None, told))}
+    )
+    passes = report.passes and (not held or verdict.mode == "dry-run")
+    return report.model_copy(update={"verdict": verdict, "passes": passes})

@@ -13,6 +13,7 @@ from wms.pictures import data_uri, encoded
 from wms.registry.gate_types import GateReport, ImageChange
 from wms_ops.gate.drawing import CHALLENGER, CHAMPION, TRUTH, draw_case
 from wms_ops.gate.evidence import Gathered
+from wms_ops.gate.report import settings_of
 
 PICTURES: Final = 8
 
@@ -21,7 +22,7 @@ def render(report: GateReport, gathered: Gathered, config: RunConfig) -> str:
     """Return the HTML page; photos are decoded and predicted again for the at most PICTURES images shown."""
     cases = [_case(image, gathered, config) for image in most_changed(report)]
     colours = {"truth": TRUTH, "champion": CHAMPION, "challenger": CHALLENGER}
-    values = {"report": report, "cases": cases, "colours": colours}
+    values = {"report": report, "cases": cases, "colours": colours, "settings": settings_of(report.verdict)}
     as_hex = "#{0[0]:02x}{0[1]:02x}{0[2]:02x}".format
     return pages.render(Path(__file__).with_name("gate.html.j2"), values, hex=as_hex)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from wms.registry.gate_types import GateReport, ImageChange, MetricChange
+from wms.registry.types import GateVerdict
 from wms_ops.base.text import decimals, safe
 
 SHOWN: Final = 5
@@ -14,7 +15,7 @@ SHOWN: Final = 5
 
 def terminal(report: GateReport) -> str:
     """Return the verdict, its reasons and warnings as plain lines."""
-    lines = [report.summary, *report.verdict.reasons]
+    lines = [report.summary, *report.verdict.reasons, *_held(report.verdict)]
     for name, change in report.changes().items():
         if change.low is not None and change.high is not None:
             lines.append(
@@ -22,7 +23,17 @@ def terminal(report: GateReport) -> str:
                 f"{_percent(change.probability)} of the bootstrap samples ahead, better at all with "
                 f"{_percent(change.confidence)} confidence."
             )
-    return "\n".join([*lines, *(f"warning: {text}" for text in report.verdict.warnings)])
+    lines += (f"warning: {text}" for text in report.verdict.warnings)
+    return "\n".join([*lines, f"Settings: {settings_of(report.verdict)}."])
+
+
+def settings_of(verdict: GateVerdict) -> str:
+    """Return the settings behind a verdict in words; older code kept none."""
+    return verdict.settings.text if verdict.settings else "unknown"
+
+
+def _held(verdict: GateVerdict) -> tuple[str, ...]:
+    return (verdict.held_back,) if verdict.held_back else ()
 
 
 def markdown(report: GateReport) -> str:
@@ -36,6 +47,7 @@ def markdown(report: GateReport) -> str:
             safe(report.summary),
             "",
             *(f"- {safe(reason)}" for reason in verdict.reasons),
+            *(f"- **Held back.** {safe(text)}" for text in _held(verdict)),
             "",
             *_warnings(report),
             *_means(report),
@@ -124,8 +136,9 @@ def _models(report: GateReport) -> Iterator[str]:
             yield f"| {name} | {safe(facts.run_name)} | {version} | {facts.input_size} | {figures} |"
     yield ""
     yield (
-        f"Test version `{report.verdict.test_version[:12]}`, decided at {report.verdict.decided_at}, mode "
-        f"{report.verdict.mode}. The verdict rests on the scores of now; stored ones are for comparison only."
+        f"Test version `{report.verdict.test_version[:12]}`, decided at {report.verdict.decided_at}. Settings: "
+        f"{safe(settings_of(report.verdict))}. The verdict rests on the scores of now; stored ones are for comparison "
+        "only."
     )
     yield ""
 

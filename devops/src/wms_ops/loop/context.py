@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wms.config import RunConfig, load_config
+from wms.errors import ConfigError
 from wms.git import OWN
 from wms.registry.ledger import Ledger
 from wms.registry.mlflow_store import ModelRegistry
@@ -70,8 +71,20 @@ class RunContext:
         return S3Remote(read_remote(self.workspace, environ=self.environ), self.environ)
 
     def config(self) -> RunConfig:
-        """The recipe of the checked-out commit, equal to main's, its paths in the workspace. Raises ConfigError."""
-        config = load_config(self.workspace / self.recipe)
+        """The recipe of the checked-out commit, equal to main's, its paths in the workspace.
+
+        Raises ConfigError, also for a recipe outside of the workspace, which no commit could hold.
+        """
+        path = self.workspace / self.recipe
+        if not path.resolve().is_relative_to(self.workspace.resolve()):
+            raise ConfigError(
+                f"The recipe {self.recipe} lies outside of the repository, and the loop takes the recipe that main "
+                f"has; name a path from the repository's root with --recipe, such as {RECIPE}."
+            )
+        return self.placed(load_config(path))
+
+    def placed(self, config: RunConfig) -> RunConfig:
+        """A recipe with its paths in the workspace."""
         return config.with_changes(
             data__folder=str(self.data),
             data__splits_file=str(self.workspace / SPLITS),

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from wms.errors import CannotDecideError, NotImprovedError
+from wms.config import RunConfig, parse_recipe
+from wms.errors import CannotDecideError, ConfigError, NotImprovedError
 from wms.files import remove, write_atomic
 from wms.registry import promotion
 from wms.registry.gate_types import GateReport
 from wms.registry.lineage import FILES
 from wms.registry.plan import Proposal
 from wms.registry.promotion import PromotionOutcome
-from wms_ops.base.layout import MODELS
+from wms_ops.base.layout import MODELS, main_branch
 from wms_ops.base.outputs import github_run
 from wms_ops.dataset.fetch import bring
-from wms_ops.dataset.versions import version_at
+from wms_ops.dataset.versions import file_at, version_at
 from wms_ops.gate.decide import decide
 from wms_ops.gate.page import render
 from wms_ops.gate.report import markdown, stopped
 from wms_ops.loop.context import Done, RunContext
+from wms_ops.loop.workspace import fetch, main_tip
 from wms_ops.release.actor import who
 from wms_ops.release.publish import publish_model
 from wms_ops.report.pictures import gate_pictures
+from wms_ops.runs.plan import HELD_BACK
 
 PICTURES = "pictures"
 
@@ -29,7 +32,8 @@ PICTURES = "pictures"
 def gate(context: RunContext, values: Mapping[str, str]) -> Done:
     """Compare the run with Production on the same test images; "not improved" is a result, not an error.
 
-    Writes gate.md, gate.html, gate.json and pictures/ into the run's folder. Raises RegistryUnreachableError,
+    The recipe is main's at the origin, as `main_recipe` reads it. Writes gate.md, gate.html, gate.json and pictures/
+    into the run's folder. Raises ConfigError, PipelineError, RegistryUnreachableError,
     RegistryError, ModelNotFoundError, LedgerError, SplitError and the store's errors.
     """
     folder = context.folder
@@ -37,10 +41,12 @@ def gate(context: RunContext, values: Mapping[str, str]) -> Done:
     for old in (page, text, figures, *(folder / PICTURES).glob("*")):
         remove(old)  # of an earlier try of this step, whose verdict counts no more
     bring_data(context, values)
-    config = context.config()
+    config, source = main_recipe(context)
     outputs = {"gate_report": str(text), "gate_page": str(page)}
     try:
-        report, gathered = decide(context.registry(), values["run_id"], config, ledger=context.workspace / MODELS)
+        report, gathered = decide(
+            context.registry(), values["run_id"], config, ledger=context.workspace / MODELS, source=source
+        )
     except CannotDecideError as error:
         write_atomic(text, stopped(error))
         outputs |= {"decision": "cannot decide", "passes": _word(False), "gate_reason": str(error)}
@@ -54,16 +60,31 @@ def gate(context: RunContext, values: Mapping[str, str]) -> Done:
     return Done(outputs, report.summary, 0 if outputs["passes"] == _word(True) else NotImprovedError.exit_code)
 
 
+def main_recipe(context: RunContext) -> tuple[RunConfig, str]:
+    """The recipe of the origin's main now, its paths in the workspace, and the words that say where it is from.
+
+    Neither a data branch nor an edit in the workspace decides how strict the gate is, and the commit that was trained
+    on may rest on an older main. Raises ConfigError for a recipe that main lacks, PipelineError without a main.
+    """
+    fetch(context.git)
+    commit = main_tip(context)
+    source = f"{context.recipe} of {main_branch()} at {commit[:12]}"
+    text = file_at(context.git, commit, context.recipe)
+    if text is None:
+        raise ConfigError(f"There is no {source}, and the gate takes main's settings; name a recipe with --recipe.")
+    return context.placed(parse_recipe(text, source)), source
+
+
 def _outputs(report: GateReport) -> dict[str, str]:
     verdict = report.verdict
     champion = "" if verdict.champion_version is None else str(verdict.champion_version)
     sides = {"champion": verdict.champion, "challenger": verdict.challenger}
     scores = {f"{side}_{name}": value for side, means in sides.items() for name, value in means.named().items()}
     return {
-        "decision": verdict.decision,
+        "decision": HELD_BACK if verdict.held_back else verdict.decision,
         # A dry run tells and promotes nothing that isn't better; `off` does.
-        "passes": _word(verdict.decision == "improved" or verdict.mode == "off"),
-        "gate_reason": verdict.reasons[0],
+        "passes": _word(not verdict.held_back and (verdict.decision == "improved" or verdict.mode == "off")),
+        "gate_reason": verdict.held_back or verdict.reasons[0],
         "champion_version": champion,
         **{name: f"{value:.6f}" for name, value in scores.items()},
     }

@@ -100,7 +100,7 @@ def runs_that_wait(registry: ModelRegistry, versions: Sequence[ModelVersion]) ->
         if run.run_id not in known:
             dice, iou = (run.metrics.get(name) for name in (FINAL_DICE, FINAL_IOU))
             found = read_verdict(registry, run.run_id)
-            verdict = found.decision if found else "not asked"
+            verdict = found.said if found else "not asked"
             rows.append((run.name, decimals(dice, "-"), decimals(iou, "-"), verdict, _minute(run.ended_at or "")))
     return rows
 

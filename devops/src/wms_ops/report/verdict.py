@@ -11,7 +11,7 @@ from wms.metrics import DICE, IOU, METRICS, title_of
 from wms.project import project
 from wms_ops.base.layout import INBOX
 from wms_ops.base.text import code, plain, safe
-from wms_ops.runs.plan import failed_step, nothing_new
+from wms_ops.runs.plan import HELD_BACK, failed_step, nothing_new
 from wms_ops.runs.record import RunRecord, StepState
 
 LONGEST: Final = 600
@@ -50,8 +50,10 @@ def headline(record: RunRecord) -> str:
             text = _promotion(values)
         case PullVerdict.BLOCKED if values["decision"] == "not improved":
             text = _refusal(values)
+        case PullVerdict.BLOCKED if values["decision"] == HELD_BACK:
+            text = f"**Blocked:** the gate's settings are looser than at an earlier try. {_reason(values)}"
         case PullVerdict.BLOCKED:
-            text = f"**Blocked:** the gate can't decide. {_quoted(values.get('gate_reason', ''))}"
+            text = f"**Blocked:** the gate can't decide. {_reason(values)}"
         case PullVerdict.FAILED:
             text = _failure(record)
         case PullVerdict.NOTHING:
@@ -73,6 +75,8 @@ def pull_title(record: RunRecord) -> str:
             title = f"Version {values['version']}, the first: {photos}, Dice {_score(values, 'challenger_dice')}"
         case PullVerdict.BLOCKED if values["decision"] == "not improved":
             title = f"Blocked: {photos}, Dice {_change(values, 'dice')}"
+        case PullVerdict.BLOCKED if values["decision"] == HELD_BACK:
+            title = f"Blocked: {photos}, the gate is looser than at an earlier try"
         case PullVerdict.BLOCKED:
             title = f"Blocked: {photos}, the gate can't decide"
         case PullVerdict.FAILED:
@@ -97,6 +101,8 @@ def advice(record: RunRecord) -> tuple[str, ...]:
             "If the masks are right, close this pull request and delete its branch. Main and Production are as they "
             "were.",
         )
+    if verdict is PullVerdict.BLOCKED and record.outputs["decision"] == HELD_BACK:
+        return ("The sentence above says which settings were stricter. Main and Production are as they were.",)
     if verdict is PullVerdict.BLOCKED:
         return (
             "The sentence above says what stands in the way and how to mend it. Main and Production are as they were.",
@@ -178,6 +184,10 @@ def _photos(count: str) -> str:
 
 def _passes(values: Mapping[str, str]) -> bool:
     return values.get("passes", str(values.get("decision") == "improved").lower()) == "true"
+
+
+def _reason(values: Mapping[str, str]) -> str:
+    return _quoted(values.get("gate_reason", ""))
 
 
 def _quoted(text: str) -> str:

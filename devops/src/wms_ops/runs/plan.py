@@ -10,6 +10,8 @@ ONLY_IF_BETTER: Final = ("promote", "smoke-deploy", "metadata")
 ON_INSTANCE: Final = ("train", "gate", "promote", "smoke-deploy", "metadata")
 TELLING: Final = ("report", "pull-request")
 LAST: Final = "down"
+HELD_BACK: Final = "held back"
+"""A decision beside the gate's own: an earlier gate refused these weights by stricter settings."""
 _OVER: Final = (StepState.DONE, StepState.SKIPPED, StepState.FAILED)
 
 
