@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic.config import JsonDict
 
 from wms.config_sections import Part, Section, Share
@@ -47,6 +47,17 @@ class GateConfig(Section):
         description="Mean Dice that a challenger must reach, in a first training, too; 0 is off.",
         json_schema_extra=HIGHER,
     )
+    unseen_loss: Part = Field(
+        default=0.0,
+        description="Mean loss of Dice on a kind of photo that the test images may lack, which min_confidence then "
+        "covers; 0 is off.",
+        json_schema_extra=HIGHER,
+    )
+    repeated_use: bool = Field(
+        default=False,
+        description="Whether min_confidence holds for all decisions about one Production model together.",
+        json_schema_extra=HIGHER,
+    )
     slices: tuple[Literal["resolution", "coverage"], ...] = Field(
         default=(),
         description="Also compare within thirds of the test images, by megapixels or the strip's share.",
@@ -58,6 +69,13 @@ class GateConfig(Section):
     def _off_is_a_word(cls, value: Any) -> Any:
         """YAML reads a bare `off` as false."""
         return "off" if value is False else value
+
+    @model_validator(mode="after")
+    def _confidence_is_asked(self) -> Self:
+        for name in ("unseen_loss", "repeated_use"):
+            if getattr(self, name) and not self.min_confidence:
+                raise ValueError(f"{name} changes how min_confidence is asked, so it needs one, such as 0.95")
+        return self
 
 
 def looser(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:

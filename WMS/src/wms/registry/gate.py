@@ -20,6 +20,7 @@ from wms.metrics import DICE, IOU, METRICS, Metric
 from wms.registry.gate_parts import change_of, facts_of, lost, percent, rows_of, slices_of, warnings_of, without_empty
 from wms.registry.gate_stats import LEVEL, compare_pairs, detectable
 from wms.registry.gate_types import GateEvidence, GateReport, MetricChange, ScoredImage
+from wms.registry.gate_use import asked_confidence, resamples_for, use_of
 from wms.registry.types import GateVerdict, Means, from_to
 
 CANNOT: Final = "The gate can't decide: "
@@ -41,19 +42,11 @@ def judge(evidence: GateEvidence, settings: GateConfig, *, decided_at: str) -> G
     # With mode off an incompletely scored champion is left out: means over different images aren't comparable.
     if not all(image.champion for image in images) or _not_numbers(images, "champion"):
         images = tuple(replace(image, champion=None) for image in images)
-    # One seeded comparison over all metrics: its columns share the resamples, so equal gains give equal p-values.
-    pairs = [(image.challenger, image.champion) for image in images if image.champion]
-    gains = np.array(
-        [[m.gain(old.values[m.name], new.values[m.name]) for m in METRICS.values()] for new, old in pairs],
-        dtype=np.float64,
-    )
-    found = compare_pairs(gains) if pairs else None
-    changes = {name: change_of(images, name, found, column) for column, name in enumerate(METRICS)}
-    if found is not None:
-        least = detectable(gains[:, list(METRICS).index(DICE)], settings.min_confidence or LEVEL)
-        changes[DICE] = changes[DICE].model_copy(update={"detectable": least})
-    slices = slices_of(images, settings) if pairs else ()
-    reasons = _reasons(evidence, settings, changes, images)
+    use = use_of(evidence, len(images))
+    asked = asked_confidence(settings, use)
+    changes = _changes(images, asked, settings.unseen_loss)
+    slices = slices_of(images, settings) if changes[DICE].probability is not None else ()
+    reasons = _reasons(evidence, settings, changes, images, asked)
     further = {name: change for name, change in changes.items() if name not in (DICE, IOU)}
     verdict = GateVerdict(
         decision="not improved" if reasons else "improved",
@@ -68,8 +61,18 @@ def judge(evidence: GateEvidence, settings: GateConfig, *, decided_at: str) -> G
         mode=settings.mode,
         probability=min((c.probability for _, c in _required(changes) if c.probability is not None), default=None),
         reasons=tuple(reasons) or (_why_improved(evidence, settings, changes),),
-        warnings=warnings_of(evidence, settings, images, doubts=doubts, dice=changes[DICE], slices=slices, empty=empty),
+        warnings=warnings_of(
+            evidence,
+            settings,
+            images,
+            doubts=doubts,
+            dice=changes[DICE],
+            slices=slices,
+            empty=empty,
+            confidence=asked or LEVEL,
+        ),
         decided_at=decided_at,
+        use=use,
     )
     return GateReport(
         verdict=verdict,
@@ -84,6 +87,22 @@ def judge(evidence: GateEvidence, settings: GateConfig, *, decided_at: str) -> G
         images=rows_of(images),
         slices=slices,
     )
+
+
+def _changes(images: Sequence[ScoredImage], confidence: float, unseen: float) -> dict[str, MetricChange]:
+    """Compare both models by every metric; `confidence` is the one asked for, 0 by the rule of record."""
+    # One seeded comparison over all metrics: its columns share the resamples, so equal gains give equal p-values.
+    pairs = [(image.challenger, image.champion) for image in images if image.champion]
+    gains = np.array(
+        [[m.gain(old.values[m.name], new.values[m.name]) for m in METRICS.values()] for new, old in pairs],
+        dtype=np.float64,
+    )
+    found = compare_pairs(gains, resamples=resamples_for(confidence), unseen=unseen) if pairs else None
+    changes = {name: change_of(images, name, found, column) for column, name in enumerate(METRICS)}
+    if found is not None:
+        least = detectable(gains[:, list(METRICS).index(DICE)], confidence or LEVEL, unseen=unseen)
+        changes[DICE] = changes[DICE].model_copy(update={"detectable": least})
+    return changes
 
 
 # ---- what can't be trusted
@@ -144,9 +163,13 @@ def _not_numbers(images: Sequence[ScoredImage], who: str) -> str:
 
 
 def _reasons(
-    evidence: GateEvidence, settings: GateConfig, changes: Mapping[str, MetricChange], images: Sequence[ScoredImage]
+    evidence: GateEvidence,
+    settings: GateConfig,
+    changes: Mapping[str, MetricChange],
+    images: Sequence[ScoredImage],
+    asked: float,
 ) -> list[str]:
-    """Reasons why the challenger isn't better; empty if the challenger is better."""
+    """Reasons why the challenger isn't better; empty if it is. `asked` is the confidence asked for, 0 for none."""
     compared = changes[DICE].probability is not None
     reasons = []
     if (dice := changes[DICE].challenger) < settings.floor:
@@ -163,11 +186,11 @@ def _reasons(
                 f"Mean {metric.title} didn't {verb}{above}: {change.champion:.4f} before, {change.challenger:.4f} now "
                 f"({change.difference:+.4f})."
             )
-        elif compared and settings.min_confidence and not (change.confidence or 0.0) >= settings.min_confidence:
+        elif compared and asked and not (change.confidence or 0.0) >= asked:
             verb = "rose" if metric.higher_is_better else "fell"
             reasons.append(
                 f"Mean {metric.title} {verb} by {gain:.4f}, but that is certain to {percent(change.confidence)} "
-                f"only, and gate.min_confidence asks for {percent(settings.min_confidence)}."
+                f"only, and {_asks_for(settings, asked)}."
             )
     if compared and settings.max_regression_per_image < 1:
         losses = [(lost(image), image.stem) for image in images]
@@ -179,6 +202,14 @@ def _reasons(
                 f"gate.max_regression_per_image allows {settings.max_regression_per_image:g}."
             )
     return reasons
+
+
+def _asks_for(settings: GateConfig, asked: float) -> str:
+    text = f"gate.min_confidence asks for {percent(settings.min_confidence)}"
+    if settings.repeated_use:
+        # Two digits of what is left to chance, such as 99.9946 %.
+        text += f" over all comparisons with this Production model, which is {100 * asked:.4f} % for this one"
+    return text
 
 
 def _required(changes: Mapping[str, MetricChange]) -> list[tuple[Metric, MetricChange]]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from wms.config import GateConfig
 from wms.metrics import DICE, METRICS
-from wms.registry.gate_stats import LEVEL, Paired, compare_pairs
+from wms.registry.gate_stats import Paired, compare_pairs
 from wms.registry.gate_types import (
     GateEvidence,
     GateModel,
@@ -23,11 +23,14 @@ from wms.registry.gate_types import (
     Slice,
 )
 from wms.registry.types import Means
+from wms.text import counted
 
 ENOUGH: Final = 0.02
 """The improvement in mean Dice that a test set must be able to show; otherwise a warning calls the set too small."""
 FEW: Final = 20
 """The least number of test images for any comparison."""
+LARGE_LOSS: Final = 0.2
+"""A loss of Dice on one test image that is worth a warning; docs/gate.md says how often better models show one."""
 STORED_TOLERANCE: Final = 0.002
 """ONNX Runtime and torch differ in a few pixels; a larger distance from a stored mean is worth a warning."""
 
@@ -158,8 +161,12 @@ def warnings_of(
     dice: MetricChange,
     slices: Sequence[Slice],
     empty: Sequence[ScoredImage],
+    confidence: float,
 ) -> tuple[str, ...]:
-    """All warnings, the most serious first; `doubts` are those that mode off lets pass, `empty` images are unscored."""
+    """All warnings, the most serious first.
+
+    `doubts` are those that mode off lets pass, `empty` images are unscored, `detectable` holds at `confidence`.
+    """
     told: list[str] = []
     if settings.mode == "off":
         told.append("THE GATE IS OFF: this run passes whatever it scores. Set gate.mode back to enforce.")
@@ -175,7 +182,8 @@ def warnings_of(
     elif len(images) < FEW:
         told.append(f"{_count(len(images))} are few: later models will be hard to tell apart.")
     if dice.detectable is not None:
-        told += _too_small(dice, len(images), settings.min_confidence or LEVEL)
+        told += _too_small(dice, len(images), confidence)
+    told += _large_losses(settings, images)
     told += (
         f"Among the {part.images} test images with {part.range} the challenger is worse by "
         f"{-part.dice.difference:.4f} Dice."
@@ -191,6 +199,17 @@ def _stored(who: str, side: GateModel, images: Sequence[ScoredImage], score_of: 
         yield (
             f"The {who}'s run stored a mean Dice of {facts.stored.dice:.4f}, but it scores {facts.rescored.dice:.4f} "
             "now on the same images; this gate uses the new score."
+        )
+
+
+def _large_losses(settings: GateConfig, images: Sequence[ScoredImage]) -> Iterator[str]:
+    """Warn of photos that lost much, unless the settings say what one photo may lose."""
+    found = sorted(((lost(image), image.stem) for image in images if lost(image) > LARGE_LOSS), reverse=True)
+    if found and settings.max_regression_per_image >= 1:
+        more = f" and {counted(len(found) - 1, 'more photo')}" if len(found) > 1 else ""
+        yield (
+            f"{found[0][1]}{more} lost over {LARGE_LOSS:g} Dice, at most {found[0][0]:.4f}: look at them; "
+            f"gate.max_regression_per_image would block such a loss."
         )
 
 

@@ -22,6 +22,7 @@ POWER: Final = 0.8
 
 _MANY: Final = 400
 _TRIALS, _TRIAL_RESAMPLES = 200, 499
+_MIN_BEYOND: Final = 4  # trial resamples that a p-value just good enough lies beyond
 _AT_ONCE: Final = 4_000_000  # resampled values in memory: 32 MB
 _SAME: Final = 1e-12  # sums that differ by less are ties
 
@@ -44,12 +45,16 @@ class Paired:
     p_value: Floats
 
 
-def compare_pairs(differences: Floats, *, resamples: int = RESAMPLES) -> Paired:
+def compare_pairs(differences: Floats, *, resamples: int = RESAMPLES, unseen: float = 0.0) -> Paired:
     """Compare paired differences (n, k), challenger minus champion, column by column.
 
     The p-value is the largest of three tests, because each alone passes too many equal models somewhere: sign
     flips (exact where differences are symmetric, however long their tails), the bootstrap-t, and the bootstrap of
     Hall's transformed t ("On the removal of skewness by transformation", 1992), both for skewed differences.
+
+    With `unseen` above 0 the p-value also holds if the challenger loses so much, on average, on a kind of photo that
+    the n images happen to lack: see `hidden_share`.
+
     Raises ValueError for an empty or non-finite array.
 
     >>> found = compare_pairs(np.full((20, 1), 0.01))
@@ -63,7 +68,8 @@ def compare_pairs(differences: Floats, *, resamples: int = RESAMPLES) -> Paired:
     centred = differences - mean
     variance = (centred**2).mean(axis=0)
     rng = np.random.default_rng(SEED)
-    flipped = _flips(differences, rng, resamples)
+    hidden = unseen * hidden_share(n)
+    flipped = _flips(differences - hidden, rng, resamples)
     means, variances, skews = _moments(centred, rng, resamples)
     # Equal differences have no variance: a t statistic is undefined, and the sign flips alone decide.
     varied = variance > _SAME**2
@@ -72,7 +78,7 @@ def compare_pairs(differences: Floats, *, resamples: int = RESAMPLES) -> Paired:
     away = np.where(means > _SAME, np.inf, np.where(means < -_SAME, -np.inf, 0.0))
     scale = np.sqrt(np.where(whole, variances, 1.0))
     ratios = np.where(whole, means / scale, away)
-    observed = mean / np.sqrt(np.where(varied, variance, 1.0))
+    observed = (mean - hidden) / np.sqrt(np.where(varied, variance, 1.0))
     skew = (centred**3).mean(axis=0) / np.where(varied, variance, 1.0) ** 1.5
     with np.errstate(invalid="ignore"):
         transformed = np.where(whole, _hall(np.where(whole, ratios, 0.0), skews, n), away)
@@ -85,29 +91,42 @@ def compare_pairs(differences: Floats, *, resamples: int = RESAMPLES) -> Paired:
     return Paired(mean, low, high, better, _guarded(worst, n))
 
 
-def detectable(differences: Floats, confidence: float) -> float:
+def hidden_share(n: int) -> float:
+    """The share of photos of a kind that n images lack by chance in 1 - LEVEL of test sets; about 3 / n.
+
+    Whatever is rarer stays unseen more often, so no test of n images alone can count on its absence.
+
+    >>> round(hidden_share(35), 3)
+    0.082
+    """
+    return float(1 - (1 - LEVEL) ** (1 / n))
+
+
+def detectable(differences: Floats, confidence: float, *, unseen: float = 0.0) -> float:
     """The smallest true mean difference that so many images show at `confidence` in POWER of comparisons.
 
     `differences` is one column (n,). The test itself is tried on bootstrap resamples of the centred differences,
-    shifted by ever smaller steps; from _MANY images on the normal approximation does:
-    (z_confidence + z_power) x deviation / sqrt(n). Returns 0 for differences that are all equal, 1 where no
-    improvement would be seen.
+    shifted by ever smaller steps; from _MANY images on, and over 99 % confidence, the normal approximation does:
+    (t_confidence + z_power) x deviation / sqrt(n). `unseen` as for `compare_pairs`. Returns 1 where no improvement
+    would be seen; differences that are all equal show any improvement over what is hidden.
     """
     n = len(differences)
     centred = differences - differences.mean()
     if n < 2:
         return 1.0
     spread = float(centred.std(ddof=1))
+    hidden = unseen * hidden_share(n)
     if spread <= _SAME:
-        return 0.0
-    guess = (_quantile(confidence) + _quantile(POWER)) * spread / n**0.5
-    if n >= _MANY:
+        return hidden
+    guess = hidden + (_critical(confidence, n) + _quantile(POWER)) * spread / n**0.5
+    # Trials with few resamples never show a very high confidence.
+    if n >= _MANY or (1 - confidence) * _TRIAL_RESAMPLES < _MIN_BEYOND:
         return float(min(1.0, guess))
     trial = np.random.default_rng(SEED).choice(centred, (n, _TRIALS))
     low, high = 0.0, min(1.0, 8 * guess)
 
     def seen(shift: float) -> bool:
-        found = compare_pairs(trial + shift, resamples=_TRIAL_RESAMPLES).p_value <= 1 - confidence
+        found = compare_pairs(trial + shift, resamples=_TRIAL_RESAMPLES, unseen=unseen).p_value <= 1 - confidence
         return bool(found.mean() >= POWER)
 
     if not seen(high):
@@ -121,6 +140,12 @@ def detectable(differences: Floats, confidence: float) -> float:
 
 def _quantile(share: float) -> float:
     return NormalDist().inv_cdf(share)
+
+
+def _critical(confidence: float, n: int) -> float:
+    """Student's quantile for n images, by the first term of its expansion, at the guarded p-value."""
+    z = _quantile(1 - (1 - confidence) / (1 + n**-0.5))
+    return z + (z**3 + z) / (4 * (n - 1))
 
 
 def _chunks(n: int, resamples: int) -> Iterator[int]:

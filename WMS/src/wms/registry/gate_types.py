@@ -57,13 +57,23 @@ class GateModel:
     card_sha256: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class EarlierDecision:
+    """A decision on record: which model was compared with which Production version, on which test photos."""
+
+    weights_sha256: str
+    champion_version: int | None
+    test_version: str
+    test_images: int | None = None
+
+
 @dataclass(frozen=True)
 class GateEvidence:
     """The gate's whole input.
 
     `champion` is None if no model is Production. `doubts` are reasons, in whole sentences, why the comparison can't be
     trusted; `notes` are mere warnings. `test_version` is the data version (SHA-256) of the test pairs, `grid` the
-    side in pixels at which masks were compared.
+    side in pixels at which masks were compared. `earlier` are the decisions on record, oldest first.
     """
 
     challenger: GateModel
@@ -73,6 +83,7 @@ class GateEvidence:
     grid: int
     doubts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    earlier: tuple[EarlierDecision, ...] = ()
 
 
 class MetricChange(StoredRecord):

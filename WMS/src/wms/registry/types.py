@@ -10,6 +10,7 @@ from pydantic import Field
 from wms.metrics import METRICS, title_of
 from wms.records import StoredRecord
 from wms.registry.gate_settings import GateSettings
+from wms.text import counted
 
 PRODUCTION, PREVIOUS = "production", "previous"
 """Aliases of a model's versions."""
@@ -60,6 +61,37 @@ def from_to(before: Means, after: Means) -> str:
     return ", ".join(f"{title_of(name)} {was:.4f} -> {now:.4f}" for name, was, now in shown)
 
 
+class UseOfTestSet(StoredRecord):
+    """The comparisons of other models with one Production model before this one, on the same test set.
+
+    A model that was compared several times on the same photos counts once, because the answer is the same.
+    """
+
+    champion_version: int
+    comparisons: int = Field(ge=0)
+    same_photos: int = Field(ge=0, description="Those on exactly the present test pairs.")
+    per_photo: float = Field(ge=0, description="Comparisons, each by the share of the present photos that it had.")
+    gained: int | None = Field(
+        description="Test photos more than in the last decision about any Production model; None if there was none."
+    )
+
+    @property
+    def text(self) -> str:
+        """All of it in sentences."""
+        if self.comparisons:
+            said = (
+                f"{counted(self.comparisons, 'other model')} met version {self.champion_version} on this test set "
+                f"before, {self.same_photos} on exactly these photos: {self.per_photo:.1f} earlier comparisons for "
+                "each photo."
+            )
+        else:
+            said = f"This is the first comparison with version {self.champion_version} on record."
+        if self.gained is None:
+            return said
+        verb = "gained" if self.gained >= 0 else "lost"
+        return f"{said} The test set {verb} {counted(abs(self.gained), 'photo')} since the last decision."
+
+
 class GateVerdict(StoredRecord):
     """The gate's decision about a run; `champion_version` is None if nothing was Production."""
 
@@ -77,6 +109,9 @@ class GateVerdict(StoredRecord):
     reasons: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     decided_at: str = Field(description="UTC, ISO 8601.")
+    use: UseOfTestSet | None = Field(
+        default=None, description="None in a first training, and in older code's verdicts."
+    )
     settings: GateSettings | None = Field(default=None, description="None in verdicts of older code.")
     held_back: str = Field(default="", description="Why the run doesn't pass in spite of its scores; whole sentences.")
 

@@ -23,6 +23,7 @@ def terminal(report: GateReport) -> str:
                 f"{_percent(change.probability)} of the bootstrap samples ahead, better at all with "
                 f"{_percent(change.confidence)} confidence."
             )
+    lines += [report.verdict.use.text] if report.verdict.use else []
     lines += (f"warning: {text}" for text in report.verdict.warnings)
     return "\n".join([*lines, f"Settings: {settings_of(report.verdict)}."])
 
@@ -80,6 +81,8 @@ def _means(report: GateReport) -> Iterator[str]:
         "*Ahead*: share of bootstrap samples of the images in which the challenger leads. *Detectable*: the smallest "
         "improvement that so many images show in 8 of 10 comparisons, at the gate's confidence or 95 %."
     )
+    if report.verdict.use:
+        yield from ("", safe(report.verdict.use.text))
 
 
 def _change(change: MetricChange) -> str:
