@@ -3,8 +3,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real loop install wheelhouse test lint repro bench-train bench-data bench-loop bench-cloud prove-entrance settings \
-  lock clean
+.PHONY: help demo demo-real loop install wheelhouse test lint repro bench-train bench-data bench-loop bench-cloud prove-entrance prove-gate \
+  settings lock clean
 
 # Bytecode is kept, whatever the shell says: without it each start of Python with PyTorch compiles for ten seconds.
 unexport PYTHONDONTWRITEBYTECODE
@@ -79,6 +79,10 @@ bench-cloud: ## Measure start and end of an instance at an AWS on loopback (need
 prove-entrance: ## Put thousands of mutated photos, masks and Git settings through the entrance (a test run: a slice)
 	@$(INSTALL) --quiet all
 	PYTHONPATH=WMS/tests:devops/tests $(PY) devops/tests/prove_entrance.py $(ARGS)
+
+prove-gate: ## Print the tables of docs/gate.md about the gate's statistics, from fixed seeds (a test run: a slice)
+	@$(INSTALL) --quiet all
+	PYTHONPATH=WMS/tests:devops/tests OMP_NUM_THREADS=1 $(PY) devops/tests/prove_gate.py $(ARGS)
 
 settings: ## Write docs/settings.md and .env.example anew from the settings' types
 	@$(INSTALL) --quiet core

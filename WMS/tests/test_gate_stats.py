@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
+from gate_worlds import skewed, two_models
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -16,33 +15,6 @@ SIZES = (20, 60, 200)
 COMPARISONS = 1200
 # Two standard errors of a share of 0.05 among so many comparisons.
 NOISE = 2 * (0.05 * 0.95 / COMPARISONS) ** 0.5
-
-Sampler = Callable[[np.random.Generator, tuple[int, int]], Floats]
-
-
-def two_models(failures: float) -> Sampler:
-    """Differences of two equally good models: photos of varied difficulty, each model with luck of its own.
-
-    On a photo in 1 / `failures` a model finds a part of the strip only. The Dice values are skewed as real ones:
-    means about 0.93, medians about 0.945.
-    """
-
-    def draw(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
-        difficulty = rng.normal(2.9, 0.7, shape)
-
-        def dice() -> Floats:
-            sound = 1 / (1 + np.exp(-(difficulty + rng.normal(0, 0.25, shape))))
-            return np.where(rng.random(shape) < failures, sound * rng.random(shape), sound)
-
-        return dice() - dice()
-
-    return draw
-
-
-def skewed(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
-    """Mean 0, deviation 0.03, skewness -2: a little better mostly, much worse at times. The test's hard direction."""
-    return 0.03 - rng.exponential(0.03, shape)
-
 
 EQUAL = {"alike": two_models(0), "with failures": two_models(0.03), "skewed": skewed}
 

@@ -53,17 +53,13 @@ def test_a_first_comparison_says_so_and_a_first_training_counts_nothing() -> Non
     assert judged(None, BETTER, earlier=(decided("a"),)).verdict.use is None
 
 
-def test_the_chances_of_all_comparisons_together_are_those_of_min_confidence() -> None:
-    spent = 0.0
-    for number in range(2000):
-        earlier = tuple(decided(f"model {index}") for index in range(number)) if number < 30 else ()
-        use = use_of(evidence(BEFORE, BETTER, earlier=earlier), 20)
-        assert use is not None
-        asked = asked_confidence(SPENT, use.model_copy(update={"per_photo": float(number)}))
-        if earlier:
-            assert asked == asked_confidence(SPENT, use)
-        spent += 1 - asked
-    assert 0.048 < spent < 0.05
+def test_the_first_comparisons_together_err_no_more_than_min_confidence_allows() -> None:
+    chances = []
+    for number in range(10):
+        use = use_of(evidence(BEFORE, BETTER, earlier=tuple(decided(f"model {index}") for index in range(number))), 20)
+        chances.append(1 - asked_confidence(SPENT, use))
+    assert chances == sorted(chances, reverse=True)
+    assert 0.048 < sum(chances) <= 0.05
     assert asked_confidence(SURE, None) == 0.95
     assert asked_confidence(GateConfig(), None) == 0
 
@@ -74,7 +70,7 @@ def test_the_same_improvement_passes_at_first_and_not_after_many_others() -> Non
     assert fresh.passes
     assert not used.passes
     assert (
-        "asks for 95.0 % over all comparisons with this Production model, which is 99.9927 %"
+        "asks for 95.0 % over all comparisons with this Production model, which is 99.9593 %"
         in (used.verdict.reasons[0])
     )
     assert judged(BEFORE, BETTER, SURE, earlier=tuple(decided(f"model {index}") for index in range(40))).passes
