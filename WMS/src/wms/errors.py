@@ -165,7 +165,7 @@ class InstallError(WmsError, code=65):
 
 
 class NotImprovedError(WmsError, code=90):
-    """The gate's verdict: the challenger is not better than the champion."""
+    """The gate's verdict: the challenger isn't better than the champion, or a stricter gate refused the challenger."""
 
 
 class CannotDecideError(WmsError, code=91):
