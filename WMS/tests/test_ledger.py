@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from wms.errors import LedgerError
 from wms.files import canonical_json, sha256_text
 from wms.registry.chain import ENTRY, Chain, missing_from, resolve
-from wms.registry.ledger import COMMAND, CURRENT, FIRST, HISTORY, Ledger, LedgerEntry, LedgerRecord, link
+from wms.registry.ledger import CURRENT, FIRST, HISTORY, Ledger, LedgerEntry, LedgerRecord, link
 from wms.registry.mlflow_store import ModelVersion
 from wms.registry.types import Means
+from wms_ops.commands.ledger import COMMAND as ledger_command
 
 
 def record(to: int = 1, before: int | None = None, **more: object) -> LedgerRecord:
@@ -125,7 +126,7 @@ def test_a_history_that_lost_what_its_newest_file_tells_of_is_refused(tmp_path: 
     spoiled = "".join(whole[:-1]) + last
     ledger.history.write_text(spoiled, encoding="utf-8")
     readers: list[Callable[[], object]] = [ledger.entries, ledger.current, lambda: ledger.append(record(9))]
-    for read in (*readers, lambda: COMMAND([str(tmp_path)])):
+    for read in (*readers, lambda: ledger_command([str(tmp_path)])):
         with pytest.raises(LedgerError, match="beside it tells of"):
             read()
     assert ledger.history.read_text(encoding="utf-8") == spoiled
@@ -178,7 +179,7 @@ def test_the_command_checks_and_lists(tmp_path: Path, capsys: pytest.CaptureFixt
     ledger = Ledger(tmp_path)
     ledger.append(record(1))
     ledger.append(record(2, 1, action="rollback", verdict="rollback"))
-    assert COMMAND([str(tmp_path)]) == 0
+    assert ledger_command([str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "2. 2026-11-20T12:00:00+00:00 Zoë: rollback from version 1 to version 2, Dice 0.9000" in out
     assert "The chain of 2 entries is sound." in out

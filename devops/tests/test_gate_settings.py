@@ -9,9 +9,9 @@ from gate_runs import MODEL, GateRuns
 
 from wms.errors import run_main
 from wms.registry.gate_tries import SUFFIX
-from wms.registry.ledger import COMMAND as LEDGER
 from wms.registry.ledger import Ledger
 from wms.registry.verdicts import begin
+from wms_ops.commands.ledger import COMMAND as LEDGER
 from wms_ops.commands.promote import PROMOTE
 
 pytest_plugins = ["gate_fixtures"]

@@ -16,6 +16,7 @@ from wms.registry.history import NEWEST, HistoryRow, draw_history, from_ledger, 
 from wms.registry.ledger import FOLDER, Ledger
 from wms.registry.lineage import CARD
 from wms.registry.mlflow_store import ModelRegistry
+from wms.registry.page import sound_entries
 from wms.settings import TrackingSettings
 from wms.tables import Column, print_table
 
@@ -39,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     If the MLflow server doesn't answer, a message says so and the ledger alone is shown. Raises LedgerError,
     RegistryError, DiskFullError or UnwritableError.
     """
-    entries = Ledger(options.models).entries()
+    entries = sound_entries(Ledger(options.models))
     most = None if options.all else NEWEST
     ledger_rows = from_ledger(entries, object_in(options.models / CARD))
     rows, source = ledger_rows if most is None else ledger_rows[-most:], "the ledger"

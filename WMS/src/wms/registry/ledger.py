@@ -5,7 +5,7 @@ The registry holds the same entries (`wms.registry.chain`); a clone that lacks s
 
 from __future__ import annotations
 
-import argparse
+import codecs
 import contextlib
 import sys
 from collections.abc import Callable
@@ -16,18 +16,17 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr
 
 from wms import files
-from wms.command import Command, folder
-from wms.errors import LedgerError, TrackingError
+from wms.errors import LedgerError
 from wms.paths import ROOT
 from wms.records import StoredRecord
 from wms.registry.gate_settings import GateSettings
 from wms.registry.types import Means
 from wms.regular import read_regular
 from wms.start import run_renamed
-from wms.text import counted
 
 FOLDER = ROOT / "WMS" / "models"
 HISTORY, CURRENT = "production_history.jsonl", "production_current.json"
+ANEW = "restore it from Git, or write it anew with `wms versions metadata`"
 FIRST = "0" * 64
 """The `previous_hash` of the first entry."""
 
@@ -120,6 +119,39 @@ def parse_entry(text: str, where: str) -> LedgerEntry:
     raise LedgerError(f"{where} was changed after it was written: its hash doesn't fit; restore it from Git.")
 
 
+def parse_history(content: bytes, where: str) -> tuple[LedgerEntry, ...]:
+    """Parse the history's lines, oldest first; a torn last line, which a killed promotion leaves, isn't counted.
+
+    A byte order mark and line ends of Windows, which editors and Git put in, are read over. Raises LedgerError naming
+    `where` and the line that is damaged, changed, missing, doubled or out of order.
+    """
+    found: list[LedgerEntry] = []
+    lines = content.removeprefix(codecs.BOM_UTF8).split(b"\n")
+    torn = lines.pop()
+    if lines and not torn and not files.is_json(lines[-1]):
+        lines.pop()
+    for number, line in enumerate(lines, start=1):
+        place = f"{where}, line {number}"
+        try:
+            entry = parse_entry(line.decode().removesuffix("\r"), place)
+        except UnicodeDecodeError as error:
+            raise LedgerError(f"{where} can't be read ({error}); restore it from Git.") from error
+        last = found[-1] if found else None
+        if not entry.follows(last):
+            after = f"entry {last.seq}" if last else "the ledger's beginning"
+            raise LedgerError(f"{place} doesn't follow {after}; restore the file from Git.")
+        found.append(entry)
+    return tuple(found)
+
+
+def values_of(content: bytes | str) -> dict[str, Any]:
+    """A JSON object; empty for other content."""
+    with contextlib.suppress(ValueError):
+        if isinstance(values := files.parse_json(content), dict):
+            return values
+    return {}
+
+
 def _hash(values: dict[str, Any]) -> str:
     """The hash of an entry's values, `hash` not among them."""
     return files.sha256_text(files.canonical_json(values))
@@ -147,25 +179,21 @@ class Ledger:
         ()
         """
         told = self._told()  # before the history, which a promotion going on writes first
-        found: list[LedgerEntry] = []
-        try:
-            for number, line in files.read_lines(self.history):
-                where = f"{self.history}, line {number}"
-                entry = parse_entry(line.decode().removesuffix("\r"), where)  # Git on Windows may have added it
-                last = found[-1] if found else None
-                if not entry.follows(last):
-                    after = f"entry {last.seq}" if last else "the ledger's beginning"
-                    raise LedgerError(f"{where} doesn't follow {after}; restore the file from Git.")
-                found.append(entry)
-        except (TrackingError, UnicodeDecodeError, OSError) as error:
-            raise LedgerError(f"{self.history} can't be read ({error}); restore it from Git.") from error
+        found = parse_history(self._history(), str(self.history))
         if len(found) < told:
             has = f"ends with entry {len(found)}" if found else "has no entry"
             other = f"entry {told}" if found else "one"
             raise LedgerError(
                 f"{self.history} {has}, but {self.newest.name} beside it tells of {other}; restore both from Git."
             )
-        return tuple(found)
+        return found
+
+    @property
+    def torn(self) -> bool:
+        """Whether the history ends in a part of a line, as a killed promotion leaves it; the next one removes it."""
+        content = self._history()
+        whole = content.endswith(b"\n") and files.is_json(content.rstrip(b"\n").rpartition(b"\n")[2])
+        return bool(content) and not whole
 
     def current(self) -> LedgerEntry | None:
         """The newest entry, None before the first promotion. Raises LedgerError as `entries` does."""
@@ -185,6 +213,28 @@ class Ledger:
         except LedgerError:
             return 1  # a promotion writes the file anew, so that damage to this file alone loses nothing
 
+    def _history(self) -> bytes:
+        """The history's bytes, with the last line's end where only an editor can have removed it."""
+        try:
+            content = read_regular(self.history)
+        except (FileNotFoundError, NotADirectoryError):
+            return b""
+        except OSError as error:
+            raise LedgerError(f"{self.history} can't be read ({error.strerror}); restore it from Git.") from error
+        tail = content.rpartition(b"\n")[2]
+        # production_current.json is written after the whole line is on the disk, so the line's end was there, too.
+        told = values_of(tail) if tail else {}
+        return content + b"\n" if told and told == values_of(self.page() or b"") else content
+
+    def page(self) -> bytes | None:
+        """The bytes of production_current.json; None without the file."""
+        try:
+            return read_regular(self.newest)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise LedgerError(f"{self.newest} can't be read ({error.strerror}): move it away; {ANEW}.") from error
+
     def append(self, record: LedgerRecord, *, step: Callable[[str], None] = lambda _: None) -> LedgerEntry:
         """Append a record, or an entry that follows the newest entry, and return the entry.
 
@@ -194,6 +244,7 @@ class Ledger:
         with self.locked():
             entries = self.entries()  # first, because a damaged last line must not be cut off like a torn one
             last = entries[-1] if entries else None
+            self._end_last_line()
             files.cut_torn_tail(self.history)
             if isinstance(record, LedgerEntry) and last == record:
                 self.write_current(record)
@@ -209,6 +260,11 @@ class Ledger:
             step("current")
             return entry
 
+    def _end_last_line(self) -> None:
+        """Put back the last line's end, where an editor has removed it: `cut_torn_tail` would cut off the entry."""
+        if self._history() and self._history() != read_regular(self.history):
+            files.append_line(self.history, "")
+
     def write_current(self, entry: LedgerEntry) -> None:
         """Write the entry to production_current.json; an equal file is left alone."""
         if not (self.newest.is_file() and self.newest.read_bytes() == entry.page.encode()):
@@ -218,28 +274,6 @@ class Ledger:
         """Keep other processes of this machine from appending."""
         return files.exclusive_lock(self.folder / ".ledger.lock")
 
-
-def declare(parser: argparse.ArgumentParser) -> None:
-    """Add the argument of `wms versions ledger`."""
-    parser.add_argument("folder", nargs="?", type=folder, default=FOLDER, help="where the ledger lies")
-
-
-def run(options: argparse.Namespace) -> int:
-    """Check the chain and list its entries; returns 0 for a sound chain. Raises LedgerError."""
-    entries = Ledger(options.folder).entries()
-    for entry in entries:
-        before = "nothing" if entry.from_version is None else f"version {entry.from_version}"
-        print(
-            f"{entry.seq}. {entry.at} {entry.who}: {entry.action} from {before} to version {entry.to_version}, "
-            f"Dice {entry.metrics.dice:.4f}, IoU {entry.metrics.iou:.4f} ({entry.verdict})"
-        )
-        if entry.gate is not None:
-            print(f"   the gate's settings: {entry.gate.text}")
-    print(f"The chain of {counted(len(entries), 'entry')} is sound.")
-    return 0
-
-
-COMMAND = Command("Check the ledger of promotions and list it.", declare, run)
 
 if __name__ == "__main__":
     sys.exit(run_renamed("wms.registry.ledger", "versions", "ledger"))

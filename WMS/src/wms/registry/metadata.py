@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from wms.errors import ModelDamagedError, ModelNotFoundError
+from wms.errors import LedgerError, ModelDamagedError, ModelNotFoundError
 from wms.files import parse_json, write_atomic
 from wms.formats import newer
 from wms.json_text import to_json
@@ -118,7 +118,8 @@ def read_metadata(path: Path, ledger: Ledger) -> ModelMetadata | None:
     """The content of model-metadata.json, or None without the file: what a person may read, never a proof.
 
     Raises ModelDamagedError, naming file and field, for a damaged file, for a file about a promotion that the ledger's
-    entries don't hold, and for a file that differs from the entry about the same promotion; LedgerError.
+    entries don't hold, and for a file that differs from the entry about the same promotion; LedgerError, also where the
+    file tells of a promotion after the newest entry: then the ledger lost its end.
     """
     try:
         content = read_regular(path)
@@ -133,8 +134,15 @@ def read_metadata(path: Path, ledger: Ledger) -> ModelMetadata | None:
     if found.model_version is None or not entries:
         return found
     same = [one for one in entries if (one.to_version, one.at) == (found.model_version, found.promoted_at)]
+    about = f"version {found.model_version}, promoted at {found.promoted_at}"
+    newest = entries[-1]
+    is_another = (found.model_version, found.run_id) != (newest.to_version, newest.run_id)
+    if not same and is_another and str(found.promoted_at) > newest.at:
+        raise LedgerError(
+            f"{ledger.history} ends with entry {newest.seq} of {newest.at}, but {path} tells of a later "
+            f"promotion: {about}; restore both from Git, or run `wms restore`."
+        )
     if not same:
-        about = f"version {found.model_version}, promoted at {found.promoted_at}"
         raise ModelDamagedError(
             f"{path} was changed by hand: model_version and promoted_at name {about}, which {ledger.history} doesn't "
             f"know; {_REPAIR}."
@@ -150,14 +158,14 @@ def read_metadata(path: Path, ledger: Ledger) -> ModelMetadata | None:
 
 
 def metadata_fault(path: Path, ledger: Ledger) -> str:
-    """The sentence about a clone's damaged or missing model-metadata.json; empty for a sound one. Raises LedgerError.
+    """The sentence about a clone's damaged or missing model-metadata.json; empty for a sound one.
 
     Git holds the file from the first commit on, so a clone without the file has lost it. A version beside an empty
     ledger is a fault of the clone; a promotion may begin there, since the registry may hold the entries.
     """
     try:
         found = read_metadata(path, ledger)
-    except ModelDamagedError as error:
+    except (LedgerError, ModelDamagedError) as error:
         return str(error)
     if found is None:
         return f"{path} is missing; {_REPAIR}."

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wms.errors import LedgerError
-from wms.registry.chain import RegistryLedger, missing_from
+from wms.registry.chain import Chain, RegistryLedger, missing_from
 from wms.registry.ledger import Ledger, LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry, ModelVersion
-from wms.registry.plan import STATUS, Standing, is_begun
+from wms.registry.plan import ENTRY_NUMBER, PROMOTED, STATUS, Standing, is_begun
 from wms.registry.types import PRODUCTION, STAGED
 
 
@@ -22,14 +22,17 @@ def read_standing(
 ) -> Standing:
     """Read the registry's chain of promotions and the Production version, which is None only if none ever was.
 
-    Without a ledger entry the version with the alias counts. Raises LedgerError if the local ledger contradicts the
-    registry's; if the alias isn't on the version of the newest entry (unless `trust_alias` is False); and if versions
-    exist that may have been Production (unless `proven` is False: then a person takes responsibility). Raises
-    RegistryUnreachableError, RegistryError, ModelNotFoundError.
+    Without a ledger entry the version with the alias counts. Raises LedgerError if the local ledger or the tags of a
+    version contradict the registry's ledger; if the alias isn't on the version of the newest entry (unless
+    `trust_alias` is False); and if versions exist that may have been Production (unless `proven` is False: then a
+    person takes responsibility). Raises RegistryUnreachableError, RegistryError, ModelNotFoundError.
     """
     while True:
         local = ledger.entries()  # first: what it has by now, the registry had before
+        told = registry.versions()  # before the chain, too: an entry's tags are set after the entry
         chain = entries.read()
+        if lost := _lost(told, chain, entries.where):
+            raise LedgerError(lost)
         missing_from(local, chain, str(ledger.history), registry.server)
         doubt = ""
         if chain.head is None:
@@ -65,6 +68,23 @@ def _moved(registry: ModelRegistry, head: LedgerEntry) -> str:
         f"The alias {PRODUCTION} {has}, but by the ledger version {head.to_version} is Production: somebody "
         f"changed it by hand. Put it back with `wms restore`."
     )
+
+
+def _lost(versions: Sequence[ModelVersion], chain: Chain, where: str) -> str:
+    """The sentence about an entry that the tags of a version tell of, but that the chain has lost; else empty.
+
+    Tags from before the chain's newest entry may be of a former ledger, after which a new one was begun.
+    """
+    if (head := chain.head) is None:
+        return ""
+    for version in versions:
+        number, at = version.tags.get(ENTRY_NUMBER, ""), version.tags.get(PROMOTED, "").partition(" by ")[0]
+        if number.isdecimal() and int(number) > head.seq and at >= head.at:
+            return (
+                f"{where} ends with entry {head.seq}, but the tags of version {version.version} tell of entry {number} "
+                f"at {at}: somebody deleted versions of the ledger; bring them back with `wms restore`."
+            )
+    return ""
 
 
 def _unknown_past(registry: ModelRegistry) -> str:

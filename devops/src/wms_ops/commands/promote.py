@@ -22,6 +22,7 @@ from wms.registry.standing import require_entry
 from wms.settings import TrackingSettings
 from wms_ops.base.outputs import github_run, put_outputs
 from wms_ops.base.question import agrees
+from wms_ops.git.records import require_sound
 from wms_ops.pulls.gh import GitHub
 from wms_ops.release.actor import who
 from wms_ops.release.publish import publish_model, publish_release
@@ -38,7 +39,8 @@ def _promote(arguments: argparse.Namespace) -> int:
     promotions = _client_of(arguments)
     if arguments.repair:
         return _restore(arguments)
-    read_metadata(arguments.metadata, promotions.ledger)  # damage is refused before anything changes
+    require_sound(arguments.ledger)  # damage is refused before anything changes
+    read_metadata(arguments.metadata, promotions.ledger)
     proposal = _propose(promotions, arguments)
     if isinstance(proposal, Proposal):
         print(proposal.text)
@@ -74,6 +76,7 @@ def _metadata(arguments: argparse.Namespace) -> int:
     else:
         head = ledger.current()
         if head is not None:
+            ledger.write_current(head)
             write_metadata(head, arguments.metadata)
     if head is None:
         if not _reset(arguments.metadata, ledger):
@@ -94,6 +97,7 @@ def _reset(path: Path, ledger: Ledger) -> bool:
 def _baseline(arguments: argparse.Namespace) -> int:
     """Print Production's version, run, Dice and IoU as JSON; zeros and a note if nothing ever was Production."""
     _require_ledger(arguments.ledger)
+    require_sound(arguments.ledger)
     print(baseline_json(TrackingSettings.read().mlflow_tracking_uri or None, Ledger(arguments.ledger), arguments.model))
     return 0
 

@@ -12,14 +12,14 @@ from wms.json_text import to_json
 from wms.paths import ROOT
 from wms.project import project
 from wms.registry.ledger import Ledger
-from wms.registry.metadata import metadata_fault
-from wms_ops.base.layout import DATA_BRANCHES, LOOP, METADATA, MODELS
+from wms_ops.base.layout import DATA_BRANCHES, LOOP, MODELS
 from wms_ops.base.settings import GitSettings
 from wms_ops.commands.advice import reason
 from wms_ops.commands.cloud import facts, module_of
 from wms_ops.commands.parallel import LIMIT_S, ask_all
 from wms_ops.dataset.versions import pointers_at
 from wms_ops.git.command import Git
+from wms_ops.git.records import find_fault
 from wms_ops.runs.store import RunStore
 from wms_ops.targets.factory import chosen_target, cloud_in
 
@@ -73,18 +73,14 @@ def data_set(repo: Path) -> Part:
 
 
 def production(repo: Path) -> Part:
-    """Production by the ledger of this clone, and what is wrong with model-metadata.json. Raises LedgerError."""
-    ledger = Ledger(repo / MODELS)
-    entry = ledger.current()
+    """Production by the ledger of this clone, and what is wrong with the records. Raises LedgerError."""
+    entry = Ledger(repo / MODELS).current()
+    fault = find_fault(repo)
+    damage = {"damage": str(fault.error)} if fault else {}
     if entry is None:
-        return {"version": None} | _damage(repo, ledger)
+        return {"version": None} | damage
     scores = {"dice": entry.metrics.dice, "iou": entry.metrics.iou}
-    return {"version": entry.to_version, "run_id": entry.run_id, "since": entry.at, **scores} | _damage(repo, ledger)
-
-
-def _damage(repo: Path, ledger: Ledger) -> Part:
-    fault = metadata_fault(repo / METADATA, ledger)
-    return {"damage": fault} if fault else {}
+    return {"version": entry.to_version, "run_id": entry.run_id, "since": entry.at, **scores} | damage
 
 
 def instance(repo: Path) -> Part:

@@ -12,6 +12,7 @@ from wms.paths import ROOT
 from wms.registry.ledger import FOLDER
 from wms.registry.mlflow_store import ModelRegistry
 from wms_ops.git.command import Git
+from wms_ops.git.records import require_sound
 from wms_ops.pulls.gh import GitHub
 from wms_ops.release.run import sentence, sync_model
 from wms_ops.release.sources import MlflowSource, ModelSource, ReleaseSource, S3Source
@@ -26,8 +27,9 @@ from wms_ops.targets.sleeping import SleepingSource, ask_to_stop
 def run(options: argparse.Namespace, *, cloud: Cloud | None = None) -> int:
     """Bring Production to this machine; returns 0.
 
-    Raises the errors of `current_production`, `sync_model` and S3.
+    Raises the errors of `require_sound`, `current_production`, `sync_model` and S3.
     """
+    require_sound(options.models, asked=True)  # the ledger of the team
     if options.source == "s3":
         store = S3Remote(read_remote(options.repo))
         return _sync(options, [S3Source(store)], None, cloud)

@@ -77,7 +77,7 @@ _VERSIONS: Final = {
     "list": Leaf("List versions, and runs that wait to be one.", f"{_OPS}.versions:LIST", "--json"),
     "scores": Leaf("Show their scores, and plot them.", "wms.registry.history_cli:COMMAND", "--all --plot history.png"),
     "compare": Leaf("Put two side by side.", f"{_OPS}.versions:COMPARE", "3 4 --html compare.html"),
-    "ledger": Leaf("Check the ledger of promotions.", "wms.registry.ledger:COMMAND", "WMS/models"),
+    "ledger": Leaf("Check the ledger of promotions.", f"{_OPS}.ledger:COMMAND", "WMS/models"),
     "baseline": Leaf("Print what a new model has to beat.", f"{_OPS}.promote:BASELINE"),
     "metadata": Leaf("Write model-metadata.json.", f"{_OPS}.promote:METADATA_FILE"),
 }

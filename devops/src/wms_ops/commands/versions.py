@@ -12,12 +12,13 @@ from wms.files import write_atomic
 from wms.paths import ROOT, RUNS
 from wms.project import project
 from wms.registry.compare_page import compare, render_page, render_table
-from wms.registry.ledger import FOLDER, Ledger, LedgerEntry
+from wms.registry.ledger import FOLDER, LedgerEntry
 from wms.registry.lineage import METADATA, find_entries, iter_table, require_whole
 from wms.registry.lineage_links import check_lineage
 from wms.registry.mlflow_store import ModelRegistry
 from wms_ops.base.question import ask
 from wms_ops.commands.promote import PROMOTE
+from wms_ops.git.records import require_sound
 from wms_ops.release.compare import draw_panels, find_version
 from wms_ops.release.evidence import collect
 from wms_ops.release.listing import print_versions
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     elif options.compare:
         _compare(options, registry)
     else:
-        print_versions(Ledger(options.models).entries(), registry, as_json=options.json)
+        print_versions(require_sound(options.models), registry, as_json=options.json)
         if options.promote:
             return _promote(options)
     return 0
@@ -61,7 +62,7 @@ def _lineage(options: argparse.Namespace, registry: ModelRegistry | None) -> Non
 
 
 def _find(options: argparse.Namespace) -> None:
-    found = find_entries(Ledger(options.models).entries(), options.find)
+    found = find_entries(require_sound(options.models), options.find)
     if not found:
         raise ModelNotFoundError(
             f"No promoted model has {options.find!r}: give a version, or at least 6 digits of a commit, config hash, "

@@ -21,6 +21,7 @@ from wms.registry.standing import read_standing
 from wms_ops.gate.images import find_files
 from wms_ops.gate.models import Contestant, fetch
 from wms_ops.gate.scoring import score_images
+from wms_ops.git.records import require_sound
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ def _notes_about(champion: Contestant, challenger: Contestant, test: Sequence[Da
 
 def _production(registry: ModelRegistry, ledger: Path) -> tuple[ModelVersion | None, LedgerEntry | None]:
     """Return the Production version, None only before the first promotion, and the ledger's entry of that promotion."""
+    require_sound(ledger)
     standing = read_standing(registry, RegistryLedger(registry.uri, registry.model), Ledger(ledger))
     if standing.production is None:
         return None, None
