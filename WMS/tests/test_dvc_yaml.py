@@ -16,6 +16,7 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages
 # Modules that the training loop imports and that change no weight: what they do shows in prepared.json or nowhere.
 DECIDE_NOTHING = {
     "config", "config_gate", "data", "data.alike", "data.hashes", "data.pairs", "data.splits", "data.looks",
+    "data.overlay",
     "data.versions", "errors", "files", "formats", "inference", "inference.runtime", "json_text", "libraries", "paths",
     "pipes", "project", "regular", "settings", "start", "text", "training", "training.best", "training.checkpoint",
     "training.core_share", "training.memory", "training.prepare", "training.tracker",

@@ -13,7 +13,7 @@ from PIL import Image, ImageFilter
 from qa_data import COUNT, checked, codes, first, problem, save, second_image
 
 from wms.config import DataConfig
-from wms.data.looks import perceptual_hash
+from wms.data.looks import look_of
 
 pytest_plugins = ["qa_fixtures"]
 
@@ -251,11 +251,11 @@ def test_every_bad_file_is_reported_not_only_the_first(folder):
 
 def test_a_look_that_the_data_set_has_already_is_a_warning(folder):
     image, _ = first(folder)
-    looks = {"old/one.jpg": perceptual_hash(image)}
+    looks = {"old/one.jpg": look_of(image)}
     report = checked(folder, existing_looks=looks)
     assert codes(report, "warning") == {"near-duplicate"}
     assert "old/one.jpg" in report["warnings"][0]
-    assert checked(folder, existing_looks={image.name: perceptual_hash(image)})["warnings"] == [], "that is itself"
+    assert checked(folder, existing_looks={image.name: look_of(image)})["warnings"] == [], "that is itself"
 
 
 def test_the_limit_on_pixels_is_the_configs_and_isnt_remembered(folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import math
@@ -29,6 +30,11 @@ def sha(key: object) -> str:
 def look(key: object) -> str:
     """A look that is as far from all others as chance has it: about 128 bits."""
     return hashlib.sha256(f"look {key}".encode()).hexdigest()
+
+
+def drawn(key: object) -> str:
+    """A sketch of noise."""
+    return base64.b64encode(hashlib.shake_256(f"sketch {key}".encode()).digest(288)).decode()
 
 
 def flipped(text: str, bits: Iterable[int]) -> str:
@@ -245,11 +251,26 @@ def test_recorded_images_arent_looked_at_again(path: Path) -> None:
 
     def look_of(file: Path) -> str:
         seen.append(file.name)
-        return look(file.name)
+        return look(file.name) + drawn(file.name)
 
-    files = {sha(key): Path(str(key)) for key in range(31)}
-    SplitRecord(path).update(files, look_of, near_duplicate_bits=LIMIT)
-    assert seen == ["30"]
+    def update(size: int) -> dict[str, Split]:
+        seen.clear()
+        files = {sha(key): Path(str(key)) for key in range(size)}
+        return SplitRecord(path).update(files, look_of, near_duplicate_bits=LIMIT)
+
+    update(30)
+    assert seen == [], "the record has all of them, so nothing is written"
+    before, text = SplitRecord(path).entries, path.read_bytes()
+    update(31)
+    assert sorted(seen, key=int) == [str(key) for key in range(31)], "the older looks had no sketch"
+    assert path.read_bytes().startswith(text)
+    after = SplitRecord(path).entries
+    assert [(one.sha256, one.look, one.split) for one in before] == [
+        (one.sha256, one.look[:64], one.split) for one in after[:30]
+    ]
+    assert all(len(one.look) == 448 for one in after)
+    update(32)
+    assert seen == ["31"]
 
 
 def test_two_runs_that_start_together_agree(path: Path) -> None:
@@ -319,6 +340,9 @@ GOOD = {"sha256": sha(1), "look": look(1), "split": "train"}
         json.dumps({**GOOD, "look": "0x" + "1_1" * 20 + "22"}).encode(),
         json.dumps({**GOOD, "look": 7}).encode(),
         json.dumps({"sha256": sha(1)}).encode(),
+        json.dumps({**GOOD, "sketch": drawn(1)[1:]}).encode(),
+        json.dumps({**GOOD, "sketch": "!" + drawn(1)[1:]}).encode(),
+        json.dumps({**GOOD, "sketch": 7}).encode(),
     ],
 )
 def test_a_damaged_line_is_named(path: Path, line: bytes) -> None:

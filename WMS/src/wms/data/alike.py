@@ -1,5 +1,8 @@
 """Finds groups of photos that look alike, among 100,000 photos in seconds.
 
+Two looks (`wms.data.looks`) are alike if their hashes are a few bits apart, or if their sketches, laid over each other,
+show the same: a crop, a shift, a small turn, a mirror image, another shot of a burst.
+
 Two hashes of 256 bits that differ in at most 24 bits agree completely in at least one of 25 slices of ten bits each: 24
 differences can't touch 25 slices. So only photos that share a slice are compared.
 """
@@ -13,35 +16,48 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from wms.data.looks import HASH_DIGITS, parts
+from wms.data.overlay import matches
+
 Bits = NDArray[np.uint64]
 Edge = tuple[int, int, int]
 """(One index, a larger index, distance in bits)."""
 
-_HASH_BITS: Final = 256
+LIKENESS: Final = 0.9
+"""Likeness of two sketches from which on they show one scene; docs/data-qa.md has what that catches and its price."""
+
+_HASH_BITS: Final = 4 * HASH_DIGITS
 _SMALLEST_SLICE: Final = 6  # bits; a slice with fewer values sorts out too little to be worth it
 _BLOCK: Final = 256  # rows compared at once: bounds the memory
 
 
 @dataclass(frozen=True, slots=True)
 class Alike:
-    """Sorted indices of photos that each resemble at least one other photo; the smallest distance in bits."""
+    """Sorted indices of photos that each resemble at least one other photo; the smallest distance in bits.
+
+    A distance above the limit says that the sketches alone tell it.
+    """
 
     members: tuple[int, ...]
     distance: int
 
 
-def groups(looks: Sequence[str], limit: int) -> list[Alike]:
-    """Groups of two photos or more, joined by distances up to `limit` bits of 256, in the order of the first.
+def groups(looks: Sequence[str], limit: int, *, asked: int | None = None) -> list[Alike]:
+    """Groups of two photos or more that are alike, by hashes up to `limit` bits of 256 apart or by sketches.
 
-    `looks` are perceptual hashes of 64 hexadecimal digits each.
+    They come in the order of the first. With `asked`, the sketches of the first `asked` looks only are compared, with
+    those of all: the others are known, and may be 100,000.
     """
-    # Equal hashes are grouped first: a thousand copies of a photo would make half a million pairs.
+    # Equal looks are grouped first: a thousand copies of a photo would make half a million pairs.
     same: dict[str, list[int]] = {}
     for index, look in enumerate(looks):
         same.setdefault(look, []).append(index)
     distinct = list(same)
     nearest = {index: 0 for index, look in enumerate(distinct) if len(same[look]) > 1}
-    near = list(edges(to_bits(distinct), limit))
+    first = len(set(looks[:asked]))
+    bits = to_bits(distinct)
+    near = list(edges(bits, limit))
+    near += [(one, other, int(distances(bits[one], bits[other]))) for one, other in overlaid(distinct, first)]
     for one, other, distance in near:
         for index in (one, other):
             nearest[index] = min(nearest.get(index, distance), distance)
@@ -54,6 +70,25 @@ def groups(looks: Sequence[str], limit: int) -> list[Alike]:
         for group in found.values()
     ]
     return sorted(result, key=lambda alike: alike.members)
+
+
+def overlaid(looks: Sequence[str], asked: int) -> Iterator[tuple[int, int]]:
+    """Pairs (an index below `asked`, a larger index) whose sketches show one scene; looks without one have none."""
+    known = [(index, drawn) for index, look in enumerate(looks) if (drawn := parts(look)[1])]
+    first = sum(index < asked for index, _ in known)
+    sketches = [drawn for _, drawn in known]
+    for one, other, _ in matches(sketches[:first], sketches, LIKENESS, same=True):
+        yield known[one][0], known[other][0]
+
+
+def alike_ones(looks: Sequence[str], others: Sequence[str], limit: int) -> list[set[int]]:
+    """For each look the indices of the `others` that are alike, by hash or by sketch."""
+    many = to_bits(others)
+    found = [set(np.flatnonzero(distances(one, many) <= limit).tolist()) for one in to_bits(looks)]
+    for one, other in overlaid([*looks, *others], len(looks)):
+        if other >= len(looks):
+            found[one].add(other - len(looks))
+    return found
 
 
 def components(count: int, near: Sequence[Edge]) -> list[int]:
@@ -106,6 +141,6 @@ def _compare(bits: Bits, members: NDArray[np.int64], limit: int) -> Iterator[Edg
 
 
 def to_bits(looks: Sequence[str]) -> Bits:
-    """Perceptual hashes (64 hexadecimal digits each) as (N, 4) uint64."""
-    raw = b"".join(bytes.fromhex(look) for look in looks)
+    """The hashes of looks as (N, 4) uint64."""
+    raw = b"".join(bytes.fromhex(parts(look)[0]) for look in looks)
     return np.frombuffer(raw, dtype=">u8").astype(np.uint64).reshape(-1, 4)

@@ -1,30 +1,31 @@
 """Splits that never move: 80/10/10, decided once per image by the hash of the content.
 
-The record is an append-only JSONL file in Git: a line per image with sha256, perceptual hash and split. The sha256
+The record is an append-only JSONL file in Git: a line per image with sha256, look (perceptual hash and sketch) and
+split; an image that was recorded before there were sketches gets a second line once its bytes are at hand. The sha256
 places an image on the unit interval, so that two branches which add different images never disagree. Only if a small
 set then lacks validation or test images do some of the *new* images change split; recorded images keep their split.
 
-Near-duplicates share a split: an image within `near_duplicate_bits` (Hamming distance of a 256-bit perceptual hash) of
-a recorded image takes the recorded split. An image that resembles images of two splits is never used ("excluded"),
-since its use would leak one split into the other.
+Near-duplicates share a split, so a burst stays together: an image that is alike (`wms.data.alike`: hashes up to
+`near_duplicate_bits` of 256 apart, or sketches that show one scene) to a recorded image takes the recorded split. An
+image that resembles images of two splits is never used ("excluded"), since its use would leak one split into the other.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, cast, get_args
 
-import numpy as np
-
-from wms.data.alike import components, distances, edges, to_bits
+from wms.data.alike import alike_ones, components, edges, overlaid, to_bits
+from wms.data.looks import is_look, parts
 from wms.errors import SplitError
 from wms.files import append_lines, cut_torn_tail, exclusive_lock, is_json, parse_json
 from wms.formats import refuse_newer
 from wms.json_text import to_json
 from wms.regular import read_regular
+from wms.text import counted
 
 Split = Literal["train", "val", "test", "excluded"]
 
@@ -33,10 +34,14 @@ VAL_SHARE: Final = 0.1
 MIN_HELD_OUT: Final = 4
 """A validation and a test split have at least so many images, or a sixth of a set under 24."""
 
+USED: Final[tuple[Split, ...]] = ("train", "val", "test")
+FEWEST: Final = 6
+"""Images of a set that can be trained on."""
+
 
 @dataclass(frozen=True)
 class Assignment:
-    """A recorded image: hex digests of the bytes (64) and of the look (64 = 256 bits), and the split."""
+    """A recorded image: the hex digest of its bytes (64), its look (see `wms.data.looks`) and its split."""
 
     sha256: str
     look: str
@@ -63,13 +68,13 @@ def hashed_split(sha256: str) -> Split:
 def assign(
     recorded: Sequence[Assignment], new: Mapping[str, str], *, near_duplicate_bits: int
 ) -> tuple[Assignment, ...]:
-    """Decide the splits of `new` (sha256 -> perceptual hash), given the recorded images. Pure.
+    """Decide the splits of `new` (sha256 -> look), given the recorded images. Pure.
 
     Returns the new assignments only, sorted by sha256, without images already recorded. Never changes a recorded split.
     """
     known = {entry.sha256 for entry in recorded}
     fresh = sorted(sha for sha in new if sha not in known)
-    groups = _groups(recorded, [new[sha] for sha in fresh], near_duplicate_bits)
+    groups = scenes_of(recorded, [new[sha] for sha in fresh], near_duplicate_bits)
     members: dict[int, list[str]] = {}
     inherited: dict[int, set[Split]] = {}
     for sha, (group, splits) in zip(fresh, groups, strict=True):
@@ -90,6 +95,7 @@ def assign(
             is_most = len(shas) > max(1, (len(recorded) + len(fresh)) / 2)
             chosen.update(dict.fromkeys(shas, "train" if is_most else hashed_split(free[-1][0])))
     _top_up(recorded, chosen, free)
+    _leave_none_empty(recorded, chosen, free)
     return tuple(Assignment(sha, new[sha], chosen[sha]) for sha in fresh)
 
 
@@ -113,13 +119,49 @@ def _top_up(recorded: Sequence[Assignment], chosen: dict[str, Split], free: list
         counts["train"] -= len(group)
 
 
-def _groups(recorded: Sequence[Assignment], looks: Sequence[str], limit: int) -> list[tuple[int, set[Split]]]:
+def _leave_none_empty(recorded: Sequence[Assignment], chosen: dict[str, Split], free: list[list[str]]) -> None:
+    """Move whole new groups, the smallest first, into splits without any image; the split that they leave keeps some."""
+    counts = Counter(entry.split for entry in recorded) + Counter(chosen.values())
+    if sum(counts[name] for name in USED) < FEWEST:
+        return
+    for name in USED:
+        movable = [group for group in free if counts[chosen[group[0]]] > len(group)]
+        if counts[name] or not movable:
+            continue
+        group = min(movable, key=lambda group: (len(group), -counts[chosen[group[0]]], bucket(group[0])))
+        counts[chosen[group[0]]] -= len(group)
+        counts[name] += len(group)
+        chosen.update(dict.fromkeys(group, name))
+
+
+def refuse_empty(entries: Sequence[Assignment], *, near_duplicate_bits: int) -> None:
+    """Raise SplitError if images enough for a training leave a split empty, as two bursts of one meter each do."""
+    used = [entry for entry in entries if entry.split != "excluded"]
+    empty = [name for name in USED if all(entry.split != name for entry in used)]
+    if len(used) < FEWEST or not empty:
+        return
+    sizes = sorted(Counter(_joined([entry.look for entry in used], near_duplicate_bits)).values(), reverse=True)
+    shots = ", ".join(str(size) for size in sizes[:5]) + (", ..." if len(sizes) > 5 else "")
+    raise SplitError(
+        f"{counted(len(used), 'photo')} of {counted(len(sizes), 'scene')} ({shots} shots) leave no photo for "
+        f"{' and '.join(empty)}: all shots of a scene share a split, so that no test photo is learned from. Add photos "
+        "of other meters, at least three scenes in all; nothing was recorded."
+    )
+
+
+def scenes_of(recorded: Sequence[Assignment], looks: Sequence[str], limit: int) -> list[tuple[int, set[Split]]]:
     """For each new image the index of the near-duplicate group and the recorded splits that the image resembles."""
-    new, old = to_bits(looks), to_bits([entry.look for entry in recorded])
-    # Near-duplicates of near-duplicates belong to the same group, in any order of the images.
-    joined = components(len(looks), list(edges(new, limit)))
-    near = [np.flatnonzero(distances(one, old) <= limit).tolist() for one in new]
-    return [(group, {recorded[twin].split for twin in twins}) for group, twins in zip(joined, near, strict=True)]
+    twins = alike_ones(looks, [entry.look for entry in recorded], limit)
+    return [
+        (group, {recorded[twin].split for twin in near})
+        for group, near in zip(_joined(looks, limit), twins, strict=True)
+    ]
+
+
+def _joined(looks: Sequence[str], limit: int) -> list[int]:
+    """The number of each image's group: near-duplicates of near-duplicates belong together, in any order."""
+    near = [*edges(to_bits(looks), limit), *((one, other, 0) for one, other in overlaid(looks, len(looks)))]
+    return components(len(looks), near)
 
 
 class SplitRecord:
@@ -147,17 +189,36 @@ class SplitRecord:
     ) -> dict[str, Split]:
         """Assign and record the new images among `images` (sha256 -> file); returns sha256 -> split for all.
 
-        Only new images are decoded (by `look_of`). The file is appended once, at the end, under a lock: of two
-        concurrent runs the second adopts the first run's decisions.
+        Only new images are decoded (by `look_of`), and beside them those whose record lacks the sketch. The file is
+        appended once, at the end, under a lock: of two concurrent runs the second adopts the first run's decisions.
+        Raises SplitError, and records nothing, if the images are so few scenes that a split stays empty.
         """
-        new = {sha: look_of(path) for sha, path in images.items() if sha not in self._entries}
+        if images.keys() <= self._entries.keys():
+            return {sha: self._entries[sha].split for sha in images}
+        looks = {sha: look_of(path) for sha, path in images.items() if not self._is_drawn(sha)}
+        new = {sha: look for sha, look in looks.items() if sha not in self._entries}
         if new:
             with exclusive_lock(self.path.with_name(f"{self.path.name}.lock")):
                 self._read()  # another run may have recorded some of them by now
-                added = assign(self.entries, new, near_duplicate_bits=near_duplicate_bits)
-                if added:
-                    self._append(added)
+                drawn = self._with_sketches(looks)
+                recorded = [drawn.get(entry.sha256, entry) for entry in self.entries]
+                added = assign(recorded, new, near_duplicate_bits=near_duplicate_bits)
+                refuse_empty([*recorded, *added], near_duplicate_bits=near_duplicate_bits)
+                if added or drawn:
+                    self._append([*drawn.values(), *added])
         return {sha: self._entries[sha].split for sha in images}
+
+    def _is_drawn(self, sha: str) -> bool:
+        """Whether an image is recorded with its sketch."""
+        return sha in self._entries and bool(parts(self._entries[sha].look)[1])
+
+    def _with_sketches(self, looks: Mapping[str, str]) -> dict[str, Assignment]:
+        """The recorded images that lack a sketch which `looks` (sha256 -> look) know, with that look."""
+        return {
+            sha: replace(self._entries[sha], look=parts(self._entries[sha].look)[0] + parts(look)[1])
+            for sha, look in looks.items()
+            if sha in self._entries and not self._is_drawn(sha) and parts(look)[1]
+        }
 
     def _read(self) -> None:
         """Read the file without changing the disk: the record may be on a read-only mount."""
@@ -165,13 +226,13 @@ class SplitRecord:
             self._add(_parse(line, f"{self.path}, line {number}"), f"{self.path}, line {number}")
 
     def _append(self, added: Iterable[Assignment]) -> None:
-        lines = [to_json({"sha256": a.sha256, "look": a.look, "split": a.split}) for a in added]
+        lines = [record_line(one) for one in added]
         # A complete last line gets its newline first; `cut_torn_tail` would remove the line.
         if _lacks_newline(self.path):
             append_lines(self.path, [""])
         cut_torn_tail(self.path)
         append_lines(self.path, lines)
-        self._entries.update({a.sha256: a for a in added})
+        self._entries.update({one.sha256: one for one in added})
 
     def _add(self, entry: Assignment, where: str) -> None:
         before = self._entries.setdefault(entry.sha256, entry)
@@ -180,6 +241,15 @@ class SplitRecord:
                 f"{where}: the image {entry.sha256[:12]} is recorded as {before.split} above and "
                 f"as {entry.split} here; keep the line that reached main first and remove the other."
             )
+        if not parts(before.look)[1]:
+            self._entries[entry.sha256] = entry
+
+
+def record_line(entry: Assignment) -> str:
+    """The line of an image in the record, without its end."""
+    look, drawn = parts(entry.look)
+    sketch = {"sketch": drawn} if drawn else {}
+    return to_json({"sha256": entry.sha256, "look": look, "split": entry.split, **sketch})
 
 
 def _whole_lines(path: Path) -> list[bytes]:
@@ -205,7 +275,8 @@ def _parse(line: bytes, where: str) -> Assignment:
         refuse_newer(raw, where, SplitError)
         sha, look, split = raw["sha256"], raw["look"], raw["split"]
         digests_are_whole = all(len(text) == 64 and len(bytes.fromhex(text)) == 32 for text in (sha, look))
-        if not digests_are_whole or split not in get_args(Split):
+        look += raw.get("sketch", "")
+        if not digests_are_whole or not is_look(look) or split not in get_args(Split):
             raise ValueError("an unknown split or a digest that isn't 64 hex digits")
     except (ValueError, KeyError, TypeError) as error:
         raise SplitError(f"{where} isn't a split record; restore the file with git checkout.") from error

@@ -13,14 +13,11 @@ from rich.progress import track
 from wms.config import RunConfig
 from wms.data.cache import load_prepared
 from wms.data.hashes import hash_files
-from wms.data.looks import perceptual_hash
+from wms.data.looks import look_of
 from wms.data.pairs import Sample, find_pairs
-from wms.data.splits import SplitRecord
+from wms.data.splits import FEWEST, USED, SplitRecord
 from wms.data.versions import DataItem, data_version
 from wms.errors import EmptyMaskError, SplitError
-
-USED = ("train", "val", "test")
-FEWEST = 6
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ def split_samples(samples: Sequence[Sample], config: RunConfig) -> PreparedData:
     record = SplitRecord(config.data.splits_file)
     assigned = record.update(
         {sample.image_sha256: sample.pair.image for sample in samples},
-        lambda path: perceptual_hash(path, max_megapixels=config.data.max_megapixels),
+        lambda path: look_of(path, max_megapixels=config.data.max_megapixels),
         near_duplicate_bits=config.data.near_duplicate_bits,
     )
     splits = {name: tuple(s for s in samples if assigned[s.image_sha256] == name) for name in USED}

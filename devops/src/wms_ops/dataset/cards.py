@@ -9,7 +9,7 @@ from pathlib import Path
 from wms.config import DataConfig
 from wms.data.card import CardFacts, DataCard, card_facts, extend, measure
 from wms.data.card_page import pictures, render_card, render_markdown
-from wms.data.looks import perceptual_hash
+from wms.data.looks import look_of
 from wms.data.manifest import DataSet
 from wms.data.pairs import find_pairs
 from wms.data.splits import SplitRecord, assign
@@ -77,6 +77,6 @@ def _earlier(store: S3Remote, oid: str) -> CardFacts | None:
 
 def _splits(photos: Path, record: Path, config: DataConfig) -> Mapping[str, str]:
     """Return the splits of the new photos: the same pure decision as in training."""
-    looks = {sha256_file(pair.image): perceptual_hash(pair.image) for pair in find_pairs(photos)}
+    looks = {sha256_file(pair.image): look_of(pair.image) for pair in find_pairs(photos)}
     decided = assign(SplitRecord(record).entries, looks, near_duplicate_bits=config.near_duplicate_bits)
     return {entry.sha256: entry.split for entry in (*SplitRecord(record).entries, *decided)}

@@ -3,7 +3,8 @@
     wms data calibrate DIR
 
 Masks are swapped among photos of the same size, because a mask of another size is an error anyway; photos are blurred,
-darkened and brightened.
+darkened and brightened. For the near-duplicates each photo is altered as the shots of a burst are, and all photos are
+compared with all.
 """
 
 from __future__ import annotations
@@ -20,8 +21,12 @@ from rich.progress import track
 
 from wms.command import Command, any_path
 from wms.config import DataConfig
+from wms.data.alike import LIKENESS, alike_ones, distances, groups, to_bits
+from wms.data.looks import HASH_DIGITS, look_at, parts
+from wms.data.overlay import matches
 from wms.data.pairs import find_pairs
 from wms.data.qa import agreement
+from wms.data.qa.alterations import ALTERATIONS, HARD
 from wms.data.qa.checks_content import BLURRED, LEAST_AGREEMENT, OVEREXPOSED, TOO_DARK
 from wms.data.qa.reading import mask_strip, measure, small_grey
 from wms.errors import UsageError
@@ -51,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
     print(f"{counted(len(pairs), 'pair')}.")
     _print_agreement(photos, masks)
     _print_photos(photos)
+    _print_alike(photos)
     return 0
 
 
@@ -97,6 +103,35 @@ def _print_photos(photos: Sequence[Grey]) -> None:
     print(f"a fifth as bright: {np.mean([measure(photo)[0] < TOO_DARK for photo in dark]):.1%} warned")
     bright = [np.minimum(photo.astype(np.float32) * 3, 255).astype(np.uint8) for photo in photos]
     print(f"three times as bright: {np.mean([measure(photo)[1] > OVEREXPOSED for photo in bright]):.1%} warned")
+
+
+def _print_alike(photos: Sequence[Grey]) -> None:
+    """Print how many altered photos are found among all, and how many different photos are taken for one scene."""
+    known = [_look(photo) for photo in photos]
+    limit = DataConfig().near_duplicate_bits
+    for name, alter in {**ALTERATIONS, **HARD}.items():
+        generator = np.random.default_rng(0)
+        looks = [_look(alter(photo, generator)) for photo in photos]
+        hashed = distances(to_bits(looks), to_bits(known)) <= limit
+        found = [index in alike for index, alike in enumerate(alike_ones(looks, known, limit))]
+        print(f"{name}: {np.mean(found):.1%} found as near-duplicates, {np.mean(hashed):.1%} by the hash alone")
+    sketches = [parts(look)[1] for look in known]
+    likenesses = np.array([likeness for _, _, likeness in matches(sketches, sketches, 0.7, same=True)])
+    pairs = len(known) * (len(known) - 1) // 2
+    for least in (0.75, 0.8, 0.85, LIKENESS):
+        mark = "  <- in use" if least == LIKENESS else ""
+        print(
+            f"likeness of {least:g} or more: {np.sum(likenesses >= least)} of {pairs} pairs of different photos{mark}"
+        )
+    print(f"highest likeness of different photos: {likenesses.max(initial=0):.3f}")
+    alike = groups([look[:HASH_DIGITS] for look in known], limit)
+    print(f"photos within {limit} bits of another: {sum(len(group.members) for group in alike)}")
+
+
+def _look(photo: Grey) -> str:
+    # As `read_small` hands it to `wms.data.looks.look_of`, at a fraction of the size.
+    small = Image.fromarray(photo).convert("RGB").reduce(max(1, min(photo.shape[:2]) // 128))
+    return look_at(np.asarray(small))
 
 
 COMMAND = Command((__doc__ or "").split("\n")[0], declare, run)

@@ -31,12 +31,12 @@ def check_alike(
     """Near-duplicates: an error across different splits, else a warning.
 
     `splits` tells a photo's split by sha256; a photo recorded as "excluded" is never used and doesn't count. `existing`
-    (name -> perceptual hash) are photos already in the data set but not in this folder.
+    (name -> look) are photos already in the data set but not in this folder.
     """
     looks = _looks(facts, splits)
     names = list(looks)
     others = [(name, look) for name, look in sorted(existing.items()) if looks.get(_as_file(name)) != look]
-    for group in groups([*looks.values(), *(look for _, look in others)], limit):
+    for group in groups([*looks.values(), *(look for _, look in others)], limit, asked=len(looks)):
         files = tuple(names[index] for index in group.members if index < len(names))
         known = tuple(others[index - len(names)][0] for index in group.members if index >= len(names))
         placed = sorted({splits[sha] for file in files if (sha := facts.hashes[file]) in splits})
@@ -48,14 +48,16 @@ def check_alike(
             alike = "looks" if len(files) == 1 else "look"
             what = f"{listed(files)} {alike} almost like {listed(known)} in the data set"
             yield Problem(
-                "near-duplicate", "warning", files, what, f"keep it if it adds something{_bits(group.distance)}"
+                "near-duplicate", "warning", files, what, f"keep it if it adds something{_bits(group.distance, limit)}"
             )
         elif len(files) > 1:
             what = f"{listed(files)} look almost the same"
-            yield Problem("near-duplicate", "warning", files, what, f"keep one of them{_bits(group.distance)}")
+            yield Problem("near-duplicate", "warning", files, what, f"keep one of them{_bits(group.distance, limit)}")
 
 
-def _bits(distance: int) -> str:
+def _bits(distance: int, limit: int) -> str:
+    if distance > limit:
+        return " (laid over each other they show one scene: a burst, a crop, a turn or a mirror image)"
     return f" (they differ in {distance} of 256 bits)"
 
 
@@ -64,7 +66,7 @@ def _as_file(name: str) -> str:
 
 
 def _looks(facts: FolderFacts, splits: Mapping[str, str]) -> dict[str, str]:
-    """Perceptual hash by file; of exact duplicates, which are an error already, only the first."""
+    """Look by file; of exact duplicates, which are an error already, only the first."""
     looks: dict[str, str] = {}
     seen: set[str] = set()
     for name in sorted(facts.hashes):

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from wms.data.mask_values import MaskClass
 
-VERSION: Final = 4
+VERSION: Final = 5
 """Raised whenever the meaning of a fact changes; older cached facts are then not found."""
 
 FILE: Final = "<file>"
@@ -44,7 +44,7 @@ class ImageFacts:
     sharpness: float
     """Standard deviation of the Laplacian in grey values, 95th percentile over tiles of 16 x 16 pixels."""
     look: str
-    """Perceptual hash, 64 hexadecimal digits: see `wms.data.looks`."""
+    """Perceptual hash and sketch: see `wms.data.looks`."""
     place: bool = False
     """Whether the file names the place where the photo was taken; facts of an earlier version don't tell."""
 

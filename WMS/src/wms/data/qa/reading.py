@@ -15,7 +15,7 @@ from PIL import Image
 
 from wms.data.images import image_size, orientation_of, read_small
 from wms.data.kinds import HEAD_BYTES, kind_of
-from wms.data.looks import perceptual_hash
+from wms.data.looks import look_of
 from wms.data.masks import MASK_THRESHOLD, black_white, decode_mask
 from wms.data.private import stripped
 from wms.data.qa import agreement
@@ -129,7 +129,7 @@ def count_pieces(strip: NDArray[np.bool_]) -> int:
 def _read_image(path: Path, max_megapixels: float) -> tuple[Fact, Grey]:
     small = small_grey(path, max_megapixels)
     width, height = image_size(path)
-    look = perceptual_hash(path, max_megapixels=max_megapixels)
+    look = look_of(path, max_megapixels=max_megapixels)
     place = stripped(read_regular(path)).place
     return ImageFacts(width, height, orientation_of(path), *measure(small), look, place), small
 

@@ -43,7 +43,7 @@ def validate_data(
     """Check folder/images and folder/masks; returns the report, also for a set with errors.
 
     docs/data-qa.md lists the report's keys; `status` is "FAIL" if the set has an error. `splits_file` lets the check
-    see near-duplicates in different splits. `existing_looks` (name -> perceptual hash) are photos that the data set has
+    see near-duplicates in different splits. `existing_looks` (name -> look) are photos that the data set has
     beside this folder. From 64 new pairs on, `workers` processes read (default: one a core); a script that calls this
     needs the usual `if __name__ == "__main__":`. Raises DataNotFoundError for a folder that can't be listed, SplitError
     for a damaged split record, DiskFullError or UnwritableError for the cache, DeviceError when a reading process dies.

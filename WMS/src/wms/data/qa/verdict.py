@@ -29,8 +29,8 @@ def judge(
 ) -> tuple[Problem, ...]:
     """All problems of a data set, errors first, in an order that depends only on the facts.
 
-    Messages name the set by `folder`; `splits` is sha256 -> split of recorded photos; `existing` is name -> perceptual
-    hash of photos in the data set but not in this folder.
+    Messages name the set by `folder`; `splits` is sha256 -> split of recorded photos; `existing` is name -> look of
+    photos in the data set but not in this folder.
     """
     found = [
         *check_folders(facts, folder),
