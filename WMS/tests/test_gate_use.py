@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
-from test_gate import evidence, judged, recipe
+from test_gate import NOW, evidence, judged, recipe
 
 from wms.config import GateConfig, parse_config
 from wms.errors import ConfigError
+from wms.registry.gate_settings import GateSettings, GateTry
 from wms.registry.gate_stats import compare_pairs, detectable, hidden_share
-from wms.registry.gate_types import EarlierDecision
 from wms.registry.gate_use import asked_confidence, resamples_for, use_of
 
 SURE = GateConfig(min_confidence=0.95)
@@ -22,8 +21,10 @@ BEFORE = [0.9 + 0.002 * (index % 5) for index in range(20)]
 BETTER = [value + 0.004 + 0.006 * (index % 3 - 1) for index, value in enumerate(BEFORE)]
 
 
-def decided(name: str, **changes: Any) -> EarlierDecision:
-    return replace(EarlierDecision(name, 7, "f" * 64, 20), **changes)
+def decided(name: str, **changes: Any) -> GateTry:
+    values = {"champion_version": 7, "test_version": "f" * 64, "test_images": 20, "decided_at": NOW, **changes}
+    settings = GateSettings.of(GateConfig(), 512, "test")
+    return GateTry(decision="not improved", run_id=name, weights_sha256=name, settings=settings, **values)
 
 
 def test_earlier_comparisons_count_by_the_photos_that_they_had() -> None:

@@ -58,6 +58,7 @@ class GateTry(StoredRecord):
     settings: GateSettings
     champion_version: int | None = None
     test_version: str = ""
+    test_images: int | None = Field(default=None, description="None in records of older code.")
     decided_at: str = Field(description="UTC, ISO 8601.")
 
     @property

@@ -7,7 +7,7 @@ no version or a whole one, and two gates at once leave two.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from wms.errors import RegistryError
@@ -52,21 +52,21 @@ class TryLog:
             self._versions.add_version(verdict.run_id, {TRY: tried.model_dump_json()})
 
     def about(self, run_id: str, weights_sha256: str) -> Tries:
-        """The verdicts about a run, and about runs with the same weights.
+        """The verdicts about a run, and about runs with the same weights; raises what `read` raises."""
+        tries = self.read()
+        mine = tuple(tried for tried in tries.found if run_id == tried.run_id or weights_sha256 == tried.weights_sha256)
+        return replace(tries, found=mine)
 
-        Raises RegistryUnreachableError, RegistryError.
-        """
+    def read(self) -> Tries:
+        """All verdicts on record. Raises RegistryUnreachableError, RegistryError."""
         versions = self._versions.versions()
         found, unread = [], 0
         for version in versions:
             where = f"version {version.version} of {self._versions.model}"
             try:
-                tried = GateTry.parse(version.tags.get(TRY, ""), where, RegistryError, "")
+                found.append(GateTry.parse(version.tags.get(TRY, ""), where, RegistryError, ""))
             except RegistryError:
                 unread += 1
-                continue
-            if tried.run_id == run_id or tried.weights_sha256 == weights_sha256:
-                found.append(tried)
         # MLflow never gives a number twice, so a gap is a deleted version.
         gaps = max((version.version for version in versions), default=0) - len(versions)
         return Tries(tuple(found), gaps + unread, self._versions.model)
@@ -83,5 +83,6 @@ def tried_by(verdict: GateVerdict | NoVerdict | None) -> GateTry | None:
         settings=verdict.settings,
         champion_version=verdict.champion_version,
         test_version=verdict.test_version,
+        test_images=verdict.test_images,
         decided_at=verdict.decided_at,
     )

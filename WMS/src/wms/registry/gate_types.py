@@ -10,6 +10,7 @@ from pydantic import Field
 
 from wms.metrics import DICE, IOU, title_of
 from wms.records import StoredRecord
+from wms.registry.gate_settings import GateTry
 from wms.registry.types import GateVerdict, Means
 
 
@@ -57,16 +58,6 @@ class GateModel:
     card_sha256: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class EarlierDecision:
-    """A decision on record: which model was compared with which Production version, on which test photos."""
-
-    weights_sha256: str
-    champion_version: int | None
-    test_version: str
-    test_images: int | None = None
-
-
 @dataclass(frozen=True)
 class GateEvidence:
     """The gate's whole input.
@@ -83,7 +74,7 @@ class GateEvidence:
     grid: int
     doubts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    earlier: tuple[EarlierDecision, ...] = ()
+    earlier: tuple[GateTry, ...] = ()
 
 
 class MetricChange(StoredRecord):

@@ -46,8 +46,8 @@ def asked_confidence(settings: GateConfig, use: UseOfTestSet | None) -> float:
     """The confidence that a comparison must reach; 0 by the rule of record.
 
     With `repeated_use` the k-th comparison may err with 1 / (3 k) of the chance that `min_confidence` leaves. The first
-    10 shares sum to less than 1. More comparisons keep the promise by measurement (`make prove-gate`: 50), because all of them
-    share the Production model's luck.
+    10 shares sum to less than 1. More comparisons keep the promise by measurement (`make prove-gate`: 50), because
+    all of them share the Production model's luck.
 
     >>> round(asked_confidence(GateConfig(min_confidence=0.95, repeated_use=True), None), 4)
     0.9833

@@ -14,6 +14,7 @@ from wms.errors import CannotDecideError, ModelNotFoundError
 from wms.registry import gate_trust
 from wms.registry.chain import RegistryLedger
 from wms.registry.gate import CANNOT, refusal
+from wms.registry.gate_tries import TryLog
 from wms.registry.gate_types import GateEvidence, GateModel
 from wms.registry.ledger import Ledger, LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry, ModelVersion
@@ -82,6 +83,7 @@ def gather(
         grid=config.evaluation.grid,
         doubts=tuple(doubts),
         notes=tuple(notes),
+        earlier=TryLog(registry).read().found,
     )
     return Gathered(evidence, challenger, champion, files)
 
