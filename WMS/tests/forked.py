@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-_LOADED = ("wms.training.cli", "wms.training.pipeline", "wms.training.mlflow_sync")
+_LOADED = ("wms.training.cli", "wms.training.train", "wms.training.mlflow_sync")
 _HEAD = struct.Struct("!I")
 
 

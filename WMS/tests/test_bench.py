@@ -33,8 +33,8 @@ def test_bench_needs_photos_and_known_recipes(monkeypatch, tmp_path):
 
 def test_clock_measures_at_its_marks_and_ends_the_run(tmp_path):
     """On synthetic photos: the clock's own scoring doesn't count, and the result holds what was measured."""
-    from wms.training.pipeline import run_training
     from wms.training.request import Request
+    from wms.training.train import run_training
 
     photos(tmp_path, 12)
     config = config_in(tmp_path, training={"stages": [{"size": 32, "epochs": 5000}], "evaluate_every": 5000})

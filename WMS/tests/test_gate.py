@@ -17,7 +17,7 @@ from wms.errors import CannotDecideError, ConfigError
 from wms.registry import gate_trust
 from wms.registry.gate import judge
 from wms.registry.gate_types import GateEvidence, GateModel, GateReport, MetricPair, ScoredImage
-from wms.registry.types import Means
+from wms.registry.types import GateVerdict, Means
 
 NOW = "2026-11-21T12:00:00+00:00"
 HERE = "prepared-1"
@@ -257,6 +257,15 @@ def test_what_cannot_be_trusted_is_refused_with_its_reason(
 def test_models_of_two_preprocessings_are_compared() -> None:
     for changes in ({"challenger": side("new", preprocessing="next")}, {"champion": side("old", 7, preprocessing="x")}):
         assert judged([0.5], [0.6], **changes) == judged([0.5], [0.6])
+
+
+def test_the_verdict_says_of_how_many_attempts_the_challenger_is_the_best() -> None:
+    verdict = judged([0.5], [0.6], challenger=side("new", attempts=3)).verdict
+    assert verdict.attempts == 3
+    assert verdict.choice.startswith("The challenger was chosen from 3 attempts on validation;")
+    single = judged([0.5], [0.6]).verdict
+    assert (single.attempts, single.choice) == (None, "")
+    assert GateVerdict.model_validate_json(verdict.model_dump_json()) == verdict
 
 
 def test_stored_and_new_scores_stand_side_by_side() -> None:

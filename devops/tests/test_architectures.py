@@ -31,8 +31,8 @@ from wms.registry.gate_types import GateEvidence, GateModel
 from wms.registry.weights import check_architecture
 from wms.serving.marking import mark
 from wms.serving.model import ServedModel, load_model
-from wms.training.pipeline import run_training
 from wms.training.request import Request
+from wms.training.train import run_training
 from wms_ops.gate.scoring import score_images
 
 PLAIN = '''

@@ -173,6 +173,8 @@ def test_more_photos_and_wider_networks_take_longer(path: Path) -> None:
     work = wide.model.macs(512) / config.model.macs(512)
     assert work == pytest.approx(4, rel=0.01), "all but the photo's three channels and the one logit are doubled"
     assert estimate_minutes(400, wide) - times[0] == pytest.approx(work * (times[2] - times[0]))
+    thrice = config.with_changes(training__attempts=3, training__evaluate_test=False)
+    assert estimate_minutes(400, thrice) - times[0] == pytest.approx(3 * (times[2] - times[0]))
     narrow = config.with_changes(model__channels=[2, 3, 4, 5, 6])
     assert estimate_minutes(400, narrow) == times[2]
     with pytest.raises(ValueError, match="can't have -1"):

@@ -23,6 +23,7 @@ from wms.errors import run_main
 from wms.files import sha256_file
 from wms.inference.export import export_again
 from wms.registry.gate_types import GateReport
+from wms.registry.ledger import Ledger
 from wms.registry.types import PRODUCTION
 from wms_ops.commands.promote import PROMOTE
 
@@ -132,6 +133,34 @@ def test_masks_that_were_drawn_anew_hold_for_both(
         lost = at_training[image.stem] - image.challenger.dice
         assert lost > 0.3 if image.stem == stem else abs(lost) < 0.01
     assert standing(runs, photos) == before
+
+
+def test_verdict_and_ledger_say_of_how_many_attempts_a_model_is_the_best(
+    runs: GateRuns, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mlflow import MlflowClient
+
+    runs.produce(None)
+    chosen = runs.variant("chosen", edit=lambda folder: change_card(folder, attempts=3))
+    client = MlflowClient(runs.server.uri)
+    client.set_tag(chosen, "attempts.chosen", "chosen")
+    capsys.readouterr()  # MLflow's client greets
+    assert runs.gate(chosen, "--report", tmp_path / "r.md", "--html", tmp_path / "page.html") == 0
+    words = "The challenger was chosen from 3 attempts on validation"
+    assert words in capsys.readouterr().out
+    assert words in (tmp_path / "r.md").read_text() and words in (tmp_path / "page.html").read_text()
+    assert runs.verdict(chosen).attempts == 3
+    where = ["--ledger", str(tmp_path / "models"), "--metadata", str(tmp_path / "model-metadata.json")]
+    assert run_main(PROMOTE, [chosen, "--yes", *where]) == 0
+    newest = Ledger(tmp_path / "models").current()
+    assert newest is not None and (newest.run_id, newest.attempts) == (chosen, 3)
+    # An attempt that validation didn't choose asks for nothing: the test images would choose it after all.
+    runs.produce(None)
+    other = runs.variant("other")
+    client.set_tag(other, "attempts.chosen", "chosen")
+    capsys.readouterr()
+    assert runs.gate(other) == 91
+    assert "is one of several attempts, of which validation chose chosen." in one_sentence(capsys.readouterr().err)
 
 
 def test_an_upgrade_of_the_code_keeps_production_comparable(

@@ -86,8 +86,8 @@ def _real_data() -> Path:
 
 
 def _run_one(arguments: argparse.Namespace, data: Path) -> None:
-    from wms.training.pipeline import run_training
     from wms.training.request import Request
+    from wms.training.train import run_training
 
     name, folder = arguments.one, arguments.folder
     changes: dict[str, Any] = {

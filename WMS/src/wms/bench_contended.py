@@ -59,8 +59,8 @@ def measure(config: RunConfig, data: Path, folder: Path, seconds: float) -> dict
     from wms.data.images import read_image
     from wms.data.pairs import find_pairs
     from wms.inference.predictor import Predictor
-    from wms.training.pipeline import run_training
     from wms.training.request import Request
+    from wms.training.train import run_training
 
     meter = Meter(seconds)
     stages = [{"size": SIZE, "epochs": 10_000}]

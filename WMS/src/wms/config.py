@@ -93,6 +93,13 @@ class RunConfig(Section):
             raise ValueError("a stage's restart belongs to kind cosine; remove it or change schedule.kind")
         if self.schedule.minimum > self.optimiser.learning_rate:
             raise ValueError("schedule.minimum is larger than optimiser.learning_rate")
+        if self.training.attempts > 1 and self.training.evaluate_test:
+            raise ValueError(
+                "training.evaluate_test scores the test photos in each of several attempts, but only the chosen one "
+                "may see them; remove it, or training.attempts"
+            )
+        if self.seed + self.training.attempts > 2**32:
+            raise ValueError("seed is too large for so many attempts: each takes the next seed")
         largest = max(stage.size for stage in stages)
         if self.data.cache_size < largest:
             raise ValueError(f"data.cache_size {self.data.cache_size} is smaller than the largest stage, {largest}")

@@ -161,6 +161,12 @@ class TrainingConfig(Section):
         default=0, ge=0, description="Epochs with neither a better validation Dice nor a lower loss; 0 off."
     )
     evaluate_every: int = Field(default=1, ge=1, description="Epochs between validations.")
+    attempts: int = later(
+        1,
+        "Seeds trained one after the other, from `seed` on; validation chooses, the chosen one alone is tested.",
+        ge=1,
+        le=100,
+    )
     evaluate_train: bool = Field(default=False, description="Score the training split too at each validation.")
     evaluate_test: bool = Field(default=False, description="Score the test split too; never used to choose.")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(

@@ -13,6 +13,7 @@ from wms.registry.lineage import DATA, ORIGIN, fingerprints
 from wms.registry.metadata import run_means
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.plan import PromotionFacts
+from wms.registry.types import attempts_of
 
 WEIGHTS, ONNX, CARD = "model/production.pth", "model/production.onnx", "model/production.json"
 METADATA = "metadata.json"
@@ -50,6 +51,7 @@ def gather(registry: ModelRegistry, run_id: str) -> PromotionFacts:
         training_data_count=count_training(own[DATA]),
         data_set_count=len(read_items(own[DATA].splitlines(), DATA)),
         trained_at=str(_json(registry, run_id, METADATA).get("finished_at") or run.ended_at or ""),
+        attempts=attempts_of(card),
         files=fingerprints(own),
     )
 

@@ -73,6 +73,7 @@ def judge(evidence: GateEvidence, settings: GateConfig, *, decided_at: str) -> G
         ),
         decided_at=decided_at,
         use=use,
+        attempts=evidence.challenger.attempts,
     )
     return GateReport(
         verdict=verdict,

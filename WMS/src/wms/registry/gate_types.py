@@ -44,7 +44,8 @@ class ScoredImage:
 class GateModel:
     """A compared model; `stored` is the score that its run recorded, on the images `own_test` (SHA-256).
 
-    `preprocessing` is the version of `wms.data.preprocessing` on its card, by which it gets the photos.
+    `preprocessing` is the version of `wms.data.preprocessing` on its card, by which it gets the photos,
+    `attempts` the number of seeds from which validation chose it, None for one.
     """
 
     run_id: str
@@ -56,6 +57,7 @@ class GateModel:
     stored: Means | None = None
     own_test: frozenset[str] = frozenset()
     card_sha256: str = ""
+    attempts: int | None = None
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,9 @@ class LedgerRecord(StoredRecord):
         default=None,
         description="The settings behind the verdict; None in entries of older code and without a verdict.",
     )
+    attempts: int | None = Field(
+        default=None, ge=1, description="Seeds trained, of which validation chose this model; None: one."
+    )
 
 
 class LedgerEntry(LedgerRecord):

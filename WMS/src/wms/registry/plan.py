@@ -58,6 +58,7 @@ class PromotionFacts:
     training_data_count: int  # the training split
     data_set_count: int  # training, validation and test
     trained_at: str
+    attempts: int | None = None  # seeds trained, of which validation chose this run; None: one
     files: Mapping[str, str] = field(default_factory=dict)  # name -> SHA-256 of the card and the run's own files
 
 
@@ -202,6 +203,7 @@ def record_of(proposal: Proposal, who: str, github_run: str) -> LedgerRecord:
         data_version=facts.data_version,
         training_data_count=facts.training_data_count,
         data_set_count=facts.data_set_count,
+        attempts=facts.attempts,
         trained_at=facts.trained_at,
         github_run=github_run,
         files=dict(facts.files),

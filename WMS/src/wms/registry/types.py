@@ -21,6 +21,9 @@ STAGED = "Production"
 VERDICT_FILE = "gate/verdict.json"
 """The artifact that holds a run's newest verdict."""
 
+CHOSEN = "attempts.chosen"
+"""The tag of a run that is one of several attempts: the name of the run that validation chose."""
+
 Mode = Literal["enforce", "dry-run", "off"]
 """How strict the gate is: see docs/gate.md."""
 
@@ -39,6 +42,16 @@ class Means(StoredRecord):
         """Every mean by its metric's name, Dice and IoU first."""
         # A field of newer code may be anything; only a number can be a mean.
         return {name: value for name, value in self.model_dump().items() if isinstance(value, float)}
+
+
+def attempts_of(card: Mapping[str, object]) -> int | None:
+    """The number of attempts from which a model was chosen, by its card; None for a single one.
+
+    >>> attempts_of({"attempts": 3}), attempts_of({})
+    (3, None)
+    """
+    said = card.get("attempts")
+    return said if type(said) is int and said > 1 else None
 
 
 def means_in(values: Mapping[str, str], side: str) -> Means:
@@ -114,11 +127,24 @@ class GateVerdict(StoredRecord):
     )
     settings: GateSettings | None = Field(default=None, description="None in verdicts of older code.")
     held_back: str = Field(default="", description="Why the run doesn't pass in spite of its scores; whole sentences.")
+    attempts: int | None = Field(
+        default=None, ge=1, description="Seeds trained, of which validation chose the challenger; None: one."
+    )
 
     @property
     def said(self) -> str:
         """The decision for a table's cell."""
         return f"{self.decision}, held back" if self.held_back else self.decision
+
+    @property
+    def choice(self) -> str:
+        """The sentence about the challenger's choice among several attempts; empty for a single one."""
+        if self.attempts is None:
+            return ""
+        return (
+            f"The challenger was chosen from {self.attempts} attempts on validation; none of the others was scored on "
+            "the test images."
+        )
 
 
 class NoVerdict(StoredRecord):

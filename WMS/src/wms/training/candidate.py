@@ -21,9 +21,10 @@ from wms.files import canonical_json, object_in, parse_json, sha256_file, sha256
 from wms.inference.predictor import CARD, ONNX, WEIGHTS, read_card
 from wms.json_text import to_json
 from wms.regular import read_regular
-from wms.training.pipeline import run_training
+from wms.training.attempts import PREFIX
 from wms.training.request import Request
 from wms.training.run_folder import METADATA
+from wms.training.train import run_training
 
 NOTE: Final = "dvc_repro.json"
 CONFIG: Final = "config.json"
@@ -53,6 +54,7 @@ CODE: Final = (
     "losses.py",
     "metrics.py",
     "models",
+    "training/attempts.py",
     "training/distributed.py",
     "training/evaluation.py",
     "training/loop.py",
@@ -74,7 +76,7 @@ def train_candidate(config: RunConfig, target: Path, *, runs: Path, data_version
     if run is not None and not object_in(run / METADATA).get("finished_at"):
         run = _continue(run, config, device)
     if run is None:
-        earlier = sorted(path.name for path in runs.glob("run_*"))
+        earlier = sorted(path.name for pattern in ("run_*", f"{PREFIX}*") for path in runs.glob(pattern))
         write_atomic(note, to_json({"identity": identity, "earlier": earlier}) + "\n")
         run = _train(config, Request(runs=runs, device=device))
     found = str(object_in(run / METADATA).get("data_version"))
@@ -139,7 +141,7 @@ def _verify(folder: Path) -> None:
 
 
 def _begun(note: Path, identity: str, config: RunConfig) -> Path | None:
-    """The run that a killed repro of the same identity left, if the run is usable."""
+    """The run that a killed repro of the same identity left, if the run is usable; or the file of its attempts."""
     try:
         before = parse_json(read_regular(note))
         if before["identity"] != identity:
@@ -147,15 +149,18 @@ def _begun(note: Path, identity: str, config: RunConfig) -> Path | None:
         earlier = set(before["earlier"])
     except (OSError, ValueError, TypeError, KeyError):
         return None  # without a usable note a new run is always right
+    if config.training.attempts > 1:
+        groups = sorted(note.parent.glob(f"{PREFIX}*_{config.hash[:8]}.json"))
+        return next((path for path in reversed(groups) if path.name not in earlier), None)
     own = [path for path in sorted(note.parent.glob(f"run_*_{config.hash[:8]}")) if path.name not in earlier]
     usable = [path for path in own if object_in(path / METADATA) and (path / "checkpoints" / "index.json").is_file()]
     return usable[-1] if usable else None
 
 
 def _continue(run: Path, config: RunConfig, device: str) -> Path | None:
-    """Continue a run; None if the run has no sound checkpoint."""
-    print(f"Continuing {run.name}, which was stopped before its end.")
-    request = Request(runs=run.parent, device=device, resume=True, resume_name=run.name)
+    """Continue a run, or several attempts; None if the run has no sound checkpoint."""
+    print(f"Continuing {run.stem}, which was stopped before its end.")
+    request = Request(runs=run.parent, device=device, resume=True, resume_name=run.stem)
     try:
         return _train(config, request)
     except Exception as error:

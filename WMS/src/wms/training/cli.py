@@ -21,6 +21,9 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--splits", type=any_path, help="split record, instead of the recipe's")
     parser.add_argument("--runs", type=any_path, default=RUNS, help="where run folders go")
     parser.add_argument("--seed", type=whole(0, 2**32 - 1), help="instead of the recipe's")
+    parser.add_argument(
+        "--attempts", type=whole(1, 100), metavar="N", help="train N seeds, and test the best on validation alone"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default %(default)s)")
     parser.add_argument(
         "--resume", nargs="?", const="", metavar="RUN", help="continue the newest run, or the one named"
@@ -30,12 +33,13 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, and print the paths of model and report. Raises WmsError; UselessModelError after printing."""
-    seed = {} if arguments.seed is None else {"seed": arguments.seed}
-    config = load_config(arguments.config).with_data(arguments.data, arguments.splits, **seed)
+    asked = {"seed": arguments.seed, "training__attempts": arguments.attempts}
+    changes = {key: value for key, value in asked.items() if value is not None}
+    config = load_config(arguments.config).with_data(arguments.data, arguments.splits, **changes)
 
     # These import torch, which takes seconds: a user's mistakes are reported before.
-    from wms.training.pipeline import run_training
     from wms.training.request import Request
+    from wms.training.train import run_training
 
     request = Request(
         runs=arguments.runs,

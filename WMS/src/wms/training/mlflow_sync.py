@@ -34,7 +34,7 @@ from wms.settings import PatienceSettings, TrackingSettings
 from wms.start import run_renamed
 from wms.text import flattened
 from wms.training.mlflow_sender import OWN_SETTINGS, STATE_FILE, Sender, Status, SyncReport, SyncState
-from wms.training.run_folder import METADATA
+from wms.training.run_folder import METADATA, tags_of
 from wms.training.tracker import MetricRecord
 
 SILENT_S = 5.0
@@ -243,7 +243,7 @@ def open_sync(run_dir: Path, config: RunConfig, metadata: Mapping[str, Any]) -> 
     if not uri:
         return None
     PatienceSettings.read()  # reports a wrong number before hours of training, not after
-    tags = {key: str(metadata[key]) for key in ("config_hash", "data_version", "git_commit", "git_dirty")}
+    tags = tags_of(metadata)
     settings = flattened(config.decisions())
     params = {name: to_json(value) if isinstance(value, list) else str(value) for name, value in settings}
     return MlflowSync(run_dir, uri, config.tracking.experiment, run_dir.name, params, tags)

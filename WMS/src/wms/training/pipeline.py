@@ -7,31 +7,32 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor
 
 from wms.config import RunConfig
 from wms.data.versions import DATA_MANIFEST, DataVersionManager, manifest_text
-from wms.errors import ResumeMismatchError, WmsError
+from wms.errors import ResumeMismatchError
 from wms.files import read_object, write_atomic
 from wms.inference.export import export_model
 from wms.json_text import to_json
 from wms.metrics import DICE, FINAL_DICE, FINAL_IOU, IOU
+from wms.settings import PatienceSettings
 from wms.training.checkpoint import CheckpointManager
 from wms.training.console import training_progress
 from wms.training.distributed import Processes, pick_precision
-from wms.training.evaluation import CaseScore, evaluate, marks_nothing, mean_of, trained
+from wms.training.evaluation import CaseScore, evaluate, mean_of, trained
 from wms.training.loop import Trainer
-from wms.training.memory import keep_freed_memory, peak_bytes
+from wms.training.memory import peak_bytes
 from wms.training.mlflow_sender import Status
 from wms.training.mlflow_sync import MlflowSync, hand_over, open_sync
 from wms.training.position import Progress
 from wms.training.prepare import PreparedData, load_samples, split_samples
 from wms.training.report import write_report
 from wms.training.report_cases import choose_cases
-from wms.training.request import Request, TrainingResult
-from wms.training.run_folder import METADATA, create_run_directory, describe_run, find_run, log_to, stop_logging
+from wms.training.request import Request
+from wms.training.run_folder import METADATA, create_run_directory, describe_run, find_run
 from wms.training.stages import MLOpsPipeline, PipelineStage, StageContext
 from wms.training.tracker import ExperimentTracker, read_metrics
 
@@ -48,6 +49,8 @@ class TrainingRun:
             self.run_dir, _ = find_run(request.runs, request.resume_name, config)
         else:
             self.run_dir = create_run_directory(request.runs, config)
+            if request.attempt:
+                request.attempt.begun(self.run_dir.name)
         self.tracker: ExperimentTracker | None = None
         self.sync: MlflowSync | None = None
 
@@ -104,11 +107,12 @@ class TrainingRun:
 
     def train(self, context: StageContext) -> dict[str, Tensor]:
         trainer: Trainer = context.result("model")
-        with training_progress(f"Training {self.config.name}", quiet=self.request.quiet) as observe:
-            watch = self.request.watch
+        watch, attempt = self.request.watch, self.request.attempt
+        title = f"Training {self.config.name}" + (f", {attempt.text.lower()}" if attempt else "")
+        with training_progress(title, quiet=self.request.quiet) as observe:
 
             def both(progress: Progress) -> None:
-                observe(progress)
+                observe(attempt.overall(progress) if attempt else progress)
                 if watch:
                     watch(trainer, progress)
 
@@ -131,7 +135,7 @@ class TrainingRun:
     def export(self, context: StageContext) -> Path:
         scores: list[CaseScore] = context.result("evaluate")
         metadata = self._known_metadata() or {}
-        about = {
+        about: dict[str, object] = {
             "run": self.run_dir.name,
             "config_hash": self.config.hash,
             "data_version": str(metadata.get("data_version")),
@@ -139,6 +143,8 @@ class TrainingRun:
             FINAL_DICE: f"{mean_of(scores, DICE):.6f}",
             FINAL_IOU: f"{mean_of(scores, IOU):.6f}",
         }
+        if told := metadata.get("attempts"):  # the best of several knows it wherever it goes
+            about["attempts"] = told["count"]
         folder = self.run_dir / "artifacts" / "model"
         export_model(
             context.result("train"),
@@ -192,7 +198,9 @@ class TrainingRun:
         """Hand all data to MLflow, or say how to send unsent data later."""
         if self.tracker:
             self.tracker.close()
-        if self.sync:
+        if self.sync and self.request.attempt and status == "FINISHED":
+            self.sync.close(PatienceSettings.read().wms_mlflow_wait)  # the run's end is told after the choice
+        elif self.sync:
             self.request.show(hand_over(self.sync, self.run_dir, status))
 
     def discard_if_unstarted(self) -> None:
@@ -206,7 +214,10 @@ class TrainingRun:
 
 
 def build_mlops_pipeline(run: TrainingRun) -> MLOpsPipeline:
-    """The stages of a run; `datasets` opens metadata and tracker, so that all later stages are tracked."""
+    """The stages of a run; `datasets` opens metadata and tracker, so that all later stages are tracked.
+
+    One of several attempts has those up to `train`: whether it is worth a look at the test set isn't known yet.
+    """
     make = PipelineStage.from_function
     stages = [
         make("load_data", run.load_data),
@@ -214,67 +225,14 @@ def build_mlops_pipeline(run: TrainingRun) -> MLOpsPipeline:
         make("datasets", run.datasets, depends_on=("splits",)),
         make("model", run.model, depends_on=("datasets",)),
         make("train", run.train, depends_on=("model",)),
+    ]
+    scoring = [
         make("evaluate", run.evaluate, depends_on=("datasets", "model", "train"), validate=_check_scores),
         make("export", run.export, depends_on=("train", "evaluate")),
         make("report", run.report, depends_on=("datasets", "model", "train", "evaluate")),
     ]
+    stages += [] if run.request.attempt else scoring
     return MLOpsPipeline("train", stages, run.run_dir / "stages", folder=run.run_dir)
-
-
-def run_training(config: RunConfig, request: Request) -> TrainingResult | None:
-    """Train once on the whole data set; returns None in all processes but the first.
-
-    Raises a WmsError whose exit code tells the kind of failure; the message names the failing stage.
-
-    >>> result = run_training(load_config(recipe), Request(runs=folder))  # doctest: +SKIP
-    """
-    keep_freed_memory()
-    processes = Processes.join(request.device)
-    try:
-        if processes.first:
-            return _first(config, request, processes)
-        _follow(config, request, processes)
-        return None
-    finally:
-        processes.leave()
-
-
-def _first(config: RunConfig, request: Request, processes: Processes) -> TrainingResult:
-    run = TrainingRun(config, request, processes)
-    pipeline, handler = build_mlops_pipeline(run), log_to(run.run_dir)
-    status: Status = "FAILED"
-    try:
-        pipeline.run_pipeline()
-        status = "FINISHED"
-    except (WmsError, OSError, KeyboardInterrupt) as error:
-        status = "KILLED" if isinstance(error, KeyboardInterrupt) else status
-        run.discard_if_unstarted()
-        raise
-    finally:
-        run.close(status)
-        stop_logging(handler)
-    artifacts = run.run_dir / "artifacts"
-    scores = cast(list[CaseScore], pipeline.artifacts["evaluate"])
-    return TrainingResult(
-        run.run_dir,
-        mean_of(scores, DICE),
-        mean_of(scores, IOU),
-        artifacts / "model",
-        artifacts / "report.html",
-        marks_nothing(scores),
-    )
-
-
-def _follow(config: RunConfig, request: Request, processes: Processes) -> None:
-    """Run a process that only computes: the process follows the first process's steps and writes nothing."""
-    processes.wait()
-    data = split_samples(load_samples(config), config)
-    trainer = Trainer(config, data.splits, processes)
-    if request.resume:
-        run_dir, _ = find_run(request.runs, request.resume_name, config)
-        identity = {"config": config.hash, "data version": data.version}
-        trainer.resume(CheckpointManager(run_dir / "checkpoints", identity, keep_every=0).load())
-    score_test(config, data, trainer.fit(), processes)
 
 
 def score_test(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wms.training.loop import Trainer
@@ -26,6 +26,28 @@ class TrainingResult:
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """One of several attempts: `number` counts from 0, and `begun` is told the name of the attempt's run."""
+
+    number: int
+    count: int
+    begun: Callable[[str], None]
+
+    @property
+    def text(self) -> str:
+        """The attempt in words.
+
+        >>> Attempt(0, 3, print).text
+        'Attempt 1 of 3'
+        """
+        return f"Attempt {self.number + 1} of {self.count}"
+
+    def overall(self, progress: Progress) -> Progress:
+        """The progress of all attempts together; each has the same share."""
+        return replace(progress, share=(self.number + progress.share) / self.count)
+
+
+@dataclass(frozen=True)
 class Request:
     """The user's choices apart from the config."""
 
@@ -37,3 +59,5 @@ class Request:
     show: Callable[[str], None] = print
     watch: Callable[[Trainer, Progress], None] | None = None
     """Called after each step and each epoch; may set `trainer.stop`."""
+    attempt: Attempt | None = None
+    """Of several attempts the one to train; it ends before the test set is scored."""

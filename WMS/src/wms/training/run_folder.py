@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from wms.errors import NothingToResumeError, ResumeMismatchError, UnwritableErro
 from wms.files import read_object, write_atomic
 from wms.git import answer
 from wms.json_text import to_json
+from wms.registry.types import CHOSEN
 
 LIBRARIES = ("torch", "numpy", "pillow", "mlflow", "onnx", "onnxruntime", "dvc")
 METADATA = "metadata.json"
@@ -107,6 +109,18 @@ def describe_run(
             "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         },
     }
+
+
+def tags_of(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """The tags of a run at MLflow: its origin and, of several attempts, their number, scores and choice."""
+    tags = {key: str(metadata[key]) for key in ("config_hash", "data_version", "git_commit", "git_dirty")}
+    if told := metadata.get("attempts"):
+        tags |= {
+            "attempts": str(told["count"]),
+            CHOSEN: told["chosen"],
+            "attempts.tried": to_json(told["tried"]),
+        }
+    return tags
 
 
 def git_state(folder: Path) -> tuple[str | None, bool | None]:

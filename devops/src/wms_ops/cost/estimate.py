@@ -151,12 +151,13 @@ def month_of(run: Cost) -> Month:
 def estimate_minutes(photos: int, config: RunConfig) -> float:
     """Return the minutes in which the instance of record trains on `photos` pairs by a recipe, start and end included.
 
-    The estimate is for a budget: a network wider than the usual counts, a narrower network and early stopping don't.
+    Each of several attempts counts. The estimate is for a budget: a network wider than the usual counts, a narrower
+    network and early stopping don't.
     Raises ValueError for a negative number of photos.
     """
     if photos < 0:
         raise ValueError(f"A data set can't have {photos} photos.")
-    pixels = sum(stage.epochs * stage.size**2 for stage in config.training.stages)
+    pixels = config.training.attempts * sum(stage.epochs * stage.size**2 for stage in config.training.stages)
     width = max(1.0, config.model.macs(_SIDE) / parse_model(USUAL).macs(_SIDE))
     return (START_S + LOOP_S + photos * pixels * width / PIXELS_PER_S) / 60
 

@@ -17,7 +17,7 @@ from wms.registry.gate_trust import test_images
 from wms.registry.gate_types import GateModel
 from wms.registry.lineage import fingerprints
 from wms.registry.mlflow_store import ModelRegistry, RunInfo
-from wms.registry.types import Means
+from wms.registry.types import CHOSEN, Means, attempts_of
 
 MODEL_FOLDER: Final = "model"
 """The folder of the model among a run's artifacts."""
@@ -43,6 +43,7 @@ def fetch(registry: ModelRegistry, run: RunInfo, version: int | None) -> Contest
             f"{who} run {run.name} is {run.status.lower()}, not finished. Wait for its end. If the training itself has "
             f"ended, send the rest of it to MLflow by `wms runs send runs/{run.name}`."
         )
+    _refuse_unchosen(run, who)
     predictor, card_sha256 = _load(registry, run, who)
     items, version_of_data = _items(registry, run, who)
     # The tag, the card and the list must agree: else a test image could be one that the model was trained on.
@@ -62,8 +63,15 @@ def fetch(registry: ModelRegistry, run: RunInfo, version: int | None) -> Contest
         stored=_stored(run),
         own_test=frozenset(item.image_sha256 for item in test_images(items)),
         card_sha256=card_sha256,
+        attempts=attempts_of(predictor.card),
     )
     return Contestant(side, items, predictor)
+
+
+def _refuse_unchosen(run: RunInfo, who: str) -> None:
+    """Refuse an attempt that validation didn't choose: the test images are asked for the chosen one alone."""
+    if (chosen := run.tags.get(CHOSEN)) not in (None, run.name):
+        raise refusal(f"{who} run {run.name} is one of several attempts, of which validation chose {chosen}.")
 
 
 def _load(registry: ModelRegistry, run: RunInfo, who: str) -> tuple[Predictor, str]:

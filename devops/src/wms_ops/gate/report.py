@@ -15,7 +15,7 @@ SHOWN: Final = 5
 
 def terminal(report: GateReport) -> str:
     """Return the verdict, its reasons and warnings as plain lines."""
-    lines = [report.summary, *report.verdict.reasons, *_held(report.verdict)]
+    lines = [report.summary, *report.verdict.reasons, *filter(None, [report.verdict.choice]), *_held(report.verdict)]
     for name, change in report.changes().items():
         if change.low is not None and change.high is not None:
             lines.append(
@@ -47,7 +47,7 @@ def markdown(report: GateReport) -> str:
             "",
             safe(report.summary),
             "",
-            *(f"- {safe(reason)}" for reason in verdict.reasons),
+            *(f"- {safe(reason)}" for reason in (*verdict.reasons, verdict.choice) if reason),
             *(f"- **Held back.** {safe(text)}" for text in _held(verdict)),
             "",
             *_warnings(report),

@@ -13,6 +13,7 @@ from wms.errors import ModelNotFoundError, WmsError
 from wms.files import parse_json
 from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.registry.lineage import CARD
+from wms.registry.types import attempts_of
 from wms.regular import read_regular
 from wms_ops.base.errors import PipelineError
 from wms_ops.base.layout import DATA_SET, SPLITS
@@ -78,7 +79,8 @@ def train(context: RunContext, values: Mapping[str, str]) -> Done:
     run_id = _handed_over(context, run)
     outputs = {"commit": commit, "run": run, "run_id": run_id, "train_seconds": f"{seconds:.1f}"}
     outputs |= {"dice": str(card[FINAL_DICE]), "iou": str(card[FINAL_IOU])}
-    return Done(outputs, f"{run}: test Dice {float(outputs['dice']):.4f}, IoU {float(outputs['iou']):.4f}.")
+    several = f", chosen on validation from {count} attempts" if (count := attempts_of(card)) else ""
+    return Done(outputs, f"{run}{several}: test Dice {float(outputs['dice']):.4f}, IoU {float(outputs['iou']):.4f}.")
 
 
 def down(context: RunContext, values: Mapping[str, str]) -> Done:

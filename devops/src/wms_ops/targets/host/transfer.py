@@ -125,13 +125,16 @@ def _needless(folder: Path) -> set[str]:
 
 
 def _finished(folder: Path) -> list[Path]:
-    """Folders of finished training runs, oldest first. A run with unreadable metadata counts as unfinished."""
+    """Folders of finished training runs, the one that ended last at the end.
+
+    A run with unreadable metadata counts as unfinished. The chosen one of several attempts ends after the others.
+    """
     finished = []
     for path in sorted((folder / RUNS).glob("run_*/metadata.json")):
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            if parse_json(read_regular(path)).get("finished_at"):
-                finished.append(path.parent)
-    return finished
+            if ended := parse_json(read_regular(path)).get("finished_at"):
+                finished.append((str(ended), path.parent))
+    return [folder for _, folder in sorted(finished)]
 
 
 def _checkpoints(runs: Iterable[Path]) -> list[Path]:
