@@ -103,6 +103,7 @@ def test_only_the_chosen_attempt_asks_the_test_set(tmp_path: Path, asked: Asked)
 def test_a_single_training_says_nothing_of_attempts(tmp_path: Path, asked: Asked) -> None:
     config = recipe(tmp_path, 1)
     assert config.hash == config_in(tmp_path, training=SHORT, **APART).hash, "older recipes keep their hash"
+    config = recipe(tmp_path, 1, stages=[{"size": 32, "epochs": 1}])
     result = run_training(config, Request(tmp_path / "runs", device="cpu", quiet=True))
     assert isinstance(result, TrainingResult)
     assert "attempts" not in object_in(result.model / "production.json")
@@ -148,22 +149,6 @@ def test_a_killed_training_ends_with_the_same_choice_and_trains_nothing_twice(tm
     assert weights[0] == weights[1]
 
 
-def test_a_kill_after_the_choice_scores_the_same_run_later(
-    tmp_path: Path, asked: Asked, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = recipe(tmp_path, 2)
-    with monkeypatch.context() as once:
-        once.setattr(pipeline.TrainingRun, "evaluate", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
-        with pytest.raises(KeyboardInterrupt):
-            run_training(config, Request(tmp_path / "runs", device="cpu", quiet=True))
-    before = {run: (run / "metrics.jsonl").read_bytes() for run in runs_in(tmp_path)}
-    result = run_training(config, Request(tmp_path / "runs", device="cpu", quiet=True, resume=True))
-    assert isinstance(result, TrainingResult) and asked.times == 1
-    for run, lines in before.items():
-        now = (run / "metrics.jsonl").read_bytes()
-        assert now.startswith(lines) and (now != lines) == (run == result.run_dir), "only test scores are new"
-
-
 def test_a_seed_that_diverges_is_told_and_never_chosen(
     tmp_path: Path, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,7 +177,7 @@ def test_the_highest_validation_dice_wins_and_of_equal_ones_the_first() -> None:
     assert Attempts(config_hash="h", tries=tuple(tries)).best.run == "b"
 
 
-def test_a_recipe_may_ask_and_dvc_continues_after_a_kill(
+def test_dvc_continues_a_recipe_of_several_and_a_kill_after_the_choice_scores_the_same_run(
     tmp_path: Path, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, runs = recipe(tmp_path, 2), tmp_path / "runs"
@@ -201,8 +186,12 @@ def test_a_recipe_may_ask_and_dvc_continues_after_a_kill(
         once.setattr(pipeline.TrainingRun, "evaluate", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             train_candidate(config, tmp_path / "candidate", runs=runs, data_version=version, device="cpu")
+    before = {run: (run / "metrics.jsonl").read_bytes() for run in runs_in(tmp_path)}
     run = train_candidate(config, tmp_path / "candidate", runs=runs, data_version=version, device="cpu")
-    assert run in runs_in(tmp_path) and len(runs_in(tmp_path)) == 2 and asked.times == 1
+    assert before.keys() == set(runs_in(tmp_path)) and asked.times == 1
+    for folder, lines in before.items():
+        now = (folder / "metrics.jsonl").read_bytes()
+        assert now.startswith(lines) and (now != lines) == (folder == run), "only test scores are new"
     assert object_in(tmp_path / "candidate/production.json")["attempts"] == 2
 
 

@@ -1,5 +1,6 @@
 """A run and its MLflow server: everything arrives, or waits in the run folder and is sent later, once."""
 
+import json
 import os
 from collections import Counter
 from pathlib import Path
@@ -56,3 +57,27 @@ def test_run_without_its_server_finishes_and_is_sent_later(tmp_path, quick_mlflo
     assert here | {"config.json", "metadata.json"} == files
     assert "MLFLOW" not in (run / "config.json").read_text()
     assert os.environ.get("MLFLOW_TRACKING_URI") is None
+
+
+def test_every_attempt_is_finished_and_says_which_was_chosen(tmp_path, quick_mlflow):
+    """Only the chosen one has test scores and a model at the server."""
+    from mlflow.tracking import MlflowClient
+
+    photos(tmp_path)
+    write_recipe(tmp_path, training={"stages": [{"size": 32, "epochs": 1}]})
+    with mlflow_server(tmp_path / "server") as server:
+        done = train(tmp_path, "--attempts", "2", MLFLOW_TRACKING_URI=server.uri)
+        assert done.returncode == 0, done.stderr
+        runs = sorted((tmp_path / "runs").glob("run_*"))
+        (chosen,) = (run for run in runs if (run / "artifacts/test_scores.json").exists())
+        for run in runs:
+            names, _, tags, files = sent_to(server.uri, run.name)
+            assert (tags["attempts"], tags["attempts.chosen"]) == ("2", chosen.name)
+            tried = {one["run"]: one["val_dice"] for one in json.loads(tags["attempts.tried"])}
+            assert tried.keys() == {one.name for one in runs} and tried[run.name] >= 0
+            assert "val_dice" in names and "metadata.json" in files
+            assert ("final_test_dice" in names, "model/production.onnx" in files) == ((run == chosen),) * 2
+        client = MlflowClient(server.uri)
+        (experiment,) = client.search_experiments(filter_string="name = 'water-meter-segmentation'")
+        found = client.search_runs([experiment.experiment_id])
+        assert [run.info.status for run in found] == ["FINISHED", "FINISHED"]

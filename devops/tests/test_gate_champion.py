@@ -141,9 +141,16 @@ def test_verdict_and_ledger_say_of_how_many_attempts_a_model_is_the_best(
     from mlflow import MlflowClient
 
     runs.produce(None)
-    chosen = runs.variant("chosen", edit=lambda folder: change_card(folder, attempts=3))
+
+    def best_of_three(folder: Path) -> None:
+        change_card(folder, attempts=3)
+        shutil.copy(runs.artifacts().parent / "metadata.json", folder)
+
+    chosen = runs.variant("chosen", edit=best_of_three)
     client = MlflowClient(runs.server.uri)
     client.set_tag(chosen, "attempts.chosen", "chosen")
+    for name, value in runs.registry.run(runs.good).metrics.items():
+        client.log_metric(chosen, name, value)
     capsys.readouterr()  # MLflow's client greets
     assert runs.gate(chosen, "--report", tmp_path / "r.md", "--html", tmp_path / "page.html") == 0
     words = "The challenger was chosen from 3 attempts on validation"
