@@ -92,4 +92,6 @@ def held_back(settings: GateSettings | None, earlier: Iterable[GateTry]) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, list | tuple):
         return " and ".join(map(str, value)) or "none"
+    if isinstance(value, bool):
+        return str(value).lower()  # as recipes write them
     return f"{value:g}" if isinstance(value, float) else str(value)
