@@ -56,7 +56,8 @@ def says_whose_settings(shop: LoopShop, branch: str) -> None:
     assert settings is not None and settings.values["min_confidence"] == 0.5
     before = shop.origin("rev-parse", "main~1")
     assert settings.source == f"{RECIPE} of main at {before[:12]}"
-    assert "min&#95;confidence 0.5" in shop.pull(1)[1] or "min_confidence 0.5" in shop.pull(1)[1]
+    said = shop.pull(1)[1].replace("\\", "")
+    assert "min_confidence 0.5, " in said and f"from {settings.source}" in said
     assert shop.ledger()[0]["gate"]["values"] == settings.values
 
 
