@@ -190,6 +190,19 @@ def test_a_promotion_killed_between_its_files_is_no_fault_and_is_finished(clone:
     assert sound_entries(one) == entries[:1]
 
 
+@pytest.mark.parametrize(
+    "case", ["current: version", "current: emptied", "current: gone", "current: old", "metadata: run"]
+)
+def test_without_git_the_files_about_the_ledger_are_written_anew(clone: Path, case: str) -> None:
+    shutil.rmtree(clone / ".git")
+    (edit(METADATA, run_id="0" * 32) if case == "metadata: run" else FAULTS[case][0])(clone)
+    where = ["--ledger", str(clone / MODELS), "--metadata", str(clone / METADATA)]
+    with pytest.raises((LedgerError, ModelDamagedError), match="`wms versions metadata`"):
+        require_sound(clone / MODELS)
+    assert main(["versions", "metadata", *where]) == 0
+    assert require_sound(clone / MODELS) == Ledger(SAMPLES).entries()
+
+
 def test_a_cut_that_git_never_saw_is_known_to_the_metadata(clone: Path) -> None:
     shutil.rmtree(clone / ".git")
     cut(clone, 2, along="current")

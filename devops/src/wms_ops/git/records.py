@@ -66,7 +66,8 @@ def find_fault(repo: Path, *, asked: bool = False) -> Fault | None:
         entries = ledger.entries()
     except LedgerError as error:
         return Fault(error, mend.ledger(repo, ledger))
-    if (entries or not asked) and (fault := _against_git(repo, ledger, entries)):
+    fault = _against_git(repo, ledger, entries) if entries or not asked else None
+    if fault and ledger.entries() == entries:  # else a promotion went on, and was committed
         return fault
     if fault := _of_metadata(repo, ledger, asked=asked):
         return fault
