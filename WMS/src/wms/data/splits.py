@@ -120,7 +120,7 @@ def _top_up(recorded: Sequence[Assignment], chosen: dict[str, Split], free: list
 
 
 def _leave_none_empty(recorded: Sequence[Assignment], chosen: dict[str, Split], free: list[list[str]]) -> None:
-    """Move whole new groups, the smallest first, into splits without any image; the split that they leave keeps some."""
+    """Move whole new groups, the smallest first, into splits without any image; no other split gets empty by that."""
     counts = Counter(entry.split for entry in recorded) + Counter(chosen.values())
     if sum(counts[name] for name in USED) < FEWEST:
         return

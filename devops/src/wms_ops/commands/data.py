@@ -20,6 +20,7 @@ from wms_ops.dataset.inbox import inbox_files
 from wms_ops.dataset.losses import common, refuse_losses
 from wms_ops.dataset.publish import Watch, delete_branch, open_store, publish, verify
 from wms_ops.dataset.review import refuse_foreign
+from wms_ops.dataset.split_records import told
 from wms_ops.dataset.stored import without_places
 from wms_ops.dataset.versions import dvc_config_at, pointers_at, version_at
 from wms_ops.git.command import Git, here
@@ -140,16 +141,17 @@ def _join(git: Git, arguments: argparse.Namespace) -> Named:
 
 def _joined(done: branches.Joined) -> str:
     word = "now holds" if done.changed else "holds already"
-    return f"{done.branch} {word} all of {main_branch()}'s {counted(done.before, 'photo')}: {done.after} in all."
+    photos = f"{counted(done.before, 'photo')}: {done.after} in all.{told(done.moved)}"
+    return f"{done.branch} {word} all of {main_branch()}'s {photos}"
 
 
 def _resolve(git: Git, _: argparse.Namespace) -> Named:
-    before, after = branches.resolve_pointers(git)
+    before, after, moved = branches.resolve_pointers(git)
     print(
         f"Both .dvc files are settled and staged: {counted(before, 'photo')} on our side, {after} in the union. "
-        "Commit now."
+        f"Commit now.{told(moved)}"
     )
-    return {"existing": before, "total": after}
+    return {"existing": before, "total": after, "moved": moved}
 
 
 def _remove(git: Git, arguments: argparse.Namespace) -> Named:

@@ -18,12 +18,13 @@ from wms_ops.base.errors import (
     MissingBlobError,
     ShrinkError,
 )
-from wms_ops.base.layout import ERASED, main_branch, pointer
+from wms_ops.base.layout import ERASED, SPLITS, main_branch, pointer
 from wms_ops.dataset.inbox import inbox_files
 from wms_ops.dataset.losses import REMOVED, says_removal
 from wms_ops.dataset.plan import join, plan_removal, refuse_conflicts
 from wms_ops.dataset.publish import open_store, push_new_branch, verify
 from wms_ops.dataset.review import refuse_foreign, rests_on
+from wms_ops.dataset.split_records import join_splits
 from wms_ops.dataset.versions import commit_version, dvc_config_at, file_at, pointers_at, version_at
 from wms_ops.git.command import Git
 from wms_ops.git.scratch import Scratch, scratch_clone
@@ -39,13 +40,17 @@ _ITS_OWN: Final = (
 
 @dataclass(frozen=True)
 class Joined:
-    """A data branch that holds main's photos, too: its commit, and the photos before and after."""
+    """A data branch that holds main's photos, too: its commit, the photos before and after, and the moved ones.
+
+    `moved` counts photos that an earlier run recorded in another split than main's photos of the same scene.
+    """
 
     branch: str
     commit: str
     before: int
     after: int
     changed: bool
+    moved: int = 0
 
 
 def join_into(git: Git, url: str, branch: str) -> Joined:
@@ -74,7 +79,9 @@ def join_into(git: Git, url: str, branch: str) -> Joined:
         more = {ERASED: "".join(f"{line}\n" for line in dict.fromkeys(stones))} if stones else None
         commit = commit_version(here, result, parents, message, tree=ours, more=more)
         push(here, url, branch, commit, theirs)  # which refuses a branch that has moved since it was read
-        return Joined(branch, commit, len(mine.images.files), len(result.images.files), changed=True)
+        # The branch's record is gone with the commit; the next run decides by main's, as this count does.
+        moved = join_splits(here, ours, theirs)[1]
+        return Joined(branch, commit, len(mine.images.files), len(result.images.files), changed=True, moved=moved)
 
 
 def join_all(git: Git, url: str) -> Iterator[Joined | tuple[str, WmsError]]:
@@ -109,11 +116,12 @@ def _waits(scratch: Scratch, tip: str, git: Git) -> bool:
     return not theirs.items() <= version_at(scratch.git, base, store).pairs.items()
 
 
-def resolve_pointers(git: Git) -> tuple[int, int]:
+def resolve_pointers(git: Git) -> tuple[int, int, int]:
     """Write the union into the two .dvc files of a stopped merge, rebase or cherry-pick, and stage them.
 
-    Returns the number of photos on our side and in the union. Raises DataConflictError, and GitError without a stopped
-    operation.
+    The split record becomes that of the side that main holds, or ours, with the other side's new photos; these share
+    the split of a photo that they are alike to. Returns the number of photos on our side and in the union, and how many
+    photos changed their split so. Raises DataConflictError, SplitError, and GitError without a stopped operation.
     """
     theirs = next((name for name in ("MERGE_HEAD", "REBASE_HEAD", "CHERRY_PICK_HEAD") if _is_there(git, name)), None)
     if theirs is None:
@@ -127,7 +135,18 @@ def resolve_pointers(git: Git) -> tuple[int, int]:
     for kind, manifest, size in result:
         write_atomic(git.folder / pointer(kind), pointer_text(manifest, size, kind))
         git("add", "--", pointer(kind))
-    return len(ours.images.files), len(result.images.files)
+    sides = ("HEAD", theirs)
+    text, moved = join_splits(git, *(reversed(sides) if _is_mains(git, theirs) else sides))
+    if text is not None:
+        write_atomic(git.folder / SPLITS, text)
+        git("add", "--", SPLITS)
+    return len(ours.images.files), len(result.images.files), moved
+
+
+def _is_mains(git: Git, commit: str) -> bool:
+    """Return whether main, here or as last fetched, holds a commit."""
+    names = (f"refs/remotes/origin/{main_branch()}", f"refs/heads/{main_branch()}")
+    return any(_is_there(git, name) and git.ok("merge-base", "--is-ancestor", commit, name) for name in names)
 
 
 def remove(git: Git, url: str, stems: Sequence[str]) -> tuple[str, int, int]:

@@ -21,6 +21,7 @@ from wms_ops.dataset.inbox import inbox_files
 from wms_ops.dataset.losses import common, refuse_losses
 from wms_ops.dataset.publish import Watch, delete_branch, publish, verify
 from wms_ops.dataset.review import refuse_foreign, rests_on
+from wms_ops.dataset.split_records import told
 from wms_ops.dataset.versions import file_at, pointers_at, version_at
 from wms_ops.loop.context import Done, RunContext
 from wms_ops.loop.workspace import check_out, fetch, main_tip, tip
@@ -53,7 +54,7 @@ def merge(context: RunContext, values: Mapping[str, str]) -> Done:
         raise PipelineError(f"{branch} holds neither photos nor a data set; there is nothing to train on.")
     if not rests_on(git, main_tip(context), commit):
         joined = join_into(git, context.url, branch)
-        text = f"Main's photos are joined into {branch}: {joined.after} in all."
+        text = f"Main's photos are joined into {branch}: {joined.after} in all.{told(joined.moved)}"
         fetch(git)
         commit = joined.commit
     check_out(context, commit, branch)
