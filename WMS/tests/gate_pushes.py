@@ -46,6 +46,11 @@ def confident(differences: Floats, _earlier: NDArray[np.int64]) -> Decided:
     return _sure(differences, ALPHA)
 
 
+def one_error(differences: Floats, _earlier: NDArray[np.int64]) -> Decided:
+    """`min_confidence: 0.84`: about one standard error, as the Ladder asks."""
+    return _sure(differences, 0.16)
+
+
 def spent(differences: Floats, earlier: NDArray[np.int64]) -> Decided:
     """`min_confidence: 0.95` with `repeated_use`."""
     passes = np.zeros(len(earlier), dtype=bool)
@@ -72,6 +77,7 @@ RULES: Final[dict[str, Rule]] = {
     "rule of record": of_record,
     "Ladder": ladder,
     "Ladder, step 0.01": ladder_step,
+    "min_confidence 0.84": one_error,
     "min_confidence 0.95": confident,
     "with repeated_use": spent,
 }
@@ -79,11 +85,24 @@ RULES: Final[dict[str, Rule]] = {
 
 @dataclass(frozen=True)
 class World:
-    """The quality of each challenger, in Dice against the Production model of the moment; `failures` as for `luck`."""
+    """The quality of each challenger, in Dice against the Production model of the moment.
+
+    Models have luck as `luck` draws it with `failures`, or, if given, like the `differences` (photos,) of two real
+    models: on each photo an independent part of one of them.
+    """
 
     name: str
     steps: Sequence[float]
     failures: float = 0.0
+    differences: Floats | None = None
+
+    def draw(self, rng: np.random.Generator, difficulty: Floats) -> Floats:
+        """Dice of models of one quality on photos of a given difficulty."""
+        if self.differences is None:
+            return luck(rng, difficulty, self.failures)
+        own = self.differences - self.differences.mean()
+        # The difference of two such draws has the deviation of the real differences.
+        return np.asarray(rng.choice(own, difficulty.shape) / 2**0.5)
 
 
 def every_fifth(other: float) -> list[float]:
@@ -118,12 +137,12 @@ def history(rule: Rule, world: World, n: int, *, seed: int, histories: int = 100
     """
     rng = np.random.default_rng(seed)
     difficulty = difficulties(rng, (n, histories))
-    champion = luck(rng, difficulty, world.failures)
+    champion = world.draw(rng, difficulty)
     usual = champion.mean(axis=0)
     quality, false, true = np.zeros(histories), np.zeros(histories), np.zeros(histories)
     earlier = np.zeros(histories, dtype=np.int64)
     for step in world.steps:
-        lucky = luck(rng, difficulty, world.failures)
+        lucky = world.draw(rng, difficulty)
         usual += lucky.mean(axis=0)
         challenger = lucky + quality + step
         passes = rule(challenger - champion, earlier)

@@ -7,13 +7,15 @@ a better model loses much on one photo. A case is a row, or the rows of all rule
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Final
 
-from gate_pushes import RULES, WORLDS, history, spent
+import numpy as np
+from gate_pushes import PUSHES, RULES, WORLDS, History, World, history, spent
 from gate_worlds import ALPHA, COMPARISONS, KINDS, RATES, SIZES, UNSEEN, large_losses, one_sided, passed
 from proofs import Part, run_part
 
@@ -66,6 +68,10 @@ def _pushes(case: int, _folder: Path) -> str:
     last = next(found[name] for name, rule in RULES.items() if rule is spent)
     assert last.any_false <= ALPHA + _noise(HISTORIES), f"{world.name}, {n} photos: {last}"
     assert last.any_false < found["rule of record"].any_false, f"{world.name}, {n} photos: {found}"
+    return _histories(world, n, found)
+
+
+def _histories(world: World, n: int, found: Mapping[str, History]) -> str:
     return "\n".join(
         _row(
             world.name,
@@ -79,6 +85,27 @@ def _pushes(case: int, _folder: Path) -> str:
         )
         for name, one in found.items()
     )
+
+
+def of_runs(before: Path, now: Path) -> list[str]:
+    """Tables about two real models from their runs' artifacts/test_scores.json: large losses, and fifty pushes.
+
+    The photos are drawn anew, as many as there are; the pushes are of models that differ as these two do.
+    """
+    old, new = ({row["stem"]: row["dice"] for row in json.loads(path.read_text())} for path in (before, now))
+    gains = np.array([new[stem] - old[stem] for stem in sorted(old.keys() & new.keys())])
+    n, rng = len(gains), np.random.default_rng(1)
+    drawn = -gains[rng.integers(0, n, (4000, n))].min(axis=1)
+    shares = [f"{float((drawn > limit).mean()):.2f}" for limit in (0.1, 0.2, 0.3)]
+    world = World("none is better, differing as these two", [0.0] * PUSHES, differences=gains)
+    found = {name: history(rule, world, n, seed=1, histories=HISTORIES) for name, rule in RULES.items()}
+    return [
+        "| photos | mean gain in Dice | deviation | largest loss | draws with a loss over 0.1 | over 0.2 | over 0.3 |",
+        "|---:|---:|---:|---:|---:|---:|---:|",
+        _row(n, f"{gains.mean():+.4f}", f"{gains.std():.4f}", f"{max(0.0, -gains.min()):.3f}", *shares),
+        f"\n{HEADS['pushes']}",
+        _histories(world, n, found),
+    ]
 
 
 PARTS: Final = (
@@ -105,7 +132,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = [part.name for part in PARTS]
     parser.add_argument("--parts", nargs="+", choices=names, default=names)
     parser.add_argument("--seeds", nargs="+", type=int, help="these cases only (default: all)")
+    parser.add_argument(
+        "--scores", nargs=2, type=Path, metavar="FILE", help="two runs' artifacts/test_scores.json instead"
+    )
     arguments = parser.parse_args(argv)
+    if arguments.scores:
+        print(*of_runs(*arguments.scores), sep="\n")
+        return 0
     faults = 0
     for part in PARTS:
         if part.name in arguments.parts:
