@@ -20,7 +20,14 @@ def test_without_a_file_the_names_are_those_from_before_the_file(tmp_path: Path)
     name = "water-meter-segmentation"
     assert asdict(Project()) == {
         **dict.fromkeys(("project", "model", "experiment"), name),
-        **{"main_branch": "main", "remote": "origin", "region": "", "bucket": "", "keep_metadata": False},
+        **{
+            "main_branch": "main",
+            "remote": "origin",
+            "region": "",
+            "bucket": "",
+            "keep_metadata": False,
+            "publish_photos": False,
+        },
         "allowed_images": ("docs/images/**", ".github/**", "WMS/tests/**"),
     }
 

@@ -97,7 +97,29 @@ def test_health_and_version(app: FastAPI, promoted: Path) -> None:
         "promoted_at": "2026-11-03T10:00:00+00:00",
         "metrics": {"dice": 0.91, "iou": 0.85},
         "is_production": True,
+        "has_card": False,
     }
+
+
+def test_the_model_card_is_a_page_that_loads_nothing(own: Path) -> None:
+    without = ask(app_of(own), "GET", "/card")
+    assert (without.status_code, without.json()["reason"]) == (404, "no_card")
+    assert "Version 3 has no model card here" in without.json()["error"]
+    page = own / "MODEL_CARD.html"
+    page.write_text("<p>another model's</p>")
+    assert ask(app_of(own), "GET", "/card").status_code == 404, "a card of other weights is none of this model's"
+    page.write_text(f"<p>{Predictor(own).weights_sha256}</p>")
+    app = app_of(own)
+    answer = ask(app, "GET", "/card")
+    assert (answer.status_code, answer.text) == (200, page.read_text())
+    assert answer.headers["content-type"].startswith("text/html")
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy and "script-src" not in policy
+    assert ask(app, "HEAD", "/card").status_code == 200
+    assert ask(app, "GET", "/version").json()["has_card"] is True
+    assert 'href="card"' in ask(app, "GET", "/").text
+    (own / "production.onnx").unlink()
+    assert ask(app_of(own), "GET", "/card").json()["reason"] == "no_model"
 
 
 def test_a_version_that_was_left_says_so(own: Path) -> None:

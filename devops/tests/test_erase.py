@@ -67,7 +67,14 @@ def test_a_photo_leaves_everything_and_the_gap_is_explained(shop: Workshop, vers
     keeper = shop.clone("keeper-of-data")
     older = shop.branches()["main"]
     assert list((clone / ".git" / "wms" / "cards").glob("*.html"))
+    served = clone / ".loop" / "local" / "releases" / "v1"
+    for folder, shown in ((clone / "WMS" / "models", name), (served, name), (served.with_name("v2"), f"{name}-b")):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "MODEL_CARD.html").write_text(f"<td>{shown}</td>")
+        (folder / "worst-photos.jpg").write_bytes(b"photos")
     first = said(erased(shop, clone, name))
+    assert sorted(path.parent.name for path in clone.rglob("worst-photos.jpg")) == ["v2"], "cards show photos"
+    assert sorted(path.parent.name for path in clone.rglob("MODEL_CARD.html")) == ["v2"]
     assert "main" in first.split("still do")[0]
     (branch,) = shop.data_branches()
     assert branch.endswith("-erase") and set(shop.version(branch).pairs) == {other}

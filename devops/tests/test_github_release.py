@@ -12,11 +12,11 @@ from github_fake import FakeGitHub, fake_github
 from sync_shop import Shop, make_run, make_shop, model_files
 
 from wms.errors import ModelDamagedError, ModelNotFoundError, run_main
-from wms.registry.lineage import CARD, FILES, ONNX, WEIGHTS
+from wms.registry.lineage import CARD, DOCUMENTS, FILES, ONNX, WEIGHTS
 from wms_ops.base.errors import AccessDeniedError, DamagedBlobError, StoreUnreachableError
 from wms_ops.commands import sync
 from wms_ops.pulls.gh import GitHub
-from wms_ops.release.publish import publish_release
+from wms_ops.release.publish import publish_release, release_documents
 from wms_ops.release.releases import Releases
 from wms_ops.release.sources import ReleaseSource, release_tag
 
@@ -115,6 +115,33 @@ def test_killed_at_each_step_and_run_again(
         github.calls.clear()
     with capsys.disabled():
         print("\nkill matrix of publish_release: step, what was there\n" + "\n".join(rows))
+
+
+DOCUMENTS_SENT = {"MODEL_CARD.md": b"# Card", "MODEL_CARD.html": b"<p>1</p>", "worst-photos.jpg": b"photos"}
+
+
+def test_the_card_joins_the_release_and_comes_with_a_sync(
+    shop: Shop, here: GitHub, github: FakeGitHub, files: dict[str, bytes], tag: str
+) -> None:
+    with pytest.raises(ModelNotFoundError, match=f"no release {tag} for the model card"):
+        release_documents(here, shop.entry.weights_sha256, DOCUMENTS_SENT)
+    publish_release(here, files)
+    release_documents(here, shop.entry.weights_sha256, DOCUMENTS_SENT)
+    assert github.releases == {tag: files | DOCUMENTS_SENT}
+    github.calls.clear()
+    release_documents(here, shop.entry.weights_sha256, DOCUMENTS_SENT)
+    assert github.calls == [], "nothing is sent twice"
+    assert publish_release(here, files) is False, "the card is no part of the model"
+    assert run_main(sync.COMMAND, [*shop.where, "--force"]) == 0
+    assert {path.name: path.read_bytes() for path in shop.models.iterdir() if path.name in DOCUMENTS} == (
+        DOCUMENTS_SENT
+    )
+    kept = {"MODEL_CARD.md": b"# After a rollback", "MODEL_CARD.html": b"<p>2</p>"}
+    release_documents(here, shop.entry.weights_sha256, kept)
+    assert github.releases == {tag: files | kept}, "photos leave where publish_photos is off again"
+    assert run_main(sync.COMMAND, [*shop.where, "--force"]) == 0
+    assert (shop.models / "MODEL_CARD.md").read_bytes() == b"# After a rollback"
+    assert not (shop.models / "worst-photos.jpg").exists()
 
 
 def test_drafts_of_two_who_came_at_once_become_one_release(

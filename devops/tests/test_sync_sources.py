@@ -17,7 +17,7 @@ from wms.registry.ledger import HISTORY, LedgerEntry
 from wms.registry.lineage import CARD, FILES, ONNX, WEIGHTS
 from wms_ops.base.errors import AccessDeniedError, StoreUnreachableError
 from wms_ops.pulls.gh import GitHub
-from wms_ops.release.publish import publish_model
+from wms_ops.release.publish import erase_documents, publish_documents, publish_model
 from wms_ops.release.sources import ReleaseSource, S3Source, key_of, release_tag
 from wms_ops.storage import client
 from wms_ops.storage.remote import S3Remote
@@ -43,6 +43,26 @@ def test_published_once_and_had_back(remote: S3Remote, run: Path, entry: LedgerE
     assert (remote.traffic - before).bytes_up == 0
     name = f"wms/models/{entry.weights_sha256}/production.onnx"
     assert remote.read_note(name) == model_files(run)[ONNX]
+
+
+def test_the_card_lies_beside_the_model_and_leaves_with_an_erased_photo(
+    remote: S3Remote, run: Path, entry: LedgerEntry
+) -> None:
+    publish_model(remote, run / "artifacts" / "model")
+    card = {"MODEL_CARD.md": b"# Card", "MODEL_CARD.html": b"<td>meter_1</td>", "worst-photos.jpg": b"photos"}
+    publish_documents(remote, entry.weights_sha256, card)
+    assert S3Source(remote).fetch(entry) == model_files(run) | card
+    before = remote.traffic
+    publish_documents(remote, entry.weights_sha256, card)
+    assert (remote.traffic - before).bytes_up == 0
+    assert erase_documents(remote, ["meter_17", "meter"]) == [], "another photo's name"
+    page = key_of(entry.weights_sha256, "MODEL_CARD.html")
+    assert erase_documents(remote, ["meter_1"]) == [page]
+    assert S3Source(remote).fetch(entry) == model_files(run) | {"MODEL_CARD.md": b"# Card"}
+    assert erase_documents(remote, ["meter_1"]) == []
+    publish_documents(remote, entry.weights_sha256, card)
+    publish_documents(remote, entry.weights_sha256, {"MODEL_CARD.md": b"# Card"})
+    assert S3Source(remote).fetch(entry) == model_files(run) | {"MODEL_CARD.md": b"# Card"}
 
 
 @pytest.mark.parametrize("name", FILES)

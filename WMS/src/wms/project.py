@@ -52,10 +52,15 @@ class Project:
     bucket: str = ""
     keep_metadata: bool = False
     """Whether photos are stored with places, serial numbers and names: see `wms.data.private`."""
+    publish_photos: bool = False
+    """Whether releases, the bucket and the service show test photos, in the model card: see docs/promotion.md."""
     allowed_images: tuple[str, ...] = ("docs/images/**", ".github/**", "WMS/tests/**")
 
 
-SWITCHES: Final[Mapping[str, str]] = {"keep_metadata": "store photos with GPS, serial numbers and names"}
+SWITCHES: Final[Mapping[str, str]] = {
+    "keep_metadata": "store photos with GPS, serial numbers and names",
+    "publish_photos": "show the worst test photos in published model cards",
+}
 """The meaning of each switch: true or false, written into wms.toml by hand."""
 
 MEANINGS: Final[Mapping[str, str]] = {

@@ -21,6 +21,11 @@ State = Literal["holds", "broken", "not checked"]
 WEIGHTS, ONNX, CARD = FILES = ("production.pth", "production.onnx", "production.json")
 """The files of a model, as `wms.inference` writes them; the card is placed last."""
 
+MODEL_CARD, MODEL_CARD_PAGE = "MODEL_CARD.md", "MODEL_CARD.html"
+WORST_SLICES, WORST_PHOTOS = "worst-slices.png", "worst-photos.jpg"
+DOCUMENTS: Final = (MODEL_CARD, MODEL_CARD_PAGE, WORST_SLICES, WORST_PHOTOS)
+"""The files of a model's card for people, beside FILES; each may be absent, and no hash in the ledger covers them."""
+
 METADATA: Final = "model-metadata.json"
 DATA, CONFIG, SCORES = ORIGIN = ("data.jsonl", "config.json", "test_scores.json")
 """The artifacts in which a run keeps its own origin."""

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from wms.errors import LedgerError, ModelDamagedError, ModelNotFoundError, PromotionLostError, RegistryError, UsageError
+from wms.errors import LedgerError, ModelDamagedError, ModelNotFoundError, PromotionLostError, UsageError
 from wms.project import project
 from wms.registry import facts as run_facts
 from wms.registry import plan
 from wms.registry.chain import Chain, RegistryLedger, missing_from
+from wms.registry.companions import complete, write_cards
 from wms.registry.gate_tries import TryLog
 from wms.registry.ledger import Ledger, LedgerEntry, link
 from wms.registry.metadata import METADATA, write_metadata
@@ -25,7 +26,7 @@ from wms.registry.standing import read_standing, require_entry
 from wms.registry.verdicts import read_verdict
 
 _DECIDING = ("start", "settled", "registered", "added")
-_FOLLOWING = ("tags", "previous", "production", "history", "current", "metadata", "archived", "done")
+_FOLLOWING = ("tags", "previous", "production", "history", "current", "metadata", "archived", "card", "done")
 STEPS = (*_DECIDING, *_FOLLOWING)
 """The steps reported to `PromotionClient.step`, in this order, each after its completion."""
 
@@ -48,6 +49,8 @@ class PromotionClient:
     metadata: Path = METADATA
     model: str = field(default_factory=lambda: project().model)
     step: Callable[[str], None] = lambda _: None
+    notes: list[str] = field(default_factory=list, repr=False, compare=False)
+    """Sentences about what the last change left undone."""
 
     @cached_property
     def registry(self) -> ModelRegistry:
@@ -99,6 +102,8 @@ class PromotionClient:
             self._catch_up(chain)
             self._tag(registered, wanted)
             self.step("archived")
+            self.notes[:] = [note] if (note := write_cards(self.registry, chain)) else []
+            self.step("card")
             # Another process may have added an entry meanwhile; then that entry is carried out, too.
             now = self.entries.read()
             if now.head == head:
@@ -218,7 +223,7 @@ def execute(promotions: PromotionClient, proposal: Proposal, *, who: str, github
         found = promotions.registry.register(facts.run_id, plan.lasting_tags(record))
         record = record.model_copy(update={"to_version": found.version})
     else:
-        note = _complete(promotions.registry, proposal.version)
+        note = complete(promotions.registry, proposal.version)
     promotions.step("registered")
     entry = link(record, chain.head)
     chain, counts = promotions.entries.add(entry)
@@ -228,27 +233,8 @@ def execute(promotions: PromotionClient, proposal: Proposal, *, who: str, github
         return _late(promotions, Standing(chain, chain.head.to_version if chain.head else None), proposal)
     promotions.carry_out(chain)
     before = f"instead of version {entry.from_version}" if entry.from_version is not None else "the first one"
-    text = f"Version {entry.to_version} (run {facts.run_id}) is Production, {before}.{note}"
+    text = f"Version {entry.to_version} (run {facts.run_id}) is Production, {before}.{note}{''.join(promotions.notes)}"
     return PromotionOutcome(True, entry, text)
-
-
-def _complete(registry: ModelRegistry, version: int) -> str:
-    """Add the files for `mlflow.pyfunc` to a registered version; a sentence, with its space, where that fails.
-
-    Older code registered versions without these files. The model's own files stay as they are.
-    """
-    found = next((one for one in registry.versions() if one.version == version), None)
-    if found is None:  # deleted since the proposal, which `carry_out` reports
-        return ""
-    run = registry.run(found.run_id)
-    try:
-        if found.source in (f"{run.artifact_uri}/model", f"runs:/{run.run_id}/model"):
-            registry.describe(run.run_id)
-            return ""
-        reason = f"MLflow loads it from {found.source}, not from its run"
-    except RegistryError as error:  # a way back must not depend on a store that takes no file
-        reason = str(error).rstrip(".")
-    return f" mlflow.pyfunc may be unable to load version {version}, for no MLmodel could be added: {reason}."
 
 
 def repair(promotions: PromotionClient) -> PromotionOutcome | None:
@@ -260,7 +246,11 @@ def repair(promotions: PromotionClient) -> PromotionOutcome | None:
     require_entry(standing, promotions.registry.server)
     head = promotions.carry_out(standing.chain).head
     return (
-        PromotionOutcome(False, head, f"Everything agrees: Production is version {head.to_version}.") if head else None
+        PromotionOutcome(
+            False, head, f"Everything agrees: Production is version {head.to_version}.{''.join(promotions.notes)}"
+        )
+        if head
+        else None
     )
 
 

@@ -11,7 +11,7 @@ from wms.errors import LedgerError, ModelDamagedError, from_os_error
 from wms.files import object_in, parse_json, sha256_bytes, sha256_file, write_atomic
 from wms.formats import refuse_newer
 from wms.registry.ledger import LedgerEntry
-from wms.registry.lineage import CARD, FILES, ONNX, WEIGHTS
+from wms.registry.lineage import CARD, DOCUMENTS, FILES, ONNX, WEIGHTS
 from wms.registry.weights import check_architecture
 
 STAGING: Final = ".sync"
@@ -81,8 +81,9 @@ def stage(folder: Path, files: Mapping[str, bytes]) -> Path:
     """
     staging = folder / STAGING
     unstage(folder)
-    for name in FILES:
-        write_atomic(staging / name, files[name])
+    for name in (*FILES, *DOCUMENTS):
+        if name in files:
+            write_atomic(staging / name, files[name])
     return staging
 
 
@@ -91,9 +92,13 @@ def place(folder: Path) -> None:
 
     Raises DiskFullError or UnwritableError.
     """
-    for name in FILES:
+    for name in (*DOCUMENTS, *FILES):
+        staged = folder / STAGING / name
         try:
-            (folder / STAGING / name).replace(folder / name)
+            if name in FILES or staged.exists():
+                staged.replace(folder / name)
+            else:
+                (folder / name).unlink(missing_ok=True)  # another version's
         except OSError as error:
             raise from_os_error(error, folder / name) from error
     unstage(folder)

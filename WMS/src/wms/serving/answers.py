@@ -57,6 +57,7 @@ class VersionAnswer(_Answer):
     promoted_at: str
     metrics: Means = Field(description="Means over the test images.")
     is_production: bool = Field(description="Whether the ledger's newest entry was this version at the start.")
+    has_card: bool = Field(description="Whether GET /card has the model's card.")
     service: str = Field(description="Version of the package.")
     started_at: str
 
@@ -83,6 +84,7 @@ def version_of(model: ServedModel, service: Service) -> VersionAnswer:
         promoted_at=entry.at,
         metrics=entry.metrics,
         is_production=model.is_production,
+        has_card=model.card is not None,
         service=package_version(),
         started_at=service.started_at,
     )

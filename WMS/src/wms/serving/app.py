@@ -38,10 +38,15 @@ _PAGE: Final = f"""<!doctype html>
 <form action="predict" method="post" enctype="multipart/form-data">
 <input type="file" name="{FIELD}" accept="{_ACCEPT}" required> <button>Find the strip</button>
 </form>
-<p><a href="version">VersionAnswer</a>, <a href="health">health</a>, <a href="metrics">metrics</a>,
-<a href="openapi.json">description of the API</a>.</p>
+<p><a href="card">Model card</a>, <a href="version">version</a>, <a href="health">health</a>,
+<a href="metrics">metrics</a>, <a href="openapi.json">description of the API</a>.</p>
 """
 
+# The page's own policy once more, where no file can change it: nothing is loaded, no script runs.
+_ALONE: Final = {
+    "Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
 _PHOTO: Final = {"type": "object", "required": [FIELD], "properties": {FIELD: {"type": "string", "format": "binary"}}}
 _UPLOAD: Final[dict[str, Any]] = {
     "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _PHOTO}}}
@@ -91,6 +96,11 @@ def _add_pages(app: FastAPI, service: Service) -> None:
     async def version() -> VersionAnswer:
         """The served model and its origin."""
         return version_of(service.require_model(), service)
+
+    @app.get("/card", response_class=HTMLResponse, responses={status: {"model": Failure} for status in (404, 503)})
+    async def card() -> HTMLResponse:
+        """The model card: use, data, labels, scores, limits, worst photos, parent and cost."""
+        return HTMLResponse(service.require_card(), headers=_ALONE)
 
     @app.get("/metrics", response_class=Response)
     async def metrics() -> Response:

@@ -16,8 +16,11 @@ from wms.errors import LineageError, ModelDamagedError, WmsError
 from wms.inference.predictor import ONNX, Predictor
 from wms.pictures import encoded
 from wms.registry.ledger import Ledger, LedgerEntry
+from wms.registry.lineage import MODEL_CARD_PAGE
+from wms.regular import read_regular
 
 _WARM_UP_SIDES: Final = (320, 240)
+_LARGEST_CARD: Final = 8 * 2**20  # bytes; 0.5 MiB with pictures
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class ServedModel:
     predictor: Predictor
     entry: LedgerEntry
     is_production: bool
+    card: bytes | None = None
+    """The model's card as an HTML page; None without a card of these very weights."""
 
     @property
     def version(self) -> int:
@@ -57,7 +62,17 @@ def load_model(folder: Path, ledger: Path, *, threads: int | None = None) -> Ser
         warm_up(predictor)
     except WmsError as error:
         return NoModel(str(error))
-    return ServedModel(predictor, entry, entries[-1].to_version == entry.to_version)
+    card = read_model_card(folder, entry)
+    return ServedModel(predictor, entry, entries[-1].to_version == entry.to_version, card)
+
+
+def read_model_card(folder: Path, entry: LedgerEntry) -> bytes | None:
+    """Read the model card's page in `folder`; None if absent, unreadable, too large, or of other weights."""
+    try:
+        content = read_regular(folder / MODEL_CARD_PAGE)
+    except OSError:
+        return None
+    return content if entry.weights_sha256.encode() in content and len(content) <= _LARGEST_CARD else None
 
 
 def confirm(weights_sha256: str, onnx_sha256: str, entries: Sequence[LedgerEntry], ledger: Path) -> LedgerEntry:

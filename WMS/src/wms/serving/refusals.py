@@ -13,6 +13,7 @@ REASONS: Final[Mapping[str, int]] = {
     "bad_form": 400,
     "disconnected": 400,
     "not_found": 404,
+    "no_card": 404,
     "wrong_method": 405,
     "slow": 408,
     "too_large": 413,

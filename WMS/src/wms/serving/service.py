@@ -49,6 +49,17 @@ class Service:
             raise Refusal("no_model", self.model.why)
         return self.model
 
+    def require_card(self) -> bytes:
+        """The model card as an HTML page; raises Refusal "no_model" or "no_card"."""
+        model = self.require_model()
+        if model.card is None:
+            raise Refusal(
+                "no_card",
+                f"Version {model.version} has no model card here: it was promoted by older code, or its files came "
+                "without the card. `wms restore` writes it, then `wms sync --force` brings it.",
+            )
+        return model.card
+
     async def predict(self, request: Request) -> Prediction:
         """Receive a request's photo and find the strip on it. Raises Refusal; every outcome is counted."""
         try:

@@ -14,13 +14,17 @@ from wms.errors import LedgerError, TrackingError, UsageError, from_os_error
 from wms.paths import RUNS
 from wms.project import project
 from wms.registry.ledger import Ledger
+from wms.registry.lineage import MODEL_CARD_PAGE, WORST_PHOTOS
 from wms_ops.base.layout import DATA_SET, KINDS, LOOP, MODELS, main_branch
 from wms_ops.base.question import ask
 from wms_ops.commands.data import Named, command, url_of
 from wms_ops.dataset.erase import Erased, erase
+from wms_ops.dataset.publish import open_store
+from wms_ops.dataset.versions import dvc_config_at
 from wms_ops.git.command import Git
 from wms_ops.git.scratch import scratch_clone
 from wms_ops.pulls.erase_pages import TEXTS, erase_pages, mentions, shows_photos
+from wms_ops.release.publish import erase_documents
 
 _JOIN: Final = ("wms", "data", "join")
 
@@ -42,10 +46,12 @@ def _erase(git: Git, arguments: argparse.Namespace) -> Named:
     url = url_of(git, arguments.remote)
     done = erase(git, url, names, reason)
     with scratch_clone(git, url) as scratch:
-        pages = erase_pages(scratch, names)
+        pages = [f"{path} of the branch pull-requests" for path in erase_pages(scratch, names)]
+        store = open_store(dvc_config_at(scratch.git, scratch.base or main_branch()), git)
+        pages += [f"{key} in {store.config.url}" for key in erase_documents(store, names)]
     contents = {md5 for record in done.records for md5 in record.contents}
     local = list(_erase_here(git, names, contents - done.kept.keys()))
-    _tell(done, names, [f"{path} of the branch pull-requests" for path in pages] + local)
+    _tell(done, names, [*pages, *local])
     for line in [*_models(git, names), *_left(git, names)]:
         print(line)
     return {"branch": done.branch, "versions_deleted": done.deleted, "done": str(done.done).lower()}
@@ -119,7 +125,7 @@ def _erase_here(git: Git, names: Collection[str], contents: Collection[str]) -> 
     )
     copies += [path for path in named if _md5(path) in contents]
     cards = (Path(git("rev-parse", "--path-format=absolute", "--git-common-dir")) / "wms" / "cards").glob("*.html")
-    for path in [*copies, *cards, *_pictures(git.folder / LOOP, names)]:
+    for path in [*copies, *cards, *_pictures(git.folder / LOOP, names), *_model_cards(git.folder, names)]:
         try:
             if path.is_file():
                 path.unlink()
@@ -134,6 +140,13 @@ def _pictures(folder: Path, names: Collection[str]) -> Iterator[Path]:
         texts = (path for path in run.glob("*") if path.suffix in TEXTS and path.is_file())
         if any(mentions(path.read_bytes(), names) for path in texts):
             yield from (path for path in run.rglob("*") if path.is_file() and shows_photos(path.name))
+
+
+def _model_cards(folder: Path, names: Collection[str]) -> Iterator[Path]:
+    """Yield the pages and pictures of model cards that name a photo: Production's here, and the loop's deployments."""
+    for page in (folder / MODELS / MODEL_CARD_PAGE, *(folder / LOOP).glob(f"**/{MODEL_CARD_PAGE}")):
+        if page.is_file() and mentions(page.read_bytes(), names):
+            yield from (page.with_name(WORST_PHOTOS), page)
 
 
 def _md5(path: Path) -> str:
@@ -170,7 +183,9 @@ def _left(git: Git, names: Sequence[str]) -> list[str]:
         "- GitHub's refs/pull/*, caches and attachments, if photos were ever pushed raw to a data branch: ask GitHub's "
         "support to remove them;",
         f"- MLflow's artifacts and the folder {RUNS.name}/ with pictures of these photos: search them for "
-        f"{', '.join(names)}, delete the pictures there.",
+        f"{', '.join(names)}, delete the pictures there, also gate/{WORST_PHOTOS}, card/ and model/{MODEL_CARD_PAGE};",
+        "- model cards on GitHub's releases and in running services, if wms.toml says publish_photos: `gh release "
+        f"delete-asset TAG {MODEL_CARD_PAGE}` and the same for {WORST_PHOTOS}; deploy another version.",
     ]
 
 

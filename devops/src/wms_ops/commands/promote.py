@@ -12,6 +12,7 @@ from wms.paths import ROOT
 from wms.project import project
 from wms.registry import promotion
 from wms.registry.adoption import propose_adoption
+from wms.registry.companions import read_documents
 from wms.registry.ledger import FOLDER, Ledger
 from wms.registry.lineage import FILES
 from wms.registry.metadata import METADATA, baseline_json, metadata_fault, read_metadata, write_metadata
@@ -25,7 +26,7 @@ from wms_ops.base.question import agrees
 from wms_ops.git.records import require_sound
 from wms_ops.pulls.gh import GitHub
 from wms_ops.release.actor import who
-from wms_ops.release.publish import publish_model, publish_release
+from wms_ops.release.publish import publish_documents, publish_model, publish_release, release_documents
 from wms_ops.storage.config import read_remote
 from wms_ops.storage.remote import S3Remote
 
@@ -53,6 +54,7 @@ def _promote(arguments: argparse.Namespace) -> int:
         proposal = promotion.execute(promotions, proposal, who=who(), github_run=github_run())
     else:
         _publish(promotions.registry, proposal.entry.run_id, arguments)
+    _publish_card(promotions.registry, proposal, arguments)
     _tell(proposal)
     return 0
 
@@ -125,6 +127,17 @@ def _publish(registry: ModelRegistry, run_id: str, arguments: argparse.Namespace
     if arguments.publish_release:
         sent = publish_release(GitHub(ROOT), files)
         print(f"A release on GitHub {'has got' if sent else 'has'} the model's files.")
+
+
+def _publish_card(registry: ModelRegistry, outcome: PromotionOutcome, arguments: argparse.Namespace) -> None:
+    """Bring the model card to the destinations of the model's files: it exists only once the model is Production."""
+    if not arguments.publish and not arguments.publish_release:
+        return
+    documents, weights = read_documents(registry, outcome.entry.run_id), outcome.entry.weights_sha256
+    if arguments.publish:
+        publish_documents(S3Remote(read_remote(ROOT)), weights, documents)
+    if arguments.publish_release:
+        release_documents(GitHub(ROOT), weights, documents)
 
 
 def _of_promote(parser: argparse.ArgumentParser) -> None:

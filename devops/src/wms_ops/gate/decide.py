@@ -9,6 +9,7 @@ from pathlib import Path
 
 from wms.config import RunConfig
 from wms.errors import CannotDecideError, WmsError
+from wms.registry.companions import PICTURE
 from wms.registry.gate import judge
 from wms.registry.gate_settings import GateSettings, held_back
 from wms.registry.gate_tries import TryLog, tried_by
@@ -16,6 +17,7 @@ from wms.registry.gate_types import GateReport
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.types import GateVerdict, NoVerdict
 from wms.registry.verdicts import begin, read_verdict
+from wms_ops.gate.drawing import draw_worst
 from wms_ops.gate.evidence import Gathered, gather
 
 
@@ -28,7 +30,7 @@ def decide(
     source: str = "",
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> tuple[GateReport, Gathered]:
-    """Compare a run (its id or name) with Production and store the verdict in the run.
+    """Compare a run (its id or name) with Production and store the verdict and the worst photos in the run.
 
     `source` says where the settings in `config` came from. The verdict names both, and a refusal of these weights by
     stricter settings, after which the run doesn't pass. From the start of the attempt an older verdict of the run no
@@ -45,6 +47,7 @@ def decide(
         report = judge(gathered.evidence, config.gate, decided_at=datetime.now(UTC).isoformat(timespec="seconds"))
         settings = GateSettings.of(config.gate, report.grid, source)
         report = _beside_earlier(registry, report, settings, older)
+        registry.write_artifact(run_id, PICTURE, draw_worst(report, gathered, config))
     except CannotDecideError as error:
         attempt.refuse(str(error))
         raise

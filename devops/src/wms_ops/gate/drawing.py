@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from wms.config import RunConfig
 from wms.data.pairs import read_pair
 from wms.inference.overlay import Colour, Pixels, draw_outline
-from wms.registry.gate_types import ImageChange
+from wms.pictures import encoded
+from wms.registry.card_records import PHOTOS_SHOWN, worst_photos
+from wms.registry.gate_types import GateReport, ImageChange
 from wms_ops.gate.evidence import Gathered
 from wms_ops.gate.scoring import Mask, predicted_mask, true_mask
 
@@ -20,6 +23,7 @@ CHALLENGER: Final[Colour] = (0, 190, 255)
 SIDE: Final = 460
 """Pixels of a picture's longer side."""
 
+_GAP: Final = 12  # pixels
 _MARGIN: Final = 0.35  # share of the marked area's size, around a detail
 
 
@@ -45,6 +49,24 @@ def draw_case(image: ImageChange, gathered: Gathered, config: RunConfig) -> list
         for name, colour, area in marked
     ]
     return [("The whole photo", _draw(photo, everything, (0, 0, 1, 1))), *details]
+
+
+def draw_worst(report: GateReport, gathered: Gathered, config: RunConfig) -> bytes:
+    """Draw the photos on which the challenger is worst, a numbered row each, without the champion; a JPEG file's bytes.
+
+    The photos are decoded and predicted again. Raises the errors of `read_pair`.
+    """
+    alone = replace(gathered, champion=None)
+    shown = worst_photos(report)[:PHOTOS_SHOWN]
+    rows = [[pixels for _, pixels in draw_case(image, alone, config)] for image in shown]
+    sheet = Image.new("RGB", (2 * (SIDE + _GAP), len(rows) * (SIDE + _GAP)), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(24)
+    for row, pictures in enumerate(rows):
+        top = row * (SIDE + _GAP)
+        for column, pixels in enumerate(pictures):
+            sheet.paste(Image.fromarray(pixels), (column * (SIDE + _GAP), top))
+        draw.text((10, top + 8), str(row + 1), fill="white", font=font, stroke_width=3, stroke_fill="black")
+    return encoded(sheet, quality=85)
 
 
 def _around(area: Mask) -> tuple[float, float, float, float]:

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from wms.config import RunConfig, parse_recipe
 from wms.errors import CannotDecideError, ConfigError, NotImprovedError
 from wms.files import remove, write_atomic
 from wms.registry import promotion
+from wms.registry.card_records import COST_TAG, ESTIMATE_TAG, SOURCES_TAG
+from wms.registry.companions import read_documents
 from wms.registry.gate_types import GateReport
 from wms.registry.lineage import FILES
+from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.plan import Proposal
 from wms.registry.promotion import PromotionOutcome
+from wms.text import counted
 from wms_ops.base.layout import MODELS, main_branch
 from wms_ops.base.outputs import github_run
 from wms_ops.dataset.fetch import bring
+from wms_ops.dataset.history import commits_of
 from wms_ops.dataset.versions import file_at, version_at
 from wms_ops.gate.decide import decide
 from wms_ops.gate.page import render
 from wms_ops.gate.report import markdown, stopped
 from wms_ops.loop.context import Done, RunContext
+from wms_ops.loop.costs import bill_so_far
 from wms_ops.loop.workspace import fetch, main_tip
 from wms_ops.release.actor import who
-from wms_ops.release.publish import publish_model
+from wms_ops.release.publish import publish_documents, publish_model
 from wms_ops.report.pictures import gate_pictures
 from wms_ops.runs.plan import HELD_BACK
 
@@ -104,11 +111,26 @@ def promote(context: RunContext, values: Mapping[str, str]) -> Done:
     publish_model(
         context.store(), {name: promotions.registry.read_artifact(values["run_id"], f"model/{name}") for name in FILES}
     )
+    _keep_origin(context, values, promotions.registry)
     outcome = _execute(context, proposal)
     entry = outcome.entry
+    publish_documents(context.store(), entry.weights_sha256, read_documents(promotions.registry, entry.run_id))
     previous = before if outcome.changed else entry.from_version
     outputs = {"version": str(entry.to_version), "previous_version": "" if previous is None else str(previous)}
     return Done(outputs | {"changed": _word(outcome.changed)}, outcome.text)
+
+
+def _keep_origin(context: RunContext, values: Mapping[str, str], registry: ModelRegistry) -> None:
+    """Tag the run with what only the loop knows, for the model card; the tags of an earlier try stay."""
+    run = registry.run(values["run_id"])
+    pushes = Counter(push.author for push in commits_of(context.git, values["commit"]))
+    tags = {
+        SOURCES_TAG: ", ".join(f"{author} ({counted(count, 'change')})" for author, count in sorted(pushes.items())),
+        ESTIMATE_TAG: values.get("estimated_usd", ""),
+        COST_TAG: "" if (bill := bill_so_far(context)) is None else f"{bill.cost.total:.4f}",
+    }
+    if new := {name: text for name, text in tags.items() if text and name not in run.tags}:
+        registry.set_run_tags(run.run_id, new)
 
 
 def _execute(context: RunContext, proposal: Proposal | PromotionOutcome) -> PromotionOutcome:

@@ -20,6 +20,7 @@ from wms.inference.predictor import Predictor
 from wms.loopback import is_loopback
 from wms.metrics import DICE, IOU, measure
 from wms.registry import promotion
+from wms.registry.companions import read_documents
 from wms.registry.gate_types import GateReport
 from wms.registry.ledger import Ledger, LedgerEntry
 from wms.registry.lineage import FILES
@@ -168,6 +169,8 @@ def _model(context: RunContext, entry: LedgerEntry) -> Path:
         # Of an earlier try only the weights are kept, if their hash is the ledger's; the other files are read again.
         if not (folder / name).is_file() or name != FILES[0] or sha256_file(folder / name) != entry.weights_sha256:
             write_atomic(folder / name, context.registry().read_artifact(entry.run_id, f"model/{name}"))
+    for name, content in read_documents(context.registry(), entry.run_id).items():
+        write_atomic(folder / name, content)
     return folder
 
 

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
-from wms.errors import PromotionLostError, WmsError
+from wms.errors import PromotionLostError
 from wms.files import write_atomic
 from wms.registry.types import from_to, means_in
 from wms_ops.base.errors import BranchContentError, PipelineError, PullRequestError
 from wms_ops.base.layout import METADATA, main_branch
 from wms_ops.base.outputs import github_run
-from wms_ops.cost.bills import RunBill, bill_of_run
-from wms_ops.cost.prices import price_table
-from wms_ops.cost.sessions import month_name, month_start
 from wms_ops.dataset.history import AUTHOR, authors
 from wms_ops.dataset.losses import SOURCE
 from wms_ops.dataset.proofs import sources_since
 from wms_ops.dataset.review import RECORDS, refuse_foreign
 from wms_ops.git.trailers import with_trailers
 from wms_ops.loop.context import Done, RunContext
+from wms_ops.loop.costs import bill_so_far
 from wms_ops.loop.steps_data import CARD
 from wms_ops.loop.steps_decide import PICTURES
 from wms_ops.loop.workspace import check_out, commit_and_push, fetch, main_tip
@@ -62,22 +59,15 @@ def report(context: RunContext, record: RunRecord) -> Done:
     body, pictures = context.folder / BODY, sorted(attachments(context))
     links = [("the run on GitHub", address)] if (address := github_run(context.environ)) else []
     text = pull_body(
-        record, gate_markdown=gate_text, card_markdown=card_text, pictures=pictures, links=links, bill=_bill(context)
+        record,
+        gate_markdown=gate_text,
+        card_markdown=card_text,
+        pictures=pictures,
+        links=links,
+        bill=bill_so_far(context),
     )
     write_atomic(body, text)
     return Done({"body": str(body)}, f"The report is {body}.")
-
-
-def _bill(context: RunContext) -> RunBill | None:
-    """The cost of the run's instance so far, if AWS bills it; an unreachable store only omits this table."""
-    if not context.cloud.billed:
-        return None
-    now = datetime.now(UTC)
-    try:
-        return bill_of_run(context.run_id, context.cloud.sessions(month_start(month_name(now))), price_table(), now)
-    except WmsError as error:
-        context.show(f"warning: the report lacks what the run has cost. {error}")
-        return None
 
 
 def attachments(context: RunContext) -> dict[str, bytes]:

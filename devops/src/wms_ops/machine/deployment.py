@@ -16,7 +16,7 @@ from typing import Final
 from wms.errors import from_os_error
 from wms.files import sha256_file, write_atomic
 from wms.registry.ledger import CURRENT, HISTORY
-from wms.registry.lineage import FILES, WEIGHTS
+from wms.registry.lineage import DOCUMENTS, FILES, WEIGHTS
 from wms_ops.base.errors import CloudError
 from wms_ops.machine.answers import NoAnswerError, ask
 from wms_ops.machine.environment import plain_environ
@@ -162,7 +162,9 @@ def _end(workspace: Workspace, served: Served) -> None:
 
 def _copy_files(workspace: Workspace, release: ModelRelease, target: Path) -> None:
     """Copy a release's files, all or none; the ledger's files may have grown since the last copy."""
-    sources = {name: release.model / name for name in FILES} | {n: release.ledger / n for n in (HISTORY, CURRENT)}
+    sources = {name: release.model / name for name in (*FILES, *DOCUMENTS)} | {
+        n: release.ledger / n for n in (HISTORY, CURRENT)
+    }
     present = {name: path for name, path in sources.items() if path.is_file()}
     if WEIGHTS not in present:
         raise CloudError(f"{release.model} holds no {WEIGHTS}; bring it with `wms sync`.")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from wms.errors import ModelDamagedError
+from wms.errors import ModelDamagedError, ModelNotFoundError
 from wms.files import parse_json, sha256_bytes
-from wms.registry.lineage import CARD, FILES, ONNX, WEIGHTS
+from wms.registry.lineage import CARD, DOCUMENTS, FILES, MODEL_CARD_PAGE, ONNX, WEIGHTS, WORST_PHOTOS
 from wms.registry.weights import check_architecture
 from wms_ops.base.errors import DamagedBlobError
+from wms_ops.pulls.erase_pages import mentions
 from wms_ops.pulls.gh import GitHub
 from wms_ops.release.releases import GitHubRelease, Releases
-from wms_ops.release.sources import all_of, key_of, read_folder, release_tag
+from wms_ops.release.sources import STORE, all_of, key_of, read_folder, release_tag
 from wms_ops.storage.remote import S3Remote
 
 
@@ -76,6 +77,44 @@ def publish_release(
     return True
 
 
+def publish_documents(store: S3Remote, weights_sha256: str, documents: Mapping[str, bytes]) -> None:
+    """Put a published model's card beside the model's files in the S3 store; an equal file is left alone.
+
+    A card changes at a rollback, and loses its photos with `publish_photos` in wms.toml. Raises the store's errors.
+    """
+    for name in DOCUMENTS:
+        key = key_of(weights_sha256, name)
+        if name in documents and store.read_note(key) != documents[name]:
+            store.write_note(key, documents[name])
+        elif name not in documents:
+            store.erase_note(key)
+
+
+def erase_documents(store: S3Remote, names: Collection[str]) -> list[str]:
+    """Delete published cards that name one of these photos, in all their versions; return the keys. Safe to repeat."""
+    pages = [key for key in store.notes(f"{STORE}/") if key.endswith(f"/{MODEL_CARD_PAGE}")]
+    named = [key for key in pages if mentions(store.read_note(key) or b"", names)]
+    for page in named:
+        store.erase_note(f"{page.removesuffix(MODEL_CARD_PAGE)}{WORST_PHOTOS}")
+        store.erase_note(page)  # last: a killed erasure finds the card by its page
+    return named
+
+
+def release_documents(github: GitHub, weights_sha256: str, documents: Mapping[str, bytes]) -> None:
+    """Put a published model's card into the model's release on GitHub; an equal file is left alone.
+
+    Raises ModelNotFoundError without a published release, and the errors of `Releases`.
+    """
+    releases, tag = Releases(github), release_tag(weights_sha256)
+    if (release := releases.published(tag)) is None:
+        raise ModelNotFoundError(f"GitHub has no release {tag} for the model card; promote with --publish-release.")
+    for name in DOCUMENTS:
+        if name in documents and not releases.holds(release, name, documents[name]):
+            releases.replace(release, name, documents[name])
+        elif name not in documents and (asset := release.asset(name)):
+            releases.remove_asset(release, asset)
+
+
 def _fill(
     releases: Releases, release: GitHubRelease, files: Mapping[str, bytes], step: Callable[[str], None]
 ) -> GitHubRelease:
@@ -114,7 +153,8 @@ def _check_set(files: Mapping[str, bytes]) -> str:
 
 
 def _files(model: Path | Mapping[str, bytes]) -> dict[str, bytes]:
-    return all_of(read_folder(model) if isinstance(model, Path) else model, "The folder to publish", None)
+    found = all_of(read_folder(model) if isinstance(model, Path) else model, "The folder to publish", None)
+    return {name: found[name] for name in FILES}
 
 
 def _refuse_other_set(stored: Mapping[str, bytes | None], files: Mapping[str, bytes], url: str) -> None:

@@ -87,11 +87,16 @@ class Releases:
         path, what = f"{REPO}/releases/{release.id}", f"the draft of {release.tag}"
         _gone(self.github.ask(path, method="DELETE", what=what), what)
 
+    def remove_asset(self, release: GitHubRelease, asset: Asset) -> None:
+        """Delete a file; a file that is gone already is no error."""
+        what = f"{asset.name} of the release {release.tag}"
+        _gone(self.github.ask(asset.url, method="DELETE", what=what), what)
+
     def replace(self, release: GitHubRelease, name: str, content: bytes) -> None:
         """Upload a file; replaces a file of the same name."""
         what = f"{name} of the release {release.tag}"
         if old := release.asset(name):
-            _gone(self.github.ask(old.url, method="DELETE", what=what), what)
+            self.remove_asset(release, old)
         with tempfile.TemporaryDirectory(prefix="wms-upload-") as folder:
             path = Path(folder) / "asset"  # a file and no pipe: GitHub wants to know the length
             path.write_bytes(content)

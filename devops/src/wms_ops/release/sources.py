@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 from wms.errors import ModelNotFoundError
+from wms.registry.companions import read_documents
 from wms.registry.ledger import LedgerEntry
-from wms.registry.lineage import CARD, FILES, ONNX, WEIGHTS
+from wms.registry.lineage import CARD, DOCUMENTS, FILES, ONNX, WEIGHTS
 from wms.registry.mlflow_store import ModelRegistry
 from wms_ops.pulls.gh import GitHub
 from wms_ops.storage.remote import S3Remote
@@ -31,7 +32,7 @@ class ModelSource(Protocol):
         ...
 
     def fetch(self, entry: LedgerEntry) -> Mapping[str, bytes]:
-        """The model's files by the names of FILES, not verified.
+        """The model's files by the names of FILES, not verified, and those of DOCUMENTS that the source has.
 
         Raises ModelNotFoundError if the source lacks a file, and its own errors if it doesn't answer.
         """
@@ -51,7 +52,10 @@ class S3Source:
         return self._store.config.url
 
     def fetch(self, entry: LedgerEntry) -> Mapping[str, bytes]:
-        found = {name: self._store.read_note(key_of(entry.weights_sha256, name)) for name in (CARD, WEIGHTS, ONNX)}
+        found = {
+            name: self._store.read_note(key_of(entry.weights_sha256, name))
+            for name in (CARD, WEIGHTS, ONNX, *DOCUMENTS)
+        }
         return all_of(found, self.name, entry)
 
 
@@ -69,7 +73,7 @@ class ReleaseSource:
 
     def fetch(self, entry: LedgerEntry) -> Mapping[str, bytes]:
         with tempfile.TemporaryDirectory(prefix="wms-release-", ignore_cleanup_errors=True) as folder:
-            self._github.download_release(release_tag(entry.weights_sha256), FILES, Path(folder))
+            self._github.download_release(release_tag(entry.weights_sha256), (*FILES, *DOCUMENTS), Path(folder))
             return all_of(read_folder(Path(folder)), self.name, entry)
 
 
@@ -86,7 +90,8 @@ class MlflowSource:
         return f"MLflow at {self._registry.server}"
 
     def fetch(self, entry: LedgerEntry) -> Mapping[str, bytes]:
-        return {name: self._registry.read_artifact(entry.run_id, f"model/{name}") for name in FILES}
+        files = {name: self._registry.read_artifact(entry.run_id, f"model/{name}") for name in FILES}
+        return files | read_documents(self._registry, entry.run_id)
 
 
 def key_of(weights_sha256: str, name: str) -> str:
@@ -104,8 +109,9 @@ def release_tag(weights_sha256: str) -> str:
 
 
 def read_folder(folder: Path) -> dict[str, bytes | None]:
-    """A model's files in a folder; None for absent files."""
-    return {name: (folder / name).read_bytes() if (folder / name).is_file() else None for name in FILES}
+    """A model's files in a folder, and those of its card; None for absent files."""
+    names = (*FILES, *DOCUMENTS)
+    return {name: (folder / name).read_bytes() if (folder / name).is_file() else None for name in names}
 
 
 def all_of(found: Mapping[str, bytes | None], source: str, entry: LedgerEntry | None) -> dict[str, bytes]:

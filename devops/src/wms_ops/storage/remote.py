@@ -154,6 +154,10 @@ class S3Remote:
         prefix = self.config.inside("")
         return [key.removeprefix(prefix) for key in self._bucket.names(self.config.inside(folder))]
 
+    def erase_note(self, name: str) -> int:
+        """Delete a note in all its versions; return how many there were."""
+        return self._bucket.erase(self.config.inside(name))
+
     def erase(self, oids: Iterable[str]) -> int:
         """Delete blobs in all their versions; return how many versions there were. Missing blobs don't matter."""
         return sum(_in_parallel(lambda oid: self._bucket.erase(self.config.key(oid)), sorted(set(oids))))

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from wms.errors import WmsError
 from wms.files import sha256_file
 from wms.registry.ledger import CURRENT, HISTORY
-from wms.registry.lineage import FILES
+from wms.registry.lineage import DOCUMENTS, FILES
 from wms_ops.base.errors import CloudError
 from wms_ops.base.poll import poll
 from wms_ops.base.signals import ended_by_sigterm
@@ -50,7 +50,9 @@ FILES_SENT: Final = "files.tar.gz"
 COMMIT_SENT: Final = "commit.pack"
 RESULT: Final = "result.tar.gz"
 MODEL, LEDGER = "model", "ledger"
-RELEASE: Final = frozenset((*(f"{MODEL}/{name}" for name in FILES), f"{LEDGER}/{HISTORY}", f"{LEDGER}/{CURRENT}"))
+RELEASE: Final = frozenset(
+    (*(f"{MODEL}/{name}" for name in (*FILES, *DOCUMENTS)), f"{LEDGER}/{HISTORY}", f"{LEDGER}/{CURRENT}")
+)
 """The names of a release's files in its archive."""
 
 _IS_PYTHON: Final = re.compile(r"python[0-9.]*(\.exe)?", re.IGNORECASE)
@@ -124,7 +126,7 @@ class MessageQueue:
 
     def deploy(self, release: ModelRelease) -> None:
         """Serve a release behind the instance's public port once it's healthy; else the release before is served on."""
-        names = {f"{MODEL}/{name}": release.model / name for name in FILES}
+        names = {f"{MODEL}/{name}": release.model / name for name in (*FILES, *DOCUMENTS)}
         names |= {f"{LEDGER}/{name}": release.ledger / name for name in (HISTORY, CURRENT)}
         with tempfile.TemporaryDirectory(prefix="wms-queue-") as temporary:
             archive = Path(temporary, FILES_SENT)
