@@ -57,7 +57,11 @@ def test_a_promotion_writes_the_card_with_the_worst_photos(
         assert f"| {image.stem} | {image.challenger.dice:.4f} | {image.width} x {image.height} |" in text
     assert "by Ann &#60;b&#62; at" in text and "by Ann &lt;b&gt; at" in whole
     assert f"in test | {len(report.images)} |" in text and "40 epochs at 48 pixels" in text
-    assert f"![The first {PHOTOS_SHOWN} of them" in text and whole.count("data:image/jpeg;base64,") == 1
+    assert (
+        f"The first {PHOTOS_SHOWN} of them" in text
+        and f"]({WORST_PHOTOS})" in text
+        and whole.count("data:image/jpeg;base64,") == 1
+    )
     drawn = Image.open(io.BytesIO(read(f"card/{WORST_PHOTOS}")))
     assert drawn.size[1] > 3 * 400 and drawn.getextrema() != ((255, 255),) * 3
     assert "Too few test photos for slices." in text

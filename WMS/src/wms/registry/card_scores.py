@@ -21,13 +21,13 @@ def scores_of(records: CardRecords) -> CardSection:
     if report is None:
         text = "Dice {dice}, IoU {iou}. The gate's report about these weights isn't there, so no interval is known."
         return CardSection("Scores", (line(text, dice=f"{entry.metrics.dice:.4f}", iou=f"{entry.metrics.iou:.4f}"),))
+    first = report.champion is None
     rows = [
-        _score_row(title, change, _interval(report.images, name), first=report.champion is None)
+        _score_row(title, change, _interval(report.images, name))[: 3 if first else None]
         for name, (title, change) in zip((DICE, IOU, *report.further), report.changes().items(), strict=True)
     ]
-    champion = report.verdict.champion_version
-    before = "none before" if champion is None else f"version {champion}"
-    head = ("mean", "this model", "95 % interval", before, "difference", "its 95 % interval")
+    champion = f"version {report.verdict.champion_version}"
+    head = ("mean", "this model", "95 % interval", champion, "difference", "its 95 % interval")[: 3 if first else None]
     text = (
         "Measured by the gate at {at} on {count}, on a grid of {grid} x {grid} pixels. The intervals are bootstrap-t "
         "over the photos; they don't know what the test photos lack."
@@ -37,10 +37,10 @@ def scores_of(records: CardRecords) -> CardSection:
     return CardSection("Scores", (Table(head, tuple(rows)), about), tuple(map(given, report.verdict.warnings)))
 
 
-def _score_row(title: str, change: MetricChange, own: str, *, first: bool) -> tuple[Line, ...]:
+def _score_row(title: str, change: MetricChange, own: str) -> tuple[Line, ...]:
     between = "" if change.low is None or change.high is None else f"{change.low:+.4f} to {change.high:+.4f}"
-    before = ("", "") if first else (f"{change.champion:.4f}", f"{change.difference:+.4f}")
-    return tuple(given(text) for text in (title, f"{change.challenger:.4f}", own, *before, between))
+    values = (title, f"{change.challenger:.4f}", own, f"{change.champion:.4f}", f"{change.difference:+.4f}", between)
+    return tuple(map(given, values))
 
 
 def _interval(images: Sequence[ImageChange], name: str) -> str:

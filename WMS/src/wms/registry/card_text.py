@@ -18,6 +18,9 @@ from wms.pictures import data_uri
 from wms.text import literal
 
 _CODE: Final = re.compile(r"`([^`]+)`")
+# References to signs that mean nothing where they stand, for readers of the source: brackets, which mean something
+# after a `]` only, the colon of a time or before a space, the plus of a time zone.
+_HARMLESS: Final = re.compile(r"&#4[01];|(?<=\d)&#(?:58|43);(?=\d)|&#58;(?= )")
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ class Line:
     @property
     def markdown(self) -> str:
         """The line as Markdown."""
-        return self.text.format(**{name: literal(value) for name, value in self.values.items()})
+        values = {name: _HARMLESS.sub(_unescape, literal(value)) for name, value in self.values.items()}
+        return self.text.format(**values)
 
     @property
     def html(self) -> str:
@@ -114,8 +118,12 @@ def _markdown(block: Line | Table | Figure, pictures: Mapping[str, bytes]) -> It
             yield from (f"| {' | '.join(cell.markdown for cell in row)} |" for row in block.rows)
         case Figure():
             if block.name in pictures:
-                yield from (f"![{block.caption.markdown}]({block.name})", "")
+                yield from (f"![{block.name}]({block.name})", "")
             yield block.caption.markdown
+
+
+def _unescape(found: re.Match[str]) -> str:
+    return html.unescape(found[0])
 
 
 def _plain(text: str) -> str:

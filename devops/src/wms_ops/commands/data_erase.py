@@ -24,7 +24,6 @@ from wms_ops.dataset.versions import dvc_config_at
 from wms_ops.git.command import Git
 from wms_ops.git.scratch import scratch_clone
 from wms_ops.pulls.erase_pages import TEXTS, erase_pages, mentions, shows_photos
-from wms_ops.release.publish import erase_documents
 
 _JOIN: Final = ("wms", "data", "join")
 
@@ -38,6 +37,8 @@ def _declare(parser: argparse.ArgumentParser) -> None:
 
 
 def _erase(git: Git, arguments: argparse.Namespace) -> Named:
+    from wms_ops.release.publish import erase_documents  # Pillow, which help and completion do without
+
     names = list(dict.fromkeys(arguments.names))
     _confirm(names, arguments.yes_erase)
     reason = arguments.reason or ask("Why? (kept for good) ", 'give --reason "..."')
