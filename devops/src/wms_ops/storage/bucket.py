@@ -74,32 +74,32 @@ class Bucket:
 
     def try_listing(self) -> None:
         """Send one cheap request that needs the bucket and the permission to list its objects."""
-        with self._errors():
-            self._client.list_objects_v2(Bucket=self.name, Prefix=self._inside(""), MaxKeys=1)
+        with self.errors():
+            self.client.list_objects_v2(Bucket=self.name, Prefix=self._inside(""), MaxKeys=1)
         self._seen = True
 
     def try_writing(self) -> None:
         """Send an object under a wrong MD5: the store checks the permission, then refuses the bytes."""
         where = {"Bucket": self.name, "Key": self._inside(f".wms-access-probe-{secrets.token_hex(8)}")}
         wrong = {**self._sent(where["Key"], b"probe"), "ContentMD5": _base64_md5(b"another")}
-        with self._errors():
-            if unless(_WRONG_DIGEST, self._client.put_object, **wrong):
-                self._client.delete_object(**where)  # a store that doesn't compare MD5s has written the object
+        with self.errors():
+            if unless(_WRONG_DIGEST, self.client.put_object, **wrong):
+                self.client.delete_object(**where)  # a store that doesn't compare MD5s has written the object
 
     def versioning(self) -> str | None:
         """Return "Enabled", "Suspended", or "" where versions were never kept; None where the store doesn't tell."""
-        with self._errors():
-            answer = unless(_MUTE, self._client.get_bucket_versioning, Bucket=self.name)
+        with self.errors():
+            answer = unless(_MUTE, self.client.get_bucket_versioning, Bucket=self.name)
         return None if answer is None else str(answer.get("Status", ""))
 
     def get(self, key: str) -> Stored | None:
         """Return an object, None if the bucket lacks the key."""
         from botocore.exceptions import BotoCoreError
 
-        with self._errors():
+        with self.errors():
             for attempt in range(1, BODY_ATTEMPTS + 1):
                 try:
-                    answer = unless(ABSENT, self._client.get_object, Bucket=self.name, Key=key)
+                    answer = unless(ABSENT, self.client.get_object, Bucket=self.name, Key=key)
                     return None if answer is None else _stored(answer)
                 except BotoCoreError:  # the SDK repeats requests, but not a body that breaks off
                     if attempt == BODY_ATTEMPTS:
@@ -110,9 +110,9 @@ class Bucket:
         """Return an object's size and SHA-256, None if the bucket lacks the key."""
         from botocore.exceptions import ClientError
 
-        with self._errors():
+        with self.errors():
             try:
-                answer = unless(ABSENT, self._client.head_object, Bucket=self.name, Key=key)
+                answer = unless(ABSENT, self.client.head_object, Bucket=self.name, Key=key)
             except ClientError as error:
                 if code_of(error) in _BODILESS:
                     self.try_listing()  # the answer to a HEAD has no body with a reason; a listing has
@@ -125,8 +125,8 @@ class Bucket:
 
     def sizes(self, prefix: str) -> dict[str, int]:
         """Return the size in bytes of every object whose key begins with `prefix`, by key."""
-        with self._errors():
-            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
+        with self.errors():
+            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
             sizes = {item["Key"]: int(item["Size"]) for page in pages for item in page.get("Contents", ())}
         self._seen = True
         return sizes
@@ -137,8 +137,8 @@ class Bucket:
 
     def put(self, key: str, content: bytes) -> None:
         """Store an object, whole or not at all, over any object of the same key; the store compares its MD5."""
-        with self._errors():
-            self._client.put_object(**self._sent(key, content))
+        with self.errors():
+            self.client.put_object(**self._sent(key, content))
 
     def put_if(self, key: str, content: bytes, etag: str | None, **more: str) -> str | None:
         """Write an object over the version `etag`, or as a new object (None).
@@ -147,8 +147,8 @@ class Bucket:
         """
         condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
         late = LOST if etag is None else LOST | ABSENT  # the version to be replaced may be gone
-        with self._errors():
-            answer = unless(late, self._client.put_object, **self._sent(key, content), **condition, **more)
+        with self.errors():
+            answer = unless(late, self.client.put_object, **self._sent(key, content), **condition, **more)
         return None if answer is None else str(answer["ETag"])
 
     def upload(self, key: str, path: Path, sha256: str = "") -> None:
@@ -156,25 +156,25 @@ class Bucket:
         from boto3.s3.transfer import S3Transfer
 
         more = {"Metadata": {_SHA256: sha256}} if sha256 else None
-        with self._errors():
-            S3Transfer(self._client).upload_file(str(path), self.name, key, extra_args=more)
+        with self.errors():
+            S3Transfer(self.client).upload_file(str(path), self.name, key, extra_args=more)
 
     def download(self, key: str, path: Path) -> bool:
         """Write an object into a file; return whether the bucket has the object."""
         from boto3.s3.transfer import S3Transfer
 
         def load() -> bool:
-            S3Transfer(self._client).download_file(self.name, key, str(path))
+            S3Transfer(self.client).download_file(self.name, key, str(path))
             return True
 
-        with self._errors():
+        with self.errors():
             return unless(ABSENT, load) is not None
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects; missing objects don't matter."""
-        with self._errors():
+        with self.errors():
             for key in keys:
-                self._client.delete_object(Bucket=self.name, Key=key)
+                self.client.delete_object(Bucket=self.name, Key=key)
 
     def erase(self, key: str) -> int:
         """Delete an object in all its versions, and their marks of deletion; return how many there were.
@@ -182,11 +182,11 @@ class Bucket:
         A store that keeps no versions loses the object itself.
         """
         count = 0
-        with self._errors():
-            for page in self._client.get_paginator("list_object_versions").paginate(Bucket=self.name, Prefix=key):
+        with self.errors():
+            for page in self.client.get_paginator("list_object_versions").paginate(Bucket=self.name, Prefix=key):
                 for version in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
                     if version["Key"] == key:
-                        self._client.delete_object(Bucket=self.name, Key=key, VersionId=version["VersionId"])
+                        self.client.delete_object(Bucket=self.name, Key=key, VersionId=version["VersionId"])
                         count += 1
         if self.facts(key) is not None:
             self.delete([key])
@@ -204,9 +204,9 @@ class Bucket:
             return now is None
         from botocore.exceptions import ClientError
 
-        with self._errors():
+        with self.errors():
             try:
-                answer = unless(LOST, self._client.delete_object, Bucket=self.name, Key=key, IfMatch=etag)
+                answer = unless(LOST, self.client.delete_object, Bucket=self.name, Key=key, IfMatch=etag)
                 return answer is not None
             except ClientError as error:
                 if code_of(error) in ABSENT:
@@ -221,15 +221,21 @@ class Bucket:
 
     def _sent(self, key: str, content: bytes) -> dict[str, Any]:
         digest = _base64_md5(content)
-        options = dict(self._remote.writing) if self._remote else {}
-        return {"Bucket": self.name, "Key": key, "Body": _Blocks(content), "ContentMD5": digest, **options}
+        return {"Bucket": self.name, "Key": key, "Body": _Blocks(content), "ContentMD5": digest, **self.writing}
 
-    def _errors(self) -> contextlib.AbstractContextManager[None]:
+    @property
+    def writing(self) -> dict[str, str]:
+        """S3's options of each write: encryption, access."""
+        return dict(self._remote.writing) if self._remote else {}
+
+    def errors(self) -> contextlib.AbstractContextManager[None]:
+        """Translate the SDK's errors inside of a `with` into this project's."""
         remote = self._remote
         return aws_errors(remote.use if remote else f"use s3://{self.name}", remote)
 
     @property
-    def _client(self) -> Any:
+    def client(self) -> Any:
+        """Botocore's client, made at the first use."""
         with self._lock:
             if self._connected is None and self._connect is not None:
                 self._connected = self._connect()

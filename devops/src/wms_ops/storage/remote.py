@@ -73,6 +73,11 @@ class S3Remote:
         return other
 
     @property
+    def bucket(self) -> Bucket:
+        """The bucket itself, with the remote's keys: for keys outside of the prefix, and for versions of objects."""
+        return self._bucket
+
+    @property
     def traffic(self) -> Traffic:
         """This object's transfers so far; subtract an earlier value to measure one step."""
         return self._counter.traffic
@@ -122,7 +127,7 @@ class S3Remote:
         # Manifests last: a manifest in the remote promises that all of its blobs are stored.
         for manifests in (False, True):
             stage = [oid for oid in items if oid in wanted and oid.endswith(_MANIFEST) == manifests]
-            for size in _in_parallel(lambda oid: self._send(oid, items[oid]), stage):
+            for size in in_parallel(lambda oid: self._send(oid, items[oid]), stage):
                 sent += size
                 tell(size)
         return UploadResult(len(wanted), len(items) - len(wanted), sent)
@@ -160,7 +165,7 @@ class S3Remote:
 
     def erase(self, oids: Iterable[str]) -> int:
         """Delete blobs in all their versions; return how many versions there were. Missing blobs don't matter."""
-        return sum(_in_parallel(lambda oid: self._bucket.erase(self.config.key(oid)), sorted(set(oids))))
+        return sum(in_parallel(lambda oid: self._bucket.erase(self.config.key(oid)), sorted(set(oids))))
 
     def _send(self, oid: str, content: Path | bytes) -> int:
         data = _verified(_bytes_of(content), oid, "in memory" if isinstance(content, bytes) else str(content))
@@ -183,7 +188,7 @@ class S3Remote:
         singly = set(by_key)
         if len(by_key) > FEW:
             found, singly = self._listed(singly)
-        for key, facts in _in_parallel(lambda key: (key, self._bucket.facts(key)), singly):
+        for key, facts in in_parallel(lambda key: (key, self._bucket.facts(key)), singly):
             if facts is not None:
                 found[key] = facts.size
         return {oid: found[key] for key, oid in by_key.items() if key in found and (found[key] or oid == _NOTHING)}
@@ -197,12 +202,12 @@ class S3Remote:
         found = self._bucket.sizes(sample)
         held = len(found)
         singly = {name for name in others if held > LISTED_PER_HEAD * len(folders[name])}
-        for listing in _in_parallel(self._bucket.sizes, [name for name in others if name not in singly]):
+        for listing in in_parallel(self._bucket.sizes, [name for name in others if name not in singly]):
             found |= listing
         return found, {key for name in singly for key in folders[name]}
 
 
-def _in_parallel(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+def in_parallel(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """Yield results as they come; the first failure is raised, and work that hasn't begun by then never begins."""
     with ThreadPoolExecutor(WORKERS) as pool:
         futures = [pool.submit(work, item) for item in items]
