@@ -12,9 +12,10 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from typing import NoReturn
 
 import psutil
@@ -52,8 +53,12 @@ def free_port() -> int:
 class MlflowServer:
     """An MLflow server over SQLite in `folder`, or over another `backend` that SQLAlchemy knows.
 
-    `start` after `kill` goes on with the same data and port.
+    `artifacts` is the place of its files, such as s3://BUCKET/PREFIX, for which `environ` has keys. `start` after
+    `kill` goes on with the same data and port.
     """
+
+    artifacts = ""
+    environ: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, folder: Path, port: int | None = None, backend: str | None = None) -> None:
         self.folder = folder
@@ -69,7 +74,7 @@ class MlflowServer:
             *(sys.executable, "-m", "mlflow", "server"),
             *("--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"),
             *("--backend-store-uri", self.backend),
-            *("--artifacts-destination", str(self.folder / "artifacts")),
+            *("--artifacts-destination", self.artifacts or str(self.folder / "artifacts")),
         ]
         quiet = {
             "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -82,7 +87,7 @@ class MlflowServer:
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
-                env={**os.environ, **quiet},
+                env={**os.environ, **quiet, **self.environ},
                 start_new_session=True,
             )
         self._wait()

@@ -78,9 +78,9 @@ def missing_from(local: Sequence[LedgerEntry], chain: Chain, where: str, server:
     if len(local) > len(chain.entries):
         raise LedgerError(
             f"{where} has {len(local)} entries, but the registry at {server} knows {len(chain.entries)} only; check "
-            f"that MLFLOW_TRACKING_URI names the registry that it belongs to. If that is lost for good, move {where} "
-            f"and {CURRENT} beside it away; a new ledger then begins with a first training, or with "
-            f"`wms promote --adopt VERSION` where versions are left."
+            f"that MLFLOW_TRACKING_URI names the registry that it belongs to. If that is lost, `wms restore` rebuilds "
+            f"it. To begin anew instead, move {where} and {CURRENT} beside it away; a new ledger then begins with a "
+            f"first training, or with `wms promote --adopt VERSION` where versions are left."
         )
     return chain.entries[len(local) :]
 

@@ -21,6 +21,7 @@ from wms.project import project
 from wms.registry.mlflow_calls import call, shown
 from wms.registry.mlflow_model import MLMODEL, mlflow_files
 from wms.registry.mlflow_values import ModelVersion, RunInfo, run_of, version_of
+from wms.registry.restored import RESTORED, RunIds
 from wms.settings import TRACKING_URI, TrackingSettings
 
 __all__ = ["URI", "ModelRegistry", "ModelVersion", "RunInfo"]
@@ -48,6 +49,7 @@ class ModelRegistry:
         self.uri, self.model = uri, model or project().model
         self.server = shown(uri)
         self._repositories: dict[str, Any] = {}  # a new one asks the server what it can do
+        self._ids = RunIds(lambda: self._client)
 
     @classmethod
     def from_environment(cls) -> ModelRegistry:
@@ -86,7 +88,7 @@ class ModelRegistry:
         """Read a run by its id. Raises ModelNotFoundError, also for a deleted run that can still be restored."""
 
         def work() -> RunInfo:
-            found = self._client.get_run(run_id)
+            found = self._ids.get(run_id)
             if found.info.lifecycle_stage == "deleted":  # MLflow still answers, but takes no tag
                 restore = f"`mlflow runs restore --run-id {run_id}`"
                 raise ModelNotFoundError(f"Run {run_id} at {self.server} was deleted; bring it back with {restore}.")
@@ -117,7 +119,7 @@ class ModelRegistry:
         """A metric's values of a run as (step, value, unix seconds), in the order of steps; empty if never logged."""
 
         def work() -> list[tuple[int, float, float]]:
-            found = self._client.get_metric_history(run_id, name)
+            found = self._client.get_metric_history(self._ids.present(run_id), name)
             return sorted((int(one.step), float(one.value), one.timestamp / 1000) for one in found)
 
         return self._call(f"reading {name} of run {run_id}", work)
@@ -159,7 +161,8 @@ class ModelRegistry:
         def work() -> None:
             from mlflow.entities import RunTag
 
-            self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+            given = [RunTag(key, value) for key, value in tags.items()]
+            self._client.log_batch(self._ids.present(run_id), tags=given)
 
         self._call("setting a run's tags", work)
 
@@ -239,7 +242,7 @@ class ModelRegistry:
 
     def _search(self, run_id: str | None = None) -> list[Any]:
         found: list[Any] = []
-        words = f"name='{self.model}'" + (f" and run_id='{run_id}'" if run_id else "")
+        words = f"name='{self.model}'" + (f" and run_id='{self._ids.present(run_id)}'" if run_id else "")
         token = None
         while token != "":
             page = self._client.search_model_versions(words, max_results=_PAGE, page_token=token)
@@ -250,10 +253,9 @@ class ModelRegistry:
     def _create(self, run_id: str, tags: Mapping[str, str]) -> Any:
         from mlflow.exceptions import MlflowException
 
-        source = f"{self._run(run_id).artifact_uri}/model"
-        create = partial(
-            self._client.create_model_version, self.model, source, run_id, tags=dict(tags), await_creation_for=0
-        )
+        source, present = f"{self._run(run_id).artifact_uri}/model", self._ids.present(run_id)
+        own = dict(tags) | ({} if present == run_id else {RESTORED: run_id})
+        create = partial(self._client.create_model_version, self.model, source, present, tags=own, await_creation_for=0)
         try:
             return create()
         except MlflowException as error:
@@ -268,7 +270,7 @@ class ModelRegistry:
         return create()
 
     def _run(self, run_id: str) -> RunInfo:
-        return run_of(self._client.get_run(run_id))
+        return run_of(self._ids.get(run_id))
 
     def _runs(self, words: str, most: int = _PAGE) -> Callable[[], list[RunInfo]]:
         def work() -> list[RunInfo]:

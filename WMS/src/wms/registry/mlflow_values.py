@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from wms.registry.restored import RESTORED
+
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
@@ -46,7 +48,7 @@ def version_of(found: Any, aliases: Mapping[str, str]) -> ModelVersion:
     stage = str(getattr(found, "current_stage", None) or "None")  # deprecated: a later MLflow may lack it
     return ModelVersion(
         version=int(found.version),
-        run_id=str(found.run_id or ""),
+        run_id=str(found.tags.get(RESTORED) or found.run_id or ""),
         aliases=mine,
         tags=dict(found.tags),
         created_at=created,
@@ -60,7 +62,7 @@ def run_of(run: Any) -> RunInfo:
     """Convert MLflow's run."""
     info, data = run.info, run.data
     return RunInfo(
-        run_id=str(info.run_id),
+        run_id=str(data.tags.get(RESTORED) or info.run_id),
         name=str(info.run_name),
         status=str(info.status),
         tags=dict(data.tags),

@@ -1,4 +1,4 @@
-"""`wms promote`, `rollback`, `restore`, and the facts about Production in `wms versions` for other programs."""
+"""`wms promote`, `rollback`, and the facts about Production in `wms versions` for other programs."""
 
 from __future__ import annotations
 
@@ -226,7 +226,6 @@ def _tell(outcome: PromotionOutcome) -> None:
 
 PROMOTE: Final = Command("Make a run or a registered version Production.", _of_promote, _promote)
 ROLLBACK: Final = Command("Go back to an earlier Production.", _of_rollback, _promote)
-RESTORE: Final = Command("Put aliases, tags and files back as the ledger says.", _add_files, _restore)
 METADATA_FILE: Final = Command("Write model-metadata.json for the model that is Production.", _add_files, _metadata)
 BASELINE: Final = Command(
     "Print the Dice and IoU that a new model has to beat, as one line of JSON.", _add_ledger, _baseline

@@ -165,7 +165,7 @@ TREE: Final = Group(
             f"{_OPS}.promote:ROLLBACK",
             '--version 5 --reason "reads sevens as ones"',
         ),
-        "restore": Leaf("Put aliases and files back as the ledger says.", f"{_OPS}.promote:RESTORE"),
+        "restore": Leaf("Rebuild what was lost from Git and the bucket.", f"{_OPS}.restore:COMMAND", "--dry-run"),
         "sync": Leaf("Bring Production to this machine.", f"{_OPS}.sync:COMMAND", "--from s3"),
         "versions": Group("The model's versions: list, scores, compare.", _VERSIONS, usual="list"),
         "lineage": Leaf("Prove where a model is from.", f"{_OPS}.versions:LINEAGE", "4ba3c92"),

@@ -1,0 +1,147 @@
+"""`wms restore`: rebuilds what was lost from what is left, after a plan and a question."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Final
+
+from wms.command import Command, any_path, folder, new_folder
+from wms.errors import DECLINED, ModelNotFoundError, WmsError
+from wms.paths import ROOT
+from wms.project import project
+from wms.registry.chain import Chain
+from wms.registry.ledger import FOLDER, Ledger
+from wms.registry.metadata import METADATA
+from wms.registry.promotion import PromotionClient, repair
+from wms.settings import TrackingSettings
+from wms_ops.base.errors import BucketNotFoundError
+from wms_ops.base.question import agrees
+from wms_ops.git.command import Git
+from wms_ops.pulls.gh import GitHub
+from wms_ops.release.sources import ModelSource, ReleaseSource, S3Source
+from wms_ops.restore.bucket import plan_bucket
+from wms_ops.restore.mlflow import LOST_FILES, Sources, plan_mlflow
+from wms_ops.restore.pasts import ArtifactStore, FolderSource
+from wms_ops.restore.plan import Plan, carry_out, show_plan
+from wms_ops.restore.records import plan_records, recover
+from wms_ops.restore.stores import artifacts_url, former_artifacts, open_artifacts
+from wms_ops.storage.config import RemoteConfig, read_remote
+from wms_ops.storage.remote import S3Remote
+
+PARTS: Final = ("mlflow", "bucket", "all")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Restore the chosen parts; returns 0, also if nothing was to be done, and DECLINED after "no".
+
+    Raises LedgerError where sources contradict each other, ModelNotFoundError if files of a model are lost, and the
+    errors of Git, the registry and the bucket.
+    """
+    ledger, git = Ledger(options.ledger), Git(options.repo)
+    promotions = _client(options, ledger)
+    plans = _plans(options, ledger, git, promotions)
+    if not show_plan(plans, print):
+        if options.dry_run or promotions is None or options.part == "bucket":
+            print("Nothing is to be restored.")
+            return 0
+        done = repair(promotions)  # tags, and what a killed promotion has left
+        print(done.text if done else "Nothing was ever promoted here, so there is nothing to restore.")
+        return 0
+    if options.dry_run:
+        print("Nothing was changed.")
+        return 0
+    if not options.yes and not agrees("Go on?", "add --yes"):
+        print("Nothing was changed.")
+        return DECLINED
+    if any(LOST_FILES in text for text in carry_out(plans, print)):
+        raise ModelNotFoundError("Files of a model are lost, as is said above; all else is restored.")
+    return 0
+
+
+def _client(options: argparse.Namespace, ledger: Ledger) -> PromotionClient | None:
+    uri = TrackingSettings.read().mlflow_tracking_uri
+    return PromotionClient(uri, ledger, options.metadata, options.model) if uri else None
+
+
+def _plans(options: argparse.Namespace, ledger: Ledger, git: Git, promotions: PromotionClient | None) -> Sequence[Plan]:
+    """The plans of the chosen parts, in the order in which one needs the other."""
+    plans: list[Plan] = []
+    if options.part in ("bucket", "all"):
+        entries = recover(ledger, git, Chain(), "").entries
+        remote = read_remote(options.repo)
+        location = options.artifacts or artifacts_url(remote)
+        plans.append(plan_bucket(S3Remote(remote), git, entries, former_artifacts(location, remote)))
+    if options.part in ("mlflow", "all"):
+        plans += _plan_records(options, ledger, git, promotions)
+    return plans
+
+
+def _plan_records(
+    options: argparse.Namespace, ledger: Ledger, git: Git, promotions: PromotionClient | None
+) -> Sequence[Plan]:
+    chain, server = Chain(), ""
+    if promotions is None:
+        print("MLFLOW_TRACKING_URI isn't set, so MLflow isn't looked at.")
+    else:
+        chain, server = promotions.entries.read(), promotions.registry.server
+    recovery = recover(ledger, git, chain, server, force=options.force)
+    records = plan_records(ledger, options.metadata, git, recovery)
+    if promotions is None or not recovery.entries:
+        return [records]
+    return [records, plan_mlflow(promotions, recovery.entries, chain, _sources(options))]
+
+
+def _sources(options: argparse.Namespace) -> Sources:
+    """The bucket's artifacts and the published models, as far as this clone names a bucket."""
+    remote: RemoteConfig | None = None
+    models: list[ModelSource] = [FolderSource(options.ledger)]
+    try:
+        remote = read_remote(options.repo)
+        models.append(S3Source(S3Remote(remote)))
+    except WmsError as error:
+        print(f"{error} So the bucket isn't asked.")
+    models.append(ReleaseSource(GitHub(options.repo)))
+
+    def artifacts() -> ArtifactStore | None:
+        if options.artifacts is not None:
+            return open_artifacts(options.artifacts, remote)
+        try:
+            return open_artifacts(artifacts_url(remote), remote) if remote else None
+        except BucketNotFoundError as error:
+            print(f"{error} Name MLflow's own bucket by --artifacts s3://BUCKET/PREFIX.")
+            return None
+
+    return Sources(artifacts, models)
+
+
+def _declare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "part",
+        nargs="?",
+        choices=PARTS,
+        default="mlflow",
+        help="mlflow: ledger, files and registry (the default); bucket: deleted and overwritten objects; all",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="show the plan and change nothing")
+    parser.add_argument("--yes", action="store_true", help="don't ask")
+    parser.add_argument(
+        "--force", action="store_true", help="let the registry decide where it contradicts the ledger in Git"
+    )
+    parser.add_argument(
+        "--artifacts", metavar="PLACE", help="where the lost MLflow kept its files: s3://BUCKET/PREFIX, or a folder"
+    )
+    parser.add_argument("--ledger", type=new_folder, default=FOLDER, metavar="DIR", help="where the ledger lies")
+    parser.add_argument(
+        "--model", default=project().model, metavar="NAME", help="registered model (default %(default)s)"
+    )
+    parser.add_argument("--metadata", type=any_path, default=METADATA, metavar="FILE", help="model-metadata.json")
+    parser.add_argument("--repo", type=folder, default=ROOT, metavar="DIR", help="the clone")
+
+
+COMMAND: Final = Command(
+    "Rebuild ledger, registry and aliases from what Git and the bucket have left.",
+    _declare,
+    run,
+    "Exit codes: 0 done or nothing to do, 3 you said no, 40 a model's files are lost, 94 the sources contradict.",
+)

@@ -1,0 +1,180 @@
+"""Rebuilds an MLflow server that was lost: runs, versions with their numbers, the registry's ledger, aliases, tags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from wms.errors import LedgerError
+from wms.registry import plan
+from wms.registry.chain import SUFFIX, Chain, RegistryLedger, missing_from
+from wms.registry.ledger import LedgerEntry
+from wms.registry.mlflow_rebuild import MARK, RebuiltRegistry
+from wms.registry.promotion import PromotionClient, repair
+from wms.text import counted
+from wms_ops.release.sources import ModelSource
+from wms_ops.restore.pasts import ArtifactStore, collect
+from wms_ops.restore.plan import Outcome, Plan, Show
+
+LOST_FILES = "no source has it as the ledger knows it"
+"""The words about a file of a model that is lost."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The sources of a lost run's files: MLflow's own files in the bucket, if any, then published models."""
+
+    artifacts: Callable[[], ArtifactStore | None]
+    models: Sequence[ModelSource] = ()
+
+
+@dataclass(frozen=True)
+class _State:
+    """What the server lacks: runs, numbers of versions, entries of its ledger; `marks` are numbers nobody knows."""
+
+    runs: tuple[LedgerEntry, ...]
+    versions: tuple[int, ...]
+    marks: tuple[int, ...]
+    entries: tuple[LedgerEntry, ...]
+
+
+def plan_mlflow(promotions: PromotionClient, entries: Sequence[LedgerEntry], chain: Chain, sources: Sources) -> Plan:
+    """Plan the rebuilding of the server of `promotions` from the ledger's entries; `chain` are the registry's own.
+
+    Raises LedgerError if the server holds other promotions or other versions than the ledger's, and the registry's
+    errors. `promotions.step` hears "run", "version" and "entry" after each, for tests.
+    """
+    registry = RebuiltRegistry(promotions.uri, model=promotions.model)
+    rebuilding = _Rebuilding(promotions, registry, entries, _look(registry, entries, chain), sources)
+    marks = rebuilding.state.marks
+    notes = []
+    if marks:
+        notes.append(
+            f"Version {', '.join(map(str, marks))} was never Production, so the ledger knows nothing of it; a mark "
+            "without a model keeps its number."
+        )
+    return Plan("MLflow", rebuilding.sentences(), rebuilding.work, notes=notes)
+
+
+@dataclass(frozen=True)
+class _Rebuilding:
+    """The work on one server; `done` collects what came back."""
+
+    promotions: PromotionClient
+    registry: RebuiltRegistry
+    entries: Sequence[LedgerEntry]
+    state: _State
+    sources: Sources
+    done: Outcome = field(default_factory=Outcome)
+
+    def sentences(self) -> list[str]:
+        """The plan in whole sentences."""
+        state, server, model = self.state, self.registry.server, self.registry.model
+        todo = []
+        if state.runs:
+            names = ", ".join(f"{one.run_id[:8]} (version {one.to_version})" for one in state.runs)
+            todo.append(f"{counted(len(state.runs), 'run')} at {server} made anew, or given missing files: {names}.")
+        if state.versions:
+            todo.append(f"Version {', '.join(map(str, state.versions))} of {model} is registered anew.")
+        if state.entries:
+            todo.append(f"{counted(len(state.entries), 'entry')} of the ledger go to {model}{SUFFIX}.")
+        if not todo:
+            head = self.entries[-1]
+            wanted = plan.aliases_after(head)
+            found = {name: self.registry.alias(name) for name in wanted}
+            if {name: one.version if one else None for name, one in found.items()} != wanted:
+                todo.append(f"The aliases go back: production to version {head.to_version}.")
+        return todo
+
+    def work(self, show: Show) -> Outcome:
+        """Make everything anew: runs, then versions, then the ledger's entries, and last what follows from them."""
+        store = self.sources.artifacts() if self.state.runs else None
+        for entry in self.state.runs:
+            self._restore_run(entry, store, show)
+            self.promotions.step("run")
+        runs = {entry.to_version: entry.run_id for entry in self.entries}
+        if self.state.marks:
+            self.registry.add_mark_run()
+        for number in sorted({*self.state.versions, *self.state.marks}):
+            self.registry.fill(number, runs.get(number, MARK))
+            self.promotions.step("version")
+        self._write_ledger()
+        told = repair(self.promotions)
+        self.done.restored.append(
+            f"{counted(len(self.state.runs), 'run')}, {counted(len(self.state.versions), 'version')} and "
+            f"{counted(len(self.state.entries), 'entry')} of the ledger at {self.registry.server}."
+            f"{f' {told.text}' if told else ''}"
+        )
+        self._say_what_is_lost(store)
+        return self.done
+
+    def _write_ledger(self) -> None:
+        ledger = RegistryLedger(self.promotions.uri, self.promotions.model)
+        for entry in self.state.entries:
+            if len(ledger.read().entries) < entry.seq:  # a restore at the same time may have written it
+                ledger.add(entry)
+                self.promotions.step("entry")
+        _refuse_another(self.entries, ledger.read(), self.registry.server)
+
+    def _restore_run(self, entry: LedgerEntry, store: ArtifactStore | None, show: Show) -> None:
+        found = collect(entry, store, self.sources.models)
+        size = sum(map(len, found.run.files.values()))
+        name = f"run {found.run.name} of version {entry.to_version}"
+        if self.registry.has_run(entry.run_id):
+            self.registry.add_files(found.run)
+        else:
+            self.registry.add_run(found.run)
+        show(f"MLflow: {name}: {counted(len(found.run.files), 'file')}, {size / 2**20:.1f} MiB.")
+        if found.used:
+            show(f"MLflow: the model of version {entry.to_version} came from {', '.join(found.used)}.")
+        if found.missing:
+            self.done.lost.append(
+                f"{', '.join(found.missing)} of {name}: {LOST_FILES}, so this version may be unable to be served, "
+                "compared or rolled back to. `wms restore bucket` brings deleted objects back."
+            )
+
+    def _say_what_is_lost(self, store: ArtifactStore | None) -> None:
+        if store is not None and (others := store.runs - {entry.run_id for entry in self.entries}):
+            self.done.lost.append(
+                f"{counted(len(others), 'run')} that never became Production: MLflow forgot them, their files are "
+                f"still in {store.name}."
+            )
+        if self.state.runs:
+            self.done.lost.append(
+                "The curves of each epoch of these runs, and what MLflow knew of other models: only a backup of its "
+                "database has them."
+            )
+
+
+def _look(registry: RebuiltRegistry, entries: Sequence[LedgerEntry], chain: Chain) -> _State:
+    _refuse_another(entries, chain, registry.server)
+    present = {one.version: one for one in registry.versions()}
+    by_number = {entry.to_version: entry for entry in entries}
+    for number, entry in by_number.items():
+        if number in present and present[number].run_id != entry.run_id:
+            raise LedgerError(
+                f"Version {number} of {registry.model} at {registry.server} is of run {present[number].run_id}, but by "
+                f"the ledger it is of run {entry.run_id}, so nothing was changed: another project or a new beginning "
+                "uses this server. Name another server by MLFLOW_TRACKING_URI, or rename that model in MLflow, then "
+                "run `wms restore` again."
+            )
+    last = max([*by_number, *(entry.from_version or 0 for entry in entries)], default=0)
+    absent = [number for number in range(1, last + 1) if number not in present]
+    newest = {entry.run_id: entry for entry in entries}
+    runs = tuple(entry for run_id, entry in newest.items() if _is_incomplete(registry, run_id))
+    return _State(
+        runs,
+        tuple(number for number in absent if number in by_number),
+        tuple(number for number in absent if number not in by_number),
+        tuple(entries[len(chain.entries) :]),
+    )
+
+
+def _is_incomplete(registry: RebuiltRegistry, run_id: str) -> bool:
+    needed = ("model/production.pth", "model/production.onnx", "model/production.json")
+    return not registry.has_run(run_id) or bool(registry.absent_artifacts(run_id, needed))
+
+
+def _refuse_another(entries: Sequence[LedgerEntry], chain: Chain, server: str) -> None:
+    """Raise LedgerError where the registry's entries aren't the first ones of the ledger."""
+    missing_from(entries[: len(chain.entries)], chain, "the ledger", server)

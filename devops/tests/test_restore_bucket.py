@@ -1,0 +1,130 @@
+"""`wms restore bucket`: deleted and overwritten objects come back from former versions, checked by hash."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from pathlib import Path
+
+import pytest
+from s3_server import S3Server
+from workshop import Workshop
+
+from wms.data.manifest import Manifest, pointer_text
+from wms.errors import run_main
+from wms_ops.base.layout import KINDS, pointer
+from wms_ops.commands.restore import COMMAND as RESTORE
+from wms_ops.dataset.erased import Erasure, mark_of, write_erasure
+from wms_ops.storage.config import RemoteConfig
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+class Meters:
+    """A clone whose main names ten photos and masks, all of them in a bucket with versions."""
+
+    def __init__(self, shop: Workshop) -> None:
+        self.shop, self.client, self.bucket = shop, shop.s3.client(), shop.config.bucket
+        self.clone = shop.clone()
+        self.contents = {f"{kind}/m{i}": f"{kind} {i}".encode() for kind in KINDS for i in range(10)}
+        store = shop.store()
+        for kind in KINDS:
+            files = {name[len(kind) + 1 :]: md5(one) for name, one in self.contents.items() if name.startswith(kind)}
+            manifest = Manifest(files)
+            store.upload({md5(one): one for one in self.contents.values()} | {manifest.oid: manifest.content})
+            shop.write(self.clone, pointer(kind), pointer_text(manifest, None, kind))
+        shop.commit(self.clone)
+        shop.run("git", "push", "--quiet", "--no-verify", "origin", "main", where=self.clone)
+
+    def key(self, name: str) -> str:
+        return self.shop.config.key(md5(self.contents[name]))
+
+    def objects(self) -> dict[str, bytes]:
+        """All present objects."""
+        listed = self.client.list_objects_v2(Bucket=self.bucket).get("Contents", ())
+        return {
+            item["Key"]: self.client.get_object(Bucket=self.bucket, Key=item["Key"])["Body"].read() for item in listed
+        }
+
+    def delete_all(self) -> None:
+        for key in self.objects():
+            self.client.delete_object(Bucket=self.bucket, Key=key)
+
+    def restore(self, *more: str) -> int:
+        named = {"--ledger": self.clone / "WMS/models", "--metadata": self.clone / "model-metadata.json"}
+        words = [str(word) for pair in {**named, "--repo": self.clone}.items() for word in pair]
+        return run_main(RESTORE, ["bucket", *words, *more])
+
+
+@pytest.fixture
+def meters(tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Meters:
+    name = f"past-{uuid.uuid4().hex[:12]}"
+    s3.create_bucket(name)
+    s3.client().put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    for variable, value in s3.environ.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return Meters(Workshop(tmp_path / "shop", s3, RemoteConfig(name, "dvc", s3.endpoint)))
+
+
+def test_deleted_and_overwritten_objects_come_back_and_what_cannot_is_named(
+    meters: Meters, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = meters.objects()
+    assert len(before) == 22
+    assert meters.restore() == 0
+    assert "Nothing is to be restored." in capsys.readouterr().out
+    meters.delete_all()
+    overwritten, expired = meters.key("images/m3"), meters.key("masks/m4")
+    meters.client.put_object(Bucket=meters.bucket, Key=overwritten, Body=b"rubbish")
+    for one in meters.client.list_object_versions(Bucket=meters.bucket, Prefix=expired)["Versions"]:
+        meters.client.delete_object(Bucket=meters.bucket, Key=expired, VersionId=one["VersionId"])
+    assert meters.restore("--dry-run") == 0
+    assert "bucket: 21 objects come back" in capsys.readouterr().out
+    assert meters.objects() == {overwritten: b"rubbish"}
+    assert meters.restore("--yes") == 0
+    said = capsys.readouterr().out
+    assert "1 file of masks in main: m4." in said
+    assert "The restore took" in said
+    assert meters.objects() == {key: content for key, content in before.items() if key != expired}
+    assert meters.restore() == 0
+    assert "Nothing is to be restored." in capsys.readouterr().out
+
+
+def test_a_restore_that_was_cut_off_goes_on_and_an_erased_photo_stays_away(
+    meters: Meters, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from wms_ops.storage.past import PastBucket, PastVersion
+
+    before = meters.objects()
+    gone = meters.key("images/m1")
+    meters.delete_all()
+    digest = md5(meters.contents["images/m1"])
+    record = Erasure(name="m1", marks=[mark_of(digest)], date="2026-11-20T10:00:00+00:00", reason="shows a person")
+    write_erasure(meters.shop.store(), record)
+    done: list[str] = []
+    real = PastBucket.bring_back
+
+    def cut_off(past: PastBucket, key: str, version: PastVersion) -> None:
+        if len(done) == 7:
+            raise KeyboardInterrupt
+        done.append(key)
+        real(past, key, version)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PastBucket, "bring_back", cut_off)
+        assert meters.restore("--yes") == 130
+    assert 7 <= len(meters.objects()) < 22
+    assert not any(key.endswith(".dir") for key in done), "manifests come last"
+    capsys.readouterr()
+    assert meters.restore("--yes") == 0
+    left = {key: content for key, content in meters.objects().items() if "/erasures/" not in key}
+    assert left == {key: content for key, content in before.items() if key != gone}
+
+
+def test_a_bucket_without_versions_says_so(meters: Meters, capsys: pytest.CaptureFixture[str]) -> None:
+    meters.client.put_bucket_versioning(Bucket=meters.bucket, VersioningConfiguration={"Status": "Suspended"})
+    assert meters.restore() == 0
+    assert "keeps no versions, so an object that is deleted can't come back" in capsys.readouterr().out

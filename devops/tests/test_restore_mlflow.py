@@ -1,0 +1,115 @@
+"""`wms restore` where MLflow was lost: everything that the ledger names comes back, also after a kill at any step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from restore_yard import KILL, Yard, variables_of
+from s3_server import S3Server
+from servers import MlflowServer
+from small import ROOT
+from workshop import Workshop
+
+from wms.errors import run_main
+from wms.files import sha256_bytes
+from wms.registry import promotion
+from wms.registry.plan import ENTRY_NUMBER, Proposal
+from wms_ops.commands import gate, sync, versions
+from wms_ops.commands.restore import COMMAND as RESTORE
+from wms_ops.storage.config import RemoteConfig
+
+BUCKET = "wms-tests"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, s3_of_session: S3Server) -> Iterator[Yard]:
+    folder = tmp_path_factory.mktemp("restore")
+    shop = Workshop(folder / "shop", s3_of_session, RemoteConfig(BUCKET, f"{folder.name}/dvc", s3_of_session.endpoint))
+    server = MlflowServer(folder / "mlflow")
+    server.artifacts = f"s3://{BUCKET}/{folder.name}/mlflow"
+    server.environ = {**s3_of_session.environ, "MLFLOW_S3_ENDPOINT_URL": s3_of_session.endpoint}
+    yard = Yard(shop, shop.clone(), server)
+    try:
+        server.start()
+        yard.build()
+        yield yard
+    finally:
+        server.kill()
+
+
+@pytest.fixture
+def yard(built: Yard, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Yard:
+    for name, value in variables_of(built).items():
+        monkeypatch.setenv(name, value)
+    return built
+
+
+def restored(yard: Yard, *more: str) -> int:
+    return run_main(RESTORE, [*yard.arguments, *more])
+
+
+def test_an_empty_server_gets_everything_that_the_ledger_names_killed_at_any_step(
+    yard: Yard, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = yard.state()
+    assert set(before["versions"]) == {1, 2, 3} and len(before["chain"]) == 3
+    yard.lose_mlflow()
+    # The published copy of version 3's model stands in for a file that the bucket lost.
+    last = yard.ledger.entries()[1]
+    client = yard.shop.s3.client()
+    (experiment,) = {key.split("/artifacts/")[0] for key in keys(yard) if last.run_id in key}
+    client.delete_object(Bucket=BUCKET, Key=f"{experiment}/artifacts/model/production.pth")
+    assert restored(yard, "--dry-run") == 0
+    said = capsys.readouterr().out
+    assert "2 runs" in said and "Version 1, 3 of water-meter-segmentation is registered anew" in said
+    assert "Version 2 was never Production" in said and "Nothing was changed." in said
+    assert not yard.registry.versions()
+    moments = ("run:1", "version:2", "entry:2", "production:1")
+    assert yard.killed(*moments) == dict.fromkeys(moments, KILL)
+    assert restored(yard, "--yes") == 0
+    said = capsys.readouterr().out
+    assert "The restore took" in said and "Lost. MLflow: The curves of each epoch" in said
+    after = yard.state()
+    assert after["runs"] == before["runs"]
+    assert (after["chain"], after["settled"]) == (before["chain"], True)
+    for number in (1, 3):
+        run_id, aliases, tags = before["versions"][number]
+        assert after["versions"][number][:2] == (run_id, aliases)
+        assert tags.items() <= after["versions"][number][2].items(), number
+    assert after["versions"][2][2]["status"] == "lost"
+    for entry in yard.ledger.entries():
+        assert sha256_bytes(yard.registry.read_artifact(entry.run_id, "model/production.pth")) == entry.weights_sha256
+    assert restored(yard, "--yes") == 0
+    assert "Everything agrees: Production is version 1." in capsys.readouterr().out
+    assert yard.state() == after
+
+
+def keys(yard: Yard) -> list[str]:
+    prefix = yard.place.removeprefix(f"s3://{BUCKET}/")
+    found = yard.shop.s3.client().list_objects_v2(Bucket=BUCKET, Prefix=prefix)["Contents"]
+    return [item["Key"] for item in found]
+
+
+def test_gate_sync_versions_lineage_and_rollback_work_on_the_rebuilt_server(
+    yard: Yard, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert any("wms.restored_run" in one.tags for one in yard.registry.versions()), "the test before rebuilt the server"
+    where = ["--models", str(yard.models), "--repo", str(yard.clone)]
+    assert run_main(sync.COMMAND, where) == 0
+    runs = yard.shop.folder / "work" / "runs"
+    assert run_main(versions.LIST, ["--lineage", *where, "--runs", str(runs)]) == 0
+    said = capsys.readouterr().out
+    assert "10 of 10 links hold" in said
+    assert run_main(versions.LIST, where) == 0
+    challenger = yard.copy()
+    work = yard.shop.folder / "work"
+    options = {"--run": challenger, "--config": work / "small.yaml", "--data": work / "photos"}
+    options |= {"--splits": work / "splits.jsonl", "--ledger": yard.models}
+    assert run_main(gate.COMMAND, [str(word) for pair in options.items() for word in pair]) == 90
+    said = capsys.readouterr().out
+    assert "version 1" in said and str(ROOT) not in said
+    back = promotion.propose_rollback(yard.promotions, 3)
+    assert isinstance(back, Proposal)
+    assert promotion.execute(yard.promotions, back, who="Ada").entry.seq == 4
+    assert next(one for one in yard.registry.versions() if one.version == 3).tags[ENTRY_NUMBER] == "4"
