@@ -13,12 +13,12 @@ import onnx
 import pytest
 from next_preprocessing import NEXT, NEXT_NAME
 from serving_workshop import promote
-from small import ROOT
+from small import ROOT, config_in
 
 from wms.config import DataConfig
 from wms.data import preprocessing
 from wms.data.images import read_image
-from wms.data.pairs import find_pairs
+from wms.data.pairs import Sample, find_pairs
 from wms.data.versions import DataItem
 from wms.errors import ModelDamagedError, run_main
 from wms.files import sha256_file
@@ -28,6 +28,7 @@ from wms.inference.predictor import CARD, ONNX, Predictor
 from wms.registry.gate_types import ScoredImage
 from wms.registry.lineage_links import _check_settings
 from wms.serving.model import NoModel, ServedModel, load_model
+from wms.training.evaluation import load_case
 from wms_ops.gate.scoring import score_images
 
 SAMPLES = ROOT / "WMS/tests/samples/models"
@@ -55,6 +56,15 @@ def test_a_model_of_each_version_scores_what_it_scored_when_it_was_made(folder: 
         box = predictor.look(photo).box
         assert (box and [box.left, box.top, box.side]) == (then["window"] and pytest.approx(then["window"]))
     assert len({then["dice"] for then in frozen}) == len(frozen), "the sample tells scores apart"
+
+
+def test_training_prepares_photos_as_the_version_that_it_writes_on_the_card(tmp_path: Path) -> None:
+    config = config_in(tmp_path, data={"cache": False, "cache_size": 80}, evaluation={"second_look": 0.5})
+    version = preprocessing.VERSIONS[preprocessing.PREPROCESSING]
+    for pair in find_pairs(TODAY):
+        case, photo = load_case(Sample(pair, "", ""), config, 48), read_image(pair.image)
+        assert np.array_equal(case.image.numpy()[None], version.to_input(photo, 48, None))
+        assert case.detail is not None and np.array_equal(case.detail, version.shrink(photo, 80))
 
 
 @pytest.fixture

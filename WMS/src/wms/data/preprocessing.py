@@ -1,9 +1,9 @@
 """The ways in which a decoded photo becomes a network's input, by the name on the card of a model.
 
 A network knows only the preparation of its training photos. So a version never changes and is never taken away: an old
-model is scored, tried and served by the version on its own card. Another preparation is another entry of VERSIONS, and
-PREPROCESSING then names that entry, with which `wms.data.cache` prepares the photos of a training from then on.
-Decoding is the same for all versions: they begin at the upright RGB photo of `wms.data.images`.
+model is scored, tried and served by the version on its own card. Another preparation is another entry of VERSIONS.
+PREPROCESSING then names that entry, and `wms.data.cache` and `wms.training.evaluation` prepare the photos of a training
+in the same way. Decoding is the same for all versions: they begin at the upright RGB photo of `wms.data.images`.
 """
 
 from __future__ import annotations
