@@ -222,6 +222,19 @@ def test_a_chain_with_other_entries_than_git_has_is_refused(clone: Path) -> None
         require_sound(ledger.folder)
 
 
+def test_a_commit_that_nobody_reviewed_is_no_witness_beside_a_registry(
+    clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut(clone, 2, along="current metadata commit")  # the entry that was pushed is well linked, but main hasn't it
+    with pytest.raises(LedgerError, match=r"ends with entry 2, but commit .* has entry 3"):
+        require_sound(clone / MODELS)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:5000")
+    assert len(require_sound(clone / MODELS)) == 2
+    cut(clone, 1, along="current metadata")
+    with pytest.raises(LedgerError, match="ends with entry 1, but Git has entry 2"):
+        require_sound(clone / MODELS)
+
+
 def test_a_new_ledger_after_a_lost_registry_is_no_cut(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:5000")
     cut(clone, 0, along="current metadata")

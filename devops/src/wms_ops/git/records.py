@@ -66,7 +66,7 @@ def find_fault(repo: Path, *, asked: bool = False) -> Fault | None:
         entries = ledger.entries()
     except LedgerError as error:
         return Fault(error, mend.ledger(repo, ledger))
-    fault = _against_git(repo, ledger, entries) if entries or not asked else None
+    fault = _against_git(repo, ledger, entries, asked=asked) if entries or not asked else None
     if fault and ledger.entries() == entries:  # else a promotion went on, and was committed
         return fault
     if fault := _of_metadata(repo, ledger, asked=asked):
@@ -90,20 +90,22 @@ def _of_metadata(repo: Path, ledger: Ledger, *, asked: bool) -> Fault | None:
     return Fault(ModelDamagedError(text), mend.metadata(repo, ledger) or mend.ledger(repo, ledger)) if text else None
 
 
-def _against_git(repo: Path, ledger: Ledger, entries: tuple[LedgerEntry, ...]) -> Fault | None:
+def _against_git(repo: Path, ledger: Ledger, entries: tuple[LedgerEntry, ...], *, asked: bool) -> Fault | None:
     """The fault of a history that Git knows with more entries, or with other ones.
 
-    An earlier commit may have more where the files were taken back. A first entry that differs is of a new ledger,
-    begun after the old registry was lost.
+    An earlier commit may have more where the files were taken back. It may be a pushed one that nobody reviewed, so
+    it doesn't count where another ledger is `asked`; that one decides between different entries, too. A first entry
+    that differs is of a new ledger, begun after the old registry was lost.
     """
     known = History.of(entries)
     has = f"ends with entry {len(entries)}" if entries else "has no entry"
-    longer = [one for one in mend.histories(repo) if one.lines[: len(entries)] == known.lines and one.is_sound]
+    in_git = list(mend.histories(repo, commits=1 if asked else mend.RECENT))
+    longer = [one for one in in_git if one.lines[: len(entries)] == known.lines and one.is_sound]
     if longer and len(best := max(longer, key=lambda one: len(one.lines)).lines) > len(entries):
         source = next(one for one in longer if one.lines == best)
         text = f"{ledger.history} {has}, but {source.where} has entry {len(best)}; restore it from Git."
         return Fault(LedgerError(text), source.restore(repo))
-    committed = next((one for one in mend.histories(repo, commits=1) if one.is_sound and one.lines), known)
+    committed = next((one for one in in_git[:2] if one.is_sound and one.lines and not asked), known)
     pairs = enumerate(zip(committed.lines, known.lines, strict=False), start=1)
     different = next((number for number, (theirs, ours) in pairs if theirs != ours), 1)
     if different > 1:

@@ -19,7 +19,7 @@ from wms_ops.git.command import Git
 
 REGISTRY: Final = "wms restore"
 _FILES: Final = tuple(f"{MODELS}/{name}" for name in (HISTORY, CURRENT))
-_RECENT: Final = 10  # how many commits of the history are compared with the file each time
+RECENT: Final = 10  # how many commits of the history are compared with the file each time
 _COMMITS: Final = 50  # how far back a sound version of a file is searched
 
 
@@ -54,7 +54,7 @@ class History:
         return _restore(self.commit, *present)
 
 
-def histories(repo: Path, *, commits: int = _RECENT) -> Iterator[History]:
+def histories(repo: Path, *, commits: int) -> Iterator[History]:
     """The ledger's history in Git's index and in the newest commits that changed the file, newest first."""
     for commit in ("", *_commits(repo, _FILES[0], commits)):
         content = content_of(repo, commit, _FILES[0])
