@@ -123,19 +123,20 @@ def _variants(queries: Floats) -> Floats:
 
 def _best(variants: Floats, known: Floats) -> Floats:
     """The best coarse correlation of each query with each of the base (Q, N), over all ways."""
-    best = variants[0] @ known.T
+    best: Floats = variants[0] @ known.T
     found = np.empty_like(best)
     for variant in variants[1:]:
         np.maximum(best, np.matmul(variant, known.T, out=found), out=best)
     return best
 
 
-def _promising(best: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _promising(best: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Rows and columns of the candidates: at most _CANDIDATES of each row."""
+    limit = np.full((len(best), 1), _LEAST_CANDIDATE, np.float32)
     if best.shape[1] > _CANDIDATES:
-        limit = np.partition(best, -_CANDIDATES, axis=1)[:, -_CANDIDATES, None]
-        return np.nonzero(best >= np.maximum(limit, _LEAST_CANDIDATE))
-    return np.nonzero(best >= _LEAST_CANDIDATE)
+        limit = np.maximum(limit, np.partition(best, -_CANDIDATES, axis=1)[:, -_CANDIDATES, None])
+    rows, columns = np.nonzero(best >= limit)
+    return rows, columns
 
 
 def _likeness(one: Floats, other: Floats, way: NDArray[np.int64]) -> Floats:
@@ -158,7 +159,7 @@ def _likeness(one: Floats, other: Floats, way: NDArray[np.int64]) -> Floats:
 
 def _aligned(one: Floats, other: Floats, maps: Floats, steps: int) -> Floats:
     """The affine maps (P, 6) after some Gauss-Newton steps that lay `other` over `one`, whatever gain and offset."""
-    slopes_y, slopes_x = np.gradient(other, axis=(1, 2))
+    slopes_y, slopes_x = (np.asarray(slope, np.float32) for slope in np.gradient(other, axis=(1, 2)))
     height, width = _GRID
     flat, half = one.reshape(len(one), -1), (SIDE - 1) / 2
     for _ in range(steps):
@@ -174,8 +175,9 @@ def _aligned(one: Floats, other: Floats, maps: Floats, steps: int) -> Floats:
         # A little of Levenberg's damping: a wall without any edge has no unique map.
         damping = 0.02 * np.trace(normal, axis1=1, axis2=2) / 6 + 1e-6
         normal += damping[:, None, None] * np.eye(6, dtype=np.float32)
-        maps = np.clip(maps + np.linalg.solve(normal, slopes @ rest[..., None])[..., 0], -0.45, 0.45)
-    return np.asarray(maps, np.float32)
+        change = np.linalg.solve(normal, slopes @ rest[..., None])[..., 0]
+        maps = np.asarray(np.clip(maps + change, -0.45, 0.45), np.float32)
+    return maps
 
 
 def _correlation(one: Floats, other: Floats, maps: Floats) -> Floats:

@@ -70,7 +70,9 @@ def split_samples(samples: Sequence[Sample], config: RunConfig) -> PreparedData:
         lambda path: look_of(path, max_megapixels=config.data.max_megapixels),
         near_duplicate_bits=config.data.near_duplicate_bits,
     )
-    splits = {name: tuple(s for s in samples if assigned[s.image_sha256] == name) for name in USED}
+    splits: dict[str, tuple[Sample, ...]] = {
+        name: tuple(s for s in samples if assigned[s.image_sha256] == name) for name in USED
+    }
     for name, members in splits.items():
         if not members:
             raise SplitError(

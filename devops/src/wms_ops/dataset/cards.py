@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from wms.data.card_page import pictures, render_card, render_markdown
 from wms.data.looks import look_of
 from wms.data.manifest import DataSet
 from wms.data.pairs import find_pairs
-from wms.data.splits import SplitRecord, assign
+from wms.data.splits import Assignment, SplitRecord, assign
 from wms.errors import ManifestError, from_os_error
 from wms.files import sha256_file, write_atomic
 from wms_ops.dataset.plan import MergePlan
@@ -51,7 +50,8 @@ def grow_card(store: S3Remote, before: DataSet, after: DataSet, photos: Path, sp
     config = DataConfig()
     # A repeated run finds its own figures, and so doesn't count the new photos twice.
     earlier = _earlier(store, after.images.oid) or _earlier(store, before.images.oid)
-    facts = extend(earlier, measure(photos, _splits(photos, splits, config), config))
+    placed = {entry.sha256: entry.split for entry in decided(photos, splits, config)}
+    facts = extend(earlier, measure(photos, placed, config))
     store.write_note(_name(after.images.oid), facts.to_json().encode())
     return card_facts(
         facts,
@@ -75,8 +75,8 @@ def _earlier(store: S3Remote, oid: str) -> CardFacts | None:
         return None
 
 
-def _splits(photos: Path, record: Path, config: DataConfig) -> Mapping[str, str]:
-    """Return the splits of the new photos: the same pure decision as in training."""
+def decided(photos: Path, record: Path, config: DataConfig) -> tuple[Assignment, ...]:
+    """Return the recorded photos and the new ones in their splits: the same pure decision as in training."""
     looks = {sha256_file(pair.image): look_of(pair.image) for pair in find_pairs(photos)}
-    decided = assign(SplitRecord(record).entries, looks, near_duplicate_bits=config.near_duplicate_bits)
-    return {entry.sha256: entry.split for entry in (*SplitRecord(record).entries, *decided)}
+    known = SplitRecord(record).entries
+    return (*known, *assign(known, looks, near_duplicate_bits=config.near_duplicate_bits))

@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from wms.config import DataConfig
 from wms.data.card_page import render_markdown
 from wms.data.manifest import DataSet, Manifest, stem_of
 from wms.data.qa import validate_data
-from wms.data.splits import SplitRecord
+from wms.data.splits import SplitRecord, refuse_empty
 from wms.errors import DataQualityError
 from wms.files import remove, write_atomic
 from wms_ops.base.errors import PipelineError
 from wms_ops.base.layout import SPLITS, main_branch
 from wms_ops.dataset.branches import join_into
-from wms_ops.dataset.cards import grow_card
+from wms_ops.dataset.cards import decided, grow_card
 from wms_ops.dataset.fetch import bring
 from wms_ops.dataset.inbox import inbox_files
 from wms_ops.dataset.losses import common, refuse_losses
@@ -85,7 +86,11 @@ def validate(context: RunContext, values: Mapping[str, str]) -> Done:
 
 
 def _check(context: RunContext, before: DataSet, after: DataSet, stems: set[str], commit: str) -> None:
-    """Check the data of the new pairs, and write the card of their data set. Raises DataQualityError."""
+    """Check the data of the new pairs, and write the card of their data set.
+
+    Raises DataQualityError, and SplitError for a first data set of so few scenes that a split would be empty: before an
+    instance is paid for that could not train on it.
+    """
     kinds = {kind: _only(manifest, stems) for kind, manifest, _ in after}
     with TemporaryDirectory(prefix="new-", dir=_made(context.folder)) as folder:
         bring(context.store(), DataSet(kinds["images"], kinds["masks"]), Path(folder))
@@ -103,6 +108,10 @@ def _check(context: RunContext, before: DataSet, after: DataSet, stems: set[str]
                 f"The data check refuses the branch's new photos, {len(errors)} errors: {first} Mend them with "
                 "`wms data check DIR --fix` and push again."
             )
+        if recorded or not before.pairs:
+            config = DataConfig()
+            placed = decided(Path(folder), splits, config)
+            refuse_empty(placed, near_duplicate_bits=config.near_duplicate_bits)
         write_atomic(
             context.folder / CARD, render_markdown(grow_card(context.store(), before, after, Path(folder), splits))
         )

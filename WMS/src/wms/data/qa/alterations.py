@@ -32,7 +32,7 @@ def turn(photo: Photo, degrees: float) -> Photo:
 
 def light(photo: Photo, gain: float, offset: float = 0.0) -> Photo:
     """The photo with another exposure, cut at black and white."""
-    return np.clip(photo * gain + offset, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(photo * gain + offset, 0, 255), np.uint8)
 
 
 def encode(photo: Photo, quality: int) -> Photo:
