@@ -40,7 +40,7 @@ def scores_of(records: CardRecords) -> CardSection:
 def _score_row(title: str, change: MetricChange, own: str) -> tuple[Line, ...]:
     between = "" if change.low is None or change.high is None else f"{change.low:+.4f} to {change.high:+.4f}"
     values = (title, f"{change.challenger:.4f}", own, f"{change.champion:.4f}", f"{change.difference:+.4f}", between)
-    return tuple(map(given, values))
+    return tuple(map(Line, values))
 
 
 def _interval(images: Sequence[ImageChange], name: str) -> str:
@@ -59,7 +59,7 @@ def worst_of(records: CardRecords) -> CardSection:
     blocks: list[Line | Table | Figure] = []
     if parts := thirds(records.report):
         rows = tuple(
-            (given(part.range), given(part.images), given(f"{part.dice.challenger:.4f}"), given(_change(part.dice)))
+            (Line(part.range), given(part.images), given(f"{part.dice.challenger:.4f}"), Line(_change(part.dice)))
             for part in parts
         )
         head = ("third of the test photos", "photos", "Dice", "change")

@@ -18,9 +18,9 @@ from wms.pictures import data_uri
 from wms.text import literal
 
 _CODE: Final = re.compile(r"`([^`]+)`")
-# References to signs that mean nothing where they stand, for readers of the source: brackets, which mean something
-# after a `]` only, the colon of a time or before a space, the plus of a time zone.
-_HARMLESS: Final = re.compile(r"&#4[01];|(?<=\d)&#(?:58|43);(?=\d)|&#58;(?= )")
+# References to signs that mean nothing where they stand, for readers of the source: ! " % ' ( ) ; ?, of which some mean
+# something beside a `[` or `]` only, the colon of a time or before a space, the plus of a time zone.
+_HARMLESS: Final = re.compile(r"&#(?:3[3479]|4[01]|59|63);|(?<=\d)&#(?:58|43);(?=\d)|&#58;(?= )")
 
 
 @dataclass(frozen=True)
