@@ -27,15 +27,15 @@ def test_the_floor_holds_in_a_first_training_and_beside_a_champion(
     files = ["--report", tmp_path / "r.md", "--html", tmp_path / "p.html"]
     for champion in (None, runs.weak):
         runs.produce(champion)
+        assert runs.gate(runs.good, recipe=runs.recipe_with(floor=0.1)) == 0
+        assert runs.verdict(runs.good).decision == "improved"
+        capsys.readouterr()
         assert runs.gate(runs.good, *files, recipe=runs.recipe_with(floor=0.999)) == 90
         reason = runs.verdict(runs.good).reasons[0]
         assert "under gate.floor, which asks for 0.999 or more" in reason
         assert reason in one_sentence(capsys.readouterr().err)
         assert "under gate.floor" in (tmp_path / "r.md").read_text()
         assert reason in (tmp_path / "p.html").read_text()
-        assert runs.gate(runs.good, recipe=runs.recipe_with(floor=0.1)) == 0
-        assert runs.verdict(runs.good).decision == "improved"
-        capsys.readouterr()
 
 
 @pytest.mark.parametrize("publish", [False, True])
