@@ -22,6 +22,7 @@ from wms_ops.pulls.gh import GitHub
 from wms_ops.release.sources import ModelSource, ReleaseSource, S3Source
 from wms_ops.restore.bucket import plan_bucket
 from wms_ops.restore.mlflow import LOST_FILES, Sources, plan_mlflow
+from wms_ops.restore.origin import plan_origin
 from wms_ops.restore.pasts import ArtifactStore, FolderSource
 from wms_ops.restore.plan import Plan, carry_out, show_plan
 from wms_ops.restore.records import plan_records, recover
@@ -29,7 +30,7 @@ from wms_ops.restore.stores import artifacts_url, former_artifacts, open_artifac
 from wms_ops.storage.config import RemoteConfig, read_remote
 from wms_ops.storage.remote import S3Remote
 
-PARTS: Final = ("mlflow", "bucket", "all")
+PARTS: Final = ("mlflow", "bucket", "origin", "all")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -42,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     promotions = _client(options, ledger)
     plans = _plans(options, ledger, git, promotions)
     if not show_plan(plans, print):
-        if options.dry_run or promotions is None or options.part == "bucket":
+        if options.dry_run or promotions is None or options.part in ("bucket", "origin"):
             print("Nothing is to be restored.")
             return 0
         done = repair(promotions)  # tags, and what a killed promotion has left
@@ -67,11 +68,13 @@ def _client(options: argparse.Namespace, ledger: Ledger) -> PromotionClient | No
 def _plans(options: argparse.Namespace, ledger: Ledger, git: Git, promotions: PromotionClient | None) -> Sequence[Plan]:
     """The plans of the chosen parts, in the order in which one needs the other."""
     plans: list[Plan] = []
+    entries = () if options.part == "mlflow" else recover(ledger, git, Chain(), "").entries
     if options.part in ("bucket", "all"):
-        entries = recover(ledger, git, Chain(), "").entries
         remote = read_remote(options.repo)
         location = options.artifacts or artifacts_url(remote)
         plans.append(plan_bucket(S3Remote(remote), git, entries, former_artifacts(location, remote)))
+    if options.part in ("origin", "all"):
+        plans.append(plan_origin(git, entries, _store(options)))
     if options.part in ("mlflow", "all"):
         plans += _plan_records(options, ledger, git, promotions)
     return plans
@@ -115,13 +118,25 @@ def _sources(options: argparse.Namespace) -> Sources:
     return Sources(artifacts, models)
 
 
+def _store(options: argparse.Namespace) -> S3Remote | None:
+    """The bucket, if this clone names one that can be read: the origin comes back without it, too."""
+    try:
+        store = S3Remote(read_remote(options.repo))
+        store.bucket.try_listing()
+    except WmsError as error:
+        print(f"{error} So the bucket isn't asked which data sets only the origin named.")
+        return None
+    return store
+
+
 def _declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "part",
         nargs="?",
         choices=PARTS,
         default="mlflow",
-        help="mlflow: ledger, files and registry (the default); bucket: deleted and overwritten objects; all",
+        help="mlflow: ledger, files and registry (the default); bucket: deleted and overwritten objects; "
+        "origin: what this clone knows of it; all",
     )
     parser.add_argument("--dry-run", action="store_true", help="show the plan and change nothing")
     parser.add_argument("--yes", action="store_true", help="don't ask")

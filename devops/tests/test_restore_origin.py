@@ -1,0 +1,117 @@
+"""`wms restore origin`: an empty origin gets what a clone knows, nothing is overwritten, what is lost is named."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+from s3_server import S3Server
+from sync_shop import make_run, promote
+from workshop import Workshop
+
+from wms.data.manifest import Manifest, pointer_text
+from wms.errors import run_main
+from wms.registry.metadata import write_metadata
+from wms_ops.base.layout import KINDS, pointer
+from wms_ops.commands.restore import COMMAND as RESTORE
+
+
+@pytest.fixture
+def clone(shop: Workshop, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clone of an origin with main, a data branch, a page's branch and a tag; all of them fetched."""
+    for name, value in s3.environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    other = shop.clone("other")
+    for kind in KINDS:
+        shop.write(other, pointer(kind), pointer_text(Manifest({f"m.{kind}": "a" * 32}), None, kind))
+    models = other / "WMS" / "models"
+    write_metadata(promote(make_run(shop.folder), models, 1), other / "model-metadata.json")
+    shop.commit(other, "Promote")
+    shop.run("git", "tag", "model-v1", where=other)
+    shop.run("git", "branch", "data/20261121-103000", where=other)
+    shop.run("git", "branch", "pull-requests", where=other)
+    shop.run("git", "push", "--quiet", "--no-verify", "--all", "origin", where=other)
+    shop.run("git", "push", "--quiet", "--no-verify", "--tags", "origin", where=other)
+    return shop.clone()
+
+
+def restore(clone: Path, *more: str) -> int:
+    named = {"--ledger": clone / "WMS/models", "--metadata": clone / "model-metadata.json", "--repo": clone}
+    return run_main(RESTORE, ["origin", *(str(word) for pair in named.items() for word in pair), *more])
+
+
+def refs(shop: Workshop) -> dict[str, str]:
+    lines = shop.run("git", "for-each-ref", "--format=%(refname) %(objectname)", where=shop.origin).stdout.split("\n")
+    return dict(line.split(" ") for line in lines if line)
+
+
+def lose(shop: Workshop) -> None:
+    """A new, empty repository at the same address."""
+    shutil.rmtree(shop.origin)
+    shop.run("git", "init", "--quiet", "--bare", "--initial-branch=main", shop.origin, where=shop.folder)
+
+
+def test_an_empty_origin_gets_all_refs_and_what_only_it_had_is_named(
+    shop: Workshop, clone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = refs(shop)
+    assert len(before) == 4
+    assert restore(clone) == 0
+    assert "Nothing is to be restored." in capsys.readouterr().out
+    later = Manifest({"late.png": hashlib.md5(b"late", usedforsecurity=False).hexdigest()})
+    shop.store().upload({later.oid: later.content})
+    shop.run("git", "commit", "--quiet", "--allow-empty", "-m", "Mine", where=clone)
+    lose(shop)
+    assert restore(clone, "--dry-run") == 0
+    assert refs(shop) == {}
+    capsys.readouterr()
+    assert restore(clone, "--yes") == 0
+    said = capsys.readouterr().out
+    assert refs(shop) == before, "the clone's own commit isn't the origin's"
+    assert "1 commit of main here were never pushed" in said
+    assert f"the list {later.oid}" in said
+    assert "Commit cccccccccccc, with which version 1 was trained: only the origin had it." in said
+    assert "after this clone's last fetch" in said and "The restore took" in said
+    assert restore(clone, "--yes") == 0
+    assert "Nothing is to be restored." in capsys.readouterr().out
+    assert shop.run("git", "clone", "--quiet", shop.origin, shop.folder / "new", where=shop.folder).returncode == 0
+
+
+def test_what_the_new_origin_has_already_is_never_overwritten(
+    shop: Workshop, clone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lose(shop)
+    strange = shop.folder / "strange"
+    shop.run("git", "clone", "--quiet", shop.origin, strange, where=shop.folder)
+    shop.write(strange, "README.md", "Another beginning.\n")
+    theirs = shop.commit(strange)
+    shop.run("git", "push", "--quiet", "origin", "HEAD:main", where=strange)
+    assert restore(clone, "--yes") == 0
+    assert "main at the origin isn't what this clone knows, and stays as it is" in capsys.readouterr().out
+    now = refs(shop)
+    assert now["refs/heads/main"] == theirs
+    assert {"refs/heads/data/20261121-103000", "refs/tags/model-v1"} <= set(now)
+
+
+def test_a_push_that_was_cut_off_goes_on_and_an_origin_behind_is_brought_forward(shop: Workshop, clone: Path) -> None:
+    before = refs(shop)
+    lose(shop)
+    behind = ("push", "--quiet", "--no-verify", "origin", "main~1:refs/heads/main")
+    shop.run("git", *behind, where=shop.folder / "other")
+    assert restore(clone, "--yes") == 0
+    assert refs(shop) == before
+
+
+def test_an_origin_that_cannot_be_read_is_one_sentence(
+    shop: Workshop, clone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(shop.origin)
+    assert restore(clone, "--yes") != 0
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and said.count("\n") == 1 and "make an empty repository there" in said
+    shop.run("git", "remote", "remove", "origin", where=clone)
+    assert restore(clone) != 0
+    assert "git remote add origin URL" in capsys.readouterr().err
