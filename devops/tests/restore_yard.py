@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from servers import MlflowServer
 from small import environment, only_run, photos, train_command, write_recipe
 from workshop import Workshop
@@ -29,7 +30,6 @@ from pathlib import Path
 import mlflow
 from wms.registry.ledger import Ledger
 from wms.registry.promotion import PromotionClient
-from wms.registry.restored import RunIds
 from wms_ops.restore.mlflow import Sources, plan_mlflow
 from wms_ops.restore.plan import carry_out
 from wms_ops.restore.stores import open_artifacts
@@ -176,3 +176,10 @@ KILL = -int(signal.SIGKILL)
 def variables_of(yard: Yard) -> dict[str, str]:
     """The variables that lead a command in this process to the yard."""
     return {**yard.shop.s3.environ, "MLFLOW_TRACKING_URI": yard.server.uri, "WMS_MLFLOW_TIMEOUT": "30"}
+
+
+def tell(capsys: pytest.CaptureFixture[str], what: str, said: str) -> None:
+    """Print how long a restore took, past pytest's capturing: the figures of docs/restore.md."""
+    (line,) = [line for line in said.splitlines() if line.startswith("The restore took")]
+    with capsys.disabled():
+        print(f"\n{what}: {line}")
