@@ -66,6 +66,8 @@ def test_every_way_to_become_production_is_told() -> None:
     forced = text_of(chain, 2)
     assert "Forced past the gate by Ann at 2026-11-02T10:00" in forced and "demo day" in forced
     assert f"Its parent is version 1, run {1:032x}." in forced
+    best = text_of(entries({"attempts": 3}), 1)
+    assert "from 3 attempts" in best and "attempts" not in forced
     assert "Gate: gate off (not improved)." in text_of(chain, 3)
     adopted = text_of(entries({"verdict": "adopted: from MLflow 2"}), 1)
     assert "Was Production before the ledger began; taken over by Ann" in adopted

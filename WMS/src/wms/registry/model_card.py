@@ -59,6 +59,7 @@ def _overview(records: CardRecords) -> CardSection:
         "recipe": entry.config_hash,
         "Git commit": entry.git_commit,
         "trained": entry.trained_at or UNKNOWN,
+        **({"chosen on validation": f"from {entry.attempts} attempts"} if entry.attempts else {}),
     }
     return CardSection("Model", (_facts(facts),))
 
