@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from wms.command import new_folder
+from wms.config import load_config
 from wms.errors import DataNotFoundError
 from wms.files import sha256_text, write_atomic
 from wms.paths import ROOT
@@ -18,7 +19,7 @@ from wms.tables import plain_console
 from wms_ops.base.signals import stoppable, unstoppable
 from wms_ops.cost.estimate import cost_of_run, dollars
 from wms_ops.demo import acts
-from wms_ops.demo.folder import DemoFolder, build, check_disk, clear
+from wms_ops.demo.folder import DemoFolder, build, check_disk, clear, recipe_name
 from wms_ops.demo.memory import MemoryWatch
 from wms_ops.demo.photos import DrawnPhotos, PhotoSource, RealPhotos
 from wms_ops.git.command import Git, require_git
@@ -55,8 +56,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder: Path = arguments.folder.absolute()
     check_disk(folder)
     with one_at_a_time(lock_folder(folder)):
+        recipe, elsewhere = _recipe(arguments.recipe)
         clear(folder)
-        return _play(build(folder), photos, arguments.recipe, keep=arguments.keep)
+        return _play(build(folder, elsewhere), photos, recipe, keep=arguments.keep)
+
+
+def _recipe(given: str) -> tuple[str, Path | None]:
+    """The recipe's path in the demo's clone, and its file unless it is the project's own. Raises ConfigError."""
+    path = (ROOT / given).resolve()
+    if path.is_file() and path.is_relative_to(ROOT.resolve()):
+        return path.relative_to(ROOT.resolve()).as_posix(), None
+    load_config(Path(given))
+    return recipe_name(Path(given)), Path(given)
 
 
 def lock_folder(folder: Path) -> Path:

@@ -103,8 +103,11 @@ def clear(folder: Path) -> None:
         raise from_os_error(error, folder) from error
 
 
-def build(folder: Path) -> DemoFolder:
-    """Create a demo in an empty folder: origin and clone with this project as it is on the disk. Raises GitError."""
+def build(folder: Path, recipe: Path | None = None) -> DemoFolder:
+    """Create a demo in an empty folder: origin and clone with this project as it is on the disk.
+
+    A readable `recipe` from elsewhere becomes one of the project's, since the loop takes main's. Raises GitError.
+    """
     write_atomic(folder / _MARK, "This folder belongs to `make demo`, which empties it.\n")
     demo_folder = DemoFolder(folder)
     quiet = quiet_git(folder)
@@ -116,11 +119,18 @@ def build(folder: Path) -> DemoFolder:
     git("config", "user.name", name)
     git("config", "user.email", email)
     _copy_project(demo_folder.clone)
+    if recipe is not None:
+        write_atomic(demo_folder.clone / recipe_name(recipe), recipe.read_bytes())
     git("checkout", "--quiet", "-B", main_branch())
     git("add", "--all")
     git("commit", "--quiet", "-m", "Start with the project, without any photo")
     git("push", "--quiet", names.remote, main_branch())
     return demo_folder
+
+
+def recipe_name(recipe: Path) -> str:
+    """The path in the demo's clone of a recipe that lies elsewhere."""
+    return f"WMS/configs/{recipe.name}"
 
 
 def _copy_project(target: Path) -> None:
