@@ -136,6 +136,8 @@ def test_min_confidence_asks_for_more_than_luck() -> None:
     assert not report.passes
     assert "gate.min_confidence asks for 95.0 %" in report.verdict.reasons[0]
     assert judged(before, better, GateConfig(min_confidence=0.95)).passes
+    high = judged(before, lucky, GateConfig(min_confidence=0.9999)).verdict.reasons[0]
+    assert "gate.min_confidence asks for 99.99 %" in high and "100.0 %" not in high
 
 
 def test_max_regression_per_image_names_the_image() -> None:
@@ -410,6 +412,8 @@ def test_a_bare_off_in_yaml_means_off() -> None:
         ({"mode": "on"}, "gate.mode"),
         ({"mode": True}, "gate.mode"),
         ({"min_confidence": 1.0}, "gate.min_confidence"),
+        ({"min_confidence": 0.9999999}, "gate.min_confidence"),
+        ({"min_confidence": 0.9999, "repeated_use": True}, "min_confidence is 0.999 at most"),
         ({"min_confidence": 95}, "gate.min_confidence"),
         ({"max_regression_per_image": -0.1}, "gate.max_regression_per_image"),
         ({"slices": ["colour"]}, "gate.slices"),

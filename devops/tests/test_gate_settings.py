@@ -48,6 +48,9 @@ def test_a_looser_second_try_is_told_and_refused_without_a_reason(
     for said in (told.out, told.err, markdown, page.read_text()):
         assert DIFFERENCES in said
     assert "**Held back.**" in markdown
+    begins = "Held back after a refusal by stricter settings"
+    assert told.out.startswith(begins) and f"error: {begins}" in told.err, "the refusal comes first"
+    assert "The challenger improves" not in told.out + told.err
     for said in (told.out, markdown, page.read_text()):
         assert "mode enforce, min_improvement 0, min_confidence 0, max_regression_per_image 1, floor 0, " in said
         assert "small.yaml on this machine" in said
@@ -86,8 +89,19 @@ def test_a_mode_that_refuses_less_is_looser(
 ) -> None:
     runs = refused
     assert runs.gate(runs.good, recipe=runs.recipe_with(**STRICT | {"mode": mode})) == {"dry-run": 0, "off": 90}[mode]
-    assert f"mode was enforce and is {mode}. A looser second try promotes nothing" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"mode was enforce and is {mode}. A looser second try promotes nothing" in told
+    assert "would pass" not in told
     assert promote(runs.good, tmp_path) == 90
+
+
+def test_a_dry_run_says_that_enforce_would_hold_the_model_back(
+    refused: GateRuns, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs, text = refused, tmp_path / "report.md"
+    assert runs.gate(runs.good, "--report", text, recipe=runs.recipe_with(mode="dry-run")) == 0
+    for told in (capsys.readouterr().out, text.read_text()):
+        assert "would pass" not in told and "(dry run: enforce would hold it back)" in told
 
 
 def test_the_same_weights_under_another_run_are_the_same_model(

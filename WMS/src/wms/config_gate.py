@@ -19,6 +19,10 @@ A setting that says nothing is looser after every change: see `looser`.
 """
 
 
+_MOST_SPENT: Final = 0.999
+"""The 199,999 resamples of `wms.registry.gate_use` still show this confidence in the 60th comparison."""
+
+
 class GateConfig(Section):
     """When a challenger replaces the Production model: the rule of record, and the conditions that a team may add."""
 
@@ -32,8 +36,10 @@ class GateConfig(Section):
         description="Mean Dice and mean IoU must both rise by more than this.",
         json_schema_extra=HIGHER,
     )
-    min_confidence: Part = Field(
+    min_confidence: float = Field(
         default=0.0,
+        ge=0,
+        le=0.9999,
         description="0 is the rule of record; with 0.95 a challenger equal to the champion passes about 1 time in 20.",
         json_schema_extra=HIGHER,
     )
@@ -75,6 +81,10 @@ class GateConfig(Section):
         for name in ("unseen_loss", "repeated_use"):
             if getattr(self, name) and not self.min_confidence:
                 raise ValueError(f"{name} changes how min_confidence is asked, so it needs one, such as 0.95")
+        if self.repeated_use and self.min_confidence > _MOST_SPENT:
+            raise ValueError(
+                f"with repeated_use min_confidence is {_MOST_SPENT:g} at most: more is beyond all resamples"
+            )
         return self
 
 

@@ -78,7 +78,7 @@ def judge(evidence: GateEvidence, settings: GateConfig, *, decided_at: str) -> G
     return GateReport(
         verdict=verdict,
         passes=not reasons or settings.mode != "enforce",
-        summary=_summary(verdict, settings),
+        summary=summary_of(verdict, settings),
         grid=evidence.grid,
         challenger=facts_of(evidence.challenger, images, lambda image: image.challenger),
         champion=facts_of(evidence.champion, images, lambda image: image.champion) if evidence.champion else None,
@@ -231,19 +231,18 @@ def _why_improved(evidence: GateEvidence, settings: GateConfig, changes: Mapping
     return f"{text[:1].upper()}{text[1:]} on the same test images."
 
 
-def _summary(verdict: GateVerdict, settings: GateConfig) -> str:
-    """The verdict as a sentence."""
-    did = "would" if verdict.mode == "dry-run" else "does"
+def summary_of(verdict: GateVerdict, settings: GateConfig) -> str:
+    """The verdict as a sentence, which begins with the refusal where one holds a model back that would pass."""
     passes = verdict.decision == "improved"
-    if verdict.champion_version is None:
+    held = bool(verdict.held_back) and (passes or verdict.mode == "off")
+    if held:
+        what = "Held back after a refusal by stricter settings"
+    elif verdict.champion_version is None:
         which = f"of at least {settings.floor:g} Dice " if settings.floor else ""
         what = "There is no Production model yet" + (f", so any model {which}passes" if passes else "")
     else:
         what = f"The challenger {'improves' if passes else 'does not improve'} on version {verdict.champion_version}"
     figures = f"{from_to(verdict.champion, verdict.challenger)} on {verdict.test_images} test images"
-    end = {
-        "enforce": "",
-        "off": " (the gate is off)",
-        "dry-run": f" (dry run: it {did} {'pass' if passes else 'fail'})",
-    }
+    would = "enforce would hold it back" if held else f"it would {'pass' if passes else 'fail'}"
+    end = {"enforce": "", "off": " (the gate is off)", "dry-run": f" (dry run: {would})"}
     return f"{what}: {figures}{end[verdict.mode]}."

@@ -67,8 +67,12 @@ def percent(share: float | None) -> str:
 
     >>> percent(0.95)
     '95.0 %'
+    >>> percent(0.9999), percent(0.99996), percent(1.0)
+    ('99.99 %', '99.996 %', '100.0 %')
     """
-    return f"{100 * (share or 0.0):.1f} %"
+    whole = 100 * (share or 0.0)
+    digits = next((digits for digits in range(1, 6) if whole == 100 or float(f"{whole:.{digits}f}") < 100), 6)
+    return f"{whole:.{digits}f} %"
 
 
 def change_of(images: Sequence[ScoredImage], metric: str, found: Paired | None, column: int) -> MetricChange:

@@ -94,4 +94,4 @@ def _shown(value: Any) -> str:
         return " and ".join(map(str, value)) or "none"
     if isinstance(value, bool):
         return str(value).lower()  # as recipes write them
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.15g}" if isinstance(value, float) else str(value)

@@ -10,7 +10,7 @@ from pathlib import Path
 from wms.config import RunConfig
 from wms.errors import CannotDecideError, WmsError
 from wms.registry.companions import PICTURE
-from wms.registry.gate import judge
+from wms.registry.gate import judge, summary_of
 from wms.registry.gate_settings import GateSettings, held_back
 from wms.registry.gate_tries import TryLog, tried_by
 from wms.registry.gate_types import GateReport
@@ -47,6 +47,7 @@ def decide(
         report = judge(gathered.evidence, config.gate, decided_at=datetime.now(UTC).isoformat(timespec="seconds"))
         settings = GateSettings.of(config.gate, report.grid, source)
         report = _beside_earlier(registry, report, settings, older)
+        report = report.model_copy(update={"summary": summary_of(report.verdict, config.gate)})
         registry.write_artifact(run_id, PICTURE, draw_worst(report, gathered, config))
     except CannotDecideError as error:
         attempt.refuse(str(error))

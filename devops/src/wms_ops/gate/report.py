@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from wms.registry.gate_parts import percent
 from wms.registry.gate_types import GateReport, ImageChange, MetricChange
 from wms.registry.types import GateVerdict
 from wms_ops.base.text import decimals, safe
@@ -147,4 +148,4 @@ def _models(report: GateReport) -> Iterator[str]:
 
 
 def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.1f} %"
+    return "" if share is None else percent(share)
