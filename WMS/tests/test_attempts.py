@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ import pytest
 from small import config_in, photos, train, train_and_kill, write_recipe
 
 from wms.config import RunConfig
-from wms.errors import ConfigError, DivergedError, ResumeMismatchError
+from wms.errors import ConfigError, DivergedError, ResumeMismatchError, TrackingError
 from wms.files import object_in
-from wms.training import attempts, evaluation, pipeline
-from wms.training.attempts import Attempts, Try
+from wms.training import evaluation, pipeline
+from wms.training.attempts_file import PREFIX, Attempts, Try
 from wms.training.candidate import train_candidate
 from wms.training.loop import Trainer
 from wms.training.position import Progress
@@ -37,7 +38,7 @@ def runs_in(folder: Path) -> list[Path]:
 
 
 def group_in(folder: Path) -> dict[str, Any]:
-    (path,) = (folder / "runs").glob(f"{attempts.PREFIX}*.json")
+    (path,) = (folder / "runs").glob(f"{PREFIX}*.json")
     return dict(json.loads(path.read_bytes()))
 
 
@@ -98,6 +99,20 @@ def test_only_the_chosen_attempt_asks_the_test_set(tmp_path: Path, asked: Asked)
         assert {one["run"]: one["val_dice"] for one in told["tried"]} == {r.name: pytest.approx(dice[r]) for r in runs}
     assert object_in(result.model / "production.json")["attempts"] == 3
     assert any(f"Chosen on validation from 3 attempts: {result.run_dir.name}" in line for line in said)
+    # Neither an edited file nor a lost one lets another attempt be scored.
+    config, again = recipe(tmp_path), Request(tmp_path / "runs", device="cpu", quiet=True, resume=True)
+    (file,) = again.runs.glob(f"{PREFIX}*.json")
+    worst = min(runs, key=lambda run: dice[run])
+    record = json.loads(file.read_bytes())
+    record["tries"][runs.index(worst)]["val_dice"] = 0.99
+    file.write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(TrackingError, match=f"Validation chose {result.run_dir.name}, and a finished choice stays"):
+        run_training(config, again)
+    file.unlink()
+    own = config.with_changes(seed=seed_of(worst), training__attempts=1)
+    with pytest.raises(ResumeMismatchError, match=f"of which validation chose {result.run_dir.name}"):
+        run_training(own, replace(again, resume_name=worst.name))
+    assert asked.times == 1 and not (worst / "artifacts/test_scores.json").exists()
 
 
 def test_a_single_training_says_nothing_of_attempts(tmp_path: Path, asked: Asked) -> None:

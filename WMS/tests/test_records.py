@@ -26,7 +26,7 @@ from wms.registry.metadata import ModelMetadata, write_metadata
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.types import GateVerdict, NoVerdict
 from wms.registry.verdicts import read_verdict
-from wms.training.attempts import Attempts
+from wms.training.attempts_file import Attempts
 from wms.training.mlflow_sender import SyncState
 from wms.training.tracker import METRICS_FILE, read_records
 

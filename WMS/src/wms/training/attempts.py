@@ -2,66 +2,27 @@
 
 The more models are tried on the same test photos, the more of the best one's score is luck. So no other attempt is
 ever scored there, and the chosen run says of how many it was the best. A file beside the runs holds what is done; a
-killed training is continued from that file and ends with the same choice.
+killed training is continued from that file and ends with the same choice. Each run's own metadata says the same of the
+run, and counts: a file that was edited or is gone lets no other attempt see the test set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from wms.config import RunConfig
 from wms.errors import DivergedError, NothingToResumeError, ResumeMismatchError, TrackingError, WmsError
 from wms.files import object_in, write_atomic
 from wms.json_text import to_json
-from wms.records import StoredRecord
-from wms.regular import read_regular
+from wms.training.attempts_file import AWAY, DECIDED, PREFIX, Group, part_of, read_groups
 from wms.training.distributed import Processes
 from wms.training.mlflow_sync import hand_over, open_sync
-from wms.training.request import Attempt, Request
+from wms.training.request import ATTEMPT, Attempt, Request
 from wms.training.run_folder import METADATA, find_run
-
-PREFIX: Final = "attempts_"
-
-
-class Try(StoredRecord):
-    """A seed: the folder of its run, empty before its beginning, and its best validation Dice, None before its end.
-
-    `failure` says why training this seed came to no model; such a seed has no Dice.
-    """
-
-    seed: int
-    run: str = ""
-    val_dice: float | None = None
-    failure: str = ""
-
-    @property
-    def is_done(self) -> bool:
-        """Whether nothing is left to train."""
-        return self.val_dice is not None or bool(self.failure)
-
-
-class Attempts(StoredRecord):
-    """All attempts of a training, in the order of their seeds; `config_hash` is that of the recipe with its number."""
-
-    config_hash: str
-    tries: tuple[Try, ...]
-
-    @property
-    def best(self) -> Try:
-        """The attempt with the highest validation Dice; of equal ones the first. Raises DivergedError without any."""
-        scored = [one for one in self.tries if one.val_dice is not None]
-        if not scored:
-            raise DivergedError(f"Each of {len(self.tries)} attempts failed; the first: {self.tries[0].failure}")
-        return max(scored, key=lambda one: one.val_dice or 0.0)
-
-    def told(self) -> dict[str, Any]:
-        """The choice for a run's metadata: how many were tried, each with its validation Dice, and which was chosen."""
-        tried = [one.model_dump(exclude={"failure"} if not one.failure else None) for one in self.tries]
-        return {"count": len(self.tries), "chosen": self.best.run, "chosen_by": "validation Dice", "tried": tried}
 
 
 @dataclass(frozen=True)
@@ -76,45 +37,6 @@ Train = Callable[[RunConfig, Request, Processes], Trained | None]
 """Trains one attempt and scores no test image; gives None in all processes but the first."""
 
 
-class _Group:
-    """The file of a training's attempts, which the first process reads and writes."""
-
-    def __init__(self, path: Path, record: Attempts) -> None:
-        self.path, self.record = path, record
-
-    @classmethod
-    def begin(cls, root: Path, config: RunConfig) -> _Group:
-        stamp, seeds = f"{datetime.now(UTC):%Y%m%d_%H%M%S}", range(config.seed, config.seed + config.training.attempts)
-        group = cls(
-            root / f"{PREFIX}{stamp}_{config.hash[:8]}.json",
-            Attempts(config_hash=config.hash, tries=tuple(Try(seed=seed) for seed in seeds)),
-        )
-        root.mkdir(parents=True, exist_ok=True)
-        group._write()
-        return group
-
-    @classmethod
-    def read(cls, path: Path) -> _Group:
-        return cls(path, Attempts.parse(read_regular(path), str(path), TrackingError, "start a new training"))
-
-    def keep(self, number: int, **values: object) -> None:
-        """Record news of an attempt."""
-        tries = list(self.record.tries)
-        tries[number] = tries[number].changed(**values)
-        self.record = self.record.changed(tries=tuple(tries))
-        self._write()
-
-    def begun(self, number: int) -> str:
-        """The name of an attempt's run if that can be continued; else empty."""
-        name = self.record.tries[number].run
-        run = self.path.parent / name
-        usable = name and object_in(run / METADATA) and (run / "checkpoints" / "index.json").is_file()
-        return name if usable else ""
-
-    def _write(self) -> None:
-        write_atomic(self.path, self.record.model_dump_json(indent=2) + "\n")
-
-
 def choose(config: RunConfig, request: Request, processes: Processes, train: Train) -> tuple[RunConfig, Request]:
     """Train each attempt that is left, and choose; returns config and request that finish the chosen run.
 
@@ -126,7 +48,7 @@ def choose(config: RunConfig, request: Request, processes: Processes, train: Tra
     count = config.training.attempts
     for number in range(count):
         own = config.with_changes(seed=config.seed + number, training__attempts=1)
-        (is_done, name) = _from_first(processes, group and (group.record.tries[number].is_done, group.begun(number)))
+        (is_done, name) = _from_first(processes, group and (group.is_done(number), group.begun(number)))
         if is_done:
             continue
         attempt = Attempt(number, count, lambda run, at=number: group.keep(at, run=run) if group else None)  # type: ignore[misc]
@@ -137,11 +59,11 @@ def choose(config: RunConfig, request: Request, processes: Processes, train: Tra
             # Other processes may not have met this: then all of them have to end.
             if error.exit_code != DivergedError.exit_code or processes.world > 1 or group is None:
                 raise
-            group.keep(number, failure=str(error))
+            group.end(number, failure=str(error))
             request.show(f"{attempt.text}, seed {own.seed}, came to no model: {error}")
             continue
         if group and trained:
-            group.keep(number, run=trained.run.name, val_dice=trained.val_dice)
+            group.end(number, run=trained.run.name, val_dice=trained.val_dice)
             request.show(f"{attempt.text}, seed {own.seed}: validation Dice {trained.val_dice:.4f}")
     seed, run = _from_first(processes, group and (group.record.best.seed, group.record.best.run))
     if group:
@@ -155,47 +77,56 @@ def choose(config: RunConfig, request: Request, processes: Processes, train: Tra
 def refuse_one_of_several(request: Request) -> None:
     """Raise ResumeMismatchError for a run that is one of several attempts and isn't, or not yet, the chosen one.
 
-    Continued by itself it would be scored on the test set.
+    Continued by itself it would be scored on the test set. Its own metadata says so wherever the run is copied to; the
+    files of attempts count for runs without such metadata. Raises TrackingError for a damaged one that names the run.
     """
     folder, _ = find_run(request.runs, request.resume_name, None)
-    for group in map(_Group.read, _files(request.runs)):
-        tries = group.record.tries
-        is_chosen = all(one.is_done for one in tries) and group.record.best.run == folder.name
-        if not is_chosen and any(one.run == folder.name for one in tries):
+    known = object_in(folder / METADATA)
+    if (decided := known.get(DECIDED)) is not None:
+        if (chosen := part_of(decided, "chosen")) != folder.name:
             raise ResumeMismatchError(
-                f"{folder.name} is one of {len(tries)} attempts, of which validation chooses; continue all of them "
-                f"with `--attempts {len(tries)} --resume`."
+                f"{folder.name} is one of several attempts, of which validation chose {chosen}: that one alone is "
+                f"scored on the test photos. Continue it with its seed and `--resume {chosen}`."
             )
+        return
+    groups = read_groups(request, folder.name)
+    counts = [len(group.record.tries) for group in groups if any(one.run == folder.name for one in group.record.tries)]
+    if ATTEMPT in known:
+        counts.append(part_of(known[ATTEMPT], "count"))
+    if counts:
+        raise ResumeMismatchError(
+            f"{folder.name} is one of {counts[-1]} attempts, of which validation hasn't chosen yet; continue all of "
+            f"them, where their file {PREFIX}*.json lies, with `--attempts {counts[-1]} --resume`."
+        )
 
 
-def _open(config: RunConfig, request: Request) -> _Group:
+def _open(config: RunConfig, request: Request) -> Group:
     if not request.resume:
-        return _Group.begin(request.runs, config)
+        return Group.begin(request.runs, config)
     name = request.resume_name
     found = [
         group
-        for group in map(_Group.read, _files(request.runs))
+        for group in read_groups(request, name or config.hash[:8])
         if name is None or name == group.path.stem or any(one.run == name for one in group.record.tries)
     ]
     if not found:
         what = f"no attempts named {name}" if name else "no attempts"
         raise NothingToResumeError(f"{request.runs} holds {what}; start them without --resume.")
     group = found[-1]
+    seeds = [one.seed for one in group.record.tries]
     if group.record.config_hash != config.hash:
-        seeds = [one.seed for one in group.record.tries]
         raise ResumeMismatchError(
             f"{group.path.stem} began with another recipe ({len(seeds)} attempts from seed {seeds[0]} on, hash "
             f"{group.record.config_hash[:8]}, not {config.hash[:8]}). Resume with that recipe, seed and number of "
             "attempts, or start new ones without --resume."
         )
+    if seeds != list(range(config.seed, config.seed + config.training.attempts)):
+        raise TrackingError(f"{group.path} is damaged: its seeds aren't the recipe's; {AWAY}.")
+    group.confirm()
     return group
 
 
-def _files(root: Path) -> Sequence[Path]:
-    return sorted(root.glob(f"{PREFIX}*.json"))
-
-
-def _tell(group: _Group, config: RunConfig, request: Request) -> None:
+def _tell(group: Group, config: RunConfig, request: Request) -> None:
     """Write the choice into each attempt's metadata, and end at MLflow those that weren't chosen."""
     told, best = group.record.told(), group.record.best
     others = ", ".join(
@@ -207,11 +138,11 @@ def _tell(group: _Group, config: RunConfig, request: Request) -> None:
     )
     for one in group.record.tries:
         run = group.path.parent / one.run
-        if one.val_dice is None or not (known := object_in(run / METADATA)):
+        if one.val_dice is None or not (known := group.metadata(one)):
             continue
         # An attempt that wasn't chosen is complete with its last epoch: nothing of it is scored or exported.
         end = {} if one is best else {"finished_at": datetime.now(UTC).isoformat(timespec="seconds")}
-        metadata = {**end, **known, "attempts": told}
+        metadata = {**end, **known, DECIDED: told}
         write_atomic(run / METADATA, to_json(metadata, indent=2) + "\n")
         if one is not best and (sync := open_sync(run, config.with_changes(seed=one.seed), metadata)):
             request.show(hand_over(sync, run, "FINISHED"))

@@ -21,7 +21,7 @@ from wms.files import canonical_json, object_in, parse_json, sha256_file, sha256
 from wms.inference.predictor import CARD, ONNX, WEIGHTS, read_card
 from wms.json_text import to_json
 from wms.regular import read_regular
-from wms.training.attempts import PREFIX
+from wms.training.attempts_file import PREFIX
 from wms.training.request import Request
 from wms.training.run_folder import METADATA
 from wms.training.train import run_training
@@ -55,6 +55,7 @@ CODE: Final = (
     "metrics.py",
     "models",
     "training/attempts.py",
+    "training/attempts_file.py",
     "training/distributed.py",
     "training/evaluation.py",
     "training/loop.py",

@@ -81,6 +81,8 @@ class TrainingRun:
             precision=str(pick_precision(config.training.precision, self.processes.device)).removeprefix("torch."),
             processes=self.processes.world,
         )
+        if self.request.attempt:
+            metadata = {**self.request.attempt.about, **metadata}
         DataVersionManager(self.run_dir.parent).record(
             self.run_dir.name, data.items, config.augmentation.model_dump(mode="json"), metadata["git_commit"]
         )

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Final
 
 from wms.training.loop import Trainer
 from wms.training.position import Progress
+
+ATTEMPT: Final = "attempt"
+"""The key in a run's metadata by which the run is one of several attempts, and later of that attempt's end."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,11 @@ class Attempt:
         'Attempt 1 of 3'
         """
         return f"Attempt {self.number + 1} of {self.count}"
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """The attempt for its run's metadata, from the beginning on."""
+        return {ATTEMPT: {"number": self.number + 1, "count": self.count}}
 
     def overall(self, progress: Progress) -> Progress:
         """The progress of all attempts together; each has the same share."""
