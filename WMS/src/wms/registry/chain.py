@@ -24,11 +24,15 @@ ENTRY, DONE, WRITER = "entry", "done", "writer"
 
 @dataclass(frozen=True)
 class Chain:
-    """The entries that count, oldest first, their version numbers in the registry, and the numbers carried out."""
+    """The entries that count, oldest first, their version numbers in the registry, and the numbers carried out.
+
+    `beyond` are entries whose predecessor was deleted; only `RegistryLedger.remains` returns a chain with such.
+    """
 
     entries: tuple[LedgerEntry, ...] = ()
     numbers: tuple[int, ...] = ()
     done: frozenset[int] = frozenset()
+    beyond: tuple[LedgerEntry, ...] = ()
 
     @property
     def head(self) -> LedgerEntry | None:
@@ -47,24 +51,32 @@ class Chain:
 
 def resolve(versions: Sequence[ModelVersion], where: str) -> Chain:
     """Compute the chain from the ledger's versions. Raises LedgerError if a version is damaged or was deleted."""
-    entries: list[LedgerEntry] = []
-    numbers: list[int] = []
-    known = {FIRST}
+    chain = _remains(versions, where)
+    if chain.beyond:
+        raise LedgerError(
+            f"Entry {chain.beyond[0].seq} of {where} follows an entry that is gone: somebody deleted a version of the "
+            "ledger; bring it back with `wms restore`."
+        )
+    return chain
+
+
+def _remains(versions: Sequence[ModelVersion], where: str) -> Chain:
+    """Compute the chain as far as the versions reach, and the entries beyond a deleted one."""
+    after: dict[str, list[tuple[LedgerEntry, int]]] = {}
     for version in sorted(versions, key=lambda v: v.version):
-        if ENTRY not in version.tags:
-            continue  # made by hand; nobody has promoted anything with it
-        name = f"Version {version.version} of {where}"
-        entry = parse_entry(version.tags[ENTRY], name)
-        if entry.previous_hash not in known:
-            raise LedgerError(f"{name} follows an entry that is gone; somebody deleted a version of the ledger.")
-        last = entries[-1] if entries else None
-        # An entry whose predecessor is known, but not the newest, lost its race: skipping it decides the race.
-        if entry.follows(last):
-            entries.append(entry)
-            numbers.append(version.version)
-            known.add(entry.hash)
+        if ENTRY in version.tags:  # else made by hand; nobody has promoted anything with it
+            entry = parse_entry(version.tags[ENTRY], f"Version {version.version} of {where}")
+            after.setdefault(entry.previous_hash, []).append((entry, version.version))
+    found: list[tuple[LedgerEntry, int]] = []
+    last: LedgerEntry | None = None
+    # By hashes, not by numbers: an entry that a restore has added again has a higher number than its successors.
+    # Of several entries after the same one, the lowest number counts: skipping the others decides their race.
+    while one := next((one for one in after.pop(last.hash if last else FIRST, ()) if one[0].follows(last)), None):
+        found.append(one)
+        last = one[0]
     done = frozenset(v.version for v in versions if v.tags.get(DONE) == "true")
-    return Chain(tuple(entries), tuple(numbers), done)
+    beyond = sorted((entry for rest in after.values() for entry, _ in rest), key=lambda entry: entry.seq)
+    return Chain(tuple(entry for entry, _ in found), tuple(number for _, number in found), done, tuple(beyond))
 
 
 def missing_from(local: Sequence[LedgerEntry], chain: Chain, where: str, server: str) -> tuple[LedgerEntry, ...]:
@@ -96,6 +108,10 @@ class RegistryLedger:
         """Read the current chain. Raises LedgerError, RegistryUnreachableError, RegistryError."""
         return resolve(self._versions.versions(), self.where)
 
+    def remains(self) -> Chain:
+        """Read the chain as far as versions are left, also where some were deleted. Raises as `read` does otherwise."""
+        return _remains(self._versions.versions(), self.where)
+
     def add(self, entry: LedgerEntry) -> tuple[Chain, bool]:
         """Add an entry; return the new chain and whether this call's entry counts (False: another process was quicker).
 
@@ -105,7 +121,7 @@ class RegistryLedger:
         writer = uuid.uuid4().hex
         self._versions.add_version(entry.run_id, {ENTRY: entry.line, WRITER: writer})
         versions = self._versions.versions()
-        chain = resolve(versions, self.where)
+        chain = _remains(versions, self.where)  # a restore adds several deleted entries, one after the other
         return chain, any(v.version in chain.numbers and v.tags.get(WRITER) == writer for v in versions)
 
     def mark_done(self, chain: Chain) -> None:

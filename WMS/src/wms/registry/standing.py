@@ -8,9 +8,10 @@ lookup is an error of the registry, never "nothing".
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from wms.errors import LedgerError
-from wms.registry.chain import Chain, RegistryLedger, missing_from
+from wms.registry.chain import RegistryLedger, missing_from
 from wms.registry.ledger import Ledger, LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry, ModelVersion
 from wms.registry.plan import ENTRY_NUMBER, PROMOTED, STATUS, Standing, is_begun
@@ -31,8 +32,8 @@ def read_standing(
         local = ledger.entries()  # first: what it has by now, the registry had before
         told = registry.versions()  # before the chain, too: an entry's tags are set after the entry
         chain = entries.read()
-        if lost := _lost(told, chain, entries.where):
-            raise LedgerError(lost)
+        if chain.head and (lost := lost_end(told, chain.head)):
+            raise LedgerError(f"{entries.where} {lost.text}; bring them back with {_way(local, lost)}.")
         missing_from(local, chain, str(ledger.history), registry.server)
         doubt = ""
         if chain.head is None:
@@ -70,21 +71,33 @@ def _moved(registry: ModelRegistry, head: LedgerEntry) -> str:
     )
 
 
-def _lost(versions: Sequence[ModelVersion], chain: Chain, where: str) -> str:
-    """The sentence about an entry that the tags of a version tell of, but that the chain has lost; else empty.
+@dataclass(frozen=True)
+class LostEnd:
+    """An entry that the tags of a version tell of, but that a ledger has lost: its number, and the words about both."""
 
-    Tags from before the chain's newest entry may be of a former ledger, after which a new one was begun.
+    number: int
+    text: str
+
+
+def lost_end(versions: Sequence[ModelVersion], head: LedgerEntry) -> LostEnd | None:
+    """Return the newest entry that the tags of the versions tell of beyond a ledger's newest entry, if any.
+
+    Tags from before that entry may be of a former ledger, after which a new one was begun.
     """
-    if (head := chain.head) is None:
-        return ""
+    found: dict[int, str] = {}
     for version in versions:
         number, at = version.tags.get(ENTRY_NUMBER, ""), version.tags.get(PROMOTED, "").partition(" by ")[0]
         if number.isdecimal() and int(number) > head.seq and at >= head.at:
-            return (
-                f"{where} ends with entry {head.seq}, but the tags of version {version.version} tell of entry {number} "
-                f"at {at}: somebody deleted versions of the ledger; bring them back with `wms restore`."
-            )
-    return ""
+            found[int(number)] = f"the tags of version {version.version} tell of entry {number} at {at}"
+    if not found:
+        return None
+    text = f"ends with entry {head.seq}, but {found[max(found)]}: somebody deleted versions of the ledger"
+    return LostEnd(max(found), text)
+
+
+def _way(local: Sequence[LedgerEntry], lost: LostEnd) -> str:
+    """The commands that bring lost entries back; the first one is for a clone that lacks some of them, too."""
+    return "`wms restore`" if len(local) >= lost.number else "`git pull`, then `wms restore`"
 
 
 def _unknown_past(registry: ModelRegistry) -> str:

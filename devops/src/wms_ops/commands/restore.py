@@ -87,7 +87,7 @@ def _plan_records(
     if promotions is None:
         print("MLFLOW_TRACKING_URI isn't set, so MLflow isn't looked at.")
     else:
-        chain, server = promotions.entries.read(), promotions.registry.server
+        chain, server = promotions.entries.remains(), promotions.registry.server
     recovery = recover(ledger, git, chain, server, force=options.force)
     records = plan_records(ledger, options.metadata, git, recovery)
     if promotions is None or not recovery.entries:

@@ -11,6 +11,7 @@ from wms.registry.chain import SUFFIX, Chain, RegistryLedger, missing_from
 from wms.registry.ledger import LedgerEntry
 from wms.registry.mlflow_rebuild import MARK, RebuiltRegistry
 from wms.registry.promotion import PromotionClient, repair
+from wms.registry.standing import LostEnd, lost_end
 from wms.text import counted
 from wms_ops.release.sources import ModelSource
 from wms_ops.restore.pasts import ArtifactStore, collect
@@ -111,7 +112,7 @@ class _Rebuilding:
     def _write_ledger(self) -> None:
         ledger = RegistryLedger(self.promotions.uri, self.promotions.model)
         for entry in self.state.entries:
-            if len(ledger.read().entries) < entry.seq:  # a restore at the same time may have written it
+            if len(ledger.remains().entries) < entry.seq:  # a restore at the same time may have written it
                 ledger.add(entry)
                 self.promotions.step("entry")
         _refuse_another(self.entries, ledger.read(), self.registry.server)
@@ -149,6 +150,7 @@ class _Rebuilding:
 def _look(registry: RebuiltRegistry, entries: Sequence[LedgerEntry], chain: Chain) -> _State:
     _refuse_another(entries, chain, registry.server)
     present = {one.version: one for one in registry.versions()}
+    _refuse_a_gap(entries, chain, lost_end(tuple(present.values()), entries[-1]))
     by_number = {entry.to_version: entry for entry in entries}
     for number, entry in by_number.items():
         if number in present and present[number].run_id != entry.run_id:
@@ -166,7 +168,19 @@ def _look(registry: RebuiltRegistry, entries: Sequence[LedgerEntry], chain: Chai
         runs,
         tuple(number for number in absent if number in by_number),
         tuple(number for number in absent if number not in by_number),
-        tuple(entries[len(chain.entries) :]),
+        tuple(entry for entry in entries[len(chain.entries) :] if entry not in chain.beyond),
+    )
+
+
+def _refuse_a_gap(entries: Sequence[LedgerEntry], chain: Chain, lost: LostEnd | None) -> None:
+    """Raise LedgerError where the registry tells of later entries than the ones that were found."""
+    beyond = [entry for entry in chain.beyond if entry not in entries]
+    if not beyond and lost is None:
+        return
+    told = lost.text if lost else f"ends with entry {entries[-1].seq}, but the registry has entry {beyond[-1].seq}"
+    raise LedgerError(
+        f"The ledger, as far as this clone and the registry have it, {told}, so nothing was changed; run `git pull`, "
+        "then `wms restore` again, or run it in the clone that promoted."
     )
 
 

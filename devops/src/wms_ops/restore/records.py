@@ -28,7 +28,7 @@ def recover(ledger: Ledger, git: Git | None, chain: Chain, server: str, *, force
     Raises LedgerError where Git and the registry contradict each other, unless `force` lets the registry decide.
     """
     found = [*_in_files(ledger), *(_in_git(git) if git else ())]
-    found += [Found(entry, f"the registry at {server}", Trust.REGISTRY) for entry in chain.entries]
+    found += [Found(entry, f"the registry at {server}", Trust.REGISTRY) for entry in (*chain.entries, *chain.beyond)]
     recovery = rebuild(found)
     for one in recovery.rivals:
         if one.trust is Trust.GIT and not force:
