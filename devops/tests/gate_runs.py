@@ -20,6 +20,7 @@ from wms.data.versions import DataItem, manifest_text
 from wms.errors import run_main
 from wms.project import Project
 from wms.registry.chain import SUFFIX
+from wms.registry.gate_tries import LOGGED
 from wms.registry.gate_tries import SUFFIX as VERDICTS
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.types import PRODUCTION, VERDICT_FILE, GateVerdict
@@ -80,6 +81,7 @@ class GateRuns:
     def produce(self, run_id: str | None) -> int | None:
         """Make a run's model Production, or begin with an empty registry; returns its version."""
         from mlflow import MlflowClient
+        from mlflow.entities import ViewType
 
         client = MlflowClient(self.server.uri)
         # What a promotion and the gates of earlier tests have left goes, too.
@@ -87,6 +89,9 @@ class GateRuns:
         for name in empty:
             if client.search_registered_models(f"name='{name}'"):
                 client.delete_registered_model(name)
+        where = [one.experiment_id for one in client.search_experiments()]
+        for run in client.search_runs(where, f"tags.`{LOGGED}` LIKE '%'", ViewType.ALL):
+            client.delete_tag(run.info.run_id, LOGGED)
         for run in (self.weak, self.good):
             begin(self.registry, run, "enforce")
         if run_id is None:

@@ -60,6 +60,9 @@ class GateTry(StoredRecord):
     test_version: str = ""
     test_images: int | None = Field(default=None, description="None in records of older code.")
     decided_at: str = Field(description="UTC, ISO 8601.")
+    before: tuple[str, ...] = Field(
+        default=(), description="SHA-256 of verdicts before this one, see `wms.registry.gate_tries`."
+    )
 
     @property
     def refused(self) -> bool:

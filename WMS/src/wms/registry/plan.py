@@ -183,7 +183,9 @@ def accept(
     return verdict
 
 
-def record_of(proposal: Proposal, who: str, github_run: str) -> LedgerRecord:
+def record_of(
+    proposal: Proposal, who: str, github_run: str, verdict_log: tuple[str, ...] | None = None
+) -> LedgerRecord:
     """The ledger's record of a proposal that is carried out now; a new version's number isn't known yet."""
     facts = proposal.facts
     return LedgerRecord(
@@ -208,6 +210,7 @@ def record_of(proposal: Proposal, who: str, github_run: str) -> LedgerRecord:
         github_run=github_run,
         files=dict(facts.files),
         gate=proposal.settings,
+        verdict_log=verdict_log,
     )
 
 

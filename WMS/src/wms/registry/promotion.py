@@ -153,9 +153,17 @@ def propose(promotions: PromotionClient, run_id: str, *, force: str | None = Non
             False, head, f"Run {run_id} is Production already: version {head.to_version}, since {head.at}."
         )
     facts = run_facts.gather(registry, run_id)
-    earlier = TryLog(registry).about(run_id, facts.weights_sha256).found
+    tries = TryLog(registry, standing.chain.entries).about(run_id, facts.weights_sha256)
+    if force is None:
+        tries.require_sound(run_id)
     verdict, version = read_verdict(registry, run_id), min(known, default=None)
-    return plan.propose(facts, verdict, version, standing, earlier=earlier, force=force)
+    found = plan.propose(facts, verdict, version, standing, earlier=tries.found, force=force)
+    return replace(found, verdict=f"{found.verdict}; {tries.where} was cut or edited") if tries.faults else found
+
+
+def go_on(promotions: PromotionClient, run_id: str, who: str, reason: str) -> str:
+    """Let a log of verdicts that was cut or edited go on, on record; returns a sentence, empty for a sound log."""
+    return TryLog(promotions.registry, promotions.entries.read().entries).go_on(run_id, who, reason)
 
 
 def propose_rollback(
@@ -214,11 +222,15 @@ def execute(promotions: PromotionClient, proposal: Proposal, *, who: str, github
     chain, facts = standing.chain, proposal.facts
     if not proposal.holds(standing):
         return _late(promotions, standing, proposal)
+    log = TryLog(promotions.registry, chain.entries)
+    if proposal.forced:
+        log.go_on(facts.run_id, who, proposal.verdict)
+    tries = log.about(facts.run_id, facts.weights_sha256)
     if proposal.action == "promote" and not proposal.forced:  # while somebody was asked, the gate may have run again
-        earlier = TryLog(promotions.registry).about(facts.run_id, facts.weights_sha256).found
-        verdict = plan.accept(facts, read_verdict(promotions.registry, facts.run_id), standing, earlier)
+        tries.require_sound(facts.run_id)
+        verdict = plan.accept(facts, read_verdict(promotions.registry, facts.run_id), standing, tries.found)
         proposal = replace(proposal, settings=verdict.settings)
-    record, note = plan.record_of(proposal, who, github_run), ""
+    record, note = plan.record_of(proposal, who, github_run, tries.heads), ""
     if proposal.version is None:
         found = promotions.registry.register(facts.run_id, plan.lasting_tags(record))
         record = record.model_copy(update={"to_version": found.version})

@@ -53,6 +53,8 @@ def _promote(arguments: argparse.Namespace) -> int:
         )  # before it's Production: it can be fetched then
         proposal = promotion.execute(promotions, proposal, who=who(), github_run=github_run())
     else:
+        if arguments.force and (told := promotion.go_on(promotions, proposal.entry.run_id, who(), arguments.force)):
+            print(told)
         _publish(promotions.registry, proposal.entry.run_id, arguments)
     _publish_card(promotions.registry, proposal, arguments)
     _tell(proposal)

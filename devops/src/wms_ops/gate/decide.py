@@ -67,14 +67,14 @@ def _beside_earlier(
     tries = TryLog(registry).about(verdict.run_id, verdict.weights_sha256)
     own = tried_by(older)
     held = held_back(settings, [*tries.found, *([own] if own else [])])
-    told = [tries.warning]
+    told = list(tries.warnings)
     if isinstance(older, GateVerdict) and older.decision != "improved" and own is None:
         told.append(
             f"The gate of older code found this run {older.decision} at {older.decided_at}, by settings that aren't on "
             "record."
         )
     verdict = verdict.model_copy(
-        update={"settings": settings, "held_back": held, "warnings": (*verdict.warnings, *filter(None, told))}
+        update={"settings": settings, "held_back": held, "warnings": (*verdict.warnings, *told)}
     )
     passes = report.passes and (not held or verdict.mode == "dry-run")
     return report.model_copy(update={"verdict": verdict, "passes": passes})

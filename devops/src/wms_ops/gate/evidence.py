@@ -12,7 +12,7 @@ from wms.data.splits import SplitRecord
 from wms.data.versions import DataItem, data_version
 from wms.errors import CannotDecideError, ModelNotFoundError
 from wms.registry import gate_trust
-from wms.registry.chain import RegistryLedger
+from wms.registry.chain import Chain, RegistryLedger
 from wms.registry.gate import CANNOT, refusal
 from wms.registry.gate_tries import TryLog
 from wms.registry.gate_types import GateEvidence, GateModel
@@ -50,17 +50,19 @@ def gather(
     CannotDecideError, SplitError, LedgerError, ModelNotFoundError for an unknown run, RegistryUnreachableError,
     RegistryError.
     """
-    version, entry = _production(registry, ledger)
+    version, chain = _production(registry, ledger)
+    tries = TryLog(registry, chain.entries).read()
     challenger = fetch(registry, registry.find_run(run), None)
     test = gate_trust.test_images(challenger.items)
     record = {line.sha256: line.split for line in SplitRecord(config.data.splits_file).entries}
     doubts = gate_trust.contradictions(test, challenger.items, record)
     doubts += gate_trust.leaks(test, challenger.items, "the challenger")
+    doubts += [tries.fault] if tries.faults else []
     champion, notes = None, []
     if version is not None:
         try:
             champion = _champion(registry, version)
-            doubts += _doubts_about(champion, test, entry)
+            doubts += _doubts_about(champion, test, chain.about(version.version))
             notes += _notes_about(champion, challenger, test)
         except CannotDecideError as error:
             doubts.append(str(error).removeprefix(CANNOT))
@@ -83,7 +85,7 @@ def gather(
         grid=config.evaluation.grid,
         doubts=tuple(doubts),
         notes=tuple(notes),
-        earlier=TryLog(registry).read().found,
+        earlier=tries.found,
     )
     return Gathered(evidence, challenger, champion, files)
 
@@ -116,16 +118,15 @@ def _notes_about(champion: Contestant, challenger: Contestant, test: Sequence[Da
     return notes
 
 
-def _production(registry: ModelRegistry, ledger: Path) -> tuple[ModelVersion | None, LedgerEntry | None]:
-    """Return the Production version, None only before the first promotion, and the ledger's entry of that promotion."""
+def _production(registry: ModelRegistry, ledger: Path) -> tuple[ModelVersion | None, Chain]:
+    """Return the Production version, None only before the first promotion, and the chain of promotions."""
     require_sound(ledger)
     standing = read_standing(registry, RegistryLedger(registry.uri, registry.model), Ledger(ledger))
     if standing.production is None:
-        return None, None
-    entry = standing.chain.about(standing.production)
+        return None, standing.chain
     for version in registry.versions():
         if version.version == standing.production:
-            return version, entry
+            return version, standing.chain
     raise refusal(
         f"the ledger says that version {standing.production} is Production, but {registry.server} doesn't have it. "
         "Roll back to another version by `wms rollback --version N`."

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from wms.errors import LedgerError
 from wms.registry import plan
 from wms.registry.chain import SUFFIX, Chain, RegistryLedger, missing_from
+from wms.registry.gate_tries import TryLog
 from wms.registry.ledger import LedgerEntry
 from wms.registry.mlflow_rebuild import MARK, RebuiltRegistry
 from wms.registry.promotion import PromotionClient, repair
 from wms.registry.standing import LostEnd, lost_end
 from wms.text import counted
+from wms_ops.release.actor import who
 from wms_ops.release.sources import ModelSource
 from wms_ops.restore.pasts import ArtifactStore, collect
 from wms_ops.restore.plan import Outcome, Plan, Show
@@ -99,6 +101,10 @@ class _Rebuilding:
         for number in sorted({*self.state.versions, *self.state.marks}):
             self.registry.fill(number, runs.get(number, MARK))
             self.promotions.step("version")
+        if self.state.runs or self.state.entries:
+            # The log of verdicts was lost with the server; the ledger still names its end.
+            log = TryLog(self.registry, self.entries)
+            self.done.lost += filter(None, [log.go_on(self.entries[-1].run_id, who(), "`wms restore`")])
         self._write_ledger()
         told = repair(self.promotions)
         self.done.restored.append(

@@ -1,0 +1,129 @@
+"""A cut or edited log of verdicts is noticed on a real MLflow server: nothing is decided or promoted on it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gate_runs import MODEL, GateRuns
+from test_gate_settings import STRICT, promote
+
+from wms.registry.gate_tries import DIGEST, LOGGED, SUFFIX, TRY, TryLog
+from wms.registry.ledger import Ledger
+from wms.registry.mlflow_store import ModelRegistry
+from wms.registry.verdicts import begin
+
+pytest_plugins = ["gate_fixtures"]
+LOG = MODEL + SUFFIX
+CUT = f"the log of verdicts {LOG} was cut or edited"
+
+
+@pytest.fixture
+def refused(runs: GateRuns, capsys: pytest.CaptureFixture[str]) -> GateRuns:
+    """The weak run is Production, and a strict gate has refused the good one, which has a twin with its weights."""
+    runs.produce(None)
+    runs.produce(runs.weak)
+    assert runs.gate(runs.good, recipe=runs.recipe_with(**STRICT)) == 90
+    capsys.readouterr()
+    return runs
+
+
+def client_of(runs: GateRuns) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(runs.server.uri)
+
+
+def newest(runs: GateRuns) -> Any:
+    return max(client_of(runs).search_model_versions(f"name='{LOG}'"), key=lambda one: int(one.version))
+
+
+def test_an_edited_verdict_is_noticed_and_a_person_may_go_on(
+    refused: GateRuns, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs, version = refused, newest(refused)
+    edited = version.tags[TRY].replace("not improved", "improved")
+    assert edited != version.tags[TRY]
+    client_of(runs).set_model_version_tag(LOG, version.version, TRY, edited)
+    assert runs.gate(runs.good) == 91
+    assert f"{CUT} (version {version.version} was edited" in capsys.readouterr().err
+    assert promote(runs.good, tmp_path) == 91
+    assert runs.gate(runs.good, recipe=runs.recipe_with(mode="off")) == 0
+    assert "With the gate on this would be refused: the log of verdicts" in capsys.readouterr().out
+    assert promote(runs.good, tmp_path) == 91, "a verdict beside a log like this counts for nothing"
+    assert CUT in capsys.readouterr().err
+    assert promote(runs.good, tmp_path, "--force", "the edit was mine") == 0
+    (entry,) = Ledger(tmp_path / "models").entries()
+    assert entry.verdict.startswith("forced: the edit was mine (") and entry.verdict.endswith(
+        f"{LOG} was cut or edited"
+    )
+    capsys.readouterr()
+    runs.gate(runs.weak, "--ledger", str(tmp_path / "models"))
+    told = capsys.readouterr().out
+    assert f"warning: The log of verdicts {LOG} has a gap: At " in told and "the edit was mine" in told
+    assert runs.verdict(runs.weak).decision == "not improved"
+
+
+def test_a_recomputed_hash_does_not_hide_an_edit(refused: GateRuns) -> None:
+    from wms.files import sha256_text
+
+    runs, version = refused, newest(refused)
+    edited = version.tags[TRY].replace("not improved", "improved")
+    for key, value in ((TRY, edited), (DIGEST, sha256_text(edited))):
+        client_of(runs).set_model_version_tag(LOG, version.version, key, value)
+    assert runs.gate(runs.good) == 91
+
+
+def test_a_deleted_newest_verdict_is_noticed_by_every_run(
+    refused: GateRuns, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs, version = refused, newest(refused)
+    client_of(runs).delete_model_version(LOG, version.version)
+    begin(runs.registry, runs.good, "enforce")  # killed there
+    twin = runs.variant("twin-of-a-refused-run")
+    for run in (twin, runs.good):
+        assert runs.gate(run) == 91
+        assert f"{CUT} (a verdict is gone" in capsys.readouterr().err
+    assert promote(runs.good, tmp_path) == 91
+    # MLflow gives the number again, which hides nothing; neither does another verdict about the same run.
+    assert runs.gate(runs.good, recipe=runs.recipe_with(mode="off")) == 0
+    assert newest(runs).version == version.version
+    assert runs.gate(twin) == 91
+
+
+def test_a_deleted_log_is_noticed_by_runs_and_by_the_ledger(
+    refused: GateRuns, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs, client, models = refused, client_of(refused), tmp_path / "models"
+    assert promote(runs.good, tmp_path, "--force", "a first one") == 0
+    (entry,) = Ledger(models).entries()
+    assert entry.verdict_log == (newest(runs).tags[DIGEST],)
+    client.delete_registered_model(LOG)
+    ledger = ("--ledger", str(models))
+    assert runs.gate(runs.weak, *ledger) == 91
+    client.delete_tag(runs.good, LOGGED)
+    capsys.readouterr()
+    assert runs.gate(runs.weak, *ledger) == 91, "the ledger in Git still names the verdict"
+    assert f"{CUT} (a verdict is gone" in capsys.readouterr().err
+    assert promote(runs.weak, tmp_path) == 91
+    # With the run that is Production, the log goes on and nothing else changes.
+    assert promote(runs.good, tmp_path, "--force", "MLflow was set up anew") == 0
+    assert f"The log of verdicts {LOG} goes on" in capsys.readouterr().out
+    assert len(Ledger(models).entries()) == 1
+    assert runs.gate(runs.weak, *ledger) == 90
+    assert "MLflow was set up anew" in capsys.readouterr().out
+
+
+def test_a_log_of_older_code_is_read_and_told(refused: GateRuns, capsys: pytest.CaptureFixture[str]) -> None:
+    runs, client, version = refused, client_of(refused), newest(refused)
+    tags = json.loads(version.tags[TRY])
+    del tags["before"]
+    client.delete_registered_model(LOG)
+    client.delete_tag(runs.good, LOGGED)
+    ModelRegistry(runs.server.uri, model=LOG).add_version(runs.good, {TRY: json.dumps(tags)})
+    assert runs.gate(runs.good) == 90, "the refusal counts as before"
+    assert f"warning: 1 verdict in {LOG} came from older code, without a hash" in capsys.readouterr().out
+    client.set_model_version_tag(LOG, "1", TRY, json.dumps(tags | {"decision": "improved"}))
+    assert TryLog(runs.registry).read().faults, "the newer verdict names the older one's hash"
