@@ -14,12 +14,16 @@ from servers import MlflowServer
 from small import environment, only_run, photos, train_command, write_recipe
 from workshop import Workshop
 
+from wms.config_gate import GateConfig
 from wms.registry import promotion
+from wms.registry.gate_settings import GateSettings
+from wms.registry.gate_tries import LOGGED, TryLog
 from wms.registry.ledger import Ledger, LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.plan import Proposal
 from wms.registry.promotion import PromotionClient
 from wms.registry.restored import RunIds
+from wms.registry.types import GateVerdict, Means
 from wms_ops.release.publish import publish_model
 from wms_ops.release.sources import MlflowSource
 
@@ -103,11 +107,29 @@ class Yard:
         last = self.copy()
         entry = self._promote(last)
         publish_model(self.shop.store(), dict(MlflowSource(registry).fetch(entry)))
+        self._log_verdict(last)
         back = promotion.propose_rollback(self.promotions, reason="reads sevens as ones")
         assert isinstance(back, Proposal)
         promotion.execute(self.promotions, back, who="Ada")
         self.shop.commit(self.clone, "Promote")
         self.shop.run("git", "push", "--quiet", "--no-verify", "origin", "HEAD:main", where=self.clone)
+
+    def _log_verdict(self, run_id: str) -> None:
+        """A verdict that the entry of the next promotion names; the run's tag that names it, too, goes with MLflow."""
+        dice, settings = Means(dice=0.5, iou=0.4), GateSettings.of(GateConfig(), 64, "a recipe")
+        verdict = GateVerdict(
+            decision="not improved",
+            run_id=run_id,
+            weights_sha256="w",
+            challenger=dice,
+            champion=dice,
+            champion_version=1,
+            test_images=5,
+            test_version="t",
+            decided_at="2026-11-28T12:00:00+00:00",
+            settings=settings,
+        )
+        TryLog(self.registry).add(verdict)
 
     def copy(self) -> str:
         """Another run with the trained run's files, scores and tags; returns its id."""
@@ -150,7 +172,7 @@ class Yard:
         runs = {}
         for run_id in {entry.run_id for entry in self.ledger.entries()}:
             run = self.registry.run(run_id)
-            tags = {key: value for key, value in run.tags.items() if not key.startswith(("mlflow.", "wms."))}
+            tags = {key: value for key, value in run.tags.items() if not key.startswith(("mlflow.", "wms.", LOGGED))}
             scores = {key: round(value, 9) for key, value in run.metrics.items() if key.startswith("final_test_")}
             runs[run_id] = (run.name, run.status, tags, run.params, scores)
         versions = {one.version: (one.run_id, one.aliases, one.tags) for one in self.registry.versions()}

@@ -16,6 +16,7 @@ from wms.errors import LedgerError, run_main
 from wms.files import sha256_bytes
 from wms.registry import promotion
 from wms.registry.chain import Chain
+from wms.registry.gate_tries import TryLog
 from wms.registry.plan import ENTRY_NUMBER, Proposal
 from wms.registry.promotion import PromotionClient
 from wms_ops.commands import gate, sync, versions
@@ -86,6 +87,9 @@ def test_an_empty_server_gets_everything_that_the_ledger_names_killed_at_any_ste
     assert after["versions"][2][2]["status"] == "lost"
     for entry in yard.ledger.entries():
         assert sha256_bytes(yard.registry.read_artifact(entry.run_id, "model/production.pth")) == entry.weights_sha256
+    log = TryLog(yard.registry, yard.ledger.entries()).read()
+    assert (log.found, log.faults, len(log.accepted)) == ((), (), 1), "the lost log goes on, and says so"
+    assert "`wms restore`" in log.warnings[0]
     assert restored(yard, "--yes") == 0
     assert "Everything agrees: Production is version 1." in capsys.readouterr().out
     assert yard.state() == after

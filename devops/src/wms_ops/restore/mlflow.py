@@ -101,7 +101,7 @@ class _Rebuilding:
         for number in sorted({*self.state.versions, *self.state.marks}):
             self.registry.fill(number, runs.get(number, MARK))
             self.promotions.step("version")
-        if self.state.runs or self.state.entries:
+        if self.state.runs or self.state.versions:
             # The log of verdicts was lost with the server; the ledger still names its end.
             log = TryLog(self.registry, self.entries)
             self.done.lost += filter(None, [log.go_on(self.entries[-1].run_id, who(), "`wms restore`")])
