@@ -98,6 +98,15 @@ def test_the_estimate_is_of_the_chosen_instance(tmp_path: Path) -> None:
     assert "On a m6i.xlarge spot in eu-west-1: about" in done.text
 
 
+def test_an_instance_that_lives_shorter_than_the_estimate_is_told_of(tmp_path: Path) -> None:
+    done = [
+        steps_cloud.budget(context(tmp_path, BilledCloud(Choice(minutes=minutes))), {"photos_total": "360"})
+        for minutes in (37, 39)
+    ]
+    assert "Warning: the instance lives for 37 minutes, so the training may be cut off" in done[0].text
+    assert "Warning" not in done[1].text and done[0].outputs == done[1].outputs
+
+
 def test_the_budget_bears_the_price_on_demand(tmp_path: Path) -> None:
     """0.10 USD would do at the spot price of the day, but that may rise."""
     choice = Choice(instance_type="m6i.xlarge", spot=True)

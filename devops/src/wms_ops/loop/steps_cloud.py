@@ -42,12 +42,18 @@ def budget(context: RunContext, values: Mapping[str, str]) -> Done:
     minutes = estimate_minutes(int(values["photos_total"]), context.config())
     # A spot price may rise to that of on demand, so that's what the budget has to bear.
     check_budget(cost_of(minutes * 60, rates, disk_gb=choice.disk_gb), limit)
+    warning = ""
     if context.cloud.billed:
-        allowed_minutes(choice, context.cloud.sessions, context.environ, datetime.now(UTC))
+        allowed = allowed_minutes(choice, context.cloud.sessions, context.environ, datetime.now(UTC))
+        if minutes > allowed:
+            warning = (
+                f" Warning: the instance lives for {allowed} minutes, so the training may be cut off; `hours` in "
+                "wms.tfvars, or a higher WMS_BUDGET_USD, gives it longer."
+            )
     cost = cost_of(minutes * 60, rates, spot=choice.spot, disk_gb=choice.disk_gb)
     outputs = {"estimated_usd": f"{cost.total:.4f}", "estimated_minutes": f"{minutes:.0f}"}
     what = "the instance of record" if choice == Choice() else f"a {choice}"
-    return Done(outputs, f"On {what}: about {minutes:.0f} minutes and {cost.total:.2f} USD.")
+    return Done(outputs, f"On {what}: about {minutes:.0f} minutes and {cost.total:.2f} USD.{warning}")
 
 
 def up(context: RunContext, _: Mapping[str, str]) -> Done:
