@@ -264,7 +264,7 @@ def test_models_of_two_preprocessings_are_compared() -> None:
 def test_the_verdict_says_of_how_many_attempts_the_challenger_is_the_best() -> None:
     verdict = judged([0.5], [0.6], challenger=side("new", attempts=3)).verdict
     assert verdict.attempts == 3
-    assert verdict.choice.startswith("The challenger was chosen from 3 attempts on validation;")
+    assert verdict.choice == "The challenger was chosen from 3 attempts on validation."
     single = judged([0.5], [0.6]).verdict
     assert (single.attempts, single.choice) == (None, "")
     assert GateVerdict.model_validate_json(verdict.model_dump_json()) == verdict

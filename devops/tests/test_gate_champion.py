@@ -26,6 +26,7 @@ from wms.registry.gate_types import GateReport
 from wms.registry.ledger import Ledger
 from wms.registry.types import PRODUCTION
 from wms_ops.commands.promote import PROMOTE
+from wms_ops.gate.models import scored_others
 
 pytest_plugins = ["gate_fixtures"]
 
@@ -149,12 +150,20 @@ def test_verdict_and_ledger_say_of_how_many_attempts_a_model_is_the_best(
     chosen = runs.variant("chosen", edit=best_of_three)
     client = MlflowClient(runs.server.uri)
     client.set_tag(chosen, "attempts.chosen", "chosen")
+    tried = [{"seed": at, "run": name} for at, name in enumerate(("chosen", "seen", "unseen", "gone"))]
+    client.set_tag(chosen, "attempts.tried", json.dumps(tried))
+    experiment = client.get_run(chosen).info.experiment_id
+    seen, _ = (client.create_run(experiment, run_name=name).info.run_id for name in ("seen", "unseen"))
+    assert scored_others(runs.registry, runs.registry.run(chosen)) == []
+    client.log_metric(seen, "final_test_dice", 0.5)
     for name, value in runs.registry.run(runs.good).metrics.items():
         client.log_metric(chosen, name, value)
     capsys.readouterr()  # MLflow's client greets
     assert runs.gate(chosen, "--report", tmp_path / "r.md", "--html", tmp_path / "page.html") == 0
-    words = "The challenger was chosen from 3 attempts on validation"
-    assert words in capsys.readouterr().out
+    words = "The challenger was chosen from 3 attempts on validation."
+    told = capsys.readouterr().out
+    assert words in told
+    assert "warning: 1 other attempt of the challenger's training was scored on test images too (seen), so" in told
     assert words in (tmp_path / "r.md").read_text() and words in (tmp_path / "page.html").read_text()
     assert runs.verdict(chosen).attempts == 3
     where = ["--ledger", str(tmp_path / "models"), "--metadata", str(tmp_path / "model-metadata.json")]

@@ -23,6 +23,8 @@ VERDICT_FILE = "gate/verdict.json"
 
 CHOSEN = "attempts.chosen"
 """The tag of a run that is one of several attempts: the name of the run that validation chose."""
+TRIED = "attempts.tried"
+"""The tag of such a run with all attempts, as JSON: a list of objects, each with the name of a `run`."""
 
 Mode = Literal["enforce", "dry-run", "off"]
 """How strict the gate is: see docs/gate.md."""
@@ -141,10 +143,7 @@ class GateVerdict(StoredRecord):
         """The sentence about the challenger's choice among several attempts; empty for a single one."""
         if self.attempts is None:
             return ""
-        return (
-            f"The challenger was chosen from {self.attempts} attempts on validation; none of the others was scored on "
-            "the test images."
-        )
+        return f"The challenger was chosen from {self.attempts} attempts on validation."
 
 
 class NoVerdict(StoredRecord):

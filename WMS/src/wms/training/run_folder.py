@@ -19,7 +19,7 @@ from wms.errors import NothingToResumeError, ResumeMismatchError, UnwritableErro
 from wms.files import read_object, write_atomic
 from wms.git import answer
 from wms.json_text import to_json
-from wms.registry.types import CHOSEN
+from wms.registry.types import CHOSEN, TRIED
 
 LIBRARIES = ("torch", "numpy", "pillow", "mlflow", "onnx", "onnxruntime", "dvc")
 METADATA = "metadata.json"
@@ -118,7 +118,7 @@ def tags_of(metadata: Mapping[str, Any]) -> dict[str, str]:
         tags |= {
             "attempts": str(told["count"]),
             CHOSEN: told["chosen"],
-            "attempts.tried": to_json(told["tried"]),
+            TRIED: to_json(told["tried"]),
         }
     return tags
 

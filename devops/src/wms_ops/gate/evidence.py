@@ -19,8 +19,9 @@ from wms.registry.gate_types import GateEvidence, GateModel
 from wms.registry.ledger import Ledger, LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry, ModelVersion
 from wms.registry.standing import read_standing
+from wms.text import counted
 from wms_ops.gate.images import find_files
-from wms_ops.gate.models import Contestant, fetch
+from wms_ops.gate.models import Contestant, fetch, scored_others
 from wms_ops.gate.scoring import score_images
 from wms_ops.git.records import require_sound
 
@@ -52,13 +53,14 @@ def gather(
     """
     version, chain = _production(registry, ledger)
     tries = TryLog(registry, chain.entries).read()
-    challenger = fetch(registry, registry.find_run(run), None)
+    found = registry.find_run(run)
+    challenger = fetch(registry, found, None)
     test = gate_trust.test_images(challenger.items)
     record = {line.sha256: line.split for line in SplitRecord(config.data.splits_file).entries}
     doubts = gate_trust.contradictions(test, challenger.items, record)
     doubts += gate_trust.leaks(test, challenger.items, "the challenger")
     doubts += [tries.fault] if tries.faults else []
-    champion, notes = None, []
+    champion, notes = None, _notes_about_choice(scored_others(registry, found))
     if version is not None:
         try:
             champion = _champion(registry, version)
@@ -116,6 +118,16 @@ def _notes_about(champion: Contestant, challenger: Contestant, test: Sequence[Da
             "both models are compared with the new ones."
         )
     return notes
+
+
+def _notes_about_choice(others: Sequence[str]) -> list[str]:
+    if not others:
+        return []
+    verb = "was" if len(others) == 1 else "were"
+    return [
+        f"{counted(len(others), 'other attempt')} of the challenger's training {verb} scored on test images too "
+        f"({', '.join(others[:3])}), so the choice may not be validation's alone."
+    ]
 
 
 def _production(registry: ModelRegistry, ledger: Path) -> tuple[ModelVersion | None, Chain]:

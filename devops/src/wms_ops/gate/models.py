@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from wms.data.versions import DATA_MANIFEST, DataItem, read_items
-from wms.errors import CannotDecideError, ModelDamagedError, ModelNotFoundError, TrackingError
-from wms.files import sha256_bytes
+from wms.errors import CannotDecideError, ModelDamagedError, ModelNotFoundError, TrackingError, UsageError
+from wms.files import parse_json, sha256_bytes
 from wms.inference.predictor import CARD, ONNX, WEIGHTS, Predictor
 from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.registry.gate import refusal
+from wms.registry.gate_tries import TryLog
 from wms.registry.gate_trust import test_images
 from wms.registry.gate_types import GateModel
 from wms.registry.lineage import fingerprints
 from wms.registry.mlflow_store import ModelRegistry, RunInfo
-from wms.registry.types import CHOSEN, Means, attempts_of
+from wms.registry.types import CHOSEN, TRIED, Means, attempts_of
 
 MODEL_FOLDER: Final = "model"
 """The folder of the model among a run's artifacts."""
@@ -72,6 +74,25 @@ def _refuse_unchosen(run: RunInfo, who: str) -> None:
     """Refuse an attempt that validation didn't choose: the test images are asked for the chosen one alone."""
     if (chosen := run.tags.get(CHOSEN)) not in (None, run.name):
         raise refusal(f"{who} run {run.name} is one of several attempts, of which validation chose {chosen}.")
+
+
+def scored_others(registry: ModelRegistry, run: RunInfo) -> list[str]:
+    """Return the names of the run's other attempts with test scores or a verdict of the gate at the registry.
+
+    Runs that the registry lacks are left out. Raises RegistryUnreachableError, RegistryError.
+    """
+    try:
+        names = {str(one["run"]) for one in parse_json(run.tags.get(TRIED, "[]"))} - {run.name, ""}
+    except (ValueError, TypeError, KeyError):  # MLflow cuts a long tag
+        return []
+    judged = {tried.run_id for tried in TryLog(registry).read().found} if names else set()
+    scored = []
+    for name in sorted(names):
+        with contextlib.suppress(ModelNotFoundError, UsageError):  # unknown there, or not the only one of its name
+            other = registry.find_run(name)
+            if FINAL_DICE in other.metrics or other.run_id in judged:
+                scored.append(name)
+    return scored
 
 
 def _load(registry: ModelRegistry, run: RunInfo, who: str) -> tuple[Predictor, str]:
