@@ -191,7 +191,8 @@ class Ledger:
             has = f"ends with entry {len(found)}" if found else "has no entry"
             other = f"entry {told}" if found else "one"
             raise LedgerError(
-                f"{self.history} {has}, but {self.newest.name} beside it tells of {other}; restore both from Git."
+                f"{self.history} {has}, but {self.newest.name} beside it tells of {other}; restore both from Git, or "
+                "run `wms restore`."
             )
         return found
 

@@ -62,7 +62,7 @@ def _fault(ledger: Ledger, stored: bytes | None, entries: Sequence[LedgerEntry])
     if is_another and str(told.get("at")) > last.at:
         return (
             f"{history} ends with entry {last.seq} of {last.at}, but {path.name} beside it tells of a promotion at "
-            f"{told['at']}; restore both from Git."
+            f"{told['at']}; restore both from Git, or run `wms restore`."
         )
     about = min(reversed(known), key=lambda one: len(_fields(told, one)))
     return f"{path} was changed by hand: in entry {about['seq']}, another value has {differing(told, about)}; {ANEW}."

@@ -23,7 +23,7 @@ from wms.registry.standing import require_entry
 from wms.settings import TrackingSettings
 from wms_ops.base.outputs import github_run, put_outputs
 from wms_ops.base.question import agrees
-from wms_ops.git.records import require_sound
+from wms_ops.git.records import require_history, require_sound
 from wms_ops.pulls.gh import GitHub
 from wms_ops.release.actor import who
 from wms_ops.release.publish import publish_documents, publish_model, publish_release, release_documents
@@ -71,6 +71,7 @@ def _restore(arguments: argparse.Namespace) -> int:
 def _metadata(arguments: argparse.Namespace) -> int:
     """Write model-metadata.json from the ledger, first updated from the registry if MLFLOW_TRACKING_URI is set."""
     _require_ledger(arguments.ledger)
+    require_history(arguments.ledger)
     ledger = Ledger(arguments.ledger)
     if uri := TrackingSettings.read().mlflow_tracking_uri:
         promotions = PromotionClient(uri, ledger, arguments.metadata, arguments.model)

@@ -19,7 +19,7 @@ from wms_ops.commands.cloud import facts, module_of
 from wms_ops.commands.parallel import LIMIT_S, ask_all
 from wms_ops.dataset.versions import pointers_at
 from wms_ops.git.command import Git
-from wms_ops.git.records import find_fault
+from wms_ops.git.records import find_fault, require_history
 from wms_ops.runs.store import RunStore
 from wms_ops.targets.factory import chosen_target, cloud_in
 
@@ -74,6 +74,7 @@ def data_set(repo: Path) -> Part:
 
 def production(repo: Path) -> Part:
     """Production by the ledger of this clone, and what is wrong with the records. Raises LedgerError."""
+    require_history(repo / MODELS)
     entry = Ledger(repo / MODELS).current()
     fault = find_fault(repo)
     damage = {"damage": str(fault.error)} if fault else {}

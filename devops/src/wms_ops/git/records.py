@@ -65,7 +65,7 @@ def find_fault(repo: Path, *, asked: bool = False) -> Fault | None:
     try:
         entries = ledger.entries()
     except LedgerError as error:
-        return Fault(error, mend.ledger(repo, ledger))
+        return _of_ledger(repo, ledger, error)
     fault = _against_git(repo, ledger, entries, asked=asked) if entries or not asked else None
     if fault and ledger.entries() == entries:  # else a promotion went on, and was committed
         return fault
@@ -78,16 +78,32 @@ def find_fault(repo: Path, *, asked: bool = False) -> Fault | None:
     return None
 
 
+def require_history(folder: Path) -> None:
+    """Raise LedgerError with the command that mends it for a ledger whose history can't be read."""
+    ledger, repo = Ledger(folder), repo_of(folder)
+    try:
+        ledger.entries()
+    except LedgerError as error:
+        raise LedgerError(_of_ledger(repo, ledger, error).sentence if repo else str(error)) from error
+
+
+def _of_ledger(repo: Path, ledger: Ledger, error: LedgerError) -> Fault:
+    return Fault(error, mend.ledger(repo, ledger) or mend.elsewhere(ledger))
+
+
 def _of_metadata(repo: Path, ledger: Ledger, *, asked: bool) -> Fault | None:
     path = repo / METADATA
     try:
         read_metadata(path, ledger)
     except LedgerError as error:  # a promotion that neither the ledger nor Git knows
-        return Fault(error, mend.REGISTRY)
+        return Fault(error, mend.elsewhere(None))
     except ModelDamagedError as error:
-        return Fault(error, mend.metadata(repo, ledger))
-    text = "" if asked else metadata_fault(path, ledger)
-    return Fault(ModelDamagedError(text), mend.metadata(repo, ledger) or mend.ledger(repo, ledger)) if text else None
+        return Fault(error, mend.metadata(repo, ledger, str(error)))
+    if asked or not (text := metadata_fault(path, ledger)):
+        return None
+    command = mend.metadata(repo, ledger, text) or mend.ledger(repo, ledger)
+    named = bool(TrackingSettings.read().mlflow_tracking_uri)
+    return Fault(ModelDamagedError(text), command or (mend.REGISTRY if named and path.is_file() else ""))
 
 
 def _against_git(repo: Path, ledger: Ledger, entries: tuple[LedgerEntry, ...], *, asked: bool) -> Fault | None:

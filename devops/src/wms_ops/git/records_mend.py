@@ -12,12 +12,15 @@ from typing import Final, Self
 from wms.errors import LedgerError
 from wms.registry.ledger import CURRENT, HISTORY, Ledger, LedgerEntry, parse_history, values_of
 from wms.registry.metadata import metadata_fault
+from wms.registry.recovery import Trust, entries_in, rebuild
 from wms.regular import read_regular
+from wms.settings import TRACKING_URI, TrackingSettings
 from wms_ops.base.errors import GitError
 from wms_ops.base.layout import METADATA, MODELS
 from wms_ops.git.command import Git
 
 REGISTRY: Final = "wms restore"
+ANEW: Final = "wms versions metadata"
 _FILES: Final = tuple(f"{MODELS}/{name}" for name in (HISTORY, CURRENT))
 RECENT: Final = 10  # how many commits of the history are compared with the file each time
 _COMMITS: Final = 50  # how far back a sound version of a file is searched
@@ -78,21 +81,56 @@ def ledger(repo: Path, found: Ledger) -> str:
     return "" if "hash" in values_of(current) or known or not current else f"rm {_FILES[1]}"
 
 
-def metadata(repo: Path, found: Ledger) -> str:
-    """The command that restores model-metadata.json; empty if Git has none that fits the ledger."""
+def elsewhere(found: Ledger | None) -> str:
+    """The command that rebuilds a ledger of which Git has no sound content; None: its files lack the entries, too.
+
+    Only the registry has entries that neither file of the ledger holds, so its address belongs to the command then.
+    """
+    if TrackingSettings.read().mlflow_tracking_uri or (found and _holds_all(found)):
+        return REGISTRY
+    return f"{TRACKING_URI}=ADDRESS {REGISTRY}"
+
+
+def _holds_all(found: Ledger) -> bool:
+    """Whether the damaged history and production_current.json together still have all entries up to the latter's."""
+    try:
+        page = found.page() or b""
+        content = read_regular(found.history) if found.history.exists() else b""
+        both = ((found.history, content), (found.newest, page))
+        rebuilt = rebuild([one for path, text in both for one in entries_in(text, str(path), Trust.FILES)])
+    except (LedgerError, OSError):
+        return False
+    return bool(rebuilt.entries) and plain(page) == rebuilt.entries[-1].page
+
+
+def metadata(repo: Path, found: Ledger, text: str = "") -> str:
+    """The command that restores model-metadata.json for the ledger's newest entry.
+
+    That is another file than Git's where the newest promotion isn't committed yet: the file is written anew then, if
+    the sentence about the fault, `text`, says that this helps. Empty where neither helps.
+    """
+    newest = found.current()
 
     def is_sound(content: bytes) -> bool:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / METADATA
             path.write_bytes(content)
-            return not metadata_fault(path, found)
+            return not metadata_fault(path, found) and (newest is None or is_about(content, newest))
 
-    return _restored(repo, METADATA, is_sound)
+    return _restored(repo, METADATA, is_sound) or (
+        ANEW if newest and ANEW in text and not (repo / METADATA).is_dir() else ""
+    )
+
+
+def is_about(content: bytes, newest: LedgerEntry) -> bool:
+    """Whether a model-metadata.json is about the promotion of this entry."""
+    told = values_of(content)
+    return (told.get("model_version"), told.get("promoted_at")) == (newest.to_version, newest.at)
 
 
 def page(repo: Path, newest: LedgerEntry) -> str:
     """The command that restores production_current.json, or writes the file anew from the ledger."""
-    return _restored(repo, _FILES[1], lambda content: plain(content) == newest.page) or "wms versions metadata"
+    return _restored(repo, _FILES[1], lambda content: plain(content) == newest.page) or ANEW
 
 
 def content_of(repo: Path, commit: str, name: str) -> bytes | None:
