@@ -22,6 +22,7 @@ from wms_ops.base.settings import AwsSettings, StoreSettings
 from wms_ops.commands.advice import remedy
 from wms_ops.commands.checks_records import DAMAGED
 from wms_ops.commands.finding import Finding, State
+from wms_ops.commands.newer import import_client
 from wms_ops.git.command import Git, require_git
 from wms_ops.hook.install import hook_defect
 from wms_ops.storage.config import read_remote
@@ -48,6 +49,8 @@ def import_libraries() -> None:
     for name in _IMPORTED_LATE:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    with contextlib.suppress(ImportError):
+        import_client()
 
 
 def check_git(_: Path) -> Finding:

@@ -13,6 +13,7 @@ from wms.regular import read_regular
 from wms_ops.base.layout import METADATA, MODELS
 from wms_ops.commands.advice import remedy_in
 from wms_ops.commands.finding import Finding, State
+from wms_ops.commands.newer import PULL, ask_registry
 from wms_ops.git import records_mend as mend
 from wms_ops.git.records import find_fault
 
@@ -46,6 +47,10 @@ def check_records(repo: Path) -> Finding:
         text += newest.at
         return Finding(_NAME, State.OPTIONAL, text, mend.metadata(repo, ledger) or mend.ANEW)
     text = f"version {newest.to_version} is Production" if newest else "no model was ever promoted"
+    view = ask_registry(repo, entries)
+    if view and view.version is not None:
+        return Finding(_NAME, State.OPTIONAL, f"by the ledger of this clone {text}, but {view.text}", PULL)
+    text += f", {view.text}" if view else ""
     torn = "; a killed promotion left a part of a line, which the next one cuts off" if ledger.torn else ""
     return Finding(_NAME, State.FINE, f"the ledger and the files about Production are as written: {text}{torn}")
 

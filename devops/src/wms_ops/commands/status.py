@@ -16,6 +16,7 @@ from wms_ops.base.layout import DATA_BRANCHES, LOOP, MODELS
 from wms_ops.base.settings import GitSettings
 from wms_ops.commands.advice import reason
 from wms_ops.commands.cloud import facts, module_of
+from wms_ops.commands.newer import ask_registry, import_client
 from wms_ops.commands.parallel import LIMIT_S, ask_all
 from wms_ops.dataset.versions import pointers_at
 from wms_ops.git.command import Git
@@ -36,6 +37,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the state; returns 0, also offline: a part that couldn't be read says so."""
+    import_client()
     answers = ask_all(_QUESTIONS, options.repo)
     found = {name: _part(answer) for name, answer in answers.items()}
     if options.json:
@@ -73,11 +75,16 @@ def data_set(repo: Path) -> Part:
 
 
 def production(repo: Path) -> Part:
-    """Production by the ledger of this clone, and what is wrong with the records. Raises LedgerError."""
+    """Production by the ledger of this clone, what is wrong with the records, and whether the registry is ahead.
+
+    Raises LedgerError.
+    """
     require_history(repo / MODELS)
     entry = Ledger(repo / MODELS).current()
     fault = find_fault(repo)
     damage = {"damage": str(fault.error)} if fault else {}
+    if view := ask_registry(repo, Ledger(repo / MODELS).entries()):
+        damage["registry"] = view.text
     if entry is None:
         return {"version": None} | damage
     scores = {"dice": entry.metrics.dice, "iou": entry.metrics.iou}
@@ -123,7 +130,7 @@ def _instance_text(part: Part) -> str:
 
 
 def _production_text(part: Part) -> str:
-    damage = f"\n{'':14}{part['damage']}" if "damage" in part else ""
+    damage = "".join(f"\n{'':14}{part[name]}" for name in ("damage", "registry") if name in part)
     if part["version"] is None:
         return f"no model is Production yet{damage}"
     scores = f"Dice {part['dice']:.4f}, IoU {part['iou']:.4f}"
