@@ -179,7 +179,7 @@ def test_the_page_and_the_description(app: FastAPI) -> None:
     assert page.headers["content-type"].startswith("text/html")
     assert 'name="file"' in page.text
     paths = ask(app, "GET", "/openapi.json").json()["paths"]
-    assert set(paths) == {"/health", "/version", "/metrics", "/predict"}
+    assert set(paths) == {"/health", "/version", "/metrics", "/predict", "/card"}
     predicted = paths["/predict"]["post"]
     assert "multipart/form-data" in predicted["requestBody"]["content"]
     assert set(predicted["responses"]["200"]["content"]) == {"image/png", "application/json"}
