@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small import config_in, photos, train, train_and_kill, write_recipe
+from small import config_in, photos, train, train_and_kill, train_command, write_recipe
 
 from wms.config import RunConfig
-from wms.errors import ConfigError, DivergedError, ResumeMismatchError, TrackingError
+from wms.errors import ConfigError, DivergedError, ResumeMismatchError, TrackingError, run_main
 from wms.files import object_in, write_atomic
 from wms.training import evaluation, pipeline
 from wms.training.attempts_file import PREFIX, Attempts, Try
 from wms.training.candidate import train_candidate
+from wms.training.cli import COMMAND
 from wms.training.loop import Trainer
 from wms.training.position import Progress
 from wms.training.prepare import load_samples, split_samples
@@ -265,7 +266,9 @@ def at_the_command_line(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
 
 
-def test_the_command_line_asks_and_a_kill_between_attempts_resumes(at_the_command_line: Path) -> None:
+def test_the_command_line_asks_and_a_kill_between_attempts_resumes(
+    at_the_command_line: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = at_the_command_line
 
     def second_begun() -> bool:
@@ -278,5 +281,6 @@ def test_the_command_line_asks_and_a_kill_between_attempts_resumes(at_the_comman
     assert "Chosen on validation from 2 attempts" in done.stdout
     scored = [run for run in runs_in(folder / "runs") if (run / "artifacts/test_scores.json").exists()]
     assert len(scored) == 1 and seed_of(scored[0]) in (7, 8)
-    again = train(folder, "--attempts", "3", "--seed", "7", "--resume")
-    assert again.returncode == ResumeMismatchError.exit_code and "2 attempts from seed 7 on" in again.stderr
+    again = train_command(folder, "--attempts", "3", "--seed", "7", "--resume")[2:]
+    assert run_main(COMMAND, again) == ResumeMismatchError.exit_code
+    assert "2 attempts from seed 7 on" in capsys.readouterr().err

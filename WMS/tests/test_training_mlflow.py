@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from servers import free_port, mlflow_server
+from servers import MlflowServer
 from small import only_run, photos, train, write_recipe
 
 from wms.training.mlflow_sync import replay
@@ -34,19 +34,29 @@ def quick_mlflow(monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
 
-def test_run_without_its_server_finishes_and_is_sent_later(tmp_path, quick_mlflow):
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server for all tests here, which isn't there before a test starts it."""
+    made = MlflowServer(tmp_path_factory.mktemp("server"))
+    try:
+        yield made
+    finally:
+        made.kill()
+
+
+def test_run_without_its_server_finishes_and_is_sent_later(tmp_path, quick_mlflow, server):
     photos(tmp_path)
     write_recipe(tmp_path)
-    port = free_port()
-    uri = f"http://127.0.0.1:{port}"
+    server.kill()
+    uri = server.uri
     result = train(tmp_path, MLFLOW_TRACKING_URI=uri, WMS_MLFLOW_WAIT="1")
     assert result.returncode == 0, result.stderr
     assert "Send them later: wms runs send" in result.stdout
     run = only_run(tmp_path / "runs")
-    with mlflow_server(tmp_path / "server", port):
-        assert replay(run).complete
-        assert replay(run).complete, "a second time sends nothing new"
-        names, params, tags, files = sent_to(uri, run.name)
+    server.start()
+    assert replay(run).complete
+    assert replay(run).complete, "a second time sends nothing new"
+    names, params, tags, files = sent_to(uri, run.name)
     records, _ = read_records(run / "metrics.jsonl")
     wanted = Counter(f"{'final_test' if r.phase == 'test' else r.phase}_{r.metric}" for r in records)
     assert names == wanted
@@ -59,25 +69,26 @@ def test_run_without_its_server_finishes_and_is_sent_later(tmp_path, quick_mlflo
     assert os.environ.get("MLFLOW_TRACKING_URI") is None
 
 
-def test_every_attempt_is_finished_and_says_which_was_chosen(tmp_path, quick_mlflow):
+def test_every_attempt_is_finished_and_says_which_was_chosen(tmp_path, quick_mlflow, server):
     """Only the chosen one has test scores and a model at the server."""
     from mlflow.tracking import MlflowClient
 
     photos(tmp_path)
     write_recipe(tmp_path, training={"stages": [{"size": 32, "epochs": 1}]})
-    with mlflow_server(tmp_path / "server") as server:
-        done = train(tmp_path, "--attempts", "2", MLFLOW_TRACKING_URI=server.uri)
-        assert done.returncode == 0, done.stderr
-        runs = sorted((tmp_path / "runs").glob("run_*"))
-        (chosen,) = (run for run in runs if (run / "artifacts/test_scores.json").exists())
-        for run in runs:
-            names, _, tags, files = sent_to(server.uri, run.name)
-            assert (tags["attempts"], tags["attempts.chosen"]) == ("2", chosen.name)
-            tried = {one["run"]: one["val_dice"] for one in json.loads(tags["attempts.tried"])}
-            assert tried.keys() == {one.name for one in runs} and tried[run.name] >= 0
-            assert "val_dice" in names and "metadata.json" in files
-            assert ("final_test_dice" in names, "model/production.onnx" in files) == ((run == chosen),) * 2
-        client = MlflowClient(server.uri)
-        (experiment,) = client.search_experiments(filter_string="name = 'water-meter-segmentation'")
-        found = client.search_runs([experiment.experiment_id])
-        assert [run.info.status for run in found] == ["FINISHED", "FINISHED"]
+    if server.process is None:
+        server.start()
+    done = train(tmp_path, "--attempts", "2", MLFLOW_TRACKING_URI=server.uri)
+    assert done.returncode == 0, done.stderr
+    runs = sorted((tmp_path / "runs").glob("run_*"))
+    (chosen,) = (run for run in runs if (run / "artifacts/test_scores.json").exists())
+    for run in runs:
+        names, _, tags, files = sent_to(server.uri, run.name)
+        assert (tags["attempts"], tags["attempts.chosen"]) == ("2", chosen.name)
+        tried = {one["run"]: one["val_dice"] for one in json.loads(tags["attempts.tried"])}
+        assert tried.keys() == {one.name for one in runs} and tried[run.name] >= 0
+        assert "val_dice" in names and "metadata.json" in files
+        assert ("final_test_dice" in names, "model/production.onnx" in files) == ((run == chosen),) * 2
+    client = MlflowClient(server.uri)
+    (experiment,) = client.search_experiments(filter_string="name = 'water-meter-segmentation'")
+    status = {run.info.run_name: run.info.status for run in client.search_runs([experiment.experiment_id])}
+    assert [status[run.name] for run in runs] == ["FINISHED", "FINISHED"]
