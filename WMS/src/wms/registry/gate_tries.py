@@ -4,7 +4,7 @@ A verdict is a version of the registered model `<model>.verdicts`, as an entry o
 a version and its tags appear together, and they outlive the run. A killed gate leaves either no version or a whole one,
 and two gates at once leave two.
 
-MLflow lets people edit and delete versions, and gives the number of a deleted newest version again. So each version
+MLflow lets people edit and delete versions, and a deleted newest version leaves no gap in the numbers. So each version
 carries the hash of its verdict, and each verdict names the hashes of those before that no other verdict names yet.
 The newest ones are named outside the log: each run by a tag, and the ledger by the entry of each promotion.
 """
