@@ -140,7 +140,7 @@ def _unnamed(git: Git, store: S3Remote) -> Iterator[str]:
     """Data sets in the bucket that no commit of this clone names."""
     paths = [pointer(kind) for kind in KINDS]
     named: set[str] = set()
-    for commit in git("log", "--all", "--full-history", "--format=%H", "--", *paths).split():
+    for commit in git("rev-list", "--all", "--full-history", "--", *paths).split():
         for _, blob, path in git.files(commit, *paths):
             (content,) = git.blobs([blob])
             try:

@@ -109,7 +109,7 @@ def _in_git(git: Git) -> Iterator[Found]:
     if not git.ok("rev-parse", "--git-dir"):
         return
     paths = (f"{MODELS}/{HISTORY}", f"{MODELS}/{CURRENT}")
-    commits = git("log", "--all", "--full-history", "--format=%H", "--", *paths)
+    commits = git("rev-list", "--all", "--full-history", "--", *paths)
     seen: set[str] = set()
     for commit in commits.split():
         for _, blob, path in git.files(commit, *paths):
