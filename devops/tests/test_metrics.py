@@ -103,9 +103,7 @@ def judged(worse: str = "") -> GateReport:
         ScoredImage(f"m{n}", f"{n:064x}", 20, 20, 0.15, score(6 + n % 2, 0.5), score(8 + n % 3, 0.0)) for n in range(12)
     )
     new, old = (GateModel(name, f"run_{name}", version, name, "p", 48) for name, version in (("new", None), ("old", 3)))
-    return judge(
-        GateEvidence(new, old, images, "f" * 64, "p", 64), GateConfig(), decided_at="2026-11-27T12:00:00+00:00"
-    )
+    return judge(GateEvidence(new, old, images, "f" * 64, 64), GateConfig(), decided_at="2026-11-27T12:00:00+00:00")
 
 
 @pytest.mark.parametrize("third", [True, False], indirect=True)
@@ -140,9 +138,7 @@ def test_without_a_champion_a_falling_metric_asks_for_nothing(third: Metric) -> 
         ScoredImage(i.stem, i.image_sha256, 20, 20, 0.15, MetricPair(i.challenger.named(), 0.1)) for i in report.images
     )
     side = GateModel("new", "run_new", None, "new", "p", 48)
-    first = judge(
-        GateEvidence(side, None, images, "f" * 64, "p", 64), GateConfig(), decided_at="2026-11-27T12:00:00+00:00"
-    )
+    first = judge(GateEvidence(side, None, images, "f" * 64, 64), GateConfig(), decided_at="2026-11-27T12:00:00+00:00")
     assert (first.verdict.decision, first.verdict.champion.named()) == ("improved", {"dice": 0, "iou": 0, "wrong": 0})
 
 

@@ -79,7 +79,7 @@ def test_options_of_writing_are_sent_with_each_object(
     config = read_remote(tmp_path, environ={"AWS_ENDPOINT_URL_S3": s3.endpoint})
     assert dict(config.writing) == WRITTEN[options] == of_dvc(tmp_path)["s3_additional_kwargs"]
     remote, sent = S3Remote(config, s3.environ), []
-    events = remote._bucket._client.meta.events
+    events = remote._bucket.client.meta.events
     events.register("before-send.s3.PutObject", lambda request, **_: sent.append(dict(request.headers)))
     with contextlib.suppress(StoreUnreachableError):  # this server has no key of its own to encrypt with
         remote.write_note("note", b"content")
@@ -179,7 +179,7 @@ def test_what_cannot_be_done_is_refused_by_name(
 
 def test_an_anonymous_remote_signs_nothing(s3: S3Server, remote_config: RemoteConfig) -> None:
     config = RemoteConfig(remote_config.bucket, "x", endpoint_url=s3.endpoint, anonymous=True)
-    client = S3Remote(config, s3.environ)._bucket._client
+    client = S3Remote(config, s3.environ)._bucket.client
     sent: list[dict[str, Any]] = []
     client.meta.events.register("before-send.s3", lambda request, **_: sent.append(dict(request.headers)))
     with pytest.raises(client.exceptions.ClientError):  # this server wants keys

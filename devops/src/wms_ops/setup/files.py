@@ -43,6 +43,8 @@ IGNORED: Final = (
     "/WMS/models/*.pth",
     "/WMS/models/*.onnx",
     "/WMS/models/production.json",
+    "/WMS/models/MODEL_CARD.*",
+    "/WMS/models/worst-*",
     "/WMS/models/.sync/",
     "/WMS/models/.*.lock",
     "/WMS/models/candidate/",
