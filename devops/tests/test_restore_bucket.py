@@ -125,6 +125,18 @@ def test_a_restore_that_was_cut_off_goes_on_and_an_erased_photo_stays_away(
     assert left == {key: content for key, content in before.items() if key != gone}
 
 
+def test_what_was_drawn_from_photos_stays_deleted_and_other_files_of_mlflow_come_back(
+    meters: Meters, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = f"mlflow/1/{'a' * 32}/artifacts/"
+    for name in ("gate/worst-photos.jpg", "card/MODEL_CARD.html", "metadata.json"):
+        meters.client.put_object(Bucket=meters.bucket, Key=run + name, Body=b"{}")
+        meters.client.delete_object(Bucket=meters.bucket, Key=run + name)
+    assert meters.restore("--yes") == 0
+    assert [key for key in meters.objects() if key.startswith(run)] == [f"{run}metadata.json"]
+    assert "bucket: 1 object comes back" in capsys.readouterr().out
+
+
 def test_a_bucket_without_versions_says_so(meters: Meters, capsys: pytest.CaptureFixture[str]) -> None:
     meters.client.put_bucket_versioning(Bucket=meters.bucket, VersioningConfiguration={"Status": "Suspended"})
     assert meters.restore() == 0

@@ -166,3 +166,30 @@ def test_an_empty_clone_has_nothing_to_restore(
     assert "Nothing is to be restored." in capsys.readouterr().out
     entries: tuple[LedgerEntry, ...] = Ledger(tmp_path / "WMS/models").entries()
     assert entries == ()
+
+
+def test_only_main_bears_witness_and_a_pushed_branch_never_does(
+    clone: Path, history: tuple[dict[str, bytes], ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Anybody who may push a data branch could write an entry whose hashes fit: it would be Production after that."""
+    git = Git(clone, {"user.name": "Eve", "user.email": "eve@example.org"})
+    path = clone / FILES[0]
+    last = Ledger(clone / "WMS/models").entries()[-1]
+    forged = link(last.model_copy(update={"who": "eve", "run_id": "f" * 32}), last)
+    git("checkout", "--quiet", "-b", "data/20261128-120000")
+    path.write_bytes(history[-1][FILES[0]] + f"{forged.line}\n".encode())
+    git("commit", "--quiet", "-am", "More photos")
+    git("update-ref", "refs/remotes/origin/data/20261128-120000", "HEAD")
+    git("tag", "v9")
+    git("checkout", "--quiet", "main")
+    assert restored(clone, "--yes") == 0
+    assert "Nothing is to be restored." in capsys.readouterr().out
+    path.unlink()
+    assert restored(clone, "--yes") == 0
+    assert path.read_bytes() == history[-1][FILES[0]]
+    git("branch", "-D", "data/20261128-120000")
+    git("update-ref", "refs/remotes/origin/main", "main")
+    git("checkout", "--quiet", "--detach", "main~2")
+    git("branch", "-D", "main")
+    assert restored(clone, "--yes") == 0, "the remote's main counts"
+    assert path.read_bytes() == history[-1][FILES[0]]

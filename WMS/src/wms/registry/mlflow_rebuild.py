@@ -55,8 +55,11 @@ class RebuiltRegistry(ModelRegistry):
         """Make a lost run anew, or complete the one of a killed restore; the run is FINISHED last."""
         self._call(f"making run {past.name} anew", lambda: self._begin(past))
         self.add_files(past)
-        work = lambda: self._client.set_terminated(self._ids.present(past.run_id), "FINISHED", past.ended_ms)  # noqa: E731
-        self._call(f"ending run {past.name}", work)
+
+        def end() -> None:
+            self._client.set_terminated(self._ids.present(past.run_id), "FINISHED", past.ended_ms)
+
+        self._call(f"ending run {past.name}", end)
 
     def add_files(self, past: PastRun) -> None:
         """Store those of a run's files that the server lacks."""

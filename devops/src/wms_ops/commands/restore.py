@@ -21,7 +21,7 @@ from wms_ops.git.command import Git
 from wms_ops.pulls.gh import GitHub
 from wms_ops.release.sources import ModelSource, ReleaseSource, S3Source
 from wms_ops.restore.bucket import plan_bucket
-from wms_ops.restore.mlflow import LOST_FILES, Sources, plan_mlflow
+from wms_ops.restore.mlflow import Sources, plan_mlflow
 from wms_ops.restore.origin import plan_origin
 from wms_ops.restore.pasts import ArtifactStore, FolderSource
 from wms_ops.restore.plan import Plan, carry_out, show_plan
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.yes and not agrees("Go on?", "add --yes"):
         print("Nothing was changed.")
         return DECLINED
-    if any(LOST_FILES in text for text in carry_out(plans, print)):
+    if not carry_out(plans, print):
         raise ModelNotFoundError("Files of a model are lost, as is said above; all else is restored.")
     return 0
 

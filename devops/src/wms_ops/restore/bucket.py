@@ -23,6 +23,9 @@ from wms_ops.storage.past import KeyHistory, PastBucket, PastVersion
 from wms_ops.storage.remote import S3Remote, in_parallel
 
 _BLOB: Final = re.compile(r"files/md5/([0-9a-f]{2})/([0-9a-f]{30})(\.dir)?$")
+_DRAWN: Final = (".html", ".jpeg", ".jpg", ".md", ".png", ".webp")
+"""Ends of pages and pictures made from photos: a person may have deleted one because of an erased photo."""
+
 _SHOWN: Final = 20
 
 
@@ -68,7 +71,8 @@ def plan_bucket(
         beyond += theirs.beyond
     todo = []
     if moves:
-        todo.append(f"{counted(len(moves), 'object')} come back: {_shortened(move.key for _, move in moves)}.")
+        verb = "comes" if len(moves) == 1 else "come"
+        todo.append(f"{counted(len(moves), 'object')} {verb} back: {_shortened(move.key for _, move in moves)}.")
     lost += [f"{key}: no version that the bucket keeps has the content that it should have." for key in beyond]
 
     def work(show: Show) -> Outcome:
@@ -100,7 +104,7 @@ def _look(past: PastBucket, prefix: str, hashes: Mapping[str, str], erased: froz
     for history in past.histories(prefix):
         blob = _BLOB.search(history.key)
         md5 = f"{blob[1]}{blob[2]}" if blob else ""
-        if md5 and mark_of(md5) in erased:
+        if mark_of(md5) in erased if md5 else history.key.endswith(_DRAWN):
             continue
         chosen = _choose(past, history, _check(md5, hashes.get(history.key)), md5)
         if chosen is None:

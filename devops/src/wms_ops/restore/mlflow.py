@@ -19,9 +19,6 @@ from wms_ops.release.sources import ModelSource
 from wms_ops.restore.pasts import ArtifactStore, collect
 from wms_ops.restore.plan import Outcome, Plan, Show
 
-LOST_FILES = "no source has it as the ledger knows it"
-"""The words about a file of a model that is lost."""
-
 
 @dataclass(frozen=True)
 class Sources:
@@ -135,9 +132,10 @@ class _Rebuilding:
         if found.used:
             show(f"MLflow: the model of version {entry.to_version} came from {', '.join(found.used)}.")
         if found.missing:
+            self.done.lacks_files = True
             self.done.lost.append(
-                f"{', '.join(found.missing)} of {name}: {LOST_FILES}, so this version may be unable to be served, "
-                "compared or rolled back to. `wms restore bucket` brings deleted objects back."
+                f"{', '.join(found.missing)} of {name}: no source has it as the ledger knows it, so this version may "
+                "be unable to be served, compared or rolled back to. `wms restore bucket` brings deleted objects back."
             )
 
     def _say_what_is_lost(self, store: ArtifactStore | None) -> None:

@@ -11,10 +11,11 @@ Show = Callable[[str], None]
 
 @dataclass
 class Outcome:
-    """What a part has restored and what it couldn't, in whole sentences."""
+    """What a part has restored and what it couldn't, in whole sentences; whether a model lacks files now."""
 
     restored: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    lacks_files: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,20 @@ def show_plan(plans: Sequence[Plan], show: Show) -> bool:
     return any(plan.todo for plan in plans)
 
 
-def carry_out(plans: Sequence[Plan], show: Show) -> list[str]:
-    """Do all parts in their order, show what came back, what is lost at most and the seconds; returns the losses."""
+def carry_out(plans: Sequence[Plan], show: Show) -> bool:
+    """Do all parts in their order, show what came back, what is lost at most and the seconds.
+
+    Returns whether no model lacks a file.
+    """
     started = time.monotonic()
     restored: list[str] = []
     lost: list[str] = []
+    is_whole = True
     for plan in plans:
         begun = time.monotonic()
         done = plan.work(show) if plan.todo else Outcome()
         lost += [f"{plan.part}: {text}" for text in (*plan.lost, *done.lost)]
+        is_whole &= not done.lacks_files
         if plan.todo:
             seconds = time.monotonic() - begun
             restored += [f"{plan.part}: {text}" for text in done.restored]
@@ -61,4 +67,4 @@ def carry_out(plans: Sequence[Plan], show: Show) -> list[str]:
     if not lost:
         show("Lost. Nothing that this command looks at.")
     show(f"The restore took {time.monotonic() - started:.1f} s.")
-    return lost
+    return is_whole

@@ -14,7 +14,7 @@ from wms.registry.ledger import CURRENT, HISTORY, Ledger, LedgerEntry
 from wms.registry.metadata import metadata_fault, write_metadata
 from wms.registry.recovery import Found, Recovery, Trust, entries_in, rebuild
 from wms.text import counted
-from wms_ops.base.layout import MODELS
+from wms_ops.base.layout import MODELS, main_branch
 from wms_ops.git.command import Git
 from wms_ops.restore.plan import Outcome, Plan, Show
 
@@ -105,13 +105,19 @@ def _in_files(ledger: Ledger, *, current: bool = True) -> Iterator[Found]:
 
 
 def _in_git(git: Git) -> Iterator[Found]:
-    """Yield the entries in every version of the two files that any branch or tag of the clone has."""
+    """Yield the entries in every version of the two files that main had, here or at a remote.
+
+    No other branch or tag bears witness: a person who may push a data branch could write an entry whose hashes fit, and
+    so make a model Production that no gate has seen.
+    """
     if not git.ok("rev-parse", "--git-dir"):
         return
     paths = (f"{MODELS}/{HISTORY}", f"{MODELS}/{CURRENT}")
-    commits = git("rev-list", "--all", "--full-history", "--", *paths)
+    patterns = (f"refs/heads/{main_branch()}", f"refs/remotes/*/{main_branch()}")
+    tips = git("for-each-ref", "--format=%(objectname)", *patterns).split()
+    commits = git("rev-list", "--full-history", *tips, "--", *paths).split() if tips else []
     seen: set[str] = set()
-    for commit in commits.split():
+    for commit in commits:
         for _, blob, path in git.files(commit, *paths):
             if blob not in seen:
                 seen.add(blob)
