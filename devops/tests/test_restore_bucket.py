@@ -13,6 +13,7 @@ from workshop import Workshop
 
 from wms.data.manifest import Manifest, pointer_text
 from wms.errors import run_main
+from wms_ops.base.errors import MissingBlobError
 from wms_ops.base.layout import KINDS, pointer
 from wms_ops.commands.restore import COMMAND as RESTORE
 from wms_ops.dataset.erased import Erasure, mark_of, write_erasure
@@ -85,13 +86,13 @@ def test_deleted_and_overwritten_objects_come_back_and_what_cannot_is_named(
     assert meters.restore("--dry-run") == 0
     assert "bucket: 21 objects come back" in capsys.readouterr().out
     assert meters.objects() == {overwritten: b"rubbish"}
-    assert meters.restore("--yes") == 0
+    assert meters.restore("--yes") == MissingBlobError.exit_code
     said = capsys.readouterr().out
     assert "1 file of masks in main: m4." in said
     tell(capsys, "21 objects of the bucket", said)
     assert meters.objects() == {key: content for key, content in before.items() if key != expired}
-    assert meters.restore() == 0
-    assert "Nothing is to be restored." in capsys.readouterr().out
+    assert meters.restore() == MissingBlobError.exit_code, "what is lost stays lost"
+    assert "Nothing is to be restored" not in capsys.readouterr().out
 
 
 def test_a_restore_that_was_cut_off_goes_on_and_an_erased_photo_stays_away(

@@ -132,9 +132,15 @@ def test_an_entry_that_nothing_has_left_is_named(
     (tmp_path / "WMS" / "models").mkdir(parents=True)
     first, _, third = lines(history[-1][FILES[0]])
     (tmp_path / FILES[0]).write_bytes(first + third)
-    assert restored(tmp_path, "--yes") == 0
-    assert "entry 2 of the ledger, and with them what follows up to entry 3" in capsys.readouterr().out
+    (tmp_path / FILES[1]).write_bytes(history[-1][FILES[1]])
+    for more in ([], ["--dry-run"]):
+        assert restored(tmp_path, "--yes", *more) == LedgerError.exit_code
+        assert "entry 2 of the ledger, and with them what follows up to entry 3" in capsys.readouterr().out
+        assert (tmp_path / FILES[0]).read_bytes() == first + third, "nothing goes back to version 1 unasked"
+        assert (tmp_path / FILES[1]).read_bytes() == history[-1][FILES[1]]
+    assert restored(tmp_path, "--yes", "--force") == LedgerError.exit_code, "what is lost stays lost"
     assert (tmp_path / FILES[0]).read_bytes() == first
+    assert restored(tmp_path, "--yes") == 0
 
 
 def test_two_commits_that_contradict_each_other_need_the_registry(

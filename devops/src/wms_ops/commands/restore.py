@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from wms.command import Command, any_path, folder, new_folder
-from wms.errors import DECLINED, ModelNotFoundError, WmsError
+from wms.errors import DECLINED, WmsError
 from wms.paths import ROOT
 from wms.project import project
 from wms.registry.chain import Chain
@@ -36,13 +36,15 @@ PARTS: Final = ("mlflow", "bucket", "origin", "all")
 def run(options: argparse.Namespace) -> int:
     """Restore the chosen parts; returns 0, also if nothing was to be done, and DECLINED after "no".
 
-    Raises LedgerError where sources contradict each other, ModelNotFoundError if files of a model are lost, and the
-    errors of Git, the registry and the bucket.
+    Raises LedgerError where sources contradict each other or entries are lost, ModelNotFoundError and MissingBlobError
+    if files of a model, or objects of the bucket, are lost, and the errors of Git, the registry and the bucket.
     """
     ledger, git = Ledger(options.ledger), Git(options.repo)
     promotions = _client(options, ledger)
     plans = _plans(options, ledger, git, promotions)
     if not show_plan(plans, print):
+        if fault := next((plan.fault for plan in plans if plan.fault), None):
+            raise fault
         if options.dry_run or promotions is None or options.part in ("bucket", "origin"):
             print("Nothing is to be restored.")
             return 0
@@ -55,8 +57,8 @@ def run(options: argparse.Namespace) -> int:
     if not options.yes and not agrees("Go on?", "add --yes"):
         print("Nothing was changed.")
         return DECLINED
-    if not carry_out(plans, print):
-        raise ModelNotFoundError("Files of a model are lost, as is said above; all else is restored.")
+    if fault := carry_out(plans, print):
+        raise fault
     return 0
 
 
@@ -89,8 +91,8 @@ def _plan_records(
     else:
         chain, server = promotions.entries.remains(), promotions.registry.server
     recovery = recover(ledger, git, chain, server, force=options.force)
-    records = plan_records(ledger, options.metadata, git, recovery)
-    if promotions is None or not recovery.entries:
+    records = plan_records(ledger, options.metadata, git, recovery, force=options.force)
+    if promotions is None or not recovery.entries or (records.fault and not options.force):
         return [records]
     return [records, plan_mlflow(promotions, recovery.entries, chain, _sources(options))]
 
@@ -141,7 +143,10 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="show the plan and change nothing")
     parser.add_argument("--yes", action="store_true", help="don't ask")
     parser.add_argument(
-        "--force", action="store_true", help="let the registry decide where it contradicts the ledger in Git"
+        "--force",
+        action="store_true",
+        help="let the registry decide where it contradicts the ledger in Git, and cut the ledger off where entries are "
+        "lost",
     )
     parser.add_argument(
         "--artifacts", metavar="PLACE", help="where the lost MLflow kept its files: s3://BUCKET/PREFIX, or a folder"
@@ -158,5 +163,6 @@ COMMAND: Final = Command(
     "Rebuild ledger, registry and aliases from what Git and the bucket have left.",
     _declare,
     run,
-    "Exit codes: 0 done or nothing to do, 3 you said no, 40 a model's files are lost, 94 the sources contradict.",
+    "Exit codes: 0 done or nothing to do, 3 you said no, 40 a model's files are lost, 76 objects are lost, 94 "
+    "the sources contradict each other, or entries of the ledger are lost.",
 )

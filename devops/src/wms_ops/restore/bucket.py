@@ -14,6 +14,7 @@ from wms.files import sha256_bytes
 from wms.registry.ledger import LedgerEntry
 from wms.registry.lineage import ONNX, WEIGHTS
 from wms.text import counted
+from wms_ops.base.errors import MissingBlobError
 from wms_ops.base.layout import DATA_BRANCHES, ERASED, main_branch, pointer
 from wms_ops.dataset.erased import Erasure, mark_of, read_erasures, tombstones
 from wms_ops.dataset.versions import file_at, pointers_at
@@ -61,18 +62,20 @@ def plan_bucket(
         for name, digest in ((WEIGHTS, entry.weights_sha256), (ONNX, entry.onnx_sha256))
     }
     look = _look(past, store.config.inside(""), models, erased)
-    lost = _lost_photos(store, past, git, look)
+    lost = _lost_photos(store, past, git, look, erased)
     moves = [(past, move) for move in look.moves]
     beyond = list(look.beyond)
     if artifacts is not None:
         other, prefix = artifacts
-        theirs = _look(other, f"{prefix}/" if prefix else "", _artifact_hashes(other, prefix, entries), frozenset())
+        models |= (known := _artifact_hashes(other, prefix, entries))
+        theirs = _look(other, f"{prefix}/" if prefix else "", known, frozenset())
         moves += [(other, move) for move in theirs.moves]
         beyond += theirs.beyond
     todo = []
     if moves:
         verb = "comes" if len(moves) == 1 else "come"
         todo.append(f"{counted(len(moves), 'object')} {verb} back: {_shortened(move.key for _, move in moves)}.")
+    is_needed = bool(lost) or any(key in models for key in beyond)  # else a person may have deleted it on purpose
     lost += [f"{key}: no version that the bucket keeps has the content that it should have." for key in beyond]
 
     def work(show: Show) -> Outcome:
@@ -87,7 +90,8 @@ def plan_bucket(
     notes = []
     if store.versioning() != "Enabled":
         notes.append(f"s3://{store.config.bucket} keeps no versions, so an object that is deleted can't come back.")
-    return Plan("bucket", todo, work, lost, notes)
+    fault = MissingBlobError(f"Objects of {store.config.url} are lost, as is said above.") if is_needed else None
+    return Plan("bucket", todo, work, lost, notes, fault)
 
 
 def _erasures(store: S3Remote, git: Git) -> tuple[Erasure, ...]:
@@ -159,8 +163,8 @@ def _tips(git: Git) -> list[tuple[str, str]]:
     return [(name, commit) for name, commit in pairs if wanted.match(name)]
 
 
-def _lost_photos(store: S3Remote, past: PastBucket, git: Git, look: _Look) -> list[str]:
-    """Name the files of main and the data branches that no version of the bucket has."""
+def _lost_photos(store: S3Remote, past: PastBucket, git: Git, look: _Look, erased: frozenset[str]) -> list[str]:
+    """Name the files of main and the data branches that no version of the bucket has, without erased ones."""
     read = {move.key: move.version for move in look.moves}
     lost: dict[str, None] = {}
     seen: set[str] = set()
@@ -180,7 +184,7 @@ def _lost_photos(store: S3Remote, past: PastBucket, git: Git, look: _Look) -> li
             except ManifestError as error:
                 lost[str(error)] = None
                 continue
-            gone = [path for path, md5 in files.items() if md5 not in look.sound]
+            gone = [path for path, md5 in files.items() if md5 not in look.sound and mark_of(md5) not in erased]
             if gone:
                 lost[f"{counted(len(gone), 'file')} of {kind} in {short}: {_shortened(gone)}."] = None
     return list(lost)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from wms.errors import LedgerError
+from wms.errors import LedgerError, ModelNotFoundError
 from wms.registry import plan
 from wms.registry.chain import SUFFIX, Chain, RegistryLedger, missing_from
 from wms.registry.gate_tries import TryLog
@@ -132,7 +132,7 @@ class _Rebuilding:
         if found.used:
             show(f"MLflow: the model of version {entry.to_version} came from {', '.join(found.used)}.")
         if found.missing:
-            self.done.lacks_files = True
+            self.done.fault = ModelNotFoundError("Files of a model are lost, as is said above; all else is restored.")
             self.done.lost.append(
                 f"{', '.join(found.missing)} of {name}: no source has it as the ledger knows it, so this version may "
                 "be unable to be served, compared or rolled back to. `wms restore bucket` brings deleted objects back."

@@ -40,8 +40,11 @@ def recover(ledger: Ledger, git: Git | None, chain: Chain, server: str, *, force
     return recovery
 
 
-def plan_records(ledger: Ledger, metadata: Path, git: Git | None, recovery: Recovery) -> Plan:
-    """Plan the three files as the rebuilt ledger has them."""
+def plan_records(ledger: Ledger, metadata: Path, git: Git | None, recovery: Recovery, *, force: bool = False) -> Plan:
+    """Plan the three files as the rebuilt ledger has them; where entries are lost, nothing unless `force`.
+
+    A ledger that ends earlier would make an earlier version Production.
+    """
     head = recovery.entries[-1] if recovery.entries else None
     lost = []
     if recovery.beyond:
@@ -52,7 +55,7 @@ def plan_records(ledger: Ledger, metadata: Path, git: Git | None, recovery: Reco
             f"{before} {numbers} of the ledger, and with them what follows up to entry {recovery.beyond[-1].seq}: no "
             "source has them. Where another clone or the registry does, run this there, or set MLFLOW_TRACKING_URI."
         )
-    todo = list(_changes(ledger, metadata, recovery, head))
+    todo = list(_changes(ledger, metadata, recovery, head)) if force or not lost else []
 
     def work(show: Show) -> Outcome:
         with ledger.locked():
@@ -66,7 +69,12 @@ def plan_records(ledger: Ledger, metadata: Path, git: Git | None, recovery: Reco
         told = f"the ledger with {counted(len(recovery.entries), 'entry')}, {CURRENT} and {metadata.name}"
         return Outcome([f"{told}; commit them."])
 
-    return Plan("records", todo, work, lost)
+    fault = None
+    if lost:
+        done = "the files end with the last one before" if force else "the files were left as they are"
+        more = "" if force else "; `wms restore --force` cuts them off after the last one before"
+        fault = LedgerError(f"Entries of the ledger are lost, as is said above, and {done}{more}.")
+    return Plan("records", todo, work, lost, fault=fault)
 
 
 def _changes(ledger: Ledger, metadata: Path, recovery: Recovery, head: LedgerEntry | None) -> Iterator[str]:
