@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_gate import NOW, evidence, judged, recipe
+from gate_values import NOW, evidence, judged
+from test_gate_recipe import recipe
 
 from wms.config import GateConfig, parse_config
 from wms.errors import ConfigError

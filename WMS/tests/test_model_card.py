@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from gate_values import evidence, judged, score
 from registry_workshop import Shop
-from test_gate import evidence, judged, score
 from test_promotion import promote, roll_back
 
 from wms.config import GateConfig

@@ -1,11 +1,11 @@
-"""The fixture `runs` for tests of the gate; a test module has it by `pytest_plugins = ["gate_fixtures"]`."""
+"""The fixtures `runs` and `refused` for tests of the gate; a test module has it by `pytest_plugins = ["gate_fixtures"]`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
-from gate_runs import GateRuns
+from gate_runs import STRICT, GateRuns
 from servers import mlflow_server
 
 
@@ -25,3 +25,13 @@ def runs(runs_of_session: GateRuns, monkeypatch: pytest.MonkeyPatch) -> GateRuns
     monkeypatch.setenv("WMS_MLFLOW_TIMEOUT", "30")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", runs_of_session.server.uri)
     return runs_of_session
+
+
+@pytest.fixture
+def refused(runs: GateRuns, capsys: pytest.CaptureFixture[str]) -> GateRuns:
+    """The weak run is Production, and a strict gate has refused the good one, which has a twin with its weights."""
+    runs.produce(None)
+    runs.produce(runs.weak)
+    assert runs.gate(runs.good, recipe=runs.recipe_with(**STRICT)) == 90
+    capsys.readouterr()
+    return runs

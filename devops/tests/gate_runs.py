@@ -36,6 +36,8 @@ GOOD = {"training": {"stages": [{"size": 48, "epochs": 40}], "evaluate_every": 1
 PLAIN = {"rotation": 0.0, "colour": 0.0, "tint": 0.0}
 
 MODEL = Project().model
+STRICT = {"min_improvement": 0.9, "min_confidence": 0.95, "max_regression_per_image": 0.5}
+"""Settings of the gate by which the good run is refused."""
 
 
 @dataclass

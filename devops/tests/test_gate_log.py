@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from gate_runs import MODEL, GateRuns
-from test_gate_settings import STRICT, promote
+from test_gate_settings import promote
 
 from wms.registry.gate_tries import DIGEST, LOGGED, SUFFIX, TRY, TryLog
 from wms.registry.ledger import Ledger
@@ -18,16 +18,6 @@ from wms.registry.verdicts import begin
 pytest_plugins = ["gate_fixtures"]
 LOG = MODEL + SUFFIX
 CUT = f"the log of verdicts {LOG} was cut or edited"
-
-
-@pytest.fixture
-def refused(runs: GateRuns, capsys: pytest.CaptureFixture[str]) -> GateRuns:
-    """The weak run is Production, and a strict gate has refused the good one, which has a twin with its weights."""
-    runs.produce(None)
-    runs.produce(runs.weak)
-    assert runs.gate(runs.good, recipe=runs.recipe_with(**STRICT)) == 90
-    capsys.readouterr()
-    return runs
 
 
 def client_of(runs: GateRuns) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from gate_runs import MODEL, GateRuns
+from gate_runs import MODEL, STRICT, GateRuns
 
 from wms.errors import run_main
 from wms.registry.gate_tries import SUFFIX
@@ -15,20 +15,9 @@ from wms_ops.commands.ledger import COMMAND as LEDGER
 from wms_ops.commands.promote import PROMOTE
 
 pytest_plugins = ["gate_fixtures"]
-STRICT = {"min_improvement": 0.9, "min_confidence": 0.95, "max_regression_per_image": 0.5}
 DIFFERENCES = (
     "min_improvement was 0.9 and is 0, min_confidence was 0.95 and is 0, max_regression_per_image was 0.5 and is 1"
 )
-
-
-@pytest.fixture
-def refused(runs: GateRuns, capsys: pytest.CaptureFixture[str]) -> GateRuns:
-    """The weak run is Production, and a strict gate has refused the good one."""
-    runs.produce(None)
-    runs.produce(runs.weak)
-    assert runs.gate(runs.good, recipe=runs.recipe_with(**STRICT)) == 90
-    capsys.readouterr()
-    return runs
 
 
 def promote(run_id: str, tmp_path: Path, *more: str) -> int:
