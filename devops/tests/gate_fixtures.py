@@ -1,4 +1,4 @@
-"""The fixtures `runs` and `refused` for tests of the gate; a test module has it by `pytest_plugins = ["gate_fixtures"]`."""
+"""The fixtures `runs` and `refused` for tests of the gate, by `pytest_plugins = ["gate_fixtures"]`."""
 
 from __future__ import annotations
 

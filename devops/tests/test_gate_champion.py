@@ -154,7 +154,7 @@ def test_verdict_and_ledger_say_of_how_many_attempts_a_model_is_the_best(
     client.set_tag(chosen, "attempts.tried", json.dumps(tried))
     experiment = client.get_run(chosen).info.experiment_id
     seen, _ = (client.create_run(experiment, run_name=name).info.run_id for name in ("seen", "unseen"))
-    assert scored_others(runs.registry, runs.registry.run(chosen)) == []
+    assert scored_others(runs.registry, runs.registry.run(chosen), ()) == []
     client.log_metric(seen, "final_test_dice", 0.5)
     for name, value in runs.registry.run(runs.good).metrics.items():
         client.log_metric(chosen, name, value)

@@ -60,7 +60,7 @@ def gather(
     doubts = gate_trust.contradictions(test, challenger.items, record)
     doubts += gate_trust.leaks(test, challenger.items, "the challenger")
     doubts += [tries.fault] if tries.faults else []
-    champion, notes = None, _notes_about_choice(scored_others(registry, found))
+    champion, notes = None, _notes_about_choice(scored_others(registry, found, tries.found))
     if version is not None:
         try:
             champion = _champion(registry, version)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,7 @@ from wms.files import parse_json, sha256_bytes
 from wms.inference.predictor import CARD, ONNX, WEIGHTS, Predictor
 from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.registry.gate import refusal
-from wms.registry.gate_tries import TryLog
+from wms.registry.gate_settings import GateTry
 from wms.registry.gate_trust import test_images
 from wms.registry.gate_types import GateModel
 from wms.registry.lineage import fingerprints
@@ -76,8 +77,8 @@ def _refuse_unchosen(run: RunInfo, who: str) -> None:
         raise refusal(f"{who} run {run.name} is one of several attempts, of which validation chose {chosen}.")
 
 
-def scored_others(registry: ModelRegistry, run: RunInfo) -> list[str]:
-    """Return the names of the run's other attempts with test scores or a verdict of the gate at the registry.
+def scored_others(registry: ModelRegistry, run: RunInfo, earlier: Sequence[GateTry]) -> list[str]:
+    """Return the names of the run's other attempts with test scores at the registry, or among the `earlier` verdicts.
 
     Runs that the registry lacks are left out. Raises RegistryUnreachableError, RegistryError.
     """
@@ -85,7 +86,7 @@ def scored_others(registry: ModelRegistry, run: RunInfo) -> list[str]:
         names = {str(one["run"]) for one in parse_json(run.tags.get(TRIED, "[]"))} - {run.name, ""}
     except (ValueError, TypeError, KeyError):  # MLflow cuts a long tag
         return []
-    judged = {tried.run_id for tried in TryLog(registry).read().found} if names else set()
+    judged = {tried.run_id for tried in earlier}
     scored = []
     for name in sorted(names):
         with contextlib.suppress(ModelNotFoundError, UsageError):  # unknown there, or not the only one of its name
