@@ -14,12 +14,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
+from wms.names import harmless
+
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
 Amount = TypeVar("Amount", int, float)
 WIDTH: Final = 100
 """Columns of every help text."""
+
+PAGE: Final = rb"<!doctype html>.{0,1000}?<title>"
+"""The beginning of each HTML page of this project, up to the title's text: a regular expression for `own_file`."""
+
+_HEAD_BYTES: Final = 4096
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,33 @@ def new_file(text: str) -> Path:
     if not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
     return path
+
+
+def own_file(*marks: bytes, named: str = "", kind: Callable[[str], Path] = new_file) -> Callable[[str], Path]:
+    """The type of an argument that names a file to write: a new or empty file, or an earlier one of the same command.
+
+    The beginning of an earlier one matches one of `marks`, regular expressions; a file of the name `named` needs none.
+    `kind` is the type without this rule.
+    """
+    known = re.compile(b"|".join(marks), re.DOTALL)
+
+    def parse(text: str) -> Path:
+        path = kind(text)
+        if path.name == named or not path.is_file():
+            return path
+        try:
+            with path.open("rb") as stream:
+                head = stream.read(_HEAD_BYTES)
+        except OSError as error:
+            raise argparse.ArgumentTypeError(f"{harmless(text)}: {error.strerror}") from None
+        if head and not known.match(head):
+            raise argparse.ArgumentTypeError(
+                f"{harmless(text)} is there already and isn't an earlier result of this command, so nothing was "
+                "changed: name another file"
+            )
+        return path
+
+    return parse
 
 
 def whole(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,8 +23,10 @@ def data_uri(content: bytes, kind: str = "jpeg") -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def draw(figure: Any, paper: str = "white") -> bytes:
+def draw(figure: Any, paper: str = "white", title: str | None = None) -> bytes:
     """A matplotlib figure, on the colour `paper`, as the bytes of a PNG file; equal figures give equal bytes.
+
+    The file names its `title`, by which `titled` recognises the file.
 
     matplotlib is used without pyplot, whose global list of figures isn't safe in threads.
     """
@@ -31,8 +34,13 @@ def draw(figure: Any, paper: str = "white") -> bytes:
 
     stream = io.BytesIO()
     figure.set_facecolor(paper)
-    FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None})
+    FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None, "Title": title})
     return stream.getvalue()
+
+
+def titled(title: str) -> bytes:
+    """The beginning of a PNG file that `draw` made with this title, as a regular expression."""
+    return rb"\x89PNG\r\n\x1a\n.{0,200}?tEXtTitle\x00" + re.escape(title.encode()) + rb".{4}"
 
 
 def plot_line(axes: Any, places: Sequence[float], values: Sequence[float], *style: str, **options: Any) -> None:

@@ -24,6 +24,9 @@ QUALITY: Final = ((0.92, "Excellent"), (0.85, "Good"), (0.70, "Mediocre"), (0.0,
 NEWEST: Final = 10
 """Versions shown without --all."""
 
+PLOT: Final = "wms versions scores"
+"""The title in the plot's file."""
+
 _COLOURS: Final = {"Excellent": "#1a7f37", "Good": "#0550ae", "Mediocre": "#b35900", "Poor": "#b3261e"}
 
 
@@ -165,7 +168,7 @@ def draw_history(entries: Sequence[LedgerEntry]) -> bytes:
     if not entries:
         axes.text(0.5, 0.5, "Nothing was promoted yet.", ha="center", va="center", transform=axes.transAxes)
         axes.set_axis_off()
-        return draw(figure)
+        return draw(figure, title=PLOT)
     places = range(len(entries))
     dice, iou = [entry.metrics.dice for entry in entries], [entry.metrics.iou for entry in entries]
     floor = max(0.0, min(iou) - 0.06)
@@ -180,7 +183,7 @@ def draw_history(entries: Sequence[LedgerEntry]) -> bytes:
     for place in places if len(entries) <= 20 else (len(entries) - 1,):
         axes.annotate(f"{dice[place]:.3f}", (place, dice[place]), (0, 9), textcoords="offset points", ha="center")
     _style(axes, entries, floor)
-    return draw(figure)
+    return draw(figure, title=PLOT)
 
 
 def _draw_bands(axes: Any, floor: float) -> None:

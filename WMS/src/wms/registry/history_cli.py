@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Final
 
-from wms.command import Command, folder, new_file
+from wms.command import Command, folder, own_file
 from wms.errors import RegistryUnreachableError
 from wms.files import object_in, write_atomic
 from wms.json_text import to_json
-from wms.registry.history import NEWEST, HistoryRow, draw_history, from_ledger, from_registry
+from wms.pictures import titled
+from wms.registry.history import NEWEST, PLOT, HistoryRow, draw_history, from_ledger, from_registry
 from wms.registry.ledger import FOLDER, Ledger
 from wms.registry.lineage import CARD
 from wms.registry.mlflow_store import ModelRegistry
@@ -77,7 +78,9 @@ def print_rows(rows: Sequence[HistoryRow], caption: str) -> None:
 def declare(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the table and the plot."""
     parser.add_argument("--all", action="store_true", help=f"every version, not the newest {NEWEST} only")
-    parser.add_argument("--plot", type=new_file, metavar="FILE", help="write the history as a PNG picture")
+    parser.add_argument(
+        "--plot", type=own_file(titled(PLOT)), metavar="FILE", help="write the history as a PNG picture"
+    )
     parser.add_argument("--models", type=folder, default=FOLDER, metavar="DIR", help="the ledger's folder")
     parser.add_argument("--json", action="store_true", help="print one JSON array instead of the table")
 

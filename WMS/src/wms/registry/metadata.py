@@ -24,6 +24,8 @@ from wms.registry.types import Means
 from wms.regular import read_regular
 
 METADATA = ROOT / "model-metadata.json"
+BEGINNING: Final = rb'{\s*"model_version": '
+"""How the file begins, as a regular expression."""
 _REPAIR: Final = "restore it from Git, or write it anew with `wms versions metadata`"
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from wms.command import Command, any_path
+from wms.command import Command, any_path, own_file
 from wms.config import load_config
 from wms.paths import ROOT
 
 RECIPE = ROOT / "WMS" / "configs" / "train.yaml"
 PREPARED = ROOT / "WMS" / "data" / "prepared.json"
+_FINDINGS = rb'{\s*"images": \d+,\s*"splits": '  # how an earlier --output begins
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +18,9 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=any_path, default=RECIPE, help="recipe (default: %(default)s)")
     parser.add_argument("--data", type=any_path, help="folder with images/ and masks/, instead of the recipe's")
     parser.add_argument("--splits", type=any_path, help="split record, instead of the recipe's")
-    parser.add_argument("--output", type=any_path, default=PREPARED, help="findings as JSON (default: %(default)s)")
+    parser.add_argument(
+        "--output", type=own_file(_FINDINGS), default=PREPARED, help="findings as JSON (default: %(default)s)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

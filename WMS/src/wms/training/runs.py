@@ -17,6 +17,9 @@ from wms.training.tracker import COLUMNS, METRICS_FILE, compare_tables, place_of
 if TYPE_CHECKING:
     import polars as pl
 
+PLOT: Final = "wms runs compare"
+"""The title in the file of the curves."""
+
 _TEST: Final = "final_test"
 """What a metric's name at MLflow begins with, instead of the phase test."""
 
@@ -157,4 +160,4 @@ def draw_comparison(tables: Mapping[str, pl.DataFrame], metrics: Sequence[str]) 
         axes.set_xlabel("Epoch")
         axes.grid(alpha=0.4)
         axes.legend(fontsize=7, frameon=False)
-    return draw(figure)
+    return draw(figure, title=PLOT)

@@ -8,15 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from wms.command import Command, folder, new_file
+from wms.command import Command, folder, own_file
 from wms.errors import ModelNotFoundError, RegistryUnreachableError, TrackingError
 from wms.files import write_atomic
 from wms.json_text import to_json
 from wms.paths import RUNS
+from wms.pictures import titled
 from wms.registry.mlflow_store import ModelRegistry
 from wms.tables import Column, print_table
 from wms.training.best import logged
-from wms.training.runs import draw_comparison, list_runs, rank, read_all, read_runs, run_folders
+from wms.training.runs import PLOT, draw_comparison, list_runs, rank, read_all, read_runs, run_folders
 from wms.training.tracker import COMPARED, compare_tables
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def _of_compare(parser: argparse.ArgumentParser) -> None:
         "--metrics", type=lambda text: text.split(","), default=list(COMPARED), metavar="A,B", help="as phase/name, "
         f"with commas between (default: {','.join(COMPARED)})"
     )  # fmt: skip
-    parser.add_argument("--plot", type=new_file, metavar="FILE", help="write the curves as a PNG picture")
+    parser.add_argument("--plot", type=own_file(titled(PLOT)), metavar="FILE", help="write the curves as a PNG picture")
     _add_common(parser)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from wms.command import Command, any_path, new_file, nothing
+from wms.command import Command, any_path, nothing, own_file
 from wms.errors import WmsError
 from wms.files import write_atomic
 from wms.project import project
@@ -50,7 +50,9 @@ def _of_merge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--if-any", action="store_true", help="do nothing, successfully, if the commit holds no photos")
     parser.add_argument("--delete-branch", metavar="BRANCH", help="delete this branch of photos once they are safe")
     parser.add_argument("--summary", action="store_true", help="append the card to GITHUB_STEP_SUMMARY")
-    parser.add_argument("--card", type=new_file, help="write the data set's card, as Markdown, there")
+    parser.add_argument(
+        "--card", type=own_file(b"### Data set: "), help="write the data set's card, as Markdown, there"
+    )
 
 
 def _of_join(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from wms.command import Command, any_path, new_file, new_folder
+from wms.command import PAGE, Command, any_path, new_folder, own_file
 from wms.config import RunConfig, load_config
 from wms.errors import CannotDecideError, NotImprovedError, WmsError
 from wms.files import remove, write_atomic
@@ -82,8 +82,15 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "--run", required=True, metavar="RUN", help="the challenger: a run's id, or its name run_2026..."
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON, and nothing else")
-    parser.add_argument("--report", type=new_file, metavar="FILE", help="write the report as Markdown")
-    parser.add_argument("--html", type=new_file, metavar="FILE", help="write a page with pictures of what changed most")
+    parser.add_argument(
+        "--report", type=own_file(b"## Quality gate: "), metavar="FILE", help="write the report as Markdown"
+    )
+    parser.add_argument(
+        "--html",
+        type=own_file(PAGE + b"Quality gate: "),
+        metavar="FILE",
+        help="write a page with pictures of what changed most",
+    )
     parser.add_argument(
         "--config",
         type=any_path,

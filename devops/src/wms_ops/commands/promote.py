@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Final
 
-from wms.command import Command, any_path, new_folder, whole
+from wms.command import Command, any_path, new_folder, own_file, whole
 from wms.errors import DECLINED, ModelNotFoundError, UsageError
 from wms.paths import ROOT
 from wms.project import project
@@ -15,7 +15,7 @@ from wms.registry.adoption import propose_adoption
 from wms.registry.companions import read_documents
 from wms.registry.ledger import FOLDER, Ledger
 from wms.registry.lineage import FILES
-from wms.registry.metadata import METADATA, baseline_json, metadata_fault, read_metadata, write_metadata
+from wms.registry.metadata import BEGINNING, METADATA, baseline_json, metadata_fault, read_metadata, write_metadata
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.plan import Proposal
 from wms.registry.promotion import PromotionClient, PromotionOutcome
@@ -170,7 +170,7 @@ def _add_change(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="don't ask")
     parser.add_argument("--publish", action="store_true", help="first copy the files to S3, for `wms sync --from s3`")
     parser.add_argument("--publish-release", action="store_true", help="and to a GitHub release, for `wms sync`")
-    _add_files(parser)
+    add_files(parser)
 
 
 def _add_ledger(parser: argparse.ArgumentParser) -> None:
@@ -180,9 +180,11 @@ def _add_ledger(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_files(parser: argparse.ArgumentParser) -> None:
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """Add the places of the ledger and of model-metadata.json, and the model's name."""
     _add_ledger(parser)
-    parser.add_argument("--metadata", type=any_path, default=METADATA, metavar="FILE", help="model-metadata.json")
+    kind = own_file(BEGINNING, named=METADATA.name, kind=any_path)
+    parser.add_argument("--metadata", type=kind, default=METADATA, metavar="FILE", help="model-metadata.json")
 
 
 def _refuse_nonsense(arguments: argparse.Namespace) -> None:
@@ -229,7 +231,7 @@ def _tell(outcome: PromotionOutcome) -> None:
 
 PROMOTE: Final = Command("Make a run or a registered version Production.", _of_promote, _promote)
 ROLLBACK: Final = Command("Go back to an earlier Production.", _of_rollback, _promote)
-METADATA_FILE: Final = Command("Write model-metadata.json for the model that is Production.", _add_files, _metadata)
+METADATA_FILE: Final = Command("Write model-metadata.json for the model that is Production.", add_files, _metadata)
 BASELINE: Final = Command(
     "Print the Dice and IoU that a new model has to beat, as one line of JSON.", _add_ledger, _baseline
 )

@@ -6,17 +6,16 @@ import argparse
 from collections.abc import Sequence
 from typing import Final
 
-from wms.command import Command, any_path, folder, new_folder
+from wms.command import Command, folder
 from wms.errors import DECLINED, WmsError
 from wms.paths import ROOT
-from wms.project import project
 from wms.registry.chain import Chain
-from wms.registry.ledger import FOLDER, Ledger
-from wms.registry.metadata import METADATA
+from wms.registry.ledger import Ledger
 from wms.registry.promotion import PromotionClient, repair
 from wms.settings import TrackingSettings
 from wms_ops.base.errors import BucketNotFoundError
 from wms_ops.base.question import agrees
+from wms_ops.commands.promote import add_files
 from wms_ops.git.command import Git
 from wms_ops.pulls.gh import GitHub
 from wms_ops.release.sources import ModelSource, ReleaseSource, S3Source
@@ -151,11 +150,7 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--artifacts", metavar="PLACE", help="where the lost MLflow kept its files: s3://BUCKET/PREFIX, or a folder"
     )
-    parser.add_argument("--ledger", type=new_folder, default=FOLDER, metavar="DIR", help="where the ledger lies")
-    parser.add_argument(
-        "--model", default=project().model, metavar="NAME", help="registered model (default %(default)s)"
-    )
-    parser.add_argument("--metadata", type=any_path, default=METADATA, metavar="FILE", help="model-metadata.json")
+    add_files(parser)
     parser.add_argument("--repo", type=folder, default=ROOT, metavar="DIR", help="the clone")
 
 

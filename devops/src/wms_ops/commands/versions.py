@@ -6,7 +6,7 @@ import argparse
 import re
 from typing import Final
 
-from wms.command import Command, any_path, folder, new_file
+from wms.command import PAGE, Command, any_path, folder, own_file
 from wms.errors import DECLINED, ModelNotFoundError, UsageError
 from wms.files import write_atomic
 from wms.paths import ROOT, RUNS
@@ -24,6 +24,8 @@ from wms_ops.release.evidence import collect
 from wms_ops.release.listing import print_versions
 
 _DATA: Final = ROOT / "WMS" / "data" / "dataset"
+_HTML: Final = own_file(PAGE + b"[^<]* compared with ")
+_MARKDOWN: Final = own_file(rb"### [^\n]* compared with ")
 _NAME: Final = re.compile(r"\w[\w.-]*")
 
 
@@ -118,16 +120,16 @@ def _of_list(parser: argparse.ArgumentParser) -> None:
     action.add_argument("--lineage", action="store_true", help=argparse.SUPPRESS)
     action.add_argument("--find", metavar="TEXT", help=argparse.SUPPRESS)
     action.add_argument("--compare", nargs=2, metavar=("A", "B"), help=argparse.SUPPRESS)
-    for name in ("--html", "--markdown"):
-        parser.add_argument(name, type=new_file, help=argparse.SUPPRESS)
+    for name, kind in (("--html", _HTML), ("--markdown", _MARKDOWN)):
+        parser.add_argument(name, type=kind, help=argparse.SUPPRESS)
     parser.add_argument("--data", type=any_path, default=_DATA, help=argparse.SUPPRESS)
     _add_paths(parser)
 
 
 def _of_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("compare", nargs=2, metavar="VERSION", help="two versions, runs or run folders")
-    parser.add_argument("--html", type=new_file, metavar="FILE", help="write a page with pictures")
-    parser.add_argument("--markdown", type=new_file, metavar="FILE", help="write the pull request's table")
+    parser.add_argument("--html", type=_HTML, metavar="FILE", help="write a page with pictures")
+    parser.add_argument("--markdown", type=_MARKDOWN, metavar="FILE", help="write the pull request's table")
     parser.add_argument("--data", type=any_path, metavar="DIR", default=_DATA, help="photos and masks for the pictures")
     _add_paths(parser)
     parser.set_defaults(lineage=False, find=None, promote=False)

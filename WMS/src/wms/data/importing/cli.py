@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from wms.command import Command, any_path, folder, new_file, new_folder
+from wms.command import PAGE, Command, any_path, folder, new_folder, own_file
 from wms.data.importing.formats import NAMES, recognised
 from wms.data.importing.photos import Photos
 from wms.data.importing.plan import Plan, make_plan
@@ -23,6 +23,7 @@ from wms.tables import plain_console
 from wms.text import counted
 
 _TARGET: Final = Path("WMS/data/training")
+_REPORT: Final = rb'{\s*"source": "[^\n]*",\s*"format": "\w'  # how an earlier JSON report begins
 _NAMED: Final = 20  # unlabelled photos and notes that the terminal names; the report has all
 
 
@@ -124,7 +125,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--class", "--label", dest="wanted", metavar="NAME", help=text)
     parser.add_argument("--images", type=folder, metavar="DIR", help="the photos' folder, if the export lacks them")
     text = "write a report: .json, else a page that shows the masks"
-    parser.add_argument("--report", type=new_file, metavar="FILE", help=text)
+    parser.add_argument("--report", type=own_file(_REPORT, PAGE + b"Import, photos: "), metavar="FILE", help=text)
     parser.add_argument("--dry-run", action="store_true", help="only say what would be imported")
 
 

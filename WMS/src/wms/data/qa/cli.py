@@ -13,7 +13,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from wms.command import Command, any_path, new_file, whole
+from wms.command import PAGE, Command, any_path, own_file, whole
 from wms.config import DataConfig
 from wms.data.mask_values import colour_text, number_text
 from wms.data.qa.facts import FolderFacts
@@ -28,6 +28,7 @@ from wms.json_text import to_json
 from wms.paths import from_root
 from wms.tables import Column, make_table, plain_console
 
+_REPORT: Final = rb'{\s*"status": "(PASS|FAIL)",\s*"folder": '  # how an earlier --output begins
 _NAMED: Final = 3  # files of one check that the table names, and sentences below it
 _FIXES_SHOWN: Final = 20
 _CLASSES_NAMED: Final = 12  # in a sentence
@@ -79,8 +80,13 @@ def summary(report: dict[str, Any]) -> str:
 def declare(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the check."""
     parser.add_argument("folder", metavar="DIR", type=any_path, help="the folder that holds images/ and masks/")
-    parser.add_argument("--output", type=new_file, metavar="FILE", help="write the report as JSON")
-    parser.add_argument("--html", type=new_file, metavar="FILE", help="write a page with thumbnails of each problem")
+    parser.add_argument("--output", type=own_file(_REPORT), metavar="FILE", help="write the report as JSON")
+    parser.add_argument(
+        "--html",
+        type=own_file(PAGE + b"Data check: "),
+        metavar="FILE",
+        help="write a page with thumbnails of each problem",
+    )
     parser.add_argument(
         "--fix", action="store_true", help="write binary PNG masks and upright images; originals are kept"
     )
