@@ -3,48 +3,30 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
+from guarded_mlflow import PASSWORD, GuardedMlflow
 
 from wms.errors import RegistryError
 from wms.registry.ledger import Ledger
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.promotion import PromotionClient
-from wms_ops.machine.answers import ask, wait_for_mlflow
-from wms_ops.machine.environment import plain_environ, tracking_address
+from wms_ops.machine.answers import ask
+from wms_ops.machine.environment import tracking_address
 from wms_ops.machine.mlflow_server import server_environ
 from wms_ops.machine.password import USER
-from wms_ops.machine.processes import draw_ports, end, find, mark_of, spawn
 from wms_ops.targets.host.mlflow import own_headers
 
-PASSWORD = "p@ss/w:rd%20"  # noqa: S105 - of the test's own server
-SERVER = f"""
-import sys
-from wms_ops.machine import mlflow_server
-mlflow_server.read_password = lambda _: {PASSWORD!r}  # in place of AWS's
-mlflow_server.main(["--port", sys.argv[1], "--password-parameter", "any"])
-"""
+pytest_plugins = ["guarded_mlflow"]
+
 LED = {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": PASSWORD}
 
 
-@pytest.fixture(scope="module")
-def uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An MLflow server that asks for a password."""
-    folder = tmp_path_factory.mktemp("guarded")
-    (port,) = draw_ports(1)
-    environ = {**plain_environ(), **server_environ(str(folder / "artifacts"))}
-    command = [sys.executable, "-c", SERVER, str(port)]
-    try:
-        spawn(command, mark=mark_of(folder), role="mlflow", folder=folder, environ=environ, log=folder / "log")
-        wait_for_mlflow(f"http://127.0.0.1:{port}", 120, print)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        left: list[psutil.Process] = end((one.process for one in find(mark_of(folder))), 5)
-        assert left == []
+@pytest.fixture
+def uri(guarded: GuardedMlflow) -> str:
+    """The address of an MLflow server that asks for a password."""
+    return guarded.uri
 
 
 @pytest.fixture(autouse=True)

@@ -8,11 +8,11 @@ import contextlib
 import hmac
 import os
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from wms_ops.machine.password import OWN_USER, USER
+from wms_ops.machine.routes import App, Receive, Scope, Send
 
 LAST_REQUEST: Final = "last-request"
 """The file whose time of change is that of the last request from outside."""
@@ -20,11 +20,6 @@ LAST_REQUEST: Final = "last-request"
 _OPEN: Final = "/health"
 _NOTED_S: Final = 1.0
 _REFUSAL: Final = b"MLflow asks for a user name and a password; deploy-to-cloud.sh prints where to find them.\n"
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Guard:

@@ -18,6 +18,7 @@ from wms.errors import run_main
 from wms_ops.machine.environment import QUIET
 from wms_ops.machine.guard import LAST_REQUEST, Guard
 from wms_ops.machine.password import read_password
+from wms_ops.machine.routes import Routes
 
 DATABASE: Final = "mlflow.db"
 _PROXIED: Final = "mlflow-artifacts:/"
@@ -62,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     initialize_backend_stores(_URI, _URI, _PROXIED)
     gc.enable()
-    guarded = app if password is None else Guard(app, password, Path(LAST_REQUEST))
+    door = Routes(app)
+    guarded = door if password is None else Guard(door, password, Path(LAST_REQUEST))
     uvicorn.run(guarded, host=options.host, port=options.port, log_level="info")
     return 0
 
