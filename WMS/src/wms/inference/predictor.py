@@ -18,6 +18,7 @@ from wms.data.preprocessing import FIRST_PREPROCESSING, Photo, Window, preproces
 from wms.errors import ModelDamagedError, ModelNotFoundError
 from wms.files import parse_json, sha256_bytes, sha256_file
 from wms.formats import refuse_newer
+from wms.inference.onnx_file import require_self_contained
 from wms.inference.runtime import onnxruntime
 from wms.inference.second_look import Floats, Looked, Mask, find_box, one_strip, sigmoid
 from wms.metrics import is_strip
@@ -68,12 +69,19 @@ class Predictor:
     (1200, 1600)
     """
 
-    def __init__(self, folder_or_onnx: Path, *, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        folder_or_onnx: Path,
+        *,
+        threads: int | None = None,
+        admit: Callable[[str, Mapping[str, Any]], object] = lambda *_: None,
+    ) -> None:
         """Load production.onnx of a folder, or the .onnx file itself, which needs no other file.
 
-        `threads` limits ONNX Runtime's threads for a prediction; None leaves the choice to ONNX Runtime. A card or
-        weights of the same name beside the model must match the model. Raises ModelNotFoundError, ModelDamagedError,
-        and ValueError for fewer than 1 thread.
+        `threads` limits ONNX Runtime's threads for a prediction; None leaves the choice to ONNX Runtime. `admit` gets
+        the SHA-256 of the .onnx file and the card before a byte of the file is parsed, and may raise. A card or weights
+        of the same name beside the model must match the model. Raises ModelNotFoundError, ModelDamagedError, and
+        ValueError for fewer than 1 thread.
         """
         path = folder_or_onnx
         if path.is_dir() or path.suffix != ".onnx":
@@ -84,6 +92,7 @@ class Predictor:
         self.card = read_card(path.with_suffix(".json"))
         if self.card and self.card.get("onnx_sha256") != self.onnx_sha256:
             raise ModelDamagedError(f"{path} isn't the file that {CARD} beside it describes; {_RESTORE}.")
+        admit(self.onnx_sha256, self.card)
         self._session = open_session(content, str(path), threads=threads)
         metadata = self._session.get_modelmeta().custom_metadata_map
         _refuse_unknown(metadata, path)
@@ -169,8 +178,9 @@ def mask_file(mask: Mask) -> bytes:
 def open_session(content: bytes, name: str, *, threads: int | None = None) -> Any:
     """Open an ONNX Runtime session on the CPU from a file's bytes; errors call the file `name`.
 
-    Raises ModelDamagedError for bytes that aren't a model, ValueError for fewer than 1 thread.
+    Raises ModelDamagedError for bytes that aren't a model or name another file, ValueError for fewer than 1 thread.
     """
+    require_self_contained(content, name)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # warnings about the host's CPUs are no user's business
     # Beside other programs a thread may wait for its core: small pieces let the others take over its work, and threads

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from PIL import Image
@@ -56,8 +56,12 @@ def load_model(folder: Path, ledger: Path, *, threads: int | None = None) -> Ser
     run and report the reason. Raises ValueError for fewer than 1 thread.
     """
     try:
-        predictor = Predictor(folder, threads=threads)
         entries = Ledger(ledger).entries()
+
+        def admit(onnx_sha256: str, card: Mapping[str, Any]) -> None:
+            require_known(card.get("weights_sha256"), onnx_sha256, entries, ledger)
+
+        predictor = Predictor(folder, threads=threads, admit=admit)
         entry = confirm(predictor.weights_sha256, predictor.onnx_sha256, entries, ledger)
         warm_up(predictor)
     except WmsError as error:
@@ -94,6 +98,20 @@ def confirm(weights_sha256: str, onnx_sha256: str, entries: Sequence[LedgerEntry
         f"The ledger in {ledger} has no entry about the weights {weights_sha256[:12]}... among its {len(entries)}; "
         "promote this model first, or bring the promoted one with `wms sync`."
     )
+
+
+def require_known(weights_sha256: str | None, onnx_sha256: str, entries: Sequence[LedgerEntry], ledger: Path) -> None:
+    """Raise LineageError, as `confirm` does, for an ONNX file that no entry names; without a card the weights are None.
+
+    Nothing of a file that nobody promoted is parsed.
+    """
+    if weights_sha256 is not None:
+        confirm(weights_sha256, onnx_sha256, entries, ledger)
+    elif all(entry.onnx_sha256 != onnx_sha256 for entry in entries):
+        raise LineageError(
+            f"The ledger in {ledger} has no entry about an {ONNX} with the SHA-256 {onnx_sha256[:12]}... among its "
+            f"{len(entries)}; promote this model first, or bring the promoted one with `wms sync`."
+        )
 
 
 def warm_up(predictor: Predictor) -> None:
