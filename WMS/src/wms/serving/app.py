@@ -42,9 +42,10 @@ _PAGE: Final = f"""<!doctype html>
 <a href="metrics">metrics</a>, <a href="openapi.json">description of the API</a>.</p>
 """
 
-# The page's own policy once more, where no file can change it: nothing is loaded, no script runs.
+# The card's own policy once more, where no file can change it: nothing is loaded, no script runs.
 _ALONE: Final = {
-    "Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'; form-action 'self'; "
+    "frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
 }
 _PHOTO: Final = {"type": "object", "required": [FIELD], "properties": {FIELD: {"type": "string", "format": "binary"}}}
@@ -59,7 +60,14 @@ _MASK: Final = {"model": Mask, "content": {"image/png": {}}, "description": "The
 
 def create_app(service: Service) -> FastAPI:
     """The application that serves `service`; a process may hold several applications."""
-    app = FastAPI(title="Water meter segmentation", version=package_version())
+    # A redirect would follow the Host header, which a client writes, and the usual pages about an API load scripts.
+    app = FastAPI(
+        title="Water meter segmentation",
+        version=package_version(),
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+    )
     _add_pages(app, service)
     _add_prediction(app, service)
     _add_refusals(app, service)
@@ -82,14 +90,14 @@ class _HeadAsGet:
 def _add_pages(app: FastAPI, service: Service) -> None:
     @app.get("/", include_in_schema=False)
     async def page() -> HTMLResponse:
-        return HTMLResponse(_PAGE)
+        return HTMLResponse(_PAGE, headers=_ALONE)
 
     @app.get("/health", response_model=Health, responses={503: {"model": Unhealthy}})
     async def health() -> Response:
         """Whether the service can predict: 200, or 503 with the reason."""
         model = service.model
         if isinstance(model, NoModel):
-            return JSONResponse(Unhealthy(reason=model.why).model_dump(), status_code=503)
+            return JSONResponse(Unhealthy(reason=service.why).model_dump(), status_code=503)
         return JSONResponse(Health(version=model.version, weights_sha256=model.entry.weights_sha256).model_dump())
 
     @app.get("/version", responses={503: {"model": Failure}})

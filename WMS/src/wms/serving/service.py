@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,8 +30,12 @@ class Prediction:
 class Service:
     """Serves `model`, or reports why no model is served, until the process ends."""
 
-    def __init__(self, model: ServedModel | NoModel, limits: RequestLimits | None = None) -> None:
+    def __init__(
+        self, model: ServedModel | NoModel, limits: RequestLimits | None = None, *, folders: Sequence[Path] = ()
+    ) -> None:
+        """`folders` are the places of model and ledger, of which clients learn the names alone."""
         self.model = model
+        self.why = _without_paths(model.why, folders) if isinstance(model, NoModel) else ""
         self.limits = limits or RequestLimits()
         self.metrics = Metrics(model.version if isinstance(model, ServedModel) else None)
         self.started_at = now()
@@ -41,12 +46,12 @@ class Service:
         cls, folder: Path, ledger: Path, *, threads: int | None = None, limits: RequestLimits | None = None
     ) -> Service:
         """A service for the model in `folder`, or for the reason why that model can't be served."""
-        return cls(load_model(folder, ledger, threads=threads), limits)
+        return cls(load_model(folder, ledger, threads=threads), limits, folders=(folder, ledger))
 
     def require_model(self) -> ServedModel:
         """The model; raises Refusal "no_model"."""
         if isinstance(self.model, NoModel):
-            raise Refusal("no_model", self.model.why)
+            raise Refusal("no_model", self.why)
         return self.model
 
     def require_card(self) -> bytes:
@@ -88,3 +93,11 @@ class Service:
             except WmsError as error:
                 raise refusal_of(error) from error
             return Prediction(model, marked, time.perf_counter() - started)
+
+
+def _without_paths(text: str, folders: Sequence[Path]) -> str:
+    """A sentence in which each folder is called by its name, as clients needn't know where folders lie."""
+    for folder in folders:
+        for place in {str(folder.absolute()), str(folder.resolve())}:
+            text = text.replace(place, folder.resolve().name)
+    return text

@@ -187,7 +187,7 @@ def _print(console: Console, records: list[RunRecord], seconds: float, peak: int
 def _addresses(console: Console, demo_folder: DemoFolder) -> None:
     found = local_cloud(demo_folder.loop).endpoints()
     if found is not None:
-        console.print(f"MLflow:  {found.mlflow}\nService: {found.service or 'none'}/docs")
+        console.print(f"MLflow:  {found.mlflow}\nService: {found.service or 'none'}")
     stop = f"wms cloud down --all --target local --folder {demo_folder.loop / 'cloud'}"
     console.print(f"They run until you stop them: .venv/bin/{stop}")
 

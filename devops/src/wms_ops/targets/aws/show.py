@@ -83,7 +83,7 @@ def addresses(mlflow: str, service: str | None) -> list[str]:
     """The addresses for users, a line each."""
     lines = [f"MLflow:   {mlflow}   (user wms; the password: `wms cloud environ --target aws`)"]
     if service:
-        lines += [f"Service:  {service}/", f"API docs: {service}/docs"]
+        lines += [f"Service:  {service}/", f"API:      {service}/openapi.json"]
     return lines
 
 
