@@ -229,6 +229,22 @@ def test_what_is_installed_is_left_alone_until_a_lock_changes(clone: Path, capsy
     assert not environment.is_ready(digest(clone, ["core", "serve"]))
 
 
+def test_no_build_of_a_package_sees_a_key_or_a_token(
+    clone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = "AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN GH_TOKEN GITHUB_TOKEN MLFLOW_TRACKING_PASSWORD"
+    secret = [*names.split(), "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_RUNTIME_TOKEN", "GITHUB_PAT", "Db_Password"]
+    plain = ["PIP_INDEX_URL", "UV_INDEX_MINE_PASSWORD", "HTTPS_PROXY", "AWS_REGION", "TOKENIZERS_PARALLELISM", "PATH"]
+    for name in {*secret, *plain} - {"PATH"}:
+        monkeypatch.setenv(name, "a-value")
+    # What pip and uv print comes out where its first word is one of uv's.
+    code = "import os; print('Built', *sorted(os.environ))"
+    Environment(clone).run([sys.executable, "-c", code])
+    seen = capsys.readouterr().out.split()
+    assert not set(secret) & set(seen)
+    assert set(plain) <= set(seen)
+
+
 def label(folder: Path, clone: Path, **more: object) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "a.whl").touch()

@@ -8,13 +8,17 @@ from typing import Any
 
 import pytest
 import yaml
+from servers import require_tool
 
+from wms_ops.git.command import Git
 from wms_ops.storage.names import holder_of
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 ACTIONS = sorted((ROOT / ".github" / "actions").glob("*/action.yml"))
 PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}")
+SECRET = re.compile(r"secrets\.|github\.token|GITHUB_TOKEN")
+IS_SET = re.compile(r"secrets\.\w+ && '\w+'")  # tells whether a secret is set, not its value
 STARTS = ("wms cloud up", "wms cloud deploy")
 
 
@@ -49,6 +53,54 @@ def check_step(step: dict[str, Any]) -> None:
         assert len(step["run"].strip().splitlines()) <= 5
         assert "${{" not in step["run"]
         assert not re.search(r"(?<!<)<<(?!<)", step["run"]), "no heredoc"
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_no_key_and_no_token_is_there_while_packages_are_installed(path: Path) -> None:
+    """A package's build, or a job's first checkout, sees neither: they stand in the steps that need them."""
+    workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
+    kept = {
+        name: text for where in (workflow, *workflow["jobs"].values()) for name, text in where.get("env", {}).items()
+    }
+    assert not [name for name, text in kept.items() if SECRET.search(str(text)) and not IS_SET.search(str(text))]
+    for job in workflow["jobs"].values():
+        own = [step.get("uses", "").startswith("./.github/actions/") for step in job["steps"]]  # takes keys as inputs
+        installs = [
+            is_own or "make install" in step.get("run", "") for is_own, step in zip(own, job["steps"], strict=True)
+        ]
+        last = installs.index(True)
+        assert not [
+            step
+            for step in job["steps"][: last + (not own[last])]
+            if SECRET.search(f"{step.get('env')} {step.get('with')}")
+        ]
+        for step in job["steps"]:
+            if step.get("uses", "").startswith("actions/checkout@"):
+                assert step["with"]["persist-credentials"] is False
+
+
+@pytest.mark.parametrize("path", ACTIONS, ids=lambda path: path.parent.name)
+def test_an_action_of_our_own_installs_before_it_takes_keys(path: Path) -> None:
+    found = yaml.safe_load(path.read_text(encoding="utf-8"))["runs"]["steps"]
+    install = next(number for number, step in enumerate(found) if "make install" in step.get("run", ""))
+    assert not [step for step in found[: install + 1] if "inputs." in str(step) or "role-to-assume" in str(step)]
+
+
+def test_git_asks_for_the_token_of_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings of data.yml lead this project's git, and its children, to the token in GH_TOKEN; none is stored."""
+    require_tool("gh")
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "data.yml").read_text(encoding="utf-8"))
+    for name, text in workflow["env"].items():
+        monkeypatch.setenv(name, str(text).replace("${{ github.server_url }}", "https://github.com"))
+    monkeypatch.setenv("GIT_TERMINAL_PROMPT", "0")
+    monkeypatch.setenv("GH_CONFIG_DIR", str(tmp_path / "gh"))
+    git = Git(tmp_path)
+    git("init", "-q")
+    asked = b"protocol=https\nhost=github.com\npath=ana/meters\n\n"
+    assert git.attempt("credential", "fill", data=asked).returncode
+    monkeypatch.setenv("GH_TOKEN", "a-token-of-one-job")
+    assert b"password=a-token-of-one-job" in git.raw("credential", "fill", data=asked)
+    assert "token" not in (tmp_path / ".git" / "config").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", ACTIONS, ids=lambda path: path.parent.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from collections import deque
@@ -24,6 +25,9 @@ _TESTS: Final = r"[/\\]tests[/\\]"
 """Files that no program imports: their bytecode would be a twentieth of core."""
 _PROGRESS: Final = frozenset(("Building", "Built", "Downloading", "Installed", "Prepared", "Resolved", "Uninstalled"))
 """The first words of uv's lines that are for users; the rest tells about a failure, or names hundreds of packages."""
+_LEADS: Final = ("PYTHONPATH", "PYTHONHOME")
+_SECRET: Final = re.compile(r"(?i)^(?!pip_|uv_)(?:.*_)?(access_key|credentials?|passw(or)?d|pat|secret|token)(?:_.*)?$")
+"""Such as AWS_SECRET_ACCESS_KEY, GH_TOKEN, ACTIONS_ID_TOKEN_REQUEST_URL; not the login of a package index."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +188,6 @@ class Environment:
     def run(self, command: list[str]) -> None:
         """Run pip, uv or venv and hand their lines on. Raises the sentence for their failure."""
         said: deque[str] = deque(maxlen=200)
-        environ = {name: text for name, text in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
         try:
             process = subprocess.Popen(
                 command,
@@ -193,7 +196,7 @@ class Environment:
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
-                env=environ,
+                env=clean_environ(),
             )
         except OSError as error:
             raise InstallError(f"{command[0]} can't be started ({error.strerror}); run this again.") from error
@@ -205,6 +208,14 @@ class Environment:
                     print(line.rstrip(), flush=True)
         if process.returncode:
             raise sentence(said, str(self.offline or ""))
+
+
+def clean_environ() -> dict[str, str]:
+    """The environment for pip and uv: without what leads Python elsewhere, and without keys, tokens and passwords.
+
+    A package that has no wheel is built by its own code, which has no business with them.
+    """
+    return {name: text for name, text in os.environ.items() if name not in _LEADS and not _SECRET.search(name)}
 
 
 def _has(path: Path, size: str) -> bool:
