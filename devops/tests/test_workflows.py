@@ -149,7 +149,7 @@ def test_the_reaper_runs_by_itself_is_never_cut_off_and_needs_no_account() -> No
     assert "dry-run" in triggers["workflow_dispatch"]["inputs"]
     assert workflow["concurrency"] == {"group": "reaper", "cancel-in-progress": False}
     (job,) = workflow["jobs"].values()
-    assert job["permissions"] == {"contents": "read", "id-token": "write"}
+    assert job["permissions"] == {"contents": "read", "id-token": "write", "issues": "write"}
     assert not [name for name in job["env"] if "KEY" in name], "keys are for the step that needs them"
     told, *others = job["steps"]
     assert told["if"] == "env.CONFIGURED == ''"

@@ -54,6 +54,14 @@ class LoopSettings(Variables):
     gh_host: str = variable("github.com", "Host of a GitHub Enterprise server", example="github.example.org")
 
 
+class NoticeSettings(Variables):
+    """Who hears of a blocked data branch, a failed run, and of what the reaper ended (see docs/MONITORING.md)."""
+
+    wms_notify: str = variable(
+        "", "issue (at GitHub), or a webhook's https address (secret), for what was blocked, failed or reaped"
+    )
+
+
 class StepSettings(Variables):
     """Values for one step of the loop that is run by hand; they count where the run's record lacks them."""
 
@@ -151,6 +159,7 @@ GROUPS: Final[tuple[type[Variables], ...]] = (
     PatienceSettings,
     BudgetSettings,
     LoopSettings,
+    NoticeSettings,
     StepSettings,
     StoreSettings,
     AwsSettings,

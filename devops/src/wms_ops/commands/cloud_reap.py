@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from typing import Final
 
 from wms.command import Command
-from wms.errors import UsageError
+from wms.errors import UsageError, WmsError
 from wms.tables import Column, make_table, plain_console
-from wms_ops.base.outputs import add_summary
+from wms.text import counted
+from wms_ops.base.outputs import add_summary, github_run
 from wms_ops.cost.session_store import S3SessionStore
+from wms_ops.report.notice import Notice, check_way, tell
 from wms_ops.storage.bucket import Bucket, Shared
 from wms_ops.storage.names import ENVIRONMENT, Names
 from wms_ops.targets.aws.clients import Aws
@@ -37,6 +39,22 @@ def run(arguments: argparse.Namespace) -> int:
     if environment is not None and not ENVIRONMENT.fullmatch(environment):
         raise UsageError(f"{environment!r} can't be an environment; use small letters, digits and dashes, 20 at most.")
     region = arguments.region or chosen_region().name
+    check_way()
+    title = f"Reaper at AWS, {region}"
+    try:
+        gone = _reap(environment, region, arguments.dry_run)
+    except WmsError as error:
+        if not arguments.dry_run:
+            tell(Notice(title, f"It failed, so something may go on running. {error}", github_run()))
+        raise
+    if gone and not arguments.dry_run:
+        ended = "; ".join(" ".join(_row(one)) for one in gone)
+        tell(Notice(title, f"{counted(len(gone), 'resource')} past the deadline: {ended}.", github_run()))
+    _report(gone, region, arguments.dry_run)
+    return 0
+
+
+def _reap(environment: str | None, region: str, dry_run: bool) -> list[Overdue]:
     aws = Aws(region)
 
     state = Bucket(Names(environment or "all", aws.account, region).state_bucket, aws.s3)
@@ -45,14 +63,13 @@ def run(arguments: argparse.Namespace) -> int:
         return LeaseClient(Shared(state, Names(one, aws.account, region).lease_key)).is_beating()
 
     show: Callable[[str], None] = lambda text: print(text, flush=True)  # noqa: E731
-    gone = reap(aws, environment=environment, is_held=is_held, show=show, dry_run=arguments.dry_run)
-    if not arguments.dry_run:
+    gone = reap(aws, environment=environment, is_held=is_held, show=show, dry_run=dry_run)
+    if not dry_run:
         note_ends(S3SessionStore(state), gone, datetime.now(UTC))
     for owner, key in locked_states(state):
         if environment in (None, owner):
-            break_stale_lock(state, key, is_held=is_held(owner), show=show, dry_run=arguments.dry_run)
-    _report(gone, region, arguments.dry_run)
-    return 0
+            break_stale_lock(state, key, is_held=is_held(owner), show=show, dry_run=dry_run)
+    return list(gone)
 
 
 def _report(gone: Iterable[Overdue], region: str, dry_run: bool) -> None:

@@ -20,9 +20,9 @@ from wms_ops.git.command import Git
 from wms_ops.loop import contexts
 from wms_ops.loop.console import ConsoleTeller, summary, verdict
 from wms_ops.loop.context import RECIPE
-from wms_ops.loop.driver import one_at_a_time, run_loop
+from wms_ops.loop.driver import conclude, one_at_a_time, run_loop
 from wms_ops.loop.steps import carry_out
-from wms_ops.runs.plan import LAST, ended, exit_code
+from wms_ops.runs.plan import LAST, exit_code
 from wms_ops.runs.record import STEPS, RunOutcome, RunRecord
 from wms_ops.targets.factory import cloud_in
 
@@ -80,8 +80,7 @@ def _one(step_name: str, arguments: argparse.Namespace) -> int:
         context = contexts.context_factory(arguments.folder, url, cloud, recipe=arguments.recipe)(record)
         record = carry_out(context, store, record, step_name)
         if step_name == LAST:
-            record = ended(record)
-            store.save(record)
+            record = conclude(store, record)
     step = record.step(step_name)
     print(step.text)
     put_outputs(step.outputs)

@@ -10,12 +10,14 @@ from wms.errors import WmsError
 from wms.files import exclusive_lock
 from wms.interrupt import hear_ctrl_c
 from wms_ops.base.errors import BusyError
+from wms_ops.base.outputs import github_run
 from wms_ops.base.signals import stoppable, unstoppable
 from wms_ops.dataset.review import adds_records_only
-from wms_ops.loop.console import ConsoleTeller
+from wms_ops.loop.console import ConsoleTeller, verdict
 from wms_ops.loop.context import RunContext
 from wms_ops.loop.steps import carry_out
 from wms_ops.loop.workspace import fetch, tip
+from wms_ops.report.notice import Notice, check_way, tell
 from wms_ops.runs.plan import LAST, ended, next_step, reopened, skip_pointless, undecided, warning
 from wms_ops.runs.record import STEPS, RunOutcome, RunRecord
 from wms_ops.runs.store import RunStore
@@ -40,6 +42,7 @@ def run_loop(
     >>> run_loop(make, run_store(folder), "data/20261121-103000", ConsoleTeller()).outcome  # doctest: +SKIP
     <RunOutcome.MERGED: 'merged'>
     """
+    check_way()
     with one_at_a_time(store.folder):
         record, context = _begin(make_context, store, branch)
         if record.outcome is not RunOutcome.RUNNING:
@@ -54,9 +57,16 @@ def run_loop(
                     # The teardown must not be interrupted: a second Ctrl-C would leave an instance that costs money.
                     with unstoppable(teller.line):
                         record = _step(context, store, store.load(record.id), LAST, teller)
-        record = ended(record)
-        store.save(record)
-        return record
+        return conclude(store, record)
+
+
+def conclude(store: RunStore, record: RunRecord) -> RunRecord:
+    """Give a run its outcome, store it, and tell a person of a blocked or failed one; returns the record."""
+    record = ended(record)
+    store.save(record)
+    if record.outcome in (RunOutcome.BLOCKED, RunOutcome.FAILED):
+        tell(Notice(f"{record.branch}: {record.outcome}", verdict(record), github_run()))
+    return record
 
 
 def _begin(
