@@ -73,7 +73,7 @@ def _tell(done: Erased, names: Sequence[str], pictures: Sequence[str]) -> None:
         for line in _steps(done):
             print(line)
     for md5, namesake in done.kept.items():
-        print(f"Kept: {md5} is also the content of {namesake}.")
+        print(f"Kept: {md5} is also the content of {namesake}; the same erase again deletes it once no photo has it.")
     for path in pictures:
         print(f"Removed: {path}")
     if done.untold:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from wms.data.manifest import DataSet
+from wms.data.manifest import DataSet, Manifest, stem_of
 from wms.errors import ManifestError
 from wms.text import counted
 from wms_ops.base.errors import DamagedBlobError, DataConflictError, GitError, MissingBlobError
-from wms_ops.base.layout import ERASED, main_branch
+from wms_ops.base.layout import ERASED, main_branch, pointer
 from wms_ops.dataset.branches import store_manifests
 from wms_ops.dataset.erased import Erasure, mark_of, read_erasures, write_erasure
-from wms_ops.dataset.history import Push, cache_of, history, nearest
+from wms_ops.dataset.history import Push, cache_of, commits_of, history, nearest
 from wms_ops.dataset.losses import REMOVED
 from wms_ops.dataset.plan import plan_removal
 from wms_ops.dataset.publish import open_store, push_new_branch
@@ -44,6 +45,7 @@ class Erased:
 
     deleted: int = 0
     kept: dict[str, str] = field(default_factory=dict)
+    """Contents of the photos that stay, each with the name of another photo that has or had the content, too."""
 
     @property
     def done(self) -> bool:
@@ -77,14 +79,19 @@ def erase(git: Git, url: str, names: Sequence[str], reason: str) -> Erased:
         store.check_access()
         versions, unreadable = _versions(scratch, main, store)
         work = _Work(git, scratch, main, store, versions)
-        records = tuple(_record(work, name, reason) for name in dict.fromkeys(names))
-        untold = sum(push.change is None for push in _history(work))
-        done = Erased(records, unreadable=unreadable, untold=untold)
+        earlier = {one.name: one for one in read_erasures(store)}
+        contents = {name: _contents(work, name, earlier.get(name)) for name in dict.fromkeys(names)}
+        wanted = {md5 for found in contents.values() for md5 in found}
+        kept, naming = _users(versions, wanted, set(names))
+        kept |= _former_users(work, wanted - kept.keys(), set(names), earlier.values())
+        told = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "reason": reason, "by": _person(git)}
+        new = [Erasure(name=name, contents=found, marks=[], **told) for name, found in contents.items()]
+        records = tuple(_record(work, one, earlier.get(one.name), kept) for one in new)
+        done = Erased(records, naming=naming, unreadable=unreadable, kept=kept)
+        done.untold = sum(push.change is None for push in _history(work))
         current = versions[main_branch()]
         if present := [record.name for record in records if record.name in current.pairs]:
             done.branch = _branch(work, present, records)
-        wanted = {md5 for record in records for md5 in record.contents}
-        done.kept, done.naming = _users(versions, wanted, set(names))
         done.bringing = [branch for branch in done.naming if _brings(work, branch, set(names))]
         if not done.naming and not unreadable:
             done.deleted = store.erase(wanted - done.kept.keys())
@@ -119,6 +126,26 @@ def _users(versions: Mapping[str, DataSet], wanted: set[str], names: set[str]) -
     return kept, list(dict.fromkeys(naming))
 
 
+def _former_users(work: _Work, wanted: Set[str], names: set[str], erasures: Iterable[Erasure]) -> dict[str, str]:
+    """Return the masks that other photos of older commits have: a revert and those commits need these masks.
+
+    A photo that is erased, or is being erased under another name, needs none.
+    """
+    gone = wanted.union(*(one.contents for one in erasures))
+    found, seen = dict[str, str](), set[str]()
+    for push in commits_of(work.scratch.git, work.main):
+        with contextlib.suppress(ManifestError, MissingBlobError, DamagedBlobError):
+            mask_list = pointers_at(work.scratch.git, push.commit)["masks"]
+            if mask_list.oid in seen:
+                continue
+            seen.add(mask_list.oid)
+            masks = Manifest.parse(work.store.read_manifest(mask_list.oid), pointer("masks")).files
+            if others := {stem_of(path) for path, md5 in masks.items() if md5 in wanted} - names:
+                pairs = version_at(work.scratch.git, push.commit, work.store).pairs
+                found |= {pairs[one][3]: f"{one} in older commits" for one in others if pairs[one][1] not in gone}
+    return found
+
+
 def _brings(work: _Work, branch: str, names: set[str]) -> bool:
     """Return whether a data branch holds a name that main didn't hold where the branch began."""
     if branch == main_branch():
@@ -131,25 +158,19 @@ def _brings(work: _Work, branch: str, names: set[str]) -> bool:
     return bool(names & work.versions[branch].pairs.keys() - before.keys())
 
 
-def _record(work: _Work, name: str, reason: str) -> Erasure:
-    """Return the record of a name, written before anything is deleted; a former run's record goes on."""
-    contents = _contents(work, name)
-    earlier = next((one for one in read_erasures(work.store) if one.name == name), None)
-    if earlier:
-        contents = list(dict.fromkeys([*earlier.contents, *contents]))
-    if not contents:
-        known = {stem for version in work.versions.values() for stem in version.pairs}
-        raise DataConflictError(f"No push ever brought a photo named {name!r}{nearest(name, known)}.")
-    if earlier and set(contents) == set(earlier.contents):
+def _record(work: _Work, new: Erasure, earlier: Erasure | None, kept: Collection[str]) -> Erasure:
+    """Return the record of a name, written before anything is deleted; a former run's record goes on.
+
+    A content that another photo has isn't erased and so gets no mark, until a later run finds no such photo any more.
+    """
+    contents = new.contents
+    stays = [md5 for md5 in contents if md5 in kept]
+    former = set(earlier.marks) - _marks(work.store, stays) if earlier else set[str]()
+    marks = sorted(former | _marks(work.store, [md5 for md5 in contents if md5 not in kept]))
+    if earlier and (contents, stays, marks) == (earlier.contents, earlier.kept, earlier.marks):
         return earlier
-    record = Erasure(
-        name=name,
-        contents=contents,
-        marks=sorted({mark_of(md5) for md5 in (*contents, *_as_stored(work.store, contents))}),
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
-        reason=reason,
-        by=_person(work.git),
-    )
+    told = earlier if earlier and contents == earlier.contents else new
+    record = told.model_copy(update={"kept": stays, "marks": marks, "state": "open"})
     write_erasure(work.store, record)
     return record
 
@@ -160,17 +181,30 @@ def _person(git: Git) -> str:
     return done.stdout.decode("utf-8", "replace").partition(" <")[0] if done.returncode == 0 else ""
 
 
-def _contents(work: _Work, name: str) -> list[str]:
-    """Return the MD5s of all photos and masks that a name has or had, in main's history and on data branches."""
+def _contents(work: _Work, name: str, earlier: Erasure | None) -> list[str]:
+    """Return the MD5s of all photos and masks that a name has or had, in main's history, on data branches, recorded.
+
+    Raises DataConflictError for a name that never had any.
+    """
     found = [version.pairs.get(name) for version in work.versions.values()]
     for push in _history(work):
         if push.did(name):
             found.append(version_at(work.scratch.git, push.commit, work.store).pairs.get(name))
-    return list(dict.fromkeys(md5 for row in found if row for md5 in (row[1], row[3])))
+    recorded = earlier.contents if earlier else []
+    contents = list(dict.fromkeys([*recorded, *(md5 for row in found if row for md5 in (row[1], row[3]))]))
+    if not contents:
+        known = {stem for version in work.versions.values() for stem in version.pairs}
+        raise DataConflictError(f"No push ever brought a photo named {name!r}{nearest(name, known)}.")
+    return contents
 
 
 def _history(work: _Work) -> Iterator[Push]:
     return history(work.scratch.git, work.main, work.store, cache_of(work.git))
+
+
+def _marks(store: S3Remote, contents: Sequence[str]) -> set[str]:
+    """Return the marks of contents, and of what contents stored with private metadata are without that."""
+    return {mark_of(md5) for md5 in (*contents, *_as_stored(store, contents))}
 
 
 def _as_stored(store: S3Remote, contents: Sequence[str]) -> list[str]:

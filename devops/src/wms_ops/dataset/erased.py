@@ -7,11 +7,12 @@ explains the gap that older commits and the ledger's data versions have, and ref
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from typing import Final, Literal
 
 from pydantic import Field
 
+from wms.data.manifest import stem_of
 from wms.records import StoredRecord
 from wms_ops.base.errors import DataConflictError, PipelineError
 from wms_ops.base.layout import ERASED
@@ -24,17 +25,24 @@ FOLDER: Final = "wms/erasures/"
 class Erasure(StoredRecord):
     """The record of an erased photo and its mask; `contents` are the MD5s of all files that the name ever had.
 
-    `marks` are hashes of those MD5s, and of the MD5s that the photos have without private metadata. `date` is UTC,
-    ISO 8601.
+    `kept` are those of `contents` that another photo has, too, and that weren't erased for that reason. `marks` are
+    hashes of the other MD5s, and of the MD5s that those files have without private metadata; a former version marked
+    kept contents as well. `date` is UTC, ISO 8601.
     """
 
     name: str
     contents: list[str] = Field(default_factory=list)
+    kept: list[str] = Field(default_factory=list)
     marks: list[str]
     date: str
     reason: str
     by: str = ""
     state: Literal["open", "done"] = "open"
+
+    @property
+    def gone(self) -> frozenset[str]:
+        """The MD5s of the files that are erased, or are to be."""
+        return frozenset(self.contents).difference(self.kept)
 
     @property
     def text(self) -> str:
@@ -45,7 +53,7 @@ class Erasure(StoredRecord):
     @property
     def line(self) -> str:
         """The tombstone as Git keeps it: who, when, why, and hashes of the contents' hashes."""
-        return self.model_dump_json(exclude={"contents", "state"})
+        return self.model_dump_json(exclude={"contents", "kept", "state"})
 
 
 def mark_of(md5: str) -> str:
@@ -71,8 +79,8 @@ def write_erasure(store: S3Remote, erasure: Erasure) -> None:
 
 def explain_gap(store: S3Remote, missing: Set[str]) -> str:
     """Return the sentence on files that are missing because a photo was erased; "" where none was."""
-    gone = {one.name: one for one in read_erasures(store) if any(md5 in missing for md5 in one.contents)}
-    explained = {md5 for one in gone.values() for md5 in one.contents}
+    gone = {one.name: one for one in read_erasures(store) if one.gone & missing}
+    explained = {md5 for one in gone.values() for md5 in one.gone}
     if not gone:
         return ""
     told = "; ".join(f"{name} was {one.text}" for name, one in list(gone.items())[:3])
@@ -86,12 +94,20 @@ def tombstones(text: str) -> tuple[Erasure, ...]:
     return tuple(Erasure.parse(line, ERASED, PipelineError, "restore it from Git") for line in text.splitlines())
 
 
-def refuse_erased(erasures: Iterable[Erasure], md5s: Iterable[tuple[str, str]]) -> None:
-    """Raise DataConflictError for files, each (name, MD5), whose content was erased."""
+def refuse_erased(
+    erasures: Iterable[Erasure], photos: Iterable[tuple[str, str]], held: Mapping[str, str] | None = None
+) -> None:
+    """Raise DataConflictError for photos, each (file name, MD5), whose content was erased.
+
+    Masks are never refused: another photo may have the same one, such as an empty mask. `held` are the files of main's
+    photos; a content that one of them has under another name than the erased one wasn't erased.
+    """
     marks = {mark: one for one in erasures for mark in one.marks}
-    for name, md5 in md5s:
-        if (found := marks.get(mark_of(md5))) is not None:
-            raise DataConflictError(
-                f"{name} has the content of {found.name}, which was {found.text}, so nothing was taken: remove it from "
-                "your commits."
-            )
+    for name, md5 in photos:
+        found = marks.get(mark_of(md5))
+        if found is None or ((held or {}).get(name) == md5 and stem_of(name) != found.name):
+            continue
+        raise DataConflictError(
+            f"{name} has the content of {found.name}, which was {found.text}, so nothing was taken: remove it from "
+            "your commits."
+        )

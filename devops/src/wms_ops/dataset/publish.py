@@ -99,7 +99,8 @@ def publish(git: Git, commit: str, url: str, *, replace: bool = False, watch: Wa
         new = list(export(git, files, scratch.folder / "photos", known))
         if not replace:
             new = [(file, as_held(store, held, file.kind, one, scratch.folder / "photos")) for file, one in new]
-        refuse_erased(read_erasures(store), ((file.name, one.md5) for file, one in new))
+        photos = ((file.name, one.md5) for file, one in new if file.kind == "images")
+        refuse_erased(read_erasures(store), photos, held.images.files)
         pairs = pair_up([(file.kind, exported) for file, exported in new])
         watch.step("plan")
         plan = plan_merge(held, pairs, replace=replace)

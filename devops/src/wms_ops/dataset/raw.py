@@ -54,7 +54,7 @@ def push_raw(git: Git, commit: str, url: str, watch: Watch | None = None) -> Raw
         watch.step("export")
         new = list(export(git, files, scratch.folder / "photos"))
         stones = tombstones(file_at(scratch.git, base, ERASED) or "")
-        refuse_erased(stones, ((file.name, one.md5) for file, one in new))
+        refuse_erased(stones, ((file.name, one.md5) for file, one in new if file.kind == "images"))
         pairs = pair_up([(file.kind, exported) for file, exported in new])
         source = source_of(git, commit)
         watch.step("blobs")

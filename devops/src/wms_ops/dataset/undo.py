@@ -90,10 +90,12 @@ def revert(git: Git, url: str, what: str) -> Reverted:
 
 
 def _erased(store: S3Remote, current: DataSet, result: DataSet) -> tuple[str, ...]:
-    """Return the photos that `result` would bring back although they were erased."""
-    gone = {md5 for one in read_erasures(store) for md5 in one.contents}
+    """Return the photos that `result` would bring back although they, or the masks they shared, were erased."""
+    gone = {md5 for one in read_erasures(store) for md5 in one.gone}
     back = {stem: pair for stem, pair in result.pairs.items() if stem not in current.pairs}
-    return tuple(sorted(stem for stem, pair in back.items() if {pair[1], pair[3]} & gone))
+    # A mask may have been stored again since, with another photo.
+    lost = store.missing({pair[3] for pair in back.values()} & gone)
+    return tuple(sorted(stem for stem, pair in back.items() if pair[1] in gone or pair[3] in lost))
 
 
 def _message(push: Push, gone: int, changed: int, restored: int) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Final
 
-from wms.data.manifest import Manifest
+from wms.data.manifest import Manifest, stem_of
 from wms.errors import ManifestError
 from wms.files import sha256_bytes
 from wms.registry.ledger import LedgerEntry
@@ -40,11 +40,30 @@ class _Move:
 
 @dataclass
 class _Look:
-    """What a bucket has: the moves to be made, the contents that are sound or will be, and objects beyond help."""
+    """What a bucket has: the moves to be made, the contents that are sound or will be, and objects beyond help.
+
+    `withheld` are contents with a tombstone's mark that the bucket still has, each with its move if it needs one.
+    """
 
     moves: list[_Move] = field(default_factory=list)
     sound: set[str] = field(default_factory=set)
     beyond: list[str] = field(default_factory=list)
+    withheld: dict[str, _Move | None] = field(default_factory=dict)
+
+    def release(self, md5: str) -> None:
+        """Take a withheld content as any other."""
+        if md5 in self.withheld:
+            self.sound.add(md5)
+            if move := self.withheld.pop(md5):
+                self.moves.append(move)
+
+
+@dataclass(frozen=True)
+class _Named:
+    """The files that a list of photos or masks in a branch names, by path."""
+
+    where: str
+    files: Mapping[str, str]
 
 
 def plan_bucket(
@@ -55,13 +74,16 @@ def plan_bucket(
     Raises the bucket's errors, ManifestError and GitError.
     """
     past = PastBucket(store.bucket)
-    erased = frozenset(mark for one in _erasures(store, git) for mark in one.marks)
+    erased: dict[str, set[str]] = {}
+    for one in _erasures(store, git):
+        for mark in one.marks:
+            erased.setdefault(mark, set()).add(one.name)
     models = {
         store.config.inside(f"wms/models/{entry.weights_sha256}/{name}"): digest
         for entry in entries
         for name, digest in ((WEIGHTS, entry.weights_sha256), (ONNX, entry.onnx_sha256))
     }
-    look = _look(past, store.config.inside(""), models, erased)
+    look = _look(past, store.config.inside(""), models, erased.keys())
     lost = _lost_photos(store, past, git, look, erased)
     moves = [(past, move) for move in look.moves]
     beyond = list(look.beyond)
@@ -96,19 +118,19 @@ def plan_bucket(
 
 def _erasures(store: S3Remote, git: Git) -> tuple[Erasure, ...]:
     """The tombstones in the bucket and in Git: erased photos never come back."""
-    found = [*read_erasures(store)]
-    for _, commit in _tips(git):
-        found += tombstones(file_at(git, commit, ERASED) or "")
-    return tuple(found)
+    stored = read_erasures(store)
+    known = {one.name for one in stored}  # these are newer: a content may be kept, or have lost its last user, since
+    told = [one for _, commit in _tips(git) for one in tombstones(file_at(git, commit, ERASED) or "")]
+    return (*stored, *(one for one in told if one.name not in known))
 
 
-def _look(past: PastBucket, prefix: str, hashes: Mapping[str, str], erased: frozenset[str]) -> _Look:
+def _look(past: PastBucket, prefix: str, hashes: Mapping[str, str], erased: Set[str]) -> _Look:
     """Look at every object below a prefix; `hashes` are the SHA-256 of keys whose names don't tell a hash."""
     look = _Look()
     for history in past.histories(prefix):
         blob = _BLOB.search(history.key)
         md5 = f"{blob[1]}{blob[2]}" if blob else ""
-        if mark_of(md5) in erased if md5 else history.key.endswith(_DRAWN):
+        if not md5 and history.key.endswith(_DRAWN):
             continue
         chosen = _choose(past, history, _check(md5, hashes.get(history.key)), md5)
         if chosen is None:
@@ -116,10 +138,15 @@ def _look(past: PastBucket, prefix: str, hashes: Mapping[str, str], erased: froz
             if md5 == "" and (history.key in hashes or not history.present):
                 look.beyond.append(history.key)
             continue
+        is_right = history.present and chosen is history.versions[0]
+        move = None if is_right else _Move(history.key, chosen)
+        if md5 and mark_of(md5) in erased:
+            look.withheld[md5] = move
+            continue
         if md5:
             look.sound.add(md5 + (blob[3] or "" if blob else ""))
-        if not history.present or chosen is not history.versions[0]:
-            look.moves.append(_Move(history.key, chosen))
+        if move:
+            look.moves.append(move)
     return look
 
 
@@ -163,11 +190,36 @@ def _tips(git: Git) -> list[tuple[str, str]]:
     return [(name, commit) for name, commit in pairs if wanted.match(name)]
 
 
-def _lost_photos(store: S3Remote, past: PastBucket, git: Git, look: _Look, erased: frozenset[str]) -> list[str]:
-    """Name the files of main and the data branches that no version of the bucket has, without erased ones."""
+def _lost_photos(store: S3Remote, past: PastBucket, git: Git, look: _Look, erased: Mapping[str, Set[str]]) -> list[str]:
+    """Name the files of main and the data branches that no version of the bucket has, without erased ones.
+
+    `erased` are the names of erased photos by mark. A content that a branch has under another name, such as a mask that
+    two photos share, wasn't erased whatever its mark says, and is released.
+    """
+    lists, lost = _lists(store, past, git, look)
+    used = {
+        md5
+        for one in lists
+        for path, md5 in one.files.items()
+        if (names := erased.get(mark_of(md5))) and stem_of(path) not in names
+    }
+    for md5 in used:
+        look.release(md5)
+    for one in lists:
+        gone = [
+            path
+            for path, md5 in one.files.items()
+            if md5 not in look.sound and (md5 in used or mark_of(md5) not in erased)
+        ]
+        if gone:
+            lost.append(f"{counted(len(gone), 'file')} of {one.where}: {_shortened(gone)}.")
+    return lost
+
+
+def _lists(store: S3Remote, past: PastBucket, git: Git, look: _Look) -> tuple[list[_Named], list[str]]:
+    """Return the lists of photos and masks of main and the data branches, and sentences on those that are lost."""
     read = {move.key: move.version for move in look.moves}
-    lost: dict[str, None] = {}
-    seen: set[str] = set()
+    found, lost, seen = list[_Named](), dict[str, None](), set[str]()
     for name, commit in _tips(git):
         for kind, one in pointers_at(git, commit).items():
             if one.oid in seen:
@@ -180,14 +232,10 @@ def _lost_photos(store: S3Remote, past: PastBucket, git: Git, look: _Look, erase
             key = store.config.key(one.oid)
             content = past.read(key, read[key]) if key in read else store.read_manifest(one.oid)
             try:
-                files = Manifest.parse(content, pointer(kind)).files
+                found.append(_Named(f"{kind} in {short}", Manifest.parse(content, pointer(kind)).files))
             except ManifestError as error:
                 lost[str(error)] = None
-                continue
-            gone = [path for path, md5 in files.items() if md5 not in look.sound and mark_of(md5) not in erased]
-            if gone:
-                lost[f"{counted(len(gone), 'file')} of {kind} in {short}: {_shortened(gone)}."] = None
-    return list(lost)
+    return found, list(lost)
 
 
 def _shortened(names: Iterable[str]) -> str:
