@@ -11,6 +11,7 @@ import pytest
 from entrance_table import REFUSED, WORKS, Row
 from fuzz_exif import mutated_photo
 from hard_photos import HEIC, TURNED_HEIC, heic_decoder, many_scans, stored, thin
+from PIL import Image
 from serving_workshop import export
 from small import photos
 
@@ -19,7 +20,7 @@ from wms.data.images import read_image
 from wms.data.pairs import find_pairs
 from wms.data.qa import validate_data
 from wms.data.qa.cli import COMMAND as data_qa
-from wms.errors import DataNotFoundError, DataQualityError, NotAnImageError, PairingError, UnwritableError
+from wms.errors import DataNotFoundError, DataQualityError, NotAnImageError, PairingError, UnwritableError, UsageError
 from wms.inference import cli
 
 PART = "photos"
@@ -119,6 +120,24 @@ def test_a_single_photo_may_be_given(tmp_path: Path, models: Path, capsys: pytes
     assert predict(folder / "b", tmp_path / "out", models) == NotAnImageError.exit_code
     assert "b: JPEG by its content" in capsys.readouterr().out
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("name", ["a.png", "a_overlay.jpg"])
+def test_a_prediction_replaces_predictions_and_no_drawn_mask_or_photo(name: str, tmp_path: Path, models: Path) -> None:
+    folder = folder_of(tmp_path / "in", a__jpg=stored("JPEG"))
+    words = ["--input", str(folder), "--output", str(tmp_path / "out"), "--model", str(models), "--overlay"]
+    for _ in range(2):
+        assert cli.COMMAND(words) == 0
+    path = tmp_path / "out" / name
+    if name == "a.png":
+        with Image.open(path) as predicted:
+            predicted.transpose(Image.Transpose.ROTATE_180).save(path)  # as an editor of pictures writes a mask
+    else:
+        path.write_bytes(stored("JPEG"))
+    before = {one.name: one.read_bytes() for one in path.parent.iterdir()}
+    with pytest.raises(UsageError, match=f"{name} is there already and isn't a prediction of this command"):
+        cli.COMMAND(words)
+    assert {one.name: one.read_bytes() for one in path.parent.iterdir()} == before
 
 
 def test_files_without_pictures_are_named_and_are_no_failure(

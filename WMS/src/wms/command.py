@@ -120,14 +120,11 @@ def own_file(*marks: bytes, named: str = "", kind: Callable[[str], Path] = new_f
 
     def parse(text: str) -> Path:
         path = kind(text)
-        if path.name == named or not path.is_file():
-            return path
         try:
-            with path.open("rb") as stream:
-                head = stream.read(_HEAD_BYTES)
+            may_replace = path.name == named or is_own(path, known)
         except OSError as error:
             raise argparse.ArgumentTypeError(f"{harmless(text)}: {error.strerror}") from None
-        if head and not known.match(head):
+        if not may_replace:
             raise argparse.ArgumentTypeError(
                 f"{harmless(text)} is there already and isn't an earlier result of this command, so nothing was "
                 "changed: name another file"
@@ -135,6 +132,15 @@ def own_file(*marks: bytes, named: str = "", kind: Callable[[str], Path] = new_f
         return path
 
     return parse
+
+
+def is_own(path: Path, known: re.Pattern[bytes]) -> bool:
+    """Whether a file may be replaced: it is absent or empty, or its beginning matches. Raises OSError."""
+    if not path.is_file():
+        return True
+    with path.open("rb") as stream:
+        head = stream.read(_HEAD_BYTES)
+    return not head or known.match(head) is not None
 
 
 def whole(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,21 +17,24 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from wms.command import Command, any_path, whole
+from wms.command import Command, any_path, is_own, whole
 from wms.data.heic import read_own_photo
 from wms.data.qa.names import shown
 from wms.errors import DiskFullError, UnwritableError, UsageError, WmsError
 from wms.files import write_atomic
 from wms.inference.overlay import draw_outline
 from wms.inference.photos import Left, find_photos
-from wms.inference.predictor import Predictor, mask_file
-from wms.pictures import encoded
+from wms.inference.predictor import PREDICTED, Predictor, mask_file
+from wms.pictures import encoded, titled
 
 # From this file, not from where the user stands: the command works in every folder.
 _WMS: Final = Path(__file__).resolve().parents[3]
 INPUT: Final = _WMS / "data" / "predictions" / "photos_to_predict"
 OUTPUT: Final = _WMS / "data" / "predictions" / "predicted_masks"
 MODELS: Final = _WMS / "models"
+
+_OWN: Final = re.compile(titled(PREDICTED) + rb"|\xff\xd8.{0,200}?" + PREDICTED.encode(), re.DOTALL)
+"""How each mask and overlay of this command begins: no other file is replaced."""
 
 _PLAIN_SECONDS: Final = 5.0
 
@@ -43,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
     """
     _refuse_nonsense(options)
     photos, left = find_photos(options.input, options.output)
+    _refuse_foreign(photos, options.output, with_overlay=options.overlay)
     predictor = Predictor(options.model, threads=options.threads)
     started = time.perf_counter()
     failed: list[Left] = []
@@ -106,7 +112,23 @@ def _is_writable(folder: Path) -> bool:
 def _write(folder: Path, stem: str, image: NDArray[np.uint8], mask: NDArray[np.bool_], *, with_overlay: bool) -> None:
     write_atomic(folder / f"{stem}.png", mask_file(mask))
     if with_overlay:
-        write_atomic(folder / f"{stem}_overlay.jpg", encoded(Image.fromarray(draw_outline(image, mask))))
+        outlined = Image.fromarray(draw_outline(image, mask))
+        write_atomic(folder / f"{stem}_overlay.jpg", encoded(outlined, comment=PREDICTED.encode()))
+
+
+def _refuse_foreign(photos: Sequence[Path], folder: Path, *, with_overlay: bool) -> None:
+    """Raise UsageError for a file that a prediction would replace and none has written: a drawn mask, a photo."""
+    ends = (".png", "_overlay.jpg") if with_overlay else (".png",)
+    for path in (folder / f"{photo.stem}{end}" for photo in photos for end in ends):
+        try:
+            may_replace = is_own(path, _OWN)
+        except OSError as error:
+            raise UnwritableError(f"Can't read {path}: {error.strerror}.") from error
+        if not may_replace:
+            raise UsageError(
+                f"{shown(str(path))} is there already and isn't a prediction of this command, so nothing was changed: "
+                "move it away, or name another folder by --output."
+            )
 
 
 class _Progress(Progress):

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from wms.data.masks import black_white
 from wms.data.preprocessing import FIRST_PREPROCESSING, Photo, Window, preprocessing_of
@@ -28,6 +29,8 @@ from wms.regular import read_regular
 WEIGHTS: Final = "production.pth"
 ONNX: Final = "production.onnx"
 CARD: Final = "production.json"
+PREDICTED: Final = "wms predict"
+"""The title in the file of each predicted mask."""
 
 FIRST_STRIDE: Final = 16
 """The stride of a model that names none: only models with another stride name theirs."""
@@ -171,8 +174,10 @@ class Predictor:
 
 
 def mask_file(mask: Mask) -> bytes:
-    """A mask (H, W) bool as the bytes of a PNG file: mode L, 255 on the strip, else 0."""
-    return encoded(Image.fromarray(black_white(mask)), "PNG")
+    """A predicted mask (H, W) bool as a PNG file's bytes: mode L, 255 on the strip, else 0; its title is PREDICTED."""
+    title = PngInfo()
+    title.add_text("Title", PREDICTED)
+    return encoded(Image.fromarray(black_white(mask)), "PNG", pnginfo=title)
 
 
 def open_session(content: bytes, name: str, *, threads: int | None = None) -> Any:

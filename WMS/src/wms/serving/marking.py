@@ -8,8 +8,7 @@ from PIL import Image
 
 from wms.data.images import decode_image
 from wms.data.masks import black_white
-from wms.inference.predictor import Predictor
-from wms.pictures import encoded
+from wms.inference.predictor import Predictor, mask_file
 
 Box = tuple[int, int, int, int]
 
@@ -37,4 +36,4 @@ def mark(predictor: Predictor, content: bytes, *, max_megapixels: float) -> Mark
     """
     mask = predictor.predict(decode_image(content, "The photo", max_megapixels=max_megapixels))
     picture = Image.fromarray(black_white(mask))
-    return Marked(encoded(picture, "PNG"), *picture.size, share=float(mask.mean()), box=picture.getbbox())
+    return Marked(mask_file(mask), *picture.size, share=float(mask.mean()), box=picture.getbbox())
