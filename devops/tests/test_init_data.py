@@ -235,6 +235,11 @@ def went_on(theirs: Theirs) -> None:
     assert done.returncode == 0, said(done)
     assert f"of {PHOTOS} photos" in shop.run(*wms, "data", "verify", where=clone, **names).stdout
     fresh = shop.clone("fresh")
+    (fresh / "own" / "images").mkdir(parents=True)
+    (fresh / "own" / "images" / "mine.jpg").write_bytes(b"a photo")
+    refused = shop.run(*wms, "data", "fetch", "--folder", "own", where=fresh, check=False, **names)
+    assert refused.returncode == 2 and "mine.jpg was never fetched" in said(refused)
+    assert [path.name for path in (fresh / "own").rglob("*.*")] == ["mine.jpg"]
     shop.run(*wms, "data", "fetch", where=fresh, **names)
     photos = {path.name: path.read_bytes() for path in (fresh / "WMS/data/dataset").glob("*/*")}
     assert len(photos) == 2 * PHOTOS

@@ -198,11 +198,14 @@ def _bring_back(git: Git, arguments: argparse.Namespace) -> Named:
 
 
 def _fetch(git: Git, arguments: argparse.Namespace) -> Named:
-    from wms_ops.dataset.fetch import bring
+    from wms_ops.dataset.fetch import bring, refuse_foreign
 
     store = open_store(dvc_config_at(git, git.commit("HEAD")), git)
+    version, folder = version_at(git, "HEAD", store), git.folder / arguments.folder
+    if folder != git.folder / DATA_SET:  # which is the store's, as with DVC; another folder may be a person's own
+        refuse_foreign(folder, version)
     with counting("Fetching files") as on_progress:
-        done = bring(store, version_at(git, "HEAD", store), git.folder / arguments.folder, on_progress)
+        done = bring(store, version, folder, on_progress)
     print(f"Fetched {done.downloaded} files; {done.there} were there, {done.removed} others were removed.")
     return {"downloaded": done.downloaded, "there": done.there}
 

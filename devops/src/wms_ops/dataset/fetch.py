@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from wms.data.manifest import DataSet
-from wms.errors import from_os_error
+from wms.data.qa.names import shown
+from wms.errors import UsageError, from_os_error
 from wms.files import parse_json, write_atomic
 from wms.json_text import to_json
 from wms.regular import read_regular
 from wms_ops.base.errors import MissingBlobError
 from wms_ops.dataset.erased import explain_gap
+from wms_ops.dataset.stored import md5_of
 from wms_ops.storage.remote import S3Remote
 
 NOTE: Final = ".brought.json"
@@ -52,6 +54,23 @@ def bring(
         note = {path: [md5, *(_look(folder / path) or ())] for path, md5 in wanted.items()}
         write_atomic(folder / NOTE, to_json(note))
     return Brought(len(missing), len(right), removed)
+
+
+def refuse_foreign(folder: Path, version: DataSet) -> None:
+    """Raise UsageError for a file that `bring` would delete from a folder, or replace, but never brought there.
+
+    Raises OSError for a file that can't be read.
+    """
+    known = _read_note(folder / NOTE)
+    for kind, manifest, _ in version:
+        for path in _files(folder / kind):
+            name = path.relative_to(folder).as_posix()
+            md5 = manifest.files.get(name.partition("/")[2])
+            if name not in known and (md5 is None or md5 != md5_of(read_regular(path))):
+                raise UsageError(
+                    f"{shown(str(path))} was never fetched, and fetching would delete or replace it, so nothing was "
+                    "changed: move it away, or name an empty folder by --folder."
+                )
 
 
 def download(
@@ -88,11 +107,15 @@ def _read_note(path: Path) -> dict[str, Any]:
     return known if isinstance(known, dict) else {}
 
 
+def _files(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("*")) if not path.is_dir()]
+
+
 def _remove_others(folder: Path, wanted: Any) -> int:
     removed = 0
     for kind in ("images", "masks"):
-        for path in (folder / kind).rglob("*"):
-            if not path.is_dir() and path.relative_to(folder).as_posix() not in wanted:
+        for path in _files(folder / kind):
+            if path.relative_to(folder).as_posix() not in wanted:
                 try:
                     path.unlink()
                 except OSError as error:
