@@ -110,6 +110,13 @@ def new_file(text: str) -> Path:
     return path
 
 
+def recorded(text: str) -> str:
+    """The type of an argument that goes on record, where every reader sees all of it."""
+    if harmless(text, keep="") != text:
+        raise argparse.ArgumentTypeError("the text holds a line end or a character that can't be seen; leave it out")
+    return text
+
+
 def own_file(*marks: bytes, named: str = "", kind: Callable[[str], Path] = new_file) -> Callable[[str], Path]:
     """The type of an argument that names a file to write: a new or empty file, or an earlier one of the same command.
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from wms.libraries import lacking
+from wms.names import harmless
 from wms.pipes import open_streams, reader_is_gone
 
 
@@ -253,7 +254,7 @@ def _run_mapped(main: Callable[[Sequence[str] | None], int], argv: Sequence[str]
         sys.stdout.flush()  # the help, after which argparse exits
         raise
     except WmsError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(harmless(f"error: {error}", keep="\t\n"), file=sys.stderr)
         return error.exit_code
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):

@@ -45,9 +45,16 @@ def reason_against(name: str) -> str | None:
     return None
 
 
-def harmless(text: str) -> str:
-    """Text from others, made safe for a terminal: tabs stay, other control characters become visible."""
-    return "".join(sign if sign == "\t" or unicodedata.category(sign) not in _HIDING else "\ufffd" for sign in text)
+def harmless(text: str, keep: str = "\t") -> str:
+    """Text from others, made safe for a terminal or a page: signs in `keep` stay, other hidden ones become visible."""
+    if text.isprintable():  # a page holds pictures as text of megabytes
+        return text
+    return "".join(sign if sign in keep or unicodedata.category(sign) not in _HIDING else "\ufffd" for sign in text)
+
+
+def tell(line: str) -> None:
+    """Print a line that holds text from records: a name or a reason there adds no line and no terminal's command."""
+    print(harmless(line))
 
 
 def is_git(part: str) -> bool:

@@ -11,6 +11,8 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from wms.names import harmless
+
 NOT_CUT: Final = 180
 """Width in characters of a table for a file or a log."""
 
@@ -51,7 +53,7 @@ def make_table(columns: Sequence[Column], rows: Rows, *, title: str = "", framed
             min_width=column.least,
         )
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(harmless(cell, keep="\t\n")) for cell in row))
     return table
 
 

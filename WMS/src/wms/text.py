@@ -7,13 +7,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from wms.names import harmless
+
 # All but letters, digits, harmless marks, and an underscore within a word, which emphasises nothing.
 _MARKS: Final = re.compile(r"(?<![^\W_])_|_(?![^\W_])|[^\w ,./-]")
 
 
 def literal(text: str) -> str:
     """The text with a character reference for each character that Markdown or HTML could interpret."""
-    return _MARKS.sub(lambda mark: f"&#{ord(mark[0])};", text)
+    return _MARKS.sub(lambda mark: f"&#{ord(mark[0])};", harmless(text))
 
 
 def escaped(text: str) -> str:

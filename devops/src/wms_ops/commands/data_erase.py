@@ -9,8 +9,10 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from wms.command import recorded
 from wms.data.versions import DataVersionManager
 from wms.errors import LedgerError, TrackingError, UsageError, from_os_error
+from wms.names import harmless
 from wms.paths import RUNS
 from wms.project import project
 from wms.registry.ledger import Ledger
@@ -30,7 +32,9 @@ _JOIN: Final = ("wms", "data", "join")
 
 def _declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="+", metavar="NAME", help="names without extension")
-    parser.add_argument("--reason", default="", metavar="TEXT", help="why, for the tombstone (asked in a terminal)")
+    parser.add_argument(
+        "--reason", type=recorded, default="", metavar="TEXT", help="why, for the tombstone (asked in a terminal)"
+    )
     parser.add_argument(
         "--yes-erase", nargs="+", default=[], metavar="NAME", help="the names once more, where no terminal can ask"
     )
@@ -41,7 +45,7 @@ def _erase(git: Git, arguments: argparse.Namespace) -> Named:
 
     names = list(dict.fromkeys(arguments.names))
     _confirm(names, arguments.yes_erase)
-    reason = arguments.reason or ask("Why? (kept for good) ", 'give --reason "..."')
+    reason = arguments.reason or harmless(ask("Why? (kept for good) ", 'give --reason "..."'))
     if not reason:
         raise UsageError("A tombstone needs a reason; nothing was changed.")
     url = url_of(git, arguments.remote)

@@ -12,6 +12,7 @@ from wms.command import whole
 from wms.data.kinds import SUFFIXES
 from wms.data.manifest import stem_of
 from wms.errors import ManifestError
+from wms.names import tell
 from wms_ops.base.errors import DamagedBlobError, DataConflictError, GitError, MissingBlobError
 from wms_ops.base.layout import main_branch
 from wms_ops.commands.data import Named, command, url_of
@@ -35,7 +36,7 @@ def _of_log(parser: argparse.ArgumentParser) -> None:
 
 def _revert(git: Git, arguments: argparse.Namespace) -> Named:
     done = revert(git, url_of(git, arguments.remote), arguments.push)
-    print(f"{done.text} A run of the loop opens its pull request.")
+    tell(f"{done.text} A run of the loop opens its pull request.")
     return {"branch": done.branch, "total": done.total}
 
 
@@ -47,15 +48,15 @@ def _log(git: Git, arguments: argparse.Namespace) -> Named:
         pushes = list(history(scratch.git, scratch.base, store, cache_of(git)))
         events = _events(pushes, arguments.name) if arguments.name else []
         if arguments.name and not events:
-            print(f"Waits on the branch {_waiting(scratch, store, arguments.name, pushes)}, which isn't merged.")
+            tell(f"Waits on the branch {_waiting(scratch, store, arguments.name, pushes)}, which isn't merged.")
     if arguments.name is None:
         if not pushes:
             print("No push has changed the data set yet.")
         for push in pushes[: arguments.last]:
-            print(f"{_when(push)}  {_counts(push)}, by {push.by}")
+            tell(f"{_when(push)}  {_counts(push)}, by {push.by}")
         return {"pushes": len(pushes)}
     for push, did in events:
-        print(f"{_when(push)}  {did} by {push.by}")
+        tell(f"{_when(push)}  {did} by {push.by}")
     if gone := sum(push.change is None for push in pushes):
         print(f"{gone} older pushes can't be told: the bucket doesn't hold their manifests any more.")
     return {"events": len(events)}

@@ -11,6 +11,7 @@ from wms.command import PAGE, Command, any_path, new_folder, own_file
 from wms.config import RunConfig, load_config
 from wms.errors import CannotDecideError, NotImprovedError, WmsError
 from wms.files import remove, write_atomic
+from wms.names import harmless
 from wms.paths import ROOT
 from wms.registry.ledger import FOLDER
 from wms.registry.mlflow_store import ModelRegistry
@@ -53,7 +54,7 @@ def _run(arguments: argparse.Namespace, config: RunConfig) -> int:
     except CannotDecideError as error:
         if config.gate.mode != "dry-run":
             raise
-        print(f"dry run: the gate would refuse with {error.exit_code}. {error}", file=sys.stderr)
+        print(harmless(f"dry run: the gate would refuse with {error.exit_code}. {error}"), file=sys.stderr)
         if arguments.report:
             write_atomic(arguments.report, stopped(error))
         return 0

@@ -6,6 +6,7 @@ import argparse
 from typing import Final
 
 from wms.command import Command, folder
+from wms.names import tell
 from wms.registry.ledger import FOLDER, Ledger
 from wms.text import counted
 from wms_ops.git.records import require_sound
@@ -25,12 +26,12 @@ def run(options: argparse.Namespace) -> int:
     entries = require_sound(options.folder)
     for entry in entries:
         before = "nothing" if entry.from_version is None else f"version {entry.from_version}"
-        print(
+        tell(
             f"{entry.seq}. {entry.at} {entry.who}: {entry.action} from {before} to version {entry.to_version}, "
             f"Dice {entry.metrics.dice:.4f}, IoU {entry.metrics.iou:.4f} ({entry.verdict})"
         )
         if entry.gate is not None:
-            print(f"   the gate's settings: {entry.gate.text}")
+            tell(f"   the gate's settings: {entry.gate.text}")
     print(f"The chain of {counted(len(entries), 'entry')} is sound.")
     if Ledger(options.folder).torn:
         print("A killed promotion left a part of a line at the end; the next promotion cuts it off.")

@@ -12,6 +12,7 @@ from typing import Final
 
 from wms.command import Command, folder, new_folder
 from wms.json_text import to_json
+from wms.names import harmless, tell
 from wms.paths import ROOT
 from wms_ops.base.errors import PipelineError
 from wms_ops.base.layout import DATA_BRANCHES
@@ -82,7 +83,7 @@ def _one(step_name: str, arguments: argparse.Namespace) -> int:
         if step_name == LAST:
             record = conclude(store, record)
     step = record.step(step_name)
-    print(step.text)
+    print(harmless(step.text, keep="\n"))
     put_outputs(step.outputs)
     return step.exit_code or 0
 
@@ -119,7 +120,7 @@ def _list(arguments: argparse.Namespace) -> int:
         print(to_json([record.model_dump(mode="json") for record in runs], indent=2))
         return code
     for record in runs:
-        print(f"{record.started_at}  {record.id}  {record.outcome}  {record.reason}")
+        tell(f"{record.started_at}  {record.id}  {record.outcome}  {record.reason}")
     with contextlib.suppress(IndexError):
         ConsoleTeller().console.print(summary(runs[-1]))
     if not runs and not damaged:

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Final
 
-from wms.command import Command, any_path, new_folder, own_file, whole
+from wms.command import Command, any_path, new_folder, own_file, recorded, whole
 from wms.errors import DECLINED, ModelNotFoundError, UsageError
+from wms.names import harmless, tell
 from wms.paths import ROOT
 from wms.project import project
 from wms.registry import promotion
@@ -44,7 +45,7 @@ def _promote(arguments: argparse.Namespace) -> int:
     read_metadata(arguments.metadata, promotions.ledger)
     proposal = _propose(promotions, arguments)
     if isinstance(proposal, Proposal):
-        print(proposal.text)
+        print(harmless(proposal.text, keep="\n"))
         if not arguments.yes and not agrees("Go on?", "add --yes"):
             print("Nothing was changed.")
             return DECLINED
@@ -54,7 +55,7 @@ def _promote(arguments: argparse.Namespace) -> int:
         proposal = promotion.execute(promotions, proposal, who=who(), github_run=github_run())
     else:
         if arguments.force and (told := promotion.go_on(promotions, proposal.entry.run_id, who(), arguments.force)):
-            print(told)
+            tell(told)
         _publish(promotions.registry, proposal.entry.run_id, arguments)
     _publish_card(promotions.registry, proposal, arguments)
     _tell(proposal)
@@ -64,7 +65,7 @@ def _promote(arguments: argparse.Namespace) -> int:
 def _restore(arguments: argparse.Namespace) -> int:
     """Restore aliases, tags and files from the ledger; returns 0. Raises WmsError."""
     done = promotion.repair(_client_of(arguments))
-    print(done.text if done else "Nothing was ever promoted here, so there is nothing to repair.")
+    tell(done.text if done else "Nothing was ever promoted here, so there is nothing to repair.")
     return 0
 
 
@@ -152,7 +153,9 @@ def _of_promote(parser: argparse.ArgumentParser) -> None:
         metavar="VERSION",
         help="begin the ledger with a version that is Production without one",
     )
-    parser.add_argument("--force", metavar="REASON", help="promote without the gate; the reason goes on record")
+    parser.add_argument(
+        "--force", type=recorded, metavar="REASON", help="promote without the gate; the reason goes on record"
+    )
     # promote-model.py had these before `wms rollback` and `wms restore`.
     parser.add_argument("--rollback", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--repair", action="store_true", help=argparse.SUPPRESS)
@@ -166,7 +169,8 @@ def _of_rollback(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_change(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--reason", default="", metavar="TEXT", help="why it is rolled back or adopted, for the ledger")
+    text = "why it is rolled back or adopted, for the ledger"
+    parser.add_argument("--reason", type=recorded, default="", metavar="TEXT", help=text)
     parser.add_argument("--yes", action="store_true", help="don't ask")
     parser.add_argument("--publish", action="store_true", help="first copy the files to S3, for `wms sync --from s3`")
     parser.add_argument("--publish-release", action="store_true", help="and to a GitHub release, for `wms sync`")
@@ -224,7 +228,7 @@ def _propose(promotions: PromotionClient, arguments: argparse.Namespace) -> Prop
 
 
 def _tell(outcome: PromotionOutcome) -> None:
-    print(outcome.text)
+    print(harmless(outcome.text, keep="\n"))
     entry = outcome.entry
     put_outputs({"version": entry.to_version, "run_id": entry.run_id, "changed": outcome.changed})
 

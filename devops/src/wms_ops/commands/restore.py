@@ -8,6 +8,7 @@ from typing import Final
 
 from wms.command import Command, folder
 from wms.errors import DECLINED, WmsError
+from wms.names import tell
 from wms.paths import ROOT
 from wms.registry.chain import Chain
 from wms.registry.ledger import Ledger
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     ledger, git = Ledger(options.ledger), Git(options.repo)
     promotions = _client(options, ledger)
     plans = _plans(options, ledger, git, promotions)
-    if not show_plan(plans, print):
+    if not show_plan(plans, tell):
         if fault := next((plan.fault for plan in plans if plan.fault), None):
             raise fault
         if options.dry_run or promotions is None or options.part in ("bucket", "origin"):
@@ -56,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.yes and not agrees("Go on?", "add --yes"):
         print("Nothing was changed.")
         return DECLINED
-    if fault := carry_out(plans, print):
+    if fault := carry_out(plans, tell):
         raise fault
     return 0
 

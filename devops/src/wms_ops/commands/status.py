@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from wms.command import Command, folder
 from wms.json_text import to_json
+from wms.names import harmless
 from wms.paths import ROOT
 from wms.project import project
 from wms.registry.ledger import Ledger
@@ -45,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     for name, part in found.items():
         text = part["unknown"] if "unknown" in part else _TEXTS[name](part)
-        print(f"{name.replace('_', ' '):13} {text}")
+        print(harmless(f"{name.replace('_', ' '):13} {text}", keep="\n"))
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import Final
 from wms.command import PAGE, Command, any_path, folder, own_file
 from wms.errors import DECLINED, ModelNotFoundError, UsageError
 from wms.files import write_atomic
+from wms.names import tell
 from wms.paths import ROOT, RUNS
 from wms.project import project
 from wms.registry.compare_page import compare, render_page, render_table
@@ -57,7 +58,7 @@ def _lineage(options: argparse.Namespace, registry: ModelRegistry | None) -> Non
     evidence = collect(options.models, repo=options.repo, runs=options.runs, registry=registry)
     links = check_lineage(evidence)
     for line in iter_table(links):
-        print(line)
+        tell(line)
     require_whole(links)
     holding = sum(link.state == "holds" for link in links)
     print(f"{holding} of {len(links)} links hold, {len(links) - holding} couldn't be checked here, none is broken.")
@@ -71,7 +72,7 @@ def _find(options: argparse.Namespace) -> None:
             "data version, run id or weights."
         )
     for entry in found:
-        print(_way_back(entry))
+        tell(_way_back(entry))
 
 
 def _way_back(entry: LedgerEntry) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from wms.names import harmless
 from wms.registry.gate_parts import percent
 from wms.registry.gate_types import GateReport, ImageChange, MetricChange
 from wms.registry.types import GateVerdict
@@ -26,7 +27,7 @@ def terminal(report: GateReport) -> str:
             )
     lines += [report.verdict.use.text] if report.verdict.use else []
     lines += (f"warning: {text}" for text in report.verdict.warnings)
-    return "\n".join([*lines, f"Settings: {settings_of(report.verdict)}."])
+    return "\n".join(harmless(line) for line in [*lines, f"Settings: {settings_of(report.verdict)}."])
 
 
 def settings_of(verdict: GateVerdict) -> str:
