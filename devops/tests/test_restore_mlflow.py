@@ -67,7 +67,7 @@ def test_an_empty_server_gets_everything_that_the_ledger_names_killed_at_any_ste
     client.delete_object(Bucket=BUCKET, Key=f"{experiment}/artifacts/model/production.pth")
     assert restored(yard, "--dry-run") == 0
     said = capsys.readouterr().out
-    assert "2 runs" in said and "Version 1, 3 of water-meter-segmentation is registered anew" in said
+    assert "2 runs" in said and "Versions 1, 3 of water-meter-segmentation are registered anew" in said
     assert "Version 2 was never Production" in said and "Nothing was changed." in said
     assert not yard.registry.versions()
     started = time.monotonic()
@@ -128,7 +128,10 @@ def test_gate_sync_versions_lineage_and_rollback_work_on_the_rebuilt_server(
     assert len(yard.ledger.entries()) == 3
     capsys.readouterr()
     assert restored(yard, "--yes") == 0
-    assert f"entry 4 from the registry at {yard.server.uri}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "entry 4 (version 3, rolled back to by Ada at" in said
+    assert f") from the registry at {yard.server.uri}." in said
+    assert "Production changes from version 1 to version 3." in said, "by this clone's files"
     assert len(yard.ledger.entries()) == 4
 
 

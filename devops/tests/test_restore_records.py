@@ -107,7 +107,9 @@ def test_an_edit_that_mends_its_own_hashes_loses_against_git(
     ledger.write_current(last)
     assert restored(clone, "--yes") == 0
     said = capsys.readouterr().out
-    assert "entry 2 from commit" in said and "entry 3 from commit" in said
+    for number in (2, 3):
+        assert f"entry {number} (version {number}, promoted by Ada at 2026-11-0{number}T10:00:00+00:00) from" in said
+    assert "from commit" in said
     assert {one: (clone / one).read_bytes() for one in FILES} == history[-1]
 
 

@@ -37,13 +37,15 @@ class Found:
 class Recovery:
     """The rebuilt ledger; `sources` names the place of each entry; `beyond` are entries whose predecessor is lost.
 
-    `rivals` are entries that lost against another one in the same place.
+    `rivals` are entries that lost against another one in the same place; `unproven` are the newest entries as far as
+    the clone's own files alone have them: nothing that follows an unproven entry is in a source of more trust.
     """
 
     entries: tuple[LedgerEntry, ...] = ()
     sources: tuple[str, ...] = ()
     beyond: tuple[LedgerEntry, ...] = ()
     rivals: tuple[Found, ...] = ()
+    unproven: tuple[LedgerEntry, ...] = ()
 
     @property
     def text(self) -> str:
@@ -89,7 +91,9 @@ def rebuild(found: Iterable[Found]) -> Recovery:
         led += after.pop(led.pop().entry.hash, [])
     last = chain[-1].entry.seq if chain else 0
     beyond = sorted((one.entry for rest in after.values() for one in rest if one.entry.seq > last), key=_number)
-    return Recovery(tuple(one.entry for one in chain), tuple(one.where for one in chain), tuple(beyond), tuple(rivals))
+    proven = max((number for number, one in enumerate(chain, start=1) if one.trust > Trust.FILES), default=0)
+    entries = tuple(one.entry for one in chain)
+    return Recovery(entries, tuple(one.where for one in chain), tuple(beyond), tuple(rivals), entries[proven:])
 
 
 def _number(entry: LedgerEntry) -> int:

@@ -95,6 +95,20 @@ def lost_end(versions: Sequence[ModelVersion], head: LedgerEntry) -> LostEnd | N
     return LostEnd(max(found), text)
 
 
+def unvouched(versions: Sequence[ModelVersion], entries: Sequence[LedgerEntry]) -> tuple[LedgerEntry, ...]:
+    """Return the entries behind the newest one of which the tags of its version tell: nothing vouches for them.
+
+    An entry's hash covers the entry before, so tags about a later entry vouch for earlier ones, too.
+    """
+    tags = {(version.version, version.run_id): version.tags for version in versions}
+    for number in range(len(entries), 0, -1):
+        entry = entries[number - 1]
+        present = tags.get((entry.to_version, entry.run_id), {})
+        if present.get(ENTRY_NUMBER) == str(entry.seq) and present.get(PROMOTED) == f"{entry.at} by {entry.who}":
+            return tuple(entries[number:])
+    return tuple(entries)
+
+
 def _way(local: Sequence[LedgerEntry], lost: LostEnd) -> str:
     """The commands that bring lost entries back; the first one is for a clone that lacks some of them, too."""
     return "`wms restore`" if len(local) >= lost.number else "`git pull`, then `wms restore`"

@@ -90,7 +90,8 @@ def _plan_records(
         print("MLFLOW_TRACKING_URI isn't set, so MLflow isn't looked at.")
     else:
         chain, server = promotions.entries.remains(), promotions.registry.server
-    recovery = recover(ledger, git, chain, server, force=options.force)
+    versions = promotions.registry.versions if promotions else tuple
+    recovery = recover(ledger, git, chain, server, versions, force=options.force)
     records = plan_records(ledger, options.metadata, git, recovery, force=options.force)
     if promotions is None or not recovery.entries or (records.fault and not options.force):
         return [records]
@@ -145,8 +146,8 @@ def _declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--force",
         action="store_true",
-        help="let the registry decide where it contradicts the ledger in Git, and cut the ledger off where entries are "
-        "lost",
+        help="let the registry decide where it contradicts the ledger in Git, cut the ledger off where entries are "
+        "lost, and believe entries that only this clone's files have",
     )
     parser.add_argument(
         "--artifacts", metavar="PLACE", help="where the lost MLflow kept its files: s3://BUCKET/PREFIX, or a folder"

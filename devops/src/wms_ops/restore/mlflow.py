@@ -13,11 +13,13 @@ from wms.registry.ledger import LedgerEntry
 from wms.registry.mlflow_rebuild import MARK, RebuiltRegistry
 from wms.registry.promotion import PromotionClient, repair
 from wms.registry.standing import LostEnd, lost_end
+from wms.registry.types import PRODUCTION
 from wms.text import counted
 from wms_ops.release.actor import who
 from wms_ops.release.sources import ModelSource
 from wms_ops.restore.pasts import ArtifactStore, collect
 from wms_ops.restore.plan import Outcome, Plan, Show
+from wms_ops.restore.records import made
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,10 @@ def plan_mlflow(promotions: PromotionClient, entries: Sequence[LedgerEntry], cha
     marks = rebuilding.state.marks
     notes = []
     if marks:
+        is_one = len(marks) == 1
         notes.append(
-            f"Version {', '.join(map(str, marks))} was never Production, so the ledger knows nothing of it; a mark "
-            "without a model keeps its number."
+            f"{_versions(marks)} {'was' if is_one else 'were'} never Production, so the ledger knows nothing of "
+            f"{'it' if is_one else 'them'}; a mark without a model keeps {'its' if is_one else 'each'} number."
         )
     return Plan("MLflow", rebuilding.sentences(), rebuilding.work, notes=notes)
 
@@ -73,17 +76,24 @@ class _Rebuilding:
         todo = []
         if state.runs:
             names = ", ".join(f"{one.run_id[:8]} (version {one.to_version})" for one in state.runs)
-            todo.append(f"{counted(len(state.runs), 'run')} at {server} made anew, or given missing files: {names}.")
+            verb = _verb(state.runs, "is", "are")
+            todo.append(
+                f"{counted(len(state.runs), 'run')} at {server} {verb} made anew, or given missing files: {names}."
+            )
         if state.versions:
-            todo.append(f"Version {', '.join(map(str, state.versions))} of {model} is registered anew.")
+            todo.append(f"{_versions(state.versions)} of {model} {_verb(state.versions, 'is', 'are')} registered anew.")
         if state.entries:
-            todo.append(f"{counted(len(state.entries), 'entry')} of the ledger go to {model}{SUFFIX}.")
-        if not todo:
-            head = self.entries[-1]
-            wanted = plan.aliases_after(head)
-            found = {name: self.registry.alias(name) for name in wanted}
-            if {name: one.version if one else None for name, one in found.items()} != wanted:
-                todo.append(f"The aliases go back: production to version {head.to_version}.")
+            goes = _verb(state.entries, "goes", "go")
+            todo.append(f"{counted(len(state.entries), 'entry')} of the ledger {goes} to {model}{SUFFIX}.")
+        head = self.entries[-1]
+        wanted = plan.aliases_after(head)
+        found = {name: self.registry.alias(name) for name in wanted}
+        if not todo and {name: one.version if one else None for name, one in found.items()} != wanted:
+            todo.append(f"The aliases go back: production to version {head.to_version}.")
+        now = found[PRODUCTION]
+        if now and now.version != head.to_version:
+            changed = f"from version {now.version} to version {head.to_version}"
+            todo.append(f"Production changes {changed} (entry {head.seq}, {made(head)}).")
         return todo
 
     def work(self, show: Show) -> Outcome:
@@ -102,15 +112,30 @@ class _Rebuilding:
             # The log of verdicts was lost with the server; the ledger still names its end.
             log = TryLog(self.registry, self.entries)
             self.done.lost += filter(None, [log.go_on(self.entries[-1].run_id, who(), "`wms restore`")])
+        self._tag_versions()
         self._write_ledger()
-        told = repair(self.promotions)
+        done = repair(self.promotions)
         self.done.restored.append(
             f"{counted(len(self.state.runs), 'run')}, {counted(len(self.state.versions), 'version')} and "
             f"{counted(len(self.state.entries), 'entry')} of the ledger at {self.registry.server}."
-            f"{f' {told.text}' if told else ''}"
+            f"{f' {done.text}' if done else ''}"
         )
         self._say_what_is_lost(store)
         return self.done
+
+    def _tag_versions(self) -> None:
+        """Let the versions tell of the entries before the first one is added, beginning with the newest entry.
+
+        After a kill between two entries no reader takes the ledger for whole, and the tags vouch for the entries that
+        only this clone's files have.
+        """
+        if not self.state.entries:
+            return
+        wanted = plan.tags_after(self.entries)
+        present = {one.version: one.tags for one in self.registry.versions()}
+        for entry in reversed(self.entries):
+            if new := plan.changes(wanted.pop(entry.to_version, {}), present.get(entry.to_version, {})):
+                self.registry.set_version_tags(entry.to_version, new)
 
     def _write_ledger(self) -> None:
         ledger = RegistryLedger(self.promotions.uri, self.promotions.model)
@@ -149,6 +174,14 @@ class _Rebuilding:
                 "The curves of each epoch of these runs, and what MLflow knew of other models: only a backup of its "
                 "database has them."
             )
+
+
+def _versions(numbers: Sequence[int]) -> str:
+    return f"{_verb(numbers, 'Version', 'Versions')} {', '.join(map(str, numbers))}"
+
+
+def _verb(things: Sequence[object], one: str, more: str) -> str:
+    return one if len(things) == 1 else more
 
 
 def _look(registry: RebuiltRegistry, entries: Sequence[LedgerEntry], chain: Chain) -> _State:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +12,10 @@ from wms.files import write_atomic
 from wms.registry.chain import Chain
 from wms.registry.ledger import CURRENT, HISTORY, Ledger, LedgerEntry
 from wms.registry.metadata import metadata_fault, write_metadata
+from wms.registry.mlflow_store import ModelVersion
+from wms.registry.plan import ENTRY_NUMBER
 from wms.registry.recovery import Found, Recovery, Trust, entries_in, rebuild
+from wms.registry.standing import unvouched
 from wms.text import counted
 from wms_ops.base.layout import MODELS, main_branch
 from wms_ops.git.command import Git
@@ -22,10 +25,19 @@ KEPT: Final = "replaced"
 """The folder below .git/wms that keeps files as they were before a restore."""
 
 
-def recover(ledger: Ledger, git: Git | None, chain: Chain, server: str, *, force: bool = False) -> Recovery:
-    """Put together the ledger from all sources.
+def recover(
+    ledger: Ledger,
+    git: Git | None,
+    chain: Chain,
+    server: str,
+    versions: Callable[[], Sequence[ModelVersion]] = tuple,
+    *,
+    force: bool = False,
+) -> Recovery:
+    """Put together the ledger from all sources; `versions` returns those that the registry has.
 
-    Raises LedgerError where Git and the registry contradict each other, unless `force` lets the registry decide.
+    Raises LedgerError where Git and the registry contradict each other, unless `force` lets the registry decide; and
+    for an entry that only this clone's files have, although the registry knows others, unless `force` believes it.
     """
     found = [*_in_files(ledger), *(_in_git(git) if git else ())]
     found += [Found(entry, f"the registry at {server}", Trust.REGISTRY) for entry in (*chain.entries, *chain.beyond)]
@@ -37,7 +49,44 @@ def recover(ledger: Ledger, git: Git | None, chain: Chain, server: str, *, force
                 "so nothing was changed; check that MLFLOW_TRACKING_URI names the registry of this project. "
                 "`wms restore --force` lets the registry decide."
             )
+    if recovery.unproven and not force:
+        _refuse_unproven(recovery, chain, server, versions())  # versions after the files, which a promotion writes last
     return recovery
+
+
+def _refuse_unproven(recovery: Recovery, chain: Chain, server: str, versions: Sequence[ModelVersion]) -> None:
+    """Raise LedgerError for entries that neither main nor a registry that wasn't lost tells of."""
+    is_kept = bool(chain.entries or chain.beyond) or any(ENTRY_NUMBER in version.tags for version in versions)
+    entries = unvouched(versions, recovery.unproven)
+    if not is_kept or not entries:
+        return
+    before = next((one.to_version for one in reversed(recovery.entries) if one.seq < entries[0].seq), None)
+    last = entries[-1].to_version
+    changed = f", and Production would change from version {before} to version {last}" if before != last else ""
+    where = recovery.sources[recovery.entries.index(entries[-1])]
+    is_one = len(entries) == 1
+    names, verb, pronoun = ("Entry", "is", "it") if is_one else ("Entries", "are", "them")
+    raise LedgerError(
+        f"{names} {_joined(map(told, entries))} {verb} in {where} alone: neither {main_branch()} in this clone nor the "
+        f"registry at {server} knows {pronoun}{changed if before else ''}, so nothing was changed. `git restore "
+        f"{MODELS}` takes {pronoun} out, `git pull` brings what {main_branch()} has by now; `wms restore --force` "
+        f"believes {pronoun}."
+    )
+
+
+def told(entry: LedgerEntry) -> str:
+    """An entry for a sentence: number, version, who made it and when."""
+    return f"{entry.seq} (version {entry.to_version}, {made(entry)})"
+
+
+def made(entry: LedgerEntry) -> str:
+    """Who made an entry and when, for a sentence."""
+    return f"{'promoted' if entry.action == 'promote' else 'rolled back to'} by {entry.who} at {entry.at}"
+
+
+def _joined(parts: Iterable[str]) -> str:
+    *others, last = parts
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def plan_records(ledger: Ledger, metadata: Path, git: Git | None, recovery: Recovery, *, force: bool = False) -> Plan:
@@ -81,17 +130,22 @@ def _changes(ledger: Ledger, metadata: Path, recovery: Recovery, head: LedgerEnt
     if head is None:
         return
     if _content(ledger.history) != recovery.text.encode():
-        has = {found.entry.hash for found in _in_files(ledger, current=False)}
-        new: dict[str, list[int]] = {}
+        has = {found.entry.hash for found in _in_history(ledger)}
+        new: dict[str, list[LedgerEntry]] = {}
         for entry, where in zip(recovery.entries, recovery.sources, strict=True):
             if entry.hash not in has:
-                new.setdefault(where, []).append(entry.seq)
-        whence = "; ".join(f"{_named(seqs)} from {where}" for where, seqs in new.items())
+                new.setdefault(where, []).append(entry)
+        whence = "; ".join(f"{_named(entries)} from {where}" for where, entries in new.items())
         yield f"{ledger.history} is written anew with {counted(len(recovery.entries), 'entry')}" + (
             f": {whence}." if whence else "."
         )
     if _content(ledger.newest) != head.page.encode():
-        yield f"{ledger.newest} is written anew: version {head.to_version}."
+        was = next((one.entry.to_version for one in _in_page(ledger)), head.to_version)
+        told_change = f" Production changes from version {was} to version {head.to_version}."
+        yield (
+            f"{ledger.newest} is written anew: version {head.to_version}, by entry {told(head)}."
+            f"{told_change if was != head.to_version else ''}"
+        )
     whole = _content(ledger.history) == recovery.text.encode()
     if not whole or _is_faulty(metadata, ledger, head):
         yield f"{metadata} is written anew: version {head.to_version}."
@@ -103,13 +157,22 @@ def _is_faulty(metadata: Path, ledger: Ledger, head: LedgerEntry) -> bool:
     return True
 
 
-def _named(numbers: Sequence[int]) -> str:
-    return f"entry {numbers[0]}" if len(numbers) == 1 else f"entries {numbers[0]} to {numbers[-1]}"
+def _named(entries: Sequence[LedgerEntry]) -> str:
+    first, last = entries[0], entries[-1]
+    return f"entry {told(first)}" if first is last else f"entries {first.seq} to {told(last)}"
 
 
-def _in_files(ledger: Ledger, *, current: bool = True) -> Iterator[Found]:
-    for path in (ledger.history, ledger.newest) if current else (ledger.history,):
-        yield from entries_in(_content(path), str(path), Trust.FILES)
+def _in_files(ledger: Ledger) -> Iterator[Found]:
+    yield from _in_history(ledger)
+    yield from _in_page(ledger)
+
+
+def _in_history(ledger: Ledger) -> Iterator[Found]:
+    return entries_in(_content(ledger.history), str(ledger.history), Trust.FILES)
+
+
+def _in_page(ledger: Ledger) -> Iterator[Found]:
+    return entries_in(_content(ledger.newest), str(ledger.newest), Trust.FILES)
 
 
 def _in_git(git: Git) -> Iterator[Found]:
