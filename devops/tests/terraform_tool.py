@@ -54,7 +54,7 @@ def terraform(
 def copied_root(name: str, folder: Path) -> Path:
     """A copy of the root module `name` in `folder`, so that the checkout keeps no working file."""
     root = folder / name
-    shutil.copytree(ROOTS / name, root, ignore=shutil.ignore_patterns(".terraform*", "terraform.tfvars*", "*.tfstate*"))
+    shutil.copytree(ROOTS / name, root, ignore=shutil.ignore_patterns(".terraform", "terraform.tfvars*", "*.tfstate*"))
     return root
 
 

@@ -87,6 +87,8 @@ def test_a_root_is_valid_and_passes_its_own_tests(name: str, tmp_path: Path) -> 
         done = terraform(root, *arguments, "-no-color", environ=environ)
         assert done.returncode == 0, done.stdout + done.stderr
     assert " 0 failed" in done.stdout
+    # A plain init writes no other hash into it.
+    assert (root / ".terraform.lock.hcl").read_bytes() == (ROOTS / name / ".terraform.lock.hcl").read_bytes()
 
 
 def test_checkov_finds_nothing_that_is_not_explained() -> None:

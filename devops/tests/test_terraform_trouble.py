@@ -129,7 +129,7 @@ ROWS: dict[str, tuple[str, type[WmsError], str]] = {
         f"{FETCH}the local package for registry.terraform.io/hashicorp/aws 5.100.0 doesn't match any of the\nchecksums "
         "previously recorded in the dependency lock file (this might be\nbecause the available checksums are for "
         "packages targeting different\nplatforms)\n",
-        *(CloudError, "delete .terraform.lock.hcl"),
+        *(CloudError, "restore that file from Git"),
     ),
     "a disk that is full": (
         f"{FETCH}write /home/ana/data/terraform-provider-aws: no space left on device\n",
@@ -174,14 +174,18 @@ def test_a_real_lock_and_another_package(stack: Terraform, aws: AwsServer, entra
     )
     assert words in str(held.value)
     entrance("the rest", "a real Terraform finds a lock", f"code 85: {held.value}", REFUSED)
-    noted = stack.root / ".terraform.lock.hcl"
-    other = re.sub(r'"(?:h1|zh):[^"]+"', f'"h1:{"A" * 43}="', noted.read_text(encoding="utf-8"))
-    noted.write_text(other, encoding="utf-8")
-    shutil.rmtree(stack.work / "data")
-    with pytest.raises(CloudError, match=r"delete \.terraform\.lock\.hcl"):
-        stack.init()
-    noted.unlink()
+    pinned = stack.root / ".terraform.lock.hcl"
+    committed = pinned.read_text(encoding="utf-8")
+    other = re.sub(r'"(?:h1|zh):[^"]+"', f'"h1:{"A" * 43}="', committed)
+    for attack, name in ((other, "a provider with another hash"), ("", "a lock file that names no provider")):
+        pinned.write_text(attack, encoding="utf-8")
+        shutil.rmtree(stack.work / "data", ignore_errors=True)
+        with pytest.raises(CloudError, match=r"restore that file from Git") as refused:
+            stack.init()
+        entrance("the rest", f"Terraform: {name}", f"code {refused.value.exit_code}: {refused.value}"[:200], REFUSED)
+    pinned.write_text(committed, encoding="utf-8")
     stack.init()  # the advice helps
+    assert pinned.read_text(encoding="utf-8") == committed
 
 
 def test_a_real_registry_out_of_reach(stack: Terraform, tmp_path: Path, entrance: Row) -> None:

@@ -54,7 +54,6 @@ IGNORED: Final = (
     "/WMS/data/dataset/.brought.json",
     ".loop/",
     ".terraform/",
-    ".terraform.lock.hcl",
     "*.tfstate",
     "*.tfstate.*",
     "*.tfplan",

@@ -84,7 +84,9 @@ class Terraform:
 
     def init(self) -> None:
         """Fetch the provider and connect to the state. Raises CloudError, and the errors of `explain`."""
-        self._run("init", input=False, reconfigure=True, backend_config=self.backend.options)
+        # Read-only: on a platform whose hash the lock file lacks, Terraform would write it into the user's clone.
+        pinned = {"lockfile": "readonly"}
+        self._run("init", input=False, reconfigure=True, backend_config=self.backend.options, **pinned)
 
     def apply(self, variables: Mapping[str, Any]) -> None:
         """Make the root's resources. Raises as `init` does."""

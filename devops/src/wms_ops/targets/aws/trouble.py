@@ -49,8 +49,8 @@ def _of_this_machine(plain: str, what: str) -> WmsError | None:
     reason = short(_NETWORK_PART.split(plain[fetch.end() :].strip().partition("\n")[0])[-1])
     if _OTHER_PACKAGE.search(plain):
         return CloudError(
-            f"Can't {what}: the provider's package isn't the one that an earlier `terraform init` noted ({reason}); "
-            "delete .terraform.lock.hcl beside the root module's files, then run it again."
+            f"Can't {what}: the provider's package isn't one of those that .terraform.lock.hcl names ({reason}); "
+            "restore that file from Git, take the provider from Terraform's registry, then run it again."
         )
     return StoreUnreachableError(
         f"Can't {what}: Terraform's registry doesn't answer ({reason}); check the network and "
@@ -69,9 +69,13 @@ _LOCK: Final = re.compile(
     r"Created: (?P<created>[^\n]*)"
 )
 _PROVIDER: Final = re.compile(
-    r"Error: (?:Failed to (?:query available provider packages|install provider)|Invalid provider registry host)"
+    r"Error: (?:Failed to (?:query available provider packages|install provider)|Invalid provider registry host"
+    r"|Provider dependency changes detected)"
 )
-_OTHER_PACKAGE: Final = re.compile(r"doesn't match any of the checksums|checksum list has unexpected|invalid signature")
+_OTHER_PACKAGE: Final = re.compile(
+    r"doesn't match any of the checksums|checksum list has unexpected|invalid signature"
+    r"|the lock file is read-only"
+)
 _NETWORK_PART: Final = re.compile(r"please try again later: |discovery document: |packages?: (?=Get)|hashicorp/aws: ")
 _RANK: Final = (Kind.EXPIRED, Kind.UNKNOWN_KEY, Kind.WRONG_SECRET, Kind.SKEWED, Kind.UNVERIFIED, Kind.NOT_ALLOWED)
 # The SDK writes "api error CODE" only before codes it has no class for, as ECR's.
