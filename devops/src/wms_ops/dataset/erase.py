@@ -84,8 +84,11 @@ def erase(git: Git, url: str, names: Sequence[str], reason: str) -> Erased:
         wanted = {md5 for found in contents.values() for md5 in found}
         kept, naming = _users(versions, wanted, set(names))
         kept |= _former_users(work, wanted - kept.keys(), set(names), earlier.values())
-        told = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "reason": reason, "by": _person(git)}
-        new = [Erasure(name=name, contents=found, marks=[], **told) for name, found in contents.items()]
+        date, by = datetime.now(UTC).isoformat(timespec="seconds"), _person(git)
+        new = [
+            Erasure(name=name, contents=found, marks=[], date=date, reason=reason, by=by)
+            for name, found in contents.items()
+        ]
         records = tuple(_record(work, one, earlier.get(one.name), kept) for one in new)
         done = Erased(records, naming=naming, unreadable=unreadable, kept=kept)
         done.untold = sum(push.change is None for push in _history(work))
@@ -131,7 +134,7 @@ def _former_users(work: _Work, wanted: Set[str], names: set[str], erasures: Iter
 
     A photo that is erased, or is being erased under another name, needs none.
     """
-    gone = wanted.union(*(one.contents for one in erasures))
+    gone = {*wanted, *(md5 for one in erasures for md5 in one.contents)}
     found, seen = dict[str, str](), set[str]()
     for push in commits_of(work.scratch.git, work.main):
         with contextlib.suppress(ManifestError, MissingBlobError, DamagedBlobError):
