@@ -12,7 +12,8 @@ from test_review import project as project  # noqa: PLC0414 - a fixture
 
 from wms.errors import ConfigError
 from wms_ops.base.errors import BranchContentError
-from wms_ops.loop.context import RECIPE, RunContext
+from wms_ops.base.layout import RECIPE
+from wms_ops.loop.context import RunContext
 from wms_ops.loop.steps_decide import main_recipe
 from wms_ops.loop.workspace import check_out, clone_origin, fetch
 

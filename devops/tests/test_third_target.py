@@ -13,9 +13,9 @@ from shed_target import Shed
 
 from wms.errors import UsageError
 from wms_ops.base.errors import BudgetError
+from wms_ops.base.layout import RECIPE
 from wms_ops.commands.main import run
 from wms_ops.git.command import Git
-from wms_ops.loop.context import RECIPE
 from wms_ops.loop.contexts import pulls_of, run_store
 from wms_ops.machine.types import CloudState
 from wms_ops.pulls.gh_pulls import GhPulls

@@ -34,7 +34,7 @@ from wms.config_sections import (
 from wms.errors import ConfigError, UsageError
 from wms.files import sha256_text
 from wms.models import DEFAULT, Architecture, find_architecture, parse_model
-from wms.paths import from_root
+from wms.paths import RECIPE, from_root
 from wms.regular import read_regular_text
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "TrackingConfig",
     "TrainingConfig",
     "load_config",
+    "own_data_settings",
     "parse_config",
     "parse_recipe",
 ]
@@ -180,6 +181,11 @@ def load_config(path: Path) -> RunConfig:
         reason = error.strerror if isinstance(error, OSError) else "it isn't UTF-8 text"
         raise ConfigError(f"Can't read the config {path}: {reason}; name one with --config.") from error
     return parse_recipe(text, str(path))
+
+
+def own_data_settings() -> DataConfig:
+    """The data settings of this repository's own recipe; the defaults where there is none. Raises ConfigError."""
+    return load_config(RECIPE).data if RECIPE.exists() else DataConfig()
 
 
 def parse_recipe(text: str, source: str) -> RunConfig:

@@ -7,6 +7,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 """The repository's root."""
 
+RECIPE = ROOT / "WMS" / "configs" / "train.yaml"
+"""The recipe of record."""
+
 RUNS = ROOT / "runs"
 """Where `wms train` keeps the folders of runs, and where every command looks for them."""
 

@@ -6,9 +6,8 @@ import argparse
 
 from wms.command import Command, any_path, own_file
 from wms.config import load_config
-from wms.paths import ROOT
+from wms.paths import RECIPE, ROOT
 
-RECIPE = ROOT / "WMS" / "configs" / "train.yaml"
 PREPARED = ROOT / "WMS" / "data" / "prepared.json"
 _FINDINGS = rb'{\s*"images": \d+,\s*"splits": '  # how an earlier --output begins
 

@@ -15,6 +15,9 @@ SPLITS = "WMS/data/splits.jsonl"
 ERASED = "WMS/data/erased.jsonl"
 """The tombstones of erased photos, a line each."""
 
+RECIPE = "WMS/configs/train.yaml"
+"""The recipe of record, whose settings of the data hold wherever none is named."""
+
 MODELS = "WMS/models"
 METADATA = "model-metadata.json"
 DVC_CONFIG = ".dvc/config"

@@ -15,12 +15,11 @@ from wms.json_text import to_json
 from wms.names import harmless, tell
 from wms.paths import ROOT
 from wms_ops.base.errors import PipelineError
-from wms_ops.base.layout import DATA_BRANCHES
+from wms_ops.base.layout import DATA_BRANCHES, RECIPE
 from wms_ops.base.outputs import annotate, put_outputs
 from wms_ops.git.command import Git
 from wms_ops.loop import contexts
 from wms_ops.loop.console import ConsoleTeller, summary, verdict
-from wms_ops.loop.context import RECIPE
 from wms_ops.loop.driver import conclude, one_at_a_time, run_loop
 from wms_ops.loop.steps import carry_out
 from wms_ops.runs.plan import LAST, exit_code

@@ -26,9 +26,11 @@ class CardFiles:
     markdown: Path
 
 
-def write_card(store: S3Remote, plan: MergePlan, photos: Path, splits: Path, folder: Path) -> CardFiles:
+def write_card(
+    store: S3Remote, plan: MergePlan, photos: Path, splits: Path, config: DataConfig, *, folder: Path
+) -> CardFiles:
     """Write the card of `plan.result` into `folder`; see `grow_card`. Raises DiskFullError, UnwritableError."""
-    card = grow_card(store, plan.base, plan.result, photos, splits)
+    card = grow_card(store, plan.base, plan.result, photos, splits=splits, config=config)
     stem = plan.result.images.oid.removesuffix(".dir")
     files = CardFiles(folder / f"{stem}.html", folder / f"{stem}.md")
     try:
@@ -41,13 +43,15 @@ def write_card(store: S3Remote, plan: MergePlan, photos: Path, splits: Path, fol
     return files
 
 
-def grow_card(store: S3Remote, before: DataSet, after: DataSet, photos: Path, splits: Path) -> DataCard:
+def grow_card(
+    store: S3Remote, before: DataSet, after: DataSet, photos: Path, *, splits: Path, config: DataConfig
+) -> DataCard:
     """Return the card of `after`; its figures are kept beside the manifests in the remote, for the next merge.
 
-    `photos` holds the new pairs, `splits` the split record of the base. After a base without a card, or with a damaged
-    card, the figures start anew: the card then says how many photos it knows. Safe to repeat.
+    `photos` holds the new pairs, `splits` the split record of the base, `config` the recipe's settings. After a base
+    without a card, or with a damaged card, the figures start anew: the card then says how many photos it knows. Safe to
+    repeat.
     """
-    config = DataConfig()
     # A repeated run finds its own figures, and so doesn't count the new photos twice.
     earlier = _earlier(store, after.images.oid) or _earlier(store, before.images.oid)
     placed = {entry.sha256: entry.split for entry in decided(photos, splits, config)}
@@ -77,6 +81,9 @@ def _earlier(store: S3Remote, oid: str) -> CardFacts | None:
 
 def decided(photos: Path, record: Path, config: DataConfig) -> tuple[Assignment, ...]:
     """Return the recorded photos and the new ones in their splits: the same pure decision as in training."""
-    looks = {sha256_file(pair.image): look_of(pair.image) for pair in find_pairs(photos)}
+    looks = {
+        sha256_file(pair.image): look_of(pair.image, max_megapixels=config.max_megapixels)
+        for pair in find_pairs(photos)
+    }
     known = SplitRecord(record).entries
     return (*known, *assign(known, looks, near_duplicate_bits=config.near_duplicate_bits))

@@ -23,6 +23,7 @@ from wms_ops.dataset.inbox import InboxFile, export, inbox_files, pair_up
 from wms_ops.dataset.losses import REPLACED, SOURCE
 from wms_ops.dataset.plan import MergePlan, NewFile, NewPair, plan_merge, refuse_conflicts
 from wms_ops.dataset.proofs import source_of
+from wms_ops.dataset.settings import data_settings
 from wms_ops.dataset.stored import as_held
 from wms_ops.dataset.versions import commit_version, dvc_config_at, file_at, version_at
 from wms_ops.git.command import Git
@@ -31,6 +32,7 @@ from wms_ops.git.trailers import trailers_of
 from wms_ops.git.write import author_of, push, remote_tip
 
 if TYPE_CHECKING:
+    from wms.config import DataConfig
     from wms_ops.dataset.cards import CardFiles
     from wms_ops.storage.client import Traffic
     from wms_ops.storage.remote import S3Remote
@@ -99,8 +101,8 @@ def publish(git: Git, commit: str, url: str, *, replace: bool = False, watch: Wa
         new = list(export(git, files, scratch.folder / "photos", known))
         if not replace:
             new = [(file, as_held(store, held, file.kind, one, scratch.folder / "photos")) for file, one in new]
-        photos = ((file.name, one.md5) for file, one in new if file.kind == "images")
-        refuse_erased(read_erasures(store), photos, held.images.files)
+        named = ((file.name, one.md5) for file, one in new if file.kind == "images")
+        refuse_erased(read_erasures(store), named, held.images.files)
         pairs = pair_up([(file.kind, exported) for file, exported in new])
         watch.step("plan")
         plan = plan_merge(held, pairs, replace=replace)
@@ -114,13 +116,14 @@ def publish(git: Git, commit: str, url: str, *, replace: bool = False, watch: Wa
             verify(store, holding)
             return Publication(plan, branch, repeated=bool(branch), base=base, where=store.config.url)
         watch.step("check")
-        report = check_photos(scratch, base)
+        settings = data_settings(scratch.git, base)
+        report = check_photos(scratch, base, settings)
         upload = _upload(store, scratch.folder / "photos", new, plan.result, watch)
         watch.step("verify")
         verify(store, plan.result)
         watch.step("card")
-        workspace = scratch.folder.parent
-        card = write_card(store, plan, scratch.folder / "photos", scratch.folder / "splits.jsonl", workspace / "cards")
+        photos, splits = scratch.folder / "photos", scratch.folder / "splits.jsonl"
+        card = write_card(store, plan, photos, splits, settings, folder=scratch.folder.parent / "cards")
         watch.step("push")
         # A branch of raw photos names the inbox that it was made from: that name goes on.
         earlier = trailers_of(git, commit).get(SOURCE.lower(), [])
@@ -180,8 +183,11 @@ def base_of(scratch: Scratch) -> str:
     return scratch.base
 
 
-def check_photos(scratch: Scratch, base: str) -> Mapping[str, Any]:
-    """Return the data check's report on the exported files; no store is asked. Raises DataQualityError."""
+def check_photos(scratch: Scratch, base: str, settings: DataConfig) -> Mapping[str, Any]:
+    """Return the data check's report on the exported files, by main's settings; no store is asked.
+
+    Raises DataQualityError.
+    """
     from wms.data.qa import validate_data
     from wms.data.splits import SplitRecord
 
@@ -191,6 +197,7 @@ def check_photos(scratch: Scratch, base: str) -> Mapping[str, Any]:
     report: Mapping[str, Any] = validate_data(
         scratch.folder / "photos",
         splits_file=splits,
+        config=settings,
         existing_looks=recorded,
         cache_folder=scratch.folder.parent / "qa",
     )

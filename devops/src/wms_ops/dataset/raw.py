@@ -16,6 +16,7 @@ from wms_ops.dataset.losses import SOURCE
 from wms_ops.dataset.plan import NewPair
 from wms_ops.dataset.proofs import algorithm_of, blob_name, branch_naming, raw_branches, source_of
 from wms_ops.dataset.publish import Watch, base_of, check_photos, push_new_branch
+from wms_ops.dataset.settings import data_settings
 from wms_ops.dataset.versions import file_at
 from wms_ops.git.command import Git
 from wms_ops.git.scratch import Scratch, scratch_clone
@@ -65,7 +66,7 @@ def push_raw(git: Git, commit: str, url: str, watch: Watch | None = None) -> Raw
         if there := branch_naming(scratch, source):
             return RawPush(pairs, there, raw=False, repeated=True)
         watch.step("check")
-        report = check_photos(scratch, base)
+        report = check_photos(scratch, base, data_settings(scratch.git, base))
         watch.step("commit")
         made = _commit(scratch, base, blobs, f"{SOURCE}: {source}\nData-Commit: {commit}\n", len(pairs))
         watch.step("push")

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from wms_ops.base.layout import SPLITS
+from wms_ops.dataset.settings import data_settings
 from wms_ops.dataset.versions import file_at
 from wms_ops.git.command import Git
 
@@ -20,9 +21,9 @@ def join_splits(git: Git, kept: str, joined: str) -> tuple[str | None, int]:
 
     Photos of `kept` never move. Photos of `joined` that are alike to a photo of `kept` in another split take that
     split, as they would if they were pushed now; the second value counts them. The text is None without any record.
-    Raises SplitError for a damaged record.
+    The recipe of `kept` says from when on photos are alike. Raises SplitError for a damaged record, ConfigError for a
+    damaged recipe.
     """
-    from wms.config import DataConfig
     from wms.data.split_join import join_records
     from wms.data.splits import record_line
 
@@ -30,7 +31,8 @@ def join_splits(git: Git, kept: str, joined: str) -> tuple[str | None, int]:
     other = _entries(git, joined)
     if text is None and not other:
         return None, 0
-    added = join_records(_entries(git, kept), other, near_duplicate_bits=DataConfig().near_duplicate_bits)
+    bits = data_settings(git, kept).near_duplicate_bits
+    added = join_records(_entries(git, kept), other, near_duplicate_bits=bits)
     before = {entry.sha256: entry.split for entry in other}
     moved = sum(before[entry.sha256] != entry.split for entry in added)
     whole = text or ""

@@ -14,7 +14,7 @@ from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.promotion import PromotionClient
 from wms.settings import TrackingSettings
 from wms_ops.base.errors import PipelineError
-from wms_ops.base.layout import DATA_SET, METADATA, MODELS, SPLITS
+from wms_ops.base.layout import DATA_SET, METADATA, MODELS, RECIPE, SPLITS
 from wms_ops.git.command import Git
 from wms_ops.machine.environment import tracking_address
 from wms_ops.pulls.protocol import PullRequests
@@ -22,7 +22,6 @@ from wms_ops.storage.config import read_remote
 from wms_ops.storage.remote import S3Remote
 from wms_ops.targets.protocol import Cloud
 
-RECIPE = "WMS/configs/train.yaml"
 BOT = {**OWN, "user.name": "wms loop", "user.email": "wms-loop@users.noreply.github.com"}
 
 

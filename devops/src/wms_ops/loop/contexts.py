@@ -8,9 +8,9 @@ from pathlib import Path
 
 from wms.paths import ROOT
 from wms.project import project
-from wms_ops.base.layout import LOOP
+from wms_ops.base.layout import LOOP, RECIPE
 from wms_ops.git.command import Git
-from wms_ops.loop.context import RECIPE, RunContext
+from wms_ops.loop.context import RunContext
 from wms_ops.loop.workspace import clone_origin
 from wms_ops.pulls.gh import GitHub, is_at_github
 from wms_ops.pulls.gh_pulls import GhPulls

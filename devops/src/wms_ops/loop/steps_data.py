@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from wms.config import DataConfig
 from wms.data.card_page import render_markdown
 from wms.data.manifest import DataSet, Manifest, stem_of
 from wms.data.qa import validate_data
@@ -22,6 +21,7 @@ from wms_ops.dataset.inbox import inbox_files
 from wms_ops.dataset.losses import common, refuse_losses
 from wms_ops.dataset.publish import Watch, delete_branch, publish, verify
 from wms_ops.dataset.review import refuse_foreign, rests_on
+from wms_ops.dataset.settings import data_settings
 from wms_ops.dataset.split_records import told
 from wms_ops.dataset.versions import file_at, pointers_at, version_at
 from wms_ops.loop.context import Done, RunContext
@@ -78,19 +78,23 @@ def validate(context: RunContext, values: Mapping[str, str]) -> Done:
     new = {stem: pair for stem, pair in after.pairs.items() if known.get(stem) != pair}
     remove(context.folder / CARD)  # of an earlier try of this step
     if new:
-        _check(context, before, after, set(new), commit)
+        _check(context, before, after, set(new), commits=(main, commit))
     counts = {"photos_before": len(known), "photos_new": len(new), "photos_total": len(after.pairs)}
     outputs = {name: str(count) for name, count in counts.items()} | {"data_oid": after.images.oid}
     text = f"Existing: {len(known)}, new: {len(new)}, total: {len(after.pairs)}; all files are in {store.config.url}."
     return Done(outputs, text)
 
 
-def _check(context: RunContext, before: DataSet, after: DataSet, stems: set[str], commit: str) -> None:
-    """Check the data of the new pairs, and write the card of their data set.
+def _check(context: RunContext, before: DataSet, after: DataSet, stems: set[str], commits: tuple[str, str]) -> None:
+    """Check the data of the new pairs by the settings of main's recipe, and write the card of their data set.
+
+    `commits` are main's and the branch's.
 
     Raises DataQualityError, and SplitError for a first data set of so few scenes that a split would be empty: before an
     instance is paid for that could not train on it.
     """
+    main, commit = commits
+    config = data_settings(context.git, main, context.recipe)
     kinds = {kind: _only(manifest, stems) for kind, manifest, _ in after}
     with TemporaryDirectory(prefix="new-", dir=_made(context.folder)) as folder:
         bring(context.store(), DataSet(kinds["images"], kinds["masks"]), Path(folder))
@@ -98,7 +102,11 @@ def _check(context: RunContext, before: DataSet, after: DataSet, stems: set[str]
         splits.write_text(file_at(context.git, commit, SPLITS) or "", encoding="utf-8", newline="\n")
         recorded = {f"{one.split} photo {one.sha256[:12]}": one.look for one in SplitRecord(splits).entries}
         report = validate_data(
-            Path(folder), splits_file=splits, existing_looks=recorded, cache_folder=context.folder.parent / "qa"
+            Path(folder),
+            splits_file=splits,
+            existing_looks=recorded,
+            cache_folder=context.folder.parent / "qa",
+            config=config,
         )
         for warning in list(report["warnings"])[:5]:
             context.show(f"warning: {str(warning).replace(folder, '')}")
@@ -109,12 +117,10 @@ def _check(context: RunContext, before: DataSet, after: DataSet, stems: set[str]
                 "`wms data check DIR --fix` and push again."
             )
         if recorded or not before.pairs:
-            config = DataConfig()
             placed = decided(Path(folder), splits, config)
             refuse_empty(placed, near_duplicate_bits=config.near_duplicate_bits)
-        write_atomic(
-            context.folder / CARD, render_markdown(grow_card(context.store(), before, after, Path(folder), splits))
-        )
+        card = grow_card(context.store(), before, after, Path(folder), splits=splits, config=config)
+        write_atomic(context.folder / CARD, render_markdown(card))
 
 
 def _only(manifest: Manifest, stems: set[str]) -> Manifest:

@@ -13,6 +13,7 @@ from wms.names import reason_against
 from wms_ops.base.layout import INBOX, LOOP, SPLITS
 from wms_ops.dataset.publish import delete_branch
 from wms_ops.dataset.returned import Returned, forget_returned, read_returned
+from wms_ops.dataset.settings import data_settings
 from wms_ops.git.command import Git
 from wms_ops.git.scratch import scratch_clone
 from wms_ops.pulls.file_branch import FileBranch
@@ -128,16 +129,18 @@ def _attached(git: Git, url: str, pull: Pull) -> Path | None:
 
 def _check_page(git: Git, branch: str) -> Path:
     """Write the data check's page about the inbox. Raises DataNotFoundError, SplitError and the like."""
-    from wms.config import DataConfig
     from wms.data.qa.html import render_html
     from wms.data.qa.validate import check
 
     folder, page = git.folder / INBOX, _pages(git, branch) / "qa.html"
-    splits = git.folder / SPLITS
+    splits, settings = git.folder / SPLITS, data_settings(git, "HEAD")
     checked = check(
-        folder, splits_file=splits if splits.is_file() else None, cache_folder=_pages(git, "").parent / "qa"
+        folder,
+        splits_file=splits if splits.is_file() else None,
+        cache_folder=_pages(git, "").parent / "qa",
+        config=settings,
     )
-    write_atomic(page, render_html(folder, checked, DataConfig()))
+    write_atomic(page, render_html(folder, checked, settings))
     return page
 
 

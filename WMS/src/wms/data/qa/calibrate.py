@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import track
 
 from wms.command import Command, any_path
-from wms.config import DataConfig
+from wms.config import own_data_settings
 from wms.data.alike import LIKENESS, alike_ones, distances, groups, to_bits
 from wms.data.looks import HASH_DIGITS, look_at, parts
 from wms.data.overlay import matches
@@ -48,7 +48,8 @@ def run(options: argparse.Namespace) -> int:
     pairs = find_pairs(options.folder)
     if len(pairs) < 2:
         raise UsageError("One pair can't be swapped; name a folder with more of them.")
-    limit = DataConfig().max_megapixels
+    settings = own_data_settings()
+    limit = settings.max_megapixels
     photos, masks = [], []
     for pair in track(pairs, "Reading photos and masks", console=Console(stderr=True), transient=True):
         photos.append(small_grey(pair.image, limit))
@@ -56,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     print(f"{counted(len(pairs), 'pair')}.")
     _print_agreement(photos, masks)
     _print_photos(photos)
-    _print_alike(photos)
+    _print_alike(photos, settings.near_duplicate_bits)
     return 0
 
 
@@ -105,10 +106,9 @@ def _print_photos(photos: Sequence[Grey]) -> None:
     print(f"three times as bright: {np.mean([measure(photo)[1] > OVEREXPOSED for photo in bright]):.1%} warned")
 
 
-def _print_alike(photos: Sequence[Grey]) -> None:
+def _print_alike(photos: Sequence[Grey], limit: int) -> None:
     """Print how many altered photos are found among all, and how many different photos are taken for one scene."""
     known = [_look(photo) for photo in photos]
-    limit = DataConfig().near_duplicate_bits
     for name, alter in {**ALTERATIONS, **HARD}.items():
         generator = np.random.default_rng(0)
         looks = [_look(alter(photo, generator)) for photo in photos]

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from wms.command import PAGE, Command, any_path, own_file, whole
-from wms.config import DataConfig
+from wms.config import DataConfig, own_data_settings
 from wms.data.mask_values import colour_text, number_text
 from wms.data.qa.facts import FolderFacts
 from wms.data.qa.fix import apply_fixes, masks_without, plan_fixes, recover
@@ -48,11 +48,12 @@ def run(options: argparse.Namespace) -> int:
     if wanted and not options.fix:
         raise UsageError("--class and --colour say what --fix writes; give --fix, too.")
     console = plain_console(soft_wrap=not Console().is_terminal)
-    settings = {"only_new": options.only_new, "workers": options.workers}
-    look = partial(check, folder, splits_file=options.splits, cache_folder=options.cache, **settings)
+    settings = own_data_settings()
+    more = {"only_new": options.only_new, "workers": options.workers, "config": settings}
+    look = partial(check, folder, splits_file=options.splits, cache_folder=options.cache, **more)
     fixes: list[dict[str, Any]] | None = None
     if options.fix:
-        fixes = _fix(folder, look, wanted)
+        fixes = _fix(folder, look, wanted, settings)
         _print_fixes(console, fixes)
     with _progress() as on_progress:
         checked = look(on_progress=on_progress)
@@ -60,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     if options.output:
         write_atomic(options.output, to_json(document, indent=2) + "\n")
     if options.html:
-        write_atomic(options.html, render_html(folder, checked, DataConfig()))
+        write_atomic(options.html, render_html(folder, checked, settings))
     _print(console, checked)
     if document["status"] != "PASS":
         raise DataQualityError(
@@ -118,7 +119,7 @@ def _colour(text: str) -> str:
     return colour_text(map(int, parts))
 
 
-def _fix(folder: Path, look: Callable[..., Checked], wanted: str) -> list[dict[str, Any]]:
+def _fix(folder: Path, look: Callable[..., Checked], wanted: str, config: DataConfig) -> list[dict[str, Any]]:
     """Finish the fixes of a killed run, then apply all possible fixes; returns all changes.
 
     Raises UsageError if masks need the name of the strip's class and none has the `wanted` one.
@@ -128,7 +129,6 @@ def _fix(folder: Path, look: Callable[..., Checked], wanted: str) -> list[dict[s
         facts = look(on_progress=on_progress).facts
     if wanted:
         _tell_lacking(folder, facts, wanted)
-    config = DataConfig()
     changes = plan_fixes(facts, config, wanted)
     return done + apply_fixes(
         folder, changes, facts, max_megapixels=config.max_megapixels, now=datetime.now().astimezone()
