@@ -47,7 +47,9 @@ def photo(image_format: str = "JPEG", size: tuple[int, int] = SIZE, orientation:
     return stream.getvalue()
 
 
-def export(folder: Path, *, seed: int = 0, input_size: int = 64, mirror: bool = False, threshold: float = 0.5) -> Path:
+def export(
+    folder: Path, *, seed: int = 0, input_size: int = 64, mirror: bool = False, threshold: float = 0.5, **more: Any
+) -> Path:
     """A tiny network with random weights whose probabilities differ visibly, exported into `folder`."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
@@ -58,7 +60,13 @@ def export(folder: Path, *, seed: int = 0, input_size: int = 64, mirror: bool = 
         model(torch.rand(4, 3, 64, 64))
         model.head.weight *= 5
     about = {"config_hash": "d" * 64, "data_version": "e" * 64, "git_commit": "c" * 40}
-    settings = {"model": UNet(channels=CHANNELS), "input_size": input_size, "threshold": threshold, "mirror": mirror}
+    settings = {
+        "model": UNet(channels=CHANNELS),
+        "input_size": input_size,
+        "threshold": threshold,
+        "mirror": mirror,
+        **more,
+    }
     export_model(model.eval().state_dict(), folder, about=about, **settings)
     return folder
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ from wms.regular import read_regular
 Image.MAX_IMAGE_PIXELS = None
 
 DEFAULT_MEGAPIXELS: Final = 50.0
+
+_BAND: Final = 256  # rows
 
 UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -51,7 +53,22 @@ def read_image(path: Path, *, max_megapixels: float = DEFAULT_MEGAPIXELS) -> NDA
 
 def decode_image(content: bytes, name: str, *, max_megapixels: float = DEFAULT_MEGAPIXELS) -> NDArray[np.uint8]:
     """As `read_image`, for a file's bytes; errors call the file `name`."""
-    return np.asarray(decode(content, name, max_megapixels))
+    return as_array(decode(content, name, max_megapixels))
+
+
+def as_array(image: Image.Image) -> NDArray[Any]:
+    """A picture's pixels as an array of its own, made in bands: np.asarray alone takes thrice its memory meanwhile."""
+    first = np.asarray(image.crop((0, 0, 1, 1)))
+    pixels = np.empty((image.height, image.width, *first.shape[2:]), first.dtype)
+    for top, band in bands(image):
+        pixels[top : top + band.height] = np.asarray(band)
+    return pixels
+
+
+def bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """A picture's rows in copies of _BAND rows, each with the number of its first row."""
+    for top in range(0, image.height, _BAND):
+        yield top, image.crop((0, top, image.width, min(top + _BAND, image.height)))
 
 
 def read_small(path: Path, side: int = 128, max_megapixels: float = DEFAULT_MEGAPIXELS) -> NDArray[np.uint8]:
@@ -205,11 +222,31 @@ def decode(
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """A decoded picture of any mode as RGB: 16 bits scaled to 8, transparent pixels laid on black."""
+    """A decoded picture of any mode as RGB: 16 bits scaled to 8, transparent pixels laid on black.
+
+    The conversion goes band by band, so that it takes no more than the result's memory.
+    """
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    scale = _scale(image)
+    whole = Image.new("RGB", image.size)
+    for top, band in bands(image):
+        whole.paste(_band_to_rgb(band, scale), (0, top))
+    return whole
+
+
+def _scale(image: Image.Image) -> float:
+    """The number that maps a picture's values to 8 bits: 16-bit files fill 0..65535."""
+    if image.mode.startswith("I;16"):
+        return 257.0
+    # A 32-bit container of small numbers keeps its 8-bit scale.
+    is_wide = image.mode in ("I", "F") and np.max([np.asarray(band).max(initial=0) for _, band in bands(image)]) > 255
+    return 257.0 if is_wide else 1.0
+
+
+def _band_to_rgb(image: Image.Image, scale: float) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image, dtype=np.float64)
-        # 16-bit files fill 0..65535; a 32-bit container of small numbers keeps its 8-bit scale.
-        scale = 257.0 if image.mode.startswith("I;16") or values.max(initial=0) > 255 else 1.0
         image = Image.fromarray(np.clip(values / scale, 0, 255).round().astype(np.uint8))
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")

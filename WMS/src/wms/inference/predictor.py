@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from wms.data.images import as_array
 from wms.data.masks import black_white
 from wms.data.preprocessing import FIRST_PREPROCESSING, Photo, Window, preprocessing_of
 from wms.errors import ModelDamagedError, ModelNotFoundError
@@ -145,8 +146,9 @@ class Predictor:
         looked = self.look(image)
         # Logits, not probabilities, are enlarged: they are smooth across the strip's edge.
         height, width = image.shape[:2]
-        enlarged = Image.fromarray(looked.first).resize((width, height), Image.Resampling.BILINEAR)
-        return sigmoid(looked.together(np.asarray(enlarged)))
+        values = as_array(Image.fromarray(looked.first).resize((width, height), Image.Resampling.BILINEAR))
+        looked.together(values, out=values)
+        return sigmoid(values, out=values)
 
     def predict(self, image: NDArray[np.uint8], threshold: float | None = None) -> Mask:
         """The strip: (H, W, 3) uint8 RGB -> (H, W) bool, above `threshold` (None: the model's)."""

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from wms.data.images import to_input
+from wms.data.images import bands, to_input
 from wms.metrics import is_strip_logit
 
 Floats = NDArray[np.float32]
@@ -54,9 +54,12 @@ class Looked:
     box: Box | None = None
     second: Floats | None = None
 
-    def together(self, enlarged: Floats) -> Floats:
-        """Combine both looks: the second look's share is added to the first, which the caller enlarged to (H, W)."""
-        return enlarged if self.box is None or self.second is None else blend(enlarged, self.second, self.box)
+    def together(self, enlarged: Floats, *, out: Floats | None = None) -> Floats:
+        """Combine both looks: the second look's share is added to the first, which the caller enlarged to (H, W).
+
+        `out` may be `enlarged`, which then changes.
+        """
+        return enlarged if self.box is None or self.second is None else blend(enlarged, self.second, self.box, out=out)
 
 
 def find_box(logits: Floats, *, threshold: float, fill: float) -> Box | None:
@@ -85,17 +88,21 @@ def one_strip(found: Mask, probability: Floats) -> Mask:
     A meter has a single reading strip; similar areas, such as a red field of the dial, are left out.
     """
     rows, columns = (np.arange(side) * _CELLS // side for side in found.shape)
-    at = np.nonzero(found)
-    cells = rows[at[0]] * _CELLS + columns[at[1]]
-    weight: NDArray[np.float64] = np.bincount(cells, probability[at], _CELLS**2).astype(np.float64)
-    kept: Mask = found & _heaviest(weight.reshape(_CELLS, _CELLS))[np.ix_(rows, columns)]
+    weight = np.zeros((_CELLS, _CELLS))
+    # Row of cells by row of cells: the places of all pixels together would take eight times the probability's memory.
+    for row in range(_CELLS):
+        within = slice(*np.searchsorted(rows, (row, row + 1)))
+        at = np.nonzero(found[within])
+        weight[row] = np.bincount(columns[at[1]], probability[within][at], _CELLS)
+    kept: Mask = _heaviest(weight)[np.ix_(rows, columns)]
+    kept &= found
     return kept
 
 
-def sigmoid(logits: Floats) -> Floats:
-    """Each logit's probability, float32, of the same shape."""
+def sigmoid(logits: Floats, *, out: Floats | None = None) -> Floats:
+    """Each logit's probability, float32, of the same shape; `out` may be `logits`, which then change."""
     # Beyond 80 exp overflows in float32, and the result is 0 or 1 to the last digit anyway.
-    values = np.clip(logits, -80.0, 80.0).astype(np.float32)
+    values = np.clip(logits, -80.0, 80.0, out=out).astype(np.float32, copy=False)
     np.negative(values, out=values)
     np.exp(values, out=values)
     values += 1.0
@@ -107,8 +114,11 @@ def window(detail: NDArray[np.uint8], box: Box, size: int) -> Floats:
     return to_input(detail, size, window=box.pixels(detail))
 
 
-def blend(whole: Floats, second: Floats, box: Box) -> Floats:
-    """Logits (H, W) of the whole photo; inside `box` their mean with the second look's, (S, S), enlarged bilinearly."""
+def blend(whole: Floats, second: Floats, box: Box, *, out: Floats | None = None) -> Floats:
+    """Logits (H, W) of the whole photo; inside `box` their mean with the second look's, (S, S), enlarged bilinearly.
+
+    `out` may be `whole`, which then changes; without `out` the result is a copy.
+    """
     height, width = whole.shape
     top, bottom = math.ceil(box.top * height), math.floor((box.top + box.side) * height)
     left, right = math.ceil(box.left * width), math.floor((box.left + box.side) * width)
@@ -125,8 +135,9 @@ def blend(whole: Floats, second: Floats, box: Box) -> Floats:
     x0, y0, x1, y1 = (min(max(edge * size, 0.0), float(size)) for edge in edges)
     picture = Image.fromarray(np.ascontiguousarray(second))
     enlarged = picture.resize((right - left, bottom - top), Image.Resampling.BILINEAR, box=(x0, y0, x1, y1))
-    blended = whole.copy()
-    blended[top:bottom, left:right] += np.asarray(enlarged)
+    blended = whole.copy() if out is None else out
+    for above, band in bands(enlarged):
+        blended[top + above : top + above + band.height, left:right] += np.asarray(band)
     blended[top:bottom, left:right] /= 2
     return blended
 
