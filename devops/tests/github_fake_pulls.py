@@ -27,7 +27,9 @@ class FakePulls:
     def __init__(self, github: FakeGitHub, origin: Path) -> None:
         self.origin = origin
         self.pulls: dict[int, dict[str, Any]] = {}
-        self.statuses: dict[str, dict[str, Any]] = {}
+        self.login = "ana"  # whose token asks
+        self.statuses: dict[str, dict[str, Any]] = {}  # the newest of each commit
+        self.history: dict[str, list[dict[str, Any]]] = {}
         self.comments: dict[str, list[str]] = {}
         self.approved: set[str] = set()
         self.needs: set[str] = set()
@@ -52,8 +54,8 @@ class FakePulls:
             case "GET", ["git", "ref", "heads", *parts]:
                 tip = self.tip("/".join(parts))
                 return (200, {"object": {"sha": tip}}) if tip else NOT_FOUND
-            case ("POST", ["statuses", commit]) | ("GET", ["commits", commit, "status"]):
-                return self._status(commit, body)
+            case ("POST", ["statuses", commit]) | ("GET", ["commits", commit, "statuses"]):
+                return self._statuses(commit, asked, body)
             case _, ["issues", number, "comments"]:
                 texts = self.comments.setdefault(number, [])
                 texts += [body["body"]] if method == "POST" else []
@@ -62,12 +64,18 @@ class FakePulls:
                 return self._graphql(body["query"], body["variables"])
         return NOT_FOUND
 
-    def _status(self, commit: str, body: Any) -> Reply:
+    def _statuses(self, commit: str, asked: Mapping[str, str], body: Any) -> Reply:
         if body:
             assert len(body["description"]) <= 140
-            self.statuses[commit] = body
-            return 201, body
-        return 200, {"statuses": [self.statuses[commit]] if commit in self.statuses else []}
+            return 201, self.set_status(commit, self.login, **body)
+        start = (int(asked["page"]) - 1) * int(asked["per_page"])
+        return 200, self.history.get(commit, [])[::-1][start : start + int(asked["per_page"])]
+
+    def set_status(self, commit: str, login: str, **status: str) -> dict[str, Any]:
+        """What a token with `statuses: write` may do at any commit."""
+        self.statuses[commit] = {**status, "creator": {"login": login}}
+        self.history.setdefault(commit, []).append(self.statuses[commit])
+        return self.statuses[commit]
 
     def _pulls(self, method: str, parts: list[str], asked: Mapping[str, str], body: Any) -> Reply:
         if not parts and method == "POST":
@@ -146,6 +154,8 @@ class FakePulls:
         return 200, {"merged": True, "sha": self._squash(number, body["commit_title"], body["commit_message"])}
 
     def _graphql(self, query: str, variables: Mapping[str, str]) -> Reply:
+        if "viewer" in query:
+            return 200, {"data": {"viewer": {"login": self.login}}}
         pull = self.pulls[int(variables["id"].removeprefix("PR_"))]
         if "disablePullRequestAutoMerge" in query:
             pull["auto_merge"] = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 from urllib.parse import quote
 
@@ -10,9 +11,11 @@ from wms_ops.base.errors import PullRequestError
 from wms_ops.base.layout import main_branch
 from wms_ops.pulls.gh import REPO, GhResponse, GitHub
 from wms_ops.pulls.protocol import CHECK
+from wms_ops.pulls.verdicts import Verdict
 
 Json = dict[str, Any]
 
+_PAGE = 100
 _DESCRIPTION = 140  # characters that GitHub takes
 _SETTINGS = "docs/BRANCH_PROTECTION.md says what the repository's settings must allow."
 _AUTO_MERGE = """
@@ -74,10 +77,22 @@ class PullApi:
         path, what = f"{REPO}/issues/{number}/comments", f"a comment on pull request {number}"
         _done(self.github.ask(path, method="POST", body={"body": text}, what=what), f"write {what}")
 
-    def verdict(self, commit: str) -> str:
-        """Return the state of this project's check on a commit: success, failure, pending, or "" without a check."""
-        found = self._get(f"commits/{commit}/status?per_page=100", f"the checks of {commit[:12]}")
-        return next((str(status["state"]) for status in found["statuses"] if status["context"] == CHECK), "")
+    def verdicts(self, commit: str) -> list[Verdict]:
+        """Return all statuses of this project's check on a commit, newest first."""
+        # Not the combined status, which tells nobody's name; and to the last page, where an old failure may stand.
+        found: list[Json] = []
+        for page in count(1):
+            path = f"commits/{commit}/statuses?per_page={_PAGE}&page={page}"
+            found += (listed := self._get(path, f"the checks of {commit[:12]}"))
+            if len(listed) < _PAGE:
+                break
+        ours = (status for status in found if status["context"] == CHECK)
+        return [Verdict(str(status["state"]), str((status.get("creator") or {}).get("login", ""))) for status in ours]
+
+    def login(self) -> str:
+        """Return the login under which GitHub sees this command; that of a workflow's token is ACTIONS."""
+        answer = self.github.graphql("query { viewer { login } }", {}, "this login's name")
+        return str(_done(answer, "tell this login's name")["data"]["viewer"]["login"])
 
     def set_verdict(self, commit: str, state: str, text: str, url: str) -> None:
         """Set this project's check on a commit; `url` leads to the workflow run, if any."""

@@ -16,7 +16,8 @@ from wms_ops.pulls.file_branch import BranchEdit, FileBranch, Files
 from wms_ops.pulls.gh import GhResponse, GitHub
 from wms_ops.pulls.gh_api import Json, PullApi, refusal
 from wms_ops.pulls.links import fitting, linked
-from wms_ops.pulls.protocol import NO_FILES, Pull, PullState, check_names, check_title, conflict, squash_message
+from wms_ops.pulls.protocol import CHECK, NO_FILES, Pull, PullState, check_names, check_title, conflict, squash_message
+from wms_ops.pulls.verdicts import standing
 
 _PAUSE_S = 3.0
 
@@ -206,7 +207,13 @@ class GhPulls:
     def _state(self, there: Json) -> PullState:
         if there["merged_at"]:
             return PullState.MERGED
-        return PullState.BLOCKED if self._api.verdict(there["head"]["sha"]) == "failure" else PullState.OPEN
+        found = standing(self._api.verdicts(there["head"]["sha"]), self._api.login)
+        if found.ignored:
+            self._say(
+                f"{found.ignored} set the check {CHECK} of pull request {there['number']} over a failure of another "
+                "login, which isn't believed: it stays blocked. Find out why, and run the loop for it again."
+            )
+        return PullState.BLOCKED if found.state == "failure" else PullState.OPEN
 
     @staticmethod
     def _value(there: Json, state: PullState, head: str) -> Pull:
