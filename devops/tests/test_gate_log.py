@@ -116,3 +116,31 @@ def test_a_log_of_older_code_is_read_and_told(refused: GateRuns, capsys: pytest.
     assert f"warning: 1 verdict in {LOG} came from older code, without a hash" in capsys.readouterr().out
     client.set_model_version_tag(LOG, "1", TRY, json.dumps(tags | {"decision": "improved"}))
     assert TryLog(runs.registry).read().faults, "the newer verdict names the older one's hash"
+
+
+def test_a_tag_on_a_foreign_run_is_named_with_the_way_on(
+    refused: GateRuns, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs, client = refused, client_of(refused)
+    foreign = client.create_run(client.create_experiment("foreign"), tags={LOGGED: f"{LOG} {'0' * 64}"}).info.run_id
+    assert runs.gate(runs.good) == 91
+    told = capsys.readouterr().err
+    assert f"{CUT} (a verdict is gone (SHA-256 {'0' * 16}))" in told
+    assert f"The tag {LOGGED} of run {foreign} names what is gone" in told
+    assert "`wms promote RUN --force REASON`, also with the run that is Production" in told
+    assert promote(runs.good, tmp_path, "--force", "the tag is nobody's") == 0
+    capsys.readouterr()
+    assert runs.gate(runs.weak, "--ledger", str(tmp_path / "models")) == 90, "it decides again"
+    client.delete_tag(foreign, LOGGED)
+
+
+def test_a_model_that_scores_the_same_is_the_refused_one(refused: GateRuns, capsys: pytest.CaptureFixture[str]) -> None:
+    """Weights that were changed by 1e-7 have another hash, and the same predictions."""
+    runs, client, verdict = refused, client_of(refused), refused.verdict(refused.good)
+    client.delete_registered_model(LOG)
+    client.delete_tag(runs.good, LOGGED)
+    means = verdict.challenger.model_copy(update={"dice": verdict.challenger.dice + 4e-7})
+    other = {"run_id": runs.weak, "weights_sha256": "f" * 64, "challenger": means}
+    TryLog(runs.registry).add(verdict.model_copy(update=other))
+    assert runs.gate(runs.variant("changed-by-a-hair")) == 90
+    assert f"The gate refused this model in run {runs.weak} at" in capsys.readouterr().out

@@ -32,6 +32,9 @@ TRY, GOES_ON, DIGEST = "verdict", "goes_on", "sha256"
 LOGGED: Final = "gate.logged"
 """Tag of a run: the log's name and the SHA-256 of the run's newest verdict there."""
 
+SAME_SCORE: Final = 1e-6
+"""Means of Dice and IoU that are nearer to each other are those of one model: a single pixel changes more."""
+
 _MOST_NAMED: Final = 200  # hashes in one verdict: a tag of MLflow holds 100,000 characters
 _PAGE: Final = 1000
 
@@ -56,7 +59,8 @@ class Tries:
     """The verdicts on record about a model, oldest first, in the log `where`.
 
     `faults` are traces of deleted and edited verdicts that nobody accepted, `heads` the hashes that no verdict of the
-    log names yet, `unproven` the number of verdicts of older code, which have no hash.
+    log names yet, `unproven` the number of verdicts of older code, which have no hash, `naming` the runs whose tag
+    names a verdict that is gone.
     """
 
     found: tuple[GateTry, ...] = ()
@@ -65,6 +69,7 @@ class Tries:
     unproven: int = 0
     accepted: tuple[GoesOn, ...] = ()
     where: str = ""
+    naming: tuple[str, ...] = ()
 
     @property
     def fault(self) -> str:
@@ -73,9 +78,17 @@ class Tries:
             return ""
         return (
             f"the log of verdicts {self.where} was cut or edited ({_shown(self.faults)}), so a refusal may be missing. "
+            f"{self._named_by}"
             "A person who looked into it may go on by `wms promote RUN --force REASON`, also with the run that is "
             "Production; the log keeps the reason."
         )
+
+    @property
+    def _named_by(self) -> str:
+        if not self.naming:
+            return ""
+        runs = f"run {self.naming[0]}" + (f" and {len(self.naming) - 1} more" if self.naming[1:] else "")
+        return f"The tag {LOGGED} of {runs} names what is gone: look whether the gate ever decided about that run. "
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -126,17 +139,29 @@ class TryLog:
         self._append(run_id, GOES_ON, word.model_dump_json())
         return f"The log of verdicts {tries.where} goes on, although {_shown(tries.faults)}."
 
-    def about(self, run_id: str, weights_sha256: str) -> Tries:
-        """The verdicts about a run, and about runs with the same weights; raises what `read` raises."""
+    def about(self, run_id: str, weights_sha256: str, verdict: GateVerdict | None = None) -> Tries:
+        """The verdicts about a run, and about runs with the same weights; raises what `read` raises.
+
+        With a `verdict` also those about runs that scored the same on the same test photos, as weights do that were
+        changed by a hair.
+        """
         tries = self.read()
-        mine = tuple(tried for tried in tries.found if run_id == tried.run_id or weights_sha256 == tried.weights_sha256)
+        mine = tuple(
+            tried
+            for tried in tries.found
+            if run_id == tried.run_id
+            or weights_sha256 == tried.weights_sha256
+            or (verdict and scores_as(tried, verdict))
+        )
         return replace(tries, found=mine)
 
     def read(self) -> Tries:
         """All verdicts on record. Raises RegistryUnreachableError, RegistryError."""
-        named = {digest: None for entry in self._entries for digest in entry.verdict_log or ()}
-        named |= dict.fromkeys(self._versions.named_by_runs())  # before the versions, which another gate may add to
-        return resolve(self._versions.versions(), tuple(named), self._versions.model)
+        named = {digest: "" for entry in self._entries for digest in entry.verdict_log or ()}
+        named |= self._versions.named_by_runs()  # before the versions, which another gate may add to
+        tries = resolve(self._versions.versions(), tuple(named), self._versions.model)
+        naming = [run for digest, run in named.items() if run and _gone(digest) in tries.faults]
+        return replace(tries, naming=tuple(naming))
 
     def _append(self, run_id: str, tag: str, text: str) -> None:
         digest = sha256_text(text)
@@ -196,29 +221,39 @@ def tried_by(verdict: GateVerdict | NoVerdict | None) -> GateTry | None:
         test_version=verdict.test_version,
         test_images=verdict.test_images,
         decided_at=verdict.decided_at,
+        dice=verdict.challenger.dice,
+        iou=verdict.challenger.iou,
     )
+
+
+def scores_as(tried: GateTry, verdict: GateVerdict) -> bool:
+    """Whether an earlier model scored on the same test photos as the verdict's, to within SAME_SCORE in both means."""
+    if tried.dice is None or tried.iou is None or tried.test_version != verdict.test_version:
+        return False
+    means = verdict.challenger
+    return max(abs(tried.dice - means.dice), abs(tried.iou - means.iou)) <= SAME_SCORE
 
 
 class _Versions(ModelRegistry):
     """The versions of the log, and what the server's runs tell of them."""
 
-    def named_by_runs(self) -> tuple[str, ...]:
-        """The hash of each run's newest verdict in this log, deleted runs included."""
+    def named_by_runs(self) -> dict[str, str]:
+        """The hash of each run's newest verdict in this log, with the run's id, deleted runs included."""
 
-        def work() -> tuple[str, ...]:
+        def work() -> dict[str, str]:
             from mlflow.entities import ViewType
 
             client, token = self._client, ""
             where = [one.experiment_id for one in client.search_experiments(ViewType.ALL, max_results=_PAGE)]
-            told: list[str] = []
+            told: list[tuple[str, str]] = []
             while where:
                 words = f"tags.`{LOGGED}` LIKE '%'"
                 page = client.search_runs(where, words, ViewType.ALL, max_results=_PAGE, page_token=token or None)
-                told += [run.data.tags[LOGGED] for run in page]
+                told += [(run.data.tags[LOGGED], run.info.run_id) for run in page]
                 if not (token := page.token or ""):
                     break
-            split = [text.rpartition(" ") for text in told]
-            return tuple(digest for model, _, digest in split if model == self.model)
+            split = [(*text.rpartition(" "), run_id) for text, run_id in told]
+            return {digest: run_id for model, _, digest, run_id in split if model == self.model}
 
         return self._call("reading which verdicts the runs name", work)
 

@@ -64,7 +64,7 @@ def _beside_earlier(
     `older` is the run's own verdict so far, which counts beside those that the registry keeps.
     """
     verdict = report.verdict
-    tries = TryLog(registry).about(verdict.run_id, verdict.weights_sha256)
+    tries = TryLog(registry).about(verdict.run_id, verdict.weights_sha256, verdict)
     own = tried_by(older)
     held = held_back(settings, [*tries.found, *([own] if own else [])])
     told = list(tries.warnings)
