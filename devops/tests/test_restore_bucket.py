@@ -14,9 +14,9 @@ from workshop import Workshop
 from wms.data.manifest import Manifest, pointer_text
 from wms.errors import run_main
 from wms_ops.base.errors import MissingBlobError
-from wms_ops.base.layout import KINDS, pointer
+from wms_ops.base.layout import ERASED, KINDS, pointer
 from wms_ops.commands.restore import COMMAND as RESTORE
-from wms_ops.dataset.erased import Erasure, mark_of, write_erasure
+from wms_ops.dataset.erased import FOLDER, Erasure, mark_of, write_erasure
 from wms_ops.storage.config import RemoteConfig
 
 
@@ -42,6 +42,22 @@ class Meters:
 
     def key(self, name: str) -> str:
         return self.shop.config.key(md5(self.contents[name]))
+
+    def tombstone(self, name: str) -> Erasure:
+        """The record of an erased photo."""
+        marks = [mark_of(md5(self.contents[f"images/{name}"]))]
+        return Erasure(name=name, marks=marks, date="2026-11-20T10:00:00+00:00", reason="shows a person")
+
+    def branch(self, name: str, files: dict[str, str]) -> None:
+        """A data branch as this clone fetched it from the origin."""
+        git = ("git", "-c", "user.name=Eve", "-c", "user.email=eve@example.org")
+        self.shop.run(*git, "checkout", "--quiet", "-b", name, "main", where=self.clone)
+        for path, text in files.items():
+            self.shop.write(self.clone, path, text)
+        self.shop.commit(self.clone)
+        self.shop.run(*git, "update-ref", f"refs/remotes/origin/{name}", "HEAD", where=self.clone)
+        self.shop.run(*git, "checkout", "--quiet", "main", where=self.clone)
+        self.shop.run(*git, "branch", "--quiet", "-D", name, where=self.clone)
 
     def objects(self) -> dict[str, bytes]:
         """All present objects."""
@@ -103,9 +119,7 @@ def test_a_restore_that_was_cut_off_goes_on_and_an_erased_photo_stays_away(
     before = meters.objects()
     gone = meters.key("images/m1")
     meters.delete_all()
-    digest = md5(meters.contents["images/m1"])
-    record = Erasure(name="m1", marks=[mark_of(digest)], date="2026-11-20T10:00:00+00:00", reason="shows a person")
-    write_erasure(meters.shop.store(), record)
+    write_erasure(meters.shop.store(), meters.tombstone("m1"))
     done: list[str] = []
     real = PastBucket.bring_back
 
@@ -142,3 +156,42 @@ def test_a_bucket_without_versions_says_so(meters: Meters, capsys: pytest.Captur
     meters.client.put_bucket_versioning(Bucket=meters.bucket, VersioningConfiguration={"Status": "Suspended"})
     assert meters.restore() == 0
     assert "keeps no versions, so an object that is deleted can't come back" in capsys.readouterr().out
+
+
+def test_what_a_data_branch_brings_neither_hides_a_photo_as_erased_nor_stops_the_restore(
+    meters: Meters, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rubbish = b'{"no": "list"}'
+    meters.shop.store().upload({f"{md5(rubbish)}.dir": rubbish})
+    before = meters.objects()
+    pointers = {pointer(kind): f"outs:\n- md5: {md5(rubbish)}.dir\n  path: {kind}\n" for kind in KINDS}
+    meters.branch("data/20261128-100000", {ERASED: f"{meters.tombstone('m1').line}\n"})
+    meters.branch("data/20261128-110000", {ERASED: "{}\n", pointer("images"): "<<<<<<< rubbish\n"})
+    meters.branch("data/20261128-120000", pointers)
+    meters.delete_all()
+    assert meters.restore("--yes") == 0
+    said = capsys.readouterr().out
+    assert meters.objects() == before
+    assert "origin/data/20261128-110000 is left out: WMS/data/dataset/images.dvc is not a .dvc file" in said
+    assert "origin/data/20261128-120000 is left out: " in said
+
+
+def test_a_damaged_or_deleted_tombstone_comes_back_and_its_photo_stays_away(
+    meters: Meters, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = meters.objects()
+    for name in ("m1", "m2"):
+        write_erasure(meters.shop.store(), meters.tombstone(name))
+    stones = {key: content for key, content in meters.objects().items() if FOLDER in key}
+    damaged, deleted = stones
+    meters.delete_all()
+    meters.client.put_object(Bucket=meters.bucket, Key=damaged, Body=b"rubbish")
+    assert meters.restore("--yes") == 0
+    gone = {meters.key("images/m1"), meters.key("images/m2")}
+    assert meters.objects() == {key: content for key, content in before.items() if key not in gone} | stones
+    capsys.readouterr()
+    for one in meters.client.list_object_versions(Bucket=meters.bucket, Prefix=deleted)["Versions"]:
+        meters.client.delete_object(Bucket=meters.bucket, Key=deleted, VersionId=one["VersionId"])
+    meters.client.put_object(Bucket=meters.bucket, Key=deleted, Body=b"rubbish")
+    assert meters.restore("--yes") == MissingBlobError.exit_code
+    assert f"{deleted}: no version that the bucket keeps" in capsys.readouterr().out

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Final
 
-from wms.data.manifest import Manifest, stem_of
+from wms.data.manifest import Manifest, Pointer, stem_of
 from wms.errors import ManifestError
 from wms.files import sha256_bytes
 from wms.registry.ledger import LedgerEntry
 from wms.registry.lineage import ONNX, WEIGHTS
 from wms.text import counted
-from wms_ops.base.errors import MissingBlobError
+from wms_ops.base.errors import DamagedBlobError, MissingBlobError, PipelineError
 from wms_ops.base.layout import DATA_BRANCHES, ERASED, main_branch, pointer
-from wms_ops.dataset.erased import Erasure, mark_of, read_erasures, tombstones
+from wms_ops.dataset.erased import FOLDER, Erasure, mark_of, tombstones
 from wms_ops.dataset.versions import file_at, pointers_at
 from wms_ops.git.command import Git
 from wms_ops.restore.plan import Outcome, Plan, Show
@@ -75,7 +76,8 @@ def plan_bucket(
     """
     past = PastBucket(store.bucket)
     erased: dict[str, set[str]] = {}
-    for one in _erasures(store, git):
+    stones = store.config.inside(FOLDER)
+    for one in _erasures(past, stones, git):
         for mark in one.marks:
             erased.setdefault(mark, set()).add(one.name)
     models = {
@@ -83,8 +85,9 @@ def plan_bucket(
         for entry in entries
         for name, digest in ((WEIGHTS, entry.weights_sha256), (ONNX, entry.onnx_sha256))
     }
-    look = _look(past, store.config.inside(""), models, erased.keys())
-    lost = _lost_photos(store, past, git, look, erased)
+    look = _look(past, store.config.inside(""), models, erased.keys(), stones)
+    lists = _Lists(store, past, git, look)
+    lost = _lost_photos(lists, look, erased)
     moves = [(past, move) for move in look.moves]
     beyond = list(look.beyond)
     if artifacts is not None:
@@ -97,7 +100,8 @@ def plan_bucket(
     if moves:
         verb = "comes" if len(moves) == 1 else "come"
         todo.append(f"{counted(len(moves), 'object')} {verb} back: {_shortened(move.key for _, move in moves)}.")
-    is_needed = bool(lost) or any(key in models for key in beyond)  # else a person may have deleted it on purpose
+    # Another object may have been deleted on purpose.
+    is_needed = bool(lost) or any(key in models or key.startswith(stones) for key in beyond)
     lost += [f"{key}: no version that the bucket keeps has the content that it should have." for key in beyond]
 
     def work(show: Show) -> Outcome:
@@ -109,33 +113,56 @@ def plan_bucket(
         show(f"bucket: {counted(len(moves), 'object')} copied from former versions.")
         return Outcome([f"{counted(len(moves), 'object')} of {store.config.url}."])
 
-    notes = []
+    notes = list(lists.notes)
     if store.versioning() != "Enabled":
         notes.append(f"s3://{store.config.bucket} keeps no versions, so an object that is deleted can't come back.")
     fault = MissingBlobError(f"Objects of {store.config.url} are lost, as is said above.") if is_needed else None
     return Plan("bucket", todo, work, lost, notes, fault)
 
 
-def _erasures(store: S3Remote, git: Git) -> tuple[Erasure, ...]:
-    """The tombstones in the bucket and in Git: erased photos never come back."""
-    stored = read_erasures(store)
-    known = {one.name for one in stored}  # these are newer: a content may be kept, or have lost its last user, since
-    told = [one for _, commit in _tips(git) for one in tombstones(file_at(git, commit, ERASED) or "")]
-    return (*stored, *(one for one in told if one.name not in known))
+def _erasures(past: PastBucket, stones: str, git: Git) -> Iterator[Erasure]:
+    """Yield the tombstones in the bucket, and others of main: erased photos never come back.
+
+    Of an object in the bucket its newest version counts that can be read. A data branch has no word: a person who may
+    push one could let photos look erased.
+    """
+    known = set()  # these are newer: a content may be kept, or have lost its last user, since
+    for history in past.histories(stones):
+        found = (_tombstone(past.read(history.key, version)) for version in history.versions)
+        if (stored := next(filter(None, found), None)) is not None:
+            known.add(stored.name)
+            yield stored
+    for tip in _tips(git):
+        if tip.is_main:
+            told = tombstones(file_at(git, tip.commit, ERASED) or "")
+            yield from (one for one in told if one.name not in known)
 
 
-def _look(past: PastBucket, prefix: str, hashes: Mapping[str, str], erased: Set[str]) -> _Look:
-    """Look at every object below a prefix; `hashes` are the SHA-256 of keys whose names don't tell a hash."""
+def _tombstone(content: bytes) -> Erasure | None:
+    with contextlib.suppress(PipelineError):
+        return Erasure.parse(content.decode("utf-8", "replace"), FOLDER, PipelineError, "")
+    return None
+
+
+def _look(
+    past: PastBucket, prefix: str, hashes: Mapping[str, str], erased: Set[str], stones: str | None = None
+) -> _Look:
+    """Look at every object below a prefix; `hashes` are the SHA-256 of keys whose names don't tell a hash.
+
+    Below `stones` lie tombstones, of which a version counts that can be read.
+    """
     look = _Look()
     for history in past.histories(prefix):
         blob = _BLOB.search(history.key)
         md5 = f"{blob[1]}{blob[2]}" if blob else ""
         if not md5 and history.key.endswith(_DRAWN):
             continue
-        chosen = _choose(past, history, _check(md5, hashes.get(history.key)), md5)
+        is_stone = stones is not None and history.key.startswith(stones)
+        check = (lambda content: _tombstone(content) is not None) if is_stone else _check(md5, hashes.get(history.key))
+        chosen = _choose(past, history, check, md5)
         if chosen is None:
             # An object without a known hash is only deleted or there; a deleted one may have no version left.
-            if md5 == "" and (history.key in hashes or not history.present):
+            if md5 == "" and (history.key in hashes or is_stone or not history.present):
                 look.beyond.append(history.key)
             continue
         is_right = history.present and chosen is history.versions[0]
@@ -182,30 +209,76 @@ def _artifact_hashes(past: PastBucket, prefix: str, entries: Sequence[LedgerEntr
     return found
 
 
-def _tips(git: Git) -> list[tuple[str, str]]:
-    """Name and commit of main and of every data branch that the clone knows, here and of the remote."""
+@dataclass(frozen=True)
+class _Tip:
+    """A branch of the clone or of the remote, by its short name, and its commit."""
+
+    name: str
+    commit: str
+    is_main: bool
+
+
+def _tips(git: Git) -> list[_Tip]:
+    """Main and every data branch that the clone knows, here and of the remote; main first."""
     lines = git("for-each-ref", "--format=%(refname) %(objectname)", "refs/heads", "refs/remotes").splitlines()
-    wanted = re.compile(rf"^refs/(heads|remotes/[^/]+)/({re.escape(main_branch())}|{re.escape(DATA_BRANCHES)}.+)$")
-    pairs = (line.split(" ") for line in lines)
-    return [(name, commit) for name, commit in pairs if wanted.match(name)]
+    wanted = re.compile(rf"refs/(?:heads|remotes/[^/]+)/({re.escape(main_branch())}|{re.escape(DATA_BRANCHES)}.+)")
+    tips = []
+    for ref, _, commit in (line.partition(" ") for line in lines):
+        if told := wanted.fullmatch(ref):
+            name = ref.removeprefix("refs/").removeprefix("heads/").removeprefix("remotes/")
+            tips.append(_Tip(name, commit, told[1] == main_branch()))
+    return sorted(tips, key=lambda tip: (not tip.is_main, tip.name))
 
 
-def _lost_photos(store: S3Remote, past: PastBucket, git: Git, look: _Look, erased: Mapping[str, Set[str]]) -> list[str]:
+class _Lists:
+    """The lists of photos and masks of main and the data branches, and sentences on those that are `lost`.
+
+    `notes` are about data branches that nobody can read: they stop no restore.
+    """
+
+    def __init__(self, store: S3Remote, past: PastBucket, git: Git, look: _Look) -> None:
+        self._store, self._past, self._look = store, past, look
+        self.found, self.lost, self.notes = list[_Named](), dict[str, None](), dict[str, None]()
+        self._moved = {move.key: move.version for move in look.moves}
+        seen: set[str] = set()
+        for tip in _tips(git):
+            try:
+                for kind, one in pointers_at(git, tip.commit).items():
+                    if one.oid not in seen:
+                        self._add(f"{kind} in {tip.name}", pointer(kind), tip, one)
+                        seen.add(one.oid)
+            except (ManifestError, MissingBlobError, DamagedBlobError) as error:
+                if tip.is_main:
+                    self.lost[f"Photos of {tip.name}: {error}"] = None
+                else:
+                    self.notes[f"{tip.name} is left out: {error}"] = None
+
+    def _add(self, where: str, path: str, tip: _Tip, one: Pointer) -> None:
+        if one.oid not in self._look.sound:
+            self.lost[f"The list of {path} in {tip.name} ({one.oid}), and with it all names in it."] = None
+            return
+        key = self._store.config.key(one.oid)
+        moved = self._moved.get(key)
+        content = self._past.read(key, moved) if moved else self._store.read_manifest(one.oid)
+        self.found.append(_Named(where, Manifest.parse(content, path).files))
+
+
+def _lost_photos(lists: _Lists, look: _Look, erased: Mapping[str, Set[str]]) -> list[str]:
     """Name the files of main and the data branches that no version of the bucket has, without erased ones.
 
     `erased` are the names of erased photos by mark. A content that a branch has under another name, such as a mask that
     two photos share, wasn't erased whatever its mark says, and is released.
     """
-    lists, lost = _lists(store, past, git, look)
     used = {
         md5
-        for one in lists
+        for one in lists.found
         for path, md5 in one.files.items()
         if (names := erased.get(mark_of(md5))) and stem_of(path) not in names
     }
     for md5 in used:
         look.release(md5)
-    for one in lists:
+    lost = list(lists.lost)
+    for one in lists.found:
         gone = [
             path
             for path, md5 in one.files.items()
@@ -214,28 +287,6 @@ def _lost_photos(store: S3Remote, past: PastBucket, git: Git, look: _Look, erase
         if gone:
             lost.append(f"{counted(len(gone), 'file')} of {one.where}: {_shortened(gone)}.")
     return lost
-
-
-def _lists(store: S3Remote, past: PastBucket, git: Git, look: _Look) -> tuple[list[_Named], list[str]]:
-    """Return the lists of photos and masks of main and the data branches, and sentences on those that are lost."""
-    read = {move.key: move.version for move in look.moves}
-    found, lost, seen = list[_Named](), dict[str, None](), set[str]()
-    for name, commit in _tips(git):
-        for kind, one in pointers_at(git, commit).items():
-            if one.oid in seen:
-                continue
-            seen.add(one.oid)
-            short = name.removeprefix("refs/").removeprefix("heads/").removeprefix("remotes/")
-            if one.oid not in look.sound:
-                lost[f"The list of {pointer(kind)} in {short} ({one.oid}), and with it all names in it."] = None
-                continue
-            key = store.config.key(one.oid)
-            content = past.read(key, read[key]) if key in read else store.read_manifest(one.oid)
-            try:
-                found.append(_Named(f"{kind} in {short}", Manifest.parse(content, pointer(kind)).files))
-            except ManifestError as error:
-                lost[str(error)] = None
-    return found, list(lost)
 
 
 def _shortened(names: Iterable[str]) -> str:
