@@ -15,6 +15,7 @@ from workshop import Workshop
 from wms.data.manifest import Manifest, pointer_text
 from wms.errors import run_main
 from wms.registry.metadata import write_metadata
+from wms_ops.base.errors import GitError
 from wms_ops.base.layout import KINDS, pointer
 from wms_ops.commands.restore import COMMAND as RESTORE
 
@@ -29,7 +30,9 @@ def clone(shop: Workshop, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Path
     for kind in KINDS:
         shop.write(other, pointer(kind), pointer_text(Manifest({f"m.{kind}": "a" * 32}), None, kind))
     models = other / "WMS" / "models"
-    write_metadata(promote(make_run(shop.folder), models, 1), other / "model-metadata.json")
+    run = make_run(shop.folder)
+    promote(run, models, 1)
+    write_metadata(promote(run, models, 1, "rollback"), other / "model-metadata.json")
     shop.commit(other, "Promote")
     shop.run("git", "tag", "model-v1", where=other)
     shop.run("git", "branch", "data/20261121-103000", where=other)
@@ -72,9 +75,9 @@ def test_an_empty_origin_gets_all_refs_and_what_only_it_had_is_named(
     assert restore(clone, "--yes") == 0
     said = capsys.readouterr().out
     assert refs(shop) == before, "the clone's own commit isn't the origin's"
-    assert "1 commit of main here were never pushed" in said
+    assert "1 commit of main here was never pushed; push it as usual." in said
     assert f"the list {later.oid}" in said
-    assert "Commit cccccccccccc, with which version 1 was trained: only the origin had it." in said
+    assert said.count("Commit cccccccccccc, with which version 1 was trained: only the origin had it.") == 2, "and plan"
     assert "after this clone's last fetch" in said
     tell(capsys, "4 branches and tags of the origin", said)
     assert restore(clone, "--yes") == 0
@@ -105,6 +108,43 @@ def test_a_push_that_was_cut_off_goes_on_and_an_origin_behind_is_brought_forward
     shop.run("git", *behind, where=shop.folder / "other")
     assert restore(clone, "--yes") == 0
     assert refs(shop) == before
+
+
+def test_what_the_origin_refuses_is_named_beside_what_arrived(
+    shop: Workshop, clone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = refs(shop)
+    lose(shop)
+    hook = shop.origin / "hooks" / "update"
+    hook.write_text('#!/bin/sh\ncase "$1" in refs/heads/data/*) exit 1;; esac\n')
+    hook.chmod(0o755)
+    assert restore(clone, "--yes") == GitError.exit_code
+    said = capsys.readouterr()
+    assert f"Restored. origin: 3 names with all their commits at file://{shop.origin}: " in said.out
+    assert "main, pull-requests, tags/model-v1." in said.out
+    assert "Lost. origin: 1 name didn't arrive (hook declined): data/20261121-103000." in said.out
+    assert "run `wms restore origin` again" in said.err and said.err.count("\n") == 1
+    assert set(before) - set(refs(shop)) == {"refs/heads/data/20261121-103000"}
+    hook.unlink()
+    assert restore(clone, "--yes") == 0
+    assert refs(shop) == before
+
+
+@pytest.mark.parametrize("how", [("--depth", "1"), ("--filter=blob:none",)])
+def test_a_clone_that_lacks_commits_or_files_is_told_up_front(
+    shop: Workshop, clone: Path, how: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert clone.is_dir()
+    shop.run("git", "config", "uploadpack.allowFilter", "true", where=shop.origin)
+    less = shop.folder / "less"
+    shop.run("git", "clone", "--quiet", "--no-checkout", *how, shop.origin.as_uri(), less, where=shop.folder)
+    assert restore(less, "--yes") == 0, "nothing is to be pushed"
+    lose(shop)
+    capsys.readouterr()
+    assert restore(less, "--yes") == GitError.exit_code
+    said = capsys.readouterr().err
+    assert ("git fetch --unshallow" if len(how) == 2 else "git fetch --refetch") in said and said.count("\n") == 1
+    assert refs(shop) == {}
 
 
 def test_an_origin_that_cannot_be_read_is_one_sentence(

@@ -160,6 +160,6 @@ COMMAND: Final = Command(
     "Rebuild ledger, registry and aliases from what Git and the bucket have left.",
     _declare,
     run,
-    "Exit codes: 0 done or nothing to do, 3 you said no, 40 a model's files are lost, 76 objects are lost, 94 "
-    "the sources contradict each other, or entries of the ledger are lost.",
+    "Exit codes: 0 done or nothing to do, 3 you said no, 40 a model's files are lost, 76 objects are lost, 80 "
+    "the origin didn't take all, 94 the sources contradict each other, or entries of the ledger are lost.",
 )

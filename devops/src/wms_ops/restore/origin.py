@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,8 +35,8 @@ class _Refs:
 def plan_origin(git: Git, entries: Sequence[LedgerEntry], store: S3Remote | None) -> Plan:
     """Plan the push of main, data branches, every other branch of the origin, and tags.
 
-    `store` tells of data sets that only the origin's commits named. Raises GitError where the origin doesn't answer,
-    and the bucket's errors.
+    `store` tells of data sets that only the origin's commits named. Raises GitError where the origin doesn't answer or
+    this clone lacks a part of what is to be pushed, and the bucket's errors.
     """
     name = project().remote
     if not git.ok("remote", "get-url", name):
@@ -44,23 +44,79 @@ def plan_origin(git: Git, entries: Sequence[LedgerEntry], store: S3Remote | None
     where = git("remote", "get-url", name)
     refs = _Refs(_known(git, name), _there(git, name, where))
     pushed = {ref: commit for ref, commit in refs.known.items() if _may_push(git, commit, refs.there.get(ref))}
+    if pushed:
+        _refuse_partial(git, name)
     notes = [*_left_alone(git, refs), *_stale(git, refs.known, pushed)]
     todo = []
     if pushed:
-        names = ", ".join(ref.removeprefix("refs/heads/").removeprefix("refs/") for ref in sorted(pushed))
-        todo.append(f"{counted(len(pushed), 'name')} pushed to {name}: {names}.")
+        todo.append(f"{counted(len(pushed), 'name')} pushed to {name}: {_names(pushed)}.")
     lost = [*_only_there(git, name, entries), *(_unnamed(git, store) if store else ())] if pushed else []
 
     def work(show: Show) -> Outcome:
         # Main last: a new clone that finds main finds the tags and branches that main's files name.
         order = sorted(pushed, key=lambda ref: (ref == f"refs/heads/{main_branch()}", ref))
+        refused: dict[str, str] = {}
         for start in range(0, len(order), _BATCH):
-            batch = [f"{pushed[ref]}:{ref}" for ref in order[start : start + _BATCH]]
-            git("push", "--quiet", "--no-verify", name, *batch)
-        show(f"origin: {counted(len(order), 'name')} pushed to {where}.")
-        return Outcome([f"{counted(len(order), 'name')} with all their commits at {where}."])
+            refused |= _push(git, name, {ref: pushed[ref] for ref in order[start : start + _BATCH]})
+        return _outcome([ref for ref in order if ref not in refused], refused, where, show)
 
-    return Plan("origin", todo, work, lost, notes)
+    return Plan("origin", todo, work, list(dict.fromkeys(lost)), notes)
+
+
+def _push(git: Git, name: str, pushed: Mapping[str, str]) -> dict[str, str]:
+    """Push commits by the refs at the origin; returns the reason for each ref that the origin didn't take."""
+    done = git.attempt("push", "--porcelain", "--no-verify", name, *(f"{pushed[ref]}:{ref}" for ref in pushed))
+    if done.returncode == 0:
+        return {}
+    told = [line.split("\t") for line in done.stdout.decode("utf-8", "surrogateescape").splitlines()]
+    answers = {parts[1].partition(":")[2]: parts for parts in told if len(parts) == 3}
+    said = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit code {done.returncode}"]
+    broken = next((line for line in said if line.startswith("fatal:")), said[0]).removeprefix("fatal:").strip()
+    refused = {}
+    for ref in pushed:
+        flag, _, summary = answers.get(ref, ("!", "", broken))
+        if flag == "!":
+            refused[ref] = summary.partition("(")[2].rstrip(")") or summary.rstrip(".")
+    return refused
+
+
+def _outcome(arrived: Sequence[str], refused: Mapping[str, str], where: str, show: Show) -> Outcome:
+    """Tell which refs arrived, and which didn't and why."""
+    show(f"origin: {counted(len(arrived), 'name')} pushed to {where}.")
+    done = Outcome()
+    if arrived:
+        done.restored = [f"{counted(len(arrived), 'name')} with all their commits at {where}: {_names(arrived)}."]
+    for reason in dict.fromkeys(refused.values()):
+        refs = [ref for ref, why in refused.items() if why == reason]
+        done.lost.append(f"{counted(len(refs), 'name')} didn't arrive ({reason}): {_names(refs)}.")
+    if refused:
+        done.fault = GitError(
+            f"{where} didn't take {len(refused)} of {counted(len(arrived) + len(refused), 'name')}, as is said above; "
+            "mend that, then run `wms restore origin` again: it pushes the rest."
+        )
+    return done
+
+
+def _names(refs: Iterable[str]) -> str:
+    return ", ".join(ref.removeprefix("refs/heads/").removeprefix("refs/") for ref in sorted(refs))
+
+
+def _refuse_partial(git: Git, name: str) -> None:
+    """Raise GitError for a clone that lacks old commits or files: only the lost origin could complete a push."""
+    if git("rev-parse", "--is-shallow-repository") == "true":
+        raise GitError(
+            "This clone is shallow: it lacks the older commits, so nothing was pushed. Run this in a clone that has "
+            "all, or bring them from there by `git fetch --unshallow PATH`."
+        )
+    if not git.switched(f"remote.{name}.promisor"):
+        return
+    # Without asking the remote for what is missing, as git does for such a clone otherwise.
+    found = git("rev-list", "--objects", "--all", "--missing=print").splitlines()
+    if missing := sum(line.startswith("?") for line in found):
+        raise GitError(
+            f"This clone is partial: it lacks {counted(missing, 'object')} of older commits, so nothing was pushed. "
+            "Run this in a clone that has all, or bring them from there by `git fetch --refetch --no-filter PATH`."
+        )
 
 
 def _known(git: Git, name: str) -> dict[str, str]:
@@ -120,7 +176,8 @@ def _stale(git: Git, known: Mapping[str, str], pushed: Mapping[str, str]) -> Ite
         fetched = known.get(main, main)
         ahead = git("rev-list", "--count", f"{fetched}..{main}")
         if ahead != "0":
-            yield f"{counted(int(ahead), 'commit')} of {main_branch()} here were never pushed; push them as usual."
+            verb, them = ("was", "it") if ahead == "1" else ("were", "them")
+            yield f"{counted(int(ahead), 'commit')} of {main_branch()} here {verb} never pushed; push {them} as usual."
 
 
 def _only_there(git: Git, name: str, entries: Sequence[LedgerEntry]) -> Iterator[str]:
