@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,6 +95,30 @@ def test_each_damage_is_mended_from_git_and_the_damaged_file_is_kept(
         assert (clone / ".git" / "wms" / "replaced" / Path(name).name).read_bytes() == content
     assert restored(clone, "--yes") == 0
     assert "Nothing is to be restored." in capsys.readouterr().out
+
+
+IN_THE_WAY: dict[str, Callable[[Path], None]] = {
+    "it is a folder": Path.mkdir,
+    "it is a named pipe": os.mkfifo,
+    "it is a link to nothing": lambda path: path.symlink_to("no-such-file"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_record_that_is_no_file_is_one_sentence(
+    clone: Path, history: tuple[dict[str, bytes], ...], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for how, put in IN_THE_WAY.items():
+        (clone / name).unlink()
+        put(clone / name)
+        for more in (["--dry-run"], ["--yes"]):
+            capsys.readouterr()
+            assert restored(clone, *more) == LedgerError.exit_code, how
+            said = capsys.readouterr().err
+            assert said.count("\n") == 1 and str(clone / name) in said and "`wms restore` again" in said, said
+        (clone / name).rmdir() if (clone / name).is_dir() else (clone / name).unlink()
+        (clone / name).write_bytes(history[-1][name])
+    assert restored(clone) == 0
 
 
 def test_an_edit_that_mends_its_own_hashes_loses_against_git(

@@ -16,6 +16,7 @@ from wms.registry.mlflow_store import ModelVersion
 from wms.registry.plan import ENTRY_NUMBER
 from wms.registry.recovery import Found, Recovery, Trust, entries_in, rebuild
 from wms.registry.standing import unvouched
+from wms.regular import read_regular
 from wms.text import counted
 from wms_ops.base.layout import MODELS, main_branch
 from wms_ops.git.command import Git
@@ -92,8 +93,10 @@ def _joined(parts: Iterable[str]) -> str:
 def plan_records(ledger: Ledger, metadata: Path, git: Git | None, recovery: Recovery, *, force: bool = False) -> Plan:
     """Plan the three files as the rebuilt ledger has them; where entries are lost, nothing unless `force`.
 
-    A ledger that ends earlier would make an earlier version Production.
+    A ledger that ends earlier would make an earlier version Production. Raises LedgerError for a file that can't be
+    read.
     """
+    _content(metadata)
     head = recovery.entries[-1] if recovery.entries else None
     lost = []
     if recovery.beyond:
@@ -197,9 +200,16 @@ def _in_git(git: Git) -> Iterator[Found]:
 
 
 def _content(path: Path) -> bytes:
-    with contextlib.suppress(OSError):
-        return path.read_bytes()
-    return b""
+    """The content of a record, empty without the file. Raises LedgerError for a path that is no readable file."""
+    try:
+        return read_regular(path)
+    except (FileNotFoundError, NotADirectoryError):
+        if not path.is_symlink():
+            return b""
+        fault = "is a link to nothing"
+    except OSError as error:
+        fault = f"can't be read ({error.strerror})"
+    raise LedgerError(f"{path} {fault}, so nothing was changed; move it away, then run `wms restore` again.")
 
 
 def _keep(path: Path, git: Git | None, show: Show) -> None:
