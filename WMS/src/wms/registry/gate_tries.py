@@ -117,6 +117,10 @@ class TryLog:
         self._versions = _Versions(registry.uri, model=registry.model + SUFFIX)
         self._entries = entries
 
+    def is_empty(self) -> bool:
+        """Whether the log has no version at all, as on a new server; raises what `read` raises."""
+        return not self._versions.versions()
+
     def add(self, verdict: GateVerdict) -> None:
         """Keep a verdict that names its settings; other verdicts are left out.
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from wms.errors import RegistryError
+from wms.loopback import scheme_of
 from wms.project import project
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.plan import STATUS
-from wms.registry.restored import LOST, RESTORED
+from wms.registry.restored import COPY, LOST, RESTORED
 
 _BATCH = 100  # MLflow's limit for parameters and tags in a request
+_PAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,19 @@ MARK = "lost-versions"
 """The id of the empty run of versions that only keep the number of a lost version."""
 
 
+def missing_database(uri: str) -> Path | None:
+    """Return the SQLite database of a tracking URI if the first question to MLflow would make it; else None.
+
+    >>> missing_database("sqlite:///no-such.db").name, missing_database("http://localhost:5000")
+    ('no-such.db', None)
+    """
+    name = uri.partition(":///")[2].partition("?")[0]
+    if scheme_of(uri).partition("+")[0] != "sqlite" or not name or name.startswith((":memory:", "file:")):
+        return None
+    path = Path(name)
+    return None if path.exists() and path.stat().st_size else path
+
+
 class RebuiltRegistry(ModelRegistry):
     """A registry with the requests that only a restore makes."""
 
@@ -51,10 +67,27 @@ class RebuiltRegistry(ModelRegistry):
 
         return self._call(f"looking for run {run_id}", work)
 
+    def known_runs(self) -> frozenset[str]:
+        """The ids of all runs that the server has, deleted ones too, and the former ids of restored runs."""
+
+        def work() -> frozenset[str]:
+            from mlflow.entities import ViewType
+
+            client, token, found = self._client, "", set[str]()
+            where = [one.experiment_id for one in client.search_experiments(ViewType.ALL, max_results=_PAGE)]
+            while where:
+                page = client.search_runs(where, "", ViewType.ALL, max_results=_PAGE, page_token=token or None)
+                found |= {str(name) for run in page for name in (run.info.run_id, run.data.tags.get(RESTORED)) if name}
+                if not (token := page.token or ""):
+                    break
+            return frozenset(found)
+
+        return self._call("reading the runs", work)
+
     def add_run(self, past: PastRun) -> None:
         """Make a lost run anew, or complete the one of a killed restore; the run is FINISHED last."""
         self._call(f"making run {past.name} anew", lambda: self._begin(past))
-        self.add_files(past)
+        self.add_files(replace(past, files={**past.files, COPY: past.run_id.encode()}) if past.files else past)
 
         def end() -> None:
             self._client.set_terminated(self._ids.present(past.run_id), "FINISHED", past.ended_ms)

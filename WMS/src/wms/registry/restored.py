@@ -16,6 +16,9 @@ RESTORED: Final = "wms.restored_run"
 LOST: Final = "lost"
 """Value of the tag `status` of a version that only keeps the number of a lost version."""
 
+COPY: Final = "restored_run.txt"
+"""Artifact of a restored run, with the former id: a later restore tells by it that the files are only a copy."""
+
 _ID = re.compile(r"[\w-]+")
 _PAGE: Final = 1000
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from wms.command import Command, folder
@@ -12,6 +12,8 @@ from wms.names import tell
 from wms.paths import ROOT
 from wms.registry.chain import Chain
 from wms.registry.ledger import Ledger
+from wms.registry.mlflow_rebuild import missing_database
+from wms.registry.mlflow_store import ModelVersion
 from wms.registry.promotion import PromotionClient, repair
 from wms.settings import TrackingSettings
 from wms_ops.base.errors import BucketNotFoundError
@@ -45,7 +47,8 @@ def run(options: argparse.Namespace) -> int:
     if not show_plan(plans, tell):
         if fault := next((plan.fault for plan in plans if plan.fault), None):
             raise fault
-        if options.dry_run or promotions is None or options.part in ("bucket", "origin"):
+        is_elsewhere = options.part in ("bucket", "origin")
+        if options.dry_run or is_elsewhere or promotions is None or missing_database(promotions.uri):
             print("Nothing is to be restored.")
             return 0
         done = repair(promotions)  # tags, and what a killed promotion has left
@@ -86,11 +89,11 @@ def _plan_records(
     options: argparse.Namespace, ledger: Ledger, git: Git, promotions: PromotionClient | None
 ) -> Sequence[Plan]:
     chain, server = Chain(), ""
+    versions: Callable[[], Sequence[ModelVersion]] = tuple
     if promotions is None:
         print("MLFLOW_TRACKING_URI isn't set, so MLflow isn't looked at.")
-    else:
-        chain, server = promotions.entries.remains(), promotions.registry.server
-    versions = promotions.registry.versions if promotions else tuple
+    elif not missing_database(promotions.uri):
+        chain, server, versions = promotions.entries.remains(), promotions.registry.server, promotions.registry.versions
     recovery = recover(ledger, git, chain, server, versions, force=options.force)
     records = plan_records(ledger, options.metadata, git, recovery, force=options.force)
     if promotions is None or not recovery.entries or (records.fault and not options.force):

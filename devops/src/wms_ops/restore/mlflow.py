@@ -10,7 +10,7 @@ from wms.registry import plan
 from wms.registry.chain import SUFFIX, Chain, RegistryLedger, missing_from
 from wms.registry.gate_tries import TryLog
 from wms.registry.ledger import LedgerEntry
-from wms.registry.mlflow_rebuild import MARK, RebuiltRegistry
+from wms.registry.mlflow_rebuild import MARK, RebuiltRegistry, missing_database
 from wms.registry.promotion import PromotionClient, repair
 from wms.registry.standing import LostEnd, lost_end
 from wms.registry.types import PRODUCTION
@@ -56,7 +56,9 @@ def plan_mlflow(promotions: PromotionClient, entries: Sequence[LedgerEntry], cha
             f"{_versions(marks)} {'was' if is_one else 'were'} never Production, so the ledger knows nothing of "
             f"{'it' if is_one else 'them'}; a mark without a model keeps {'its' if is_one else 'each'} number."
         )
-    return Plan("MLflow", rebuilding.sentences(), rebuilding.work, notes=notes)
+    if not (todo := rebuilding.sentences()):
+        notes += rebuilding.log_faults()
+    return Plan("MLflow", todo, rebuilding.work, notes=notes)
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ class _Rebuilding:
     def sentences(self) -> list[str]:
         """The plan in whole sentences."""
         state, server, model = self.state, self.registry.server, self.registry.model
-        todo = []
+        absent = missing_database(self.registry.uri)
+        todo = [f"The database {absent} is made anew."] if absent else []
         if state.runs:
             names = ", ".join(f"{one.run_id[:8]} (version {one.to_version})" for one in state.runs)
             verb = _verb(state.runs, "is", "are")
@@ -87,7 +90,7 @@ class _Rebuilding:
             todo.append(f"{counted(len(state.entries), 'entry')} of the ledger {goes} to {model}{SUFFIX}.")
         head = self.entries[-1]
         wanted = plan.aliases_after(head)
-        found = {name: self.registry.alias(name) for name in wanted}
+        found = {name: None if absent else self.registry.alias(name) for name in wanted}
         if not todo and {name: one.version if one else None for name, one in found.items()} != wanted:
             todo.append(f"The aliases go back: production to version {head.to_version}.")
         now = found[PRODUCTION]
@@ -108,9 +111,9 @@ class _Rebuilding:
         for number in sorted({*self.state.versions, *self.state.marks}):
             self.registry.fill(number, runs.get(number, MARK))
             self.promotions.step("version")
-        if self.state.runs or self.state.versions:
+        log = TryLog(self.registry, self.entries)
+        if (self.state.runs or self.state.versions) and log.is_empty():
             # The log of verdicts was lost with the server; the ledger still names its end.
-            log = TryLog(self.registry, self.entries)
             self.done.lost += filter(None, [log.go_on(self.entries[-1].run_id, who(), "`wms restore`")])
         self._tag_versions()
         self._write_ledger()
@@ -163,11 +166,18 @@ class _Rebuilding:
                 "be unable to be served, compared or rolled back to. `wms restore bucket` brings deleted objects back."
             )
 
+    def log_faults(self) -> list[str]:
+        """The sentence about a log of verdicts that was cut or edited, which only a person may accept."""
+        tries = TryLog(self.registry, self.entries).read()
+        return [f"The gate can't decide before a person looked into it (code 91): {tries.fault}"] * bool(tries.faults)
+
     def _say_what_is_lost(self, store: ArtifactStore | None) -> None:
-        if store is not None and (others := store.runs - {entry.run_id for entry in self.entries}):
+        self.done.lost += self.log_faults()
+        known = {entry.run_id for entry in self.entries}
+        if store is not None and (others := store.runs - known - self.registry.known_runs()):
             self.done.lost.append(
-                f"{counted(len(others), 'run')} that never became Production: MLflow forgot them, their files are "
-                f"still in {store.name}."
+                f"Runs that never became Production: MLflow forgot them, but files of {counted(len(others), 'run')} "
+                f"are still in {store.name}."
             )
         if self.state.runs:
             self.done.lost.append(
@@ -186,7 +196,8 @@ def _verb(things: Sequence[object], one: str, more: str) -> str:
 
 def _look(registry: RebuiltRegistry, entries: Sequence[LedgerEntry], chain: Chain) -> _State:
     _refuse_another(entries, chain, registry.server)
-    present = {one.version: one for one in registry.versions()}
+    is_new = missing_database(registry.uri) is not None  # asking MLflow would make the database
+    present = {} if is_new else {one.version: one for one in registry.versions()}
     _refuse_a_gap(entries, chain, lost_end(tuple(present.values()), entries[-1]))
     by_number = {entry.to_version: entry for entry in entries}
     for number, entry in by_number.items():
@@ -200,7 +211,7 @@ def _look(registry: RebuiltRegistry, entries: Sequence[LedgerEntry], chain: Chai
     last = max([*by_number, *(entry.from_version or 0 for entry in entries)], default=0)
     absent = [number for number in range(1, last + 1) if number not in present]
     newest = {entry.run_id: entry for entry in entries}
-    runs = tuple(entry for run_id, entry in newest.items() if _is_incomplete(registry, run_id))
+    runs = tuple(entry for run_id, entry in newest.items() if is_new or _is_incomplete(registry, run_id))
     return _State(
         runs,
         tuple(number for number in absent if number in by_number),

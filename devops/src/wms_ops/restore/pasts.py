@@ -22,6 +22,7 @@ from wms.project import project
 from wms.registry.ledger import LedgerEntry
 from wms.registry.lineage import CARD, CONFIG, DATA, FILES, ONNX, SCORES, WEIGHTS
 from wms.registry.mlflow_rebuild import PastRun
+from wms.registry.restored import COPY
 from wms.registry.types import VERDICT_FILE
 from wms.registry.verdicts import DECISION, RECORD
 from wms.text import flattened
@@ -56,8 +57,8 @@ class ArtifactStore:
 
     @property
     def runs(self) -> frozenset[str]:
-        """The ids of all runs that have files."""
-        return frozenset(self._keys)
+        """The ids of all runs that have files, without the copies that a restore made."""
+        return frozenset(run_id for run_id, files in self._keys.items() if COPY not in files)
 
     def files(self, run_id: str) -> dict[str, bytes]:
         """Read all files of a run by their paths in MLflow. Raises the bucket's errors."""
