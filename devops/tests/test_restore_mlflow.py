@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterable, Iterator
 
 import pytest
 from restore_yard import KILL, Yard, tell, variables_of
 from s3_server import S3Server
 from servers import MlflowServer
-from small import ROOT
+from small import ROOT, environment
 from workshop import Workshop
 
+from wms.data.manifest import Manifest, pointer_text
 from wms.errors import LedgerError, run_main
 from wms.files import sha256_bytes
 from wms.registry import promotion
@@ -19,17 +24,40 @@ from wms.registry.chain import Chain
 from wms.registry.gate_tries import TryLog
 from wms.registry.plan import ENTRY_NUMBER, Proposal
 from wms.registry.promotion import PromotionClient
+from wms.registry.restored import RESTORED
+from wms.text import counted
+from wms_ops.base.layout import KINDS, pointer
 from wms_ops.commands import gate, sync, versions
 from wms_ops.commands.restore import COMMAND as RESTORE
+from wms_ops.dataset.stored import md5_of
 from wms_ops.restore.mlflow import Sources, plan_mlflow
 from wms_ops.storage.config import RemoteConfig
 
-BUCKET = "wms-tests"
+BUCKET = f"restore-{uuid.uuid4().hex[:12]}"
+
+# A `wms restore` that dies after the first run that it makes anew.
+DYING = """
+import os, signal, sys
+from functools import partial
+from wms.errors import run_main
+from wms.registry.promotion import PromotionClient
+from wms.registry.restored import RESTORED
+from wms_ops.commands import restore
+
+def step(name):
+    if name == "run":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+restore.PromotionClient = partial(PromotionClient, step=step)
+run_main(restore.COMMAND, sys.argv[1:])
+"""
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory, s3_of_session: S3Server) -> Iterator[Yard]:
     folder = tmp_path_factory.mktemp("restore")
+    s3_of_session.create_bucket(BUCKET)
+    s3_of_session.client().put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
     shop = Workshop(folder / "shop", s3_of_session, RemoteConfig(BUCKET, f"{folder.name}/dvc", s3_of_session.endpoint))
     server = MlflowServer(folder / "mlflow")
     server.artifacts = f"s3://{BUCKET}/{folder.name}/mlflow"
@@ -141,3 +169,70 @@ def test_a_server_that_others_use_is_left_alone(yard: Yard) -> None:
     with pytest.raises(LedgerError, match="so nothing was changed: another project"):
         plan_mlflow(others, yard.ledger.entries(), Chain(), Sources(lambda: None))
     assert [one.version for one in others.registry.versions()] == [1]
+
+
+def objects(yard: Yard) -> dict[str, bytes]:
+    client = yard.shop.s3.client()
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+    names = [item["Key"] for page in pages for item in page.get("Contents", ())]
+    return {name: client.get_object(Bucket=BUCKET, Key=name)["Body"].read() for name in names}
+
+
+def forgotten(yard: Yard, stored: Iterable[str]) -> set[str]:
+    """The runs whose files are stored, without those of the ledger and the copies that an earlier restore made."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(yard.server.uri)
+    runs = client.search_runs([one.experiment_id for one in client.search_experiments()])
+    copies = {run.info.run_id for run in runs if RESTORED in run.data.tags}
+    found = {name.split("/artifacts/")[0].rpartition("/")[2] for name in stored if "/artifacts/" in name}
+    return found - copies - {entry.run_id for entry in yard.ledger.entries()}
+
+
+def test_mlflow_bucket_and_origin_lost_together_come_back_by_one_command_that_was_killed_once(
+    yard: Yard, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop, clone = yard.shop, yard.clone
+    for kind in KINDS:
+        photos = {f"m{i}.png": f"{kind} {i}".encode() for i in range(3)}
+        manifest = Manifest({name: md5_of(content) for name, content in photos.items()})
+        shop.store().upload({md5_of(one): one for one in photos.values()} | {manifest.oid: manifest.content})
+        shop.write(clone, pointer(kind), pointer_text(manifest, None, kind))
+    shop.run("git", "add", "WMS/data", where=clone)
+    shop.run("git", "commit", "--quiet", "-m", "Photos", where=clone)
+    shop.run("git", "push", "--quiet", "--no-verify", "origin", "HEAD:main", where=clone)
+    state, refs, before = yard.state(), shop.branches(), objects(yard)
+    others = forgotten(yard, before)
+    assert others
+    yard.lose_mlflow()
+    shutil.rmtree(shop.origin)
+    shop.run("git", "init", "--quiet", "--bare", "--initial-branch=main", shop.origin, where=shop.folder)
+    client = shop.s3.client()
+    for name in before:
+        client.delete_object(Bucket=BUCKET, Key=name)
+    client.put_object(Bucket=BUCKET, Key=max(name for name in before if "/files/md5/" in name), Body=b"rubbish")
+    words = ["all", *yard.arguments, "--yes"]
+    variables = environment(**{**shop.environ, **variables_of(yard)})
+    died = subprocess.run(
+        [sys.executable, "-c", DYING, *words], env=variables, capture_output=True, text=True, check=False
+    )
+    assert died.returncode == KILL, died.stdout + died.stderr
+    assert not yard.registry.versions()
+    assert run_main(RESTORE, words) == 0
+    said = capsys.readouterr().out
+    tell(capsys, f"MLflow, {len(before)} objects of the bucket and the origin together, after a kill", said)
+    assert f"files of {counted(len(others), 'run')} are still in {yard.place}" in said
+    after = yard.state()
+    assert (after["runs"], after["chain"], after["settled"]) == (state["runs"], state["chain"], True)
+    for number in (1, 3):
+        assert after["versions"][number][:2] == state["versions"][number][:2]
+    assert shop.branches() == refs
+    drawn = (".html", ".jpg", ".md", ".png", ".webp")
+    now = objects(yard)
+    assert {name: now.get(name) for name in before if not name.endswith(drawn)} == {
+        name: content for name, content in before.items() if not name.endswith(drawn)
+    }
+    assert run_main(RESTORE, words) == 0
+    assert (
+        f"Everything agrees: Production is version {yard.ledger.entries()[-1].to_version}." in capsys.readouterr().out
+    )
