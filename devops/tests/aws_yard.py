@@ -14,6 +14,7 @@ from terraform_tool import terraform_environ
 from wms_ops.targets.aws.cloud import AwsCloud, open_aws
 
 CALLER = "203.0.113.7"
+_MINE: list[dict[str, Any]] = [{"Name": "tag-key", "Values": ["wms:environment"]}]
 
 
 @dataclass
@@ -40,23 +41,51 @@ class Yard:
         return replace(cloud, context=replace(cloud.context, step=step))
 
     def left(self) -> dict[str, int]:
-        """What of an instance AWS has, asked directly: instances that aren't terminated, volumes, and all the rest."""
+        """What of a launch AWS has, asked directly: instances that aren't terminated, disks, open ports, and the rest.
+
+        A network counts where a launch of the former version has made it, or where it is a second one.
+        """
         ec2, iam = self.aws.client("ec2"), self.aws.client("iam")
-        mine = [{"Name": "tag-key", "Values": ["wms:environment"]}]
         instances = [one for group in ec2.describe_instances()["Reservations"] for one in group["Instances"]]
         dead = {one["InstanceId"] for one in instances if one["State"]["Name"] == "terminated"}
 
         def _is_dead(interface: dict[str, Any]) -> bool:
             return interface.get("Attachment", {}).get("InstanceId") in dead
 
+        roles = [one for one in iam.list_roles()["Roles"] if one["RoleName"].startswith("wms-")]
         found: dict[str, Any] = {
             "instances": [one for one in instances if one["State"]["Name"] != "terminated"],
             "volumes": ec2.describe_volumes()["Volumes"],
             "addresses": ec2.describe_addresses()["Addresses"],
             # moto keeps the interface of a terminated instance, which AWS deletes with it.
             "interfaces": [one for one in ec2.describe_network_interfaces()["NetworkInterfaces"] if not _is_dead(one)],
-            "networks": ec2.describe_vpcs(Filters=mine)["Vpcs"],
-            "roles": [one for one in iam.list_roles()["Roles"] if one["RoleName"].startswith("wms-")],
-            "profiles": iam.list_instance_profiles()["InstanceProfiles"],
+            "open ports": [
+                rule
+                for group in ec2.describe_security_groups(Filters=_MINE)["SecurityGroups"]
+                for rule in group["IpPermissions"]
+            ],
+            "templates": ec2.describe_launch_templates()["LaunchTemplates"],
+            "networks": [*self._networks("instance"), *self._networks("store")[1:]],
+            "roles": [*(one for one in roles if one["RoleName"].endswith("-host")), *roles[1:]],
+            "profiles": iam.list_instance_profiles()["InstanceProfiles"][1:],
         }
         return {name: len(some) for name, some in found.items() if some}
+
+    def lasting(self) -> dict[str, int]:
+        """What lasts: networks, with their parts, and roles."""
+        ec2, iam = self.aws.client("ec2"), self.aws.client("iam")
+        ids = [vpc["VpcId"] for vpc in self._networks("store")]
+        within = [{"Name": "vpc-id", "Values": ids}]
+        roles = [one for one in iam.list_roles()["Roles"] if one["RoleName"].startswith("wms-")]
+        return {
+            "networks": len(ids),
+            "subnets": len(ec2.describe_subnets(Filters=within)["Subnets"]) if ids else 0,
+            "gateways": len(ec2.describe_internet_gateways(Filters=_MINE)["InternetGateways"]),
+            "groups": len(ec2.describe_security_groups(Filters=_MINE)["SecurityGroups"]),
+            "roles": len(roles),
+            "profiles": len(iam.list_instance_profiles()["InstanceProfiles"]),
+        }
+
+    def _networks(self, part: str) -> list[Any]:
+        filters = [*_MINE, {"Name": "tag:wms:part", "Values": [part]}]
+        return list(self.aws.client("ec2").describe_vpcs(Filters=filters)["Vpcs"])

@@ -26,18 +26,27 @@ from aws_yard import Yard
 from wms_ops.targets.aws.launch import STEPS as UP_STEPS
 from wms_ops.targets.aws.teardown import STEPS as DOWN_STEPS
 
+STORING = "storing"
+"""In the middle of Terraform's first apply of what lasts, in an account without anything."""
+
 LAUNCHING = "launching"
 """In the middle of Terraform's apply: the instance has just been asked for."""
 
-DESTROYING = "destroying"
-"""In the middle of Terraform's destruction."""
+SWEEPING = "sweeping"
+"""In the middle of the sweep."""
 
 WAYS = ("kill", "cancel", "expired", "throttled")
 CANCEL_S = 7.5
 LIMIT_S = 240.0
-_MID = {LAUNCHING: "aws_instance.this: Creating...", DESTROYING: "aws_vpc.this: Destroying..."}
-UP_POINTS = (*UP_STEPS[: UP_STEPS.index("applied")], LAUNCHING, *UP_STEPS[UP_STEPS.index("applied") :])
-DOWN_POINTS = (*DOWN_STEPS[: DOWN_STEPS.index("destroyed")], DESTROYING, *DOWN_STEPS[DOWN_STEPS.index("destroyed") :])
+_MID = {STORING: "aws_subnet.public[", LAUNCHING: "aws_instance.this: Creating", SWEEPING: "Deleting "}
+UP_POINTS = (
+    *UP_STEPS[: UP_STEPS.index("store")],
+    STORING,
+    *UP_STEPS[UP_STEPS.index("store") : UP_STEPS.index("applied")],
+    LAUNCHING,
+    *UP_STEPS[UP_STEPS.index("applied") :],
+)
+DOWN_POINTS = (*DOWN_STEPS[: DOWN_STEPS.index("swept")], SWEEPING, *DOWN_STEPS[DOWN_STEPS.index("swept") :])
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,8 @@ class Outcome:
 
 def disturbed(yard: Yard, gate: Gate, verb: str, at: str, how: str, *, throttled_each: int = 3) -> Outcome:
     """Disturb `up` or `down` at a step; then a teardown job, elsewhere, with the same holder and good credentials."""
+    if at == STORING:
+        yard.aws.reset()
     if verb == "down":
         assert run(yard, "up", folder="laptop").returncode == 0
     code = _disturb(yard, gate, verb, at, how, throttled_each=throttled_each)
@@ -161,7 +172,7 @@ def main(job: dict[str, str]) -> int:
     def show(text: str) -> None:
         print(text, flush=True)
         for name, words in _MID.items():
-            if text.startswith(words[: -len("...")]) and job.get("at") == name:
+            if text.startswith(words) and job.get("at") == name:
                 reach(name)
 
     faulthandler.dump_traceback_later(LIMIT_S - 20, exit=False)  # where it hangs, if it does

@@ -53,8 +53,13 @@ def terraform(
 
 def copied_root(name: str, folder: Path) -> Path:
     """A copy of the root module `name` in `folder`, so that the checkout keeps no working file."""
-    root = folder / name
-    shutil.copytree(ROOTS / name, root, ignore=shutil.ignore_patterns(".terraform", "terraform.tfvars*", "*.tfstate*"))
+    return copied(ROOTS / name, folder)
+
+
+def copied(root_module: Path, folder: Path) -> Path:
+    """A copy of a root module in `folder`."""
+    root = folder / root_module.name
+    shutil.copytree(root_module, root, ignore=shutil.ignore_patterns(".terraform", "terraform.tfvars*", "*.tfstate*"))
     return root
 
 

@@ -49,6 +49,7 @@ def test_everything_goes_and_another_environment_stays(yard: Yard) -> None:
     assert kept == {"lease/team.json", "sessions/team/main.json", "instance/team.tfstate"}
     assert yard.aws.client("ecr").describe_repositories()["repositories"] == []
     assert yard.left() == {}
+    assert set(yard.lasting().values()) == {0}
     assert any(text.startswith("Broke the lock persistent/main.tfstate") for text in yard.said)
 
 

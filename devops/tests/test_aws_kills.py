@@ -12,7 +12,7 @@ import pytest
 from aws_gate import Gate
 from aws_server import AwsServer
 from aws_yard import Yard
-from cloud_kills import DESTROYING, LAUNCHING, disturbed, run
+from cloud_kills import LAUNCHING, STORING, SWEEPING, disturbed, run
 
 from wms_ops.cost.sessions import EndedBy
 from wms_ops.storage.names import DEADLINE_TAG
@@ -24,12 +24,13 @@ pytest_plugins = ["aws_fixtures"]
     ("verb", "at", "how"),
     [
         ("up", "session", "kill"),
+        ("up", STORING, "kill"),
         ("up", LAUNCHING, "kill"),
         ("up", LAUNCHING, "cancel"),
         ("up", "applied", "expired"),
         ("up", "bucket", "throttled"),
         ("down", "terminated", "kill"),
-        ("down", DESTROYING, "cancel"),
+        ("down", SWEEPING, "cancel"),
     ],
 )
 def test_whatever_stops_it_the_next_teardown_leaves_nothing(  # noqa: PLR0917
@@ -56,8 +57,6 @@ def test_a_teardown_without_terraform_ends_everything(lacks: str, aws: AwsServer
     more = {"PATH": str(tmp_path)} if lacks == "the program" else {"TF_CLI_CONFIG_FILE": str(silent)}
     ended = run(Yard(aws, tmp_path, more=more), "down", "runner")
     assert ended.returncode == 0, ended.stderr
-    assert "Terraform couldn't" in ended.stdout
-    assert "Everything was ended without it." in ended.stdout
     assert yard.left() == {}
     assert run(yard, "down", "laptop").returncode == 0, "the state says, too, that nothing is there"
     assert yard.left() == {}

@@ -27,11 +27,11 @@ def test_a_lost_answer_costs_another_try_and_nothing_else(aws: AwsServer, tmp_pa
         context = yard.cloud().context
         instance = bring_up(context, WISH)
         assert sorted(relay.lost) == sorted(actions)
-        assert [said for said in yard.said if "starting once more" in said]
+        assert [said for said in yard.said if "Taking what is there" in said]
         assert instance.is_alive
-        left = yard.left()
         # The first network, whose name nobody ever heard, is gone, too.
-        assert (left["instances"], left["networks"], left["roles"]) == (1, 1, 1)
+        assert {name for name in yard.left() if name in ("networks", "roles")} == set()
+        assert (yard.left()["instances"], yard.lasting()["networks"], yard.lasting()["roles"]) == (1, 1, 1)
         (session,) = yard.cloud().sessions()
         assert session.launch_id == instance.launch_id and session.ended_by is None
         take_down(context)
@@ -45,6 +45,8 @@ def test_a_second_refusal_ends_the_start_and_all_of_it(aws: AwsServer, tmp_path:
             bring_up(yard.cloud().context, WISH)
     assert relay.lost == ["CreateRoute"] * 2
     assert yard.left() == {}
+    assert make_store(Yard(aws, tmp_path).cloud("another").context) is True, "and the next one begins anew"
+    assert (yard.lasting()["networks"], yard.lasting()["gateways"], yard.left()) == (1, 1, {})
 
 
 def test_the_store_takes_what_a_lost_answer_has_made(aws: AwsServer, tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from aws_faults import Faults
-from aws_litter import clients_of, make, snapshot, tagged, tags_of
+from aws_litter import clients_of, make, snapshot, specification, tagged, tags_of
 from aws_server import AwsServer
 
 from wms_ops.base.errors import CloudError, CredentialsExpiredError
+from wms_ops.targets.aws.access import allow
 from wms_ops.targets.aws.inventory import Resource, find
 from wms_ops.targets.aws.kinds import ResourceKind
 from wms_ops.targets.aws.sweep import prove_nothing_left, sweep
@@ -57,7 +58,7 @@ def neighbours(aws: AwsServer) -> None:
     make(aws, "wms-main-2", tags_of("main-2"))
     make(aws, "theirs", [])
     store = tagged({"wms:environment": "main", "wms:part": "store"})
-    make(aws, "wms-main-store", store)
+    make(aws, "wms-main-store", store, doors=False)  # what is open there is the launch's
 
 
 def test_a_whole_environment_goes_and_nothing_else(aws: AwsServer) -> None:
@@ -65,9 +66,10 @@ def test_a_whole_environment_goes_and_nothing_else(aws: AwsServer) -> None:
     before = snapshot(aws)
     make(aws, "wms-main", tags_of("main"))
     resources = found(aws)
-    # One of each kind, but for: two volumes, two network interfaces, two groups; moto has no spot request here.
+    # One of each kind, but for: two volumes, two network interfaces, two groups with a rule each; moto has no spot
+    # request here.
     assert {one.kind for one in resources} == set(ResourceKind) - {ResourceKind.SPOT}
-    assert len(resources) == len(ResourceKind) - 1 + 3
+    assert len(resources) == len(ResourceKind) - 1 + 4
     assert {(one.environment, one.owner, one.launch_id[:8]) for one in resources} == {
         ("main", "ana@laptop", "20261125")
     }
@@ -94,13 +96,35 @@ def lose_tags(aws: AwsServer, ids: list[str]) -> None:
 
 def test_children_that_lost_their_tags_are_found_by_their_parents(aws: AwsServer) -> None:
     litter = make(aws, "wms-main", tags_of("main"))
-    lost = [litter.root_volume, litter.primary_interface, litter.interface, litter.subnet, litter.group]
+    lost = [litter.root_volume, litter.primary_interface, litter.interface]
     lose_tags(aws, lost)
     resources = {one.id: one for one in found(aws)}
     assert set(lost) <= set(resources)
     assert {resources[one].deadline for one in lost} == {resources[litter.vpc].deadline}
     sweep_all(aws)
     prove(aws)
+
+
+def test_what_is_open_in_the_lasting_network_goes_and_the_network_stays(aws: AwsServer) -> None:
+    ec2 = clients_of(aws).ec2
+    lasting = tagged({"wms:environment": "main", "wms:part": "store"})
+    vpc = ec2.create_vpc(CidrBlock="10.73.0.0/24", TagSpecifications=specification("vpc", lasting))["Vpc"]["VpcId"]
+    group = ec2.create_security_group(
+        GroupName="wms-main", Description="x", VpcId=vpc, TagSpecifications=specification("security-group", lasting)
+    )["GroupId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.73.0.0/27")["Subnet"]["SubnetId"]
+    before = snapshot(aws)
+    allow(ec2, group, "203.0.113.7", (5000, 8000), "ana@laptop")
+    interface = ec2.create_network_interface(SubnetId=subnet)["NetworkInterface"]["NetworkInterfaceId"]
+    resources = found(aws)
+    assert [one.kind for one in resources] == [ResourceKind.INTERFACE, ResourceKind.RULE, ResourceKind.RULE]
+    assert resources[0].id == interface
+    assert {one.parent for one in resources[1:]} == {group}
+    with pytest.raises(CloudError, match="ingress rule sgr-"):
+        prove(aws, patience_s=0.1)
+    sweep_all(aws)
+    prove(aws)
+    assert snapshot(aws) == before
 
 
 def test_a_persons_volume_and_instance_in_our_network_are_not_ours(aws: AwsServer) -> None:

@@ -71,6 +71,32 @@ def instance_values(tags: dict[str, str], **more: object) -> dict[str, object]:
     }
 
 
+PERSISTENT = {
+    "region": "eu-central-1",
+    "environment": "main",
+    "dvc_bucket": DVC,
+    "mlflow_bucket": MLFLOW,
+    "ecr_repository": "wms-main",
+}
+
+
+def network_of(aws: AwsServer) -> dict[str, object]:
+    """The network's values, made by hand as the persistent root would make it."""
+    ec2, iam = aws.client("ec2"), aws.client("iam")
+    vpc = ec2.create_vpc(CidrBlock="10.73.0.0/24")["Vpc"]["VpcId"]
+    subnets = {
+        f"eu-central-1{zone}": ec2.create_subnet(VpcId=vpc, CidrBlock=block, AvailabilityZone=f"eu-central-1{zone}")
+        for zone, block in (("b", "10.73.0.32/27"), ("c", "10.73.0.64/27"))
+    }
+    group = ec2.create_security_group(GroupName="wms-main", Description="x", VpcId=vpc)["GroupId"]
+    iam.create_instance_profile(InstanceProfileName="LabInstanceProfile")
+    return {
+        "subnets": {zone: made["Subnet"]["SubnetId"] for zone, made in subnets.items()},
+        "security_group_id": group,
+        "instance_profile": "LabInstanceProfile",
+    }
+
+
 def tags_of(listed: list[dict[str, str]]) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in listed if not tag["Key"].startswith("aws:")}
 
@@ -125,29 +151,23 @@ def made_by_ec2(aws: AwsServer) -> dict[str, dict[str, str]]:
 
 @pytest.mark.timeout(300)
 def test_a_machine_is_found_by_tag_and_stays_as_it_was_launched(aws: AwsServer, tmp_path: Path) -> None:
-    root, ec2 = Root("instance", tmp_path, aws), aws.client("ec2")
-    root.values(**instance_values(FIRST))
+    root, ec2, network = Root("instance", tmp_path, aws), aws.client("ec2"), network_of(aws)
+    root.values(**instance_values(FIRST, **network))
     root.run("apply", "-auto-approve")
     first = root.outputs()
     assert (first["launch_id"], first["instance_type"]) == (FIRST["wms:launch"], "t3.large")
 
     made = made_by_ec2(aws)
-    kinds = sorted(name.split("-")[0] for name in made)
-    assert kinds == ["i", "igw", "lt", "rtb", "sg", "subnet", "vol", "vpc"]
+    assert sorted(name.split("-")[0] for name in made) == ["i", "vol"], "the machine and its disk, and nothing else"
     assert all(tags == SAME | FIRST for tags in made.values())
-    role = aws.client("iam").get_role(RoleName="wms-main-eu-central-1-host")["Role"]
-    assert tags_of(role["Tags"]) == SAME | FIRST
+    (machine,) = [i for r in ec2.describe_instances()["Reservations"] for i in r["Instances"]]
+    assert machine["Placement"]["AvailabilityZone"] == "eu-central-1b", "the first zone that has the type and a subnet"
 
-    group = ec2.describe_security_groups(GroupIds=[first["security_group_id"]])["SecurityGroups"][0]
-    assert group["IpPermissions"] == []
-    door = {"IpProtocol": "tcp", "FromPort": 5000, "ToPort": 5000, "IpRanges": [{"CidrIp": "192.0.2.7/32"}]}
-    ec2.authorize_security_group_ingress(GroupId=group["GroupId"], IpPermissions=[door])
-
-    root.values(**instance_values(LATER, instance_type="m6i.large", lifetime_minutes=90, disk_gb=60, spot=True))
+    root.values(
+        **instance_values(LATER, **network, instance_type="m6i.large", lifetime_minutes=90, disk_gb=60, spot=True)
+    )
     root.run("apply", "-auto-approve")
     assert root.outputs() == first
-    group = ec2.describe_security_groups(GroupIds=[group["GroupId"]])["SecurityGroups"][0]
-    assert [rule["IpRanges"][0]["CidrIp"] for rule in group["IpPermissions"]] == ["192.0.2.7/32"]
     assert made_by_ec2(aws)[first["instance_id"]] == SAME | FIRST
 
     ec2.terminate_instances(InstanceIds=[first["instance_id"]])  # as its own deadline does
@@ -160,48 +180,80 @@ def test_a_machine_is_found_by_tag_and_stays_as_it_was_launched(aws: AwsServer, 
     root.run("destroy", "-auto-approve")
     states = [i["State"]["Name"] for r in ec2.describe_instances()["Reservations"] for i in r["Instances"]]
     assert set(states) == {"terminated"}
-    assert not ec2.describe_vpcs(Filters=[{"Name": "tag-key", "Values": ["wms:environment"]}])["Vpcs"]
-    assert not aws.client("iam").list_roles()["Roles"]
 
 
-def test_the_machine_may_do_what_it_needs_and_no_more(aws: AwsServer, tmp_path: Path) -> None:
-    root, iam = Root("instance", tmp_path, aws), aws.client("iam")
-    root.values(**instance_values(FIRST))
-    root.run("apply", "-auto-approve", "-target=aws_iam_role_policy.host")
-    role = "wms-main-eu-central-1-host"
+@pytest.mark.timeout(300)
+def test_what_lasts_is_made_once_and_its_open_ports_stay(aws: AwsServer, tmp_path: Path) -> None:
+    root, ec2 = Root("persistent", tmp_path, aws), aws.client("ec2")
+    root.values(**PERSISTENT)
+    root.run("apply", "-auto-approve")
+    outputs = root.outputs()
+    zones = [one["ZoneName"] for one in ec2.describe_availability_zones()["AvailabilityZones"]]
+    assert sorted(outputs["subnets"]) == sorted(zones)
+    group = ec2.describe_security_groups(GroupIds=[outputs["security_group_id"]])["SecurityGroups"][0]
+    assert group["IpPermissions"] == []
+    assert [rule["FromPort"] for rule in group["IpPermissionsEgress"]] == [443]
+    tables = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [group["VpcId"]]}])["RouteTables"]
+    assert [table["Associations"][0]["Main"] for table in tables] == [True], "its subnets have no table of their own"
+    assert [r["GatewayId"][:3] for r in tables[0]["Routes"] if r["DestinationCidrBlock"] == "0.0.0.0/0"] == ["igw"]
+    lasting = made_by_ec2(aws)
+    tags = {"wms:environment": "main", "wms:part": "store"}
+    assert all({key: one.get(key) for key in tags} == tags for one in lasting.values())
+
+    door = {"IpProtocol": "tcp", "FromPort": 5000, "ToPort": 5000, "IpRanges": [{"CidrIp": "192.0.2.7/32"}]}
+    ec2.authorize_security_group_ingress(GroupId=group["GroupId"], IpPermissions=[door])
+    root.values(**PERSISTENT, noncurrent_days=7)
+    root.run("apply", "-auto-approve")
+    assert root.outputs() == outputs and made_by_ec2(aws) == lasting
+    group = ec2.describe_security_groups(GroupIds=[group["GroupId"]])["SecurityGroups"][0]
+    assert [rule["IpRanges"][0]["CidrIp"] for rule in group["IpPermissions"]] == ["192.0.2.7/32"]
+
+    _check_rights(aws, outputs["instance_profile"])
+    _check_refusals(aws)
+
+
+def _check_rights(aws: AwsServer, role: str) -> None:
+    """The machine may do what it needs and no more."""
+    iam = aws.client("iam")
     assert not iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
     statements = iam.get_role_policy(RoleName=role, PolicyName="host")["PolicyDocument"]["Statement"]
     allowed = {(a, r) for s in statements for a in _listed(s["Action"]) for r in _listed(s["Resource"])}
+
+    def where(action: str) -> set[str]:
+        return {resource for allowed_action, resource in allowed if allowed_action == action}
 
     assert {s["Effect"] for s in statements} == {"Allow"}
     assert not [action for action, _ in allowed if "*" in action or action.endswith("Version")]
     everywhere = {action for action, resource in allowed if resource == "*"}
     assert {re.sub(":.*", "", action) for action in everywhere} == {"ssm", "ssmmessages", "ecr"}
-    assert not everywhere & {"ssm:GetParameter", "ssm:PutParameter"}
-    assert {r for a, r in allowed if a == "s3:DeleteObject"} == {
-        f"arn:aws:s3:::{MLFLOW}/{prefix}/*" for prefix in ("mlflow", "backup", "host")
-    }
-    assert ("s3:GetObject", f"arn:aws:s3:::{MLFLOW}/bundle/0123abcd.tar.gz") in allowed
-    assert {r for a, r in allowed if a == "ssm:PutParameter"} == {
-        "arn:aws:ssm:eu-central-1:123456789012:parameter/wms/main/*"
-    }
+    own = {f"arn:aws:s3:::{MLFLOW}/{prefix}/*" for prefix in ("mlflow", "backup/main", "host")}
+    assert where("s3:PutObject") == where("s3:DeleteObject") == own, "nothing of the data set"
+    assert where("s3:GetObject") == {*own, f"arn:aws:s3:::{MLFLOW}/bundle/*", f"arn:aws:s3:::{DVC}/dvc/*"}
+    parameter = "arn:aws:ssm:eu-central-1:123456789012:parameter/wms/main"
+    assert where("ssm:PutParameter") == {f"{parameter}/boot"}
+    assert where("ssm:GetParameter") == {f"{parameter}/mlflow-password"}
+
+
+def _check_refusals(aws: AwsServer) -> None:
+    """What both buckets refuse: plain HTTP, and the end of a version to every role of the environment."""
+    s3 = aws.client("s3")
+    for bucket in (DVC, MLFLOW):
+        insecure, versions = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"]
+        for refusal in (insecure, versions):
+            assert (refusal["Effect"], refusal["Principal"]) == ("Deny", "*")
+            assert sorted(refusal["Resource"]) == [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+        assert insecure["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        assert sorted(versions["Action"]) == ["s3:DeleteObjectVersion", "s3:PutBucketVersioning"]
+        roles = "arn:aws:iam::123456789012:role/wms-main-eu-central-1-*"
+        assert versions["Condition"] == {"ArnLike": {"aws:PrincipalArn": roles}}
 
 
 def _listed(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
 
 
-PERSISTENT = {
-    "region": "eu-central-1",
-    "environment": "main",
-    "dvc_bucket": DVC,
-    "mlflow_bucket": MLFLOW,
-    "ecr_repository": "wms-main",
-}
-
-
 @pytest.mark.timeout(300)
-def test_the_buckets_refuse_plain_http_and_drop_what_is_old(aws: AwsServer, tmp_path: Path) -> None:
+def test_the_buckets_are_closed_and_drop_what_is_old(aws: AwsServer, tmp_path: Path) -> None:
     root, s3 = Root("persistent", tmp_path, aws), aws.client("s3")
     root.values(**PERSISTENT)
     root.run("apply", "-auto-approve")
@@ -210,10 +262,6 @@ def test_the_buckets_refuse_plain_http_and_drop_what_is_old(aws: AwsServer, tmp_
             "wms:environment": "main",
             "wms:part": "store",
         }
-        (refusal,) = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"]
-        assert (refusal["Effect"], refusal["Principal"]) == ("Deny", "*")
-        assert refusal["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
-        assert sorted(refusal["Resource"]) == [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
         assert all(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values())
     rules = s3.get_bucket_lifecycle_configuration(Bucket=MLFLOW)["Rules"]
     assert {rule["ID"]: rule["Status"] for rule in rules} == dict.fromkeys(

@@ -1,5 +1,6 @@
 locals {
   name = "wms-${var.environment}"
+  zone = sort(setintersection(data.aws_ec2_instance_type_offerings.this.locations, keys(var.subnets)))[0]
 
   tags = tomap({
     "Name"            = local.name
@@ -34,18 +35,19 @@ data "aws_ssm_parameter" "ami" {
   name  = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
 }
 
-# Only for tags: aws_instance can't tag the network interface and the spot request at the launch, a template can.
-resource "aws_launch_template" "tags" {
-  #checkov:skip=CKV_AWS_79:The template holds tags alone; aws_instance.this asks for IMDSv2.
-  #checkov:skip=CKV_AWS_341:The template holds tags alone; aws_instance.this sets the hop limit.
-  name = local.name
+# Not each zone has each type: t3.large isn't in us-east-1e.
+data "aws_ec2_instance_type_offerings" "this" {
+  location_type = "availability-zone"
 
-  dynamic "tag_specifications" {
-    for_each = var.spot ? ["network-interface", "spot-instances-request"] : ["network-interface"]
+  filter {
+    name   = "instance-type"
+    values = [var.instance_type]
+  }
 
-    content {
-      resource_type = tag_specifications.value
-      tags          = local.tags
+  lifecycle {
+    postcondition {
+      condition     = length(setintersection(self.locations, keys(var.subnets))) > 0
+      error_message = "The region ${var.region} has no ${var.instance_type}; set another instance_type or region."
     }
   }
 }
@@ -55,19 +57,14 @@ resource "aws_instance" "this" {
   #checkov:skip=CKV_AWS_126:Detailed monitoring costs money, and nothing here reads it.
   ami                                  = var.ami_id == null ? data.aws_ssm_parameter.ami[0].insecure_value : var.ami_id
   instance_type                        = var.instance_type
-  subnet_id                            = aws_subnet.public.id
-  vpc_security_group_ids               = [aws_security_group.this.id]
+  subnet_id                            = var.subnets[local.zone]
+  vpc_security_group_ids               = [var.security_group_id]
   associate_public_ip_address          = true
-  iam_instance_profile                 = local.make_role ? aws_iam_instance_profile.host[0].name : var.existing_instance_profile
+  iam_instance_profile                 = var.instance_profile
   instance_initiated_shutdown_behavior = "terminate"
   ebs_optimized                        = true
   user_data                            = local.user_data
   tags                                 = local.tags
-
-  launch_template {
-    id      = aws_launch_template.tags.id
-    version = aws_launch_template.tags.latest_version
-  }
 
   # One hop: programs on the machine itself get the role's keys, containers in k3s don't.
   metadata_options {
@@ -96,12 +93,6 @@ resource "aws_instance" "this" {
       }
     }
   }
-
-  # Rights and the way to the internet come before the machine, which uses both at once.
-  depends_on = [
-    aws_iam_role_policy.host,
-    aws_route_table_association.public,
-  ]
 
   lifecycle {
     # A machine stays what it was launched as until it is gone. A repeated apply has another launch id, owner and

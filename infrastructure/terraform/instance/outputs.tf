@@ -8,11 +8,6 @@ output "public_ip" {
   value       = aws_instance.this.public_ip
 }
 
-output "security_group_id" {
-  description = "Security group to which wms_ops adds single addresses."
-  value       = aws_security_group.this.id
-}
-
 output "instance_type" {
   description = "Type of the instance, which sets its price."
   value       = aws_instance.this.instance_type

@@ -97,14 +97,33 @@ variable "spot" {
   default     = false
 }
 
-variable "existing_instance_profile" {
-  description = "Instance profile to use instead of making a role, as AWS Academy needs (LabInstanceProfile)."
-  type        = string
-  default     = null
+variable "subnets" {
+  description = "Subnet of each availability zone; the persistent root makes them."
+  type        = map(string)
 
   validation {
-    condition     = var.existing_instance_profile == null || can(regex("^[A-Za-z0-9_+=,.@-]{1,128}$", var.existing_instance_profile))
-    error_message = "The instance profile must be a name like LabInstanceProfile, not an ARN."
+    condition     = length(var.subnets) > 0 && alltrue([for id in values(var.subnets) : can(regex("^subnet-[0-9a-f]{8,17}$", id))])
+    error_message = "The subnets must be ids by zone, like us-east-1a = subnet-0123456789abcdef0."
+  }
+}
+
+variable "security_group_id" {
+  description = "Security group of the instance; the persistent root makes it."
+  type        = string
+
+  validation {
+    condition     = can(regex("^sg-[0-9a-f]{8,17}$", var.security_group_id))
+    error_message = "The security group must look like sg-0123456789abcdef0."
+  }
+}
+
+variable "instance_profile" {
+  description = "Name of the instance profile: that of the persistent root, or LabInstanceProfile in AWS Academy."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_+=,.@-]{1,128}$", var.instance_profile))
+    error_message = "The instance profile must be a name, not an ARN."
   }
 }
 

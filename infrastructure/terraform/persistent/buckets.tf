@@ -50,7 +50,7 @@ resource "aws_s3_bucket_public_access_block" "this" {
   restrict_public_buckets = true
 }
 
-data "aws_iam_policy_document" "tls_only" {
+data "aws_iam_policy_document" "guard" {
   for_each = local.buckets_at_aws
 
   statement {
@@ -70,12 +70,37 @@ data "aws_iam_policy_document" "tls_only" {
       values   = ["false"]
     }
   }
+
+  # Photos and models outlive a machine that was taken over: no role of this environment may end old versions, whatever
+  # its own policy says. By the name of the role, so that a role counts from its first moment.
+  statement {
+    sid       = "KeepVersions"
+    effect    = "Deny"
+    actions   = ["s3:DeleteObjectVersion", "s3:PutBucketVersioning"]
+    resources = [each.value.arn, "${each.value.arn}/*"]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "ArnLike"
+      variable = "aws:PrincipalArn"
+      values   = ["arn:${local.partition}:iam::${local.account_id}:role/${local.role_prefix}-*"]
+    }
+  }
 }
 
-resource "aws_s3_bucket_policy" "tls_only" {
+moved {
+  from = aws_s3_bucket_policy.tls_only
+  to   = aws_s3_bucket_policy.this
+}
+
+resource "aws_s3_bucket_policy" "this" {
   for_each = local.buckets_at_aws
   bucket   = each.value.id
-  policy   = data.aws_iam_policy_document.tls_only[each.key].json
+  policy   = data.aws_iam_policy_document.guard[each.key].json
 
   # S3 refuses two changes of one bucket's access at the same time.
   depends_on = [aws_s3_bucket_public_access_block.this]

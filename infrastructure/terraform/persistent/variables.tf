@@ -87,3 +87,14 @@ variable "repository_exists" {
   type        = bool
   default     = false
 }
+
+variable "existing_instance_profile" {
+  description = "Instance profile to use instead of making a role, as AWS Academy needs (LabInstanceProfile)."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.existing_instance_profile == null || can(regex("^[A-Za-z0-9_+=,.@-]{1,128}$", var.existing_instance_profile))
+    error_message = "The instance profile must be a name like LabInstanceProfile, not an ARN."
+  }
+}

@@ -7,18 +7,6 @@ mock_provider "aws" {
   mock_data "aws_ec2_instance_type_offerings" {
     defaults = { locations = ["us-east-1b", "us-east-1a"] }
   }
-
-  mock_data "aws_iam_policy_document" {
-    defaults = { json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}" }
-  }
-
-  mock_data "aws_caller_identity" {
-    defaults = { account_id = "123456789012" }
-  }
-
-  mock_data "aws_partition" {
-    defaults = { partition = "aws" }
-  }
 }
 
 variables {
@@ -32,7 +20,16 @@ variables {
   bundle_key       = "bundle/0123abcd.tar.gz"
   bundle_sha256    = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
   dvc_bucket       = "wms-main-dvc-123456789012-us-east-1"
+  instance_profile = "wms-main-us-east-1-instance"
   mlflow_bucket    = "wms-main-mlflow-123456789012-us-east-1"
+
+  security_group_id = "sg-0123456789abcdef0"
+
+  subnets = {
+    us-east-1a = "subnet-0123456789abcdefa"
+    us-east-1b = "subnet-0123456789abcdefb"
+    us-east-1e = "subnet-0123456789abcdefe"
+  }
 }
 
 run "machine" {
@@ -64,8 +61,13 @@ run "machine" {
   }
 
   assert {
-    condition     = aws_subnet.public.availability_zone == "us-east-1a"
+    condition     = aws_instance.this.subnet_id == "subnet-0123456789abcdefa"
     error_message = "The subnet must lie in a zone that has the type."
+  }
+
+  assert {
+    condition     = aws_instance.this.vpc_security_group_ids == toset(["sg-0123456789abcdef0"]) && aws_instance.this.iam_instance_profile == "wms-main-us-east-1-instance"
+    error_message = "The group and the profile must be the lasting ones."
   }
 }
 
@@ -87,20 +89,6 @@ run "tags" {
   assert {
     condition     = aws_instance.this.tags == local.tags && aws_instance.this.root_block_device[0].tags == local.tags
     error_message = "The instance and its disk must carry the tags from their first moment."
-  }
-
-  assert {
-    condition     = [for specification in aws_launch_template.tags.tag_specifications : specification.resource_type if specification.tags == local.tags] == ["network-interface"]
-    error_message = "The network interface must carry the tags from its first moment."
-  }
-}
-
-run "network" {
-  command = plan
-
-  assert {
-    condition     = [for rule in aws_security_group.this.egress : rule.to_port] == [443]
-    error_message = "Out to HTTPS alone."
   }
 }
 
@@ -144,40 +132,35 @@ run "spot" {
     condition     = aws_instance.this.instance_market_options[0].market_type == "spot" && aws_instance.this.instance_market_options[0].spot_options[0].spot_instance_type == "one-time" && aws_instance.this.instance_market_options[0].spot_options[0].instance_interruption_behavior == "terminate"
     error_message = "A spot request must end with its machine."
   }
-
-  assert {
-    condition     = length(aws_launch_template.tags.tag_specifications) == 2
-    error_message = "The spot request must carry the tags, too."
-  }
 }
 
-run "own_role" {
+run "a_zone_without_the_type_is_left_out" {
   command = plan
 
+  override_data {
+    target = data.aws_ec2_instance_type_offerings.this
+    values = { locations = ["us-east-1e", "us-east-1f"] }
+  }
+
   assert {
-    condition     = aws_instance.this.iam_instance_profile == "wms-main-us-east-1-host" && length(aws_iam_role.host) == 1
-    error_message = "Without an existing profile a role of least rights is made."
+    condition     = aws_instance.this.subnet_id == "subnet-0123456789abcdefe"
+    error_message = "The subnet must be that of the first zone that has both the type and a subnet."
   }
 }
 
-run "existing_profile" {
+run "the_users_choices" {
   command = plan
 
   variables {
-    existing_instance_profile = "LabInstanceProfile"
-    ami_id                    = "ami-00000000000000001"
-    instance_type             = "m6i.xlarge"
-    disk_gb                   = 100
+    instance_profile = "LabInstanceProfile"
+    ami_id           = "ami-00000000000000001"
+    instance_type    = "m6i.xlarge"
+    disk_gb          = 100
   }
 
   assert {
-    condition     = aws_instance.this.iam_instance_profile == "LabInstanceProfile" && length(aws_iam_role.host) + length(aws_iam_role_policy.host) + length(aws_iam_instance_profile.host) == 0
-    error_message = "With an existing profile nothing of IAM may be made."
-  }
-
-  assert {
-    condition     = aws_instance.this.ami == "ami-00000000000000001" && length(data.aws_ssm_parameter.ami) == 0 && aws_instance.this.root_block_device[0].volume_size == 100 && aws_instance.this.instance_type == "m6i.xlarge"
-    error_message = "Image, disk and type must be the chosen ones."
+    condition     = aws_instance.this.iam_instance_profile == "LabInstanceProfile" && aws_instance.this.ami == "ami-00000000000000001" && length(data.aws_ssm_parameter.ami) == 0 && aws_instance.this.root_block_device[0].volume_size == 100 && aws_instance.this.instance_type == "m6i.xlarge"
+    error_message = "Profile, image, disk and type must be the chosen ones."
   }
 }
 
@@ -198,28 +181,30 @@ run "refuses_bad_values" {
   command = plan
 
   variables {
-    region                    = "virginia"
-    environment               = "Main"
-    owner                     = "ana $(reboot)"
-    launch_id                 = "1"
-    deadline                  = "tomorrow"
-    lifetime_minutes          = 4
-    idle_minutes              = -1
-    instance_type             = "t4g.large"
-    disk_gb                   = 5
-    existing_instance_profile = "arn:aws:iam::123456789012:instance-profile/x"
-    ami_id                    = "amazon-linux"
-    bundle_bucket             = "No_Bucket"
-    bundle_key                = "bundle/a b.tar.gz"
-    bundle_sha256             = "abc"
-    dvc_bucket                = "s3://dvc"
-    mlflow_bucket             = "m"
-    mlflow_port               = 80
+    region            = "virginia"
+    environment       = "Main"
+    owner             = "ana $(reboot)"
+    launch_id         = "1"
+    deadline          = "tomorrow"
+    lifetime_minutes  = 4
+    idle_minutes      = -1
+    instance_type     = "t4g.large"
+    disk_gb           = 5
+    instance_profile  = "arn:aws:iam::123456789012:instance-profile/x"
+    security_group_id = "default"
+    subnets           = { us-east-1a = "10.73.0.0/27" }
+    ami_id            = "amazon-linux"
+    bundle_bucket     = "No_Bucket"
+    bundle_key        = "bundle/a b.tar.gz"
+    bundle_sha256     = "abc"
+    dvc_bucket        = "s3://dvc"
+    mlflow_bucket     = "m"
+    mlflow_port       = 80
   }
 
   expect_failures = [
     var.region, var.environment, var.owner, var.launch_id, var.deadline, var.lifetime_minutes, var.idle_minutes,
-    var.instance_type, var.disk_gb, var.existing_instance_profile, var.ami_id, var.bundle_bucket, var.bundle_key,
+    var.instance_type, var.disk_gb, var.instance_profile, var.security_group_id, var.subnets, var.ami_id, var.bundle_bucket, var.bundle_key,
     var.bundle_sha256, var.dvc_bucket, var.mlflow_bucket, var.mlflow_port,
   ]
 }

@@ -3,6 +3,18 @@ mock_provider "aws" {
   mock_data "aws_iam_policy_document" {
     defaults = { json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}" }
   }
+
+  mock_data "aws_availability_zones" {
+    defaults = { names = ["us-east-1a", "us-east-1c", "us-east-1f"] }
+  }
+
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
 }
 
 variables {
@@ -42,13 +54,78 @@ run "buckets" {
   }
 
   assert {
-    condition     = length(aws_s3_bucket_policy.tls_only) == 2
-    error_message = "Both buckets must refuse plain HTTP."
+    condition     = length(aws_s3_bucket_policy.this) == 2
+    error_message = "Both buckets must have the policy."
   }
 
   assert {
-    condition     = [for document in data.aws_iam_policy_document.tls_only : one(one(document.statement).condition).variable] == ["aws:SecureTransport", "aws:SecureTransport"]
-    error_message = "The policy must be about transport."
+    condition     = [for document in data.aws_iam_policy_document.guard : one(document.statement[0].condition).variable] == ["aws:SecureTransport", "aws:SecureTransport"]
+    error_message = "Both buckets must refuse plain HTTP."
+  }
+}
+
+run "no_role_ends_a_version" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for document in data.aws_iam_policy_document.guard : document.statement[1].effect == "Deny" && document.statement[1].actions == toset(["s3:DeleteObjectVersion", "s3:PutBucketVersioning"]) && one(document.statement[1].principals).identifiers == toset(["*"])])
+    error_message = "Old versions must be kept from every role of the environment."
+  }
+
+  assert {
+    condition     = alltrue([for document in data.aws_iam_policy_document.guard : one(document.statement[1].condition) == { test = "ArnLike", variable = "aws:PrincipalArn", values = tolist(["arn:aws:iam::123456789012:role/wms-main-us-east-1-*"]) }])
+    error_message = "The refusal must name the environment's roles."
+  }
+
+  assert {
+    condition     = startswith(aws_iam_role.host[0].name, "${local.role_prefix}-")
+    error_message = "The instance's role must be among those that the buckets guard against."
+  }
+}
+
+run "network" {
+  command = plan
+
+  assert {
+    condition     = { for zone, subnet in aws_subnet.public : zone => subnet.cidr_block } == { us-east-1a = "10.73.0.0/27", us-east-1c = "10.73.0.64/27", us-east-1f = "10.73.0.160/27" }
+    error_message = "Each zone has a subnet, whose place follows from the zone's letter."
+  }
+
+  assert {
+    condition     = [for rule in aws_security_group.this.egress : rule.to_port] == [443]
+    error_message = "Out to HTTPS alone."
+  }
+
+  assert {
+    condition     = one(aws_default_route_table.public.route).cidr_block == "0.0.0.0/0"
+    error_message = "The way to the internet is the network's own table, which all subnets use."
+  }
+}
+
+run "own_role" {
+  command = plan
+
+  assert {
+    condition     = output.instance_profile == "wms-main-us-east-1-instance"
+    error_message = "Without an existing profile a role of least rights is made."
+  }
+
+  assert {
+    condition     = { for statement in data.aws_iam_policy_document.host.statement : statement.sid => statement.actions if contains(["Data", "Password", "ReportOfTheStart"], statement.sid) } == { Data = toset(["s3:GetObject"]), Password = toset(["ssm:GetParameter"]), ReportOfTheStart = toset(["ssm:PutParameter"]) }
+    error_message = "The machine reads the data set and its password, and writes the report of its start."
+  }
+}
+
+run "existing_profile" {
+  command = plan
+
+  variables {
+    existing_instance_profile = "LabInstanceProfile"
+  }
+
+  assert {
+    condition     = output.instance_profile == "LabInstanceProfile" && length(aws_iam_role.host) + length(aws_iam_role_policy.host) + length(aws_iam_instance_profile.host) == 0
+    error_message = "With an existing profile nothing of IAM may be made."
   }
 }
 
@@ -112,10 +189,12 @@ run "refuses_bad_values" {
     dvc_bucket      = "No_Bucket"
     ecr_repository  = "WMS"
     noncurrent_days = 0
+
+    existing_instance_profile = "arn:aws:iam::123456789012:instance-profile/x"
   }
 
   expect_failures = [
-    var.region, var.environment, var.dvc_bucket, var.ecr_repository, var.noncurrent_days,
+    var.region, var.environment, var.dvc_bucket, var.ecr_repository, var.noncurrent_days, var.existing_instance_profile,
   ]
 }
 

@@ -176,25 +176,24 @@ class AwsContext:
         return self.folder / f"{self.settings.environment}.json"
 
 
-def instance_variables(context: AwsContext, lease: Lease, lifetime: timedelta, bundle: Bundle | None) -> dict[str, Any]:
-    """The variables of Terraform's root `instance`; no bundle for its end, where only the names matter."""
+def instance_variables(context: AwsContext, lease: Lease, lifetime: timedelta, bundle: Bundle) -> dict[str, Any]:
+    """The variables of Terraform's root `instance`, but for the network's."""
     settings = context.settings
     return {
         "region": context.names.region,
         "environment": context.names.environment,
         "owner": lease.holder,
-        "launch_id": lease.launch_id or "none",
+        "launch_id": lease.launch_id,
         "deadline": lease.until.isoformat(timespec="seconds"),
         "lifetime_minutes": max(5, int(lifetime.total_seconds() // 60)),
         "idle_minutes": settings.idle_minutes,
         "instance_type": settings.instance_type,
         "disk_gb": settings.disk_gb,
         "spot": settings.spot,
-        "existing_instance_profile": settings.existing_instance_profile,
         "ami_id": settings.ami_id,
         "bundle_bucket": context.names.mlflow_bucket,
-        "bundle_key": bundle.key if bundle else "bundle/none.tar.gz",
-        "bundle_sha256": bundle.sha256 if bundle else "0" * 64,
+        "bundle_key": bundle.key,
+        "bundle_sha256": bundle.sha256,
         "dvc_bucket": context.names.dvc_bucket,
         "mlflow_bucket": context.names.mlflow_bucket,
         "mlflow_port": settings.mlflow_port,

@@ -1,13 +1,14 @@
 """The resources of an environment at AWS, found by their tags: its instances, and all that must go with them.
 
 A resource counts if it carries this environment's tag and `wms:part` = "instance". Without any of this project's tags a
-resource counts only if AWS says that it belongs to a tagged resource: parts of a tagged VPC, and interfaces and volumes
-that AWS itself deletes with a tagged instance. Resources with another environment's tag or a store's tag never count.
+resource counts only if AWS says that it belongs to a tagged resource: volumes that AWS itself deletes with a tagged
+instance, its spot request, and the environment's interfaces and open ports, which the lasting network shows. Resources
+with another environment's tag or a store's tag never count.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
@@ -22,15 +23,18 @@ from wms_ops.storage.names import (
     LAUNCH_TAG,
     OWNER_TAG,
     PART_TAG,
+    STORE_PART,
     read_time,
 )
 from wms_ops.storage.trouble import aws_errors
-from wms_ops.targets.aws.kinds import COSTLY, EC2, IAM, ORDER, Handling, ResourceKind
+from wms_ops.targets.aws.kinds import COSTLY, EC2, IAM, LASTING, ORDER, Handling, ResourceKind
 
 _NAME_PREFIX: Final = "wms-"
 """IAM can't search by tags: roles and profiles are found by the beginning of their names, then by their tags."""
 
 _OURS: Final = "wms:"
+_SPOT_ID: Final = "SpotInstanceRequestId"
+_TAGGED: Final = (ResourceKind.SPOT, ResourceKind.ADDRESS, ResourceKind.VOLUME, ResourceKind.INTERFACE)
 # A listing of IAM holds no tags.
 _DESCRIBED: Final = {
     ResourceKind.PROFILE: ("get_instance_profile", "InstanceProfile"),
@@ -59,6 +63,7 @@ class Resource:
     kind: ResourceKind
     id: str
     environment: str
+    parent: str = ""
     launch_id: str = ""
     owner: str = ""
     deadline: datetime | None = None
@@ -76,23 +81,42 @@ class Resource:
 def find(
     clients: Clients, *, environment: str | None, show: Callable[[str], None] = lambda _: None
 ) -> tuple[Resource, ...]:
-    """All ephemeral resources of an environment, or of all (None), in the order of deletion.
+    """All resources of an environment's launches, or of all environments' (None), in the order of deletion.
 
     If the credentials may not list IAM, as in some AWS Academy accounts, `show` hears so. Raises the errors of
     `aws_errors`.
     """
     ec2 = clients.ec2
     with aws_errors(f"look for what {f'the environment {environment}' if environment else 'all environments'} left"):
-        tagged = {kind: listed(ec2, how, tag_filters(environment)) for kind, how in EC2.items()}
-        # Terminated instances, which AWS lists for an hour, aren't left; their volumes and interfaces may be.
-        instances, vpcs = tagged[ResourceKind.INSTANCE], tagged[ResourceKind.VPC]
-        tagged[ResourceKind.INSTANCE] = [raw for raw in instances if raw["State"]["Name"] != "terminated"]
+        instances = listed(ec2, EC2[ResourceKind.INSTANCE], tag_filters(environment))
         found = [
-            *(_resource(kind, raw) for kind, raws in tagged.items() for raw in raws),
+            # Terminated instances, which AWS lists for an hour, aren't left; their volumes and interfaces may be.
+            *(_resource(ResourceKind.INSTANCE, raw) for raw in instances if raw["State"]["Name"] != "terminated"),
+            *_tagged(ec2, _TAGGED, tag_filters(environment)),
             *_children_of_instances(ec2, instances),
-            *_in_vpcs(ec2, vpcs, {instance["InstanceId"] for instance in instances}),
-            *_identities(clients.iam, environment, show),
+            *_in_networks(ec2, environment, {instance["InstanceId"] for instance in instances}),
         ]
+    return _ordered([*found, *find_lasting(clients, environment, INSTANCE_PART, show)])
+
+
+def find_lasting(
+    clients: Clients, environment: str | None, part: str, show: Callable[[str], None] = lambda _: None
+) -> tuple[Resource, ...]:
+    """The networks and roles with this part's tag, in the order of deletion.
+
+    Those with the part "instance" are of the former version, which made them for each launch. Raises as `find` does.
+    """
+    with aws_errors("look for networks and roles"):
+        found = _tagged(clients.ec2, LASTING, tag_filters(environment, part))
+        return _ordered([*found, *_identities(clients.iam, environment, part, show)])
+
+
+def _tagged(ec2: Any, kinds: Iterable[ResourceKind], filters: Sequence[Raw]) -> Iterator[Resource]:
+    for kind in kinds:
+        yield from (_resource(kind, raw) for raw in listed(ec2, EC2[kind], filters))
+
+
+def _ordered(found: Iterable[Resource]) -> tuple[Resource, ...]:
     unique = {(each.kind, each.id): each for each in found}
     return tuple(sorted(unique.values(), key=lambda each: (ORDER.index(each.kind), each.id)))
 
@@ -107,9 +131,9 @@ def listed(client: Any, how: Handling, filters: Sequence[Raw] | None = None) -> 
     return [raw for page in pages for raw in jmespath.search(how.items, page) or []]
 
 
-def tag_filters(environment: str | None) -> list[Raw]:
-    """The filters for the ephemeral resources of an environment, or of all (None)."""
-    part = {"Name": f"tag:{PART_TAG}", "Values": [INSTANCE_PART]}
+def tag_filters(environment: str | None, *parts: str) -> list[Raw]:
+    """The filters for an environment's resources, or all environments' (None), by default those of launches."""
+    part = {"Name": f"tag:{PART_TAG}", "Values": [*parts] or [INSTANCE_PART]}
     if environment is None:
         return [{"Name": "tag-key", "Values": [ENVIRONMENT_TAG]}, part]
     return [{"Name": f"tag:{ENVIRONMENT_TAG}", "Values": [environment]}, part]
@@ -120,14 +144,15 @@ def tags_of(raw: Raw) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in raw.get("Tags") or raw.get("TagSet") or []}
 
 
-def _resource(kind: ResourceKind, raw: Raw, parent: Raw | None = None) -> Resource:
-    """A resource as its tags describe it, or those of its parent."""
-    tags = tags_of(parent or raw)
+def _resource(kind: ResourceKind, raw: Raw, owner: Raw | None = None) -> Resource:
+    """A resource as its tags describe it, or those of the resource to which it belongs."""
+    tags, how = tags_of(owner or raw), (EC2 | IAM)[kind]
     launch = tags.get(LAUNCH_TAG, "")
     return Resource(
         kind=kind,
-        id=raw[(EC2 | IAM)[kind].key],
+        id=raw[how.key],
         environment=tags.get(ENVIRONMENT_TAG, ""),
+        parent=raw[how.parent] if how.parent else "",
         launch_id=launch,
         owner=tags.get(OWNER_TAG, ""),
         deadline=read_time(tags.get(DEADLINE_TAG, "")),
@@ -136,33 +161,32 @@ def _resource(kind: ResourceKind, raw: Raw, parent: Raw | None = None) -> Resour
 
 
 def _children_of_instances(ec2: Any, instances: list[Raw]) -> Iterator[Resource]:
-    """Untagged volumes and interfaces that AWS deletes with their instance: listed, so that the proof covers them."""
+    """Volumes that AWS deletes with their instance, and spot requests: listed, so that the proof covers them."""
     for instance in instances:
         volumes = jmespath.search("BlockDeviceMappings[?Ebs.DeleteOnTermination].Ebs.VolumeId", instance)
-        held = [{"Name": "attachment.instance-id", "Values": [instance["InstanceId"]]}]
-        interfaces = jmespath.search(
-            "[?Attachment.DeleteOnTermination]", listed(ec2, EC2[ResourceKind.INTERFACE], held)
-        )
-        disks = [{"Name": "volume-id", "Values": volumes}]
-        found = {
-            ResourceKind.VOLUME: listed(ec2, EC2[ResourceKind.VOLUME], disks) if volumes else [],
-            ResourceKind.INTERFACE: interfaces,
-        }
-        for kind, raws in found.items():
+        request = [instance[_SPOT_ID]] if instance.get(_SPOT_ID) else []
+        children = (ResourceKind.VOLUME, "volume-id", volumes), (ResourceKind.SPOT, "spot-instance-request-id", request)
+        for kind, name, ids in children:
+            raws = listed(ec2, EC2[kind], [{"Name": name, "Values": ids}]) if ids else []
             yield from (_resource(kind, raw, instance) for raw in raws if _is_untagged(raw))
 
 
-def _in_vpcs(ec2: Any, vpcs: list[Raw], instances: set[str]) -> Iterator[Resource]:
-    """Untagged network resources in a tagged VPC."""
-    for kind, how in EC2.items():
-        for vpc in vpcs if how.within else ():
-            raws = listed(ec2, how, [{"Name": how.within, "Values": [vpc["VpcId"]]}])
-            yield from (
-                _resource(kind, raw, vpc) for raw in raws if _is_untagged(raw) and not _is_foreign(raw, instances)
-            )
+def _in_networks(ec2: Any, environment: str | None, instances: set[str]) -> Iterator[Resource]:
+    """Interfaces and ingress rules in the environment's networks, the lasting one and the former version's."""
+    filters = tag_filters(environment, INSTANCE_PART, STORE_PART)
+    for vpc in listed(ec2, EC2[ResourceKind.VPC], filters):
+        raws = listed(ec2, EC2[ResourceKind.INTERFACE], [{"Name": "vpc-id", "Values": [vpc["VpcId"]]}])
+        yield from (
+            _resource(ResourceKind.INTERFACE, raw, vpc)
+            for raw in raws
+            if _is_untagged(raw) and not _is_foreign(raw, instances)
+        )
+    for group in listed(ec2, EC2[ResourceKind.GROUP], filters):
+        raws = listed(ec2, EC2[ResourceKind.RULE], [{"Name": "group-id", "Values": [group["GroupId"]]}])
+        yield from (_resource(ResourceKind.RULE, raw, group) for raw in raws)
 
 
-def _identities(iam: Any, environment: str | None, show: Callable[[str], None]) -> Iterator[Resource]:
+def _identities(iam: Any, environment: str | None, part: str, show: Callable[[str], None]) -> Iterator[Resource]:
     from botocore.exceptions import ClientError
 
     try:
@@ -172,7 +196,7 @@ def _identities(iam: Any, environment: str | None, show: Callable[[str], None]) 
                     call, member = _DESCRIBED[kind]
                     answer = unless({"NoSuchEntity"}, getattr(iam, call), **{how.key: raw[how.key]})
                     tags = tags_of(answer[member]) if answer else {}
-                    owned = tags.get(ENVIRONMENT_TAG) if tags.get(PART_TAG) == INSTANCE_PART else None
+                    owned = tags.get(ENVIRONMENT_TAG) if tags.get(PART_TAG) == part else None
                     if owned and environment in (None, owned):
                         yield _resource(kind, answer[member])
     except ClientError as error:

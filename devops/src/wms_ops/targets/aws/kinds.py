@@ -17,8 +17,9 @@ class ResourceKind(enum.StrEnum):
     INSTANCE = "instance"
     ADDRESS = "elastic address"
     VOLUME = "volume"
-    TEMPLATE = "launch template"
     INTERFACE = "network interface"
+    RULE = "ingress rule"
+    TEMPLATE = "launch template"
     GATEWAY = "internet gateway"
     SUBNET = "subnet"
     ROUTES = "route table"
@@ -36,16 +37,17 @@ COSTLY: Final = frozenset({ResourceKind.SPOT, ResourceKind.INSTANCE, ResourceKin
 class Handling:
     """The requests for one kind: `ask` lists resources, whose place in the answer is `items` and whose id is `key`.
 
-    `within` is the filter of a VPC's resources. `many` says that `delete` takes a list of ids; `done` is its result.
+    `many` says that `delete` takes a list of ids; `done` is its result. `parent` names the argument of `delete` for the
+    id of the resource's parent.
     """
 
     ask: str
     items: str
     key: str
     delete: str
-    within: str = ""
     done: str = "deleted"
     many: bool = False
+    parent: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Tie:
     alone: bool = False
 
 
-EC2: Final = {
+PASSING: Final = {
     ResourceKind.SPOT: Handling(
         "describe_spot_instance_requests",
         "SpotInstanceRequests[?contains(['open', 'active', 'disabled'], State)]",
@@ -85,33 +87,41 @@ EC2: Final = {
         "describe_addresses", "Addresses", "AllocationId", "release_address", done="released"
     ),
     ResourceKind.VOLUME: Handling("describe_volumes", "Volumes", "VolumeId", "delete_volume"),
+    ResourceKind.INTERFACE: Handling(
+        "describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId", "delete_network_interface"
+    ),
+    ResourceKind.RULE: Handling(
+        "describe_security_group_rules",
+        "SecurityGroupRules[?!IsEgress]",
+        "SecurityGroupRuleId",
+        "revoke_security_group_ingress",
+        done="revoked",
+        many=True,
+        parent="GroupId",
+    ),
+}
+"""What a launch makes."""
+
+LASTING: Final = {
     ResourceKind.TEMPLATE: Handling(
         "describe_launch_templates", "LaunchTemplates", "LaunchTemplateId", "delete_launch_template"
     ),
-    ResourceKind.INTERFACE: Handling(
-        "describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId", "delete_network_interface", "vpc-id"
-    ),
     ResourceKind.GATEWAY: Handling(
-        "describe_internet_gateways",
-        "InternetGateways",
-        "InternetGatewayId",
-        "delete_internet_gateway",
-        "attachment.vpc-id",
+        "describe_internet_gateways", "InternetGateways", "InternetGatewayId", "delete_internet_gateway"
     ),
-    ResourceKind.SUBNET: Handling("describe_subnets", "Subnets", "SubnetId", "delete_subnet", "vpc-id"),
+    ResourceKind.SUBNET: Handling("describe_subnets", "Subnets", "SubnetId", "delete_subnet"),
     # A VPC's main table and default security group can't be deleted; they go with the VPC.
     ResourceKind.ROUTES: Handling(
-        "describe_route_tables", "RouteTables[?!(Associations[?Main])]", "RouteTableId", "delete_route_table", "vpc-id"
+        "describe_route_tables", "RouteTables[?!(Associations[?Main])]", "RouteTableId", "delete_route_table"
     ),
     ResourceKind.GROUP: Handling(
-        "describe_security_groups",
-        "SecurityGroups[?GroupName != 'default']",
-        "GroupId",
-        "delete_security_group",
-        "vpc-id",
+        "describe_security_groups", "SecurityGroups[?GroupName != 'default']", "GroupId", "delete_security_group"
     ),
     ResourceKind.VPC: Handling("describe_vpcs", "Vpcs", "VpcId", "delete_vpc"),
 }
+"""What costs nothing: the persistent root's. The former version made a set, and a launch template, for each launch."""
+
+EC2: Final = PASSING | LASTING
 IAM: Final = {
     ResourceKind.PROFILE: Handling(
         "list_instance_profiles", "InstanceProfiles", "InstanceProfileName", "delete_instance_profile"
@@ -121,8 +131,6 @@ IAM: Final = {
 
 _ASSOCIATION: Final = "RouteTables[].Associations[].RouteTableAssociationId"
 _UNPROFILE: Final = "remove_role_from_instance_profile"
-# Two groups that name each other can't be deleted, so the rules that name groups are revoked first.
-_RULES: Final = "SecurityGroups[0].{}[?UserIdGroupPairs].[@]"
 TIES: Final = {
     ResourceKind.ADDRESS: [
         Tie("Addresses[].AssociationId", "disassociate_address", "AssociationId", "disassociated", alone=True)
@@ -131,10 +139,6 @@ TIES: Final = {
         Tie("InternetGateways[].Attachments[].VpcId", "detach_internet_gateway", "VpcId", "detached")
     ],
     ResourceKind.ROUTES: [Tie(_ASSOCIATION, "disassociate_route_table", "AssociationId", "disassociated", alone=True)],
-    ResourceKind.GROUP: [
-        Tie(_RULES.format("IpPermissions"), "revoke_security_group_ingress", "IpPermissions", "rules revoked"),
-        Tie(_RULES.format("IpPermissionsEgress"), "revoke_security_group_egress", "IpPermissions", "rules revoked"),
-    ],
     ResourceKind.PROFILE: [
         Tie("InstanceProfile.Roles[].RoleName", _UNPROFILE, "RoleName", "emptied", ask="get_instance_profile")
     ],

@@ -19,13 +19,14 @@ from wms_ops.targets.aws.bundle import make_bundle, upload
 from wms_ops.targets.aws.context import INSTANCE_ROOT, STORE_ROOT, AwsContext, instance_variables
 from wms_ops.targets.aws.inventory import Instance
 from wms_ops.targets.aws.lease import Lease
+from wms_ops.targets.aws.network import need_network
 from wms_ops.targets.aws.store_root import ensure_state_bucket, ensure_store
 from wms_ops.targets.aws.teardown import clear_lock, tear_down, unlaunch
 from wms_ops.targets.aws.terraform import Terraform, require_terraform
 
 _START: Final = timedelta(minutes=30)
 STEPS: Final = (
-    *("bucket", "leased", "store", "cleared", "named", "session", "bundle", "password"),
+    *("bucket", "leased", "cleared", "store", "named", "session", "bundle", "password"),
     *("initialised", "applied", "opened", "launched"),
 )
 """The names that `AwsContext.step` hears, in this order, each after the step."""
@@ -95,13 +96,13 @@ def _take(context: AwsContext, wait_s: float = 0.0) -> Lease:
 
 def _launch(context: AwsContext, request: LaunchRequest, address: str, lease: Lease) -> Instance:
     lifetime = request.lifetime()
-    clear_lock(context, STORE_ROOT)
-    ensure_store(context)
-    context.step("store")
     if context.instances():
         context.show("An instance of an earlier launch is still there; ending it first.")
     unlaunch(context, lease)
     context.step("cleared")
+    clear_lock(context, STORE_ROOT)
+    ensure_store(context)
+    context.step("store")
     until = context.now() + lifetime
     launch_id = new_launch_id(context.now())  # in the lease first, so that any later command can end this launch
     lease = context.leases.amend(context.holder, launch_id=launch_id, until=until)
@@ -120,7 +121,8 @@ def _launch(context: AwsContext, request: LaunchRequest, address: str, lease: Le
     context.show(
         f"Starting a {context.settings.instance_type} in {context.names.region} until {until:%Y-%m-%d %H:%M} UTC."
     )
-    _apply(context, terraform, lease, instance_variables(context, lease, lifetime, bundle))
+    variables = instance_variables(context, lease, lifetime, bundle) | need_network(context).model_dump()
+    _apply(context, terraform, lease, variables)
     context.step("applied")
     found = context.usable(launch_id)
     if found is None:
@@ -135,8 +137,7 @@ def _launch(context: AwsContext, request: LaunchRequest, address: str, lease: Le
 def _apply(context: AwsContext, terraform: Terraform, lease: Lease, variables: dict[str, Any]) -> None:
     """Make the instance; try once more from nothing if AWS has resources that Terraform doesn't know.
 
-    That happens if an answer of AWS was lost. The provider repeats its request and hears that the role or the route
-    exists already; a second apply on top would hear the same.
+    That happens if an answer of AWS was lost, and the provider repeats its request.
     """
     try:
         terraform.apply(variables)

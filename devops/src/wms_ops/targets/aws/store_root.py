@@ -1,7 +1,7 @@
 """The persistent resources: made once, and left alone until their code changes.
 
 Python makes the bucket for Terraform's states, since Terraform can't start without that bucket; Terraform makes the
-buckets and the image repository.
+buckets, the image repository, the network, and the instance's role.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from wms_ops.storage.codes import code_of, unless
 from wms_ops.storage.names import ENVIRONMENT_TAG, PART_TAG, STORE_PART, Names
 from wms_ops.storage.trouble import aws_errors
 from wms_ops.targets.aws.context import STORE_ROOT, AwsContext
+from wms_ops.targets.aws.network import network_is_whole
+from wms_ops.targets.aws.sweep import drop_lasting
 from wms_ops.targets.aws.terraform import ROOTS
 
 _FORGET_DAYS: Final = 90
@@ -33,31 +35,43 @@ def store_variables(context: AwsContext, *, force_destroy: bool = False) -> dict
         "ecr_repository": context.names.prefix,
         "force_destroy": force_destroy,
         "noncurrent_days": _FORGET_DAYS,
+        "existing_instance_profile": context.settings.existing_instance_profile,
         **({"s3_path_style": True} if context.path_style else {}),
     }
 
 
 def ensure_store(context: AwsContext) -> bool:
-    """Make the buckets and the repository unless they match this code; returns whether Terraform ran.
+    """Make the buckets, the repository and the network unless they match this code; returns whether Terraform ran.
 
-    The state bucket holds a digest of the applied code, since asking Terraform takes longer than the rest of a start.
+    The state bucket holds a digest of the applied code and variables, since asking Terraform takes longer than the rest
+    of a start. The digest counts only while AWS has everything.
     """
     variables = store_variables(context)
     digest = _digest(variables)
     note = Shared(context.state, context.names.applied_key(STORE_ROOT))
     noted, etag = note.read()
-    if isinstance(noted, dict) and noted.get("digest") == digest and _is_whole(_existing(context)):
+    applied = noted.get("digest") if isinstance(noted, dict) else None
+    if applied == digest and _is_whole(_existing(context)) and network_is_whole(context):
         return False
-    context.show("Making the buckets and the image repository.")
+    context.show("Making the buckets, the image repository and the network, which last.")
+    if applied is None:
+        _drop_network(context)  # of an apply that never ended: Terraform's state may not know all of it
     terraform = context.terraform(STORE_ROOT)
     terraform.init()
     try:
         terraform.apply(variables | _existing(context))
     except RepeatedRequestError as error:
         context.show(f"{error} Taking what is there and going on.")
+        _drop_network(context)
         terraform.apply(variables | _existing(context))
     note.replace({"digest": digest}, etag)
     return True
+
+
+def _drop_network(context: AwsContext) -> None:
+    """Delete the network and the role, which cost nothing and hold no data, unless an instance uses them."""
+    if not context.instances():
+        drop_lasting(context.aws, context.settings.environment, STORE_PART, context.show)
 
 
 def destroy_store(context: AwsContext) -> None:
@@ -69,6 +83,7 @@ def destroy_store(context: AwsContext) -> None:
     variables |= _existing(context)
     terraform.apply(variables)  # the provider deletes a bucket's objects only if the state says that it may
     terraform.destroy(variables)
+    drop_lasting(context.aws, context.settings.environment, STORE_PART, context.show)
 
 
 def _digest(variables: dict[str, Any]) -> str:

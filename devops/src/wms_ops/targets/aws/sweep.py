@@ -17,7 +17,7 @@ from wms_ops.base.errors import AccessDeniedError, CloudError, CredentialsExpire
 from wms_ops.base.poll import poll
 from wms_ops.storage.codes import Kind, code_of, kind_of_class, kind_of_code
 from wms_ops.storage.trouble import from_sdk, is_gone
-from wms_ops.targets.aws.inventory import Clients, Raw, Resource, find
+from wms_ops.targets.aws.inventory import Clients, Raw, Resource, find, find_lasting
 from wms_ops.targets.aws.kinds import EC2, IAM, ORDER, TIES, ResourceKind
 
 PATIENCE_S: Final = 600.0
@@ -73,6 +73,11 @@ def sweep(
         raise CloudError(f"{len(failed)} of {len(ordered)} things in {region} can't be deleted: {told}; {NEXT}.")
 
 
+def drop_lasting(clients: Clients, environment: str, part: str, show: Callable[[str], None]) -> None:
+    """Delete the network and roles with this part's tag. Raises as `sweep` does."""
+    sweep(clients, find_lasting(clients, environment, part), show)
+
+
 def prove_nothing_left(
     clients: Clients, *, environment: str | None, among: Collection[Resource] | None = None, patience_s: float = PROOF_S
 ) -> None:
@@ -105,12 +110,13 @@ class _Sweeper:
         kind, name = resource.kind, resource.id
         client, how = (self.clients.ec2, EC2[kind]) if kind in EC2 else (self.clients.iam, IAM[kind])
         own, listed = {how.key: name}, {f"{how.key}s": [name]}
+        parent = {how.parent: resource.parent} if how.parent else {}
         for tie in TIES.get(kind, ()):
             answer = self._ask(getattr(client, tie.ask or how.ask), **(own if tie.ask else listed))
             for bond in jmespath.search(tie.found, answer) or ():
                 value = [bond] if isinstance(bond, dict) else bond
                 self._do(resource, tie.done, getattr(client, tie.cut), {} if tie.alone else own, **{tie.name: value})
-        self._do(resource, how.done, getattr(client, how.delete), listed if how.many else own)
+        self._do(resource, how.done, getattr(client, how.delete), listed if how.many else own, **parent)
 
     def await_ends(self, resources: Iterable[Resource], failed: dict[Resource, str]) -> None:
         """Wait until the instances are terminated: until then their volumes and interfaces are in use."""

@@ -1,7 +1,7 @@
-"""Ending the instance: first the billed resources, then Terraform's, then all others with the tag, then the proof.
+"""Ending the instance: first the instance itself, then all that carries the launch's tags, then the proof.
 
-No step needs the output or files of an earlier step: names and tags are enough. So any machine with credentials can end
-the instance of any other machine, also without Terraform.
+No step needs the output or files of an earlier step, nor Terraform: names and tags are enough. So any machine with
+credentials can end the instance of any other machine.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from wms.errors import WmsError
 from wms_ops.base.poll import poll
 from wms_ops.base.signals import unstoppable
 from wms_ops.cost.sessions import EndedBy, Session
-from wms_ops.storage.bucket import Shared
 from wms_ops.storage.trouble import aws_errors
 from wms_ops.targets.aws import access, password
-from wms_ops.targets.aws.context import INSTANCE_ROOT, AwsContext, instance_variables
+from wms_ops.targets.aws.context import INSTANCE_ROOT, AwsContext
 from wms_ops.targets.aws.inventory import find
 from wms_ops.targets.aws.lease import Lease
 from wms_ops.targets.aws.locks import GRACE, Lock, break_stale_lock, read_lock
@@ -28,8 +27,11 @@ from wms_ops.targets.aws.sweep import prove_nothing_left, sweep
 
 _POLL_S: Final = 2.0
 _SILENT_S: Final = 45.0
+_LATE_S: Final = 5.0
+"""How long AWS may not list a new instance yet."""
+
 STEPS: Final = (
-    *("leased", "closed", "backed up", "terminated", "unlocked", "destroyed", "swept", "proven"),
+    *("leased", "closed", "backed up", "terminated", "unlocked", "swept", "proven"),
     *("state reset", "ended", "forgotten", "released"),
 )
 """The names that `AwsContext.step` hears, in this order, each after the step."""
@@ -49,7 +51,7 @@ def tear_down(context: AwsContext, *, force: bool = False) -> None:
     """`take_down`, for callers that handle interrupts and the folder's lock themselves."""
     context.check_account()
     if not state_bucket_exists(context.aws.s3, context.names):
-        _sweep(context)  # this code never started an instance here; tagged resources go all the same
+        _sweep(context, 0.0)  # this code never started an instance here; tagged resources go all the same
         context.forget_account()
         return
     lease = context.leases.take(context.holder, context.now() + timedelta(minutes=30), force=force, show=context.show)
@@ -67,16 +69,13 @@ def unlaunch(context: AwsContext, lease: Lease) -> None:
     """End every instance of this environment after a last backup, and correct the state and the bill."""
     _close(context)
     _back_up(context, lease)
-    _terminate(context)
+    was_there = _terminate(context)
     clear_lock(context, INSTANCE_ROOT)
     context.step("unlocked")
-    failure = _destroy(context)
-    context.step("destroyed")
-    _sweep(context)
-    if failure is not None:
-        context.show(f"Terraform couldn't: {failure} Everything was ended without it.")
-        # All its resources are proven gone; the bucket keeps the old version.
-        context.state.delete([context.names.state_key(INSTANCE_ROOT)])
+    _sweep(context, 0.0 if was_there or not lease.launch_id else _LATE_S)
+    key = context.names.state_key(INSTANCE_ROOT)
+    if context.state.facts(key) is not None:
+        context.state.delete([key])  # all that it names is proven gone; the bucket keeps the old version
     context.step("state reset")
     if lease.launch_id:
         now = context.now()
@@ -128,48 +127,30 @@ def _back_up(context: AwsContext, lease: Lease) -> None:
     context.step("backed up")
 
 
-def _terminate(context: AwsContext) -> None:
-    """Stop the bill before any step that may take time or fail."""
-    ids = [instance.id for instance in context.instances() if instance.state != "shutting-down"]
+def _terminate(context: AwsContext) -> bool:
+    """Stop the bill before any step that may take time or fail; returns whether AWS lists an instance."""
+    found = context.instances()
+    ids = [instance.id for instance in found if instance.state != "shutting-down"]
     if ids:
         context.show(f"Ending {', '.join(ids)}.")
         with aws_errors("end the instance"):
             context.aws.ec2.terminate_instances(InstanceIds=ids)
     context.step("terminated")
+    return bool(found)
 
 
-def _destroy(context: AwsContext) -> WmsError | None:
-    """Let Terraform destroy the resources in its state; returns a failure, which must not stop the sweep.
-
-    If credentials or AWS itself are the reason, the sweep reports the same error.
-    """
-    if not _has_state(context):
-        return None
-    lease = context.leases.read() or context.leases.take(context.holder, context.now())
-    try:
-        terraform = context.terraform(INSTANCE_ROOT)
-        terraform.init()
-        terraform.destroy(instance_variables(context, lease, timedelta(minutes=5), None))
-    except WmsError as error:
-        return error
-    return None
-
-
-def _sweep(context: AwsContext) -> None:
+def _sweep(context: AwsContext, late_s: float) -> None:
+    """Delete what carries the tags, and prove that it is gone; an instance of a killed start may be listed `late_s`."""
     environment = context.settings.environment
-    if resources := find(context.aws, environment=environment):
+    resources = poll(lambda: find(context.aws, environment=environment), late_s, until=bool, pause_s=1.0)
+    if resources:
         sweep(context.aws, resources, context.show, context.step)
     context.step("swept")
-    prove_nothing_left(context.aws, environment=environment)
+    if resources:
+        prove_nothing_left(context.aws, environment=environment)
     context.step("proven")
 
 
 def _ended(session: Session, now: datetime) -> Session:
     """The session with its end: an instance that was over before this teardown was ended by its deadline."""
     return session.ended(now, EndedBy.DOWN) if now < session.deadline else session.found_gone(now)
-
-
-def _has_state(context: AwsContext) -> bool:
-    """Whether Terraform's state names any resource; for an unreadable state Terraform has to report the error."""
-    value, etag = Shared(context.state, context.names.state_key(INSTANCE_ROOT)).read()
-    return etag is not None and not (isinstance(value, dict) and value.get("resources") == [])
