@@ -103,6 +103,29 @@ def _launch(context: AwsContext, request: LaunchRequest, address: str, lease: Le
     clear_lock(context, STORE_ROOT)
     ensure_store(context)
     context.step("store")
+    terraform = context.terraform(INSTANCE_ROOT)
+    # Not beside the store's Terraform: a shared folder of plugins isn't made for two `init`s at once.
+    with terraform.initialising() as initialised:
+        lease, variables = _prepare(context, request, lifetime)
+        initialised()
+    context.step("initialised")
+    until = f"{lease.until:%Y-%m-%d %H:%M} UTC"
+    context.show(f"Starting a {context.settings.instance_type} in {context.names.region} until {until}.")
+    _apply(context, terraform, lease, variables)
+    context.step("applied")
+    found = context.usable(lease.launch_id)
+    if found is None:
+        raise CloudError("AWS doesn't show the instance that Terraform has started; run this again.")
+    _open(context, found, address)
+    context.step("opened")
+    environment = context.names.environment
+    context.sessions.change(environment, lease.launch_id, lambda session: session.launched(found.launched_at))
+    context.step("launched")
+    return found
+
+
+def _prepare(context: AwsContext, request: LaunchRequest, lifetime: timedelta) -> tuple[Lease, dict[str, Any]]:
+    """Write down the launch before it costs, and send what it needs; returns the lease and Terraform's variables."""
     until = context.now() + lifetime
     launch_id = new_launch_id(context.now())  # in the lease first, so that any later command can end this launch
     lease = context.leases.amend(context.holder, launch_id=launch_id, until=until)
@@ -115,23 +138,7 @@ def _launch(context: AwsContext, request: LaunchRequest, address: str, lease: Le
     context.step("bundle")
     password.make_password(context.aws.ssm, context.names)
     context.step("password")
-    terraform = context.terraform(INSTANCE_ROOT)
-    terraform.init()
-    context.step("initialised")
-    context.show(
-        f"Starting a {context.settings.instance_type} in {context.names.region} until {until:%Y-%m-%d %H:%M} UTC."
-    )
-    variables = instance_variables(context, lease, lifetime, bundle) | need_network(context).model_dump()
-    _apply(context, terraform, lease, variables)
-    context.step("applied")
-    found = context.usable(launch_id)
-    if found is None:
-        raise CloudError("AWS doesn't show the instance that Terraform has started; run this again.")
-    _open(context, found, address)
-    context.step("opened")
-    context.sessions.change(context.names.environment, launch_id, lambda session: session.launched(found.launched_at))
-    context.step("launched")
-    return found
+    return lease, instance_variables(context, lease, lifetime, bundle) | need_network(context).model_dump()
 
 
 def _apply(context: AwsContext, terraform: Terraform, lease: Lease, variables: dict[str, Any]) -> None:

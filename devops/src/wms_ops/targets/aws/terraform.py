@@ -13,9 +13,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -74,19 +76,35 @@ class Backend:
 
 @dataclass(frozen=True)
 class Terraform:
-    """The root module in `root`; `work` takes plugins, variables and logs."""
+    """The root module in `root`; `work` takes plugins, variables and logs. `stop` interrupts the command at work."""
 
     root: Path
     work: Path
     backend: Backend
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     show: Show = field(default=lambda _: None, repr=False)
+    stop: threading.Event = field(default_factory=threading.Event, repr=False)
 
     def init(self) -> None:
         """Fetch the provider and connect to the state. Raises CloudError, and the errors of `explain`."""
         # Read-only: on a platform whose hash the lock file lacks, Terraform would write it into the user's clone.
         pinned = {"lockfile": "readonly"}
         self._run("init", input=False, reconfigure=True, backend_config=self.backend.options, **pinned)
+
+    @contextlib.contextmanager
+    def initialising(self) -> Iterator[Callable[[], None]]:
+        """Run `init` beside the block, which may wait for its end by calling the value; that raises as `init` does.
+
+        An exception in the block interrupts `init`.
+        """
+        stop = threading.Event()
+        with ThreadPoolExecutor(1, "terraform init") as pool:
+            done = pool.submit(replace(self, stop=stop).init)
+            try:
+                yield done.result
+            except BaseException:
+                stop.set()
+                raise
 
     def apply(self, variables: Mapping[str, Any]) -> None:
         """Make the root's resources. Raises as `init` does."""
@@ -170,7 +188,7 @@ class Terraform:
                     LONGEST_S,
                     until=lambda code: code is not None,
                     pause_s=_POLL_S,
-                    waiting=lambda *_: self._tell(stream),
+                    waiting=lambda *_: self._attend(stream),
                 )
                 self._tell(stream)
             if done is None:
@@ -190,6 +208,11 @@ class Terraform:
             "TF_INPUT": "0",
         }
         return {**self.environ, **ours}
+
+    def _attend(self, stream: Any) -> None:
+        self._tell(stream)
+        if self.stop.is_set():
+            raise CloudError("Terraform was interrupted; run this again.")
 
     def _tell(self, stream: Any) -> None:
         """Show Terraform's messages about resources; the last line may not be whole yet."""
