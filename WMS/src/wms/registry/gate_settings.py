@@ -57,6 +57,10 @@ class GateTry(StoredRecord):
     weights_sha256: str
     settings: GateSettings
     champion_version: int | None = None
+    scores: dict[str, float] = Field(
+        default_factory=dict, description="The model's means by name; empty in records of older code."
+    )
+    card_sha256: str = Field(default="", description="Of the model's card; empty in records of older code.")
     test_version: str = ""
     test_images: int | None = Field(default=None, description="None in records of older code.")
     decided_at: str = Field(description="UTC, ISO 8601.")

@@ -11,8 +11,8 @@ The newest ones are named outside the log: each run by a tag, and the ledger by 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -70,6 +70,19 @@ class Tries:
     accepted: tuple[GoesOn, ...] = ()
     where: str = ""
     naming: tuple[str, ...] = ()
+    by_digest: Mapping[str, GateTry] = field(default_factory=dict)
+    """The verdicts by the SHA-256 of their text."""
+
+    def digest_of(self, verdict: GateVerdict) -> str:
+        """The SHA-256 by which the log knows a verdict; empty for a verdict that isn't there."""
+        wanted = tried_by(verdict)
+        if wanted is None:
+            return ""
+        # Without the names of verdicts before, and without means where older code didn't record them.
+        bare = wanted.model_copy(update={"dice": None, "iou": None})
+        alike = (wanted, bare)
+        same = [digest for digest, one in self.by_digest.items() if one.model_copy(update={"before": ()}) in alike]
+        return same[-1] if same else ""
 
     @property
     def fault(self) -> str:
@@ -177,6 +190,7 @@ def resolve(versions: Sequence[ModelVersion], witnessed: Sequence[str], where: s
     """Read the log from its versions; `witnessed` are hashes of verdicts that runs and ledger name."""
     found, accepted, faults = list[GateTry](), list[GoesOn](), list[str]()
     present, before, unproven = dict[str, None](), dict[str, None](), 0
+    by_digest: dict[str, GateTry] = {}
     for version in versions:
         name, is_try = f"version {version.version}", TRY in version.tags
         text = version.tags.get(TRY if is_try else GOES_ON, "")
@@ -194,6 +208,7 @@ def resolve(versions: Sequence[ModelVersion], witnessed: Sequence[str], where: s
         before |= dict.fromkeys(record.before)
         if isinstance(record, GateTry):
             found.append(record)
+            by_digest[digest] = record
         else:
             accepted.append(record)
     numbers = {version.version for version in versions}
@@ -209,6 +224,7 @@ def resolve(versions: Sequence[ModelVersion], witnessed: Sequence[str], where: s
         unproven,
         tuple(accepted),
         where,
+        by_digest,
     )
 
 
@@ -222,6 +238,8 @@ def tried_by(verdict: GateVerdict | NoVerdict | None) -> GateTry | None:
         weights_sha256=verdict.weights_sha256,
         settings=verdict.settings,
         champion_version=verdict.champion_version,
+        scores=verdict.challenger.named(),
+        card_sha256=verdict.card_sha256,
         test_version=verdict.test_version,
         test_images=verdict.test_images,
         decided_at=verdict.decided_at,

@@ -64,6 +64,9 @@ class LedgerRecord(StoredRecord):
     attempts: int | None = Field(
         default=None, ge=1, description="Seeds trained, of which validation chose this model; None: one."
     )
+    verdict_sha256: str = Field(
+        default="", description="SHA-256 of the gate's verdict in the log; empty without one, and in older entries."
+    )
     verdict_log: tuple[str, ...] | None = Field(
         default=None,
         description="SHA-256 of the newest verdicts in the log then (gate_tries.py); None in entries of older code.",

@@ -1,6 +1,6 @@
 """The chain from a production.pth to its origin: each link is compared with its neighbours, by hash.
 
-    production.pth - production.onnx - production.json - ledger - model-metadata.json
+    production.pth - production.onnx - production.json - ledger - anchor - model-metadata.json
         - data.jsonl (the data version) - config.json - test_scores.json - Git commit - registry
 
 Pure: `wms_ops.release.evidence` collects the bytes. A link without evidence is "not checked", never "holds".
@@ -65,8 +65,9 @@ class LineageEvidence:
 
     `entry` is the ledger's newest record of these weights, else of the card's, else of Production; `newest` is
     Production's. Both are None in an empty ledger and where `ledger_error` says why it can't be read. `recorded` has
-    the SHA-256 of the card and of ORIGIN's files as far as the entry keeps them. `commit_found` and `registry` are
-    None if the lookup was impossible, for the reasons `no_commit` and `no_registry`.
+    the SHA-256 of the card and of ORIGIN's files as far as the entry keeps them. `vouched` names the places beside the
+    registry that have the entry, empty for the reason `no_witness`; `not_vouched` is a contradiction. `commit_found`
+    and `registry` are None if the lookup was impossible, for the reasons `no_commit` and `no_registry`.
     """
 
     models: str
@@ -76,6 +77,9 @@ class LineageEvidence:
     ledger_error: str | None = None
     ledger_text: str = ""
     metadata: bytes | None = None
+    vouched: str = ""
+    not_vouched: str | None = None
+    no_witness: str = "neither main nor the bucket could be asked"
     recorded: Mapping[str, str] = field(default_factory=dict)
     origin: Mapping[str, Sequence[Copy]] = field(default_factory=dict)
     commit_found: bool | None = None

@@ -43,6 +43,7 @@ class _Chain:
             ONNX: self.onnx,
             CARD: self.card,
             "ledger": self.ledger,
+            "anchor": self.anchor,
             METADATA: self.metadata,
             DATA: self.data,
             CONFIG: self.config,
@@ -115,6 +116,13 @@ class _Chain:
             raise _Unknown(f"{seen.ledger_text}, but these weights are in none of its entries")
         role = "is Production" if seen.entry == seen.newest else "was Production once"
         return f"{seen.ledger_text}; version {seen.entry.to_version} {role}"
+
+    def anchor(self) -> str:
+        if self.seen.not_vouched:
+            raise _Broken(self.seen.not_vouched.rstrip("."))
+        if not self.seen.vouched:
+            raise _Unknown(self.seen.no_witness)
+        return self.seen.vouched
 
     def metadata(self) -> str:
         newest, content = self.seen.newest, self.seen.metadata

@@ -16,6 +16,7 @@ from wms.json_text import to_json
 from wms.metrics import FINAL_DICE, FINAL_IOU
 from wms.paths import ROOT
 from wms.records import StoredRecord
+from wms.registry.anchors import NOBODY, Witnesses
 from wms.registry.chain import RegistryLedger
 from wms.registry.ledger import Ledger, LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry, RunInfo
@@ -197,12 +198,12 @@ def run_means(run: RunInfo, server: str) -> Means:
         ) from None
 
 
-def baseline(uri: str | None, ledger: Ledger, model: str = "") -> dict[str, Any]:
+def baseline(uri: str | None, ledger: Ledger, model: str = "", witnesses: Witnesses = NOBODY) -> dict[str, Any]:
     """Production's version, run_id, dice and iou: from the registry at `uri`, or from the ledger if `uri` is None.
 
     Zeros, a version of None and a note only if nothing was ever Production. Raises LedgerError if the Production
-    version is uncertain, RegistryUnreachableError and RegistryError rather than answering with zeros;
-    ModelNotFoundError.
+    version is uncertain or none of the `witnesses` knows it, RegistryUnreachableError and RegistryError rather than
+    answering with zeros; ModelNotFoundError.
 
     >>> baseline(None, Ledger())  # doctest: +SKIP
     {'version': 3, 'run_id': '0a1b...', 'dice': 0.9441, 'iou': 0.8950}
@@ -213,7 +214,7 @@ def baseline(uri: str | None, ledger: Ledger, model: str = "") -> dict[str, Any]
             return _none(f"{ledger.history} has no entry and MLFLOW_TRACKING_URI isn't set")
         return _found(entry.to_version, entry.run_id, entry.metrics)
     registry = ModelRegistry(uri, model=model)
-    standing = read_standing(registry, RegistryLedger(uri, registry.model), ledger)
+    standing = read_standing(registry, RegistryLedger(uri, registry.model), ledger, witnesses=witnesses)
     if (version := standing.production) is None:
         return _none(f"nothing was ever promoted at {registry.server}")
     if (entry := standing.chain.about(version)) is not None:
@@ -230,6 +231,6 @@ def _none(why: str) -> dict[str, Any]:
     return {"version": None, "run_id": None, "dice": 0.0, "iou": 0.0, "note": f"There is no Production model: {why}."}
 
 
-def baseline_json(uri: str | None, ledger: Ledger, model: str = "") -> str:
+def baseline_json(uri: str | None, ledger: Ledger, model: str = "", witnesses: Witnesses = NOBODY) -> str:
     """`baseline` as a line of JSON."""
-    return to_json(baseline(uri, ledger, model))
+    return to_json(baseline(uri, ledger, model, witnesses))

@@ -184,7 +184,11 @@ def accept(
 
 
 def record_of(
-    proposal: Proposal, who: str, github_run: str, verdict_log: tuple[str, ...] | None = None
+    proposal: Proposal,
+    who: str,
+    github_run: str,
+    verdict_log: tuple[str, ...] | None = None,
+    verdict_sha256: str = "",
 ) -> LedgerRecord:
     """The ledger's record of a proposal that is carried out now; a new version's number isn't known yet."""
     facts = proposal.facts
@@ -211,6 +215,7 @@ def record_of(
         files=dict(facts.files),
         gate=proposal.settings,
         verdict_log=verdict_log,
+        verdict_sha256=verdict_sha256,
     )
 
 

@@ -15,6 +15,8 @@ from wms.errors import LedgerError, ModelDamagedError, ModelNotFoundError, Promo
 from wms.project import project
 from wms.registry import facts as run_facts
 from wms.registry import plan
+from wms.registry.anchors import Witnesses
+from wms.registry.backing import require_backing
 from wms.registry.chain import Chain, RegistryLedger, missing_from
 from wms.registry.companions import complete, write_cards
 from wms.registry.gate_tries import TryLog
@@ -25,7 +27,7 @@ from wms.registry.plan import Proposal, Standing
 from wms.registry.standing import read_standing, require_entry
 from wms.registry.verdicts import read_verdict
 
-_DECIDING = ("start", "settled", "registered", "added")
+_DECIDING = ("start", "settled", "registered", "anchored", "added")
 _FOLLOWING = ("tags", "previous", "production", "history", "current", "metadata", "archived", "card", "done")
 STEPS = (*_DECIDING, *_FOLLOWING)
 """The steps reported to `PromotionClient.step`, in this order, each after its completion."""
@@ -49,6 +51,7 @@ class PromotionClient:
     metadata: Path = METADATA
     model: str = field(default_factory=lambda: project().model)
     step: Callable[[str], None] = lambda _: None
+    witnesses: Witnesses = field(default_factory=Witnesses)
     notes: list[str] = field(default_factory=list, repr=False, compare=False)
     """Sentences about what the last change left undone."""
 
@@ -66,9 +69,11 @@ class PromotionClient:
         Raises the errors of `read_standing`, which explains the two settings.
         """
         self.step("start")
-        standing = read_standing(self.registry, self.entries, self.ledger, trust_alias=trust_alias, proven=proven)
+        more = {"trust_alias": trust_alias, "proven": proven}
+        standing = read_standing(self.registry, self.entries, self.ledger, witnesses=self.witnesses, **more)
         chain = standing.chain
         if chain.settled:
+            self._require_backing(chain)
             self._catch_up(chain)
         else:
             # The newest entry's promotion was killed or is still running; carrying it out twice is harmless.
@@ -76,13 +81,17 @@ class PromotionClient:
         self.step("settled")
         return Standing(chain, chain.head.to_version if chain.head else standing.production)
 
-    def carry_out(self, chain: Chain) -> Chain:
+    def carry_out(self, chain: Chain, own: LedgerEntry | None = None) -> Chain:
         """Make tags, aliases and files agree with the chain; return the chain, which may have grown meanwhile.
+
+        Evidence has to back the newest entry, unless the caller has just decided this entry, its `own`.
 
         Two processes may run this at once. The process that sets an alias last reads the chain after that, so a late
         writer of an old alias corrects its own mistake.
         """
         while (head := chain.head) is not None:
+            if head != own:
+                self._require_backing(chain)
             registered = {version.version: version for version in self.registry.versions()}
             wanted = plan.tags_after(chain.entries)
             if head.to_version not in registered:
@@ -112,6 +121,9 @@ class PromotionClient:
                 return now
             chain = now
         return chain
+
+    def _require_backing(self, chain: Chain) -> None:
+        require_backing(self.registry, chain, self.ledger, self.witnesses, self.entries.where)
 
     def _tag(self, registered: dict[int, ModelVersion], wanted: dict[int, dict[str, str]]) -> None:
         for version, tags in wanted.items():
@@ -225,12 +237,12 @@ def execute(promotions: PromotionClient, proposal: Proposal, *, who: str, github
     log = TryLog(promotions.registry, chain.entries)
     if proposal.forced:
         log.go_on(facts.run_id, who, proposal.verdict)
-    tries = log.about(facts.run_id, facts.weights_sha256)
+    tries, evidence = log.about(facts.run_id, facts.weights_sha256), ""
     if proposal.action == "promote" and not proposal.forced:  # while somebody was asked, the gate may have run again
         tries.require_sound(facts.run_id)
         verdict = plan.accept(facts, read_verdict(promotions.registry, facts.run_id), standing, tries.found)
-        proposal = replace(proposal, settings=verdict.settings)
-    record, note = plan.record_of(proposal, who, github_run, tries.heads), ""
+        proposal, evidence = replace(proposal, settings=verdict.settings), tries.digest_of(verdict)
+    record, note = plan.record_of(proposal, who, github_run, tries.heads, evidence), ""
     if proposal.version is None:
         found = promotions.registry.register(facts.run_id, plan.lasting_tags(record))
         record = record.model_copy(update={"to_version": found.version})
@@ -238,12 +250,15 @@ def execute(promotions: PromotionClient, proposal: Proposal, *, who: str, github
         note = complete(promotions.registry, proposal.version)
     promotions.step("registered")
     entry = link(record, chain.head)
+    promotions.witnesses.catch_up(chain.entries, promotions.entries.where)  # those of older code
+    promotions.witnesses.announce(entry)  # first: an entry without an anchor is nobody's promotion
+    promotions.step("anchored")
     chain, counts = promotions.entries.add(entry)
     promotions.step("added")
     # Another process added its entry first; this entry is in the registry, but no reader counts it.
     if not counts:
         return _late(promotions, Standing(chain, chain.head.to_version if chain.head else None), proposal)
-    promotions.carry_out(chain)
+    promotions.carry_out(chain, entry)
     before = f"instead of version {entry.from_version}" if entry.from_version is not None else "the first one"
     text = f"Version {entry.to_version} (run {facts.run_id}) is Production, {before}.{note}{''.join(promotions.notes)}"
     return PromotionOutcome(True, entry, text)

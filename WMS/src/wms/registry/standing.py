@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wms.errors import LedgerError
+from wms.registry.anchors import NOBODY, Witnesses
 from wms.registry.chain import RegistryLedger, missing_from
 from wms.registry.ledger import Ledger, LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry, ModelVersion
@@ -19,14 +20,21 @@ from wms.registry.types import PRODUCTION, STAGED
 
 
 def read_standing(
-    registry: ModelRegistry, entries: RegistryLedger, ledger: Ledger, *, trust_alias: bool = True, proven: bool = True
+    registry: ModelRegistry,
+    entries: RegistryLedger,
+    ledger: Ledger,
+    *,
+    trust_alias: bool = True,
+    proven: bool = True,
+    witnesses: Witnesses = NOBODY,
 ) -> Standing:
     """Read the registry's chain of promotions and the Production version, which is None only if none ever was.
 
     Without a ledger entry the version with the alias counts. Raises LedgerError if the local ledger or the tags of a
-    version contradict the registry's ledger; if the alias isn't on the version of the newest entry (unless
-    `trust_alias` is False); and if versions exist that may have been Production (unless `proven` is False: then a
-    person takes responsibility). Raises RegistryUnreachableError, RegistryError, ModelNotFoundError.
+    version contradict the registry's ledger; if none of the `witnesses` knows an entry; if the alias isn't on the
+    version of the newest entry (unless `trust_alias` is False); and if versions exist that may have been Production
+    (unless `proven` is False: then a person takes responsibility). Raises RegistryUnreachableError, RegistryError,
+    ModelNotFoundError.
     """
     while True:
         local = ledger.entries()  # first: what it has by now, the registry had before
@@ -35,6 +43,7 @@ def read_standing(
         if chain.head and (lost := lost_end(told, chain.head)):
             raise LedgerError(f"{entries.where} {lost.text}; bring them back with {_way(local, lost)}.")
         missing_from(local, chain, str(ledger.history), registry.server)
+        witnesses.check(chain.entries, entries.where)
         doubt = ""
         if chain.head is None:
             found = registry.alias(PRODUCTION)

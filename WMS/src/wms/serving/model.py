@@ -17,6 +17,7 @@ from wms.inference.predictor import ONNX, Predictor
 from wms.pictures import encoded
 from wms.registry.ledger import Ledger, LedgerEntry
 from wms.registry.lineage import MODEL_CARD_PAGE
+from wms.registry.shipped import require_anchor
 from wms.regular import read_regular
 
 _WARM_UP_SIDES: Final = (320, 240)
@@ -63,6 +64,7 @@ def load_model(folder: Path, ledger: Path, *, threads: int | None = None) -> Ser
 
         predictor = Predictor(folder, threads=threads, admit=admit)
         entry = confirm(predictor.weights_sha256, predictor.onnx_sha256, entries, ledger)
+        require_anchor(folder, ledger, entries, entry)
         warm_up(predictor)
     except WmsError as error:
         return NoModel(str(error))

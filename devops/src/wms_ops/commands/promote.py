@@ -24,6 +24,7 @@ from wms.registry.standing import require_entry
 from wms.settings import TrackingSettings
 from wms_ops.base.outputs import github_run, put_outputs
 from wms_ops.base.question import agrees
+from wms_ops.gate.witnesses import witnesses_of
 from wms_ops.git.records import require_history, require_sound
 from wms_ops.pulls.gh import GitHub
 from wms_ops.release.actor import who
@@ -74,8 +75,8 @@ def _metadata(arguments: argparse.Namespace) -> int:
     _require_ledger(arguments.ledger)
     require_history(arguments.ledger)
     ledger = Ledger(arguments.ledger)
-    if uri := TrackingSettings.read().mlflow_tracking_uri:
-        promotions = PromotionClient(uri, ledger, arguments.metadata, arguments.model)
+    if TrackingSettings.read().mlflow_tracking_uri:
+        promotions = _client_of(arguments)
         standing = promotions.settle()
         require_entry(standing, promotions.registry.server)
         head = standing.chain.head
@@ -104,7 +105,8 @@ def _baseline(arguments: argparse.Namespace) -> int:
     """Print Production's version, run, Dice and IoU as JSON; zeros and a note if nothing ever was Production."""
     _require_ledger(arguments.ledger)
     require_sound(arguments.ledger)
-    print(baseline_json(TrackingSettings.read().mlflow_tracking_uri or None, Ledger(arguments.ledger), arguments.model))
+    uri, ledger = TrackingSettings.read().mlflow_tracking_uri or None, Ledger(arguments.ledger)
+    print(baseline_json(uri, ledger, arguments.model, witnesses_of(arguments.ledger, arguments.model)))
     return 0
 
 
@@ -116,7 +118,8 @@ def _require_ledger(folder: Path) -> None:
 
 def _client_of(arguments: argparse.Namespace) -> PromotionClient:
     uri = ModelRegistry.from_environment().uri
-    return PromotionClient(uri, Ledger(arguments.ledger), arguments.metadata, arguments.model)
+    witnesses = witnesses_of(arguments.ledger, arguments.model)
+    return PromotionClient(uri, Ledger(arguments.ledger), arguments.metadata, arguments.model, witnesses=witnesses)
 
 
 def _publish(registry: ModelRegistry, run_id: str, arguments: argparse.Namespace) -> None:

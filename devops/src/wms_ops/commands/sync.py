@@ -9,8 +9,11 @@ from typing import Final
 
 from wms.command import Command, folder, new_folder, number
 from wms.paths import ROOT
+from wms.project import project
+from wms.registry.anchors import AnchorPlace
 from wms.registry.ledger import FOLDER
 from wms.registry.mlflow_store import ModelRegistry
+from wms_ops.gate.witnesses import BucketAnchors
 from wms_ops.git.command import Git
 from wms_ops.git.records import require_sound
 from wms_ops.pulls.gh import GitHub
@@ -32,18 +35,22 @@ def run(options: argparse.Namespace, *, cloud: Cloud | None = None) -> int:
     require_sound(options.models, asked=True)  # the ledger of the team
     if options.source == "s3":
         store = S3Remote(read_remote(options.repo))
-        return _sync(options, [S3Source(store)], None, cloud)
+        return _sync(options, [S3Source(store)], None, cloud, BucketAnchors(store, project().model))
     github = GitHub(options.repo)
     return _sync(options, [ReleaseSource(github)], github, cloud)
 
 
 def _sync(
-    options: argparse.Namespace, sources: Sequence[ModelSource], github: GitHub | None, cloud: Cloud | None
+    options: argparse.Namespace,
+    sources: Sequence[ModelSource],
+    github: GitHub | None,
+    cloud: Cloud | None,
+    bucket: AnchorPlace | None = None,
 ) -> int:
     models: Path = options.models
     # An MLflow server that is named needs no instance to be started.
     registry = ModelRegistry.if_named()
-    entry = current_production(models, Git(options.repo), github, print, registry)
+    entry = current_production(models, Git(options.repo), github, print, registry, bucket=bucket)
     answering = [MlflowSource(registry)] if registry else []
     instance = cloud or cloud_of(options.repo)
     sleeping = SleepingSource(instance, print, ask_to_stop, limit_s=options.limit, keep=options.no_stop)

@@ -19,6 +19,7 @@ from wms.registry.lineage_links import check_lineage
 from wms.registry.mlflow_store import ModelRegistry
 from wms_ops.base.question import ask
 from wms_ops.commands.promote import PROMOTE
+from wms_ops.gate.witnesses import witnesses_of
 from wms_ops.git.records import require_sound
 from wms_ops.release.compare import draw_panels, find_version
 from wms_ops.release.evidence import collect
@@ -55,7 +56,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _lineage(options: argparse.Namespace, registry: ModelRegistry | None) -> None:
-    evidence = collect(options.models, repo=options.repo, runs=options.runs, registry=registry)
+    model = registry.model if registry else project().model
+    witnesses = witnesses_of(options.models, model)
+    evidence = collect(options.models, repo=options.repo, runs=options.runs, registry=registry, witnesses=witnesses)
     links = check_lineage(evidence)
     for line in iter_table(links):
         tell(line)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from wms.config import RunConfig
 from wms.errors import CannotDecideError, WmsError
+from wms.registry.anchors import Witnesses
 from wms.registry.companions import PICTURE
 from wms.registry.gate import judge, summary_of
 from wms.registry.gate_settings import GateSettings, held_back
@@ -28,13 +29,15 @@ def decide(
     *,
     ledger: Path,
     source: str = "",
+    witnesses: Witnesses | None = None,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> tuple[GateReport, Gathered]:
     """Compare a run (its id or name) with Production and store the verdict and the worst photos in the run.
 
-    `source` says where the settings in `config` came from. The verdict names both, and a refusal of these weights by
-    stricter settings, after which the run doesn't pass. From the start of the attempt an older verdict of the run no
-    longer counts. Raises CannotDecideError, which the run remembers, and the errors of `gather`.
+    `source` says where the settings in `config` came from; `witnesses` are as in `gather`. The verdict names the
+    settings and their source, and a refusal of these weights by stricter settings, after which the run doesn't pass.
+    From the start of the attempt an older verdict of the run no longer counts. Raises CannotDecideError, which the run
+    remembers, and the errors of `gather`.
     """
     run_id = registry.find_run(run).run_id
     older = None
@@ -43,7 +46,7 @@ def decide(
     # Before anything else, so that a killed decision leaves no older verdict for a promotion to rely on.
     attempt = begin(registry, run_id, config.gate.mode)
     try:
-        gathered = gather(registry, run_id, config, ledger=ledger, on_progress=on_progress)
+        gathered = gather(registry, run_id, config, ledger=ledger, witnesses=witnesses, on_progress=on_progress)
         report = judge(gathered.evidence, config.gate, decided_at=datetime.now(UTC).isoformat(timespec="seconds"))
         settings = GateSettings.of(config.gate, report.grid, source)
         report = _beside_earlier(registry, report, settings, older)

@@ -12,6 +12,7 @@ from wms.data.splits import SplitRecord
 from wms.data.versions import DataItem, data_version
 from wms.errors import CannotDecideError, ModelNotFoundError
 from wms.registry import gate_trust
+from wms.registry.anchors import Witnesses
 from wms.registry.chain import Chain, RegistryLedger
 from wms.registry.gate import CANNOT, refusal
 from wms.registry.gate_tries import TryLog
@@ -23,6 +24,7 @@ from wms.text import counted
 from wms_ops.gate.images import find_files
 from wms_ops.gate.models import Contestant, fetch, scored_others
 from wms_ops.gate.scoring import score_images
+from wms_ops.gate.witnesses import witnesses_of
 from wms_ops.git.records import require_sound
 
 
@@ -42,16 +44,18 @@ def gather(
     config: RunConfig,
     *,
     ledger: Path,
+    witnesses: Witnesses | None = None,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Gathered:
     """Score the run (its id or name) and the Production model on the challenger's test images.
 
     `config` names the data set, the split record and the grid on which masks are compared; with gate.mode off an
-    objection to the champion is only a doubt. `ledger` is the folder of the ledger of promotions. Raises
+    objection to the champion is only a doubt. `ledger` is the folder of the ledger of promotions, `witnesses` what
+    vouches for it (None: what the folder's clone names). Raises
     CannotDecideError, SplitError, LedgerError, ModelNotFoundError for an unknown run, RegistryUnreachableError,
     RegistryError.
     """
-    version, chain = _production(registry, ledger)
+    version, chain = _production(registry, ledger, witnesses)
     tries = TryLog(registry, chain.entries).read()
     found = registry.find_run(run)
     challenger = fetch(registry, found, None)
@@ -130,10 +134,14 @@ def _notes_about_choice(others: Sequence[str]) -> list[str]:
     ]
 
 
-def _production(registry: ModelRegistry, ledger: Path) -> tuple[ModelVersion | None, Chain]:
+def _production(
+    registry: ModelRegistry, ledger: Path, witnesses: Witnesses | None
+) -> tuple[ModelVersion | None, Chain]:
     """Return the Production version, None only before the first promotion, and the chain of promotions."""
     require_sound(ledger)
-    standing = read_standing(registry, RegistryLedger(registry.uri, registry.model), Ledger(ledger))
+    entries = RegistryLedger(registry.uri, registry.model)
+    known = witnesses or witnesses_of(ledger, registry.model)
+    standing = read_standing(registry, entries, Ledger(ledger), witnesses=known)
     if standing.production is None:
         return None, standing.chain
     for version in registry.versions():

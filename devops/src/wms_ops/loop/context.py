@@ -9,12 +9,15 @@ from pathlib import Path
 from wms.config import RunConfig, load_config
 from wms.errors import ConfigError
 from wms.git import OWN
+from wms.project import project
+from wms.registry.anchors import Witnesses
 from wms.registry.ledger import Ledger
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.promotion import PromotionClient
 from wms.settings import TrackingSettings
 from wms_ops.base.errors import PipelineError
 from wms_ops.base.layout import DATA_SET, METADATA, MODELS, RECIPE, SPLITS
+from wms_ops.gate.witnesses import witnesses_of
 from wms_ops.git.command import Git
 from wms_ops.machine.environment import tracking_address
 from wms_ops.pulls.protocol import PullRequests
@@ -96,7 +99,12 @@ class RunContext:
 
     def promotions(self) -> PromotionClient:
         """The promotion client of this run: the cloud's registry, the workspace's ledger and model-metadata.json."""
-        return PromotionClient(self.mlflow_uri, Ledger(self.workspace / MODELS), self.workspace / METADATA)
+        ledger = Ledger(self.workspace / MODELS)
+        return PromotionClient(self.mlflow_uri, ledger, self.workspace / METADATA, witnesses=self.witnesses())
+
+    def witnesses(self) -> Witnesses:
+        """The places that vouch for the ledger beside MLflow: the origin's main as last fetched, and the store."""
+        return witnesses_of(self.workspace / MODELS, project().model, self.environ)
 
     @property
     def mlflow_uri(self) -> str:

@@ -52,7 +52,12 @@ def gate(context: RunContext, values: Mapping[str, str]) -> Done:
     outputs = {"gate_report": str(text), "gate_page": str(page)}
     try:
         report, gathered = decide(
-            context.registry(), values["run_id"], config, ledger=context.workspace / MODELS, source=source
+            context.registry(),
+            values["run_id"],
+            config,
+            ledger=context.workspace / MODELS,
+            source=source,
+            witnesses=context.witnesses(),
         )
     except CannotDecideError as error:
         write_atomic(text, stopped(error))

@@ -25,6 +25,7 @@ from wms.registry.gate_types import GateReport
 from wms.registry.ledger import Ledger, LedgerEntry
 from wms.registry.lineage import FILES
 from wms.registry.plan import SMOKE, Proposal
+from wms.registry.shipped import ship
 from wms.regular import read_regular
 from wms_ops.base.errors import PipelineError, SmokeError
 from wms_ops.base.layout import MODELS
@@ -171,6 +172,7 @@ def _model(context: RunContext, entry: LedgerEntry) -> Path:
             write_atomic(folder / name, context.registry().read_artifact(entry.run_id, f"model/{name}"))
     for name, content in read_documents(context.registry(), entry.run_id).items():
         write_atomic(folder / name, content)
+    ship(folder, entry)
     return folder
 
 

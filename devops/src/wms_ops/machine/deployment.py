@@ -17,6 +17,7 @@ from wms.errors import from_os_error
 from wms.files import sha256_file, write_atomic
 from wms.registry.ledger import CURRENT, HISTORY
 from wms.registry.lineage import DOCUMENTS, FILES, WEIGHTS
+from wms.registry.shipped import ANCHOR
 from wms_ops.base.errors import CloudError
 from wms_ops.machine.answers import NoAnswerError, ask
 from wms_ops.machine.environment import plain_environ
@@ -162,7 +163,7 @@ def _end(workspace: Workspace, served: Served) -> None:
 
 def _copy_files(workspace: Workspace, release: ModelRelease, target: Path) -> None:
     """Copy a release's files, all or none; the ledger's files may have grown since the last copy."""
-    sources = {name: release.model / name for name in (*FILES, *DOCUMENTS)} | {
+    sources = {name: release.model / name for name in (*FILES, *DOCUMENTS, ANCHOR)} | {
         n: release.ledger / n for n in (HISTORY, CURRENT)
     }
     present = {name: path for name, path in sources.items() if path.is_file()}

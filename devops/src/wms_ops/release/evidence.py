@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from wms.errors import LedgerError, ModelNotFoundError, WmsError
 from wms.files import parse_json, sha256_bytes
+from wms.registry.anchors import NOBODY, Witnesses
 from wms.registry.ledger import Ledger, LedgerEntry
 from wms.registry.lineage import (
     CARD,
@@ -22,15 +24,19 @@ from wms.registry.lineage import (
     RegistryFacts,
 )
 from wms.registry.mlflow_store import ModelRegistry, RunInfo
+from wms.registry.shipped import ANCHOR, read_shipped
 from wms.text import counted
 from wms_ops.git.command import Git
 from wms_ops.release.upstream import fetch_model_tag
 
 
-def collect(models: Path, *, repo: Path, runs: Path, registry: ModelRegistry | None) -> LineageEvidence:
+def collect(
+    models: Path, *, repo: Path, runs: Path, registry: ModelRegistry | None, witnesses: Witnesses = NOBODY
+) -> LineageEvidence:
     """Collect the evidence about the model in `models`.
 
-    `repo` is a clone with model-metadata.json, `runs` the folder of training runs; `registry` is asked if given.
+    `repo` is a clone with model-metadata.json, `runs` the folder of training runs; `registry` is asked if given, and
+    the `witnesses` of the ledger.
     A registry that doesn't answer is a reason why a link isn't checked, no error. Raises ModelNotFoundError if
     `models` holds no model at all, LedgerError if then the ledger is damaged, too.
     """
@@ -52,6 +58,7 @@ def collect(models: Path, *, repo: Path, runs: Path, registry: ModelRegistry | N
         ledger_error=trouble,
         ledger_text=f"its chain of {counted(len(entries), 'entry')} is sound",
         metadata=metadata.read_bytes() if metadata.is_file() else None,
+        **_vouched(models, entries, entry, witnesses),
         recorded=entry.files if entry else {},
         origin=_origin(runs, str(run.name if run else card.get("run")), entry, registry if run else None),
         commit_found=found,
@@ -59,6 +66,35 @@ def collect(models: Path, *, repo: Path, runs: Path, registry: ModelRegistry | N
         registry=facts,
         no_registry=no_registry,
     )
+
+
+def _vouched(
+    models: Path, entries: Sequence[LedgerEntry], entry: LedgerEntry | None, witnesses: Witnesses
+) -> dict[str, str]:
+    """The witnesses of the model's entry: main, the bucket's anchors, and the anchor beside the model's files."""
+    if entry is None:
+        return {"no_witness": "there is no ledger entry to look up"}
+    where = str(Ledger(models).history)
+    try:
+        shipped = read_shipped(models)
+        if shipped is not None and shipped not in entries:
+            return {"not_vouched": f"{ANCHOR} in {models} is about entry {shipped.seq}, which {where} doesn't have"}
+        merged = witnesses.merged(entries, where)
+        places = [witnesses.main.where] if witnesses.main and entry.seq <= merged else []
+        try:
+            if witnesses.check_all(entries, where, entry) and witnesses.bucket:
+                places.append(witnesses.bucket.where)
+        except LedgerError:
+            raise
+        except WmsError as error:  # no keys, no network: main alone has to do
+            if not places:
+                return {"no_witness": str(error).rstrip(".")}
+    except LedgerError as error:
+        return {"not_vouched": str(error)}
+    if not places:
+        return {}
+    also = f", and {ANCHOR} beside the model names the entry" if shipped == entry else ""
+    return {"vouched": f"entry {entry.seq} is known to {' and '.join(places)}{also}"}
 
 
 def read_ledger(models: Path) -> tuple[tuple[LedgerEntry, ...], str | None]:

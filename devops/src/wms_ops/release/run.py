@@ -13,6 +13,7 @@ from wms.files import exclusive_lock
 from wms.inference.predictor import Predictor
 from wms.registry.ledger import LedgerEntry
 from wms.registry.lineage import WEIGHTS
+from wms.registry.shipped import ship
 from wms.registry.sync import is_here, place, stage, unstage, verify_files
 from wms_ops.release.sources import ModelSource
 
@@ -50,12 +51,14 @@ def sync_model(
     started = time.monotonic()
     with exclusive_lock(folder / LOCK):
         if not force and is_here(folder, entry):
+            ship(folder, entry)
             return Synced(entry, None, 0, time.monotonic() - started)
         files, source = _fetch(entry, sources, show)
         try:
             verify_files(files, entry, source)
             Predictor(stage(folder, files), threads=1)  # the last proof: it loads, and names these weights
             place(folder)
+            ship(folder, entry)
         finally:
             unstage(folder)
     return Synced(entry, source, sum(map(len, files.values())), time.monotonic() - started)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from wms.errors import ModelNotFoundError, WmsError
 from wms.files import write_atomic
 from wms.project import project
-from wms.registry.chain import RegistryLedger
+from wms.registry.anchors import AnchorPlace, MainHistory, Witnesses
+from wms.registry.chain import RegistryLedger, missing_from
 from wms.registry.ledger import HISTORY, Ledger, LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.standing import read_standing, require_entry
@@ -23,14 +24,21 @@ _NO_PROMPT = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -oBatchMode=ye
 
 
 def current_production(
-    models: Path, git: Git, github: GitHub | None, show: Callable[[str], None], registry: ModelRegistry | None = None
+    models: Path,
+    git: Git,
+    github: GitHub | None,
+    show: Callable[[str], None],
+    registry: ModelRegistry | None = None,
+    *,
+    bucket: AnchorPlace | None = None,
 ) -> LedgerEntry:
     """The newest entry of the team's ledger.
 
     Asked in this order: `git fetch`, `gh`, the last fetch. If none answers, the ledger in `models` counts, and a
-    sentence says so. If all are empty, the `registry` is asked if given. Raises LedgerError for a ledger that is
-    damaged or contradicts the team's, and if Production is in no ledger; ModelNotFoundError before the first
-    promotion; RegistryUnreachableError, RegistryError.
+    sentence says so. If all are empty, the `registry` is asked if given. The team's main vouches for the entries,
+    and the `bucket` for those that main lacks. Raises LedgerError for a ledger that is damaged, contradicts the
+    team's or has an entry that nobody vouches for, and if Production is in no ledger; ModelNotFoundError before the
+    first promotion; RegistryUnreachableError, RegistryError, the bucket's errors.
     """
     here = Ledger(models).entries()
     content = _fetched(git)
@@ -41,12 +49,36 @@ def current_production(
         content = done.stdout
     if content is None:
         show("The remote has no ledger or doesn't answer; taking the one in this folder.")
-    entries = newer_chain(here, _parse(content) if content else ())
-    if not entries and (entry := _from_registry(models, registry, show)) is not None:
+    theirs = _parse(content) if content else ()
+    entries = newer_chain(here, theirs)
+    witnesses = Witnesses(None if content is None else MainHistory(theirs, "the remote's main"), bucket)
+    if not entries and (entry := _from_registry(models, registry, show, witnesses)) is not None:
         return entry
     if not entries:
         raise ModelNotFoundError("No model was promoted yet: the ledger is empty. Push photos, or promote a run first.")
+    _require_vouched(entries, models, registry, witnesses, show)
     return entries[-1]
+
+
+def _require_vouched(
+    entries: Sequence[LedgerEntry],
+    models: Path,
+    registry: ModelRegistry | None,
+    witnesses: Witnesses,
+    show: Callable[[str], None],
+) -> None:
+    """Raise LedgerError for entries of this folder beyond main's that neither the bucket nor the registry knows."""
+    where = str(Ledger(models).history)
+    witnesses.check(entries, where)
+    if witnesses.merged(entries, where) == len(entries):
+        return
+    if registry is not None:
+        missing_from(entries, RegistryLedger(registry.uri, registry.model).read(), where, registry.server)
+    elif witnesses.bucket is None:
+        show(
+            f"Entry {entries[-1].seq} of {where} isn't on the remote's main yet, and nothing else that could vouch for "
+            "it was asked; `wms sync --from s3` asks the bucket."
+        )
 
 
 def _last() -> str:
@@ -82,12 +114,15 @@ def _from_github(github: GitHub) -> bytes | None:
         return None
 
 
-def _from_registry(models: Path, registry: ModelRegistry | None, show: Callable[[str], None]) -> LedgerEntry | None:
+def _from_registry(
+    models: Path, registry: ModelRegistry | None, show: Callable[[str], None], witnesses: Witnesses
+) -> LedgerEntry | None:
     """The registry's newest entry; None if nothing was ever promoted."""
     ledger = Ledger(models)
     if registry is None:
         return ledger.current()
-    standing = read_standing(registry, RegistryLedger(registry.uri, registry.model), ledger)
+    entries = RegistryLedger(registry.uri, registry.model)
+    standing = read_standing(registry, entries, ledger, witnesses=witnesses)
     require_entry(standing, registry.server)
     if standing.chain.head is not None:
         show(f"The ledger is empty here; taking the one of {registry.server}.")

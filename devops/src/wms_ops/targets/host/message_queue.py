@@ -22,6 +22,7 @@ from wms.errors import WmsError
 from wms.files import sha256_file
 from wms.registry.ledger import CURRENT, HISTORY
 from wms.registry.lineage import DOCUMENTS, FILES
+from wms.registry.shipped import ANCHOR
 from wms_ops.base.errors import CloudError
 from wms_ops.base.poll import poll
 from wms_ops.base.signals import ended_by_sigterm
@@ -51,7 +52,7 @@ COMMIT_SENT: Final = "commit.pack"
 RESULT: Final = "result.tar.gz"
 MODEL, LEDGER = "model", "ledger"
 RELEASE: Final = frozenset(
-    (*(f"{MODEL}/{name}" for name in (*FILES, *DOCUMENTS)), f"{LEDGER}/{HISTORY}", f"{LEDGER}/{CURRENT}")
+    (*(f"{MODEL}/{name}" for name in (*FILES, *DOCUMENTS, ANCHOR)), f"{LEDGER}/{HISTORY}", f"{LEDGER}/{CURRENT}")
 )
 """The names of a release's files in its archive."""
 
@@ -126,7 +127,7 @@ class MessageQueue:
 
     def deploy(self, release: ModelRelease) -> None:
         """Serve a release behind the instance's public port once it's healthy; else the release before is served on."""
-        names = {f"{MODEL}/{name}": release.model / name for name in (*FILES, *DOCUMENTS)}
+        names = {f"{MODEL}/{name}": release.model / name for name in (*FILES, *DOCUMENTS, ANCHOR)}
         names |= {f"{LEDGER}/{name}": release.ledger / name for name in (HISTORY, CURRENT)}
         with tempfile.TemporaryDirectory(prefix="wms-queue-") as temporary:
             archive = Path(temporary, FILES_SENT)
