@@ -13,6 +13,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from wms.data.masks import black_white
 from wms.data.synthetic_drawing import Strip, draw_face, plan_strip
 from wms.data.synthetic_scene import draw_background, photograph
 from wms.errors import DataNotFoundError, PairingError, UsageError, from_os_error
+from wms.links import remove_files
 from wms.start import run_renamed
 
 Matrix = NDArray[np.float64]
@@ -245,8 +247,7 @@ def _make_room(folder: Path, force: bool) -> None:
     if not force:
         raise UsageError(f"The folder {folder} isn't empty; choose another one or add --force to write into it.")
     for part in ("images", "masks"):
-        for path in (folder / part).glob("meter_*_value_*"):
-            path.unlink()
+        remove_files(folder / part, folder, lambda name: "/" not in name and fnmatch(name, "meter_*_value_*"))
 
 
 def declare(parser: argparse.ArgumentParser) -> None:

@@ -224,7 +224,7 @@ def resolve(versions: Sequence[ModelVersion], witnessed: Sequence[str], where: s
         unproven,
         tuple(accepted),
         where,
-        by_digest,
+        by_digest=by_digest,
     )
 
 

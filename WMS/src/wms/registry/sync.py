@@ -10,6 +10,7 @@ from typing import Any, Final
 from wms.errors import LedgerError, ModelDamagedError, from_os_error
 from wms.files import object_in, parse_json, sha256_bytes, sha256_file, write_atomic
 from wms.formats import refuse_newer
+from wms.links import refuse_links
 from wms.registry.ledger import LedgerEntry
 from wms.registry.lineage import CARD, DOCUMENTS, FILES, ONNX, WEIGHTS
 from wms.registry.weights import check_architecture
@@ -80,6 +81,7 @@ def stage(folder: Path, files: Mapping[str, bytes]) -> Path:
     Only a single process at a time may call this. Raises DiskFullError or UnwritableError.
     """
     staging = folder / STAGING
+    refuse_links(staging, folder.parent)
     unstage(folder)
     for name in (*FILES, *DOCUMENTS):
         if name in files:
@@ -92,6 +94,7 @@ def place(folder: Path) -> None:
 
     Raises DiskFullError or UnwritableError.
     """
+    refuse_links(folder / STAGING, folder.parent)
     for name in (*DOCUMENTS, *FILES):
         staged = folder / STAGING / name
         try:

@@ -20,6 +20,7 @@ from wms.errors import CheckpointError, ModelDamagedError, ModelNotFoundError, R
 from wms.files import canonical_json, object_in, parse_json, sha256_file, sha256_text, write_atomic
 from wms.inference.predictor import CARD, ONNX, WEIGHTS, read_card
 from wms.json_text import to_json
+from wms.links import refuse_links
 from wms.regular import read_regular
 from wms.training.attempts_file import PREFIX
 from wms.training.request import Request
@@ -105,6 +106,8 @@ def export_candidate(run: Path, target: Path) -> None:
     """
     _verify(run / "artifacts" / "model")
     staging = target.with_name(f".{target.name}.new")
+    for folder in (staging, target):
+        refuse_links(folder, target.parent)
     try:
         shutil.rmtree(staging, ignore_errors=True)  # left by a killed export
         for name, source in PARTS.items():

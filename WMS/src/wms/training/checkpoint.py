@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 from wms.errors import CheckpointError, NothingToResumeError, ResumeMismatchError
 from wms.files import parse_json, sha256_bytes, write_atomic
 from wms.json_text import to_json
+from wms.links import refuse_links, remove_files
 from wms.regular import read_regular
 
 _log = logging.getLogger("wms")
@@ -42,6 +44,7 @@ class CheckpointManager:
 
     def save(self, state: Mapping[str, Any], *, epoch: int, step: int, epoch_end: bool) -> Path:
         """Write a checkpoint durably and return its path. Raises DiskFullError or UnwritableError."""
+        refuse_links(self.folder, self.folder.parent)  # another run's checkpoints would be replaced and deleted
         content = _to_bytes({**state, "identity": self.identity})
         path = self.folder / f"step_{step:08d}.pt"
         write_atomic(path, content)
@@ -107,9 +110,7 @@ class CheckpointManager:
     def _write(self, entries: list[dict[str, Any]]) -> None:
         write_atomic(self.folder / INDEX, to_json(entries, indent=1))
         listed = {entry["file"] for entry in entries}
-        for path in self.folder.glob("step_*.pt"):
-            if path.name not in listed:
-                path.unlink(missing_ok=True)
+        remove_files(self.folder, self.folder.parent, lambda name: fnmatch(name, "step_*.pt") and name not in listed)
 
 
 def _to_bytes(state: Mapping[str, Any]) -> bytes:

@@ -205,7 +205,7 @@ def _fetch(git: Git, arguments: argparse.Namespace) -> Named:
     if folder != git.folder / DATA_SET:  # which is the store's, as with DVC; another folder may be a person's own
         refuse_foreign(folder, version)
     with counting("Fetching files") as on_progress:
-        done = bring(store, version, folder, on_progress)
+        done = bring(store, version, folder, on_progress, top=git.folder)
     print(f"Fetched {done.downloaded} files; {done.there} were there, {done.removed} others were removed.")
     return {"downloaded": done.downloaded, "there": done.there}
 

@@ -12,6 +12,7 @@ from typing import Final
 from wms.command import recorded
 from wms.data.versions import DataVersionManager
 from wms.errors import LedgerError, TrackingError, UsageError, from_os_error
+from wms.links import refuse_links
 from wms.names import harmless
 from wms.paths import RUNS
 from wms.project import project
@@ -48,6 +49,8 @@ def _erase(git: Git, arguments: argparse.Namespace) -> Named:
     reason = arguments.reason or harmless(ask("Why? (kept for good) ", 'give --reason "..."'))
     if not reason:
         raise UsageError("A tombstone needs a reason; nothing was changed.")
+    for kind in KINDS:  # before the bucket's files go: this clone's copies go last
+        refuse_links(git.folder / DATA_SET / kind, git.folder)
     url = url_of(git, arguments.remote)
     done = erase(git, url, names, reason)
     with scratch_clone(git, url) as scratch:

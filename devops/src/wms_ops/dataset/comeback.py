@@ -88,7 +88,7 @@ def _brought(git: Git, scratch: Scratch, base: str, tip: str, staging: Path) -> 
         before, after = version_at(scratch.git, base, store), version_at(scratch.git, tip, store)
         wanted, replaced = _new(before, after)
         missing = _missing(git.folder / INBOX, wanted)  # refuses before anything is fetched
-        download(store, {staging / path: md5 for path, md5 in missing.items()})
+        download(store, {staging / path: md5 for path, md5 in missing.items()}, top=staging)
     except CredentialsMissingError as error:
         own = _own_copy(git, sources_since(scratch.git, base, tip)) if is_without_keys(error) else None
         if own is None:

@@ -14,11 +14,13 @@ from typing import Any, Final
 
 from wms.data.manifest import DataSet
 from wms.data.qa.names import shown
-from wms.errors import UsageError, from_os_error
+from wms.errors import UsageError
 from wms.files import parse_json, write_atomic
 from wms.json_text import to_json
+from wms.links import refuse_links, remove_files
 from wms.regular import read_regular
 from wms_ops.base.errors import MissingBlobError
+from wms_ops.base.layout import KINDS
 from wms_ops.dataset.erased import explain_gap
 from wms_ops.dataset.stored import md5_of
 from wms_ops.storage.remote import S3Remote
@@ -37,19 +39,31 @@ class Brought:
 
 
 def bring(
-    store: S3Remote, version: DataSet, folder: Path, on_progress: Callable[[int, int], None] = lambda _done, _all: None
+    store: S3Remote,
+    version: DataSet,
+    folder: Path,
+    on_progress: Callable[[int, int], None] = lambda _done, _all: None,
+    *,
+    top: Path | None = None,
 ) -> Brought:
     """Make folder/images and folder/masks hold exactly `version`; repeat after an error or a kill.
 
-    `on_progress` gets (files done, files wanted). Raises the store's errors, DiskFullError, UnwritableError.
+    `on_progress` gets (files done, files wanted). A symbolic link below `top` (default: `folder`) is never followed.
+    Raises the store's errors, DiskFullError, UnwritableError, the last also for such a link, before anything changes.
     """
+    top = top or folder
+    for kind in KINDS:
+        refuse_links(folder / kind, top)
     wanted = {f"{kind}/{name}": md5 for kind, manifest, _ in version for name, md5 in manifest.files.items()}
     known = _read_note(folder / NOTE)
     state = {path: _look(folder / path) for path in wanted}
     right = {path for path, md5 in wanted.items() if state[path] and known.get(path) == [md5, *(state[path] or ())]}
     missing = sorted(wanted.keys() - right)
-    removed = _remove_others(folder, wanted.keys())
-    download(store, {folder / path: wanted[path] for path in missing}, on_progress)
+    removed = 0
+    for kind in KINDS:
+        prefix = f"{kind}/"
+        removed += remove_files(folder / kind, top, lambda name, prefix=prefix: prefix + name not in wanted)  # type: ignore[misc]
+    download(store, {folder / path: wanted[path] for path in missing}, on_progress, top=top)
     if missing or removed:
         note = {path: [md5, *(_look(folder / path) or ())] for path, md5 in wanted.items()}
         write_atomic(folder / NOTE, to_json(note))
@@ -74,11 +88,20 @@ def refuse_foreign(folder: Path, version: DataSet) -> None:
 
 
 def download(
-    store: S3Remote, files: Mapping[Path, str], on_progress: Callable[[int, int], None] = lambda _done, _all: None
+    store: S3Remote,
+    files: Mapping[Path, str],
+    on_progress: Callable[[int, int], None] = lambda _done, _all: None,
+    *,
+    top: Path,
 ) -> None:
     """Write each file (path -> MD5), whole and verified or not at all. Raises as `bring` does."""
+
+    def write(md5: str, path: Path) -> None:
+        refuse_links(path.parent, top)  # once more: the download of a large data set takes its time
+        store.read_blob(md5, path)
+
     with ThreadPoolExecutor(_WORKERS) as pool:
-        futures = [pool.submit(store.read_blob, md5, path) for path, md5 in files.items()]
+        futures = [pool.submit(write, md5, path) for path, md5 in files.items()]
         try:
             for done, future in enumerate(as_completed(futures), start=1):
                 try:
@@ -109,16 +132,3 @@ def _read_note(path: Path) -> dict[str, Any]:
 
 def _files(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.rglob("*")) if not path.is_dir()]
-
-
-def _remove_others(folder: Path, wanted: Any) -> int:
-    removed = 0
-    for kind in ("images", "masks"):
-        for path in _files(folder / kind):
-            if path.relative_to(folder).as_posix() not in wanted:
-                try:
-                    path.unlink()
-                except OSError as error:
-                    raise from_os_error(error, path) from error
-                removed += 1
-    return removed

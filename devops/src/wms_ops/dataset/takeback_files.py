@@ -10,6 +10,7 @@ from typing import Any
 from wms.errors import from_os_error
 from wms.files import parse_json, write_atomic
 from wms.json_text import to_json
+from wms.links import remove_file
 from wms.regular import read_regular
 from wms_ops.base.layout import KINDS, inbox
 from wms_ops.git.command import Git
@@ -59,10 +60,7 @@ def finish(git: Git, ref: str) -> None:
     for path, (blob, md5) in going.items():
         file = git.folder / path
         if staged.get(path, blob) == blob and _is(file, md5, git.folder):
-            try:
-                file.unlink()
-            except OSError as error:
-                raise from_os_error(error, file) from error
+            remove_file(file, git.folder)
 
 
 def forget(git: Git) -> None:

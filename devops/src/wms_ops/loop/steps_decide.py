@@ -147,7 +147,7 @@ def _execute(context: RunContext, proposal: Proposal | PromotionOutcome) -> Prom
 def bring_data(context: RunContext, values: Mapping[str, str]) -> None:
     """Bring the commit's photos to the workspace, for steps that run on another machine than training did."""
     store = context.store()
-    bring(store, version_at(context.git, values["commit"], store), context.data)
+    bring(store, version_at(context.git, values["commit"], store), context.data, top=context.workspace)
 
 
 def _word(value: bool) -> str:

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from wms.errors import from_os_error
+from wms.errors import UnwritableError, from_os_error
 from wms.files import sha256_file, write_atomic
+from wms.links import refuse_links
 from wms.registry.ledger import CURRENT, HISTORY
 from wms.registry.lineage import DOCUMENTS, FILES, WEIGHTS
 from wms.registry.shipped import ANCHOR
@@ -163,6 +164,7 @@ def _end(workspace: Workspace, served: Served) -> None:
 
 def _copy_files(workspace: Workspace, release: ModelRelease, target: Path) -> None:
     """Copy a release's files, all or none; the ledger's files may have grown since the last copy."""
+    refuse_links(target.parent, workspace.folder)
     sources = {name: release.model / name for name in (*FILES, *DOCUMENTS, ANCHOR)} | {
         n: release.ledger / n for n in (HISTORY, CURRENT)
     }
@@ -195,7 +197,8 @@ def _copy_files(workspace: Workspace, release: ModelRelease, target: Path) -> No
 def _tidy(workspace: Workspace, record: CloudRecord) -> None:
     """Remove the files of releases that are neither current nor the one before."""
     kept = {served.name for served in (record.current, record.before) if served is not None}
-    with contextlib.suppress(OSError):  # left-over files cost space only
+    with contextlib.suppress(OSError, UnwritableError):  # left-over files cost space only
+        refuse_links(workspace.releases, workspace.folder)
         for path in workspace.releases.iterdir():
             if path.name not in kept:
                 shutil.rmtree(path, ignore_errors=True)
