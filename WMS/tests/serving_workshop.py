@@ -95,12 +95,14 @@ def promote(model: Path, ledger: Path, version: int, **more: object) -> LedgerEn
 class ServiceProcess:
     """`wms serve` as a process of its own, on loopback."""
 
-    def __init__(self, model: Path, log: Path, *more: str, ledger: Path | None = None) -> None:
+    def __init__(self, model: Path, log: Path, *more: str, ledger: Path | None = None, before: str = "") -> None:
+        """`before` is Python that the process runs before it serves, such as a limit on itself."""
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
         where = ["--model", str(model), "--ledger", str(ledger or model), "--port", str(self.port)]
-        self._command = [sys.executable, "-m", "wms.serving.cli", *where, *more]
+        start = f"{before}\nimport runpy\nrunpy.run_module('wms.serving.cli', run_name='__main__', alter_sys=True)"
+        self._command = [sys.executable, "-c", start, *where, *more]
         self.process: psutil.Popen | None = None
 
     def start(self) -> float:
@@ -126,9 +128,11 @@ class ServiceProcess:
 
 
 @contextlib.contextmanager
-def running(model: Path, log: Path, *more: str, ledger: Path | None = None) -> Iterator[ServiceProcess]:
+def running(
+    model: Path, log: Path, *more: str, ledger: Path | None = None, before: str = ""
+) -> Iterator[ServiceProcess]:
     """A service that answers; its process is gone at the end."""
-    service = ServiceProcess(model, log, *more, ledger=ledger)
+    service = ServiceProcess(model, log, *more, ledger=ledger, before=before)
     try:
         service.start()
         yield service

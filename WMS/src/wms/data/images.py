@@ -98,6 +98,22 @@ def stored_size(content: bytes, name: str) -> tuple[int, int, int]:
         return (*opened.image.size, opened.orientation)
 
 
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a picture's header announces: one of `wms.data.kinds.FORMATS`, and its sides in pixels as stored."""
+
+    kind: str
+    width: int
+    height: int
+
+
+def header_of(content: bytes, name: str, max_megapixels: float = DEFAULT_MEGAPIXELS) -> Header:
+    """Read the header alone, and refuse by it what `decode_image` refuses by it; errors call the file `name`."""
+    with _open(content, name, max_megapixels) as opened:
+        check_size(name, *opened.image.size, max_megapixels)
+        return Header(str(opened.image.format), *opened.image.size)
+
+
 def turned_upright(image: Image.Image, orientation: int) -> Image.Image:
     """An image with pixels as stored, turned as the orientation (1..8) tells."""
     turn = UPRIGHT.get(orientation)

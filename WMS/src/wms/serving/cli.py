@@ -40,6 +40,9 @@ def declare(parser: argparse.ArgumentParser) -> None:
         default=usual.waiting,
         help="photos that may wait for it (default: %(default)s)",
     )
+    parser.add_argument(
+        "--memory", type=whole(128, 1_000_000), help="MiB that the process may take (default: what its container has)"
+    )
     most = usual.upload_bytes / 2**20
     parser.add_argument(
         "--max-upload", type=number(0.01, 1024), default=most, help="MiB of one photo (default: %(default)s)"

@@ -10,12 +10,13 @@ from pathlib import Path
 from starlette.requests import Request
 
 from wms.errors import WmsError
-from wms.serving.limits import RequestLimits, RequestQueue
-from wms.serving.marking import Marked, mark
+from wms.serving.limits import Arrivals, RequestLimits, RequestQueue, busy
+from wms.serving.marking import Marked, mark, memory_of
+from wms.serving.memory import photo_memory, taken
 from wms.serving.metrics import Metrics
 from wms.serving.model import NoModel, ServedModel, load_model, now
 from wms.serving.refusals import Refusal, refusal_of
-from wms.serving.upload import received
+from wms.serving.upload import received, unless_left
 
 
 @dataclass(frozen=True)
@@ -31,22 +32,40 @@ class Service:
     """Serves `model`, or reports why no model is served, until the process ends."""
 
     def __init__(
-        self, model: ServedModel | NoModel, limits: RequestLimits | None = None, *, folders: Sequence[Path] = ()
+        self,
+        model: ServedModel | NoModel,
+        limits: RequestLimits | None = None,
+        *,
+        folders: Sequence[Path] = (),
+        memory: int | None = None,
     ) -> None:
-        """`folders` are the places of model and ledger, of which clients learn the names alone."""
+        """`folders` are the places of model and ledger, of which clients learn the names alone.
+
+        `memory` is the bytes that photos may take together; None: any.
+        """
         self.model = model
         self.why = _without_paths(model.why, folders) if isinstance(model, NoModel) else ""
         self.limits = limits or RequestLimits()
         self.metrics = Metrics(model.version if isinstance(model, ServedModel) else None)
         self.started_at = now()
-        self._line = RequestQueue(self.limits.at_once, self.limits.waiting)
+        self.memory = memory
+        self._line = RequestQueue(self.limits.at_once, self.limits.waiting, memory)
+        self._arrivals = Arrivals(self.limits.receiving)
 
     @classmethod
     def load(
         cls, folder: Path, ledger: Path, *, threads: int | None = None, limits: RequestLimits | None = None
     ) -> Service:
         """A service for the model in `folder`, or for the reason why that model can't be served."""
-        return cls(load_model(folder, ledger, threads=threads), limits, folders=(folder, ledger))
+        limits, before = limits or RequestLimits(), taken()
+        model = load_model(folder, ledger, threads=threads)
+        memory = photo_memory(
+            setting=limits.memory,
+            upload_bytes=limits.upload_bytes,
+            network=max(0, taken() - before),
+            at_once=limits.at_once,
+        )
+        return cls(model, limits, folders=(folder, ledger), memory=memory)
 
     def require_model(self) -> ServedModel:
         """The model; raises Refusal "no_model"."""
@@ -81,17 +100,26 @@ class Service:
     async def _predict(self, request: Request) -> Prediction:
         model = self.require_model()
         self._line.check()  # before the photo is received, which would be for nothing
-        async with received(request, self.limits) as photo:
+        async with received(request, self.limits, self._arrivals) as photo:
             started = time.perf_counter()
 
+            def content() -> bytes:
+                # Read when it's needed, so that only as many photos as are predicted at once lie in memory.
+                photo.file.seek(0)
+                return photo.file.read()
+
+            def weigh() -> int:
+                return memory_of(content(), max_megapixels=self.limits.megapixels)
+
             def work() -> Marked:
-                # Read here, so that only as many photos as are predicted at once lie in memory.
-                return mark(model.predictor, photo.file.read(), max_megapixels=self.limits.megapixels)
+                return mark(model.predictor, content(), max_megapixels=self.limits.megapixels)
 
             try:
-                marked = await self._line.run(work)
+                marked = await unless_left(request, self._line.run(work, weigh))
             except WmsError as error:
                 raise refusal_of(error) from error
+            except MemoryError as error:
+                raise busy("The service has no memory left for this photo") from error
             return Prediction(model, marked, time.perf_counter() - started)
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from wms.serving.limits import RequestLimits
+from wms.serving.limits import Arrivals, RequestLimits
 from wms.serving.refusals import Refusal
 
 FIELD: Final = "file"
+Result = TypeVar("Result")
 _MOST_FIELDS: Final = 8
 _FRAME_BYTES: Final = 16 * 1024
 """Allowance for a form's other parts: boundaries, headers, small fields."""
@@ -23,12 +25,13 @@ _HOW: Final = f"send it as the multipart form field `{FIELD}`, such as `curl -F 
 
 
 @asynccontextmanager
-async def received(request: Request, limits: RequestLimits) -> AsyncIterator[UploadFile]:
+async def received(request: Request, limits: RequestLimits, arrivals: Arrivals) -> AsyncIterator[UploadFile]:
     """Receive the request's photo, as a file that is on disk beyond 1 MiB and deleted after the `async with`.
 
-    Raises Refusal: "no_file", "bad_form", "empty", "too_large", "slow", "disconnected", "no_space".
+    Raises Refusal: "busy", "no_file", "bad_form", "empty", "too_large", "slow", "disconnected", "no_space".
     """
-    form = await _form(request, limits)
+    async with arrivals.one():
+        form = await _form(request, limits)
     try:
         yield _photo(form, limits.upload_bytes)
     finally:
@@ -45,7 +48,7 @@ async def _form(request: Request, limits: RequestLimits) -> FormData:
     # Content-Length may be absent or wrong, so the stream is counted as well.
     parser = MultiPartParser(
         request.headers,
-        _no_more_than(request.stream(), limits.upload_bytes),
+        _within_limits(request.stream(), limits),
         max_files=1,
         max_fields=_MOST_FIELDS,
         max_part_size=_FRAME_BYTES,
@@ -56,22 +59,54 @@ async def _form(request: Request, limits: RequestLimits) -> FormData:
     except MultiPartException as error:
         raise Refusal("bad_form", f"The form can't be read ({error.message.rstrip('.')}); {_HOW}.") from error
     except TimeoutError as error:
-        text = f"The photo didn't arrive within {limits.upload_seconds:g} seconds; send a smaller one."
+        text = (
+            f"The photo came too slowly: it may take {limits.upload_seconds:g} seconds, with pauses of at most "
+            f"{limits.pause_seconds:g}; send a smaller one."
+        )
         raise Refusal("slow", text, {"Connection": "close"}) from error
     except ClientDisconnect as error:
-        raise Refusal("disconnected", "The connection broke before the photo had arrived.") from error
+        raise _left("before the photo had arrived") from error
     except OSError as error:  # also from the temporary file
         text = f"The service can't keep the photo while it works on it ({error.strerror}); try again later."
         raise Refusal("no_space", text) from error
 
 
-async def _no_more_than(stream: AsyncGenerator[bytes, None], upload_bytes: int) -> AsyncGenerator[bytes, None]:
+async def _within_limits(stream: AsyncGenerator[bytes, None], limits: RequestLimits) -> AsyncGenerator[bytes, None]:
     seen = 0
-    async for chunk in stream:
-        seen += len(chunk)
-        if seen > upload_bytes + _FRAME_BYTES:
-            raise _too_large(upload_bytes)
-        yield chunk
+    with contextlib.suppress(StopAsyncIteration):
+        while True:
+            async with asyncio.timeout(limits.pause_seconds):
+                chunk = await anext(stream)
+            seen += len(chunk)
+            if seen > limits.upload_bytes + _FRAME_BYTES:
+                raise _too_large(limits.upload_bytes)
+            yield chunk
+
+
+async def unless_left(request: Request, job: Coroutine[Any, Any, Result]) -> Result:
+    """The result of a job for a client whose photo has arrived; the job is cancelled if the client leaves.
+
+    Raises Refusal "disconnected".
+    """
+    working, leaving = asyncio.ensure_future(job), asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise _left("before the mask was made")
+        return working.result()
+    finally:
+        for one in (working, leaving):
+            one.cancel()
+        await asyncio.wait({working, leaving})
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _left(when: str) -> Refusal:
+    return Refusal("disconnected", f"The connection broke {when}.")
 
 
 def _photo(form: FormData, upload_bytes: int) -> UploadFile:
