@@ -78,7 +78,13 @@ def test_a_former_launch_is_used_seen_and_ended_and_the_next_one_is_of_this_vers
 
     cloud = yard.cloud("another")
     assert cloud.status().value == "starting"
-    assert old.id in show.status_text(cloud)
+    said = show.status_text(cloud)
+    assert old.id in said
+    assert "region eu-central-1 only; environment main, and the instances of all others there: none." in said
+    other = yard.cloud("other", WMS_ENVIRONMENT="team")
+    assert f"environment team, and the instances of all others there: main ({old.id}, running)." in show.status_text(
+        other
+    )
     assert cloud.up().mlflow.startswith(f"http://{old.address}:"), "the same holder goes on with it"
     assert yard.left()["open ports"] == 2
     late = context.now() + timedelta(hours=5)

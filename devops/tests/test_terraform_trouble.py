@@ -197,3 +197,23 @@ def test_a_real_registry_out_of_reach(stack: Terraform, tmp_path: Path, entrance
     assert "Terraform's registry doesn't answer (" in str(caught.value)
     assert "connection refused); check the network and HTTPS_PROXY" in str(caught.value)
     entrance("the rest", "a real Terraform behind a dead proxy", f"code 74: {caught.value}", REFUSED)
+
+
+def test_a_second_init_is_left_out_until_something_it_needs_has_changed(stack: Terraform) -> None:
+    def commands(words: str) -> int:
+        return len(list((stack.work / "logs").glob(f"{words}-*.log")))
+
+    stack.init()
+    stack.init()
+    assert commands("init") == 1
+    elsewhere = Backend("wms-state", "persistent/team.tfstate", REGION, path_style=True)
+    Terraform(stack.root, stack.work, elsewhere, stack.environ).init()
+    connected = stack.work / "data" / "terraform.tfstate"
+    assert "persistent/team.tfstate" in connected.read_text(encoding="utf-8")
+    stack.init()
+    assert "persistent/main.tfstate" in connected.read_text(encoding="utf-8")
+
+    shutil.rmtree(stack.work / "data" / "providers")
+    with pytest.raises(CloudError, match="mlflow_bucket"):  # a refusal of the values: `init` has run again
+        stack.apply({"region": REGION, "environment": "Main!"})
+    assert (stack.work / "data" / "providers").is_dir()

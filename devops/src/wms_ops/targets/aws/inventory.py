@@ -237,6 +237,7 @@ class Instance:
     """`deadline` is None if the tag can't be read; `groups` are the ids of the instance's security groups."""
 
     id: str
+    environment: str
     state: str
     kind: str
     address: str | None
@@ -252,8 +253,11 @@ class Instance:
         return self.state in _ALIVE
 
 
-def find_instances(ec2: Any, environment: str) -> list[Instance]:
-    """All instances that aren't terminated, the oldest first. Raises the errors of `aws_errors`."""
+def find_instances(ec2: Any, environment: str | None) -> list[Instance]:
+    """An environment's instances that aren't terminated, or all environments' (None), the oldest first.
+
+    Raises the errors of `aws_errors`.
+    """
     existing = {"Name": "instance-state-name", "Values": list(_EXISTING)}
     with aws_errors("look for instances"):
         found = listed(ec2, EC2[ResourceKind.INSTANCE], [*tag_filters(environment), existing])
@@ -264,6 +268,7 @@ def _instance(raw: Raw) -> Instance:
     tags = tags_of(raw)
     return Instance(
         id=raw["InstanceId"],
+        environment=tags.get(ENVIRONMENT_TAG, ""),
         state=raw["State"]["Name"],
         kind=raw.get("InstanceType", ""),
         address=raw.get("PublicIpAddress"),

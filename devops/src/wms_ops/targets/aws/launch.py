@@ -103,11 +103,9 @@ def _launch(context: AwsContext, request: LaunchRequest, address: str, lease: Le
     clear_lock(context, STORE_ROOT)
     ensure_store(context)
     context.step("store")
+    lease, variables = _prepare(context, request, lifetime)
     terraform = context.terraform(INSTANCE_ROOT)
-    # Not beside the store's Terraform: a shared folder of plugins isn't made for two `init`s at once.
-    with terraform.initialising() as initialised:
-        lease, variables = _prepare(context, request, lifetime)
-        initialised()
+    terraform.init()
     context.step("initialised")
     until = f"{lease.until:%Y-%m-%d %H:%M} UTC"
     context.show(f"Starting a {context.settings.instance_type} in {context.names.region} until {until}.")

@@ -13,7 +13,7 @@ from wms_ops.cost.prices import price_table
 from wms_ops.cost.sessions import month_name, month_start
 from wms_ops.targets.aws.boot import read_boot
 from wms_ops.targets.aws.cloud import AwsCloud
-from wms_ops.targets.aws.inventory import Instance
+from wms_ops.targets.aws.inventory import Instance, find_instances
 from wms_ops.targets.aws.store_root import state_bucket_exists
 
 _NOTHING: Final = "No instance runs at AWS, and nothing of one is left"
@@ -67,7 +67,19 @@ def status_text(cloud: AwsCloud) -> str:
             lines += addresses(endpoints.mlflow, endpoints.service)
     if has_bucket:
         lines.append(f"{month_text(cloud)}.")
-    return "\n".join(lines)
+    return "\n".join([*lines, _looked_at(cloud)])
+
+
+def _looked_at(cloud: AwsCloud) -> str:
+    """The region and environments of this status: an instance elsewhere costs as well, and isn't in it."""
+    names, context = cloud.context.names, cloud.context
+    others = [one for one in find_instances(context.aws.ec2, None) if one.environment != names.environment]
+    listed = ", ".join(f"{one.environment} ({one.id}, {one.state})" for one in others)
+    return (
+        f"Looked at: account {names.account}, region {names.region} only; environment {names.environment}, and the "
+        f"instances of all others there: {listed or 'none'}. Another region: `AWS_REGION=REGION wms cloud status`; "
+        "another environment: `WMS_ENVIRONMENT=NAME wms cloud status`."
+    )
 
 
 def month_text(cloud: AwsCloud) -> str:
@@ -89,7 +101,7 @@ def addresses(mlflow: str, service: str | None) -> list[str]:
 
 def after_stop(cloud: AwsCloud) -> str:
     """The sentences after a stop: the proof, and the cost of this month."""
-    text = f"{_NOTHING}: AWS was asked for instances, volumes, addresses, interfaces, networks and roles."
+    text = f"{_NOTHING}: AWS was asked for instances, volumes, addresses, interfaces and open ports."
     month = month_text(cloud)
     return f"{text} {month}." if month else text
 

@@ -8,16 +8,16 @@ starts no resource unseen by the next teardown.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,6 +55,8 @@ os.execv(sys.argv[1], sys.argv[1:])
 _SUPERVISOR: Final = (sys.executable, "-S", "-c", _SUPERVISED) if sys.platform == "linux" else ()
 _TOLD: Final = frozenset({"apply_start", "apply_complete", "apply_progress", "apply_errored"})
 
+_UNREADY: Final = re.compile(r"terraform\s+init|Required plugins are not installed|dependency lock file")
+
 Show = Callable[[str], None]
 
 
@@ -76,43 +78,51 @@ class Backend:
 
 @dataclass(frozen=True)
 class Terraform:
-    """The root module in `root`; `work` takes plugins, variables and logs. `stop` interrupts the command at work."""
+    """The root module in `root`; `work` takes plugins, variables and logs."""
 
     root: Path
     work: Path
     backend: Backend
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     show: Show = field(default=lambda _: None, repr=False)
-    stop: threading.Event = field(default_factory=threading.Event, repr=False)
 
     def init(self) -> None:
-        """Fetch the provider and connect to the state. Raises CloudError, and the errors of `explain`."""
-        # Read-only: on a platform whose hash the lock file lacks, Terraform would write it into the user's clone.
-        pinned = {"lockfile": "readonly"}
-        self._run("init", input=False, reconfigure=True, backend_config=self.backend.options, **pinned)
+        """Fetch the provider and connect to the state, unless that was done here for the same files and the same state.
 
-    @contextlib.contextmanager
-    def initialising(self) -> Iterator[Callable[[], None]]:
-        """Run `init` beside the block, which may wait for its end by calling the value; that raises as `init` does.
-
-        An exception in the block interrupts `init`.
+        Raises CloudError, and the errors of `explain`.
         """
-        stop = threading.Event()
-        with ThreadPoolExecutor(1, "terraform init") as pool:
-            done = pool.submit(replace(self, stop=stop).init)
-            try:
-                yield done.result
-            except BaseException:
-                stop.set()
-                raise
+        done = self._initialised.read_text(encoding="utf-8") if self._initialised.is_file() else ""
+        if done != self._digest:
+            self._initialised.unlink(missing_ok=True)
+            # Read-only: on a platform whose hash the lock file lacks, Terraform would write it into the user's clone.
+            pinned = {"lockfile": "readonly"}
+            self._run("init", input=False, reconfigure=True, backend_config=self.backend.options, **pinned)
+            write_atomic(self._initialised, self._digest)
 
     def apply(self, variables: Mapping[str, Any]) -> None:
         """Make the root's resources. Raises as `init` does."""
-        self._run("apply", auto_approve=True, json=True, **self._with(variables))
+        options = {"auto_approve": True, "json": True, **self._with(variables)}
+        try:
+            self._run("apply", **options)
+        except _NotInitialisedError:  # somebody has deleted the provider or the lock file; nothing was begun
+            self._initialised.unlink(missing_ok=True)
+            self.init()
+            self._run("apply", **options)
 
     def destroy(self, variables: Mapping[str, Any]) -> None:
         """Destroy all resources in the state. Raises as `init` does."""
         self._run("apply", auto_approve=True, json=True, destroy=True, **self._with(variables))
+
+    @property
+    def _initialised(self) -> Path:
+        return self.work / "data" / "wms-initialised"
+
+    @property
+    def _digest(self) -> str:
+        """The digest of all that `init` depends on."""
+        files = {path.name: path.read_text(encoding="utf-8") for path in sorted(self.root.glob("*.tf"))}
+        about = {"files": files, "backend": self.backend.options, "program": find_terraform(self.environ)}
+        return hashlib.sha256(to_json(about, sort_keys=True).encode()).hexdigest()
 
     def end_orphan(self) -> None:
         """Wait for the Terraform processes of a killed command for this state; after two minutes kill them.
@@ -188,7 +198,7 @@ class Terraform:
                     LONGEST_S,
                     until=lambda code: code is not None,
                     pause_s=_POLL_S,
-                    waiting=lambda *_: self._attend(stream),
+                    waiting=lambda *_: self._tell(stream),
                 )
                 self._tell(stream)
             if done is None:
@@ -208,11 +218,6 @@ class Terraform:
             "TF_INPUT": "0",
         }
         return {**self.environ, **ours}
-
-    def _attend(self, stream: Any) -> None:
-        self._tell(stream)
-        if self.stop.is_set():
-            raise CloudError("Terraform was interrupted; run this again.")
 
     def _tell(self, stream: Any) -> None:
         """Show Terraform's messages about resources; the last line may not be whole yet."""
@@ -253,6 +258,10 @@ def require_terraform(environ: Mapping[str, str]) -> str:
     return version
 
 
+class _NotInitialisedError(CloudError):
+    """Terraform refuses to begin without another `init`."""
+
+
 @contextlib.contextmanager
 def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
     """Interrupt Terraform once if an exception ends the wait early, and wait until it has stopped."""
@@ -279,6 +288,8 @@ def _failure(words: str, text: str, log: Path) -> Exception:
                 said.append(f"{diagnostic.get('summary', '')} {diagnostic.get('detail', '')}".strip())
     if said:
         text = "\n\n".join(f"Error: {message}" for message in said)
+    if words == "apply" and _UNREADY.search(text):
+        return _NotInitialisedError(f"Terraform wants another `terraform init`. Its output is in {log}.")
     error = explain(text, f"run `terraform {words}`")
     if type(error) in (CloudError, RepeatedRequestError):
         return type(error)(f"{error} Its output is in {log}.")
