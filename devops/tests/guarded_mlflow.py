@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import http.client
 import sys
 from collections.abc import Iterator
@@ -20,12 +21,6 @@ from wms_ops.machine.password import USER
 from wms_ops.machine.processes import draw_ports, end, find, mark_of, spawn
 
 PASSWORD = "p@ss/w:rd%20"  # noqa: S105 - of the test's own server
-SERVER = f"""
-import sys
-from wms_ops.machine import mlflow_server
-mlflow_server.read_password = lambda _: {PASSWORD!r}  # in place of AWS's
-mlflow_server.main(["--port", sys.argv[1], "--password-parameter", "any"])
-"""
 
 
 @dataclass(frozen=True)
@@ -55,9 +50,17 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedMlflow]
     folder = tmp_path_factory.mktemp("guarded")
     (port,) = draw_ports(1)
     environ = {**plain_environ(), **server_environ(str(folder / "artifacts"))}
-    command = [sys.executable, "-c", SERVER, str(port)]
+    (folder / "hash").write_text(hashlib.sha256(PASSWORD.encode()).hexdigest())
+    server = ["-m", "wms_ops.machine.mlflow_server", "--port", str(port), "--password-hash", "hash"]
     try:
-        spawn(command, mark=mark_of(folder), role="mlflow", folder=folder, environ=environ, log=folder / "log")
+        spawn(
+            [sys.executable, *server],
+            mark=mark_of(folder),
+            role="mlflow",
+            folder=folder,
+            environ=environ,
+            log=folder / "log",
+        )
         wait_for_mlflow(f"http://127.0.0.1:{port}", 120, print)
         yield GuardedMlflow(f"http://127.0.0.1:{port}", folder)
     finally:

@@ -145,6 +145,7 @@ class World:
             "dvc_bucket": "wms-tests-dvc",
             "mlflow_port": ports[0],
             "service_port": ports[1],
+            "mlflow_role": f"wms-{environment}-{REGION}-mlflow",
         }
         self.aws.client("ssm").put_parameter(
             Name=f"/wms/{environment}/mlflow-password", Value=PASSWORD, Type="SecureString", Overwrite=True

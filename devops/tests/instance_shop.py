@@ -25,11 +25,21 @@ from typing import Any, Self
 import psutil
 from aws_server import AwsServer
 from instance_stubs import write_stubs
+from servers import require_tool
+from unit_sandbox import UIDS
 
+from wms.paths import ROOT
 from wms_ops.machine.processes import MARK, ROLE, lives
 from wms_ops.targets.host.config import PACE
 
-QUICK: Mapping[str, Any] = {"poll_s": 0.4, "alive_s": 0.5, "backup_s": 1.0, "margin_s": 2.0, "bind": "127.0.0.1"}
+_NAMES = ("haproxy", "wms-mlflow")
+USERS = {name: 64321 + number if os.geteuid() == 0 else os.geteuid() for number, name in enumerate(_NAMES)}
+"""The numbers of the users that bootstrap.sh makes on a real machine."""
+
+QUICK: Mapping[str, Any] = {
+    **{"poll_s": 0.4, "alive_s": 0.5, "backup_s": 1.0, "margin_s": 2.0, "bind": "127.0.0.1"},
+    **{"door_user": USERS["haproxy"], "mlflow_user": USERS["wms-mlflow"]},
+}
 """How fast an agent turns in tests; `minute_s` is added."""
 
 _LOOK_S = 0.4
@@ -116,6 +126,7 @@ class Hypervisor:
         self._closing = threading.Event()
         self._threads: list[threading.Thread] = []
         self._problems: list[BaseException] = []
+        require_tool("haproxy", Path("/usr/sbin/haproxy"))
         self._metadata = ThreadingHTTPServer(("127.0.0.1", 0), _metadata_handler(self.machines))
         self._metadata.daemon_threads = True
 
@@ -145,7 +156,7 @@ class Hypervisor:
                 said = [
                     f"{one.id} {name}: {one.log(name)[-3000:]}"
                     for one in self.machines.values()
-                    for name in ("console", "wms-host")
+                    for name in ("console", "wms-host", "wms-door", "wms-mlflow")
                 ]
                 raise AssertionError(f"{what} never came. {self._problems}\n" + "\n".join(said))
             time.sleep(0.15)  # a poll's pause; each look costs the emulated AWS ten milliseconds
@@ -213,6 +224,8 @@ class Hypervisor:
             "HOME": str(machine.folder),
             "PATH": f"{machine.folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "WMS_PREFIX": str(machine.folder),
+            "WMS_HOUSE": str(ROOT),
+            UIDS: json.dumps(USERS),
             "WMS_MACHINE": machine.id,
             "WMS_HYPERVISOR": str(os.getpid()),
             "WMS_MINUTE_S": str(self.minute_s),

@@ -7,6 +7,7 @@ WMS_HYPERVISOR the process whose end is theirs, WMS_MINUTE_S how long a minute t
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -20,6 +21,8 @@ mkdir -p "$2/.venv/bin"
 printf '#!/bin/bash\\nexport PYTHONPATH=%q\\nexec %q "$@"\\n' "$2/WMS/src:$2/devops/src" @PYTHON@ >"$2/.venv/bin/python"
 chmod +x "$2/.venv/bin/python"
 """
+
+USERADD = f'{_SHELL}echo "useradd $*"\n'
 
 CURL = f"""{_SHELL}while (($#)); do
   case "$1" in -o) target="$2"; shift ;; https://*) url="$1" ;; esac
@@ -88,40 +91,54 @@ else:
 """
 
 SYSTEMCTL = """
-import os, subprocess, sys
+import os, signal, subprocess, sys, time
 from pathlib import Path
+import psutil
 prefix = Path(os.environ["WMS_PREFIX"])
-words = sys.argv[1:]
-if words[:2] == ["enable", "--now"]:
-    unit = prefix / "etc/systemd/system" / words[2]
+words = [word for word in sys.argv[1:] if word != "--now"]
+if words == ["daemon-reload"]:
+    sys.exit()
+verb, unit = words[0], prefix / "etc/systemd/system" / words[1]
+known = prefix / f"{unit.stem}.pid"
+def running():
+    try:
+        process = psutil.Process(int(known.read_text()))
+        return process if process.status() != psutil.STATUS_ZOMBIE else None
+    except (OSError, ValueError, psutil.Error):
+        return None
+if verb in ("stop", "restart") and (process := running()):
+    process.send_signal(signal.SIGTERM)
+    process.wait()
+if verb in ("enable", "start", "restart") and not running():
     log = (prefix / f"{unit.stem}.log").open("ab")
     started = subprocess.Popen([sys.executable, str(prefix / "bin/systemd.py"), str(unit)],
                                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    (prefix / f"{unit.stem}.pid").write_text(str(started.pid))
-elif words != ["daemon-reload"]:
+    known.write_text(str(started.pid))
+elif verb not in ("stop", "restart", "enable", "start"):
     sys.exit(f"systemctl {words}?")
 """
 
 SYSTEMD = """
 import os, shlex, signal, subprocess, sys, time
 import psutil
-lines = open(sys.argv[1], encoding="utf-8").read().splitlines()
-options = dict(line.split("=", 1) for line in lines if "=" in line)
+import sandbox
+options = sandbox.options_of(sys.argv[1])
 stopping = []
 signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))
 hypervisor = int(os.environ["WMS_HYPERVISOR"])
+os.umask(0o022)
 while not stopping:
-    child = subprocess.Popen(shlex.split(options["ExecStart"]), start_new_session=True)
+    child = subprocess.Popen(sandbox.command(options), env=sandbox.environ(options), start_new_session=True)
     while child.poll() is None and not stopping:
         time.sleep(0.05)
         if not psutil.pid_exists(hypervisor):
             stopping.append(True)
-    if options.get("Restart") != "always":
+    if options.get("Restart") != ["always"]:
         break
     time.sleep(0 if stopping else 0.3)
 child.terminate()
 try:
-    child.wait(float(options.get("TimeoutStopSec", "90")))
+    child.wait(float(options.get("TimeoutStopSec", ["90"])[0]))
 except subprocess.TimeoutExpired:
     child.kill()
     child.wait()
@@ -132,7 +149,7 @@ def write_stubs(folder: Path) -> None:
     """Put all stand-ins into a folder, which is to be first on PATH."""
     folder.mkdir(parents=True)
     python = shlex.quote(sys.executable)
-    shell = {"dnf": DNF, "make": MAKE.replace("@PYTHON@", python), "curl": CURL}
+    shell = {"dnf": DNF, "make": MAKE.replace("@PYTHON@", python), "curl": CURL, "useradd": USERADD}
     shell["python3"] = f'{_SHELL}exec {python} -S "$@"\n'  # the system's own has nothing installed
     for name, source in {"aws": AWS, "shutdown": SHUTDOWN, "systemctl": SYSTEMCTL}.items():
         (folder / f"{name}.py").write_text(source, encoding="utf-8")
@@ -142,3 +159,4 @@ def write_stubs(folder: Path) -> None:
         (folder / name).chmod(0o755)
     (folder / "k3s").write_text(K3S, encoding="utf-8")
     (folder / "systemd.py").write_text(SYSTEMD, encoding="utf-8")
+    shutil.copy(Path(__file__).with_name("unit_sandbox.py"), folder / "sandbox.py")

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from entrance_table import WORKS, Row
-from servers import free_port
 
 from wms_ops.base.errors import CloudError
 from wms_ops.git.command import Git
@@ -19,7 +16,6 @@ from wms_ops.targets.host.agent import why_end
 from wms_ops.targets.host.archive import pack
 from wms_ops.targets.host.commit import pack_commit
 from wms_ops.targets.host.config import HostConfig, Pace
-from wms_ops.targets.host.relay import Relay
 from wms_ops.targets.host.transfer import adopt, incoming, outgoing, unpack
 
 CONFIG = {
@@ -173,19 +169,3 @@ def test_a_folder_travels_and_comes_back(tmp_path: Path) -> None:
 def test_the_boot_report_needs_nothing_but_python_3_9() -> None:
     code = f"import ast, sys; ast.parse(open({boot.__file__!r}).read(), feature_version=(3, 9))"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_the_port_answers_head_without_a_body_before_a_model_is_served(entrance: Row) -> None:
-    relay = Relay("127.0.0.1", port := free_port(), lambda: None)
-    relay.start()
-    answers = {}
-    try:
-        for method in ("GET", "HEAD"):
-            with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
-                connection.sendall(f"{method} /health HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-                answers[method] = b"".join(iter(lambda: connection.recv(4096), b"")).partition(b"\r\n\r\n")
-    finally:
-        relay.stop()
-    assert answers["GET"][0].startswith(b"HTTP/1.1 503 ") and answers["GET"][2] == b"No model is served here yet.\n"
-    assert answers["HEAD"] == (answers["GET"][0], b"\r\n\r\n", b"")
-    entrance("the rest", "HEAD /health on an instance without a model", "503 and GET's headers, no body", WORKS)

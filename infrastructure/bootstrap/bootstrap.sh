@@ -29,10 +29,13 @@ finish() { # whatever ends this script early is reported; nothing is after the l
 }
 trap finish EXIT
 
-unit() { # NAME: install a unit of systemd and start it
+install_unit() { # NAME
   mkdir -p "$UNITS"
   sed "s|@PREFIX@|$PREFIX|g" "$HERE/$1.service" >"$UNITS/$1.service"
   systemctl daemon-reload
+}
+unit() { # NAME: install a unit of systemd and start it
+  install_unit "$1"
   systemctl enable --now "$1.service"
 }
 
@@ -46,7 +49,7 @@ k3s() { # each failure is an exit code: MLflow goes on without it
 }
 
 begin packages
-dnf install -y python3.11 python3.11-pip git make
+dnf install -y python3.11 python3.11-pip git make haproxy
 report packages "done"
 
 begin environment
@@ -55,6 +58,9 @@ report environment "done"
 
 begin agent
 mkdir -p "$STATE"
+id -u wms-mlflow &>/dev/null || useradd --system --no-create-home --shell /sbin/nologin wms-mlflow
+install_unit wms-door # the agent starts these two
+install_unit wms-mlflow
 unit wms-host
 report agent "done"
 

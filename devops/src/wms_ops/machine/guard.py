@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import hashlib
 import hmac
 import os
 import time
@@ -23,10 +24,13 @@ _REFUSAL: Final = b"MLflow asks for a user name and a password; deploy-to-cloud.
 
 
 class Guard:
-    """ASGI middleware: HTTP Basic with one password. A request of the user "wms" updates the change time of `noted`."""
+    """ASGI middleware: HTTP Basic with one password, of which only the SHA-256 in hexadecimal is known here.
 
-    def __init__(self, app: App, password: str, noted: Path) -> None:
-        self._app, self._password, self._noted = app, password.encode(), noted
+    A request of the user "wms" updates the change time of `noted`.
+    """
+
+    def __init__(self, app: App, password_sha256: str, noted: Path) -> None:
+        self._app, self._password, self._noted = app, password_sha256.encode(), noted
         self._noted_at = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,13 +52,13 @@ class Guard:
 
     def _user(self, scope: Scope) -> str | None:
         """The user name of a request, if the password is right."""
-        given = dict(scope["headers"]).get(b"authorization", b"")
-        kind, _, encoded = given.partition(b" ")
+        kind, _, encoded = dict(scope["headers"]).get(b"authorization", b"").partition(b" ")
         name = password = b""
         if kind.lower() == b"basic":
             with contextlib.suppress(binascii.Error, ValueError):
                 name, _, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
-        is_right = hmac.compare_digest(password, self._password)  # at any length in the same time
+        given = hashlib.sha256(password).hexdigest().encode()
+        is_right = hmac.compare_digest(given, self._password)  # at any length in the same time
         return next((user for user in (USER, OWN_USER) if is_right and name == user.encode()), None)
 
     def _note(self) -> None:

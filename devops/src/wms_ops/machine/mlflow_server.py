@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Final
 
 from wms.errors import run_main
+from wms.regular import read_regular
+from wms_ops.base.errors import CloudError
 from wms_ops.machine.environment import QUIET
 from wms_ops.machine.guard import LAST_REQUEST, Guard
-from wms_ops.machine.password import read_password
 from wms_ops.machine.routes import Routes
 
 DATABASE: Final = "mlflow.db"
@@ -42,17 +43,13 @@ def server_environ(artifacts: str) -> dict[str, str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until SIGTERM; `server_environ` has to be in the environment.
-
-    Raises CloudError if the password is required, but can't be read.
-    """
+    """Serve until SIGTERM; `server_environ` has to be in the environment. Raises CloudError for an unreadable hash."""
     parser = argparse.ArgumentParser(prog="python -m wms_ops.machine.mlflow_server", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--password-parameter", metavar="NAME", help="SSM parameter with the password to ask for")
+    parser.add_argument("--password-hash", type=Path, metavar="FILE", help="SHA-256 of the password to ask for")
     options = parser.parse_args(argv)
-    # Read here, not passed in: other users can see a process's arguments and variables.
-    password = read_password(options.password_parameter) if options.password_parameter else None
+    password = _read(options.password_hash) if options.password_hash else None
     gc.disable()  # imported modules are never freed; collecting during the import takes half a second
     import uvicorn
 
@@ -65,8 +62,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     gc.enable()
     door = Routes(app)
     guarded = door if password is None else Guard(door, password, Path(LAST_REQUEST))
-    uvicorn.run(guarded, host=options.host, port=options.port, log_level="info")
+    # What a client says of its own address in a header counts for nothing.
+    uvicorn.run(guarded, host=options.host, port=options.port, log_level="info", proxy_headers=False)
     return 0
+
+
+def _read(path: Path) -> str:
+    try:
+        return read_regular(path).decode("ascii", "replace").strip()
+    except OSError as error:
+        raise CloudError(f"{path}, the hash of MLflow's password, can't be read: {error.strerror}.") from error
 
 
 def make_database(path: Path) -> None:

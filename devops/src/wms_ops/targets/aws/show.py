@@ -19,6 +19,12 @@ from wms_ops.targets.aws.store_root import state_bucket_exists
 _NOTHING: Final = "No instance runs at AWS, and nothing of one is left"
 
 
+_WIDE: Final = (
+    "  MLflow works with the rights of the whole instance, because this account lets it take no narrower ones "
+    "(docs/cloud.md#who-may-reach-it)."
+)
+
+
 def price_text(cloud: AwsCloud, minutes: int) -> str:
     """Price per hour and for the whole life, before a start. Raises UsageError for a type without a price."""
     choice = cloud.choice()
@@ -62,6 +68,8 @@ def status_text(cloud: AwsCloud) -> str:
                 lines.append(
                     f"  It serves {served}, has {alive.jobs} jobs, last backup {alive.backup_at or 'none yet'}."
                 )
+                if alive.mlflow_rights == "instance":
+                    lines.append(_WIDE)
     with contextlib.suppress(WmsError):
         if endpoints := cloud.endpoints():
             lines += addresses(endpoints.mlflow, endpoints.service)

@@ -1,6 +1,6 @@
 """`python -m wms_ops.targets.host`: the agent of an instance, from the database's restore to the last backup.
 
-The agent starts MLflow, keeps MLflow and the service alive, takes jobs, backs up, and shuts the machine down when the
+The agent starts MLflow and the door, keeps the service alive, takes jobs, backs up, and shuts the machine down when the
 instance is idle or past its deadline. SIGTERM, which a shutdown sends, makes a last backup.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import os
 import signal
 import subprocess
 import threading
@@ -23,20 +24,22 @@ from wms_ops.base.errors import CloudError
 from wms_ops.machine.environment import QUIET
 from wms_ops.machine.guard import LAST_REQUEST
 from wms_ops.machine.password import OWN_USER, read_password
-from wms_ops.machine.processes import lives, now
-from wms_ops.machine.servers import start, wait
+from wms_ops.machine.processes import draw_ports, now
 from wms_ops.machine.types import ModelRelease
-from wms_ops.machine.workspace import MLFLOW, Workspace
+from wms_ops.machine.workspace import Workspace
 from wms_ops.storage.bucket import Bucket
 from wms_ops.targets.host import boot, mlflow
 from wms_ops.targets.host.archive import Rules, put, staged
 from wms_ops.targets.host.backup import BackupNote, Backups, OvertakenError
 from wms_ops.targets.host.config import HostConfig, Pace, public_address
+from wms_ops.targets.host.credentials import MlflowKeys
+from wms_ops.targets.host.door import Door
 from wms_ops.targets.host.jobs import Handler, Job, Jobs
 from wms_ops.targets.host.message_queue import FILES_SENT, LEDGER, MODEL, RELEASE
 from wms_ops.targets.host.messages import Alive, DeployRequest, JobAnswer, Keys
 from wms_ops.targets.host.runner import Runner
 from wms_ops.targets.host.service import ModelService
+from wms_ops.targets.host.units import control, give
 
 FOLDER: Final = Path("/var/lib/wms")
 _JOINED_S: Final = 15.0
@@ -54,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where MLflow's database and all else is kept")
     options = parser.parse_args(argv)
     config = HostConfig.load(options.config)
+    os.umask(0o077)  # MLflow, a user of its own, reads what is meant for it, and nothing else here
     agent = Agent(config, Pace.of(), options.folder, options.config)
     signal.signal(signal.SIGTERM, lambda *_: agent.stop.set())
     agent.run()
@@ -96,11 +100,18 @@ class Agent:
     def __init__(self, config: HostConfig, pace: Pace, folder: Path, config_path: Path) -> None:
         self.config, self.pace, self.folder, self._config_path = config, pace, folder, config_path
         self.stop = threading.Event()
-        self.workspace = Workspace(folder / "servers", say)
         self.objects = Bucket.open(config.mlflow_bucket, config.region)
-        database = mlflow.database_of(self.workspace)
-        self.backups = Backups(self.objects, config.environment, config.launch_id, database, say)
-        self.service = ModelService(Workspace(folder / "service", say), pace.bind, config.service_port)
+        self.backups = Backups(
+            *(self.objects, config.environment, config.launch_id, mlflow.database_of(folder), say),
+            scratch=folder / "scratch",
+            give=lambda path: give(path, pace.mlflow_user),
+        )
+        self.keys = MlflowKeys(
+            *(mlflow.access_of(folder), pace.mlflow_user, config.mlflow_bucket, config.region, config.mlflow_role),
+            session=config.launch_id,
+        )
+        self.door = Door(folder / "door", pace.bind, config.mlflow_port, config.service_port, pace.door_user)
+        self.service = ModelService(Workspace(folder / "service", say), self.door)
         self.runner = Runner(folder / "work", self.variables, pace.poll_s, say)
         # A client that has its answer reads the sign of life next, which then has to tell what the job has changed.
         changes = {"deploy": self._deploy, "roll-back": self._roll_back, "backup": self._save}
@@ -125,7 +136,7 @@ class Agent:
         return {
             **mlflow.aws_environ(self.config.region),
             **QUIET,
-            "MLFLOW_TRACKING_URI": mlflow.url_of(self.config),
+            "MLFLOW_TRACKING_URI": mlflow.url_of(self._mlflow_port),
             "MLFLOW_TRACKING_USERNAME": OWN_USER,
             "MLFLOW_TRACKING_PASSWORD": self.password,
         }
@@ -146,19 +157,21 @@ class Agent:
             heart.join(_JOINED_S)
 
     def _start(self) -> None:
-        self._end_servers()
+        control("stop", mlflow.UNIT)
         self.runner.end_old_ones()
         with self._step("restore"):
-            self.workspace.folder.joinpath(MLFLOW).mkdir(parents=True, exist_ok=True)
+            mlflow.prepare(self.folder, self.pace.mlflow_user)
             note = self.backups.restore()
             self._backup_at = note.at if note else None
         with self._step("mlflow"):
-            self._server = mlflow.server_of(
-                self.workspace, self.config, self.password, self.pace.bind, public_address()
-            )
-            self._mlflow = start(self.workspace, self._server)
-            wait(self.workspace, self._mlflow)
-        self.service.start()
+            self.keys.renew()
+            (self._mlflow_port,) = draw_ports(1)
+            environ = mlflow.environ_of(self.config, self._mlflow_port, self.keys.environ(), public_address())
+            mlflow.begin(self.folder, self.pace.mlflow_user, environ, self.password)
+            self.door.open(self._mlflow_port)
+            mlflow.wait(self._mlflow_port, self.password, say)
+        self.service.aim()
+        self.service.revive()
         self.jobs.give_up_old_ones()
         self._phase, self._began = "running", time.time()
         say(f"MLflow answers at port {self.config.mlflow_port}.")
@@ -176,16 +189,15 @@ class Agent:
 
     def _turn(self) -> None:
         """Take one turn. A failure is printed, and the next turn tries again."""
-        for act in (self._keep_alive, self.jobs.take, self._backup_if_due, self._end_if_due):
+        turn = (self._keep_alive, self.keys.renew_if_due, self.door.look, self.jobs.take)
+        for act in (*turn, self._backup_if_due, self._end_if_due):
             with _told():
                 act()
 
     def _keep_alive(self) -> None:
-        if not lives(self._mlflow.process):
-            say("MLflow ended by itself; starting it again.")
-            self._mlflow = start(self.workspace, self._server)
         if self.jobs.count == 0:  # a deployment is a job, and revives the service itself
             self.service.revive()
+            self.service.aim()  # a door that has started anew knows no version
 
     def _backup_if_due(self) -> None:
         if time.monotonic() - self._backed_up >= self.pace.backup_s:
@@ -215,21 +227,18 @@ class Agent:
 
     def last_used(self) -> float:
         """The time of the last request or job, or of the start; seconds since 1970."""
-        noted = self.workspace.folder / MLFLOW / LAST_REQUEST
+        noted = mlflow.folder_of(self.folder) / LAST_REQUEST
         asked = noted.stat().st_mtime if noted.exists() else 0.0
-        return max(self._began, self._last_job, asked, self.service.relay.last_used)
+        return max(self._began, self._last_job, asked, self.door.last_used)
 
     def _end(self) -> None:
         """End everything; MLflow first, so that the last backup is complete."""
         self.jobs.cancel_all()
-        for act in (self._end_servers, self._last_backup, self.service.stop):
+        for act in (functools.partial(control, "stop", mlflow.UNIT), self._last_backup, self.service.stop):
             with _told():
                 act()
         self.jobs.join(_JOINED_S)
         say("Everything is stopped.")
-
-    def _end_servers(self) -> None:
-        self.workspace.end(self.workspace.find())
 
     def _last_backup(self) -> None:
         try:
@@ -257,6 +266,7 @@ class Agent:
                 version=self.service.version(),
                 backup_at=self._backup_at,
                 idle_s=max(0.0, time.time() - self.last_used()),
+                mlflow_rights=self.keys.rights,
             )
             self.objects.put(Keys(self.config.launch_id).alive, sign.model_dump_json().encode())
 

@@ -56,7 +56,9 @@ Stamp = tuple[tuple[int, int] | None, ...]
 class Backups:
     """The backups of one environment, made by one of its launches from the file `database`.
 
-    `show` hears sentences; `step`, for tests, the name of each step after its end.
+    `show` hears sentences; `step`, for tests, the name of each step after its end. Copies are made in `scratch`, by
+    default beside the database: its folder may be another user's, who could put a link in a copy's place. `give` hands
+    a restored database over to that user.
     """
 
     objects: Bucket
@@ -65,6 +67,8 @@ class Backups:
     database: Path
     show: Callable[[str], None] = print
     step: Callable[[str], None] = lambda _: None
+    scratch: Path | None = None
+    give: Callable[[Path], None] = lambda _: None
     _saved: Stamp | None = field(default=None, repr=False)
 
     @property
@@ -83,7 +87,7 @@ class Backups:
     def save(self) -> BackupNote:
         """Back up, whether or not the database changed. Raises OvertakenError, CloudError, the store's errors."""
         stamp = _stamp(self.database)  # before the copy: a write during the backup counts as a change
-        with _scratch(self.database) as copy:
+        with self._scratch() as copy:
             _copy(self.database, copy)
             self.step("copied")
             packed = copy.with_suffix(".gz")
@@ -138,6 +142,23 @@ class Backups:
             "move them away to start anew."
         )
 
+    @contextlib.contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        """The name of a temporary file; files that a kill left are removed first."""
+        folder = self.scratch or self.database.parent
+        path = folder / "backup.tmp"
+
+        def clean() -> None:
+            for left_over in (path, path.with_suffix(".gz")):
+                left_over.unlink(missing_ok=True)
+
+        folder.mkdir(parents=True, exist_ok=True)
+        clean()
+        try:
+            yield path
+        finally:
+            clean()
+
     def _keys(self) -> list[str]:
         return [key for key in self.objects.names(self.prefix) if key.endswith(".db.gz")]
 
@@ -179,7 +200,7 @@ class Backups:
 
     def _fetch(self, note: BackupNote) -> str | None:
         """Put a backup in the database's place; returns the reason of a failure in a few words."""
-        with _scratch(self.database) as plain:
+        with self._scratch() as plain:
             packed = plain.with_suffix(".gz")
             if not self.objects.download(note.key, packed):
                 return "isn't there"
@@ -197,28 +218,15 @@ class Backups:
             if found != "ok":
                 return "holds a damaged database"
             self.step("fetched")
+            self.give(plain)
             plain.replace(self.database)
         return None
 
 
-@contextlib.contextmanager
-def _scratch(database: Path) -> Iterator[Path]:
-    """The name of a temporary file beside the database; files that a kill left are removed first."""
-    path = database.with_name("backup.tmp")
-
-    def clean() -> None:
-        for left_over in (path, path.with_suffix(".gz")):
-            left_over.unlink(missing_ok=True)
-
-    clean()
-    try:
-        yield path
-    finally:
-        clean()
-
-
 def _copy(database: Path, target: Path) -> None:
     """Make a consistent copy, also during writes."""
+    if database.is_symlink():  # only MLflow's user could have put it there, and this process reads more than that user
+        raise CloudError(f"{database} is a link instead of MLflow's database; look at who has made it.")
     try:
         with (
             contextlib.closing(

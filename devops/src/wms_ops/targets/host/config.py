@@ -34,6 +34,8 @@ class HostConfig(BaseModel):
     dvc_bucket: str
     mlflow_port: int = Field(default=5000, gt=0, lt=65536)
     service_port: int = Field(default=8000, gt=0, lt=65536)
+    mlflow_role: str | None = None
+    """The role whose keys MLflow gets; none where no role can be made."""
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -74,6 +76,8 @@ class Pace(BaseModel):
     """How long before the deadline the agent makes the last backup."""
     minute_s: float = Field(default=60.0, gt=0)
     bind: str = "0.0.0.0"  # noqa: S104 - the security group decides who reaches the ports
+    door_user: int | str = "haproxy"
+    mlflow_user: int | str = "wms-mlflow"
 
     @classmethod
     def of(cls, environ: Mapping[str, str] | None = None) -> Self:

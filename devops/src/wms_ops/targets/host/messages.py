@@ -101,6 +101,8 @@ class Alive(StoredRecord):
     version: int | None = None
     backup_at: str | None = None
     idle_s: float = 0.0
+    mlflow_rights: str | None = None
+    """The rights behind MLflow's keys, as `credentials.Rights` names them."""
 
 
 @dataclass(frozen=True)

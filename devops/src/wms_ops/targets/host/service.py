@@ -1,34 +1,33 @@
-"""The service on an instance: the local cloud's deployment on loopback, with a fixed public port in front."""
+"""The service on an instance: the local cloud's deployment on loopback, behind the door's fixed public port."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from wms_ops.machine import deployment
 from wms_ops.machine.processes import find
 from wms_ops.machine.types import ModelRelease
 from wms_ops.machine.workspace import SERVICE, Workspace
-from wms_ops.targets.host.relay import Relay
+from wms_ops.targets.host.door import Door
 
 
 @dataclass
 class ModelService:
-    """The releases in `workspace`, which no other process uses, served behind `bind`:`port`."""
+    """The releases in `workspace`, which no other process uses, served behind `door`."""
 
     workspace: Workspace
-    bind: str
-    port: int
-    relay: Relay = field(init=False, repr=False)
+    door: Door
 
     def __post_init__(self) -> None:
-        self.relay = Relay(self.bind, self.port, self._target)
+        # The door follows each change at once: the old version is ended after the step.
+        self.workspace = replace(self.workspace, step=lambda _: self.aim())
 
-    def start(self) -> None:
-        """Open the port and serve the release from before the agent's last end again. Raises CloudError."""
-        self.relay.start()
-        self.revive()
+    def aim(self) -> None:
+        """Lead the door to the current version."""
+        current = self.workspace.read().current
+        self.door.aim(current.port if current else None)
 
     def deploy(self, release: ModelRelease) -> int:
         """Serve a release once it's healthy; else the release before is served on. Raises CloudError."""
@@ -56,7 +55,7 @@ class ModelService:
         self.deploy(ModelRelease(current.version, current.weights_sha256, files, files))
 
     def stop(self) -> None:
-        """End all processes; the port stays open until this process ends. Raises CloudError."""
+        """End all processes. Raises CloudError."""
         self.workspace.end(find(self.workspace.mark))
 
     @contextlib.contextmanager
@@ -64,7 +63,3 @@ class ModelService:
         with self.workspace.locked():
             self.workspace.end_strays(self.workspace.read())
             yield
-
-    def _target(self) -> int | None:
-        current = self.workspace.read().current
-        return current.port if current else None
