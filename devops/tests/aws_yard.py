@@ -66,7 +66,7 @@ class Yard:
             ],
             "templates": ec2.describe_launch_templates()["LaunchTemplates"],
             "networks": [*self._networks("instance"), *self._networks("store")[1:]],
-            "roles": [*(one for one in roles if one["RoleName"].endswith("-host")), *roles[1:]],
+            "roles": [one for one in roles if not one["RoleName"].endswith(("-instance", "-mlflow", "-github"))],
             "profiles": iam.list_instance_profiles()["InstanceProfiles"][1:],
         }
         return {name: len(some) for name, some in found.items() if some}

@@ -17,6 +17,8 @@ from servers import require_tool
 from terraform_provider import ROOTS
 from terraform_tool import copied_root, terraform, terraform_environ
 
+from wms_ops.targets.host.credentials import policy
+
 pytest_plugins = ["aws_fixtures"]
 
 FIRST = {"wms:launch": "20261125-153000-ab12cd", "wms:deadline": "2026-11-25T18:00:00+00:00", "wms:owner": "ana@laptop"}
@@ -209,6 +211,7 @@ def test_what_lasts_is_made_once_and_its_open_ports_stay(aws: AwsServer, tmp_pat
     assert [rule["IpRanges"][0]["CidrIp"] for rule in group["IpPermissions"]] == ["192.0.2.7/32"]
 
     _check_rights(aws, outputs["instance_profile"])
+    _check_mlflows_rights(aws, outputs["mlflow_role"], outputs["instance_profile"])
     _check_refusals(aws)
 
 
@@ -232,6 +235,29 @@ def _check_rights(aws: AwsServer, role: str) -> None:
     parameter = "arn:aws:ssm:eu-central-1:123456789012:parameter/wms/main"
     assert where("ssm:PutParameter") == {f"{parameter}/boot"}
     assert where("ssm:GetParameter") == {f"{parameter}/mlflow-password"}
+
+
+def _check_mlflows_rights(aws: AwsServer, role: str, host: str) -> None:
+    """MLflow's role has MLflow's files alone, and only the machine takes it."""
+    iam = aws.client("iam")
+    given = iam.get_role_policy(RoleName=role, PolicyName="mlflow")["PolicyDocument"]["Statement"]
+    assert _plain(given) == _plain(policy(MLFLOW)["Statement"])
+    trust = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]["Statement"]
+    arn = iam.get_role(RoleName=host)["Role"]["Arn"]
+    assert [one["Principal"] for one in trust] == [{"AWS": arn}]
+    taken = iam.get_role_policy(RoleName=host, PolicyName="take-mlflow")["PolicyDocument"]["Statement"]
+    assert [(one["Action"], one["Resource"]) for one in taken] == [("sts:AssumeRole", arn.replace(host, role))]
+
+
+def _plain(statements: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Statements as IAM understands them: it takes a text or a list with that text."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: plain(one) for name, one in value.items()}
+        return sorted(_listed(value))
+
+    return [plain(one) for one in statements]
 
 
 def _check_refusals(aws: AwsServer) -> None:

@@ -214,6 +214,8 @@ def test_a_second_init_is_left_out_until_something_it_needs_has_changed(stack: T
     assert "persistent/main.tfstate" in connected.read_text(encoding="utf-8")
 
     shutil.rmtree(stack.work / "data" / "providers")
-    with pytest.raises(CloudError, match="No value for required variable"):  # a refusal of the values: `init` has run again
+    with pytest.raises(
+        CloudError, match="No value for required variable"
+    ):  # a refusal of the values: `init` has run again
         stack.apply({"region": REGION, "environment": "Main!"})
     assert (stack.work / "data" / "providers").is_dir()

@@ -26,6 +26,7 @@ locals {
       dvc_bucket    = var.dvc_bucket
       mlflow_port   = var.mlflow_port
       service_port  = var.service_port
+      mlflow_role   = var.mlflow_role
     })
   })
 }

@@ -117,6 +117,17 @@ variable "security_group_id" {
   }
 }
 
+variable "mlflow_role" {
+  description = "Name of MLflow's role, which the machine takes; null where the instance profile is not this project's."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.mlflow_role == null || can(regex("^[A-Za-z0-9_+=,.@-]{1,64}$", var.mlflow_role))
+    error_message = "MLflow's role must be a name, not an ARN."
+  }
+}
+
 variable "instance_profile" {
   description = "Name of the instance profile: that of the persistent root, or LabInstanceProfile in AWS Academy."
   type        = string

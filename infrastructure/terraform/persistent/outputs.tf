@@ -32,3 +32,10 @@ output "instance_profile" {
 
   depends_on = [aws_iam_role_policy.host]
 }
+
+output "mlflow_role" {
+  description = "Name of MLflow's role, which the instance takes; null with an existing profile."
+  value       = local.make_role ? aws_iam_role.mlflow[0].name : null
+
+  depends_on = [aws_iam_role_policy.mlflow, aws_iam_role_policy.take_mlflow]
+}

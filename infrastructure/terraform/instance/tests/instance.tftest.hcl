@@ -21,6 +21,7 @@ variables {
   bundle_sha256    = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
   dvc_bucket       = "wms-main-dvc-123456789012-us-east-1"
   instance_profile = "wms-main-us-east-1-instance"
+  mlflow_role      = "wms-main-us-east-1-mlflow"
   mlflow_bucket    = "wms-main-mlflow-123456789012-us-east-1"
 
   security_group_id = "sg-0123456789abcdef0"
@@ -115,6 +116,7 @@ run "user_data" {
       mlflow_bucket = "wms-main-mlflow-123456789012-us-east-1"
       dvc_bucket    = "wms-main-dvc-123456789012-us-east-1"
       mlflow_port   = 5000
+      mlflow_role   = "wms-main-us-east-1-mlflow"
       service_port  = 8000
     }
     error_message = "host.json must hold what the host agent reads."

@@ -106,7 +106,7 @@ run "own_role" {
   command = plan
 
   assert {
-    condition     = output.instance_profile == "wms-main-us-east-1-instance"
+    condition     = output.instance_profile == "wms-main-us-east-1-instance" && output.mlflow_role == "wms-main-us-east-1-mlflow"
     error_message = "Without an existing profile a role of least rights is made."
   }
 
@@ -124,7 +124,7 @@ run "existing_profile" {
   }
 
   assert {
-    condition     = output.instance_profile == "LabInstanceProfile" && length(aws_iam_role.host) + length(aws_iam_role_policy.host) + length(aws_iam_instance_profile.host) == 0
+    condition     = output.instance_profile == "LabInstanceProfile" && output.mlflow_role == null && length(aws_iam_role.mlflow) + length(aws_iam_role.host) + length(aws_iam_role_policy.host) + length(aws_iam_instance_profile.host) == 0
     error_message = "With an existing profile nothing of IAM may be made."
   }
 }

@@ -24,6 +24,7 @@ class Network(BaseModel):
     subnets: dict[str, str]
     security_group_id: str
     instance_profile: str
+    mlflow_role: str | None = None
 
 
 def read_network(context: AwsContext) -> Network | None:
