@@ -163,6 +163,7 @@ def test_a_type_without_a_price(clone: Clone, aws: AwsServer) -> None:
 )
 def test_what_aws_refuses_to_terraform(clone: Clone, failure: str, exit_code: int, words: tuple[str, ...]) -> None:
     clone.make_store()
+    clone.note_network()
     clone.terraform(instance=diagnostic(failure))
     done = deploy(clone)
     assert done.returncode == exit_code, done.stderr

@@ -30,6 +30,7 @@ while :; do sleep 0.1; done"""
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_while_terraform_applies(clone: Clone, aws: AwsServer, number: signal.Signals) -> None:
     clone.make_store()
+    clone.note_network()
     (clone.bin / "touch").write_text('#!/bin/sh\n: >"$1"\n')
     (clone.bin / "touch").chmod(0o755)
     clone.terraform(instance=APPLYING)
@@ -46,6 +47,7 @@ def test_interrupted_while_terraform_applies(clone: Clone, aws: AwsServer, numbe
 def test_interrupted_while_the_instance_sets_itself_up(clone: Clone, aws: AwsServer) -> None:
     """Terraform is through: the instance runs and nobody waits for it any more."""
     clone.make_store()
+    clone.note_network()
     (clone.bin / "touch").write_text('#!/bin/sh\n: >"$1"\n')
     (clone.bin / "touch").chmod(0o755)
     go = 'touch "$here/applying"; while [ ! -e "$here/made" ]; do sleep 0.1; done'
@@ -73,6 +75,7 @@ def test_interrupted_while_the_instance_sets_itself_up(clone: Clone, aws: AwsSer
 def test_interrupted_at_a_word(clone: Clone, aws: AwsServer, word: str) -> None:
     """Between two steps as well: there is no moment after the launch at which an interrupt leaves the instance."""
     clone.make_store()
+    clone.note_network()
     said: list[str] = []
 
     def show(text: str) -> None:

@@ -24,7 +24,8 @@ def warning(cloud: AwsCloud) -> str:
     return (
         f"This deletes all of the environment {names.environment} in account {names.account}, {names.region}: the "
         f"instance, the data set in {names.dvc_bucket}, all models and runs in {names.mlflow_bucket}, the image "
-        f"repository {names.prefix}, and this environment's records in {names.state_bucket}. It can't be undone."
+        f"repository {names.prefix}, the network and the instance's role, and this environment's records in "
+        f"{names.state_bucket}. It can't be undone."
     )
 
 
