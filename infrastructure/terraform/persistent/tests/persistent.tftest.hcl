@@ -5,7 +5,7 @@ mock_provider "aws" {
   }
 
   mock_data "aws_availability_zones" {
-    defaults = { names = ["us-east-1a", "us-east-1c", "us-east-1f"] }
+    defaults = { names = ["us-east-1a", "us-east-1c", "us-east-1f", "us-east-1z"] }
   }
 
   mock_data "aws_caller_identity" {
@@ -88,7 +88,7 @@ run "network" {
 
   assert {
     condition     = { for zone, subnet in aws_subnet.public : zone => subnet.cidr_block } == { us-east-1a = "10.73.0.0/27", us-east-1c = "10.73.0.64/27", us-east-1f = "10.73.0.160/27" }
-    error_message = "Each zone has a subnet, whose place follows from the zone's letter."
+    error_message = "Each of eight zones has a subnet, whose place follows from the zone's letter."
   }
 
   assert {
