@@ -9,6 +9,7 @@ import http.client
 import io
 import json
 import re
+import ssl
 import tarfile
 import uuid
 from collections.abc import Iterator
@@ -88,7 +89,7 @@ class Launch:
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         if login is not None:
             given["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
-        connection = http.client.HTTPConnection("127.0.0.1", self.mlflow_port, timeout=30)
+        connection = http.client.HTTPSConnection("127.0.0.1", self.mlflow_port, timeout=30, context=self.trusting)
         try:
             data = None if body is None else json.dumps(body)
             connection.request(
@@ -102,6 +103,12 @@ class Launch:
             return answer.status, json.loads(text)
         except ValueError:
             return answer.status, text
+
+    @property
+    def trusting(self) -> ssl.SSLContext:
+        """Accepts this instance's certificate, and no other."""
+        both = (self.machine.folder / "var/lib/wms/door/mlflow.pem").read_text()
+        return ssl.create_default_context(cadata=both.partition("-----BEGIN PRIVATE")[0])
 
     def experiments(self) -> set[str]:
         """The names of MLflow's experiments."""

@@ -18,7 +18,7 @@ from wms_ops.machine.mlflow_server import server_environ
 from wms_ops.machine.password import USER
 from wms_ops.targets.host.mlflow import own_headers
 
-pytest_plugins = ["guarded_mlflow"]
+pytest_plugins = ["guarded_fixtures"]
 
 LED = {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": PASSWORD}
 

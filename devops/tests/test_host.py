@@ -42,7 +42,7 @@ def test_mlflow_asks_for_the_password_and_knows_its_own_name(host: Launch) -> No
     for name in ("evil.example", f"{public}.evil.example", f"{public}:1", "10.0.0.1", ""):
         assert host.ask(SEARCH, ASKED, Host=name)[0] == 403, name
     # Its own pages post with an Origin; a page of somebody else's must not.
-    origin = f"http://{public}:{host.mlflow_port}"
+    origin = f"https://{public}:{host.mlflow_port}"
     assert host.ask(SEARCH, ASKED, Host=public, Origin=origin)[0] == 200
     assert host.ask(SEARCH, ASKED, Host=public, Origin="http://evil.example")[0] == 403
 

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import resource
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from entrance_table import WORKS, Row
 from host_shop import EXPERIMENTS, Launch, World
 from http_in_thread import HttpInThread
-from servers import free_port, require_tool
 
 from wms_ops.targets.host.door import Door
 
-pytest_plugins = ["host_fixtures"]
+pytest_plugins = ["host_fixtures", "door_fixtures"]
 
 ATTACKER = "127.0.0.2"  # another address than that of the tests' other clients
 FILES = 1024  # what systemd gives a unit that asks for nothing
@@ -100,24 +96,6 @@ def test_headers_that_never_end_are_given_up(host: Launch, name: str, entrance: 
             time.sleep(0.2)  # an attacker's own pace, a byte at a time
         assert not left
     entrance("the rest", f"{SLOW} slow headers at {name}", "closed after 10 s", STOPPED)
-
-
-@pytest.fixture
-def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
-    """A door without an instance, and without a model behind it."""
-    haproxy = require_tool("haproxy", Path("/usr/sbin/haproxy"))
-    with contextlib.ExitStack() as stack:
-
-        def start(verb: str, unit: str) -> None:
-            assert (verb, unit) == ("restart", "wms-door")
-            process = subprocess.Popen([haproxy, "-db", "-C", tmp_path / "door", "-f", "haproxy.cfg"])
-            stack.callback(process.wait)
-            stack.callback(process.terminate)
-
-        monkeypatch.setattr("wms_ops.targets.host.door.control", start)
-        found = Door(tmp_path / "door", "127.0.0.1", free_port(), free_port(), os.getuid())
-        found.open(free_port())
-        yield found
 
 
 def test_the_port_answers_head_without_a_body_before_a_model_is_served(door: Door, entrance: Row) -> None:

@@ -16,7 +16,7 @@ from wms.registry.mlflow_store import ModelRegistry
 from wms_ops.machine.environment import tracking_address
 from wms_ops.machine.password import USER
 
-pytest_plugins = ["guarded_mlflow"]
+pytest_plugins = ["guarded_fixtures"]
 
 API, AJAX = "/api/2.0/mlflow", "/ajax-api/2.0/mlflow"
 STOPPED = "refused with 403"

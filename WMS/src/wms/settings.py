@@ -65,6 +65,9 @@ class LoginSettings(Variables):
 
     mlflow_tracking_username: str = variable("", "User name at the MLflow server", example="wms")
     mlflow_tracking_password: str = variable("", "Password at the MLflow server (secret)")
+    mlflow_tracking_server_cert_path: str = variable(
+        "", "File with the MLflow server's certificate, or its authority's", example=".loop/aws/main-mlflow.pem"
+    )
 
 
 class PatienceSettings(Variables):

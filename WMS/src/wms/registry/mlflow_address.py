@@ -13,6 +13,10 @@ _TRUST: Final = (
     "Set MLFLOW_TRACKING_SERVER_CERT_PATH to the file of the server's certificate or of its authority, or, on a "
     "network that you trust, MLFLOW_TRACKING_INSECURE_TLS=true."
 )
+OTHER_CERTIFICATE: Final = (
+    "It shows another certificate than the one that is expected, and got no password: the instance was started anew "
+    "(run `wms cloud environ` again), or another machine answers in its place."
+)
 _DATE: Final = "Ask the server's operator to renew its certificate, or set this machine's clock."
 _NAME: Final = "Write the host into MLFLOW_TRACKING_URI as the certificate names it."
 _PLAIN: Final = "The server speaks http: write http:// instead of https:// in MLFLOW_TRACKING_URI."
@@ -34,7 +38,10 @@ _WRONG: Final = (
 def wrong_address(error: Exception) -> str:
     """The remedy for an error that no repetition mends, because address or certificate is wrong; "" for others."""
     said = "\n".join(str(link) for link in _links(error))
-    return next((hint for pattern, hint in _WRONG if re.search(pattern, said)), "")
+    hint = next((hint for pattern, hint in _WRONG if re.search(pattern, said)), "")
+    if hint == _TRUST and LoginSettings.read().mlflow_tracking_server_cert_path:
+        return OTHER_CERTIFICATE
+    return hint
 
 
 def perhaps(server: str, error: Exception) -> str:

@@ -67,7 +67,7 @@ def call(server: str, what: str, work: Callable[[], T], progress: Callable[[], i
             raise translate(server, what, error) from error
 
     try:
-        with _settings(limit):
+        with _settings(limit, server):
             return retrying(attempt)
     finally:
         hear_ctrl_c()  # the first call imports MLflow
@@ -163,7 +163,7 @@ def _bounded(work: Callable[[], T], left_s: float, limit_s: float, progress: Cal
     return results[0]
 
 
-def _settings(limit_s: float) -> AbstractContextManager[None]:
+def _settings(limit_s: float, server: str = "") -> AbstractContextManager[None]:
     return mlflow_variables.held(
         {
             "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # the retries are ours
@@ -171,7 +171,8 @@ def _settings(limit_s: float) -> AbstractContextManager[None]:
             "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
             "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
             "MLFLOW_DISABLE_TELEMETRY": "true",
-        }
+        },
+        server,
     )
 
 

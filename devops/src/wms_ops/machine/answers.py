@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -11,8 +12,9 @@ from typing import Any, Final
 from wms.errors import RegistryUnreachableError
 from wms.files import parse_json
 from wms.json_text import to_json
-from wms.loopback import is_loopback
+from wms.loopback import is_loopback, scheme_of
 from wms.registry.mlflow_calls import without_credentials
+from wms.registry.mlflow_variables import certificate_of
 from wms_ops.base.poll import poll
 
 _ANY_CALL: Final = "/api/2.0/mlflow/experiments/search"
@@ -33,13 +35,21 @@ def ask(url: str, body: Mapping[str, Any] | None = None, headers: Mapping[str, s
     request = urllib.request.Request(url, data=data, headers={**kind, **(headers or {})})  # noqa: S310
     try:
         try:
-            with (direct.open if is_loopback(url) else urllib.request.urlopen)(request, timeout=_TIMEOUT_S) as answer:
+            with _opener(url).open(request, timeout=_TIMEOUT_S) as answer:
                 return int(answer.status), _value(answer.read())
         except urllib.error.HTTPError as error:
             with error:  # an error status is an answer, too
                 return error.code, _value(error.read())
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise NoAnswerError(str(getattr(error, "reason", error)) or type(error).__name__) from error
+
+
+def _opener(url: str) -> urllib.request.OpenerDirector:
+    """The way to a server: past any proxy on this machine; of a server that MLflow's client trusts, its certificate."""
+    certificate = certificate_of(url) if scheme_of(url) == "https" else None
+    context = ssl.create_default_context(cafile=certificate)
+    proxies = [urllib.request.ProxyHandler({})] if is_loopback(url) else []
+    return urllib.request.build_opener(*proxies, urllib.request.HTTPSHandler(context=context))
 
 
 def _value(content: bytes) -> Any:

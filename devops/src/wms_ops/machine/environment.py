@@ -12,6 +12,7 @@ import wms
 import wms_ops
 from wms.files import write_atomic
 from wms.loopback import past_proxies, scheme_of
+from wms.registry.mlflow_variables import trust
 from wms.settings import LoginSettings
 from wms_ops.machine.processes import unmarked
 from wms_ops.machine.seaweed import Identity
@@ -56,12 +57,15 @@ def storage_environ(folder: Path, endpoint: str, identity: Identity) -> dict[str
 def tracking_address(environ: Mapping[str, str], uri: str) -> str:
     """MLflow's address with the user name and the password from `environ`, in the form that `ModelRegistry` takes.
 
-    So the credentials reach the client without this process's environment; an address with credentials stays as it is.
+    So the credentials reach the client without this process's environment, and so does the server's certificate that
+    `environ` names; an address with credentials stays as it is.
 
     >>> tracking_address({"MLFLOW_TRACKING_USERNAME": "wms", "MLFLOW_TRACKING_PASSWORD": "a/b"}, "http://10.0.0.7:5000")
     'http://wms:a%2Fb@10.0.0.7:5000'
     """
     told = LoginSettings.read(environ)
+    if told.mlflow_tracking_server_cert_path:
+        trust(uri, told.mlflow_tracking_server_cert_path)
     user, password = told.mlflow_tracking_username, told.mlflow_tracking_password
     if not (user and password) or not scheme_of(uri) or (parts := urlsplit(uri)).username is not None:
         return uri

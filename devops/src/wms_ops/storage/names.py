@@ -92,6 +92,11 @@ class Names:
         return f"/wms/{self.environment}/mlflow-password"
 
     @property
+    def certificate_parameter(self) -> str:
+        """The SSM parameter in which the instance shows MLflow's certificate."""
+        return f"/wms/{self.environment}/mlflow-certificate"
+
+    @property
     def boot_parameter(self) -> str:
         """The SSM parameter in which the instance reports its start, step by step."""
         return f"/wms/{self.environment}/boot"

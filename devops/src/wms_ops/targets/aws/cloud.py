@@ -9,19 +9,20 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import ClassVar, Final, Self
 
+from wms.registry.mlflow_variables import CERTIFICATE
 from wms_ops.base.console import patient
 from wms_ops.base.errors import BusyError, CloudError
 from wms_ops.base.outputs import mask
 from wms_ops.cost.allowance import allowed_minutes
 from wms_ops.cost.prices import Choice
 from wms_ops.cost.sessions import Purpose, Session
-from wms_ops.machine.answers import why_silent
 from wms_ops.machine.environment import QUIET
 from wms_ops.machine.password import USER, read_password
 from wms_ops.machine.types import CloudState, Endpoints, ModelRelease
 from wms_ops.storage.config import URL_VARIABLE
 from wms_ops.targets.aws import access
 from wms_ops.targets.aws.boot import LIMIT_S, wait_until_up
+from wms_ops.targets.aws.certificate import certificate_file, mlflow_answers
 from wms_ops.targets.aws.context import AwsContext
 from wms_ops.targets.aws.inventory import Instance
 from wms_ops.targets.aws.launch import LaunchRequest, bring_up
@@ -107,7 +108,7 @@ class AwsCloud:
     def environ(self) -> Mapping[str, str]:
         """Variables that lead DVC and MLflow's clients to AWS; they hold MLflow's password, not AWS's keys.
 
-        Raises CloudError if an instance runs but its password is gone.
+        Raises CloudError if an instance runs but its password is gone or its certificate isn't there yet.
         """
         names, found = self.context.names, self._instance()
         lasting = {URL_VARIABLE: names.dvc_url, "AWS_REGION": names.region, "AWS_DEFAULT_REGION": names.region, **QUIET}
@@ -117,6 +118,7 @@ class AwsCloud:
             "MLFLOW_TRACKING_URI": self._addresses(found).mlflow,
             "MLFLOW_TRACKING_USERNAME": USER,
             "MLFLOW_TRACKING_PASSWORD": self._password(found.launch_id),
+            CERTIFICATE: str(certificate_file(self.context, found.launch_id)),
         }
 
     def run(
@@ -242,13 +244,13 @@ class AwsCloud:
             raise CloudError(
                 f"The instance {found.id} has no public address; end it with devops/scripts/stop-cloud.sh."
             )
-        mlflow, service = (f"http://{host}:{port}" for port in self.context.ports)
-        return Endpoints(mlflow, service if served else None)
+        mlflow, service = self.context.ports
+        return Endpoints(f"https://{host}:{mlflow}", f"http://{host}:{service}" if served else None)
 
     def _answers(self, found: Instance) -> bool:
         if not (self.context.told.wms_instance_address or found.address):
             return False  # AWS hasn't assigned an address yet
-        return why_silent(self._addresses(found).mlflow) is None
+        return mlflow_answers(self.context, found.launch_id, self._addresses(found).mlflow)
 
     def _password(self, launch_id: str) -> str:
         if launch_id not in self._passwords:

@@ -20,4 +20,4 @@ def make_password(ssm: Any, names: Names) -> None:
 def forget(ssm: Any, names: Names) -> None:
     """Delete the launch's parameters in SSM."""
     with aws_errors("delete the instance's parameters"):
-        ssm.delete_parameters(Names=[names.password_parameter, names.boot_parameter])
+        ssm.delete_parameters(Names=[names.password_parameter, names.certificate_parameter, names.boot_parameter])

@@ -21,6 +21,7 @@ from typing import Final, Literal
 
 from wms.errors import WmsError
 from wms_ops.base.errors import CloudError
+from wms_ops.machine.certificate import show_certificate
 from wms_ops.machine.environment import QUIET
 from wms_ops.machine.guard import LAST_REQUEST
 from wms_ops.machine.password import OWN_USER, read_password
@@ -166,7 +167,10 @@ class Agent:
         with self._step("mlflow"):
             self.keys.renew()
             (self._mlflow_port,) = draw_ports(1)
-            environ = mlflow.environ_of(self.config, self._mlflow_port, self.keys.environ(), public_address())
+            address = public_address()
+            shown = self.config.certificate_parameter, self.config.launch_id, self.door.certificate(address)
+            show_certificate(*shown, self.config.region)
+            environ = mlflow.environ_of(self.config, self._mlflow_port, self.keys.environ(), address)
             mlflow.begin(self.folder, self.pace.mlflow_user, environ, self.password)
             self.door.open(self._mlflow_port)
             mlflow.wait(self._mlflow_port, self.password, say)

@@ -55,6 +55,11 @@ class HostConfig(BaseModel):
         return f"/wms/{self.environment}/mlflow-password"
 
     @property
+    def certificate_parameter(self) -> str:
+        """The SSM parameter in which MLflow's certificate is shown."""
+        return f"/wms/{self.environment}/mlflow-certificate"
+
+    @property
     def deadline_s(self) -> float:
         """The deadline in seconds since 1970."""
         deadline: datetime = self.deadline

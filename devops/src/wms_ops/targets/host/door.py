@@ -1,4 +1,4 @@
-"""The instance's two public ports: HAProxy in a process and a unit of its own, with limits and time-outs.
+"""The instance's two public ports: HAProxy in a unit of its own, with limits, time-outs and TLS before MLflow.
 
 Whatever connections cost, they cost HAProxy: the agent with its timers, backups and jobs has no port. Versions of the
 model change behind the door without a moment in which no process listens.
@@ -18,13 +18,15 @@ from typing import Final
 from wms.files import write_atomic
 from wms_ops.base.errors import CloudError
 from wms_ops.base.poll import poll
-from wms_ops.targets.host.units import User, control, own_folder, shown_folder
+from wms_ops.machine.certificate import make_certificate
+from wms_ops.targets.host.units import User, control, own_folder, show_file, shown_folder
 
 UNIT: Final = "wms-door"
 PER_ADDRESS: Final = 64
 """Connections that one address may hold at both ports together; a browser holds six, a training four."""
 
 _SOCKET: Final = "run/admin.sock"
+_CERTIFICATE: Final = "mlflow.pem"
 _START_S: Final = 30.0
 _ANSWER_S: Final = 5.0
 _MOST: Final = 2**20
@@ -35,6 +37,7 @@ global
     log stderr format raw local0 warning
     stats socket unix@{socket} mode 600 level admin
     stats timeout 10s
+    ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets
 
 defaults
     mode http
@@ -56,7 +59,7 @@ backend addresses
     stick-table type ipv6 size 20k expire 1m store conn_cur
 
 frontend mlflow
-    bind {bind}:{mlflow_port} proto h1
+    bind {bind}:{mlflow_port} ssl crt {certificate} proto h1
     maxconn 500
     tcp-request connection track-sc0 src table addresses
     tcp-request connection reject if {{ sc0_conn_cur gt {per_address} }}
@@ -97,9 +100,19 @@ class Door:
 
     _requests: int | None = field(default=None, repr=False)
 
-    def open(self, inner_port: int) -> None:
-        """Begin to listen; MLflow is behind the door at `inner_port`. Raises CloudError for ports in use."""
+    def certificate(self, address: str | None) -> str:
+        """MLflow's certificate as PEM: the one from before the agent's last end, or a new one for this public IP."""
         shown_folder(self.folder, self.user)
+        path = self.folder / _CERTIFICATE
+        if not path.exists():
+            show_file(path, "".join(reversed(make_certificate([address] if address else []))), self.user)
+        return path.read_text(encoding="ascii").partition("-----BEGIN PRIVATE")[0]
+
+    def open(self, inner_port: int) -> None:
+        """Begin to listen; MLflow is behind the door at `inner_port`. `certificate` comes first.
+
+        Raises CloudError for ports in use.
+        """
         own_folder(self.folder / "run", self.user)
         text = _CONFIG.format(
             bind=self.bind,
@@ -108,6 +121,7 @@ class Door:
             inner_port=inner_port,
             per_address=PER_ADDRESS,
             socket=_SOCKET,
+            certificate=_CERTIFICATE,
         )
         config = self.folder / "haproxy.cfg"
         write_atomic(config, text)

@@ -101,7 +101,7 @@ def doors(address: str | None, port: int) -> dict[str, str]:
     if address is not None:
         found["MLFLOW_SERVER_ALLOWED_HOSTS"] = ",".join([*hosts, address, f"{address}:{port}"])
         found["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = (
-            f"http://{address}:{port}"  # MLflow's own pages post with an Origin
+            f"https://{address}:{port}"  # MLflow's own pages post with an Origin
         )
     return found
 
