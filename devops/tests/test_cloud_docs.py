@@ -30,6 +30,7 @@ OF_AWS = {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"}
         NAMES.mlflow_bucket,
         NAMES.prefix,
         NAMES.password_parameter,
+        NAMES.certificate_parameter,
         NAMES.boot_parameter,
         NAMES.state_key("instance"),
         NAMES.state_key("persistent"),
