@@ -15,7 +15,9 @@ from servers import MlflowServer
 
 from wms.errors import LedgerError
 from wms.registry import promotion
-from wms.registry.ledger import LedgerEntry
+from wms.registry.anchors import MainHistory, Witnesses
+from wms.registry.backing import require_transitions
+from wms.registry.ledger import Ledger, LedgerEntry
 from wms.registry.plan import Proposal
 
 pytest_plugins = ["registry_fixtures"]
@@ -222,6 +224,20 @@ def test_a_kill_anywhere_leaves_a_promotion_that_the_next_run_finishes(shop: Sho
     assert desk.ledger.entries() == chain.entries
     client(fresh(shop, "reader"), bucket).settle()
     assert len(bucket.kept) == (3 if moment == "anchored" else 2)  # the killed one's anchor vouches for nothing
+
+
+def test_the_samples_of_older_formats_are_backed_by_main() -> None:
+    entries = Ledger(Path(__file__).with_name("samples") / "v1").entries()
+    require_transitions(entries, "the samples")
+    bucket = Drawer()
+    with pytest.raises(LedgerError, match="isn't backed"):
+        Witnesses(MainHistory((), MAIN), bucket).check(entries, "the registry")
+    known = Witnesses(MainHistory(entries, MAIN), bucket)
+    known.check(entries, "the registry")
+    known.catch_up(entries, "the registry")
+    known.catch_up(entries, "the registry")
+    assert len(bucket.names()) == len(entries)
+    Witnesses(None, bucket).check(entries, "the registry")
 
 
 def test_a_ledger_of_older_code_gets_its_anchors_from_main(shop: Shop) -> None:

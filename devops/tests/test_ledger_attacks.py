@@ -51,9 +51,13 @@ class Yard:
         return f"{self.store.config.url}/{FOLDER}/{self.shop.model}"
 
     def wms(self, *words: str) -> int:
+        return main([*words, *(self.places[:-2] if "baseline" in words else self.places)])
+
+    @property
+    def places(self) -> list[str]:
+        """Arguments that lead a command here."""
         where = ["--ledger", str(self.clone / MODELS), "--model", self.shop.model]
-        more = [] if "baseline" in words else ["--metadata", str(self.clone / METADATA)]
-        return main([*words, *where, *more])
+        return [*where, "--metadata", str(self.clone / METADATA)]
 
     def promote(self, dice: float, champion: int | None = None) -> LedgerEntry:
         assert self.wms("promote", self.shop.run(dice, champion=champion), "--yes") == 0
@@ -119,6 +123,8 @@ def test_one_place_alone_forges_nothing(yard: Yard, s3: S3Server, capsys: pytest
         said = refused(yard, capsys, *words)
         assert said.startswith(f"Entry 3 of {yard.shop.model}.ledger at {yard.shop.uri}"), words
         assert "main (origin/main as last fetched)" in said and yard.url in said and "isn't backed" in said, words
+    assert main(["restore", *yard.places, "--repo", str(yard.clone), "--yes"]) == 94
+    assert "isn't backed" in capsys.readouterr().err
     assert yard.ledger.entries() == (first, second)
     assert yard.production() == second
     assert lie.metrics.dice == 0.9999

@@ -10,6 +10,7 @@ from wms.command import Command, folder
 from wms.errors import DECLINED, WmsError
 from wms.names import tell
 from wms.paths import ROOT
+from wms.registry.anchors import NOBODY
 from wms.registry.chain import Chain
 from wms.registry.ledger import Ledger
 from wms.registry.mlflow_rebuild import missing_database
@@ -19,6 +20,7 @@ from wms.settings import TrackingSettings
 from wms_ops.base.errors import BucketNotFoundError
 from wms_ops.base.question import agrees
 from wms_ops.commands.promote import add_files
+from wms_ops.gate.witnesses import witnesses_of
 from wms_ops.git.command import Git
 from wms_ops.pulls.gh import GitHub
 from wms_ops.release.sources import ModelSource, ReleaseSource, S3Source
@@ -67,7 +69,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _client(options: argparse.Namespace, ledger: Ledger) -> PromotionClient | None:
     uri = TrackingSettings.read().mlflow_tracking_uri
-    return PromotionClient(uri, ledger, options.metadata, options.model) if uri else None
+    # With --force a person believes the registry, whatever main and the bucket say.
+    witnesses = NOBODY if options.force else witnesses_of(options.ledger, options.model)
+    return PromotionClient(uri, ledger, options.metadata, options.model, witnesses=witnesses) if uri else None
 
 
 def _plans(options: argparse.Namespace, ledger: Ledger, git: Git, promotions: PromotionClient | None) -> Sequence[Plan]:
@@ -95,6 +99,8 @@ def _plan_records(
     elif not missing_database(promotions.uri):
         chain, server, versions = promotions.entries.remains(), promotions.registry.server, promotions.registry.versions
     recovery = recover(ledger, git, chain, server, versions, force=options.force)
+    if promotions is not None:
+        promotions.witnesses.check(recovery.entries, f"the ledger that {server} and this clone have")
     records = plan_records(ledger, options.metadata, git, recovery, force=options.force)
     if promotions is None or not recovery.entries or (records.fault and not options.force):
         return [records]
