@@ -9,10 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from anchor_drawer import Drawer
 from sync_shop import Shop, make_run, make_shop, promote
 
 from wms.errors import LineageError, run_main
-from wms.registry.ledger import Ledger
+from wms.registry.anchors import NOBODY, MainHistory, Witnesses
+from wms.registry.ledger import Ledger, LedgerEntry, link
 from wms.registry.lineage import (
     CARD,
     ONNX,
@@ -26,7 +28,9 @@ from wms.registry.lineage import (
 )
 from wms.registry.lineage_links import check_lineage
 from wms.registry.metadata import NOTHING_PROMOTED
+from wms.registry.shipped import ANCHOR, ship
 from wms_ops.commands import versions as check
+from wms_ops.gate.witnesses import main_history
 from wms_ops.git.command import Git
 from wms_ops.release.evidence import collect
 
@@ -191,7 +195,8 @@ def test_before_the_first_promotion_the_card_is_what_counts(shop: Shop) -> None:
         (shop.models / name).unlink()
     (shop.clone / "model-metadata.json").unlink()
     found = states(check_lineage(evidence_of(shop)))
-    assert [name for name, state in found.items() if state != "holds"] == ["ledger", "model-metadata.json", "registry"]
+    unknown = [name for name, state in found.items() if state != "holds"]
+    assert unknown == ["ledger", "anchor", "model-metadata.json", "registry"]
 
 
 def test_metadata_of_no_production_agrees_with_an_empty_ledger_only(shop: Shop) -> None:
@@ -251,3 +256,43 @@ def test_a_card_that_lies_about_a_setting_is_blamed(shop: Shop, key: str, value:
     (shop.models / CARD).write_text(json.dumps(changed, indent=2, sort_keys=True) + "\n")
     with pytest.raises(LineageError, match=rf"at production\.json: {key} is "):
         require_whole(check_lineage(evidence_of(shop)))
+
+
+def test_the_anchor_is_compared_with_main_the_bucket_and_the_file_beside_the_model(shop: Shop) -> None:
+    def anchor(witnesses: Witnesses) -> Link:
+        evidence = collect(shop.models, repo=shop.clone, runs=shop.runs, registry=None, witnesses=witnesses)
+        return next(link for link in check_lineage(evidence) if link.name == "anchor")
+
+    bucket = Drawer()
+    main = main_history(shop.clone)
+    assert anchor(Witnesses(MainHistory((), "main"), bucket)).state == "broken"
+    assert anchor(NOBODY).state == "not checked"
+    ship(shop.models, shop.entry)
+    both = Witnesses(main, bucket)
+    both.announce(shop.entry)
+    found = anchor(both)
+    assert found.state == "holds"
+    assert found.text == (
+        f"entry 1 is known to main (origin/main as last fetched) and {bucket.where}, and {ANCHOR} beside the model "
+        "names the entry"
+    )
+    ((name, content),) = bucket.kept.items()
+    bucket.kept[name] = content.replace(b"Ada", b"Eve")
+    assert f"{bucket.where}/{name} was overwritten" in anchor(Witnesses(main, bucket)).text
+    bucket.kept[name] = content
+    ship(shop.models, link(shop.entry.model_copy(update={"who": "Eve"}), None))
+    assert anchor(Witnesses(main, bucket)).state == "broken"
+    (shop.models / ANCHOR).unlink()
+    newest = replace_in_ledger(shop, who="Eve")
+    assert newest != shop.entry
+    # A new ledger, of which main knows nothing, rests on the bucket alone.
+    assert anchor(Witnesses(main, bucket)).state == "broken"
+
+
+def replace_in_ledger(shop: Shop, **lies: object) -> LedgerEntry:
+    """Write the ledger anew as a whole, with hashes that fit."""
+    ledger = Ledger(shop.models)
+    lie = link(shop.entry.model_copy(update=lies), None)
+    ledger.history.unlink()
+    ledger.newest.unlink()
+    return ledger.append(lie)

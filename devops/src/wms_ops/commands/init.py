@@ -147,12 +147,14 @@ def _adopt_model(git: Git, names: Project, version: int | None, alias: str) -> N
     from wms.registry.ledger import Ledger
     from wms.registry.mlflow_store import ModelRegistry
     from wms.registry.promotion import PromotionClient
+    from wms_ops.gate.witnesses import witnesses_of
     from wms_ops.release.actor import who
     from wms_ops.setup.model import adopt
 
     uri = ModelRegistry.from_environment().uri
     files = Ledger(git.folder / MODELS), git.folder / METADATA
-    print(adopt(PromotionClient(uri, *files, names.model), version, alias, who=who()))
+    witnesses = witnesses_of(git.folder / MODELS, names.model)
+    print(adopt(PromotionClient(uri, *files, names.model, witnesses=witnesses), version, alias, who=who()))
 
 
 def _say_next(git: Git, names: Project) -> None:
