@@ -182,7 +182,7 @@ class PromotionLostError(WmsError, code=93):
 
 
 class LedgerError(WmsError, code=94):
-    """A ledger of promotions that is damaged, contradicts the registry, or is missing although a model was promoted."""
+    """A ledger of promotions that is damaged, forged, contradicts another place, or is missing after a promotion."""
 
 
 class LineageError(WmsError, code=95):

@@ -169,6 +169,9 @@ def _settings(limit_s: float, server: str = "") -> AbstractContextManager[None]:
             "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # the retries are ours
             "MLFLOW_HTTP_REQUEST_TIMEOUT": str(max(1, min(LONGEST_REQUEST_S, round(limit_s)))),
             "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+            # Files go through the server, whose door is closed to addresses that lead past it.
+            "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
+            "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
             "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
             "MLFLOW_DISABLE_TELEMETRY": "true",
         },
