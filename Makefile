@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-real loop install wheelhouse test lint repro bench-train bench-data bench-loop bench-cloud prove-entrance prove-gate \
-  settings lock clean
+  prove-service settings lock clean
 
 # Bytecode is kept, whatever the shell says: without it each start of Python with PyTorch compiles for ten seconds.
 unexport PYTHONDONTWRITEBYTECODE
@@ -83,6 +83,10 @@ prove-entrance: ## Put thousands of mutated photos, masks and Git settings throu
 prove-gate: ## Print the tables of docs/gate.md about the gate's statistics, from fixed seeds (a test run: a slice)
 	@$(INSTALL) --quiet all
 	PYTHONPATH=WMS/tests:devops/tests OMP_NUM_THREADS=1 $(PY) devops/tests/prove_gate.py $(ARGS)
+
+prove-service: ## Attack a real process of the service: 5,000 requests, its memory, its calls (a test run: a slice)
+	@$(INSTALL) --quiet all
+	PYTHONPATH=WMS/tests:devops/tests OMP_NUM_THREADS=1 $(PY) devops/tests/prove_service.py $(ARGS)
 
 settings: ## Write docs/settings.md and .env.example anew from the settings' types
 	@$(INSTALL) --quiet core

@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from wms.registry.types import Means
-from wms.serving.marking import Box
 from wms.serving.model import ServedModel
 from wms.serving.service import Prediction, Service
 
@@ -69,7 +68,9 @@ class Mask(_Answer):
     width: int = Field(description="Of the upright photo, in pixels, as height.")
     height: int
     strip_share: float = Field(description="The strip's part of all pixels, 0 to 1.")
-    box: Box | None = Field(description="Left, top, right, bottom in pixels, the latter two exclusive.")
+    box: list[int] | None = Field(
+        min_length=4, max_length=4, description="Left, top, right, bottom in pixels, the latter two exclusive."
+    )
     milliseconds: float
     mask_png_base64: str
 
@@ -109,7 +110,7 @@ def as_json(prediction: Prediction) -> Mask:
         width=marked.width,
         height=marked.height,
         strip_share=round(marked.share, 6),
-        box=marked.box,
+        box=None if marked.box is None else list(marked.box),
         milliseconds=round(prediction.seconds * 1000, 1),
         mask_png_base64=base64.b64encode(marked.png).decode("ascii"),
     )

@@ -55,6 +55,10 @@ _UPLOAD: Final[dict[str, Any]] = {
 _REFUSED: Final[dict[int | str, dict[str, Any]]] = {
     status: {"model": Failure} for status in (400, 408, 413, 415, 422, 503)
 }
+_CARD: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": {"text/html": {}}, "description": "The card."},
+    **{status: {"model": Failure} for status in (404, 503)},
+}
 _MASK: Final = {"model": Mask, "content": {"image/png": {}}, "description": "The mask."}
 
 
@@ -105,7 +109,7 @@ def _add_pages(app: FastAPI, service: Service) -> None:
         """The served model and its origin."""
         return version_of(service.require_model(), service)
 
-    @app.get("/card", response_class=HTMLResponse, responses={status: {"model": Failure} for status in (404, 503)})
+    @app.get("/card", response_class=Response, responses=_CARD)
     async def card() -> HTMLResponse:
         """The model card: use, data, labels, scores, limits, worst photos, parent and cost."""
         return HTMLResponse(service.require_card(), headers=_ALONE)

@@ -21,11 +21,12 @@ def photo_memory(*, setting: int | None, upload_bytes: int, network: int, at_onc
     """The bytes that all photos being predicted may take together, now that the model is loaded.
 
     `setting` is what the process may take in all, by its operator; without that the least limit known counts: the
-    container's, the address space's, the machine's. `network` is what the model took at its loading: each further
-    prediction at the same time may take that once more. `upload_bytes` are the most of a file, of which two copies
-    are read for a look at its header.
+    container's, the address space's, the machine's. `network` is what the model took at its loading and its first
+    prediction: each prediction at the same time may take that once more, and keeps it, because ONNX Runtime lays its
+    memory out anew after the first. `upload_bytes` are the most of a file, of which two copies are read for a look at
+    its header.
     """
-    reserve = _OTHER + 2 * upload_bytes + (at_once - 1) * network
+    reserve = _OTHER + 2 * upload_bytes + at_once * network
     left = [limit - taken for limit, taken in _limits(setting)]
     return max(0, min(left) - reserve)
 
