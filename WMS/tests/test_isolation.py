@@ -10,6 +10,8 @@ from pathlib import Path
 import isolation
 import pytest
 
+from wms.quiet import QUIET
+
 HERE = Path(__file__)
 HOSTILE = {
     **{"AWS_PROFILE": "work", "AWS_ACCESS_KEY_ID": "AKIAREAL", "MLFLOW_TRACKING_URI": "http://127.0.0.1:9/"},
@@ -37,6 +39,7 @@ def test_a_test_sees_nothing_of_the_tester(tmp_path: Path) -> None:
     allowed = {
         *("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_EC2_METADATA_DISABLED", "GH_CONFIG_DIR"),
         *("GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM", "GIT_TERMINAL_PROMPT", "TF_PLUGIN_MIRROR"),
+        *QUIET,  # what a command sets in its own process, be it a test's
         *("TF_CLI_CONFIG_FILE", "TF_PLUGIN_CACHE_DIR", "WMS_PROJECT", "WMS_REQUIRE_TOOLS", isolation.SESSION),
     }
     prefixes = ("AWS_", "GH_", "GIT_", "GITHUB_", "MLFLOW_", "PG", "TF_", "WMS_", "MAKE")

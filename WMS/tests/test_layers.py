@@ -11,7 +11,7 @@ import pytest
 
 HOUSE = Path(__file__).resolve().parents[2]
 ALLOWED = {
-    "wms.inference.runtime": "ONNX Runtime reads whether it may report its use from the environment only",
+    "wms.quiet": "ONNX Runtime reads whether it may report its use from the environment only",
     "wms.registry.mlflow_variables": "MLflow's client takes its patience and its proxies from the environment only",
     "wms.training.distributed": "gloo takes the name of its interface from the environment only",
 }

@@ -233,7 +233,7 @@ def _check_rights(aws: AwsServer, role: str) -> None:
     assert where("s3:PutObject") == where("s3:DeleteObject") == own, "nothing of the data set"
     assert where("s3:GetObject") == {*own, f"arn:aws:s3:::{MLFLOW}/bundle/*", f"arn:aws:s3:::{DVC}/dvc/*"}
     parameter = "arn:aws:ssm:eu-central-1:123456789012:parameter/wms/main"
-    assert where("ssm:PutParameter") == {f"{parameter}/boot"}
+    assert where("ssm:PutParameter") == {f"{parameter}/boot", f"{parameter}/mlflow-certificate"}
     assert where("ssm:GetParameter") == {f"{parameter}/mlflow-password"}
 
 

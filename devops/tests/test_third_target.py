@@ -12,6 +12,7 @@ import pytest
 from shed_target import Shed
 
 from wms.errors import UsageError
+from wms.quiet import QUIET
 from wms_ops.base.errors import BudgetError
 from wms_ops.base.layout import RECIPE
 from wms_ops.commands.main import run
@@ -102,7 +103,7 @@ def test_the_loops_steps_budget_up_and_down_work_with_it(
     (record,) = run_store(folder).runs()
     assert {record.step(name).state for name in ("budget", "up", "down")} == {StepState.DONE}
     assert record.outcome is not RunOutcome.RUNNING
-    assert dict(os.environ) == before | {"ORT_DISABLE_TELEMETRY": "1"}  # set where ONNX Runtime is imported
+    assert dict(os.environ) == before | QUIET
 
 
 def test_a_month_without_money_starts_nothing_that_is_billed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

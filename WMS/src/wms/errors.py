@@ -15,6 +15,7 @@ from pathlib import Path
 from wms.libraries import lacking
 from wms.names import harmless
 from wms.pipes import open_streams, reader_is_gone
+from wms.quiet import be_quiet
 
 
 class WmsError(Exception):
@@ -234,6 +235,7 @@ def run_main(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | 
     Returns the exit code. Only unforeseen errors keep their traceback: they are bugs.
     """
     code = 0
+    be_quiet()
     open_streams()
     try:
         code = _run_mapped(main, argv)

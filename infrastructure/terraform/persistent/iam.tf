@@ -67,9 +67,9 @@ data "aws_iam_policy_document" "host" {
   }
 
   statement {
-    sid       = "ReportOfTheStart"
+    sid       = "ReportOfTheStartAndCertificate"
     actions   = ["ssm:PutParameter"]
-    resources = ["${local.parameter_arn}/boot"]
+    resources = ["${local.parameter_arn}/boot", "${local.parameter_arn}/mlflow-certificate"]
   }
 
   statement {

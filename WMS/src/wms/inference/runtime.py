@@ -1,15 +1,15 @@
 """ONNX Runtime, imported so that nothing is sent to its makers.
 
 Since version 1.29 its Linux builds report sessions, with the model's file name and the hashes of graph and weights,
-unless this variable is set before the import. Every module takes `onnxruntime` from here.
+unless a variable is set before the import. Every module takes `onnxruntime` from here.
 """
 
 from __future__ import annotations
 
-import os
+from wms.quiet import be_quiet
 
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+be_quiet()
 
-import onnxruntime
+import onnxruntime  # noqa: E402 - its first lines begin to report
 
 __all__ = ["onnxruntime"]

@@ -19,6 +19,7 @@ from tenacity.wait import wait_exponential, wait_random
 
 from wms.errors import ModelNotFoundError, RegistryError, RegistryUnreachableError, WmsError
 from wms.interrupt import hear_ctrl_c
+from wms.quiet import QUIET
 from wms.registry import mlflow_address, mlflow_variables
 from wms.settings import PatienceSettings
 
@@ -173,7 +174,7 @@ def _settings(limit_s: float, server: str = "") -> AbstractContextManager[None]:
             "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
             "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
             "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_DISABLE_TELEMETRY": QUIET["MLFLOW_DISABLE_TELEMETRY"],
         },
         server,
     )

@@ -148,7 +148,8 @@ def _copy_project(target: Path) -> None:
         raise from_os_error(error, target) from error
     # A project that is in use names its own bucket, in both places.
     write_atomic(target / FILE, project_text(replace(project(), bucket=DVC_URL)))
-    config = f"[core]\n    remote = storage\n    analytics = false\n['remote \"storage\"']\n    url = {DVC_URL}\n"
+    core = "[core]\n    remote = storage\n    analytics = false\n    check_update = false\n"
+    config = f"{core}['remote \"storage\"']\n    url = {DVC_URL}\n"
     write_atomic(target / DVC_CONFIG, config)
 
 

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit
 
 import wms
 import wms_ops
+from wms import quiet
 from wms.files import write_atomic
 from wms.loopback import past_proxies, scheme_of
 from wms.registry.mlflow_variables import trust
@@ -22,9 +23,7 @@ _AWS_CONFIG: Final = f"[default]\nregion = {REGION}\n"
 _OTHERS: Final = ("AWS_", "MLFLOW_", "_MLFLOW_", "DVC_")
 
 QUIET: Final = {
-    "DO_NOT_TRACK": "true",
-    "DVC_NO_ANALYTICS": "true",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
+    **quiet.QUIET,
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }

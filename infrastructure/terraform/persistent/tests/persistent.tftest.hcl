@@ -111,8 +111,8 @@ run "own_role" {
   }
 
   assert {
-    condition     = { for statement in data.aws_iam_policy_document.host.statement : statement.sid => statement.actions if contains(["Data", "Password", "ReportOfTheStart"], statement.sid) } == { Data = toset(["s3:GetObject"]), Password = toset(["ssm:GetParameter"]), ReportOfTheStart = toset(["ssm:PutParameter"]) }
-    error_message = "The machine reads the data set and its password, and writes the report of its start."
+    condition     = { for statement in data.aws_iam_policy_document.host.statement : statement.sid => statement.actions if contains(["Data", "Password", "ReportOfTheStartAndCertificate"], statement.sid) } == { Data = toset(["s3:GetObject"]), Password = toset(["ssm:GetParameter"]), ReportOfTheStartAndCertificate = toset(["ssm:PutParameter"]) }
+    error_message = "The machine reads the data set and its password, and writes the report of its start and its certificate."
   }
 }
 

@@ -27,6 +27,7 @@ from wms.errors import from_os_error
 from wms.files import parse_json, write_atomic
 from wms.json_text import to_json
 from wms.paths import ROOT
+from wms.quiet import QUIET
 from wms_ops.base.errors import CloudError, RepeatedRequestError
 from wms_ops.base.poll import poll
 from wms_ops.base.settings import StoreSettings
@@ -214,7 +215,7 @@ class Terraform:
             _MARK: self._mark,
             _STARTER: str(os.getpid()),
             "TF_IN_AUTOMATION": "true",
-            "CHECKPOINT_DISABLE": "true",
+            **QUIET,
             "TF_INPUT": "0",
         }
         return {**self.environ, **ours}
@@ -246,7 +247,7 @@ def require_terraform(environ: Mapping[str, str]) -> str:
     """Terraform's version. Raises CloudError for a version that is too old, or without Terraform."""
     program = find_terraform(environ)
     command = [program, "version", "-json"]
-    quiet = {**environ, "CHECKPOINT_DISABLE": "true"}
+    quiet = {**environ, **QUIET}
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=quiet, timeout=60)
         version = str(parse_json(done.stdout)["terraform_version"])
