@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from wms.errors import from_os_error
+from wms.pipes import print_command
 
 if TYPE_CHECKING:
     from wms_ops.base.settings import GithubSettings
@@ -52,7 +53,7 @@ def annotate(level: Level, text: str, *, file: str | None = None, line: int | No
         return
     position = {"file": file, "line": line}
     given = ",".join(f"{key}={_property(str(value))}" for key, value in position.items() if value is not None)
-    print(f"::{level}{' ' + given if given else ''}::{_data(text)}", flush=True)
+    print_command(f"::{level}{' ' + given if given else ''}::{_data(text)}")
 
 
 def mask(secret: str) -> None:
@@ -60,7 +61,7 @@ def mask(secret: str) -> None:
     if on_actions():
         for line in secret.splitlines():
             if line.strip():
-                print(f"::add-mask::{_data(line)}", flush=True)
+                print_command(f"::add-mask::{_data(line)}")
 
 
 def on_actions() -> bool:
