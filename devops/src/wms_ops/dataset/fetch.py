@@ -59,10 +59,11 @@ def bring(
     state = {path: _look(folder / path) for path in wanted}
     right = {path for path, md5 in wanted.items() if state[path] and known.get(path) == [md5, *(state[path] or ())]}
     missing = sorted(wanted.keys() - right)
-    removed = 0
-    for kind in KINDS:
-        prefix = f"{kind}/"
-        removed += remove_files(folder / kind, top, lambda name, prefix=prefix: prefix + name not in wanted)  # type: ignore[misc]
+
+    def others(kind: str) -> Callable[[str], bool]:
+        return lambda name: f"{kind}/{name}" not in wanted
+
+    removed = sum(remove_files(folder / kind, top, others(kind)) for kind in KINDS)
     download(store, {folder / path: wanted[path] for path in missing}, on_progress, top=top)
     if missing or removed:
         note = {path: [md5, *(_look(folder / path) or ())] for path, md5 in wanted.items()}
