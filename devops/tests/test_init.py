@@ -68,7 +68,8 @@ def test_all_names_are_written_and_a_second_run_changes_nothing(
     assert read_project(clone / "wms.toml") == NAMES
     assert parse_remote((clone / ".dvc/config").read_text(), environ={}, bucket=BUCKET).url == BUCKET
     assert "there are no usable AWS credentials" in said and "is checked at the first push" in said
-    wanted = ["git remote add upstream URL", "git add .dvc/config .github/workflows/cloud.yml", "wms.toml"]
+    wanted = ["git remote add upstream URL", "git add .dvc/config .github/CODEOWNERS .github/workflows/cloud.yml"]
+    wanted += ["wms.toml"]
     wanted += ["git push upstream HEAD:trunk", "wms hook", "wms doctor"]
     assert all(line in said for line in wanted), said
     before = fingerprint(clone)

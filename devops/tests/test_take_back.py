@@ -22,19 +22,18 @@ from wms_ops.dataset import takeback, takeback_files
 from wms_ops.commands import data as cli
 
 def die(*_, **__): os.kill(os.getpid(), signal.SIGKILL)
-step, real_note, real_unlink = sys.argv[1], takeback.note, Path.unlink
-unlinked = []
+step, real_note, real_remove = sys.argv[1], takeback.note, takeback_files.remove_file
+removed = []
 def note(*arguments):
     real_note(*arguments)
     die()
-def unlink(self, missing_ok=False):
-    if "training" in self.parts:
-        unlinked.append(self)
-        if len(unlinked) > {"index": 0, "half": 2}[step]: die()
-    real_unlink(self, missing_ok)
+def remove(path, top):
+    removed.append(path)
+    if len(removed) > {"index": 0, "half": 2}[step]: die()
+    real_remove(path, top)
 if step == "noted": takeback.note = note
 if step == "moved": takeback.finish = die
-if step in ("index", "half"): Path.unlink = unlink
+if step in ("index", "half"): takeback_files.remove_file = remove
 if step == "files": takeback._next = die
 cli.TAKE_BACK([])
 """

@@ -18,6 +18,8 @@ from wms_ops.git.command import Git, here
 from wms_ops.setup.data import Adoption, plan_adoption
 from wms_ops.setup.files import Change, changes, remote_of, write
 from wms_ops.setup.names import NAMES, choose, option, propose, remotes
+from wms_ops.setup.owners import PATH as CODEOWNERS
+from wms_ops.setup.owners import owner_changes
 from wms_ops.storage.config import URL_VARIABLE
 from wms_ops.storage.marker import claim
 from wms_ops.storage.remote import S3Remote
@@ -29,6 +31,13 @@ _SILENT: Final = (CredentialsMissingError, CredentialsExpiredError, StoreUnreach
 def _declare(parser: argparse.ArgumentParser) -> None:
     for name in NAMES:
         parser.add_argument(option(name), metavar="NAME" if name != "bucket" else "URL", help=MEANINGS[name])
+    parser.add_argument(
+        "--owner",
+        nargs="+",
+        default=[],
+        metavar="OWNER",
+        help="who reviews code at GitHub: @USER, @ORG/TEAM",
+    )
     parser.add_argument(
         "--data",
         nargs="+",
@@ -58,9 +67,9 @@ def _run(arguments: argparse.Namespace) -> int:
     _refuse_other_project(git)
     proposed, given = propose(git, arguments.remote), {name: getattr(arguments, name) for name in NAMES}
     asks = on_terminal() and not arguments.yes and not arguments.data and arguments.adopt_model is None
-    asks = asks and not any(value is not None for value in given.values())
+    asks = asks and not any(value is not None for value in given.values()) and not arguments.owner
     names = _asked(proposed) if asks else choose(proposed, given)
-    wanted = changes(git.folder, names)
+    wanted = (*changes(git.folder, names), *owner_changes(git.folder, arguments.owner))
     adoption = _adoption(git, names, arguments)
     wanted += adoption.pointers if adoption else ()
     _show(names, wanted)
@@ -160,7 +169,8 @@ def _adopt_model(git: Git, names: Project, version: int | None, alias: str) -> N
 def _say_next(git: Git, names: Project) -> None:
     """Print the commands that bring the names to everybody."""
     paths = git.names("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all")
-    ours = ("wms.toml", ".gitignore", ".dvc/config", ".github/workflows/", "WMS/data/dataset/", f"{MODELS}/", METADATA)
+    ours = ("wms.toml", ".gitignore", ".dvc/config", ".github/workflows/", CODEOWNERS)
+    ours += ("WMS/data/dataset/", f"{MODELS}/", METADATA)
     files = [path[3:] for path in paths if path[3:].startswith(ours)]
     branch_there = f"refs/remotes/{names.remote}/{names.main_branch}"
     if names.remote in remotes(git) and not git.ok("rev-parse", "--verify", "--quiet", branch_there):
