@@ -131,7 +131,7 @@ def test_the_teardown_job_runs_in_every_case_and_needs_nothing_but_names() -> No
         assert {step["if"] for step in [login, *commands]} == {"env.CONFIGURED != ''"}, "no account: skipped"
     told, *_, last = down["steps"]
     assert told["if"] == "env.CONFIGURED == ''" and told["run"].startswith('echo "::notice::')
-    assert last["run"] == ".venv/bin/wms cloud down --target aws $FORCE"
+    assert last["run"] == '.venv/bin/wms cloud down --target aws ${FORCE:+"$FORCE"}'
     assert "always()" not in str(down["steps"])
 
 

@@ -191,7 +191,7 @@ def own_data_settings() -> DataConfig:
 def parse_recipe(text: str, source: str) -> RunConfig:
     """Read a recipe's YAML; `source` names the recipe in errors. Raises ConfigError as `load_config` does."""
     try:
-        values = yaml.load(text, _UniqueKeyLoader)  # noqa: S506 - a SafeLoader
+        values = yaml.load(text, _UniqueKeyLoader)  # noqa: S506 # nosec B506 - a SafeLoader
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""

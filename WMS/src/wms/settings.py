@@ -47,7 +47,7 @@ class Variables(BaseModel):
         except ValidationError as error:
             name = str(error.errors()[0]["loc"][0])
             about = cls.model_fields[name].json_schema_extra
-            assert isinstance(about, dict)  # noqa: S101 - each field comes from `variable`
+            assert isinstance(about, dict)  # noqa: S101 # nosec B101 - each field comes from `variable`
             hint = f"give {about['give']}, such as {about['example']}."
             raise UsageError(f"{names[name]} is {given[names[name]]!r}; {hint}") from None
 

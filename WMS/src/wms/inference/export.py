@@ -228,14 +228,14 @@ def _verify(network: nn.Module, graph: bytes, input_size: int, stride: int) -> f
 
 def _probes(size: int, other: int) -> Iterator[NDArray[np.float32]]:
     """Test inputs (N, 3, H, W): noise, black, white, a ramp and a checkerboard, then two of another size."""
-    random = np.random.default_rng(0)
+    noise = np.random.default_rng(0)
     row = np.arange(size)
     ramp = np.broadcast_to(row / size, (1, 3, size, size))
     board = np.broadcast_to((row[:, None] // 8 + row // 8) % 2, (1, 3, size, size))
-    for flat in (random.random((1, 3, size, size)), np.zeros_like(ramp), np.ones_like(ramp), ramp, board):
+    for flat in (noise.random((1, 3, size, size)), np.zeros_like(ramp), np.ones_like(ramp), ramp, board):
         yield np.ascontiguousarray(flat, dtype=np.float32)
     # Another size and a batch of two: the graph's axes must be dynamic.
-    yield random.random((2, 3, other, other + other // 2), dtype=np.float32)
+    yield noise.random((2, 3, other, other + other // 2), dtype=np.float32)
 
 
 def _place(folder: Path, contents: Mapping[str, bytes]) -> None:

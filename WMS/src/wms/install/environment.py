@@ -201,7 +201,7 @@ class Environment:
         except OSError as error:
             raise InstallError(f"{command[0]} can't be started ({error.strerror}); run this again.") from error
         with process:
-            assert process.stdout is not None  # noqa: S101 - a pipe
+            assert process.stdout is not None  # noqa: S101 # nosec B101 - a pipe
             for line in process.stdout:
                 said.append(line)
                 if not _PROGRESS.isdisjoint(line.split()[:1]):

@@ -244,7 +244,7 @@ class ModelRegistry:
         found: list[Any] = []
         words = f"name='{self.model}'" + (f" and run_id='{self._ids.present(run_id)}'" if run_id else "")
         token = None
-        while token != "":
+        while token != "":  # nosec B105 - the mark of the last page
             page = self._client.search_model_versions(words, max_results=_PAGE, page_token=token)
             found += page
             token = page.token or ""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import math
-import pickle
+import pickle  # nosec B403 - only _Reader loads, by an allow-list
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping

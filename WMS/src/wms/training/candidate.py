@@ -176,5 +176,5 @@ def _continue(run: Path, config: RunConfig, device: str) -> Path | None:
 
 def _train(config: RunConfig, request: Request) -> Path:
     result = run_training(config, request)
-    assert result is not None, "a stage runs as one process"  # noqa: S101
+    assert result is not None, "a stage runs as one process"  # noqa: S101 # nosec B101
     return result.run_dir

@@ -21,7 +21,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the script; returns 0."""
     import shtab
 
-    print(shtab.complete(whole_parser(), shell=options.shell))
+    print(shtab.complete(whole_parser(), shell=options.shell))  # nosec B604 - the name of a shell; none is started
     return 0
 
 

@@ -40,7 +40,7 @@ def storage_environ(folder: Path, endpoint: str, identity: Identity) -> dict[str
     return {
         "AWS_ACCESS_KEY_ID": identity.key,
         "AWS_SECRET_ACCESS_KEY": identity.secret,
-        "AWS_SESSION_TOKEN": "",  # empty counts as unset; the user's own token would be sent with our keys
+        "AWS_SESSION_TOKEN": "",  # nosec B105 - empty counts as unset; the user's own token would be sent with our keys
         "AWS_ENDPOINT_URL_S3": endpoint,
         "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
         "AWS_DEFAULT_REGION": REGION,

@@ -117,5 +117,5 @@ def read_identity(folder: Path) -> Identity | None:
 def remove_sockets(ports: Iterable[int]) -> None:
     """Remove the sockets that a killed server leaves in /tmp, which SeaweedFS uses whatever TMPDIR says."""
     for port in ports:
-        for left_over in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108
+        for left_over in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108 # nosec B108 - by full name
             left_over.unlink(missing_ok=True)

@@ -140,7 +140,7 @@ def _paint_brush(values: Sequence[int], canvas: Canvas) -> None:
 def _png_parts(name: str) -> tuple[str, str, str]:
     """The task's number, the annotation's number and the class in the name of a brush PNG."""
     found = _BRUSH_PNG.fullmatch(PurePosixPath(name).name)
-    assert found is not None  # noqa: S101
+    assert found is not None  # noqa: S101 # nosec B101 - the name was chosen by this pattern
     return found[1], found[2], found[3]
 
 

@@ -152,7 +152,7 @@ def photo_bytes(item: Labelled, source: str, photos: Photos) -> bytes:
     if source:
         content = photos.tree.read(source)
     else:
-        assert item.embedded is not None  # noqa: S101 - as `_source` says
+        assert item.embedded is not None  # noqa: S101 # nosec B101 - as `_source` says
         content = item.embedded()
     is_heic = kind_of(content[:HEAD_BYTES]) == "HEIC"
     return jpeg_of_heic(content, source or item.photo) if is_heic else content

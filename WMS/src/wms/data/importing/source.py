@@ -13,7 +13,7 @@ from functools import cached_property
 from json import JSONDecodeError, detect_encoding
 from pathlib import Path
 from typing import Any, Final
-from xml.etree import ElementTree
+from xml.etree import ElementTree  # nosec B405 - for its tree: `xml` reads, and refuses a document type
 from xml.parsers import expat
 
 import yaml

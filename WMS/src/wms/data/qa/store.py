@@ -92,7 +92,7 @@ class FactStore:
             marks = ",".join("?" * len(chunk))
             with self._sentences():
                 # Only a number of question marks is put in; values go in as parameters.
-                query = f"SELECT key, fact FROM facts WHERE kind = ? AND key IN ({marks})"  # noqa: S608
+                query = f"SELECT key, fact FROM facts WHERE kind = ? AND key IN ({marks})"  # noqa: S608 # nosec B608
                 yield from self._database.execute(query, (kind, *chunk)).fetchall()
 
     @contextlib.contextmanager

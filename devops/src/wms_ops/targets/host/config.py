@@ -80,7 +80,7 @@ class Pace(BaseModel):
     margin_s: float = Field(default=240.0, ge=0)
     """How long before the deadline the agent makes the last backup."""
     minute_s: float = Field(default=60.0, gt=0)
-    bind: str = "0.0.0.0"  # noqa: S104 - the security group decides who reaches the ports
+    bind: str = "0.0.0.0"  # noqa: S104 # nosec B104 - the security group decides who reaches the ports
     door_user: int | str = "haproxy"
     mlflow_user: int | str = "wms-mlflow"
 
