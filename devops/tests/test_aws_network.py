@@ -1,0 +1,95 @@
+"""The lasting network counts as there only while AWS has all of it; else the next start lets Terraform make it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aws_server import AwsServer
+from aws_yard import Yard
+
+from wms_ops.base.errors import CloudError
+from wms_ops.targets.aws.context import AwsContext
+from wms_ops.targets.aws.network import Network, need_network, network_is_whole, read_network
+from wms_ops.targets.aws.store_root import ensure_state_bucket
+
+pytest_plugins = ["aws_fixtures"]
+
+PROFILE = "wms-main-eu-central-1-instance"
+
+
+@pytest.fixture
+def context(aws: AwsServer, tmp_path: Path) -> AwsContext:
+    context = Yard(aws, tmp_path).cloud().context
+    ensure_state_bucket(context.aws.s3, context.names)
+    return context
+
+
+def made(aws: AwsServer, context: AwsContext) -> Network:
+    """A network as the persistent root makes it, with the root's state."""
+    ec2, iam = aws.client("ec2"), aws.client("iam")
+    vpc = ec2.create_vpc(CidrBlock="10.73.0.0/24")["Vpc"]["VpcId"]
+    gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+    ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
+    (table,) = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["RouteTables"]
+    way = {"RouteTableId": table["RouteTableId"], "DestinationCidrBlock": "0.0.0.0/0"}
+    ec2.create_route(**way, GatewayId=gateway)
+    subnets = {
+        f"eu-central-1{zone}": ec2.create_subnet(VpcId=vpc, CidrBlock=block)["Subnet"]["SubnetId"]
+        for zone, block in (("a", "10.73.0.0/27"), ("b", "10.73.0.32/27"))
+    }
+    group = ec2.create_security_group(GroupName="wms-main", Description="x", VpcId=vpc)["GroupId"]
+    iam.create_role(RoleName=PROFILE, AssumeRolePolicyDocument="{}")
+    iam.create_instance_profile(InstanceProfileName=PROFILE)
+    iam.add_role_to_instance_profile(InstanceProfileName=PROFILE, RoleName=PROFILE)
+    found = Network(subnets=subnets, security_group_id=group, instance_profile=PROFILE)
+    outputs = {name: {"value": value} for name, value in {**found.model_dump(), "dvc_bucket": "x"}.items()}
+    body = json.dumps({"version": 4, "outputs": outputs, "resources": []})
+    context.state.put(context.names.state_key("persistent"), body.encode())
+    return found
+
+
+def _route(ec2: Any, network: Network) -> None:
+    (group,) = ec2.describe_security_groups(GroupIds=[network.security_group_id])["SecurityGroups"]
+    tables = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [group["VpcId"]]}])["RouteTables"]
+    ec2.delete_route(RouteTableId=tables[0]["RouteTableId"], DestinationCidrBlock="0.0.0.0/0")
+
+
+LOSSES: dict[str, Callable[[Any, Any, Network], object]] = {
+    "a subnet": lambda ec2, _, network: ec2.delete_subnet(SubnetId=network.subnets["eu-central-1b"]),
+    "the group": lambda ec2, _, network: ec2.delete_security_group(GroupId=network.security_group_id),
+    "the way out": lambda ec2, _, network: _route(ec2, network),
+    "the role": lambda _, iam, __: iam.remove_role_from_instance_profile(InstanceProfileName=PROFILE, RoleName=PROFILE),
+}
+
+
+@pytest.mark.parametrize("lost", LOSSES)
+def test_each_part_is_asked_for(lost: str, aws: AwsServer, context: AwsContext) -> None:
+    network = made(aws, context)
+    assert need_network(context) == network
+    assert network_is_whole(context)
+    LOSSES[lost](aws.client("ec2"), aws.client("iam"), network)
+    assert not network_is_whole(context)
+
+
+def test_an_existing_profile_is_not_looked_for(aws: AwsServer, context: AwsContext) -> None:
+    made(aws, context)
+    LOSSES["the role"](None, aws.client("iam"), need_network(context))
+    academy = context.settings.model_copy(update={"existing_instance_profile": "LabInstanceProfile"})
+    assert network_is_whole(replace(context, settings=academy)), "its credentials may not ask IAM"
+
+
+@pytest.mark.parametrize(
+    "state", [None, "{", "[]", '{"outputs": {"dvc_bucket": {"value": "x"}}}', '{"outputs": {"subnets": 1}}']
+)
+def test_a_state_that_names_no_network(state: str | None, context: AwsContext) -> None:
+    if state is not None:
+        context.state.put(context.names.state_key("persistent"), state.encode())
+    assert read_network(context) is None
+    assert not network_is_whole(context)
+    with pytest.raises(CloudError, match="run `wms cloud store`"):
+        need_network(context)
