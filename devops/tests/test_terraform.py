@@ -15,9 +15,8 @@ from aws_server import AwsServer
 from botocore.exceptions import ClientError
 from servers import require_tool
 from terraform_provider import ROOTS
+from terraform_rights import check_mlflows_rights, listed
 from terraform_tool import copied_root, terraform, terraform_environ
-
-from wms_ops.targets.host.credentials import policy
 
 pytest_plugins = ["aws_fixtures"]
 
@@ -211,7 +210,7 @@ def test_what_lasts_is_made_once_and_its_open_ports_stay(aws: AwsServer, tmp_pat
     assert [rule["IpRanges"][0]["CidrIp"] for rule in group["IpPermissions"]] == ["192.0.2.7/32"]
 
     _check_rights(aws, outputs["instance_profile"])
-    _check_mlflows_rights(aws, outputs["mlflow_role"], outputs["instance_profile"])
+    check_mlflows_rights(aws, MLFLOW, outputs["mlflow_role"], outputs["instance_profile"])
     _check_refusals(aws)
 
 
@@ -220,7 +219,7 @@ def _check_rights(aws: AwsServer, role: str) -> None:
     iam = aws.client("iam")
     assert not iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
     statements = iam.get_role_policy(RoleName=role, PolicyName="host")["PolicyDocument"]["Statement"]
-    allowed = {(a, r) for s in statements for a in _listed(s["Action"]) for r in _listed(s["Resource"])}
+    allowed = {(a, r) for s in statements for a in listed(s["Action"]) for r in listed(s["Resource"])}
 
     def where(action: str) -> set[str]:
         return {resource for allowed_action, resource in allowed if allowed_action == action}
@@ -237,29 +236,6 @@ def _check_rights(aws: AwsServer, role: str) -> None:
     assert where("ssm:GetParameter") == {f"{parameter}/mlflow-password"}
 
 
-def _check_mlflows_rights(aws: AwsServer, role: str, host: str) -> None:
-    """MLflow's role has MLflow's files alone, and only the machine takes it."""
-    iam = aws.client("iam")
-    given = iam.get_role_policy(RoleName=role, PolicyName="mlflow")["PolicyDocument"]["Statement"]
-    assert _plain(given) == _plain(policy(MLFLOW)["Statement"])
-    trust = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]["Statement"]
-    arn = iam.get_role(RoleName=host)["Role"]["Arn"]
-    assert [one["Principal"] for one in trust] == [{"AWS": arn}]
-    taken = iam.get_role_policy(RoleName=host, PolicyName="take-mlflow")["PolicyDocument"]["Statement"]
-    assert [(one["Action"], one["Resource"]) for one in taken] == [("sts:AssumeRole", arn.replace(host, role))]
-
-
-def _plain(statements: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Statements as IAM understands them: it takes a text or a list with that text."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: plain(one) for name, one in value.items()}
-        return sorted(_listed(value))
-
-    return [plain(one) for one in statements]
-
-
 def _check_refusals(aws: AwsServer) -> None:
     """What both buckets refuse: plain HTTP, and the end of a version to every role of the environment."""
     s3 = aws.client("s3")
@@ -272,10 +248,6 @@ def _check_refusals(aws: AwsServer) -> None:
         assert sorted(versions["Action"]) == ["s3:DeleteObjectVersion", "s3:PutBucketVersioning"]
         roles = "arn:aws:iam::123456789012:role/wms-main-eu-central-1-*"
         assert versions["Condition"] == {"ArnLike": {"aws:PrincipalArn": roles}}
-
-
-def _listed(value: str | list[str]) -> list[str]:
-    return [value] if isinstance(value, str) else value
 
 
 @pytest.mark.timeout(300)
