@@ -13,15 +13,17 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+import watched
 from hostile_requests import hostile_request
 from proofs import Part, prove
 from serve_memory import LOADS, measure, measured_service
 from servers import require_tool
-from serving_workshop import ServiceProcess, export, promote, running
+from serving_workshop import ServiceProcess, export, photo, promote, running
+from watched import Watched
 
 from wms.errors import run_main
 
@@ -102,9 +104,40 @@ def _by_description(seed: int, folder: Path) -> str:
     return f"{'no' if cases is None else 'all'} requests answered as described"
 
 
+_models: list[Path] = []
+
+
+@contextlib.contextmanager
+def _model() -> Iterator[None]:
+    """A promoted model and a photo for all watched commands."""
+    with tempfile.TemporaryDirectory(prefix="wms-proof-") as name:
+        folder = export(Path(name))
+        promote(folder, folder, 3)
+        (folder / "photo.jpg").write_bytes(photo())
+        _models.append(folder)
+        try:
+            yield
+        finally:
+            _models.remove(folder)
+
+
+WATCHED: Final[dict[str, Callable[[Path, Path], Watched]]] = {
+    "predict": lambda model, folder: watched.predict(model, model / "photo.jpg", folder),
+    "serve": lambda model, folder: watched.serve(model, model / "photo.jpg", folder),
+    "train": lambda _, folder: watched.train(folder),
+    "demo": lambda _, folder: watched.demo(folder),
+}
+
+
+def _quiet(case: int, folder: Path) -> str:
+    name, watch = list(WATCHED.items())[case]
+    return f"{name}: {watch(_models[-1], folder).assert_quiet()}"
+
+
 PARTS: Final = (
     Part("requests", 5000, 120, _request, around=_service),
     Part("description", 20, 1, _by_description, workers=1, around=_service),
+    Part("quiet", len(WATCHED), 2, _quiet, workers=1, around=_model),
     Part("memory", len(LOADS), 1, measure, workers=1, around=measured_service),
 )
 
