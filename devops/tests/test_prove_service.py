@@ -45,3 +45,9 @@ def test_a_call_for_a_name_or_beyond_loopback_is_seen(tmp_path: Path) -> None:
     (tmp_path / "files").mkdir()
     seen = watch([sys.executable, "-c", careless], tmp_path / "files")
     assert [Path(path).name for path in seen.careless] == ["queue.db"] and seen.in_home == ("id",)
+
+
+def test_what_the_runtime_does_unless_it_is_told_is_seen(tmp_path: Path) -> None:
+    seen = watch([sys.executable, "-c", "import onnxruntime"], tmp_path)
+    assert [path for path in seen.in_home if path.endswith("onnxruntime.db")]
+    assert [Path(path).name for path in seen.careless] == [".ses"]
