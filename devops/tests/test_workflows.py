@@ -68,7 +68,7 @@ def test_no_key_and_no_token_is_there_while_packages_are_installed(path: Path) -
         installs = [
             is_own or "make install" in step.get("run", "") for is_own, step in zip(own, job["steps"], strict=True)
         ]
-        last = installs.index(True)
+        last = installs.index(True) if True in installs else len(installs) - 1  # who installs nothing needs no key
         assert not [
             step
             for step in job["steps"][: last + (not own[last])]
