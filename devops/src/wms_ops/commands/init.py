@@ -169,8 +169,8 @@ def _adopt_model(git: Git, names: Project, version: int | None, alias: str) -> N
 def _say_next(git: Git, names: Project) -> None:
     """Print the commands that bring the names to everybody."""
     paths = git.names("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all")
-    ours = ("wms.toml", ".gitignore", ".dvc/config", ".github/workflows/", CODEOWNERS)
-    ours += ("WMS/data/dataset/", f"{MODELS}/", METADATA)
+    written = ("wms.toml", ".gitignore", ".dvc/config", ".github/workflows/", CODEOWNERS)
+    ours = (*written, "WMS/data/dataset/", f"{MODELS}/", METADATA)
     files = [path[3:] for path in paths if path[3:].startswith(ours)]
     branch_there = f"refs/remotes/{names.remote}/{names.main_branch}"
     if names.remote in remotes(git) and not git.ok("rev-parse", "--verify", "--quiet", branch_there):
