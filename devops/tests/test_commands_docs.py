@@ -47,7 +47,9 @@ def words_of(command: str) -> list[str]:
     """The command's words, with something in the place of each placeholder."""
     plain = command.partition("wms ")[2].partition(" && ")[0]
     plain = re.sub(r'\)"?$|\)" .*$', "", plain)  # eval "$(wms ...)"
-    plain = re.sub(r"[\[\]]|\.\.\.|(?<= )\$[A-Z_]+\b", "", plain)  # what may be left out, what may be repeated
+    plain = re.sub(
+        r"[\[\]]|\.\.\.|(?<= )\$[A-Z_]+\b|\$\{[^}]*\}", "", plain
+    )  # what may be left out, what may be repeated
     words = shlex.split(re.sub(r'"\$HOURS"', "2", plain))
     return [NUMBERS.get(word, word) for word in words]
 
