@@ -66,7 +66,7 @@ def launched(yard: Yard) -> AwsContext:
     return context
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(300)
 def test_a_former_launch_is_used_seen_and_ended_and_the_next_one_is_of_this_version(
     aws: AwsServer, tmp_path: Path
 ) -> None:

@@ -71,6 +71,61 @@ variable "s3_path_style" {
   default     = false
 }
 
+variable "github_repository" {
+  description = "Repository at GitHub whose workflows get a role by OIDC; none without it. OWNER/REPOSITORY, or with numbers, OWNER@1/REPOSITORY@2, where it was made or renamed since 15 July 2026."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.github_repository == null || can(regex("^[A-Za-z0-9-]+(@[0-9]+/[A-Za-z0-9._-]+@[0-9]+|/[A-Za-z0-9._-]+)$", var.github_repository))
+    error_message = "The repository must be OWNER/REPOSITORY or OWNER@ID/REPOSITORY@ID, without a pattern."
+  }
+}
+
+variable "github_environment" {
+  description = "Environment at GitHub, which only main may deploy to; the role trusts its jobs alone."
+  type        = string
+  default     = "wms"
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_-]{1,64}$", var.github_environment))
+    error_message = "The environment at GitHub must be 1 to 64 letters, digits, _ or -."
+  }
+}
+
+variable "github_provider_arn" {
+  description = "OIDC provider of GitHub that the account has already; made if it is null."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.github_provider_arn == null || can(regex("^arn:[a-z-]+:iam::[0-9]{12}:oidc-provider/token\\.actions\\.githubusercontent\\.com$", var.github_provider_arn))
+    error_message = "The provider must be the ARN of an OIDC provider for token.actions.githubusercontent.com."
+  }
+}
+
+variable "budget_email" {
+  description = "Address that AWS writes to when the account's bill of a month nears budget_month_usd; no budget without it."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.budget_email == null || can(regex("^[^@ ]+@[^@ ]+\\.[^@ ]+$", var.budget_email))
+    error_message = "The address must be one e-mail address."
+  }
+}
+
+variable "budget_month_usd" {
+  description = "US dollars that the account may cost in a month before AWS writes."
+  type        = number
+  default     = 10
+
+  validation {
+    condition     = var.budget_month_usd > 0
+    error_message = "The budget must be more than 0 US dollars."
+  }
+}
+
 variable "existing_buckets" {
   description = "The buckets, of dvc and mlflow, that this account has already."
   type        = set(string)

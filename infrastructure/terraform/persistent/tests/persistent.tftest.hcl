@@ -129,6 +129,91 @@ run "existing_profile" {
   }
 }
 
+run "no_github_and_no_budget_unless_asked_for" {
+  command = plan
+
+  assert {
+    condition     = length(aws_iam_role.github) + length(aws_iam_role_policy.github) + length(aws_iam_openid_connect_provider.github) + length(aws_budgets_budget.month) == 0
+    error_message = "Without a repository and an address there is neither a role for GitHub nor a budget."
+  }
+}
+
+run "github" {
+  command = plan
+
+  variables {
+    github_repository = "ana@12/meters@34"
+  }
+
+  assert {
+    condition     = aws_iam_role.github["this"].name == "wms-main-us-east-1-github" && startswith(aws_iam_role.github["this"].name, "${local.role_prefix}-")
+    error_message = "GitHub's role must be among those that the buckets guard against."
+  }
+
+  assert {
+    condition     = { for condition in one(data.aws_iam_policy_document.github_trust["this"].statement).condition : condition.variable => [condition.test, one(condition.values)] } == { "token.actions.githubusercontent.com:aud" = ["StringEquals", "sts.amazonaws.com"], "token.actions.githubusercontent.com:sub" = ["StringEquals", "repo:ana@12/meters@34:environment:wms"] }
+    error_message = "The role trusts the jobs of one environment of one repository, by equality and not by a pattern."
+  }
+
+  assert {
+    condition     = one(data.aws_iam_policy_document.github_trust["this"].statement).actions == toset(["sts:AssumeRoleWithWebIdentity"])
+    error_message = "The role is assumed by a token of GitHub alone."
+  }
+
+  assert {
+    condition     = alltrue([for statement in data.aws_iam_policy_document.github["this"].statement : statement.sid == "Look" || !contains(statement.resources, "*") if !contains(["LaunchInto", "LetIn", "HandOverTheMachinesRole", "Registry"], statement.sid)]) # those name what this root makes
+    error_message = "All that changes something must name what it changes."
+  }
+
+  assert {
+    condition     = length(setintersection(flatten([for statement in data.aws_iam_policy_document.github["this"].statement : statement.actions]), ["s3:DeleteObjectVersion", "s3:PutBucketVersioning", "s3:PutLifecycleConfiguration", "s3:PutBucketPolicy", "s3:DeleteBucket", "iam:PutRolePolicy", "iam:CreateRole"])) == 0
+    error_message = "GitHub's role may change nothing that lasts."
+  }
+}
+
+run "a_provider_that_the_account_has" {
+  command = plan
+
+  variables {
+    github_repository   = "ana/meters"
+    github_provider_arn = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com"
+  }
+
+  assert {
+    condition     = length(aws_iam_openid_connect_provider.github) == 0 && length(aws_iam_role.github) == 1
+    error_message = "An account has one provider for GitHub."
+  }
+}
+
+run "no_pattern_as_a_repository" {
+  command = plan
+
+  variables {
+    github_repository = "ana/*"
+  }
+
+  expect_failures = [var.github_repository]
+}
+
+run "budget" {
+  command = plan
+
+  variables {
+    budget_email     = "ana@example.org"
+    budget_month_usd = 12
+  }
+
+  assert {
+    condition     = aws_budgets_budget.month["ana@example.org"].limit_amount == "12" && aws_budgets_budget.month["ana@example.org"].time_unit == "MONTHLY"
+    error_message = "The budget is of a month."
+  }
+
+  assert {
+    condition     = [for told in aws_budgets_budget.month["ana@example.org"].notification : one(told.subscriber_email_addresses)] == ["ana@example.org", "ana@example.org", "ana@example.org"]
+    error_message = "Each alarm goes to the address."
+  }
+}
+
 run "lifecycle" {
   command = plan
 

@@ -39,6 +39,11 @@ class CloudSettings(BaseModel):
     hours: float = Field(default=4.0, ge=0.1, le=48, allow_inf_nan=False)
     mlflow_port: int = Field(default=5000, ge=1024, le=65535)
     service_port: int = Field(default=8000, ge=1024, le=65535)
+    github_repository: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]+(@\d+/[\w.-]+@\d+|/[\w.-]+)$")
+    github_environment: str = Field(default="wms", pattern=r"^[\w-]{1,64}$")
+    github_provider_arn: str | None = Field(default=None, pattern=r"^arn:[a-z-]+:iam::\d{12}:oidc-provider/[\w.]+$")
+    budget_email: str | None = Field(default=None, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")
+    budget_month_usd: float = Field(default=10.0, gt=0, allow_inf_nan=False)
 
 
 def read_settings(path: Path = FILE, *, environ: Mapping[str, str]) -> CloudSettings:

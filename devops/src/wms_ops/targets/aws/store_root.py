@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from wms.files import canonical_json
-from wms_ops.base.errors import CloudError, RepeatedRequestError
+from wms_ops.base.errors import AccessDeniedError, CloudError, RepeatedRequestError
 from wms_ops.storage.bucket import Shared
 from wms_ops.storage.codes import code_of, unless
 from wms_ops.storage.names import ENVIRONMENT_TAG, PART_TAG, STORE_PART, Names
@@ -23,6 +23,14 @@ from wms_ops.targets.aws.sweep import drop_lasting
 from wms_ops.targets.aws.terraform import ROOTS
 
 _FORGET_DAYS: Final = 90
+_SETTINGS: Final = (
+    "existing_instance_profile",
+    "github_repository",
+    "github_environment",
+    "github_provider_arn",
+    "budget_email",
+    "budget_month_usd",
+)
 
 
 def store_variables(context: AwsContext, *, force_destroy: bool = False) -> dict[str, Any]:
@@ -35,7 +43,7 @@ def store_variables(context: AwsContext, *, force_destroy: bool = False) -> dict
         "ecr_repository": context.names.prefix,
         "force_destroy": force_destroy,
         "noncurrent_days": _FORGET_DAYS,
-        "existing_instance_profile": context.settings.existing_instance_profile,
+        **{name: getattr(context.settings, name) for name in _SETTINGS},
         **({"s3_path_style": True} if context.path_style else {}),
     }
 
@@ -60,6 +68,11 @@ def ensure_store(context: AwsContext) -> bool:
     terraform.init()
     try:
         terraform.apply(variables | _existing(context))
+    except AccessDeniedError as error:
+        raise AccessDeniedError(
+            f"{error} What lasts was made by other code or settings than these: have a person who may change it run "
+            "`wms cloud store` on the newest main with the same wms.tfvars (at GitHub WMS_TFVARS)."
+        ) from error
     except RepeatedRequestError as error:
         context.show(f"{error} Taking what is there and going on.")
         _drop_network(context)
@@ -135,10 +148,19 @@ _LIFECYCLE: Final = {
 
 
 def ensure_state_bucket(s3: Any, names: Names) -> bool:
-    """Make the bucket if missing; returns whether it was made. Raises CloudError if another account has the name."""
+    """Make the bucket if missing; returns whether it was made. Raises CloudError if another account has the name.
+
+    A bucket with the tags is left as it is, since they come last: a workflow's role may not change it.
+    """
     bucket = names.state_bucket
+    tags = [{"Key": PART_TAG, "Value": STORE_PART}, {"Key": ENVIRONMENT_TAG, "Value": "all"}]
     is_new = not state_bucket_exists(s3, names)
-    if is_new:
+    if not is_new:
+        with aws_errors(f"read the tags of the bucket {bucket}"):
+            found = unless({"NoSuchTagSet"}, s3.get_bucket_tagging, Bucket=bucket) or {}
+        if all(tag in found.get("TagSet", []) for tag in tags):
+            return False
+    else:
         # S3 refuses us-east-1 as a LocationConstraint.
         where = {} if names.region == "us-east-1" else {"LocationConstraint": names.region}
         options = {"CreateBucketConfiguration": where} if where else {}
@@ -151,7 +173,6 @@ def ensure_state_bucket(s3: Any, names: Names) -> bool:
         rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
         s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
         s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": [_LIFECYCLE]})
-        tags = [{"Key": PART_TAG, "Value": STORE_PART}, {"Key": ENVIRONMENT_TAG, "Value": "all"}]
         s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tags})
     return is_new
 
