@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from aws_server import AwsServer
 from aws_yard import Yard
-from terraform_tool import copied
+from terraform_tool import copied, terraform
 
 from wms_ops.cost.sessions import EndedBy, Purpose, begin
 from wms_ops.storage.names import new_launch_id
@@ -20,10 +21,11 @@ from wms_ops.targets.aws import password, show
 from wms_ops.targets.aws.context import AwsContext
 from wms_ops.targets.aws.inventory import find
 from wms_ops.targets.aws.kinds import LASTING, ResourceKind
+from wms_ops.targets.aws.launch import make_store
 from wms_ops.targets.aws.network import read_network
 from wms_ops.targets.aws.reap import overdue
 from wms_ops.targets.aws.store_root import ensure_state_bucket
-from wms_ops.targets.aws.terraform import Backend, Terraform
+from wms_ops.targets.aws.terraform import Backend
 
 pytest_plugins = ["aws_fixtures"]
 
@@ -45,24 +47,25 @@ def launched(yard: Yard) -> AwsContext:
     )
     password.make_password(context.aws.ssm, names)
     backend = Backend(names.state_bucket, names.state_key("instance"), names.region, path_style=True)
-    former = Terraform(copied(SAMPLE, yard.folder), yard.folder / "former", backend, yard.environ)
-    former.init()
-    former.apply(
-        {
-            "region": names.region,
-            "environment": names.environment,
-            "owner": lease.holder,
-            "launch_id": lease.launch_id,
-            "deadline": lease.until.isoformat(timespec="seconds"),
-            "lifetime_minutes": 240,
-            "bundle_bucket": names.mlflow_bucket,
-            "bundle_key": "bundle/0123abcd.tar.gz",
-            "bundle_sha256": "0" * 64,
-            "dvc_bucket": names.dvc_bucket,
-            "mlflow_bucket": names.mlflow_bucket,
-        }
-    )
-    context.leases.release("nobody")  # another's lease: nothing changes
+    values = {
+        "region": names.region,
+        "environment": names.environment,
+        "owner": lease.holder,
+        "launch_id": lease.launch_id,
+        "deadline": lease.until.isoformat(timespec="seconds"),
+        "lifetime_minutes": 240,
+        "bundle_bucket": names.mlflow_bucket,
+        "bundle_key": "bundle/0123abcd.tar.gz",
+        "bundle_sha256": "0" * 64,
+        "dvc_bucket": names.dvc_bucket,
+        "mlflow_bucket": names.mlflow_bucket,
+    }
+    root = copied(SAMPLE, yard.folder)
+    (root / "terraform.tfvars.json").write_text(json.dumps(values), encoding="utf-8")
+    state = [f"-backend-config={name}={value}" for name, value in backend.options.items()]
+    for command in (["init", *state], ["apply", "-auto-approve", "-no-color"]):
+        done = terraform(root, *command, environ=yard.environ)
+        assert done.returncode == 0, done.stdout + done.stderr
     return context
 
 
@@ -85,8 +88,11 @@ def test_a_former_launch_is_used_seen_and_ended_and_the_next_one_is_of_this_vers
     assert f"environment team, and the instances of all others there: main ({old.id}, running)." in show.status_text(
         other
     )
-    assert cloud.up().mlflow.startswith(f"http://{old.address}:"), "the same holder goes on with it"
+    assert f"//{old.address}:" in cloud.up().mlflow, "no second instance beside it"
     assert yard.left()["open ports"] == 2
+    assert make_store(yard.cloud("third").context) is True, "what lasts is made beside the instance"
+    assert [one.id for one in context.instances() if one.is_alive] == [old.id]
+    assert {name: count for name, count in yard.left().items() if name in former} == former
     late = context.now() + timedelta(hours=5)
     going = {one.resource.kind for one in overdue(find(context.aws, environment=None), late)}
     assert going == {
@@ -100,7 +106,8 @@ def test_a_former_launch_is_used_seen_and_ended_and_the_next_one_is_of_this_vers
 
     cloud.down()
     assert yard.left() == {}
-    assert set(yard.lasting().values()) == {0}
+    lasting = yard.lasting()
+    assert lasting["networks"] == lasting["gateways"] == lasting["groups"] == 1, "the former ones alone are gone"
     assert context.state.facts(context.names.state_key("instance")) is None
 
     cloud.up()
@@ -108,10 +115,8 @@ def test_a_former_launch_is_used_seen_and_ended_and_the_next_one_is_of_this_vers
     network = read_network(context)
     assert network is not None and new.groups == (network.security_group_id,)
     assert new.launch_id != old.launch_id
-    assert {name: yard.lasting()[name] for name in ("networks", "roles")} == {"networks": 1, "roles": 1}
     yard.cloud().down()
-    assert yard.left() == {}
-    assert yard.lasting()["networks"] == 1
+    assert (yard.left(), yard.lasting()) == ({}, lasting)
     assert [one.ended_by for one in yard.cloud().sessions()] == [EndedBy.DOWN, EndedBy.DOWN]
 
 
