@@ -20,9 +20,11 @@ from servers import cannot_test, require_tool
 from wms.paths import ROOT
 from wms_ops.base.errors import AccessDeniedError, CloudError
 from wms_ops.storage.bucket import Bucket
+from wms_ops.targets.aws.show import host_lines
 from wms_ops.targets.host import credentials
 from wms_ops.targets.host.backup import Backups
 from wms_ops.targets.host.credentials import MlflowKeys, policy
+from wms_ops.targets.host.messages import Alive
 
 pytest_plugins = ["host_fixtures"]
 
@@ -150,6 +152,8 @@ def test_the_keys_that_an_account_allows(
     assert given["AccessKeyId"] == ("AKIAINSTANCE" if rights == "instance" else "ASIATAKEN")
     assert given["Version"] == 1 and given["Expiration"]
     assert (tmp_path / "credentials.json").stat().st_mode & 0o777 == 0o640
+    sign = Alive(launch_id="l", beat=1, at="2026-11-28T10:00:00+00:00", phase="running", mlflow_rights=keys.rights)
+    assert ("rights of the whole instance" in "\n".join(host_lines(sign))) == (rights == "instance")
     if rights == "narrowed":
         narrow = json.loads(sts.asked[0]["Policy"])
         assert narrow == policy("b") and "mlflow/*" in narrow["Statement"][0]["Resource"][0]

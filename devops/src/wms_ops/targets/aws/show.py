@@ -15,6 +15,7 @@ from wms_ops.targets.aws.boot import read_boot
 from wms_ops.targets.aws.cloud import AwsCloud
 from wms_ops.targets.aws.inventory import Instance, find_instances
 from wms_ops.targets.aws.store_root import state_bucket_exists
+from wms_ops.targets.host.messages import Alive
 
 _NOTHING: Final = "No instance runs at AWS, and nothing of one is left"
 
@@ -64,12 +65,7 @@ def status_text(cloud: AwsCloud) -> str:
         ]
         with contextlib.suppress(WmsError):
             if alive := cloud.queue(one).alive():
-                served = f"version {alive.version}" if alive.version is not None else "no model"
-                lines.append(
-                    f"  It serves {served}, has {alive.jobs} jobs, last backup {alive.backup_at or 'none yet'}."
-                )
-                if alive.mlflow_rights == "instance":
-                    lines.append(_WIDE)
+                lines += host_lines(alive)
     with contextlib.suppress(WmsError):
         if endpoints := cloud.endpoints():
             lines += addresses(endpoints.mlflow, endpoints.service)
@@ -88,6 +84,13 @@ def _looked_at(cloud: AwsCloud) -> str:
         f"instances of all others there: {listed or 'none'}. Another region: `AWS_REGION=REGION wms cloud status`; "
         "another environment: `WMS_ENVIRONMENT=NAME wms cloud status`."
     )
+
+
+def host_lines(alive: Alive) -> list[str]:
+    """What an instance says of itself in its sign of life, a line each."""
+    served = f"version {alive.version}" if alive.version is not None else "no model"
+    lines = [f"  It serves {served}, has {alive.jobs} jobs, last backup {alive.backup_at or 'none yet'}."]
+    return [*lines, _WIDE] if alive.mlflow_rights == "instance" else lines
 
 
 def month_text(cloud: AwsCloud) -> str:
