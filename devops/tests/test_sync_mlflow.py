@@ -149,7 +149,7 @@ def test_every_link_holds_and_a_changed_tag_breaks_the_registrys(
     assert f"from MLflow at {mlflow}" in capsys.readouterr().out
     assert run_main(check.LIST, ["--lineage", *scene.where, "--runs", str(scene.folder / "runs")]) == 0
     said = capsys.readouterr().out
-    assert "10 of 10 links hold" in said
+    assert "10 of 11 links hold, 1 couldn't be checked here" in said  # the ledger was never merged
     assert f"found in {scene.folder / 'runs'}" in said
     assert "and MLflow" in said
     registry = ModelRegistry(mlflow)
