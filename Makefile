@@ -100,6 +100,7 @@ lock: ## Write requirements.txt and the groups' locks anew from pyproject.toml
 	  $(COMPILE) pyproject.toml "$${extra[@]}" --no-annotate --constraint requirements.txt \
 	    --output-file $(LOCKS)/$$group.txt --upgrade; \
 	done
+	$(COMPILE) .ci/checkov.in --no-annotate --output-file .ci/checkov.txt $(UPGRADE)
 	$(COMPILE) --group tools --no-annotate --constraint requirements.txt --output-file $(LOCKS)/tools.txt --upgrade
 
 clean: ## Remove .venv and what the tools have cached

@@ -99,3 +99,15 @@ def test_nothing_that_is_fetched_goes_straight_into_an_interpreter() -> None:
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"(?:curl|wget)\b[^\n]*\|\s*(?:sudo\s+)?(?:ba|z)?sh\b", text), path
         assert not re.search(r"(?:ba|z)?sh\s+(?:-c\s+)?[\"']?[<$]\(\s*(?:curl|wget)", text), path
+
+
+def test_continuous_integration_installs_nothing_without_a_hash() -> None:
+    """Packages of Debian are signed; those of the package index have hashes here."""
+    run = (ROOT / ".ci" / "run").read_text(encoding="utf-8").replace("\\\n", " ")
+    installs = re.findall(r"^.*\bpip install\b.*$", run, re.MULTILINE)
+    assert len(installs) == 1 and all("--require-hashes -r .ci/checkov.txt" in line for line in installs)
+    lock = re.sub(r"^#.*\n", "", (ROOT / ".ci" / "checkov.txt").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    packages = re.split(r"\n(?=\S)", lock.strip())
+    assert len(packages) > 50 and all("==" in one and "--hash=sha256:" in one for one in packages)
+    wanted = (ROOT / ".ci" / "checkov.in").read_text(encoding="utf-8").split()[-1]
+    assert any(one.startswith(f"{wanted} ") for one in packages)
