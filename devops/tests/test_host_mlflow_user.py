@@ -69,6 +69,7 @@ def test_mlflows_user_reads_and_writes_its_own_folder_alone(
     host: Launch, intruder: Callable[[str], str], entrance: Row
 ) -> None:
     state = host.machine.folder / "var/lib/wms"
+    host.queue.backup()
     own = [state / name for name in ("scratch", "door/run", "work", "service")]
     assert own[0].exists() and own[1].exists()  # the others come with a job and a version
     of_root = [path for path in Path("/root").iterdir() if path.is_file()]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from wms.files import parse_json
 from wms.json_text import to_json
@@ -73,8 +73,12 @@ class Routes:
             await self._app(scope, receive, send)
             return
         path = scope["path"]
-        if scope["type"] != "http" or not is_open(path):
-            await refuse(scope, send, f"The route {path[:200]!r} isn't open here: no client of this project uses it.")
+        if scope["type"] != "http" or not is_open(path) or not all(map(_stays, paths_asked(scope))):
+            await refuse(
+                scope,
+                send,
+                f"The route {path[:200]!r} or a path in it isn't open here: no client of this project uses it.",
+            )
             return
         creating = _CREATED.fullmatch(path)
         if creating is None:
@@ -104,6 +108,18 @@ def is_open(path: str) -> bool:
     while (plain := unquote(path)) != path:
         path = plain
     return _OPEN.fullmatch(path) is not None and _UNFIT.search(path) is None
+
+
+def paths_asked(scope: Scope) -> list[str]:
+    """The paths within MLflow's files that a request's query names."""
+    query = scope.get("query_string", b"").decode("latin-1")
+    return [value for name, value in parse_qsl(query, keep_blank_values=True) if name == "path"]
+
+
+def _stays(path: str) -> bool:
+    while (plain := unquote(path)) != path:
+        path = plain
+    return not path.startswith("/") and _UNFIT.search(path) is None
 
 
 def checked(body: bytes, kind: str) -> bytes:
