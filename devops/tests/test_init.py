@@ -246,7 +246,7 @@ def test_the_workflow_of_photos_names_no_branch_but_in_its_trigger() -> None:
     assert merge["if"] == "startsWith(github.ref_name, 'data/')"
     assert join["if"] == f"github.ref_name == {default}"
     assert merge["steps"][0]["with"]["ref"] == f"${{{{ {default} }}}}", "main's code runs beside the keys"
-    assert merge["steps"][-1]["env"] == {"BASE": f"origin/${{{{ {default} }}}}"}
+    assert merge["steps"][-1]["env"]["BASE"] == f"origin/${{{{ {default} }}}}"
     asked = [
         step["run"]
         for step in test_workflows.steps(workflow)

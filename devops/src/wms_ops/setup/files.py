@@ -45,6 +45,7 @@ IGNORED: Final = (
     "/WMS/models/production.json",
     "/WMS/models/MODEL_CARD.*",
     "/WMS/models/worst-*",
+    "/WMS/models/ledger_anchor.json",
     "/WMS/models/.sync/",
     "/WMS/models/.*.lock",
     "/WMS/models/candidate/",

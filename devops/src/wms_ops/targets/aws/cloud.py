@@ -116,6 +116,8 @@ class AwsCloud:
             return lasting
         return lasting | {
             "MLFLOW_TRACKING_URI": self._addresses(found).mlflow,
+            "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",  # the door is closed to addresses that lead past it
+            "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
             "MLFLOW_TRACKING_USERNAME": USER,
             "MLFLOW_TRACKING_PASSWORD": self._password(found.launch_id),
             CERTIFICATE: str(certificate_file(self.context, found.launch_id)),
