@@ -229,6 +229,11 @@ def test_what_is_installed_is_left_alone_until_a_lock_changes(clone: Path, capsy
     assert not environment.is_ready(digest(clone, ["core", "serve"]))
 
 
+@pytest.mark.attack(
+    "a compromised dependency or release",
+    "a package's build reads keys and tokens",
+    "the installer's clean environment",
+)
 def test_no_build_of_a_package_sees_a_key_or_a_token(
     clone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

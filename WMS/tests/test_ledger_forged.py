@@ -37,6 +37,7 @@ def refused(shop: Shop, bucket: Drawer | None, main: tuple[LedgerEntry, ...] | N
     return str(caught.value)
 
 
+@pytest.mark.attack("a forged registry entry", "an entry with Dice 0.9999 appended in MLflow", "no anchor")
 def test_an_entry_appended_to_the_registry_is_nobody_s(shop: Shop) -> None:
     bucket = Drawer()
     first = promote(client(shop, bucket), shop.run(0.8))
@@ -50,6 +51,7 @@ def test_an_entry_appended_to_the_registry_is_nobody_s(shop: Shop) -> None:
     refused(shop, None, why="another model, baseline or score")
 
 
+@pytest.mark.attack("a forged registry entry", "the whole chain rewritten in MLflow", "no anchor; main contradicts")
 def test_a_chain_that_was_rewritten_as_a_whole_in_mlflow(shop: Shop) -> None:
     bucket = Drawer()
     desk = client(shop, bucket)
@@ -131,6 +133,11 @@ LIES: dict[str, tuple[Callable[[LedgerEntry, LedgerEntry], dict[str, Any]], str]
 
 
 @pytest.mark.parametrize("name", LIES)
+@pytest.mark.attack(
+    "a forged registry entry",
+    "an entry with another run's verdict, files or data",
+    "evidence compared by hash",
+)
 def test_an_entry_counts_with_its_evidence_only(
     twice: tuple[Shop, LedgerEntry, LedgerEntry], tmp_path: Path, name: str
 ) -> None:
@@ -152,6 +159,7 @@ def test_the_true_entry_counts(twice: tuple[Shop, LedgerEntry, LedgerEntry], tmp
     assert client(replace(shop, folder=tmp_path), None).settle().chain.entries == (first, second)
 
 
+@pytest.mark.attack("a forged registry entry", "a forged rollback", "no anchor")
 def test_a_forged_rollback_has_no_anchor(shop: Shop) -> None:
     bucket = Drawer()
     desk = client(shop, bucket)
@@ -163,6 +171,11 @@ def test_a_forged_rollback_has_no_anchor(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("attack", ["overwritten", "deleted", "replayed", "named after another"])
+@pytest.mark.attack(
+    "a forged registry entry",
+    "anchors overwritten, deleted, replayed, misnamed",
+    "write once; its content must be its name's",
+)
 def test_an_anchor_that_was_tampered_with(shop: Shop, attack: str) -> None:
     bucket, other = Drawer(), Drawer()
     first = promote(client(shop, bucket), shop.run(0.8))

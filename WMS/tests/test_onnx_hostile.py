@@ -101,6 +101,11 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Callab
 
 
 @pytest.mark.parametrize("place", PLACES)
+@pytest.mark.attack(
+    "a hostile file",
+    "an ONNX file whose tensors name other files",
+    "refused before ONNX Runtime reads it",
+)
 def test_another_file_that_a_tensor_names_is_never_opened(
     own: Path, opened: tuple[str, Callable[[], bool]], place: str
 ) -> None:
@@ -130,6 +135,7 @@ def test_predict_and_service_say_so(own: Path) -> None:
 
 
 @pytest.mark.parametrize("absent", ["production.json", "production.pth", ""])
+@pytest.mark.attack("a hostile file", "an ONNX file that nobody promoted", "hash and ledger before the parse")
 def test_hash_and_ledger_are_asked_before_a_parse(own: Path, monkeypatch: pytest.MonkeyPatch, absent: str) -> None:
     spoil(own, "in_function", "../../etc/passwd")  # the card is changed along, the ledger isn't
     if absent:

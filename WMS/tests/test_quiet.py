@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from wms.quiet import QUIET
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,6 +56,11 @@ def test_each_module_script_and_test_takes_the_runtime_that_reports_nothing() ->
     assert [path.relative_to(ROOT).as_posix() for path in found] == [HOME]
 
 
+@pytest.mark.attack(
+    "a compromised dependency or release",
+    "ONNX Runtime reports to its maker",
+    "a variable before each import",
+)
 def test_no_module_and_no_library_imports_the_runtime_before_the_variable_is_set(tmp_path: Path) -> None:
     environ = {name: value for name, value in os.environ.items() if name not in QUIET}
     environ["PYTHONPATH"] = os.pathsep.join((str(ROOT / "WMS" / "src"), str(ROOT / "devops" / "src")))
@@ -62,6 +69,11 @@ def test_no_module_and_no_library_imports_the_runtime_before_the_variable_is_set
     assert done.stdout.splitlines()[-1:] == ["['1']"], done.stdout + done.stderr
 
 
+@pytest.mark.attack(
+    "a compromised dependency or release",
+    "a library that calls its maker",
+    "one typed place, inherited by all processes",
+)
 def test_a_command_and_its_processes_are_quiet(tmp_path: Path) -> None:
     environ = {name: value for name, value in os.environ.items() if name not in QUIET}
     environ["PYTHONPATH"] = str(ROOT / "WMS" / "src")

@@ -31,6 +31,7 @@ def why(folder: Path, ledger: Path | None = None) -> str:
     return found.why if isinstance(found, NoModel) else ""
 
 
+@pytest.mark.attack("a forged registry entry", "the service's ledger rewritten", "the anchor beside the model")
 def test_a_ledger_that_was_rewritten_as_a_whole_differs_from_the_anchor(own: Path) -> None:
     ship(own, Ledger(own).entries()[0])
     assert isinstance(load_model(own, own, threads=1), ServedModel)
@@ -71,6 +72,7 @@ def clone(own: Path, tmp_path: Path) -> Path:
     return models
 
 
+@pytest.mark.attack("a forged registry entry", "the service's ledger rewritten in a clone", "the ledger on main")
 def test_a_ledger_in_a_clone_is_held_against_main(clone: Path) -> None:
     assert why(clone) == ""
     entry = promote(clone, clone, 4, metrics=HIGH)

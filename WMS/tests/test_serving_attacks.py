@@ -17,6 +17,7 @@ PAGES = ("/", "/health", "/version", "/card", "/metrics", "/openapi.json", "/doc
 
 @pytest.mark.parametrize("path", [f"{page}/" for page in PAGES[1:]] + ["/predict/", "/%2e%2e/health/"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+@pytest.mark.attack("someone at ports 5000 and 8000", "a redirect by the Host header", "no redirects")
 def test_no_answer_leads_to_the_host_that_a_client_names(app: FastAPI, method: str, path: str) -> None:
     lies = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "X-Forwarded-Prefix": "/evil.example"}
     answer = ask(app, method, path, headers=lies)
@@ -25,6 +26,11 @@ def test_no_answer_leads_to_the_host_that_a_client_names(app: FastAPI, method: s
 
 
 @pytest.mark.parametrize("path", PAGES)
+@pytest.mark.attack(
+    "someone at ports 5000 and 8000",
+    "pages with scripts from elsewhere",
+    "none; a content security policy",
+)
 def test_no_page_repeats_the_host_or_loads_from_elsewhere(app: FastAPI, path: str) -> None:
     answer = ask(app, "GET", path, headers={"Host": "evil.example", "Origin": "https://evil.example"})
     assert "evil.example" not in answer.text + str(answer.headers)
@@ -37,6 +43,7 @@ def test_no_page_repeats_the_host_or_loads_from_elsewhere(app: FastAPI, path: st
 
 
 @pytest.mark.parametrize("missing", ["production.onnx", "production_history.jsonl"])
+@pytest.mark.attack("someone at ports 5000 and 8000", "paths of the machine in answers", "told in the log only")
 def test_a_refusal_names_no_path_of_the_machine(own: Path, missing: str) -> None:
     (own / missing).unlink()
     app = app_of(own)

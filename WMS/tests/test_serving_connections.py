@@ -92,6 +92,7 @@ def healthy(service: ServiceProcess) -> bool:
     ],
     ids=["nothing", "a header", "headers", "the second request"],
 )
+@pytest.mark.attack("someone at ports 5000 and 8000", "slow and idle heads at the service", "10 s")
 def test_slow_heads_end(service: ServiceProcess, start: bytes) -> None:
     with connections(service, 50) as slow:
         for one in slow:
@@ -102,6 +103,7 @@ def test_slow_heads_end(service: ServiceProcess, start: bytes) -> None:
 
 
 @pytest.mark.parametrize("page", [b"GET /health", b"POST /nothing", b"PUT /predict"])
+@pytest.mark.attack("someone at ports 5000 and 8000", "a body that no page reads", "10 s")
 def test_a_body_that_no_page_reads_ends(service: ServiceProcess, page: bytes) -> None:
     with connections(service, 10) as slow:
         for one in slow:
@@ -110,6 +112,7 @@ def test_a_body_that_no_page_reads_ends(service: ServiceProcess, page: bytes) ->
         assert healthy(service)
 
 
+@pytest.mark.attack("someone at ports 5000 and 8000", "answers that are never read", "30 s")
 def test_answers_that_nobody_reads_end(service: ServiceProcess) -> None:
     process = service.process
     assert process is not None
@@ -123,6 +126,11 @@ def test_answers_that_nobody_reads_end(service: ServiceProcess) -> None:
         until(lambda: process.num_fds() <= before + 1)
 
 
+@pytest.mark.attack(
+    "someone at ports 5000 and 8000",
+    "512 connections to the service",
+    "256; the longest idle one goes",
+)
 def test_more_connections_than_there_may_be_take_no_place_from_others(service: ServiceProcess) -> None:
     process = service.process
     assert process is not None
@@ -202,6 +210,11 @@ class Client:
         return self._status
 
 
+@pytest.mark.attack(
+    "someone at ports 5000 and 8000",
+    "clients that leave their places in the queue taken",
+    "queued work of a closed connection is dropped",
+)
 def test_clients_that_leave_free_the_queue_of_a_process(service: ServiceProcess) -> None:
     with connections(service, 16) as gone:
         for one in gone:

@@ -96,6 +96,11 @@ def storm(service: ServiceProcess, photos: list[bytes]) -> list[httpx.Response]:
     return answers
 
 
+@pytest.mark.attack(
+    "someone at ports 5000 and 8000",
+    "many large photos at once, in a control group",
+    "the queue weighs photos by their memory",
+)
 def test_large_photos_at_once_stay_within_a_group(all_strip: Path, tmp_path: Path) -> None:
     large, larger, small = (photo("JPEG", sides) for sides in (SIDES, (10_000, 5000), (300, 200)))
     sent = [large] * 4 + [larger] + [small] * 3
@@ -108,6 +113,11 @@ def test_large_photos_at_once_stay_within_a_group(all_strip: Path, tmp_path: Pat
     assert refused["reason"] == "too_many_pixels" and "MiB of memory" in refused["error"]
 
 
+@pytest.mark.attack(
+    "someone at ports 5000 and 8000",
+    "many large photos at once, with a limited address space",
+    "the queue weighs photos by their memory",
+)
 def test_large_photos_at_once_stay_within_an_address_space(all_strip: Path, tmp_path: Path) -> None:
     before = UNDER_AN_ADDRESS_SPACE.format(limit=2 * 2**30)
     with running(all_strip, tmp_path / "log", "--threads", "1", "--at-once", "8", before=before) as service:

@@ -76,6 +76,11 @@ def test_the_program_of_the_pinned_sum_is_installed(machine: Machine) -> None:
     assert machine.k3s.stat().st_mode & 0o777 == 0o755
 
 
+@pytest.mark.attack(
+    "a compromised dependency or release",
+    "k3s swapped together with its sums",
+    "a SHA-256 in this repository",
+)
 def test_a_release_that_was_swapped_with_its_list_of_sums_is_refused(machine: Machine) -> None:
     said = machine.boot(EVIL)
     assert not machine.k3s.exists()

@@ -66,6 +66,7 @@ def keys_with(aws: AwsServer, document: dict[str, Any]) -> dict[str, str]:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.attack("a job at GitHub", "changing the network, a bucket or a role", "the role's rights")
 def test_its_rights_are_enough_and_change_nothing_that_lasts(
     aws: AwsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,6 +53,11 @@ def held(port: int, count: int) -> Iterator[list[socket.socket]]:
 
 
 @pytest.mark.parametrize("name", ["service_port", "mlflow_port"])
+@pytest.mark.attack(
+    "someone at ports 5000 and 8000",
+    "1,100 idle connections",
+    "HAProxy's limits, apart from the agent",
+)
 def test_idle_connections_starve_neither_the_agent_nor_other_clients(
     world: World, host: Launch, many_files: None, name: str, entrance: Row
 ) -> None:
@@ -78,6 +83,7 @@ def answer_of(port: int, asked: str) -> bytes:
 
 
 @pytest.mark.parametrize("name", ["service_port", "mlflow_port"])
+@pytest.mark.attack("someone at ports 5000 and 8000", "50 headers that never end", "HAProxy's time limit")
 def test_headers_that_never_end_are_given_up(host: Launch, name: str, entrance: Row) -> None:
     began = time.monotonic()
     with held(getattr(host, name), SLOW) as slow:
@@ -136,6 +142,7 @@ def test_the_door_follows_versions_and_tells_of_use(door: Door) -> None:
     assert door.last_used == before
 
 
+@pytest.mark.attack("someone at ports 5000 and 8000", "forged X-Forwarded-For", "dropped by the door")
 def test_a_client_cant_say_that_it_is_on_this_machine(door: Door) -> None:
     """MLflow opens routes to clients on its own machine, and a server may believe what a header says of a client."""
     lines = "GET / HTTP/1.1\r\nX-Forwarded-For: 127.0.0.1\r\nForwarded: for=127.0.0.1\r\nX-Other: x\r\nX:"

@@ -56,6 +56,11 @@ def intruder(host: Launch) -> Callable[[str], str]:
     return run
 
 
+@pytest.mark.attack(
+    "someone with MLflow's password",
+    "root by way of MLflow's process",
+    "a user of its own without capabilities",
+)
 def test_mlflow_runs_as_another_user_without_capabilities(host: Launch, intruder: Callable[[str], str]) -> None:
     process = mlflow_of(host)
     assert set(process.uids()) == set(process.gids()) == {USERS["wms-mlflow"]}
@@ -65,6 +70,11 @@ def test_mlflow_runs_as_another_user_without_capabilities(host: Launch, intruder
     assert intruder("import os; print(os.getuid())") == str(USERS["wms-mlflow"])
 
 
+@pytest.mark.attack(
+    "someone with MLflow's password",
+    "other files by way of MLflow's process",
+    "a read-only file system but for its folder",
+)
 def test_mlflows_user_reads_and_writes_its_own_folder_alone(
     host: Launch, intruder: Callable[[str], str], entrance: Row
 ) -> None:
@@ -91,6 +101,11 @@ def test_mlflows_user_reads_and_writes_its_own_folder_alone(
     entrance("MLflow", "its process reads /root, the agent's files, writes /etc", "permission denied", STOPPED)
 
 
+@pytest.mark.attack(
+    "someone with MLflow's password",
+    "the instance's keys by way of MLflow's process",
+    "keys of a role of its own",
+)
 def test_mlflows_user_has_neither_the_password_nor_the_instances_keys(
     world: World, host: Launch, intruder: Callable[[str], str], entrance: Row
 ) -> None:
@@ -168,6 +183,11 @@ def test_a_role_that_cant_be_taken_ends_the_start(tmp_path: Path, monkeypatch: p
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.attack(
+    "someone with MLflow's password",
+    "a link in MLflow's folder that root's backup follows",
+    "a scratch folder; links are refused",
+)
 def test_links_in_mlflows_folder_lead_the_backup_nowhere(tmp_path: Path, world: World) -> None:
     """The agent is root; MLflow's user may put links where the agent reads and writes."""
     own, secret = tmp_path / "mlflow", tmp_path / "secret.db"

@@ -80,6 +80,7 @@ def attacker(shop: LoopShop, tmp_path: Path) -> Iterator[Attacker]:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.attack("a contributor of data", "code on a data branch", "main's code runs; a branch brings data alone")
 def test_code_on_a_data_branch_is_refused_by_name_and_never_run(shop: LoopShop, attacker: Attacker) -> None:
     before = shop.main()
     workspace = shop.demo_folder.loop / "workspace"
@@ -141,6 +142,7 @@ def test_a_commit_that_came_in_after_all_checks_is_not_merged(shop: LoopShop, at
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.attack("a contributor of data", "records on a data branch", "the records of main")
 def test_records_of_a_branch_are_never_taken(shop: LoopShop, attacker: Attacker) -> None:
     """Test photos moved into training, an invented promotion, an invented model: main's bytes count."""
     splits = (shop.on_main(SPLITS) or "").splitlines()

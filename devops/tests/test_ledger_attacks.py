@@ -96,6 +96,11 @@ def yard(
     return Yard(shop, clone, S3Remote(remote_config, s3.environ))
 
 
+@pytest.mark.attack(
+    "a forged registry entry",
+    "MLflow, the bucket or a clone rewritten, one at a time",
+    "anchors in the bucket, the ledger on main",
+)
 def test_one_place_alone_forges_nothing(yard: Yard, s3: S3Server, capsys: pytest.CaptureFixture[str]) -> None:
     first = yard.promote(0.8)
     name = f"{FOLDER}/{yard.shop.model}/{name_of(first)}"
@@ -144,6 +149,7 @@ def record_of(entry: LedgerEntry, **lies: Any) -> LedgerRecord:
     return LedgerRecord.model_validate(values | lies)
 
 
+@pytest.mark.attack("a forged registry entry", "a ledger rewritten in a clone, then a sync", "the ledger on main")
 def test_a_clone_s_files_alone_bring_no_model(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     from wms.errors import LedgerError
 
@@ -161,6 +167,11 @@ def test_a_clone_s_files_alone_bring_no_model(yard: Yard, monkeypatch: pytest.Mo
         yard.production()
 
 
+@pytest.mark.attack(
+    "a forged registry entry",
+    "an anchor replayed from another project",
+    "its content must be the entry",
+)
 def test_an_anchor_of_another_project_or_environment_vouches_for_nothing(yard: Yard) -> None:
     first = yard.promote(0.8)
     anchors = witnesses_of(yard.clone / MODELS, yard.shop.model).bucket

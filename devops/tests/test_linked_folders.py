@@ -77,6 +77,7 @@ def state(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("linked", [f"{DATA_SET}/images", f"{DATA_SET}/masks", DATA_SET, "WMS/data", "WMS"])
+@pytest.mark.attack("a contributor of data", "a link at dataset/images", "folders are opened without following links")
 def test_a_fetch_into_a_linked_folder_deletes_nothing(linked: str, clone: Path, theirs: Path) -> None:
     before = state(theirs)
     (clone / linked).parent.mkdir(parents=True, exist_ok=True)
@@ -86,6 +87,11 @@ def test_a_fetch_into_a_linked_folder_deletes_nothing(linked: str, clone: Path, 
     assert state(theirs) == before
 
 
+@pytest.mark.attack(
+    "a contributor of data",
+    "a link that is swapped in during a download",
+    "a second look before each write",
+)
 def test_a_link_that_takes_the_folders_place_during_the_download(clone: Path, theirs: Path) -> None:
     before = state(theirs)
     images = clone / DATA_SET / "images"
@@ -158,6 +164,7 @@ def test_photos_taken_back_from_a_folder_that_became_a_link(clone: Path, theirs:
 
 
 @pytest.mark.parametrize("linked", [MODELS, f"{MODELS}/.sync"])
+@pytest.mark.attack("a contributor of data", "a link at WMS/models", "refused by name")
 def test_a_model_is_not_brought_through_a_link(linked: str, clone: Path, theirs: Path) -> None:
     for name in ("production.pth", "MODEL_CARD.md"):
         (theirs / name).write_bytes(b"the only copy")

@@ -34,6 +34,11 @@ def run_in(server: GuardedMlflow, experiment_id: str) -> str:
 
 
 @pytest.mark.parametrize("route", [f"{API}/experiments/create", f"{AJAX}/experiments/create"])
+@pytest.mark.attack(
+    "someone with MLflow's password",
+    "artifact_location=file://, then an upload",
+    "the door: locations of MLflow's own store only",
+)
 def test_an_experiment_writes_and_reads_a_file_anywhere(
     guarded: GuardedMlflow, tmp_path: Path, route: str, entrance: Row
 ) -> None:
@@ -61,6 +66,11 @@ def test_an_experiment_writes_and_reads_a_file_anywhere(
         *("mlflow-artifacts:/x#y", "mlflow-artifacts:/x\n", "runs:/../x", "models:/a/../../x", "hdfs://h/x", "\x00"),
     ],
 )
+@pytest.mark.attack(
+    "someone with MLflow's password",
+    "locations and sources of other schemes, s3:// too",
+    "the door: locations of MLflow's own store only",
+)
 def test_locations_and_sources_outside_mlflows_own_store(guarded: GuardedMlflow, location: str) -> None:
     assert experiment(guarded, location)[0] == 403
     body = {"name": "m", "source": location}
@@ -69,6 +79,11 @@ def test_locations_and_sources_outside_mlflows_own_store(guarded: GuardedMlflow,
         assert status == 403 and "source" in said, said
 
 
+@pytest.mark.attack(
+    "someone with MLflow's password",
+    "a body that two readers understand differently",
+    "the door: known fields, written anew",
+)
 def test_bodies_that_two_readers_understand_differently(guarded: GuardedMlflow, tmp_path: Path) -> None:
     """MLflow itself reads fields by two spellings, JSON within JSON, and UTF-16; the last of two equal names counts."""
     bad = tmp_path.as_uri()
@@ -125,6 +140,11 @@ def _found(server: GuardedMlflow, name: str) -> bool:
         ("GET", "/openapi.json"),
     ],
 )
+@pytest.mark.attack(
+    "someone with MLflow's password",
+    "webhooks, gateways, jobs and other routes",
+    "the door: a list of routes",
+)
 def test_routes_that_no_client_here_uses(guarded: GuardedMlflow, method: str, path: str) -> None:
     status, said = guarded.send(method, path, b"{}" if method != "GET" else None)
     assert status == 403 and "isn't open here" in said, said
@@ -135,6 +155,7 @@ def test_routes_that_no_client_here_uses(guarded: GuardedMlflow, method: str, pa
     "path",
     ["../x", "a/../../x", "%2e%2e/x", "%252e%252e/x", "..%2fx", "..%5cx", "a\\..\\x", "/etc/passwd", "a%00", "./x"],
 )
+@pytest.mark.attack("someone with MLflow's password", "paths that leave the store", "the door, after decoding")
 def test_paths_that_leave_the_store(guarded: GuardedMlflow, prefix: str, path: str) -> None:
     (guarded.folder / "x").write_text("outside")
     assert guarded.send("GET", f"{prefix}/{path}")[0] == 403

@@ -97,6 +97,11 @@ def test_clients_reach_mlflow_over_tls(secure: tuple[str, str], tmp_path: Path, 
     entrance("MLflow", "a client with the instance's certificate", "works over https", WORKS)
 
 
+@pytest.mark.attack(
+    "someone at ports 5000 and 8000",
+    "a man in the middle with another certificate",
+    "the pinned certificate",
+)
 def test_a_man_in_the_middle_gets_no_password(
     between: Between, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entrance: Row
 ) -> None:
@@ -139,6 +144,7 @@ def test_an_instances_certificate_counts_for_its_launch(world: World, between: B
     assert not between.heard
 
 
+@pytest.mark.attack("someone at ports 5000 and 8000", "plain HTTP to MLflow", "TLS only")
 def test_the_door_speaks_no_plain_http_to_those_who_have_a_password(door: Door) -> None:
     with socket.create_connection(("127.0.0.1", door.mlflow_port), timeout=30) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")

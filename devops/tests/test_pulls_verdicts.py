@@ -22,6 +22,7 @@ def forge(office: Office, head: str, login: str, state: str = "success") -> None
 
 
 @pytest.mark.parametrize("times", [1, 250], ids=["once", "until the failure is on the third page"])
+@pytest.mark.attack("a token that may write statuses", "a forged success of wms/gate", "the status's creator is asked")
 def test_a_forged_success_does_not_lift_a_failure(office: Office, times: int) -> None:
     pull, head = office.opened()
     office.pulls.block(pull, "Worse.")

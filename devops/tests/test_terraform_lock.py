@@ -30,6 +30,7 @@ def init_with(version: str, root: Path, folder: Path, *options: str) -> tuple[in
 
 
 @pytest.mark.parametrize("name", ROOT_NAMES)
+@pytest.mark.attack("a compromised dependency or release", "a newer Terraform provider", "an exact version")
 def test_a_newer_provider_is_not_taken_even_without_the_lock_file(name: str, tmp_path: Path) -> None:
     root = copied_root(name, tmp_path)
     (root / ".terraform.lock.hcl").unlink()
@@ -39,6 +40,7 @@ def test_a_newer_provider_is_not_taken_even_without_the_lock_file(name: str, tmp
 
 
 @pytest.mark.parametrize("options", [(), ("-lockfile=readonly",)], ids=["plain", "readonly"])
+@pytest.mark.attack("a compromised dependency or release", "another program as the pinned provider", "the lock file")
 def test_another_program_under_the_pinned_version_is_not_taken(options: tuple[str, ...], tmp_path: Path) -> None:
     code, said = init_with("5.100.0", copied_root("instance", tmp_path), tmp_path, *options)
     assert code != 0

@@ -41,6 +41,11 @@ def log_of_a_step(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.attack(
+    "a contributor of data",
+    "a name or output that GitHub takes for a command",
+    "a backslash before it",
+)
 def test_a_photo_a_run_or_a_line_of_training_is_no_command(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     log = log_of_a_step(monkeypatch)
     for start in BEFORE:

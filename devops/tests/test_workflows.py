@@ -56,6 +56,11 @@ def check_step(step: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+@pytest.mark.attack(
+    "a compromised dependency or release",
+    "keys in a workflow's install step",
+    "keys in the steps that use them",
+)
 def test_no_key_and_no_token_is_there_while_packages_are_installed(path: Path) -> None:
     """A package's build, or a job's first checkout, sees neither: they stand in the steps that need them."""
     workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
