@@ -64,8 +64,6 @@ class GateTry(StoredRecord):
     test_version: str = ""
     test_images: int | None = Field(default=None, description="None in records of older code.")
     decided_at: str = Field(description="UTC, ISO 8601.")
-    dice: float | None = Field(default=None, description="The challenger's mean; None in records of older code.")
-    iou: float | None = None
     before: tuple[str, ...] = Field(
         default=(), description="SHA-256 of verdicts before this one, see `wms.registry.gate_tries`."
     )

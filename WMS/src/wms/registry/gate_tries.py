@@ -78,8 +78,8 @@ class Tries:
         wanted = tried_by(verdict)
         if wanted is None:
             return ""
-        # Without the names of verdicts before, and without means where older code didn't record them.
-        bare = wanted.model_copy(update={"dice": None, "iou": None})
+        # Without the names of verdicts before, and without what older code didn't record.
+        bare = wanted.model_copy(update={"scores": {}, "card_sha256": ""})
         alike = (wanted, bare)
         same = [digest for digest, one in self.by_digest.items() if one.model_copy(update={"before": ()}) in alike]
         return same[-1] if same else ""
@@ -243,17 +243,15 @@ def tried_by(verdict: GateVerdict | NoVerdict | None) -> GateTry | None:
         test_version=verdict.test_version,
         test_images=verdict.test_images,
         decided_at=verdict.decided_at,
-        dice=verdict.challenger.dice,
-        iou=verdict.challenger.iou,
     )
 
 
 def scores_as(tried: GateTry, verdict: GateVerdict) -> bool:
-    """Whether an earlier model scored on the same test photos as the verdict's, to within SAME_SCORE in both means."""
-    if tried.dice is None or tried.iou is None or tried.test_version != verdict.test_version:
+    """Whether an earlier model scored on the same test photos as the verdict's, to within SAME_SCORE in each mean."""
+    now = verdict.challenger.named()
+    if tried.test_version != verdict.test_version or tried.scores.keys() != now.keys():
         return False
-    means = verdict.challenger
-    return max(abs(tried.dice - means.dice), abs(tried.iou - means.iou)) <= SAME_SCORE
+    return all(abs(mean - tried.scores[name]) <= SAME_SCORE for name, mean in now.items())
 
 
 class _Versions(ModelRegistry):
