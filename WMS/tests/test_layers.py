@@ -20,6 +20,7 @@ ALLOWED = {
 READING = {
     **ALLOWED,
     "wms.git": "git gets all variables but those that would lead it to another repository",
+    "wms.pipes": "each command's first lines ask whether GitHub reads them, before pydantic is loaded",
     "wms.project": "the pre-push hook reads the names without pydantic, which wms.settings needs",
     "wms.install.environment": "pip and uv get all variables",
     "wms.install.main": "it runs before pydantic is there, and reads the one variable of InstallSettings",
