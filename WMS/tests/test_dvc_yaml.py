@@ -18,7 +18,8 @@ DECIDE_NOTHING = {
     "config", "config_gate", "data", "data.alike", "data.hashes", "data.pairs", "data.splits", "data.looks",
     "data.overlay",
     "data.versions", "errors", "files", "formats", "inference", "inference.runtime", "json_text", "libraries", "links",
-    "names", "paths", "pipes", "project", "quiet", "regular", "settings", "start", "text", "training", "training.best", "training.checkpoint",
+    "names", "paths", "pipes", "project", "quiet",
+    "regular", "settings", "start", "text", "training", "training.best", "training.checkpoint",
     "training.core_share", "training.memory", "training.prepare", "training.tracker",
 }  # fmt: skip
 
