@@ -13,6 +13,7 @@ from aws_gate import Gate
 from aws_server import AwsServer
 from aws_yard import Yard
 from cloud_kills import LAUNCHING, STORING, SWEEPING, disturbed, run
+from proofs import of_this_commit
 
 from wms_ops.cost.sessions import EndedBy
 from wms_ops.storage.names import DEADLINE_TAG
@@ -20,19 +21,20 @@ from wms_ops.storage.names import DEADLINE_TAG
 pytest_plugins = ["aws_fixtures"]
 
 
-@pytest.mark.parametrize(
-    ("verb", "at", "how"),
-    [
-        ("up", "session", "kill"),
-        ("up", STORING, "kill"),
-        ("up", LAUNCHING, "kill"),
-        ("up", LAUNCHING, "cancel"),
-        ("up", "applied", "expired"),
-        ("up", "bucket", "throttled"),
-        ("down", "terminated", "kill"),
-        ("down", SWEEPING, "cancel"),
-    ],
-)
+CASES = [
+    ("up", "session", "kill"),
+    ("up", STORING, "kill"),
+    ("up", LAUNCHING, "kill"),
+    ("up", LAUNCHING, "cancel"),
+    ("up", "applied", "expired"),
+    ("up", "bucket", "throttled"),
+    ("down", "terminated", "kill"),
+    ("down", SWEEPING, "cancel"),
+]
+"""A command, its step and what happens there; each commit's run tries three of them."""
+
+
+@pytest.mark.parametrize(("verb", "at", "how"), of_this_commit("kills of a cloud", CASES, 3))
 def test_whatever_stops_it_the_next_teardown_leaves_nothing(  # noqa: PLR0917
     verb: str, at: str, how: str, aws: AwsServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -75,6 +75,9 @@ def test_the_store_takes_what_a_killed_command_has_made(aws: AwsServer, tmp_path
 
 
 def test_a_repository_of_somebody_elses_is_left_alone(aws: AwsServer, tmp_path: Path) -> None:
-    aws.client("ecr").create_repository(repositoryName="wms-main")
-    with pytest.raises(RepeatedRequestError, match=r"RepositoryAlreadyExistsException"):
+    ecr = aws.client("ecr")
+    theirs = ecr.create_repository(repositoryName="wms-main")["repository"]
+    with pytest.raises(RepeatedRequestError):  # which refusal is told is chance, where AWS refuses two things at once
         make_store(Yard(aws, tmp_path).cloud().context)
+    assert ecr.describe_repositories()["repositories"] == [theirs]
+    assert not ecr.list_tags_for_resource(resourceArn=theirs["repositoryArn"])["tags"]

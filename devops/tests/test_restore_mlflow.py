@@ -8,6 +8,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import pytest
 from restore_yard import KILL, Yard, tell, variables_of
@@ -30,6 +31,7 @@ from wms_ops.base.layout import KINDS, pointer
 from wms_ops.commands import gate, sync, versions
 from wms_ops.commands.restore import COMMAND as RESTORE
 from wms_ops.dataset.stored import md5_of
+from wms_ops.gate.witnesses import witnesses_of
 from wms_ops.restore.mlflow import Sources, plan_mlflow
 from wms_ops.storage.config import RemoteConfig
 
@@ -138,7 +140,7 @@ def test_gate_sync_versions_lineage_and_rollback_work_on_the_rebuilt_server(
     runs = yard.shop.folder / "work" / "runs"
     assert run_main(versions.LIST, ["--lineage", *where, "--runs", str(runs)]) == 0
     said = capsys.readouterr().out
-    assert "10 of 10 links hold" in said
+    assert "11 of 11 links hold" in said
     assert run_main(versions.LIST, where) == 0
     challenger = yard.copy()
     work = yard.shop.folder / "work"
@@ -147,9 +149,10 @@ def test_gate_sync_versions_lineage_and_rollback_work_on_the_rebuilt_server(
     assert run_main(gate.COMMAND, [str(word) for pair in options.items() for word in pair]) == 90
     said = capsys.readouterr().out
     assert "version 1" in said and str(ROOT) not in said
-    back = promotion.propose_rollback(yard.promotions, 3)
+    anchored = replace(yard.promotions, witnesses=witnesses_of(yard.models, yard.promotions.model))
+    back = promotion.propose_rollback(anchored, 3)
     assert isinstance(back, Proposal)
-    assert promotion.execute(yard.promotions, back, who="Ada").entry.seq == 4
+    assert promotion.execute(anchored, back, who="Ada").entry.seq == 4
     assert next(one for one in yard.registry.versions() if one.version == 3).tags[ENTRY_NUMBER] == "4"
     # What only MLflow knows comes back to a clone that lags behind, as after a lost origin.
     yard.shop.run("git", "checkout", "--quiet", "--", "WMS/models", "model-metadata.json", where=yard.clone)

@@ -19,7 +19,7 @@ from terraform_places import around
 from terraform_provider import ROOTS, Provider, answers, pinned, platform_of, source
 from terraform_tool import terraform, terraform_environ
 
-AWS = Provider("hashicorp/aws", "~> 5.100")
+AWS = Provider("hashicorp/aws", "= 5.100.0")
 SHELL = "#!/bin/sh\nexit 1\n"
 HERE = "linux_amd64"
 
@@ -137,7 +137,7 @@ def test_neither_mirror_nor_registry(alone: dict[str, str], tmp_path: Path, monk
         source(environ, HERE, frozenset([AWS]))
     said = str(skipped.value)
     for words in (
-        "hashicorp/aws ~> 5.100 for linux_amd64",
+        "hashicorp/aws = 5.100.0 for linux_amd64",
         str(named),
         f"-chdir={ROOTS / 'instance'} providers mirror",
     ):
