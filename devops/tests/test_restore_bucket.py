@@ -12,11 +12,17 @@ from s3_server import S3Server
 from workshop import Workshop
 
 from wms.data.manifest import Manifest, pointer_text
-from wms.errors import run_main
+from wms.errors import LedgerError, run_main
+from wms.paths import ROOT
+from wms.project import project
+from wms.registry.anchors import Witnesses, name_of
+from wms.registry.ledger import HISTORY, parse_history
 from wms_ops.base.errors import MissingBlobError
 from wms_ops.base.layout import ERASED, KINDS, pointer
 from wms_ops.commands.restore import COMMAND as RESTORE
 from wms_ops.dataset.erased import FOLDER, Erasure, mark_of, write_erasure
+from wms_ops.gate.witnesses import FOLDER as ANCHORS
+from wms_ops.gate.witnesses import BucketAnchors
 from wms_ops.storage.config import RemoteConfig
 
 
@@ -195,3 +201,24 @@ def test_a_damaged_or_deleted_tombstone_comes_back_and_its_photo_stays_away(
     meters.client.put_object(Bucket=meters.bucket, Key=deleted, Body=b"rubbish")
     assert meters.restore("--yes") == MissingBlobError.exit_code
     assert f"{deleted}: no version that the bucket keeps" in capsys.readouterr().out
+
+
+def test_anchors_of_the_ledger_come_back(meters: Meters) -> None:
+    """A deleted and an overwritten one; a name that the ledger doesn't know is left as it is."""
+    sample = (ROOT / "WMS/tests/samples/v1" / HISTORY).read_bytes()
+    (meters.clone / "WMS/models").mkdir(parents=True, exist_ok=True)
+    (meters.clone / "WMS/models" / HISTORY).write_bytes(sample)
+    anchors = BucketAnchors(meters.shop.store(), project().model)
+    entries = parse_history(sample, HISTORY)
+    for entry in entries:
+        Witnesses(bucket=anchors).announce(entry)
+    before = meters.objects()
+    first, *_, last = (f"{meters.shop.config.prefix}/{ANCHORS}/{project().model}/{name_of(one)}" for one in entries)
+    assert first != last and {first, last} <= before.keys()
+    meters.client.put_object(Bucket=meters.bucket, Key=last, Body=before[first])
+    with pytest.raises(LedgerError, match=r"was overwritten.*`wms restore bucket` brings its former version back"):
+        Witnesses(bucket=anchors).check(entries, "the ledger")
+    meters.client.delete_object(Bucket=meters.bucket, Key=first)
+    assert meters.restore("--yes") == 0
+    assert meters.objects() == before
+    Witnesses(bucket=BucketAnchors(meters.shop.store(), project().model)).check(entries, "the ledger")

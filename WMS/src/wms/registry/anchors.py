@@ -117,7 +117,7 @@ class Witnesses:
         if self.bucket is None:
             return
         name = name_of(entry)
-        if not self.bucket.create(name, f"{entry.line}\n".encode()) and self._read(name) != entry:
+        if not self.bucket.create(name, anchor_of(entry).encode()) and self._read(name) != entry:
             raise LedgerError(f"{self.bucket.where} lost {name} while it was read; run this again.")
 
     def catch_up(self, entries: Sequence[LedgerEntry], where: str) -> None:
@@ -164,7 +164,7 @@ class Witnesses:
         if entry is None or (entry.seq, entry.hash) != (int(told["seq"]), told["hash"]):
             raise LedgerError(
                 f"{place} was overwritten: it isn't the entry that its name says. Find out who writes to the bucket; "
-                "bring its former version back, or delete it and merge the ledger into main, which then vouches."
+                "`wms restore bucket` brings its former version back."
             )
         return self._sound.setdefault(name, entry)
 
@@ -172,8 +172,9 @@ class Witnesses:
         return (
             f"Entry {entry.seq} of {where} (version {entry.to_version}, by {entry.who} at {entry.at}) isn't backed: "
             f"neither {self.main.where if self.main else 'main'} nor {self._place} knows it, and every promotion "
-            "leaves an anchor there first. Nothing was changed. If one of you promoted it, merge its ledger into main; "
-            "else delete that version of the ledger in MLflow and find out who wrote it."
+            "leaves an anchor there first. Nothing was changed. If one of you promoted it, merge its ledger into main, "
+            "or bring a deleted anchor back by `wms restore bucket`; else delete that version of the ledger in MLflow "
+            "and find out who wrote it."
         )
 
 
@@ -185,6 +186,11 @@ def name_of(entry: LedgerEntry) -> str:
     '000003-0a1b.json'
     """
     return f"{entry.seq:06d}-{entry.hash}.json"
+
+
+def anchor_of(entry: LedgerEntry) -> str:
+    """The content of an entry's anchor."""
+    return f"{entry.line}\n"
 
 
 NOBODY: Final = Witnesses()

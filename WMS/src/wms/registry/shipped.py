@@ -15,6 +15,7 @@ from wms.errors import LedgerError
 from wms.files import write_atomic
 from wms.git import answer
 from wms.project import project
+from wms.registry.anchors import anchor_of
 from wms.registry.ledger import HISTORY, LedgerEntry, parse_entry, parse_history
 from wms.regular import read_regular
 
@@ -29,7 +30,7 @@ def ship(folder: Path, entry: LedgerEntry) -> None:
 
     Raises DiskFullError or UnwritableError.
     """
-    content = f"{entry.line}\n".encode()
+    content = anchor_of(entry).encode()
     if _content(folder / ANCHOR) != content:
         write_atomic(folder / ANCHOR, content)
 

@@ -81,7 +81,7 @@ def _plans(options: argparse.Namespace, ledger: Ledger, git: Git, promotions: Pr
     if options.part in ("bucket", "all"):
         remote = read_remote(options.repo)
         location = options.artifacts or artifacts_url(remote)
-        plans.append(plan_bucket(S3Remote(remote), git, entries, former_artifacts(location, remote)))
+        plans.append(plan_bucket(S3Remote(remote), git, options.model, entries, former_artifacts(location, remote)))
     if options.part in ("origin", "all"):
         plans.append(plan_origin(git, entries, _store(options)))
     if options.part in ("mlflow", "all"):

@@ -11,7 +11,8 @@ from typing import Final
 
 from wms.data.manifest import Manifest, Pointer, stem_of
 from wms.errors import ManifestError
-from wms.files import sha256_bytes
+from wms.files import sha256_bytes, sha256_text
+from wms.registry.anchors import anchor_of, name_of
 from wms.registry.ledger import LedgerEntry
 from wms.registry.lineage import ONNX, WEIGHTS
 from wms.text import counted
@@ -19,6 +20,7 @@ from wms_ops.base.errors import DamagedBlobError, MissingBlobError, PipelineErro
 from wms_ops.base.layout import DATA_BRANCHES, ERASED, main_branch, pointer
 from wms_ops.dataset.erased import FOLDER, Erasure, mark_of, tombstones
 from wms_ops.dataset.versions import file_at, pointers_at
+from wms_ops.gate.witnesses import FOLDER as ANCHORS
 from wms_ops.git.command import Git
 from wms_ops.restore.plan import Outcome, Plan, Show
 from wms_ops.storage.past import KeyHistory, PastBucket, PastVersion
@@ -68,9 +70,9 @@ class _Named:
 
 
 def plan_bucket(
-    store: S3Remote, git: Git, entries: Sequence[LedgerEntry], artifacts: tuple[PastBucket, str] | None
+    store: S3Remote, git: Git, model: str, entries: Sequence[LedgerEntry], artifacts: tuple[PastBucket, str] | None
 ) -> Plan:
-    """Plan the return of the data set's and the models' objects, and of MLflow's files at `artifacts`.
+    """Plan the return of the data set's objects, of models and their anchors, and of MLflow's files at `artifacts`.
 
     Raises the bucket's errors, ManifestError and GitError.
     """
@@ -84,7 +86,7 @@ def plan_bucket(
         store.config.inside(f"wms/models/{entry.weights_sha256}/{name}"): digest
         for entry in entries
         for name, digest in ((WEIGHTS, entry.weights_sha256), (ONNX, entry.onnx_sha256))
-    }
+    } | {store.config.inside(f"{ANCHORS}/{model}/{name_of(one)}"): sha256_text(anchor_of(one)) for one in entries}
     look = _look(past, store.config.inside(""), models, erased.keys(), stones)
     lists = _Lists(store, past, git, look)
     lost = _lost_photos(lists, look, erased)
