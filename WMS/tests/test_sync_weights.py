@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import io
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +92,23 @@ def test_what_is_no_plain_state_dict() -> None:
             read_shapes(content, what)
     ordered = collections.OrderedDict(state)
     assert read_shapes(saved(ordered), "an ordered one") == read_shapes(good, "a plain one")
+
+
+@pytest.mark.attack(
+    "a hostile file", "a pickle whose keys take for ever to hash, or that sets a tensor's shape", "keys are text"
+)
+@pytest.mark.parametrize(
+    ("pickled", "reason"),
+    [
+        (b"\x80\x02})" + b"2\x86" * 60 + b"Ns.", "a key that is no text"),
+        (b"\x80\x02}()" + b"2\x86" * 60 + b"Nu.", "a key that is no text"),
+        (b"\x80\x04\x8f()" + b"2\x86" * 60 + b"\x90.", "isn't a plain state_dict"),
+        (b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(K\x00K\x00tR}X\x05\x00\x00\x00shapeK\x01sb.", "isn't a plain"),
+    ],
+)
+def test_a_pickle_that_takes_for_ever_is_refused_at_once(pickled: bytes, reason: str) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("production/data.pkl", pickled)
+    with pytest.raises(ModelDamagedError, match=reason):
+        read_shapes(buffer.getvalue(), "production.pth")
