@@ -25,7 +25,7 @@ from wms.registry.chain import Chain
 from wms.registry.gate_tries import TryLog
 from wms.registry.plan import ENTRY_NUMBER, Proposal
 from wms.registry.promotion import PromotionClient
-from wms.registry.restored import RESTORED
+from wms.registry.restored import COPY
 from wms.text import counted
 from wms_ops.base.layout import KINDS, pointer
 from wms_ops.commands import gate, sync, versions
@@ -43,7 +43,6 @@ import os, signal, sys
 from functools import partial
 from wms.errors import run_main
 from wms.registry.promotion import PromotionClient
-from wms.registry.restored import RESTORED
 from wms_ops.commands import restore
 
 def step(name):
@@ -183,13 +182,12 @@ def objects(yard: Yard) -> dict[str, bytes]:
 
 def forgotten(yard: Yard, stored: Iterable[str]) -> set[str]:
     """The runs whose files are stored, without those of the ledger and the copies that an earlier restore made."""
-    from mlflow import MlflowClient
-
-    client = MlflowClient(yard.server.uri)
-    runs = client.search_runs([one.experiment_id for one in client.search_experiments()])
-    copies = {run.info.run_id for run in runs if RESTORED in run.data.tags}
-    found = {name.split("/artifacts/")[0].rpartition("/")[2] for name in stored if "/artifacts/" in name}
-    return found - copies - {entry.run_id for entry in yard.ledger.entries()}
+    files = [name.split("/artifacts/") for name in stored if "/artifacts/" in name]
+    runs = {where.rpartition("/")[2]: set[str]() for where, _ in files}
+    for where, path in files:
+        runs[where.rpartition("/")[2]].add(path)
+    promoted = {entry.run_id for entry in yard.ledger.entries()}
+    return {run for run, paths in runs.items() if COPY not in paths and run not in promoted}
 
 
 def test_mlflow_bucket_and_origin_lost_together_come_back_by_one_command_that_was_killed_once(

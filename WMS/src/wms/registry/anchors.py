@@ -156,15 +156,11 @@ class Witnesses:
         content = self.bucket.read(name) if told and self.bucket else None
         if told is None or content is None:
             return None
-        place = f"The anchor {self._place}/{name}"
-        try:
-            entry = parse_entry(content.decode().removesuffix("\n"), place)
-        except (LedgerError, UnicodeDecodeError):
-            entry = None
-        if entry is None or (entry.seq, entry.hash) != (int(told["seq"]), told["hash"]):
+        entry = entry_in(name, content)
+        if entry is None:
             raise LedgerError(
-                f"{place} was overwritten: it isn't the entry that its name says. Find out who writes to the bucket; "
-                "`wms restore bucket` brings its former version back."
+                f"The anchor {self._place}/{name} was overwritten: it isn't the entry that its name says. Find out who "
+                "writes to the bucket; `wms restore bucket` brings its former version back."
             )
         return self._sound.setdefault(name, entry)
 
@@ -186,6 +182,16 @@ def name_of(entry: LedgerEntry) -> str:
     '000003-0a1b.json'
     """
     return f"{entry.seq:06d}-{entry.hash}.json"
+
+
+def entry_in(name: str, content: bytes) -> LedgerEntry | None:
+    """The entry in the content of an anchor; None if it isn't the one that the anchor's name says."""
+    told = _NAME.fullmatch(name)
+    try:
+        entry = parse_entry(content.decode().removesuffix("\n"), name)
+    except (LedgerError, UnicodeDecodeError):
+        return None
+    return entry if told and (entry.seq, entry.hash) == (int(told["seq"]), told["hash"]) else None
 
 
 def anchor_of(entry: LedgerEntry) -> str:
