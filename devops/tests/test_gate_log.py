@@ -144,3 +144,43 @@ def test_a_model_that_scores_the_same_is_the_refused_one(refused: GateRuns, caps
     TryLog(runs.registry).add(verdict.model_copy(update=other))
     assert runs.gate(runs.variant("changed-by-a-hair")) == 90
     assert f"The gate refused this model in run {runs.weak} at" in capsys.readouterr().out
+
+
+@pytest.mark.attack(
+    "a forged registry entry", "a refused run's verdict rewritten in its files and tags", "the log of verdicts"
+)
+def test_a_verdict_that_the_log_does_not_have_promotes_nothing(
+    refused: GateRuns, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The log is left alone: it says "not improved", and two tags and a file of the run say the contrary."""
+    runs, verdict = refused, refused.verdict(refused.good)
+    for change in (
+        {"decision": "improved", "reasons": ["Both rose."], "held_back": ""},
+        {"decision": "improved", "champion": verdict.challenger, "challenger": verdict.champion},
+    ):
+        forged = verdict.model_copy(update=change)
+        assert verdict.decision == "not improved"
+        rewrite(runs, runs.good, forged)
+        capsys.readouterr()
+        assert promote(runs.good, tmp_path) == 91, change
+        said = capsys.readouterr().err
+        assert f"The verdict in run {runs.good} isn't in {LOG}" in said and f"`wms gate --run {runs.good}`" in said
+        assert not (tmp_path / "models").exists() or not Ledger(tmp_path / "models").entries()
+
+
+def rewrite(runs: GateRuns, run_id: str, verdict: Any) -> None:
+    """What a writer of MLflow does: the verdict's file and the tags that go with it."""
+    from wms.files import sha256_text
+
+    text = verdict.model_dump_json()
+    client_of(runs).log_text(run_id, text, "gate/verdict.json")
+    client_of(runs).set_tag(run_id, "gate.decision", verdict.decision)
+    client_of(runs).set_tag(run_id, "gate.verdict_sha256", sha256_text(text))
+
+
+def test_one_word_is_enough_where_the_newest_verdict_is_gone(refused: GateRuns, tmp_path: Path) -> None:
+    runs = refused
+    client_of(runs).delete_model_version(LOG, newest(runs).version)
+    assert TryLog(runs.registry).read().faults
+    assert promote(runs.good, tmp_path, "--force", "I looked") == 0
+    assert not TryLog(runs.registry, Ledger(tmp_path / "models").entries()).read().faults

@@ -25,6 +25,7 @@ from wms.registry.metadata import METADATA, write_metadata
 from wms.registry.mlflow_store import ModelRegistry, ModelVersion
 from wms.registry.plan import Proposal, Standing
 from wms.registry.standing import read_standing, require_entry
+from wms.registry.types import GateVerdict
 from wms.registry.verdicts import read_verdict
 
 _DECIDING = ("start", "settled", "registered", "anchored", "added")
@@ -170,6 +171,8 @@ def propose(promotions: PromotionClient, run_id: str, *, force: str | None = Non
         tries.require_sound(run_id)
     verdict, version = read_verdict(registry, run_id), min(known, default=None)
     found = plan.propose(facts, verdict, version, standing, earlier=tries.found, force=force)
+    if force is None and isinstance(verdict, GateVerdict):
+        tries.require_logged(verdict)
     return replace(found, verdict=f"{found.verdict}; {tries.where} was cut or edited") if tries.faults else found
 
 
@@ -194,7 +197,7 @@ def propose_rollback(
         raise UsageError("Nothing was ever promoted here, so there is nothing to roll back to.")
     if version is None and head.action == "rollback":
         back = f"from version {head.from_version} to version {head.to_version} at {head.at}"
-        more = "To go to another one, name it: --rollback --version N."
+        more = "To go to another one, name it: `wms rollback --version N`."
         return PromotionOutcome(False, head, f"Production was rolled back already, {back}. {more}")
     target = head.from_version if version is None else version
     if target is None:
@@ -241,7 +244,7 @@ def execute(promotions: PromotionClient, proposal: Proposal, *, who: str, github
     if proposal.action == "promote" and not proposal.forced:  # while somebody was asked, the gate may have run again
         tries.require_sound(facts.run_id)
         verdict = plan.accept(facts, read_verdict(promotions.registry, facts.run_id), standing, tries.found)
-        proposal, evidence = replace(proposal, settings=verdict.settings), tries.digest_of(verdict)
+        proposal, evidence = replace(proposal, settings=verdict.settings), tries.require_logged(verdict)
     record, note = plan.record_of(proposal, who, github_run, tries.heads, evidence), ""
     if proposal.version is None:
         found = promotions.registry.register(facts.run_id, plan.lasting_tags(record))
