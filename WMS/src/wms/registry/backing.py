@@ -41,8 +41,8 @@ def require_backing(registry: ModelRegistry, chain: Chain, ledger: Ledger, witne
     witnesses.check(entries, where)
     known = max(len(ledger.entries()), witnesses.merged(entries, where))
     require_transitions(entries, where, since=known)
-    if known < len(entries):
-        require_evidence(registry, entries, where)
+    for count in range(known + 1, len(entries) + 1):
+        require_evidence(registry, entries[:count], where)
 
 
 def require_transitions(entries: Sequence[LedgerEntry], where: str, *, since: int = 0) -> None:

@@ -55,14 +55,14 @@ def _fault(ledger: Ledger, stored: bytes | None, entries: Sequence[LedgerEntry])
     told = values_of(stored)
     if told in known:
         behind = told not in known[-2:]
-        return f"{path} is about entry {told['seq']}, but {history.name} has entry {last.seq}; {ANEW}." * behind
+        return f"{path} is about entry {told.get('seq')}, but {history.name} has entry {last.seq}; {ANEW}." * behind
     if not told:
         return f"{path} is damaged: it isn't a JSON object; {ANEW}."
     is_another = (told.get("to_version"), told.get("run_id")) != (last.to_version, last.run_id)
-    if is_another and str(told.get("at")) > last.at:
+    if is_another and isinstance(told.get("at"), str) and told["at"] > last.at:
         return (
             f"{history} ends with entry {last.seq} of {last.at}, but {path.name} beside it tells of a promotion at "
-            f"{told['at']}; restore both from Git, or run `wms restore`."
+            f"{told.get('at')}; restore both from Git, or run `wms restore`."
         )
     about = min(reversed(known), key=lambda one: len(_fields(told, one)))
     return f"{path} was changed by hand: in entry {about['seq']}, another value has {differing(told, about)}; {ANEW}."

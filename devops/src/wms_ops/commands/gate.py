@@ -9,7 +9,7 @@ from typing import Final
 
 from wms.command import PAGE, Command, any_path, new_folder, own_file
 from wms.config import RunConfig, load_config
-from wms.errors import CannotDecideError, NotImprovedError, WmsError
+from wms.errors import CannotDecideError, NotImprovedError, UsageError, WmsError
 from wms.files import remove, write_atomic
 from wms.names import harmless
 from wms.paths import ROOT
@@ -27,6 +27,8 @@ def run(arguments: argparse.Namespace) -> int:
     Raises NotImprovedError, CannotDecideError, LedgerError, RegistryUnreachableError, RegistryError and, for mistakes
     in the arguments, UsageError, ConfigError, ModelNotFoundError.
     """
+    if arguments.report and arguments.html and arguments.report.resolve() == arguments.html.resolve():
+        raise UsageError(f"--report and --html both name {arguments.report}; give each a file of its own.")
     config = load_config(arguments.config).with_data(arguments.data, arguments.splits)
     try:
         return _run(arguments, config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from wms.command import Command, folder
@@ -11,8 +12,9 @@ from wms.errors import DECLINED, WmsError
 from wms.names import tell
 from wms.paths import ROOT
 from wms.registry.anchors import NOBODY
+from wms.registry.backing import require_evidence
 from wms.registry.chain import Chain
-from wms.registry.ledger import Ledger
+from wms.registry.ledger import Ledger, LedgerEntry
 from wms.registry.mlflow_rebuild import missing_database
 from wms.registry.mlflow_store import ModelVersion
 from wms.registry.promotion import PromotionClient, repair
@@ -24,7 +26,7 @@ from wms_ops.gate.witnesses import witnesses_of
 from wms_ops.git.command import Git
 from wms_ops.pulls.gh import GitHub
 from wms_ops.release.sources import ModelSource, ReleaseSource, S3Source
-from wms_ops.restore.bucket import plan_bucket
+from wms_ops.restore.bucket import ReturningAnchors, plan_bucket
 from wms_ops.restore.mlflow import Sources, plan_mlflow
 from wms_ops.restore.origin import plan_origin
 from wms_ops.restore.pasts import ArtifactStore, FolderSource
@@ -81,7 +83,11 @@ def _plans(options: argparse.Namespace, ledger: Ledger, git: Git, promotions: Pr
     if options.part in ("bucket", "all"):
         remote = read_remote(options.repo)
         location = options.artifacts or artifacts_url(remote)
-        plans.append(plan_bucket(S3Remote(remote), git, options.model, entries, former_artifacts(location, remote)))
+        store = S3Remote(remote)
+        plans.append(plan_bucket(store, git, options.model, entries, former_artifacts(location, remote)))
+        if promotions is not None and promotions.witnesses.bucket is not None:
+            anchors = ReturningAnchors(store, options.model, entries)
+            promotions = replace(promotions, witnesses=replace(promotions.witnesses, bucket=anchors))
     if options.part in ("origin", "all"):
         plans.append(plan_origin(git, entries, _store(options)))
     if options.part in ("mlflow", "all"):
@@ -100,11 +106,24 @@ def _plan_records(
         chain, server, versions = promotions.entries.remains(), promotions.registry.server, promotions.registry.versions
     recovery = recover(ledger, git, chain, server, versions, force=options.force)
     if promotions is not None:
-        promotions.witnesses.check(recovery.entries, f"the ledger that {server} and this clone have")
+        where = f"the ledger that {server} and this clone have"
+        promotions.witnesses.check(recovery.entries, where)
+        if not options.force:
+            own = recover(ledger, git, Chain(), "").entries
+            _require_evidence(promotions, recovery.entries[: len(chain.entries)], own, where)
     records = plan_records(ledger, options.metadata, git, recovery, force=options.force)
     if promotions is None or not recovery.entries or (records.fault and not options.force):
         return [records]
     return [records, plan_mlflow(promotions, recovery.entries, chain, _sources(options))]
+
+
+def _require_evidence(
+    promotions: PromotionClient, entries: Sequence[LedgerEntry], own: Sequence[LedgerEntry], where: str
+) -> None:
+    """Raise LedgerError for an entry that neither main nor this clone has, unless its verdict and files are there."""
+    for count, entry in enumerate(entries, start=1):
+        if entry not in own:
+            require_evidence(promotions.registry, entries[:count], where)
 
 
 def _sources(options: argparse.Namespace) -> Sources:
