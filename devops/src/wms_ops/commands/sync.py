@@ -13,7 +13,8 @@ from wms.project import project
 from wms.registry.anchors import AnchorPlace
 from wms.registry.ledger import FOLDER
 from wms.registry.mlflow_store import ModelRegistry
-from wms_ops.gate.witnesses import BucketAnchors
+from wms_ops.base.layout import MODELS
+from wms_ops.gate.witnesses import BucketAnchors, witnesses_of
 from wms_ops.git.command import Git
 from wms_ops.git.records import require_sound
 from wms_ops.pulls.gh import GitHub
@@ -37,7 +38,8 @@ def run(options: argparse.Namespace, *, cloud: Cloud | None = None) -> int:
         store = S3Remote(read_remote(options.repo))
         return _sync(options, [S3Source(store)], None, cloud, BucketAnchors(store, project().model))
     github = GitHub(options.repo)
-    return _sync(options, [ReleaseSource(github)], github, cloud)
+    anchors = witnesses_of(options.repo / MODELS, project().model).bucket  # asked for what main doesn't vouch for
+    return _sync(options, [ReleaseSource(github)], github, cloud, anchors)
 
 
 def _sync(
