@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import http.client
 import json
 import uuid
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 from entrance_table import WORKS, Row
@@ -15,6 +18,7 @@ from guarded_mlflow import PASSWORD, GuardedMlflow
 from wms.registry.mlflow_store import ModelRegistry
 from wms_ops.machine.environment import tracking_address
 from wms_ops.machine.password import USER
+from wms_ops.machine.routes import LONGEST_BODY, LONGEST_FILE
 
 pytest_plugins = ["guarded_fixtures"]
 
@@ -200,3 +204,35 @@ def test_what_clients_do_still_works(guarded: GuardedMlflow, entrance: Row) -> N
     )
     assert guarded.send("POST", "/graphql", query.encode())[0] == 200
     entrance("MLflow", "experiments, runs, files, versions, pages", "as before", WORKS)
+
+
+@pytest.mark.attack(
+    "someone at ports 5000 and 8000", "a body that fills the memory, without a password", "no body is taken"
+)
+def test_bodies_that_fill_the_memory(guarded: GuardedMlflow) -> None:
+    port = urlsplit(guarded.uri).port or 0
+    for method, status in (("POST", 401), ("PUT", 401), ("GET", 200)):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request(method, "/health", b"x" * 100_000)
+        assert connection.getresponse().status == status
+        connection.close()
+    login = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    for path, told, chunked in (
+        (f"{API}/runs/search", str(LONGEST_BODY + 1), False),
+        ("/api/2.0/mlflow-artifacts/artifacts/x", str(LONGEST_FILE + 1), False),
+        (f"{API}/runs/search", "-1", False),
+        (f"{API}/runs/search", "", True),
+    ):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.putrequest("POST", path)
+        connection.putheader("Authorization", f"Basic {login}")
+        connection.putheader(*(("Transfer-Encoding", "chunked") if chunked else ("Content-Length", told)))
+        connection.endheaders()
+        if chunked:
+            block = b"%x\r\n" % 2**20 + b"x" * 2**20 + b"\r\n"
+            with contextlib.suppress(ConnectionError):
+                for _ in range(LONGEST_BODY // 2**20 + 2):
+                    connection.send(block)
+        with contextlib.suppress(ConnectionError, http.client.HTTPException):
+            assert connection.getresponse().status in {400, 413, 500}
+        connection.close()

@@ -13,14 +13,19 @@ from pathlib import Path
 from typing import Final
 
 from wms_ops.machine.password import OWN_USER, USER
-from wms_ops.machine.routes import App, Receive, Scope, Send
+from wms_ops.machine.routes import App, Message, Receive, Scope, Send
 
 LAST_REQUEST: Final = "last-request"
 """The file whose time of change is that of the last request from outside."""
 
 _OPEN: Final = "/health"
+_ASKING: Final = ("GET", "HEAD")
 _NOTED_S: Final = 1.0
 _REFUSAL: Final = b"MLflow asks for a user name and a password; deploy-to-cloud.sh prints where to find them.\n"
+
+
+async def _no_body() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
 
 
 class Guard:
@@ -35,8 +40,11 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer 401."""
-        if scope["type"] == "lifespan" or (scope["type"] == "http" and scope["path"] == _OPEN):
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
+            return
+        if scope["type"] == "http" and scope["path"] == _OPEN and scope["method"] in _ASKING:
+            await self._app(scope, _no_body, send)  # MLflow would keep all of a stranger's body in memory
             return
         user = self._user(scope)
         if user is not None:

@@ -58,6 +58,10 @@ _FIELDS: Final = {
 _LOCATIONS: Final = {"experiments": "artifact_location", "model-versions": "source"}
 _INSIDE: Final = re.compile(r"(?:mlflow-artifacts|runs|models):/(?!/)[^\x00-\x1f\x7f\\?#%]*")
 _LONGEST: Final = 2**20
+_FILES: Final = re.compile(r"/(?:ajax-)?api/2\.0/(?:mlflow-artifacts/artifacts/|mlflow/upload-artifact)")
+LONGEST_FILE, LONGEST_BODY = 2**30, 2**26
+"""Bytes of an uploaded file, and of any other request: MLflow keeps all of a request's body in memory."""
+
 _UNFIT: Final = re.compile(r"(?:^|/)\.{1,2}(?:/|$)|//|[\\\x00-\x1f\x7f]")
 
 
@@ -80,6 +84,12 @@ class Routes:
                 f"The route {path[:200]!r} or a path in it isn't open here: no client of this project uses it.",
             )
             return
+        limit = LONGEST_FILE if _FILES.match(path) else LONGEST_BODY
+        told = dict(scope["headers"]).get(b"content-length", b"0")
+        if not told.isdigit() or int(told) > limit:
+            await refuse(scope, send, f"A body of more than {limit:,} bytes isn't taken here.", status=413)
+            return
+        receive = _limited(receive, limit)
         creating = _CREATED.fullmatch(path)
         if creating is None:
             await self._app(scope, receive, send)
@@ -153,15 +163,30 @@ def is_inside(location: str) -> bool:
     return _INSIDE.fullmatch(location) is not None and _UNFIT.search(location) is None
 
 
-async def refuse(scope: Scope, send: Send, sentence: str) -> None:
+async def refuse(scope: Scope, send: Send, sentence: str, *, status: int = 403) -> None:
     """Answer 403 in the form from which MLflow's clients take the sentence."""
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008})
         return
     body = to_json({"error_code": "PERMISSION_DENIED", "message": sentence}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def _limited(receive: Receive, limit: int) -> Receive:
+    """Hand a request's body on, and raise ValueError, which ends the request, once more has come than was told."""
+    seen = 0
+
+    async def counted() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit:
+            raise ValueError(f"a request's body was longer than {limit:,} bytes")
+        return message
+
+    return counted
 
 
 async def _read(receive: Receive) -> bytes:
