@@ -46,7 +46,8 @@ def made(aws: AwsServer, context: AwsContext) -> Network:
     iam.create_role(RoleName=PROFILE, AssumeRolePolicyDocument="{}")
     iam.create_instance_profile(InstanceProfileName=PROFILE)
     iam.add_role_to_instance_profile(InstanceProfileName=PROFILE, RoleName=PROFILE)
-    found = Network(subnets=subnets, security_group_id=group, instance_profile=PROFILE)
+    role = PROFILE.replace("instance", "mlflow")
+    found = Network(subnets=subnets, security_group_id=group, instance_profile=PROFILE, mlflow_role=role)
     outputs = {name: {"value": value} for name, value in {**found.model_dump(), "dvc_bucket": "x"}.items()}
     body = json.dumps({"version": 4, "outputs": outputs, "resources": []})
     context.state.put(context.names.state_key("persistent"), body.encode())
@@ -77,9 +78,12 @@ def test_each_part_is_asked_for(lost: str, aws: AwsServer, context: AwsContext) 
 
 
 def test_an_existing_profile_is_not_looked_for(aws: AwsServer, context: AwsContext) -> None:
-    made(aws, context)
+    found = made(aws, context)
     LOSSES["the role"](None, aws.client("iam"), need_network(context))
     academy = context.settings.model_copy(update={"existing_instance_profile": "LabInstanceProfile"})
+    values = {**found.model_dump(exclude={"mlflow_role"}), "instance_profile": "LabInstanceProfile"}
+    body = json.dumps({"outputs": {name: {"value": value} for name, value in values.items()}})
+    context.state.put(context.names.state_key("persistent"), body.encode())
     assert network_is_whole(replace(context, settings=academy)), "its credentials may not ask IAM"
 
 
@@ -93,3 +97,17 @@ def test_a_state_that_names_no_network(state: str | None, context: AwsContext) -
     assert not network_is_whole(context)
     with pytest.raises(CloudError, match="run `wms cloud store`"):
         need_network(context)
+
+
+@pytest.mark.attack(
+    "a writer of Terraform's state", "another instance profile in the outputs", "names follow from the settings"
+)
+@pytest.mark.parametrize("lie", [{"instance_profile": "company-admin"}, {"mlflow_role": "company-admin"}])
+def test_a_state_that_names_another_profile_counts_as_none(
+    aws: AwsServer, context: AwsContext, lie: dict[str, str]
+) -> None:
+    found = made(aws, context)
+    outputs = {name: {"value": value} for name, value in {**found.model_dump(), **lie}.items()}
+    context.state.put(context.names.state_key("persistent"), json.dumps({"outputs": outputs}).encode())
+    assert read_network(context) is None
+    assert not network_is_whole(context)

@@ -14,9 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
-from aws_server import AwsServer
+from aws_server import REGION, AwsServer
 from aws_yard import Yard
+from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from wms_ops.base.errors import AccessDeniedError
 from wms_ops.targets.aws.certificate import NoCertificateError
@@ -26,6 +29,7 @@ from wms_ops.targets.aws.store_root import ensure_state_bucket, ensure_store
 
 pytest_plugins = ["aws_fixtures"]
 
+PATHS = Config(s3={"addressing_style": "path"})
 ROLE = "wms-main-eu-central-1-github"
 
 
@@ -54,8 +58,12 @@ def of_ana(cloud: AwsCloud) -> AwsCloud:
 def keys_with(aws: AwsServer, document: dict[str, Any]) -> dict[str, str]:
     """Keys of a user with a policy, of which moto understands the actions."""
     iam = aws.client("iam")
+    # A refusal with a condition would refuse everything to moto.
+    document["Statement"] = [one for one in document["Statement"] if one["Effect"] == "Allow"]
     for statement in document["Statement"]:
-        statement["Resource"] = "*"
+        statement["Action"] = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
+        if not any(action.startswith("s3:") for action in statement["Action"]):
+            statement["Resource"] = "*"
         if "s3:ListBucket" in statement["Action"]:
             statement["Action"].append("s3:HeadBucket")  # which only moto has; at AWS it is the right to list
         statement.pop("Condition", None)
@@ -63,6 +71,12 @@ def keys_with(aws: AwsServer, document: dict[str, Any]) -> dict[str, str]:
     iam.put_user_policy(UserName="github", PolicyName="github", PolicyDocument=json.dumps(document))
     made = iam.create_access_key(UserName="github")["AccessKey"]
     return {"AWS_ACCESS_KEY_ID": made["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": made["SecretAccessKey"]}
+
+
+def aws_as(keys: dict[str, str], aws: AwsServer) -> Any:
+    """S3 with these keys."""
+    named = {name.lower(): value for name, value in keys.items()}
+    return boto3.client("s3", endpoint_url=aws.endpoint, region_name=REGION, config=PATHS, **named)
 
 
 @pytest.mark.timeout(300)
@@ -98,5 +112,9 @@ def test_its_rights_are_enough_and_change_nothing_that_lasts(
         plain = yard.cloud("runner", **keys)  # without the repository: it would have to take the role away
         with pytest.raises(AccessDeniedError, match="wms cloud store"):
             ensure_store(plain.context)
+        states = aws_as(keys, aws)
+        for key in ("persistent/main.tfstate", "persistent/main.applied.json"):
+            with pytest.raises(ClientError, match=r"AccessDenied|not authorized"):
+                states.put_object(Bucket=admin.context.names.state_bucket, Key=key, Body=b"{}")
     assert yard.lasting() == lasting
     assert yard.left() == {}

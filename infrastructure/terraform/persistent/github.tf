@@ -73,6 +73,33 @@ data "aws_iam_policy_document" "github" {
     }
   }
 
+  # An instance without these tags would be seen by nobody: not by status, not by the reaper.
+  statement {
+    sid       = "NoInstanceWithoutTags"
+    effect    = "Deny"
+    actions   = ["ec2:RunInstances"]
+    resources = ["arn:${local.partition}:ec2:${local.account_prefix}:instance/*"]
+
+    condition {
+      test     = "StringNotEquals"
+      variable = "aws:RequestTag/wms:environment"
+      values   = [var.environment]
+    }
+  }
+
+  statement {
+    sid       = "NoInstanceWithoutDeadline"
+    effect    = "Deny"
+    actions   = ["ec2:RunInstances"]
+    resources = ["arn:${local.partition}:ec2:${local.account_prefix}:instance/*"]
+
+    condition {
+      test     = "Null"
+      variable = "aws:RequestTag/wms:deadline"
+      values   = ["true"]
+    }
+  }
+
   statement {
     sid     = "LaunchInto"
     actions = ["ec2:RunInstances"]
@@ -144,7 +171,30 @@ data "aws_iam_policy_document" "github" {
   statement {
     sid       = "Objects"
     actions   = ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
-    resources = [for bucket in [local.dvc_arn, local.mlflow_arn, local.state_arn] : "${bucket}/*"]
+    resources = ["${local.dvc_arn}/*", "${local.mlflow_arn}/*"]
+  }
+
+  statement {
+    sid       = "ReadStates"
+    actions   = ["s3:GetObject"]
+    resources = ["${local.state_arn}/*"]
+  }
+
+  # Not the state of this root: who writes there has the next person's apply delete what it names.
+  statement {
+    sid     = "StatesOfLaunches"
+    actions = ["s3:PutObject", "s3:DeleteObject"]
+    resources = [
+      "${local.state_arn}/instance/${var.environment}.*",
+      "${local.state_arn}/lease/${var.environment}.json",
+      "${local.state_arn}/sessions/*", # the reaper notes the ends of all
+    ]
+  }
+
+  statement {
+    sid       = "BreakStaleLocks"
+    actions   = ["s3:DeleteObject"]
+    resources = ["${local.state_arn}/*.tflock"]
   }
 
   statement {

@@ -34,9 +34,14 @@ def read_network(context: AwsContext) -> Network | None:
     if not isinstance(outputs, dict):
         return None
     try:
-        return Network.model_validate({name: one["value"] for name, one in outputs.items()})
+        found = Network.model_validate({name: one["value"] for name, one in outputs.items()})
     except (ValidationError, LookupError, TypeError):
         return None  # of the former version, which made the network for each launch
+    # Whoever may write the state could name any profile of the account here: names follow from the settings alone.
+    prefix = f"{context.names.prefix}-{context.names.region}"
+    own = context.settings.existing_instance_profile
+    wanted = (own, None) if own else (f"{prefix}-instance", f"{prefix}-mlflow")
+    return found if (found.instance_profile, found.mlflow_role) == wanted else None
 
 
 def need_network(context: AwsContext) -> Network:
