@@ -268,6 +268,26 @@ def test_forced_by_a_person_it_is_on_record(shop: Shop) -> None:
     assert entry.metrics.dice == 0.8
 
 
+def test_a_forced_promotion_says_what_its_verdict_was_about(shop: Shop) -> None:
+    first, late, early = shop.run(0.8), shop.run(0.85, champion=1), shop.run(0.7)
+    promote(shop, first)
+    promote(shop, shop.run(0.9, champion=1))
+    promote(shop, late, force="a demonstration")
+    promote(shop, early, force="another")
+    shop.judge(other := shop.run(0.8, gate=False), 0.8, champion=4, weights_sha256="0" * 64)
+    promote(shop, other, force="a third")
+    shop.judge(tried := shop.run(0.9, gate=False), 0.9, champion=4, decided_at="2026-11-01T00:00:00+00:00")
+    roll_back(shop)
+    promote(shop, tried, force="a fourth")
+    told = [entry.verdict for entry in shop.promotions.ledger.entries() if entry.verdict.startswith("forced")]
+    assert told == [
+        "forced: a demonstration (gate: improved against version 1, which isn't Production any more)",
+        "forced: another (gate: improved, when nothing was Production)",
+        "forced: a third (gate: improved, about another model)",
+        "forced: a fourth (gate: improved, before a rollback)",
+    ]
+
+
 def test_rollbacks_that_lead_nowhere(shop: Shop) -> None:
     with pytest.raises(UsageError, match="Nothing was ever promoted"):
         roll_back(shop)

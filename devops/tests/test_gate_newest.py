@@ -234,7 +234,8 @@ def test_the_tables_show_the_newest(improved: GateRuns, tmp_path: Path) -> None:
     runs.registry.register(runs.good)
 
     def shown() -> tuple[str, str]:
-        (waits,) = [row[3] for row in runs_that_wait(runs.registry, ()) if row[0] == name]
+        others = [version for version in runs.registry.versions() if version.run_id != runs.good]
+        (waits,) = [row[3] for row in runs_that_wait(runs.registry, others) if row[0] == name]
         return from_registry(runs.registry, (), None)[-1].verdict, waits
 
     name = runs.registry.run(runs.good).name
@@ -242,3 +243,11 @@ def test_the_tables_show_the_newest(improved: GateRuns, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         compare(runs, tmp_path / "photos", stopped)
     assert shown() == ("gate: undecided", "undecided")
+
+
+def test_the_tables_name_a_baseline_that_is_not_production_any_more(improved: GateRuns) -> None:
+    runs = improved
+    version = runs.registry.register(runs.good).version
+    runs.registry.set_alias("production", version)
+    told = "improved against version 1, which isn't Production any more"
+    assert from_registry(runs.registry, (), None)[-1].verdict == f"gate: {told}"

@@ -15,7 +15,7 @@ from wms.registry.facts import count_training
 from wms.registry.ledger import LedgerEntry
 from wms.registry.lineage import DATA
 from wms.registry.mlflow_store import ModelRegistry, ModelVersion, RunInfo
-from wms.registry.types import PREVIOUS, PRODUCTION, STAGED
+from wms.registry.types import PREVIOUS, PRODUCTION, STAGED, decision_now
 from wms.registry.verdicts import read_verdict
 
 QUALITY: Final = ((0.92, "Excellent"), (0.85, "Good"), (0.70, "Mediocre"), (0.0, "Poor"))
@@ -110,10 +110,18 @@ def from_registry(registry: ModelRegistry, rows: Iterable[HistoryRow], most: int
     known = {row.version: row for row in rows}
     versions = registry.versions()
     chosen = versions if most is None else versions[-most:]
-    return tuple(_row(registry, version, known.get(version.version)) for version in chosen)
+    production = production_of(versions)
+    return tuple(_row(registry, version, known.get(version.version), production) for version in chosen)
 
 
-def _row(registry: ModelRegistry, version: ModelVersion, known: HistoryRow | None) -> HistoryRow:
+def production_of(versions: Iterable[ModelVersion]) -> int | None:
+    """The version with the alias of Production; None without one."""
+    return next((version.version for version in versions if PRODUCTION in version.aliases), None)
+
+
+def _row(
+    registry: ModelRegistry, version: ModelVersion, known: HistoryRow | None, production: int | None
+) -> HistoryRow:
     stage = stage_in_registry(version)
     try:
         run = registry.run(version.run_id)
@@ -125,7 +133,7 @@ def _row(registry: ModelRegistry, version: ModelVersion, known: HistoryRow | Non
         "loss": run.metrics.get(FINAL + "loss"),
         "parameters": _parameters(run),
         "images": known.images if known else _images(registry, run.run_id),
-        "verdict": known.verdict if known else _verdict(registry, run.run_id),
+        "verdict": known.verdict if known else _verdict(registry, run.run_id, production),
     }
     return HistoryRow(version.version, stage, known.at if known else version.created_at, **values)
 
@@ -144,9 +152,9 @@ def _parameters(run: RunInfo) -> int | None:
         return None
 
 
-def _verdict(registry: ModelRegistry, run_id: str) -> str:
+def _verdict(registry: ModelRegistry, run_id: str, production: int | None) -> str:
     found = read_verdict(registry, run_id)
-    return f"gate: {found.said}" if found else ""
+    return f"gate: {decision_now(found, production)}" if found else ""
 
 
 def _images(registry: ModelRegistry, run_id: str) -> int | None:

@@ -11,7 +11,7 @@ from wms.errors import CannotDecideError, NotImprovedError, PromotionLostError
 from wms.registry.chain import Chain
 from wms.registry.gate_settings import GateSettings, GateTry, held_back
 from wms.registry.ledger import LedgerEntry, LedgerRecord
-from wms.registry.types import PREVIOUS, PRODUCTION, GateVerdict, Means, NoVerdict, from_to
+from wms.registry.types import PREVIOUS, PRODUCTION, GateVerdict, Means, NoVerdict, decision_now, from_to
 
 STATUS, ARCHIVED = "status", "archived"
 """The tag with a version's state, `production` or `archived`, and the latter value."""
@@ -122,7 +122,6 @@ def propose(
     production, chain = standing.production, standing.chain
     known = chain.about(production) if production is not None else None
     fits = verdict is not None and verdict.champion_version == production
-    said = f"gate: {found.said}" if found else "no verdict of the gate"
     return Proposal(
         action="promote",
         facts=facts,
@@ -130,10 +129,36 @@ def propose(
         from_version=production,
         metrics=verdict.challenger if verdict and verdict.weights_sha256 == facts.weights_sha256 else facts.measured,
         baseline=verdict.champion if verdict and fits else known.metrics if known else NOTHING,
-        verdict=f"forced: {force} ({said})" if force is not None else verdict_words(verdict),
+        verdict=f"forced: {force} ({_beside(facts, found, standing)})" if force is not None else verdict_words(verdict),
         forced=force is not None,
         settings=verdict.settings if verdict else None,
     )
+
+
+def _beside(facts: PromotionFacts, found: GateVerdict | NoVerdict | None, standing: Standing) -> str:
+    """The words for the gate's newest record about a run that is promoted past the gate: it may not fit any more."""
+    if found is None:
+        return "no verdict of the gate"
+    told = f"gate: {decision_now(found, standing.production)}"
+    if isinstance(found, GateVerdict):
+        told += ", about another model" * (not _is_about(facts, found))
+        told += ", before a rollback" * _is_before_rollback(found, standing)
+    return told
+
+
+def _is_about(facts: PromotionFacts, verdict: GateVerdict) -> bool:
+    """Whether a verdict is about a run's present weights and card."""
+    same = (verdict.run_id, verdict.weights_sha256) == (facts.run_id, facts.weights_sha256)
+    # The card holds the ONNX file's hash and how masks are cut: all that was scored. Older verdicts don't name it.
+    return same and verdict.card_sha256 in ("", facts.files.get("production.json"))
+
+
+def _is_before_rollback(verdict: GateVerdict, standing: Standing) -> bool:
+    """Whether Production was rolled back after a verdict."""
+    head = standing.chain.head
+    # The loop takes a model back by itself where its deployment failed, and may try that one again.
+    rejected = head is not None and head.action == "rollback" and not head.verdict.startswith(f"rollback: {SMOKE}")
+    return head is not None and rejected and verdict.decided_at < head.at
 
 
 def verdict_words(verdict: GateVerdict | None) -> str:
@@ -160,9 +185,7 @@ def accept(
             f'The gate\'s newest word about run {facts.run_id} is "{verdict.decision}", and only the newest counts. '
             f"{verdict.reason} Then {again}."
         )
-    same = (verdict.run_id, verdict.weights_sha256) == (facts.run_id, facts.weights_sha256)
-    # The card holds the ONNX file's hash and how masks are cut: all that was scored. Older verdicts don't name it.
-    if not same or verdict.card_sha256 not in ("", facts.files.get("production.json")):
+    if not _is_about(facts, verdict):
         raise CannotDecideError(f"The verdict in run {facts.run_id} is about another model; {again}.")
     if verdict.decision != "improved" and verdict.mode != "off":
         why = " ".join(verdict.reasons).rstrip(".") or "its scores aren't better than Production's"
@@ -173,9 +196,7 @@ def accept(
         compared = "no model" if verdict.champion_version is None else f"version {verdict.champion_version}"
         raise PromotionLostError(f"{standing.text}, but the gate compared with {compared}; {again}.")
     head = standing.chain.head
-    # The loop takes a model back by itself where its deployment failed, and may try that one again.
-    rejected = head is not None and head.action == "rollback" and not head.verdict.startswith(f"rollback: {SMOKE}")
-    if head is not None and rejected and verdict.decided_at < head.at:
+    if head is not None and _is_before_rollback(verdict, standing):
         raise PromotionLostError(
             f"Production was rolled back at {head.at}, after the gate's verdict about run {facts.run_id}; {again}, or, "
             "if that run is what was rolled back, promote it with --force REASON."

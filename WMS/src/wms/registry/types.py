@@ -163,3 +163,12 @@ class NoVerdict(StoredRecord):
     def said(self) -> str:
         """The decision for a table's cell."""
         return self.decision
+
+
+def decision_now(found: GateVerdict | NoVerdict, production: int | None) -> str:
+    """The gate's decision for a table's cell or a sentence; a baseline that isn't `production` any more is named."""
+    if isinstance(found, NoVerdict) or found.champion_version == production:
+        return found.said
+    if found.champion_version is None:
+        return f"{found.said}, when nothing was Production"
+    return f"{found.said} against version {found.champion_version}, which isn't Production any more"

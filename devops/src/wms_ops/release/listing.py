@@ -7,9 +7,10 @@ from typing import Final
 
 from wms.json_text import to_json
 from wms.metrics import FINAL_DICE, FINAL_IOU
-from wms.registry.history import stage_in_registry, stage_of
+from wms.registry.history import production_of, stage_in_registry, stage_of
 from wms.registry.ledger import LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry, ModelVersion
+from wms.registry.types import decision_now
 from wms.registry.verdicts import read_verdict
 from wms.tables import Column, print_table
 from wms_ops.base.text import decimals
@@ -94,13 +95,13 @@ def from_ledger(entries: Sequence[LedgerEntry]) -> list[Row]:
 
 def runs_that_wait(registry: ModelRegistry, versions: Sequence[ModelVersion]) -> list[Row]:
     """A row for each of the newest finished runs that isn't a version, newest last."""
-    known = {version.run_id for version in versions}
+    known, production = {version.run_id for version in versions}, production_of(versions)
     rows: list[Row] = []
     for run in reversed(registry.newest_runs(WAITING)):
         if run.run_id not in known:
             dice, iou = (run.metrics.get(name) for name in (FINAL_DICE, FINAL_IOU))
             found = read_verdict(registry, run.run_id)
-            verdict = found.said if found else "not asked"
+            verdict = decision_now(found, production) if found else "not asked"
             rows.append((run.name, decimals(dice, "-"), decimals(iou, "-"), verdict, _minute(run.ended_at or "")))
     return rows
 
