@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,14 @@ from s3_server import S3Server
 from servers import MlflowServer
 
 from wms.files import sha256_text
+from wms.project import Project
 from wms.registry.anchors import name_of
 from wms.registry.ledger import Ledger, LedgerEntry, LedgerRecord, link
 from wms.registry.metadata import write_metadata
 from wms_ops.base.layout import METADATA, MODELS
+from wms_ops.commands import newer
+from wms_ops.commands.checks_records import check_records
+from wms_ops.commands.finding import State
 from wms_ops.commands.main import main
 from wms_ops.gate.witnesses import FOLDER, BucketAnchors, witnesses_of
 from wms_ops.git.command import Git
@@ -185,3 +190,65 @@ def test_an_anchor_of_another_project_or_environment_vouches_for_nothing(yard: Y
     assert anchors.create(name_of(foreign), f"{foreign.line}\n".encode())  # replayed into this project's folder
     assert yard.wms("versions", "baseline") == 0
     assert yard.production() == first
+
+
+@pytest.mark.attack(
+    "a forged registry entry",
+    "an entry in MLflow, then the commands that only show",
+    "anchors in the bucket, the ledger on main",
+)
+def test_a_forged_entry_is_shown_with_a_sentence(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(newer, "project", lambda: Project(model=yard.shop.model))
+    where = ["--models", str(yard.clone / MODELS), "--model", yard.shop.model]
+    yard.promote(0.8)
+    yard.merge()
+    second = yard.promote(0.9, champion=1)
+
+    def shown(*words: str) -> str:
+        capsys.readouterr()
+        assert main([*words]) == 0
+        said = capsys.readouterr()
+        assert not said.err
+        return said.out
+
+    status = ["status", "--repo", str(yard.clone)]
+    for words in (["versions", *where], status):
+        assert "isn't backed" not in shown(*words)
+    lie = forged(yard.shop, second, second, from_version=2, to_version=2, metrics=HIGH, at="2026-11-29T00:00:00+00:00")
+    told = f"Entry 3 of {yard.shop.model}.ledger at {yard.shop.uri} (version 2, by {second.who} at {lie.at}) isn't back"
+    assert told in shown("versions", *where) and "0.9999" not in shown("versions", *where)
+    assert json.loads(shown("versions", "--json", *where))["damage"].startswith(told)
+    assert told in shown(*status)
+    found = check_records(yard.clone)
+    assert (found.state, found.text[: len(told)]) == (State.MISSING, told)
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "wrong")
+    assert "isn't known: " in shown("versions", *where) and "isn't known: " in shown(*status)
+    assert check_records(yard.clone).state is State.OPTIONAL  # as in a clone that is behind
+
+
+@pytest.mark.attack("a forged registry entry", "an entry in a clone's files, without MLflow", "anchors in the bucket")
+def test_an_unbacked_entry_of_a_clone_is_shown_with_a_sentence(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = yard.promote(0.8)
+    yard.merge()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    monkeypatch.setattr(newer, "project", lambda: Project(model=yard.shop.model))
+    lie = yard.ledger.append(record_of(first, metrics=HIGH, from_version=1))
+    write_metadata(lie, yard.clone / METADATA)
+    told = f"Entry 2 of {yard.ledger.history} (version 1, by {lie.who} at {lie.at}) isn't backed"
+    for words in (
+        ["versions", "--models", str(yard.clone / MODELS), "--model", yard.shop.model],
+        ["versions", "ledger", str(yard.clone / MODELS)],
+        ["status", "--repo", str(yard.clone)],
+    ):
+        capsys.readouterr()
+        assert main(words) == 0
+        assert told in capsys.readouterr().out, words
+    yard.git("checkout", "--quiet", "HEAD", "--", MODELS, METADATA)
+    yard.git("update-ref", "refs/remotes/origin/main", yard.git("rev-parse", "HEAD"))
+    assert main(["versions", "ledger", str(yard.clone / MODELS)]) == 0
+    assert "isn't backed" not in capsys.readouterr().out

@@ -48,8 +48,9 @@ def check_records(repo: Path) -> Finding:
         return Finding(_NAME, State.OPTIONAL, text, mend.metadata(repo, ledger) or mend.ANEW)
     text = f"version {newest.to_version} is Production" if newest else "no model was ever promoted"
     view = ask_registry(repo, entries)
-    if view and view.version is not None:
-        return Finding(_NAME, State.OPTIONAL, f"by the ledger of this clone {text}, but {view.text}", PULL)
+    if view and (view.is_refused or view.version is not None):
+        behind = Finding(_NAME, State.OPTIONAL, f"by the ledger of this clone {text}, but {view.text}", PULL)
+        return Finding(_NAME, State.MISSING, view.text, remedy_in(view.text)) if view.is_refused else behind
     text += f", {view.text}" if view else ""
     torn = "; a killed promotion left a part of a line, which the next one cuts off" if ledger.torn else ""
     return Finding(_NAME, State.FINE, f"the ledger and the files about Production are as written: {text}{torn}")

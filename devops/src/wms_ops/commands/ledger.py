@@ -7,8 +7,10 @@ from typing import Final
 
 from wms.command import Command, folder
 from wms.names import tell
+from wms.project import project
 from wms.registry.ledger import FOLDER, Ledger
 from wms.text import counted
+from wms_ops.gate.witnesses import unbacked
 from wms_ops.git.records import require_sound
 
 
@@ -33,6 +35,8 @@ def run(options: argparse.Namespace) -> int:
         if entry.gate is not None:
             tell(f"   the gate's settings: {entry.gate.text}")
     print(f"The chain of {counted(len(entries), 'entry')} is sound.")
+    if damage := unbacked(entries, options.folder, project().model):
+        tell(str(damage))
     if Ledger(options.folder).torn:
         print("A killed promotion left a part of a line at the end; the next promotion cuts it off.")
     return 0

@@ -7,11 +7,12 @@ import re
 from typing import Final
 
 from wms.command import PAGE, Command, any_path, folder, own_file
-from wms.errors import DECLINED, ModelNotFoundError, UsageError
+from wms.errors import DECLINED, LedgerError, ModelNotFoundError, UsageError, WmsError
 from wms.files import write_atomic
 from wms.names import tell
 from wms.paths import ROOT, RUNS
 from wms.project import project
+from wms.registry.chain import RegistryLedger
 from wms.registry.compare_page import compare, render_page, render_table
 from wms.registry.ledger import FOLDER, LedgerEntry
 from wms.registry.lineage import METADATA, find_entries, iter_table, require_whole
@@ -19,7 +20,7 @@ from wms.registry.lineage_links import check_lineage
 from wms.registry.mlflow_store import ModelRegistry
 from wms_ops.base.question import ask
 from wms_ops.commands.promote import PROMOTE
-from wms_ops.gate.witnesses import witnesses_of
+from wms_ops.gate.witnesses import unbacked, witnesses_of
 from wms_ops.git.records import require_sound
 from wms_ops.release.compare import draw_panels, find_version
 from wms_ops.release.evidence import collect
@@ -49,10 +50,29 @@ def run(options: argparse.Namespace) -> int:
     elif options.compare:
         _compare(options, registry)
     else:
-        print_versions(require_sound(options.models), registry, as_json=options.json)
+        _list(options, registry)
         if options.promote:
             return _promote(options)
     return 0
+
+
+def _list(options: argparse.Namespace, registry: ModelRegistry | None) -> None:
+    """Print the versions, also where nobody vouches for an entry of the ledger: the list then says so."""
+    entries = require_sound(options.models)
+    damage: WmsError | None
+    if registry is None:
+        damage = unbacked(entries, options.models, options.model)
+    else:
+        ledger = RegistryLedger(registry.uri, registry.model)
+        try:
+            found = ledger.read().entries
+        except LedgerError as error:
+            damage = error
+        else:
+            damage = unbacked(found, options.models, options.model, ledger.where)
+            if found[: len(entries)] == entries and not isinstance(damage, LedgerError):
+                entries = found
+    print_versions(entries, registry, damage=str(damage or ""), as_json=options.json)
 
 
 def _lineage(options: argparse.Namespace, registry: ModelRegistry | None) -> None:

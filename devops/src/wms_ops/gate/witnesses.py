@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from wms.errors import LedgerError, WmsError
 from wms.project import project
 from wms.registry.anchors import NOBODY, MainHistory, Witnesses
-from wms.registry.ledger import HISTORY, parse_history
+from wms.registry.ledger import HISTORY, Ledger, LedgerEntry, parse_history
 from wms_ops.base.errors import StoreConfigError
 from wms_ops.base.layout import MODELS, main_branch
 from wms_ops.git.records import repo_of
@@ -66,6 +67,26 @@ def witnesses_of(ledger: Path, model: str, environ: Mapping[str, str] | None = N
     except StoreConfigError:  # a project without a bucket, or with one that isn't S3
         bucket = None
     return Witnesses(main_history(repo), bucket)
+
+
+def unbacked(entries: Sequence[LedgerEntry], ledger: Path, model: str, registry: str = "") -> WmsError | None:
+    """What the witnesses of a ledger say against its entries, for a command that only shows them; None if nothing.
+
+    `registry` is the place of a registry's entries; without it they are those of the folder `ledger`, which may be
+    behind main. A LedgerError is about an entry that nobody vouches for, any other error about a witness that can't
+    be asked.
+    """
+    where = registry or str(Ledger(ledger).history)
+    try:
+        witnesses = witnesses_of(ledger, model)
+        if not registry and witnesses.main and witnesses.main.entries[: len(entries)] == tuple(entries):
+            return None
+        witnesses.check(entries, where)
+    except LedgerError as error:
+        return error
+    except WmsError as error:
+        return type(error)(f"Whether main or the bucket backs entry {len(entries)} of {where} isn't known: {error}")
+    return None
 
 
 def main_history(repo: Path) -> MainHistory:

@@ -7,6 +7,7 @@ from typing import Final
 
 from wms.json_text import to_json
 from wms.metrics import FINAL_DICE, FINAL_IOU
+from wms.names import tell
 from wms.registry.history import production_of, stage_in_registry, stage_of
 from wms.registry.ledger import LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry, ModelVersion
@@ -39,10 +40,13 @@ _RUNS: Final = (
 Row = tuple[str, ...]
 
 
-def print_versions(entries: Sequence[LedgerEntry], registry: ModelRegistry | None, *, as_json: bool = False) -> None:
+def print_versions(
+    entries: Sequence[LedgerEntry], registry: ModelRegistry | None, *, damage: str = "", as_json: bool = False
+) -> None:
     """Print versions, newest last: the registry's versions with the waiting runs, or the ledger's versions.
 
-    The JSON form is an object with `source`, `versions` and `waiting`, whose keys are the tables' headings.
+    `damage` is a sentence about the ledger that shouldn't be missed. The JSON form is an object with `source`,
+    `versions` and `waiting`, whose keys are the tables' headings, and `damage` if there is any.
     Raises RegistryUnreachableError or RegistryError.
     """
     if registry is None:
@@ -54,7 +58,7 @@ def print_versions(entries: Sequence[LedgerEntry], registry: ModelRegistry | Non
         waiting = runs_that_wait(registry, versions)
     if as_json:
         found = {"source": source, "versions": _named(_VERSIONS, rows), "waiting": _named(_RUNS, waiting)}
-        print(to_json(found, indent=2))
+        print(to_json(found | ({"damage": damage} if damage else {}), indent=2))
         return
     if rows:
         print_table(_VERSIONS, rows, caption=f"From {source}.")
@@ -62,6 +66,8 @@ def print_versions(entries: Sequence[LedgerEntry], registry: ModelRegistry | Non
         print(f"No version yet, by {source}.")
     if waiting:
         print_table(_RUNS, waiting, title="Runs that were never promoted")
+    if damage:
+        tell(damage)
 
 
 def _named(columns: Sequence[Column], rows: Sequence[Row]) -> list[dict[str, str]]:
@@ -71,17 +77,13 @@ def _named(columns: Sequence[Column], rows: Sequence[Row]) -> list[dict[str, str
 def from_registry(versions: Sequence[ModelVersion], entries: Sequence[LedgerEntry]) -> list[Row]:
     """A row for each version of the registry, completed by the ledger."""
     newest = {entry.to_version: entry for entry in entries}
-    return [
-        (
-            str(version.version),
-            stage_in_registry(version),
-            ", ".join(version.aliases),
-            version.run_id,
-            *_scores(newest.get(version.version)),
-            _minute(version.created_at),
-        )
-        for version in versions
-    ]
+    rows: list[Row] = []
+    for version in versions:
+        entry = newest.get(version.version)
+        names = str(version.version), stage_in_registry(version), ", ".join(version.aliases), version.run_id
+        # A restore registers a version anew, and a rollback changes nothing about it: only the ledger has its time.
+        rows.append((*names, *_scores(entry), _minute(entry.at if entry else version.created_at)))
+    return rows
 
 
 def from_ledger(entries: Sequence[LedgerEntry]) -> list[Row]:
