@@ -121,8 +121,13 @@ def test_a_second_run_finishes_the_first(shop: Workshop, how: str, entrance: Row
     stopped = shop.run(*command, where=clone, check=False)
     assert stopped.returncode == (-9 if how == "kill" else 72), said(stopped)
     assert left(shop, {image, mask})
-    assert "Erased from the bucket" in erased(shop, clone, stems[0]).stdout
+    told = erased(shop, clone, stems[0]).stdout
+    assert "Erased from the bucket" in told and f"{stems[0]} was recorded before: begun at 20" in told
+    assert "by Ada (shows a person); this reason stays." in told, "the killed run's reason was another one, too"
     assert not left(shop, {image, mask})
+    told = data(shop, "erase", stems[0], "--reason", "y", "--yes-erase", stems[0], where=clone).stdout
+    assert f"{stems[0]} was recorded before: erased at 20" in told and "(shows a person); this reason stays." in told
+    assert "0 versions of files are deleted by this run." in told
     what = "killed before the deletion" if how == "kill" else "without the right to delete versions"
     entrance("privacy", f"wms data erase {what}", "the record stays open; a second run finishes", WORKS)
 

@@ -13,7 +13,7 @@ from wms.command import recorded
 from wms.data.versions import DataVersionManager
 from wms.errors import LedgerError, TrackingError, UsageError, from_os_error
 from wms.links import refuse_links
-from wms.names import harmless
+from wms.names import harmless, tell
 from wms.paths import RUNS
 from wms.project import project
 from wms.registry.ledger import Ledger
@@ -74,8 +74,11 @@ def _confirm(names: Sequence[str], given: Collection[str]) -> None:
 
 
 def _tell(done: Erased, names: Sequence[str], pictures: Sequence[str]) -> None:
+    for line in _former(done):
+        tell(line)
     if done.done:
-        print(f"Erased from the bucket: {', '.join(names)}: {done.deleted} versions of files are deleted.")
+        by = " by this run" if done.former else ""
+        print(f"Erased from the bucket: {', '.join(names)}: {done.deleted} versions of files are deleted{by}.")
     else:
         for line in _steps(done):
             print(line)
@@ -88,6 +91,15 @@ def _tell(done: Erased, names: Sequence[str], pictures: Sequence[str]) -> None:
             f"{done.untold} older pushes can't be told, since the bucket lacks their manifests: other former contents "
             "of these names, if there were any, are still there."
         )
+
+
+def _former(done: Erased) -> Iterator[str]:
+    """Yield what earlier runs have recorded: their reason stays as long as the photo had no other content since."""
+    now = {record.name: record.reason for record in done.records}
+    for one in done.former:
+        what = f"{'erased' if one.state == 'done' else 'begun'} at {one.date}{f' by {one.by}' if one.by else ''}"
+        reason = "this reason stays" if now[one.name] == one.reason else f"it has another content now: {now[one.name]}"
+        yield f"The erasure of {one.name} was recorded before: {what} ({one.reason}); {reason}."
 
 
 def _steps(done: Erased) -> Iterator[str]:

@@ -44,6 +44,9 @@ class Erased:
     """Pushes of main whose manifests are gone, so that contents which only they named aren't known."""
 
     deleted: int = 0
+    former: tuple[Erasure, ...] = ()
+    """The records of earlier runs about these names, as they were before this run."""
+
     kept: dict[str, str] = field(default_factory=dict)
     """Contents of the photos that stay, each with the name of another photo that has or had the content, too."""
 
@@ -91,6 +94,7 @@ def erase(git: Git, url: str, names: Sequence[str], reason: str) -> Erased:
         ]
         records = tuple(_record(work, one, earlier.get(one.name), kept) for one in new)
         done = Erased(records, naming=naming, unreadable=unreadable, kept=kept)
+        done.former = tuple(earlier[name] for name in contents if name in earlier)
         done.untold = sum(push.change is None for push in _history(work))
         current = versions[main_branch()]
         if present := [record.name for record in records if record.name in current.pairs]:
