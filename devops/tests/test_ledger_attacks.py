@@ -140,6 +140,29 @@ def test_one_place_alone_forges_nothing(yard: Yard, s3: S3Server, capsys: pytest
     assert lie.metrics.dice == 0.9999
 
 
+@pytest.mark.parametrize("lost", ["verdict", "verdict edited", "weights", "weights edited"])
+def test_an_anchored_entry_of_the_registry_alone_needs_its_evidence(
+    yard: Yard, lost: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An attacker of MLflow and the bucket: a restore asks the run for what the entry names, unless a person forces."""
+    yard.promote(0.8)
+    yard.merge()
+    second = yard.promote(0.9, champion=1)
+    yard.git("checkout", "--quiet", "HEAD", "--", MODELS, METADATA)  # entry 2 is in MLflow and in the bucket only
+    path = "gate/verdict.json" if "verdict" in lost else "model/production.pth"
+    edited = yard.shop.registry.read_artifact(second.run_id, path).replace(b"improved", b"not improved") + b" "
+    yard.shop.registry.write_artifact(second.run_id, path, edited if "edited" in lost else b"")
+    command = ["restore", *yard.places, "--repo", str(yard.clone), "--yes"]
+    before = yard.ledger.history.read_bytes()
+    capsys.readouterr()
+    assert main(command) == 94
+    said = capsys.readouterr().err
+    assert "Entry 2 of the ledger that " in said and "isn't backed" in said and said.count("\n") == 1, said
+    assert yard.ledger.history.read_bytes() == before
+    main([*command, "--force"])
+    assert yard.ledger.entries()[-1] == second, capsys.readouterr()
+
+
 def refused(yard: Yard, capsys: pytest.CaptureFixture[str], *words: str) -> str:
     """The sentence of a command that ends with the ledger's code."""
     capsys.readouterr()

@@ -255,3 +255,46 @@ def test_only_a_clones_own_ledger_is_held_against_git(tmp_path: Path) -> None:
     edit(CURRENT, to_version=7)(tmp_path / "models")
     with pytest.raises(LedgerError, match="changed by hand"):
         require_sound(tmp_path / "models")
+
+
+OTHER_FIELDS = {"other fields": '{"a": 1}', "a number for a time": '{"at": 5, "seq": "x"}', "no object": "[1]"}
+
+
+@pytest.mark.parametrize("text", OTHER_FIELDS.values(), ids=OTHER_FIELDS)
+def test_a_current_of_valid_json_with_other_fields_is_named_by_every_command(
+    clone: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = clone / MODELS / CURRENT
+    path.write_text(text, encoding="utf-8")
+    found = check_records(clone)
+    assert found.state is State.MISSING and str(path) in found.text
+    assert str(path) in status.production(clone)["damage"]
+    where, repo = ["--models", str(path.parent)], ["--repo", str(clone)]
+    places = ["--ledger", str(path.parent), "--metadata", str(clone / METADATA)]
+    for words in (
+        ["versions", *where],
+        ["versions", "ledger", str(path.parent)],
+        ["versions", "scores", *where],
+        ["sync", *where, *repo],
+        ["restore", *places, *repo, "--dry-run"],
+    ):
+        capsys.readouterr()
+        code = main(words)
+        said = capsys.readouterr()
+        if words[0] == "restore":  # which mends the file
+            assert code == 0 and CURRENT in said.out, said
+        else:
+            assert code == LedgerError.exit_code and str(path) in said.err and said.err.count("\n") == 1, said
+
+
+@pytest.mark.parametrize("text", OTHER_FIELDS.values(), ids=OTHER_FIELDS)
+def test_a_promotion_refuses_a_current_with_other_fields(
+    clone: Path, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before the server is asked, which doesn't exist here."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    (path := clone / MODELS / CURRENT).write_text(text, encoding="utf-8")
+    places = ["--ledger", str(path.parent), "--metadata", str(clone / METADATA)]
+    assert main(["promote", "a" * 32, "--yes", *places]) == LedgerError.exit_code
+    said = capsys.readouterr().err
+    assert str(path) in said and said.count("\n") == 1
