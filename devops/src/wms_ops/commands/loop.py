@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from wms.command import Command, folder, new_folder
+from wms.errors import UsageError
 from wms.json_text import to_json
 from wms.names import harmless, tell
 from wms.paths import ROOT
@@ -21,8 +22,9 @@ from wms_ops.git.command import Git
 from wms_ops.loop import contexts
 from wms_ops.loop.console import ConsoleTeller, summary, verdict
 from wms_ops.loop.driver import conclude, one_at_a_time, run_loop
+from wms_ops.loop.parts import PARTS, TELL, run_part
 from wms_ops.loop.steps import carry_out
-from wms_ops.runs.plan import LAST, exit_code
+from wms_ops.runs.plan import LAST, exit_code, failed_step
 from wms_ops.runs.record import STEPS, RunOutcome, RunRecord
 from wms_ops.targets.factory import cloud_in
 
@@ -46,6 +48,17 @@ def _of_run(parser: argparse.ArgumentParser) -> None:
 def _of_step(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", help="id of the run that this step belongs to; by default the branch's newest")
     _add_options(parser)
+
+
+def _of_part(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("part", choices=tuple(PARTS), help="which part: " + "; ".join(map(_told, PARTS)))
+    parser.add_argument("--run", metavar="ID", help="the run that the part data has named")
+    parser.add_argument("--commit", metavar="SHA", help="the whole commit that was pushed (part data)")
+    _add_options(parser)
+
+
+def _told(part: str) -> str:
+    return f"{part} ({', '.join(PARTS[part])})"
 
 
 def _of_list(parser: argparse.ArgumentParser) -> None:
@@ -85,6 +98,36 @@ def _one(step_name: str, arguments: argparse.Namespace) -> int:
     print(harmless(step.text, keep="\n"))
     put_outputs(step.outputs)
     return step.exit_code or 0
+
+
+def _part(arguments: argparse.Namespace) -> int:
+    """Carry out a part; returns 0, or the code of a step that failed, and for `tell` that of the run's outcome."""
+    teller = ConsoleTeller()
+    url = contexts.origin_of(arguments.repo)
+    cloud = cloud_in(arguments.folder, teller.line)
+    first = next(iter(PARTS))
+    given, wanted = {"--run": arguments.run, "--branch": arguments.branch, "--commit": arguments.commit}, ["--run"]
+    if arguments.part == first:
+        wanted = ["--branch", "--commit"]
+    if any(bool(value) != (name in wanted) for name, value in given.items()):
+        raise UsageError(f"The part {arguments.part} takes {' and '.join(wanted)}; `wms loop part --help` says which.")
+    cloud.storage_up()
+    store = contexts.shared_runs(arguments.folder, cloud)
+    with one_at_a_time(store.folder):
+        is_new = arguments.part == first
+        record = store.begin(arguments.branch, arguments.commit) if is_new else store.bring(arguments.run)
+        make = contexts.context_factory(arguments.folder, url, cloud, recipe=arguments.recipe, show=teller.line)
+        record = run_part(make, store, record, arguments.part, teller)
+    is_over = record.outcome is not RunOutcome.RUNNING
+    put_outputs({"run": record.id, "over": is_over, "passes": record.outputs.get("passes") == "true"})
+    if arguments.part == TELL:
+        teller.console.print(summary(record))
+        teller.console.print(verdict(record))
+        return exit_code(record)
+    failed = failed_step(record)
+    if failed is not None:
+        annotate("error", f"{failed.name}: {failed.text}")
+    return (failed.exit_code or 1) if failed else 0
 
 
 def _record(step_name: str, arguments: argparse.Namespace, url: str) -> RunRecord:
@@ -129,6 +172,12 @@ def _list(arguments: argparse.Namespace) -> int:
 
 _CODES: Final = "Exit codes: 0 merged, 90 not improved, 91 can't decide, 85 another run is at it; docs/exit-codes.md."
 RUN: Final = Command("All steps, for the newest data branch or the one that is named.", _of_run, _run, _CODES)
+PART: Final = Command(
+    "A part of the steps, as a job of a workflow carries it out, with the run's record and files in the bucket.",
+    _of_part,
+    _part,
+    f"{_CODES} Only the part tell ends with the run's own code; the others end with 0 once their steps are done.",
+)
 LIST: Final = Command("List the runs so far.", _of_list, _list)
 
 

@@ -107,6 +107,9 @@ _STEPS: Final = {  # a test compares this with wms_ops.runs.record.STEPS
 }
 _LOOP: Final = {
     "run": Leaf("All steps, for the newest data branch.", f"{_OPS}.loop:RUN", "--branch data/20261121-103000"),
+    "part": Leaf(
+        "A part of the steps, as a job of a workflow carries it out.", f"{_OPS}.loop:PART", "train --run data-1-0a1b2c"
+    ),
     "list": Leaf("List the runs so far.", f"{_OPS}.loop:LIST", "--json"),
     **{
         name: Leaf(f"Only this step: {text[0].lower()}{text[1:]}", f"{_OPS}.loop:step", given=name)

@@ -11,6 +11,7 @@ from wms.project import project
 from wms_ops.base.layout import LOOP, RECIPE
 from wms_ops.git.command import Git
 from wms_ops.loop.context import RunContext
+from wms_ops.loop.shared_runs import SharedRunStore
 from wms_ops.loop.workspace import clone_origin
 from wms_ops.pulls.gh import GitHub, is_at_github
 from wms_ops.pulls.gh_pulls import GhPulls
@@ -34,6 +35,11 @@ def local_cloud(folder: Path, show: Callable[[str], None] = print) -> LocalCloud
 def run_store(folder: Path) -> RunStore:
     """The records of runs in a loop's folder."""
     return RunStore(folder / "runs")
+
+
+def shared_runs(folder: Path, cloud: Cloud) -> SharedRunStore:
+    """The records of runs in a loop's folder and in the cloud's bucket."""
+    return SharedRunStore(run_store(folder).folder, *cloud.records())
 
 
 def context_factory(

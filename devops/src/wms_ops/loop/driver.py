@@ -56,7 +56,7 @@ def run_loop(
                 if not keep_up:
                     # The teardown must not be interrupted: a second Ctrl-C would leave an instance that costs money.
                     with unstoppable(teller.line):
-                        record = _step(context, store, store.load(record.id), LAST, teller)
+                        record = carry_on(context, store, store.load(record.id), LAST, teller)
         return conclude(store, record)
 
 
@@ -95,12 +95,12 @@ def _begin(
 
 def _steps(context: RunContext, store: RunStore, record: RunRecord, teller: ConsoleTeller) -> RunRecord:
     while (name := next_step(record := skip_pointless(record))) is not None:
-        record = _step(context, store, record, name, teller)
+        record = carry_on(context, store, record, name, teller)
     store.save(record)
     return record
 
 
-def _step(context: RunContext, store: RunStore, record: RunRecord, name: str, teller: ConsoleTeller) -> RunRecord:
+def carry_on(context: RunContext, store: RunStore, record: RunRecord, name: str, teller: ConsoleTeller) -> RunRecord:
     """Carry out a step; a failure is only recorded, so that the loop can report it and tear down."""
     hear_ctrl_c()  # a library of an earlier step may have taken it away
     teller.begins(name, STEPS.index(name) + 1)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 from wms.errors import WmsError
 from wms_ops.base.errors import PipelineError
@@ -13,6 +14,7 @@ from wms_ops.base.settings import StepSettings
 from wms_ops.cost.estimate import BUSY
 from wms_ops.loop import steps_cloud, steps_data, steps_decide, steps_deploy, steps_publish
 from wms_ops.loop.context import Done, RunContext
+from wms_ops.loop.workspace import stand_at
 from wms_ops.runs.record import RunRecord, StepRecord, StepState
 from wms_ops.runs.store import RunStore
 
@@ -40,6 +42,9 @@ def _down(context: RunContext, record: RunRecord, values: Mapping[str, str]) -> 
     return steps_cloud.down(context, {**values, "seconds_up": f"{seconds:.1f}", "seconds_busy": f"{busy:.1f}"})
 
 
+IN_TREE: Final = ("gate", "promote", "smoke-deploy")
+"""The steps that read main's recipe or the ledger from the work tree, which the clone of a new job lacks."""
+
 TABLE: Mapping[str, Step] = {
     "merge": _plain(steps_data.merge, "branch"),
     "validate": _plain(steps_data.validate, "branch", "commit"),
@@ -47,7 +52,7 @@ TABLE: Mapping[str, Step] = {
     "up": _plain(steps_cloud.up),
     "train": _plain(steps_cloud.train, "branch", "commit", "photos_new"),
     "gate": _plain(steps_decide.gate, "commit", "run_id"),
-    "promote": _plain(steps_decide.promote, "run_id"),
+    "promote": _plain(steps_decide.promote, "commit", "run_id"),
     "smoke-deploy": _plain(steps_deploy.smoke_deploy, "commit", "version"),
     "metadata": _plain(steps_publish.metadata, "branch", "commit", "version", "run", "run_id"),
     "report": _whole(steps_publish.report, "branch"),
@@ -67,7 +72,10 @@ def carry_out(context: RunContext, store: RunStore, record: RunRecord, name: str
     record = record.with_step(begun)
     store.save(record)
     try:
-        done = step.work(context, record, values_for(step, name, record, context.environ))
+        values = values_for(step, name, record, context.environ)
+        if name in IN_TREE:
+            stand_at(context, values["commit"], values["branch"])
+        done = step.work(context, record, values)
     except WmsError as error:
         ended = {"state": StepState.FAILED, "exit_code": error.exit_code, "text": str(error)}
         store.save(record.with_step(begun.model_copy(update={**ended, "seconds": time.monotonic() - clock})))

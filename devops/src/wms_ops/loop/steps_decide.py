@@ -49,7 +49,7 @@ def gate(context: RunContext, values: Mapping[str, str]) -> Done:
         remove(old)  # of an earlier try of this step, whose verdict counts no more
     bring_data(context, values)
     config, source = main_recipe(context)
-    outputs = {"gate_report": str(text), "gate_page": str(page)}
+    outputs = {"gate_report": text.name, "gate_page": page.name}
     try:
         report, gathered = decide(
             context.registry(),

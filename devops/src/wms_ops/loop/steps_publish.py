@@ -67,7 +67,7 @@ def report(context: RunContext, record: RunRecord) -> Done:
         bill=bill_so_far(context),
     )
     write_atomic(body, text)
-    return Done({"body": str(body)}, f"The report is {body}.")
+    return Done({"body": body.name}, f"The report is {body}.")
 
 
 def attachments(context: RunContext) -> dict[str, bytes]:
@@ -87,7 +87,7 @@ def pull_request(context: RunContext, record: RunRecord) -> Done:
     if "body" not in values:
         raise PipelineError("There is no report; run the step report first.")
     branch = values["branch"]
-    text = Path(values["body"]).read_text(encoding="utf-8")
+    text = (context.folder / values["body"]).read_text(encoding="utf-8")
     title = pull_title(record)
     pull = context.pulls.open(branch, title, text)
     pull = context.pulls.update(pull, text, attachments(context))

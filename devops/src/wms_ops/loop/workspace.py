@@ -58,6 +58,12 @@ def check_out(context: RunContext, commit: str, branch: str) -> None:
     git("clean", "--quiet", "-ffd", *(part for kept in _KEPT for part in ("-e", kept)))
 
 
+def stand_at(context: RunContext, commit: str, branch: str) -> None:
+    """Check `commit` out unless the work tree is at it, with what the steps of this job have added. Raises as above."""
+    if context.git.attempt("rev-parse", "--verify", "HEAD^{commit}").stdout.decode().strip() != commit:
+        check_out(context, commit, branch)
+
+
 def refuse_moved_splits(git: Git, commit: str) -> None:
     """Raise SplitError unless the work tree's split record, returned by an instance, only appends to that of `commit`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from wms_ops.runs.record import STEPS, RunOutcome, RunRecord, StepRecord, StepState
@@ -57,6 +58,16 @@ def reopened(record: RunRecord) -> RunRecord:
         if record.step(name).state is not StepState.SKIPPED or open_again:
             record = record.with_step(StepRecord(name=name))
     return record.model_copy(update={"outcome": RunOutcome.RUNNING, "reason": ""})
+
+
+def reopened_in(record: RunRecord, names: Sequence[str]) -> RunRecord:
+    """Return the record for another attempt at a part of the run; a part in which nothing broke stays as it is."""
+    if set(names) <= set(TELLING):
+        for name in names:  # the report is about what happened since, and opening a pull request twice changes nothing
+            record = record.with_step(StepRecord(name=name))
+        return record
+    broken = any(record.step(name).state in (StepState.FAILED, StepState.RUNNING) for name in names)
+    return reopened(record) if broken or ("gate" in names and undecided(record)) else record
 
 
 def warning(record: RunRecord) -> str:

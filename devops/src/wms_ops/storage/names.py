@@ -30,6 +30,9 @@ ENVIRONMENT: Final = re.compile(r"[a-z][a-z0-9-]{0,19}")
 SESSIONS: Final = "sessions"
 """The folder of the session records in the state bucket."""
 
+RUNS: Final = "runs"
+"""The folder, in a bucket, of the records of runs that jobs on several machines share."""
+
 _NOT_IN_TAGS: Final = re.compile(r"[^A-Za-z0-9_.:/=+@-]+")
 
 

@@ -25,7 +25,10 @@ from wms_ops.machine.record import CloudRecord
 from wms_ops.machine.storage import BUCKET, DVC_URL
 from wms_ops.machine.types import CloudState, Endpoints, ModelRelease
 from wms_ops.machine.workspace import MLFLOW, S3, SERVICE, Workspace, named
-from wms_ops.storage.config import URL_VARIABLE
+from wms_ops.storage.bucket import Bucket
+from wms_ops.storage.config import URL_VARIABLE, RemoteConfig
+from wms_ops.storage.names import RUNS
+from wms_ops.storage.remote import S3Remote
 
 __all__ = ["BUCKET", "DVC_URL", "FOLDER", "LocalCloud", "open_target"]
 
@@ -59,6 +62,12 @@ class LocalCloud:
 
     def note(self, change: Callable[[Session], Session], since: datetime) -> None:
         """Do nothing: no instance of this target is on record."""
+
+    def records(self) -> tuple[Bucket, str]:
+        """The store's own bucket. Raises CloudError before the store's first start."""
+        variables = self.environ()
+        remote = RemoteConfig(BUCKET, endpoint_url=s3_url(self.workspace.read()))
+        return S3Remote(remote, variables).bucket, f"{RUNS}/"
 
     def for_run(self, run_id: str) -> Self:  # noqa: ARG002 - the protocol's
         """This cloud, which keeps no record of its instances."""

@@ -10,6 +10,7 @@ from typing import Protocol, Self
 from wms_ops.cost.prices import Choice
 from wms_ops.cost.sessions import Session
 from wms_ops.machine.types import CloudState, Endpoints, ModelRelease
+from wms_ops.storage.bucket import Bucket
 
 
 class Cloud(Protocol):
@@ -48,6 +49,9 @@ class Cloud(Protocol):
 
         Instances that were over at `since` may be left as they are.
         """
+
+    def records(self) -> tuple[Bucket, str]:
+        """The bucket, and the beginning of its keys, for records of runs that jobs on several machines share."""
 
     def for_run(self, run_id: str) -> Self:
         """The same target for a run of the loop, whose id goes into the record of each instance."""

@@ -19,7 +19,9 @@ from wms_ops.cost.sessions import Purpose, Session
 from wms_ops.machine.environment import QUIET
 from wms_ops.machine.password import USER, read_password
 from wms_ops.machine.types import CloudState, Endpoints, ModelRelease
+from wms_ops.storage.bucket import Bucket
 from wms_ops.storage.config import URL_VARIABLE
+from wms_ops.storage.names import RUNS
 from wms_ops.targets.aws import access
 from wms_ops.targets.aws.boot import LIMIT_S, wait_until_up
 from wms_ops.targets.aws.certificate import certificate_file, mlflow_answers
@@ -159,6 +161,10 @@ class AwsCloud:
         lease = self.context.leases.read()
         is_own = lease is not None and lease.holder == self.context.holder
         return self.context.usable(lease.launch_id) if lease is not None and is_own else None
+
+    def records(self) -> tuple[Bucket, str]:
+        """The state bucket, where people who may only bring photos can't write."""
+        return self.context.state, f"{RUNS}/{self.context.names.environment}/"
 
     def for_run(self, run_id: str) -> Self:
         """The same target for a run of the loop, whose id goes into the record of its session."""

@@ -1,0 +1,66 @@
+"""The loop in parts, each a job of a workflow on a machine of its own: what is done already is never done again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from wms_ops.base.signals import stoppable
+from wms_ops.loop.console import ConsoleTeller
+from wms_ops.loop.context import RunContext
+from wms_ops.loop.driver import carry_on, conclude
+from wms_ops.loop.shared_runs import SharedRunStore
+from wms_ops.runs.plan import TELLING, next_step, reopened_in, skip_pointless
+from wms_ops.runs.record import RunOutcome, RunRecord
+
+TELL: Final = "tell"
+PARTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "data": ("merge", "validate", "budget"),
+    "train": ("up", "train", "gate"),
+    "release": ("up", "promote", "smoke-deploy", "metadata"),
+    TELL: TELLING,
+}
+"""The steps of each part. `wms cloud down` stands between the last two, in a job that needs nothing of the others."""
+
+
+def run_part(
+    make_context: Callable[[RunRecord], RunContext],
+    store: SharedRunStore,
+    record: RunRecord,
+    part: str,
+    teller: ConsoleTeller,
+) -> RunRecord:
+    """Carry out those steps of a part that are to be done, and return the record.
+
+    A failed step of this part is tried again, as in a job that GitHub runs a second time. The part `tell` gives the run
+    its outcome. A step's own failure is in the record; raised are errors that make a part impossible.
+    """
+    names = PARTS[part]
+    if record.outcome not in (RunOutcome.RUNNING, RunOutcome.FAILED) and part != TELL:
+        return record
+    record = skip_pointless(reopened_in(record, names))
+    store.save(record)
+    context = make_context(record)
+    with stoppable():
+        if "up" in names[:1] and _wants_instance(record, names) and context.cloud.endpoints() is None:
+            record = _carried(context, store, record, "up", teller)
+        while (name := next_step(record := skip_pointless(record))) in names and name is not None:
+            record = _carried(context, store, record, name, teller)
+    store.save(record)
+    if part == TELL:
+        record = conclude(store, record)
+        store.keep(record)
+    return record
+
+
+def _wants_instance(record: RunRecord, names: tuple[str, ...]) -> bool:
+    """Whether a step of the part is to be done after `up`, which an earlier job has done."""
+    return next_step(record) in names[1:]
+
+
+def _carried(
+    context: RunContext, store: SharedRunStore, record: RunRecord, name: str, teller: ConsoleTeller
+) -> RunRecord:
+    record = carry_on(context, store, record, name, teller)
+    store.keep(record)
+    return record

@@ -1,0 +1,121 @@
+"""Runs whose records and files lie in a bucket, too, so that a job on another machine continues what this one began."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from wms.files import write_atomic
+from wms.names import harmless
+from wms.regular import read_regular
+from wms_ops.base.errors import PipelineError
+from wms_ops.base.layout import DATA_BRANCHES
+from wms_ops.runs.record import RunOutcome, RunRecord
+from wms_ops.runs.store import FILE, RunStore
+from wms_ops.storage.bucket import Bucket
+
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
+_COMMIT: Final = r"[0-9a-f]{40}"
+_BRANCH: Final = rf"{re.escape(DATA_BRANCHES)}[A-Za-z0-9](?:[A-Za-z0-9_-]|[./](?![./]|lock\b)){{0,80}}"
+_NUMBER: Final = r"[0-9]{1,9}"
+_WORD: Final = r"true|false"
+_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}"
+
+_ALLOWED: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("body", "gate_report", "gate_page"), _NAME),
+    **dict.fromkeys(("photos_before", "photos_new", "photos_total", "version", "pull"), _NUMBER),
+    **dict.fromkeys(("passes", "changed"), _WORD),
+    **dict.fromkeys(("previous_version", "champion_version"), rf"(?:{_NUMBER})?"),
+    "branch": _BRANCH,
+    "commit": _COMMIT,
+    "merged": rf"(?:{_COMMIT})?",
+    "run": _NAME,
+    "run_id": r"[0-9a-f]{32}",
+}
+"""The values that a later step hands to git, MLflow or a file's name; all others are only shown."""
+
+_KEPT: Final = re.compile(r"(?:[A-Za-z0-9_-]+/)?[A-Za-z0-9_.-]+\.(?:html|json|log|md|png)")
+_DRAWN: Final = (".html", ".png")
+_LARGEST: Final = 2**26
+
+
+class SharedRunStore(RunStore):
+    """The runs of `folder`, each also below `prefix` in a bucket: the bucket's record counts.
+
+    A run belongs to a commit of a branch, so its id follows from both, and a second start finds the first. Each method
+    raises the bucket's errors and PipelineError.
+    """
+
+    def __init__(self, folder: Path, bucket: Bucket, prefix: str) -> None:
+        super().__init__(folder)
+        self._bucket, self._prefix = bucket, prefix
+
+    def begin(self, branch: str, commit: str, now: datetime | None = None) -> RunRecord:
+        """Return the run of a branch's commit with its files, begun unless the bucket has it."""
+        for name, text, form in (("branch", branch, _BRANCH), ("commit", commit, _COMMIT)):
+            if not re.fullmatch(form, text):
+                raise PipelineError(f"{harmless(text)!r} isn't a {name} that a run can belong to; nothing was started.")
+        run_id = f"{branch.replace('/', '-')}-{commit[:12]}"
+        if self._bucket.get(self._key(run_id, FILE)) is not None:
+            return self.bring(run_id)
+        moment = now or datetime.now(UTC)
+        record = RunRecord(id=run_id, branch=branch, started_at=moment.isoformat(timespec="seconds"))
+        self.save(record)
+        return record
+
+    def save(self, record: RunRecord) -> None:
+        """Write the record here and into the bucket."""
+        super().save(record)
+        self._bucket.put(self._key(record.id, FILE), read_regular(self.path(record.id) / FILE))
+
+    def load(self, run_id: str) -> RunRecord:
+        """Return a run's record as the bucket has it. Raises PipelineError for a missing, damaged or odd record."""
+        if not _ID.fullmatch(run_id):
+            raise PipelineError(f"{harmless(run_id)!r} isn't the id of a run.")
+        found = self._bucket.get(key := self._key(run_id, FILE))
+        if found is None:
+            raise PipelineError(f"There is no run {run_id} in s3://{self._bucket.name}/{self._prefix}.")
+        write_atomic(self.path(run_id) / FILE, found.content)
+        record = super().load(run_id)
+        for name, value in {"branch": record.branch, **record.outputs}.items():
+            if (form := _ALLOWED.get(name)) and not re.fullmatch(form, value):
+                raise PipelineError(
+                    f"The record s3://{self._bucket.name}/{key} has {harmless(value[:80])!r} as {name}, which no step "
+                    "writes, so nothing was done. Find out who writes there, delete the object and start the run again."
+                )
+        return record
+
+    def bring(self, run_id: str) -> RunRecord:
+        """Return a run's record, and bring the files that its earlier steps have left."""
+        record = self.load(run_id)
+        for path in self._stored(run_id):
+            if (found := self._bucket.get(self._key(run_id, path))) is not None:
+                write_atomic(self.path(run_id) / path, found.content)
+        return record
+
+    def keep(self, record: RunRecord) -> None:
+        """Bring the run's files into the bucket, and take those away that a step has removed.
+
+        Of a run that is over none is kept that may show photos: the pull request has them, and an erased photo must not
+        stay here.
+        """
+        folder, is_over = self.path(record.id), record.outcome not in (RunOutcome.RUNNING, RunOutcome.FAILED)
+        paths = (path for path in folder.rglob("*") if path.is_file() and path.stat().st_size <= _LARGEST)
+        found = {path.relative_to(folder).as_posix(): path for path in paths}
+        wanted = {name: path for name, path in found.items() if _KEPT.fullmatch(name) and name != FILE}
+        if is_over:
+            wanted = {name: path for name, path in wanted.items() if not name.endswith(_DRAWN)}
+        for name, path in wanted.items():
+            self._bucket.put(self._key(record.id, name), read_regular(path))
+        self._bucket.delete(self._key(record.id, name) for name in self._stored(record.id) if name not in wanted)
+
+    def _stored(self, run_id: str) -> list[str]:
+        start = self._key(run_id, "")
+        names = (key.removeprefix(start) for key in self._bucket.names(start))
+        return [name for name in names if _KEPT.fullmatch(name) and name != FILE]
+
+    def _key(self, run_id: str, name: str) -> str:
+        return f"{self._prefix}{run_id}/{name}"

@@ -1,0 +1,159 @@
+"""The loop in parts, each in a folder that lacks what the part before has left, as a job of a workflow begins."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loop_shop import LoopShop
+from s3_server import require_tool
+from test_loop_steps import outputs_of
+
+from wms_ops.demo.shell import Shell
+from wms_ops.loop.contexts import shared_runs
+from wms_ops.loop.parts import PARTS
+from wms_ops.machine.types import CloudState
+from wms_ops.runs.record import RunOutcome, RunRecord, StepState
+
+DRAWN = (".html", ".png")
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    require_tool("weed")
+    shop = LoopShop.open(tmp_path_factory.mktemp("parts"), gate={"min_improvement": 0.9}, epochs=20)
+    yield shop
+    shop.close()
+
+
+def job(shop: LoopShop, part: str, *more: str, expect: int = 0, **variables: str) -> dict[str, str]:
+    """A part on a new machine: of the loop's folder only the cloud is there; returns the named values."""
+    loop = shop.demo_folder.loop
+    for name in ("workspace", "runs"):
+        shutil.rmtree(loop / name, ignore_errors=True)
+    named = shop.demo_folder.folder / "github-output"
+    named.unlink(missing_ok=True)
+    shell = Shell(shop.demo_folder.clone, {**shop.environ, "GITHUB_OUTPUT": str(named), **variables}, lambda _: None)
+    job.said = shell(*shop.command("part", part, *more), expect=expect)  # type: ignore[attr-defined]
+    return outputs_of(named)
+
+
+def stored(shop: LoopShop, run: str) -> RunRecord:
+    return shared_runs(shop.demo_folder.folder / "other", shop.cloud).load(run)
+
+
+def files(shop: LoopShop, run: str) -> set[str]:
+    bucket, prefix = shop.cloud.records()
+    return {name.removeprefix(f"{prefix}{run}/") for name in bucket.names(f"{prefix}{run}/")}
+
+
+def seconds(record: RunRecord) -> dict[str, float]:
+    return {step.name: step.seconds for step in record.steps if step.name not in ("report", "pull-request")}
+
+
+def data(shop: LoopShop, branch: str, **more: Any) -> str:
+    return job(shop, "data", "--branch", branch, "--commit", shop.branches()[branch], **more)["run"]
+
+
+@pytest.mark.timeout(300)
+def test_each_part_goes_on_where_a_job_elsewhere_ended(shop: LoopShop) -> None:
+    shop.commit_photos(25)
+    branch = shop.push()
+    commit = shop.branches()[branch]
+    run = data(shop, branch)
+    assert run == f"{branch.replace('/', '-')}-{commit[:12]}"
+    assert job(shop, "train", "--run", run) == {"run": run, "over": "false", "passes": "true"}
+    before = seconds(stored(shop, run))
+    assert job(shop, "train", "--run", run)["passes"] == "true"
+    assert seconds(stored(shop, run)) == before, "nothing is trained twice"
+    assert {"card.md", "gate.json", "gate.md", "gate.html", "dvc_stages.log", "run.json"} <= files(shop, run)
+    shop.cloud.down()  # the instance may end between two jobs, and this target's MLflow keeps its files
+    job(shop, "release", "--run", run)
+    shop.cloud.down()
+    assert job(shop, "tell", "--run", run) == {"run": run, "over": "true", "passes": "true"}
+    assert "Merged: version 1 is Production" in job.said  # type: ignore[attr-defined]
+    record = stored(shop, run)
+    assert record.outcome is RunOutcome.MERGED and shop.main() == record.outputs["merged"]
+    assert shop.pull(1)[0]["state"] == "merged" and "photos.png" in shop.pull(1)[1]
+    assert not [name for name in files(shop, run) if name.endswith(DRAWN)], "photos stay in the pull request alone"
+    for part in ("train", "release", "tell"):  # every job once more
+        assert job(shop, part, "--run", run)["over"] == "true"
+    assert (shop.main(), seconds(stored(shop, run))) == (record.outputs["merged"], seconds(record))
+    assert shop.cloud.status() is CloudState.ABSENT
+    assert not shop.branches()
+
+
+def kill_in_training(shop: LoopShop, run: str) -> None:
+    """The runner dies, and the instance with what it had begun."""
+    command, quiet = shop.command("part", "train", "--run", run), subprocess.DEVNULL
+    running = subprocess.Popen(command, cwd=shop.demo_folder.clone, env=shop.environ, stdout=quiet, stderr=quiet)
+    try:
+        while stored(shop, run).step("train").state is not StepState.RUNNING:
+            assert running.poll() is None
+            time.sleep(0.02)  # a poll's pause
+    finally:
+        running.kill()
+        running.wait()
+    shop.cloud.down()
+
+
+@pytest.mark.timeout(300)
+def test_a_worse_model_needs_no_release_and_the_last_part_has_the_code(shop: LoopShop) -> None:
+    shop.shell("git", "pull", "--quiet")
+    shop.commit_photos(10, shuffled=True)
+    branch, before = shop.push(), shop.main()
+    run = data(shop, branch)
+    kill_in_training(shop, run)
+    assert job(shop, "train", "--run", run)["passes"] == "false", "the job once more"
+    job(shop, "release", "--run", run)
+    shop.cloud.down()
+    assert shop.cloud.status() is CloudState.ABSENT
+    for _ in range(2):
+        assert job(shop, "tell", "--run", run, expect=90)["over"] == "true"
+    record = stored(shop, run)
+    assert record.outcome is RunOutcome.BLOCKED
+    assert [step.name for step in record.steps if step.state is StepState.SKIPPED] == [
+        "promote",
+        "smoke-deploy",
+        "metadata",
+    ]
+    assert shop.main() == before and shop.pull(2)[0]["state"] == "blocked"
+    assert job(shop, "data", "--branch", branch, "--commit", shop.branches()[branch], expect=0)["over"] == "false", (
+        "the run moved the branch, so its newest commit is another run's"
+    )
+
+
+def test_a_record_with_a_value_that_no_step_writes_starts_nothing(shop: LoopShop) -> None:
+    record = RunRecord(id="forged", branch="data/1", started_at="2026-11-28T00:00:00+00:00")
+    for name, value in (
+        ("branch", "--upload-pack=touch /tmp/x"),
+        ("commit", "HEAD"),
+        ("body", "../../../etc/passwd"),
+        ("run_id", "x"),
+        ("version", "1; rm"),
+    ):
+        step = record.step("merge").model_copy(update={"state": StepState.DONE, "outputs": {name: value}})
+        shared_runs(shop.demo_folder.folder / "forger", shop.cloud).save(record.with_step(step))
+        job(shop, "tell", "--run", "forged", expect=89)
+        assert f"as {name}, which no step writes" in job.said  # type: ignore[attr-defined]
+    for words in (["--run", "../x"], ["--run", "unknown"]):
+        job(shop, "train", *words, expect=89)
+    for part in PARTS:
+        job(shop, part, expect=2)
+    job(shop, "data", "--branch", "main", "--commit", "0" * 40, expect=89)
+    job(shop, "data", "--branch", "data/1", "--commit", "HEAD", expect=89)
+
+
+def test_files_of_a_run_come_from_its_own_folder_alone(shop: LoopShop, tmp_path: Path) -> None:
+    bucket, prefix = shop.cloud.records()
+    store = shared_runs(tmp_path, shop.cloud)
+    record = store.begin("data/2", "1" * 40)
+    for name in ("deep/er/x.md", "x.sh", "x.md/", "ok.md"):
+        bucket.put(f"{prefix}{record.id}/{name}", b"x")
+    store.bring(record.id)
+    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == {f"runs/{record.id}/run.json", f"runs/{record.id}/ok.md"}
