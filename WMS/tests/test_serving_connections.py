@@ -17,8 +17,10 @@ import pytest
 from serving_workshop import ServiceProcess, photo, running
 
 from wms.serving.app import create_app
+from wms.serving.arrivals import Arrivals
 from wms.serving.connections import MOST_CONNECTIONS
 from wms.serving.limits import RequestLimits
+from wms.serving.refusals import Refusal
 from wms.serving.service import Service
 
 pytest_plugins = ["serving_fixtures"]
@@ -222,3 +224,44 @@ def test_clients_that_leave_free_the_queue_of_a_process(service: ServiceProcess)
     answer = httpx.post(f"{service.url}/predict", files={"file": photo()}, timeout=PATIENCE_S)
     assert answer.status_code == 200
     until(lambda: 'reason="disconnected"' in httpx.get(f"{service.url}/metrics").text)
+
+
+SLOW = 40
+"""More than there may be photos that arrive."""
+
+
+@pytest.mark.attack("someone at ports 5000 and 8000", "40 photos that come a byte at a time", "the latest gives way")
+def test_slow_uploads_take_no_place_from_others(service: ServiceProcess) -> None:
+    """Of 40, 32 may arrive; 8 make way for other slow ones, and one for a photo that comes at once."""
+    with connections(service, SLOW) as slow:
+        for one in slow:
+            one.sendall(b"POST /predict HTTP/1.1\r\n" + FORM + BODY[:100])
+        until(lambda: 'reason="slow",version="3"} 8.0' in metrics(service))
+        for _ in range(2):
+            answer = httpx.post(f"{service.url}/predict", files={"file": photo()}, timeout=PATIENCE_S)
+            assert answer.status_code == 200
+            for one in slow:
+                with contextlib.suppress(OSError):
+                    one.send(b"x")
+        assert 'reason="slow",version="3"} 9.0' in metrics(service) and 'reason="busy"' not in metrics(service)
+        assert sum(is_closed(one) for one in slow) == 9
+
+
+def metrics(service: ServiceProcess) -> str:
+    return httpx.get(f"{service.url}/metrics", timeout=PATIENCE_S).text
+
+
+def test_a_photo_that_comes_fast_enough_keeps_its_place() -> None:
+    async def play() -> None:
+        arrivals = Arrivals(RequestLimits(receiving=2))
+        with pytest.raises(TimeoutError):
+            async with arrivals.one() as slow, arrivals.one() as fast:
+                fast.came(16 * 1024)
+                async with arrivals.one() as third:
+                    assert slow.is_late() and not fast.is_late()
+                    third.came(16 * 1024)
+                    with pytest.raises(Refusal, match="2 photos are arriving already"):
+                        await arrivals.one().__aenter__()
+                await asyncio.Event().wait()
+
+    asyncio.run(play())

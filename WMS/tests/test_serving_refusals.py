@@ -129,12 +129,13 @@ def test_an_announced_size_is_refused_unread(promoted: Path) -> None:
     assert (answer.status_code, answer.json()["reason"]) == (413, "too_large")
 
 
-def test_a_stalled_upload_is_given_up(promoted: Path) -> None:
+@pytest.mark.parametrize("limit", ["upload_seconds", "late_seconds"])
+def test_a_stalled_upload_is_given_up(promoted: Path, limit: str) -> None:
     async def stalling() -> AsyncIterator[bytes]:
         yield PART + b'"; filename="a.jpg"\r\n\r\n'
         await asyncio.Event().wait()
 
-    app = app_of(promoted, upload_seconds=0.1)
+    app = app_of(promoted, **{limit: 0.1})
     answer = ask(app, "POST", "/predict", content=stalling(), headers=FORM)
     assert (answer.status_code, answer.json()["reason"]) == (408, "slow")
     assert answer.headers["connection"] == "close"

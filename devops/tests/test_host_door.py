@@ -15,7 +15,7 @@ from entrance_table import WORKS, Row
 from host_shop import EXPERIMENTS, Launch, World
 from http_in_thread import HttpInThread
 
-from wms_ops.targets.host.door import Door
+from wms_ops.targets.host.door import PER_ADDRESS, Door
 
 pytest_plugins = ["host_fixtures", "door_fixtures"]
 
@@ -33,9 +33,9 @@ def many_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def connect(port: int) -> socket.socket:
+def connect(port: int, address: str = ATTACKER) -> socket.socket:
     connection = socket.socket()
-    connection.bind((ATTACKER, 0))
+    connection.bind((address, 0))
     connection.settimeout(5)
     connection.connect(("127.0.0.1", port))
     return connection
@@ -150,3 +150,27 @@ def test_a_client_cant_say_that_it_is_on_this_machine(door: Door) -> None:
         door.aim(urlsplit(server.url).port)
         said = answer_of(door.service_port, lines).lower()
     assert b"x-other" in said and b"forwarded" not in said
+
+
+class Reader(Echo):
+    """A server that reads a photo before it answers."""
+
+    def do_POST(self) -> None:
+        """Read, then answer."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
+
+
+@pytest.mark.attack("someone at ports 5000 and 8000", "64 photos that come a byte at a time", "held by the door")
+def test_slow_photos_take_no_place_behind_the_door(door: Door) -> None:
+    start = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
+    with HttpInThread(Reader) as server:
+        door.aim(urlsplit(server.url).port)
+        with held(door.service_port, PER_ADDRESS) as slow:
+            for connection in slow:
+                connection.sendall(start)
+                connection.sendall(b"x")
+            assert answer_of(door.service_port, "GET /health").startswith(b"HTTP/1.0 200 ")
+            with connect(door.service_port, "127.0.0.1") as fast:
+                fast.sendall(start + b"x" * 100_000)
+                assert fast.recv(4096).startswith(b"HTTP/1.0 200 ")

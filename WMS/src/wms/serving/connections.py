@@ -2,7 +2,7 @@
 
 uvicorn ends an idle connection, but waits for ever for the rest of a request's head, for a body that no page reads, and
 for a client that doesn't read its answer; and its own limit of connections refuses new clients, `GET /health` with
-them, where the idle ones could make way. The time for a photo's upload is `wms.serving.upload`'s.
+them, where the idle ones could make way. The time for a photo's upload is `wms.serving.arrivals`'s.
 """
 
 from __future__ import annotations

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -23,14 +22,16 @@ Result = TypeVar("Result")
 class RequestLimits:
     """The limits of a process: a photo's bytes and megapixels, seconds for an upload, photos at a time, memory.
 
-    `receiving` photos may arrive at the same time, each within `upload_seconds` and without a pause of
-    `pause_seconds`. `at_once` are predicted at the same time, `waiting` more may wait. `memory` is what the process
-    may take, in bytes; None: what its container or machine has.
+    `receiving` photos may arrive at the same time, each within `upload_seconds` and at `upload_pace` bytes a second:
+    one that is late by `late_seconds` is given up, and one that is late at all when another needs its place.
+    `at_once` are predicted at the same time, `waiting` more may wait. `memory` is what the process may take, in
+    bytes; None: what its container or machine has.
     """
 
     upload_bytes: int = 25 * MIB
     upload_seconds: float = 60.0
-    pause_seconds: float = 10.0
+    upload_pace: int = 16 * 1024
+    late_seconds: float = 10.0
     megapixels: float = DEFAULT_MEGAPIXELS
     receiving: int = 32
     at_once: int = 2
@@ -140,24 +141,6 @@ class RequestQueue:
         self._running -= 1
         self._weight -= weight
         self._admit()
-
-
-class Arrivals:
-    """Counts the photos that arrive, as each may fill a file."""
-
-    def __init__(self, most: int) -> None:
-        self._most, self._now = most, 0
-
-    @asynccontextmanager
-    async def one(self) -> AsyncIterator[None]:
-        """Count a photo during the `async with`. Raises Refusal "busy"."""
-        if self._now >= self._most:
-            raise busy(f"{self._now} photos are arriving already")
-        self._now += 1
-        try:
-            yield
-        finally:
-            self._now -= 1
 
 
 def busy(why: str) -> Refusal:

@@ -10,7 +10,8 @@ from pathlib import Path
 from starlette.requests import Request
 
 from wms.errors import WmsError
-from wms.serving.limits import Arrivals, RequestLimits, RequestQueue, busy
+from wms.serving.arrivals import Arrivals
+from wms.serving.limits import RequestLimits, RequestQueue, busy
 from wms.serving.marking import Marked, mark, memory_of
 from wms.serving.memory import photo_memory, taken
 from wms.serving.metrics import Metrics
@@ -50,7 +51,7 @@ class Service:
         self.started_at = now()
         self.memory = memory
         self._line = RequestQueue(self.limits.at_once, self.limits.waiting, memory)
-        self._arrivals = Arrivals(self.limits.receiving)
+        self._arrivals = Arrivals(self.limits)
 
     @classmethod
     def load(

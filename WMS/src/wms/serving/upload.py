@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
@@ -12,7 +11,8 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from wms.serving.limits import Arrivals, RequestLimits
+from wms.serving.arrivals import Arrival, Arrivals
+from wms.serving.limits import RequestLimits
 from wms.serving.refusals import Refusal
 
 FIELD: Final = "file"
@@ -30,15 +30,23 @@ async def received(request: Request, limits: RequestLimits, arrivals: Arrivals) 
 
     Raises Refusal: "busy", "no_file", "bad_form", "empty", "too_large", "slow", "disconnected", "no_space".
     """
-    async with arrivals.one():
-        form = await _form(request, limits)
+    try:
+        async with arrivals.one() as arrival:
+            form = await _form(request, limits, arrival)
+    except TimeoutError as error:
+        text = (
+            f"The photo came too slowly: it may take {limits.upload_seconds:g} seconds and needs "
+            f"{limits.upload_pace / 1024:g} KiB a second, after {limits.late_seconds:g} seconds or as soon as other "
+            "photos wait for the place; send a smaller one, or try again later."
+        )
+        raise Refusal("slow", text, {"Connection": "close"}) from error
     try:
         yield _photo(form, limits.upload_bytes)
     finally:
         await form.close()
 
 
-async def _form(request: Request, limits: RequestLimits) -> FormData:
+async def _form(request: Request, limits: RequestLimits, arrival: Arrival) -> FormData:
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise Refusal("no_file", f"The request holds no photo; {_HOW}.")
     announced = request.headers.get("content-length", "")
@@ -48,22 +56,15 @@ async def _form(request: Request, limits: RequestLimits) -> FormData:
     # Content-Length may be absent or wrong, so the stream is counted as well.
     parser = MultiPartParser(
         request.headers,
-        _within_limits(request.stream(), limits),
+        _within_limits(request.stream(), limits, arrival),
         max_files=1,
         max_fields=_MOST_FIELDS,
         max_part_size=_FRAME_BYTES,
     )
     try:
-        async with asyncio.timeout(limits.upload_seconds):
-            return await parser.parse()
+        return await parser.parse()
     except MultiPartException as error:
         raise Refusal("bad_form", f"The form can't be read ({error.message.rstrip('.')}); {_HOW}.") from error
-    except TimeoutError as error:
-        text = (
-            f"The photo came too slowly: it may take {limits.upload_seconds:g} seconds, with pauses of at most "
-            f"{limits.pause_seconds:g}; send a smaller one."
-        )
-        raise Refusal("slow", text, {"Connection": "close"}) from error
     except ClientDisconnect as error:
         raise _left("before the photo had arrived") from error
     except OSError as error:  # also from the temporary file
@@ -71,16 +72,16 @@ async def _form(request: Request, limits: RequestLimits) -> FormData:
         raise Refusal("no_space", text) from error
 
 
-async def _within_limits(stream: AsyncGenerator[bytes, None], limits: RequestLimits) -> AsyncGenerator[bytes, None]:
+async def _within_limits(
+    stream: AsyncGenerator[bytes, None], limits: RequestLimits, arrival: Arrival
+) -> AsyncGenerator[bytes, None]:
     seen = 0
-    with contextlib.suppress(StopAsyncIteration):
-        while True:
-            async with asyncio.timeout(limits.pause_seconds):
-                chunk = await anext(stream)
-            seen += len(chunk)
-            if seen > limits.upload_bytes + _FRAME_BYTES:
-                raise _too_large(limits.upload_bytes)
-            yield chunk
+    async for chunk in stream:
+        arrival.came(len(chunk))
+        seen += len(chunk)
+        if seen > limits.upload_bytes + _FRAME_BYTES:
+            raise _too_large(limits.upload_bytes)
+        yield chunk
 
 
 async def unless_left(request: Request, job: Coroutine[Any, Any, Result]) -> Result:

@@ -81,6 +81,8 @@ backend mlflow
 
 backend service
     timeout server 2m
+    # A photo takes a place at the service once its first 16 KiB have come, within the time for a request.
+    option http-buffer-request
     http-error status 503 content-type text/plain string "No model is served here yet.\\n"
     server current 127.0.0.1:1 maxconn 64 disabled
 """
