@@ -18,7 +18,7 @@ from guarded_mlflow import PASSWORD, GuardedMlflow
 from wms.registry.mlflow_store import ModelRegistry
 from wms_ops.machine.environment import tracking_address
 from wms_ops.machine.password import USER
-from wms_ops.machine.routes import LONGEST_BODY, LONGEST_FILE
+from wms_ops.machine.routes import LONGEST_BODY, LONGEST_FILE, checked
 
 pytest_plugins = ["guarded_fixtures"]
 
@@ -81,6 +81,29 @@ def test_locations_and_sources_outside_mlflows_own_store(guarded: GuardedMlflow,
     for route in (API, AJAX):
         status, said = guarded.send("POST", f"{route}/model-versions/create", json.dumps(body).encode())
         assert status == 403 and "source" in said, said
+
+
+@pytest.mark.parametrize("location", ["models:/m/1", "runs:/0123/model"])
+@pytest.mark.attack(
+    "someone with MLflow's password",
+    "an experiment whose files are another run's or model's",
+    "the door: mlflow-artifacts:/ only",
+)
+def test_an_experiment_has_files_of_its_own(location: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"'.*: name one .*, as mlflow-artifacts:/\.\.\., or none"
+    ):
+        checked(json.dumps({"name": "e", "artifact_location": location}).encode(), "experiments")
+    assert checked(json.dumps({"name": "m", "source": location}).encode(), "model-versions")
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [(b"{", "this one isn't valid JSON"), (b" " * 2**20 + b"{}", "may have 1,048,576 bytes; this one has more")],
+)
+def test_the_sentence_tells_broken_json_from_a_long_body(body: bytes, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        checked(body, "experiments")
 
 
 @pytest.mark.attack(

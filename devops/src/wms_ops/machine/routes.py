@@ -55,8 +55,11 @@ _FIELDS: Final = {
     "experiments": {"name", "artifact_location", "tags"},
     "model-versions": {"name", "source", "run_id", "model_id", "run_link", "description", "tags"},
 }
-_LOCATIONS: Final = {"experiments": "artifact_location", "model-versions": "source"}
-_INSIDE: Final = re.compile(r"(?:mlflow-artifacts|runs|models):/(?!/)[^\x00-\x1f\x7f\\?#%]*")
+_LOCATIONS: Final = {
+    "experiments": ("artifact_location", ("mlflow-artifacts",)),
+    "model-versions": ("source", ("mlflow-artifacts", "runs", "models")),
+}
+_ADDRESS: Final = re.compile(r"([a-z-]+):/(?!/)[^\x00-\x1f\x7f\\?#%]*")
 _LONGEST: Final = 2**20
 _FILES: Final = re.compile(r"/(?:ajax-)?api/2\.0/(?:mlflow-artifacts/artifacts/|mlflow/upload-artifact)")
 LONGEST_FILE, LONGEST_BODY = 2**30, 2**26
@@ -134,33 +137,35 @@ def _stays(path: str) -> bool:
 
 def checked(body: bytes, kind: str) -> bytes:
     """The JSON of a request to create `kind`, "experiments" or "model-versions". Raises ValueError with a sentence."""
-    name = _LOCATIONS[kind]
+    name, schemes = _LOCATIONS[kind]
+    if len(body) > _LONGEST:
+        raise ValueError(f"A request with an {name} may have {_LONGEST:,} bytes; this one has more.")
     try:
-        if len(body) > _LONGEST:
-            raise ValueError("it is too long")
         values = parse_json(body)
     except ValueError as error:
-        raise ValueError(f"A request with an {name} must be a JSON object of less than {_LONGEST:,} bytes.") from error
+        raise ValueError(f"A request with an {name} must be a JSON object; this one isn't valid JSON.") from error
     if not isinstance(values, dict) or (unknown := values.keys() - _FIELDS[kind]):
         named = f"; {min(unknown)[:80]!r} isn't one" if isinstance(values, dict) else ""
         raise ValueError(f"A request with an {name} must be a JSON object of known fields{named}.")
     location = values.get(name)
     is_default = kind == "experiments" and location in ("", None)
-    if not is_default and not (isinstance(location, str) and is_inside(location)):
+    if not is_default and not (isinstance(location, str) and is_inside(location, schemes)):
+        known = " or ".join(f"{scheme}:/..." for scheme in schemes)
         raise ValueError(
-            f"The {name} {str(location)[:200]!r} isn't open here: name one in MLflow's own store, as "
-            "mlflow-artifacts:/..., runs:/... or models:/..., or none."
+            f"The {name} {str(location)[:200]!r} isn't open here: name one in MLflow's own store, as {known}, or none."
         )
     return to_json(values).encode()
 
 
-def is_inside(location: str) -> bool:
-    """Whether an address of files lies in MLflow's own store.
+def is_inside(location: str, schemes: tuple[str, ...]) -> bool:
+    """Whether an address of files has one of the schemes, which all name MLflow's own store, and stays in it.
 
-    >>> is_inside("mlflow-artifacts:/1/ab/artifacts"), is_inside("file:///etc"), is_inside("mlflow-artifacts://h/x")
-    (True, False, False)
+    >>> asked = ("mlflow-artifacts:/1/ab", "models:/m/1", "mlflow-artifacts://host/x")
+    >>> [is_inside(one, ("mlflow-artifacts",)) for one in asked]
+    [True, False, False]
     """
-    return _INSIDE.fullmatch(location) is not None and _UNFIT.search(location) is None
+    found = _ADDRESS.fullmatch(location)
+    return found is not None and found[1] in schemes and _UNFIT.search(location) is None
 
 
 async def refuse(scope: Scope, send: Send, sentence: str, *, status: int = 403) -> None:
