@@ -16,6 +16,7 @@ from entrance_table import Row
 from host_shop import BUCKET, PASSWORD, Launch, World
 from instance_shop import USERS
 from servers import cannot_test, require_tool
+from unit_sandbox import options_of
 
 from wms.paths import ROOT
 from wms_ops.base.errors import AccessDeniedError, CloudError
@@ -200,6 +201,21 @@ def test_links_in_mlflows_folder_lead_the_backup_nowhere(tmp_path: Path, world: 
     with pytest.raises(CloudError, match="is a link instead of MLflow's database"):
         backups.save()
     assert secret.read_text() == "a database of root's" and not bucket.names("backup/links/")
+
+
+@pytest.mark.attack(
+    "someone with MLflow's password",
+    "the instance's own keys from the metadata service, by IPv6 too",
+    "denied to the units of MLflow and the door",
+)
+def test_no_unit_with_a_user_reaches_the_metadata_service() -> None:
+    denied = {unit.name: set(options_of(str(unit)).get("IPAddressDeny", [""])[0].split()) for unit in _with_user()}
+    assert denied.keys() == {"wms-mlflow.service", "wms-door.service"}
+    assert all(found == {"169.254.169.254", "fd00:ec2::254"} for found in denied.values()), denied
+
+
+def _with_user() -> list[Path]:
+    return [unit for unit in UNITS.glob("*.service") if "User" in options_of(str(unit))]
 
 
 @pytest.mark.parametrize("name", ["wms-mlflow", "wms-door"])

@@ -90,9 +90,7 @@ def test_locations_and_sources_outside_mlflows_own_store(guarded: GuardedMlflow,
     "the door: mlflow-artifacts:/ only",
 )
 def test_an_experiment_has_files_of_its_own(location: str) -> None:
-    with pytest.raises(
-        ValueError, match=r"'.*: name one .*, as mlflow-artifacts:/\.\.\., or none"
-    ):
+    with pytest.raises(ValueError, match=r"'.*: name one .*, as mlflow-artifacts:/\.\.\., or none"):
         checked(json.dumps({"name": "e", "artifact_location": location}).encode(), "experiments")
     assert checked(json.dumps({"name": "m", "source": location}).encode(), "model-versions")
 

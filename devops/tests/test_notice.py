@@ -13,6 +13,7 @@ import pytest
 from github_fake import Reply, fake_github
 
 from wms.errors import UsageError
+from wms_ops.base.settings import NoticeSettings
 from wms_ops.loop.driver import conclude
 from wms_ops.report.notice import Notice, check_way, tell
 from wms_ops.runs.record import StepState
@@ -82,13 +83,30 @@ def test_a_webhook_that_is_gone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
 
 @pytest.mark.parametrize(
-    "way", ["mail", "http://hooks.example.org/s3cret", "https://", "https://[s3cret", "file:///s3cret"]
+    "way",
+    [
+        *("mail", "issue\n2", "http://hooks.example.org/s3cret", "https://", "https://[s3cret", "file:///s3cret"),
+        *(
+            "https://h/s3\ncret",
+            "https://h/s3 cret",
+            "https://h h/s3cret",
+            "https://h/\x1b[2J",
+            "https://h:99999/s3cret",
+        ),
+    ],
 )
 def test_another_way_is_told_before_any_work_and_isn_t_shown(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     monkeypatch.setenv("WMS_NOTIFY", way)
     with pytest.raises(UsageError, match="WMS_NOTIFY must be issue, or the address of a webhook") as caught:
         check_way()
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("way", ["issue ", "\tissue\n", " https://hooks.example.org/s3cret\n"])
+def test_blanks_around_a_way_are_no_part_of_it(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    monkeypatch.setenv("WMS_NOTIFY", way)
+    check_way()
+    assert NoticeSettings.read().wms_notify == way.strip()
 
 
 @pytest.fixture

@@ -39,12 +39,16 @@ def check_way() -> None:
     if not way or way == ISSUE:
         return
     try:
-        parts = urlsplit(way)
-        good = bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(way)))
+        parts = urlsplit(way)  # which leaves out line ends, and takes blanks
+        good = way.isascii() and way.isprintable() and " " not in way and bool(parts.hostname) and parts.port != 0
+        good = good and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(way)))
     except ValueError:
         good = False
     if not good:  # the value isn't shown: a webhook's address is as good as a password
-        raise UsageError("WMS_NOTIFY must be issue, or the address of a webhook that begins with https://; correct it.")
+        raise UsageError(
+            "WMS_NOTIFY must be issue, or the address of a webhook that begins with https:// and has no blanks; "
+            "correct it."
+        )
 
 
 def tell(notice: Notice, folder: Path = ROOT) -> bool:
