@@ -96,10 +96,35 @@ def test_another_is_told_who_has_it_until_when_and_what_to_run(office: Office) -
     with pytest.raises(BusyError) as caught:
         office.leases().take(GITHUB, START + HOUR)
     assert str(caught.value) == (
-        "The instance is in use by ana@laptop since 15:30 UTC, until 16:30 at the latest; run this again then, or run "
-        "devops/scripts/stop-cloud.sh."
+        "The instance is in use by ana@laptop since 2026-11-25 15:30 UTC, until 2026-11-25 16:30 UTC at the "
+        "latest; run this again then, or run devops/scripts/stop-cloud.sh."
     )
     assert not caught.value.__cause__
+
+
+@pytest.mark.attack(
+    "someone who may write the state's bucket",
+    "a lease, a heartbeat or a deadline's tag of the year 2099",
+    "48 hours; the sentence says how to break it",
+)
+def test_a_lease_that_no_program_wrote_is_told_and_can_be_broken(office: Office) -> None:
+    far = datetime(2099, 1, 1, tzinfo=UTC)
+    office.leases().take("mal\x1b[2J\nlory", far)
+    office.leases().amend("mal\x1b[2J\nlory", heartbeat_at=far)
+    assert not office.leases().is_beating()
+    with pytest.raises(BusyError) as caught:
+        office.leases().take(ANA, START + HOUR)
+    assert str(caught.value) == (
+        "The instance is in use by mal\ufffd[2J\ufffdlory since 2026-11-25 15:30 UTC, until 2099-01-01 00:00 UTC, but "
+        "no instance lives for more than 48 hours, so the lease isn't to be trusted; unless mal\ufffd[2J\ufffdlory is "
+        "at work, break it with devops/scripts/stop-cloud.sh."
+    )
+    assert office.leases().take(ANA, START + HOUR, force=True).until == START + HOUR
+
+
+def test_a_holders_own_lease_is_brought_back_to_a_credible_end(office: Office) -> None:
+    office.leases().take(ANA, datetime(2099, 1, 1, tzinfo=UTC))
+    assert office.leases().take(ANA, START + HOUR).until == START + HOUR
 
 
 @pytest.mark.parametrize("freed", ["released", "silent and nothing runs", "over"])

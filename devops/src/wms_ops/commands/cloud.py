@@ -18,6 +18,7 @@ from typing import Any, Final
 from wms.command import Command, any_path, new_folder, nothing, number, whole
 from wms.errors import UsageError
 from wms.json_text import to_json
+from wms.names import harmless
 from wms.paths import ROOT
 from wms_ops.base.layout import LOOP
 from wms_ops.targets.factory import CHOICE, TARGETS, chosen_target, cloud_in, open_cloud
@@ -31,7 +32,7 @@ def open_target(name: str, folder: Path | None = None) -> Cloud:
     """This clone's cloud at a target, with its state in `folder`. Nothing is started. Raises ConfigError."""
 
     def show(text: str) -> None:
-        print(text, flush=True)
+        print(harmless(text, keep="\t\n"), flush=True)
 
     return open_cloud(name, folder, show) if folder else cloud_in(ROOT / LOOP, show, name)
 

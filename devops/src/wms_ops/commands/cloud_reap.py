@@ -10,6 +10,7 @@ from typing import Final
 
 from wms.command import Command
 from wms.errors import UsageError, WmsError
+from wms.names import harmless
 from wms.tables import Column, make_table, plain_console
 from wms.text import counted
 from wms_ops.base.outputs import add_summary, github_run
@@ -62,7 +63,7 @@ def _reap(environment: str | None, region: str, dry_run: bool) -> list[Overdue]:
     def is_held(one: str) -> bool:
         return LeaseClient(Shared(state, Names(one, aws.account, region).lease_key)).is_beating()
 
-    show: Callable[[str], None] = lambda text: print(text, flush=True)  # noqa: E731
+    show: Callable[[str], None] = lambda text: print(harmless(text), flush=True)  # noqa: E731
     gone = reap(aws, environment=environment, is_held=is_held, show=show, dry_run=dry_run)
     if not dry_run:
         note_ends(S3SessionStore(state), gone, datetime.now(UTC))
@@ -91,7 +92,8 @@ _HEADINGS: Final = ("environment", "resource", "id", "owner", "launch", "why")
 
 def _row(one: Overdue) -> tuple[str, ...]:
     resource = one.resource
-    return resource.environment, str(resource.kind), resource.id, resource.owner, resource.launch_id, one.reason
+    told = resource.environment, str(resource.kind), resource.id, resource.owner, resource.launch_id, one.reason
+    return tuple(map(harmless, told))
 
 
 COMMAND: Final = Command(

@@ -10,6 +10,7 @@ from typing import Final
 from wms.command import Command, folder, nearest
 from wms.errors import UNHEALTHY, LedgerError, ModelDamagedError
 from wms.json_text import to_json
+from wms.names import tell
 from wms.paths import ROOT
 from wms_ops.base.layout import DVC_CONFIG
 from wms_ops.commands.advice import AGAIN, reason, remedy
@@ -48,9 +49,9 @@ def run(options: argparse.Namespace) -> int:
         print(to_json([asdict(one) for one in findings], indent=2))
     else:
         for one in findings:
-            print(f"{one.name:13} {_WORDS[one.state]:9} {one.text}")
+            tell(f"{one.name:13} {_WORDS[one.state]:9} {one.text}")
             if one.mend:
-                print(f"{'':23} -> {one.mend}")
+                tell(f"{'':23} -> {one.mend}")
         lacking = [one.name for one in findings if one.state is State.MISSING]
         whom = f" for {'an' if options.role == 'operator' else 'a'} {options.role}" if options.role else ""
         print(f"\nMissing{whom}: {', '.join(lacking)}." if lacking else f"\nAll that is needed{whom} is here.")

@@ -60,7 +60,7 @@ def bring_up(context: AwsContext, request: LaunchRequest) -> Instance:
             running = context.usable(lease.launch_id)
             if running is not None:
                 _open(context, running, address)
-                context.show(f"The instance {running.id} runs already, until {running.deadline:%H:%M} UTC.")
+                context.show(f"The instance {running.id} runs already, until {running.deadline:%Y-%m-%d %H:%M} UTC.")
                 return running
             with stoppable():
                 try:

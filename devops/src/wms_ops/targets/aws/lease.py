@@ -18,12 +18,15 @@ from pydantic import AwareDatetime, ValidationError
 
 from wms.errors import WmsError
 from wms.formats import refuse_newer
+from wms.names import harmless
 from wms.records import StoredRecord
 from wms_ops.base.errors import BusyError, CloudError
 from wms_ops.base.poll import poll
 from wms_ops.storage.bucket import Shared
+from wms_ops.targets.aws.settings import LONGEST_HOURS
 
 BEAT_S: Final = 15.0
+LONGEST: Final = timedelta(hours=LONGEST_HOURS)
 SILENT: Final = timedelta(seconds=90)
 """After so long without a heartbeat no process is at work any more."""
 
@@ -43,13 +46,32 @@ class Lease(StoredRecord):
     heartbeat_at: AwareDatetime
     until: AwareDatetime
 
+    @property
+    def who(self) -> str:
+        """The holder, for people: without signs that a terminal obeys or hides."""
+        return harmless(self.holder, keep="")
+
     def is_beating(self, now: datetime) -> bool:
-        """Whether a process is changing the environment now."""
-        return now - self.heartbeat_at < SILENT
+        """Whether a process is changing the environment now; a heartbeat of the future is none."""
+        return -GRACE < now - self.heartbeat_at < SILENT
 
     def is_over(self, now: datetime) -> bool:
         """Whether the lease's instance must be gone by now."""
         return now > self.until + GRACE and not self.is_beating(now)
+
+    def is_credible(self, now: datetime) -> bool:
+        """Whether this program can have written the lease: its end isn't further away than an instance may live."""
+        return self.until - now < LONGEST + GRACE
+
+    def advice(self, now: datetime) -> str:
+        """The end of a sentence for others: the lease's end, and what to do before it."""
+        until = f"until {self.until:%Y-%m-%d %H:%M} UTC"
+        if self.is_credible(now):
+            return f"{until} at the latest; run this again then, or run devops/scripts/stop-cloud.sh"
+        return (
+            f"{until}, but no instance lives for more than {LONGEST_HOURS} hours, so the lease isn't to be trusted; "
+            f"unless {self.who} is at work, break it with devops/scripts/stop-cloud.sh"
+        )
 
 
 @dataclass(frozen=True)
@@ -80,19 +102,20 @@ class LeaseClient:
     ) -> Lease:
         """Take the lease, or continue the holder's own; `force` takes another's. Raises BusyError after `wait_s`."""
 
-        def look() -> Lease | str:
+        def look() -> Lease | tuple[str, str]:
             while True:
                 value, etag = self.shared.read()
                 found, now = _lease(value), self.now()
                 if found is not None and not force and not self._is_free(found, holder, now):
-                    since = f"{found.taken_at:%H:%M} UTC, until {found.until:%H:%M}"
-                    return f"The instance is in use by {found.holder} since {since}"
+                    since = f"{found.taken_at:%Y-%m-%d %H:%M} UTC"
+                    return f"The instance is in use by {found.who} since {since}", found.advice(now)
                 wanted = self._next(found, holder, until, now)
                 if self.shared.replace(wanted.model_dump(mode="json"), etag):
                     return wanted  # else another holder was quicker: look again
 
-        def waiting(text: Lease | str, seconds: float) -> None:
-            show(f"{text}; waiting for it, {max(0.0, wait_s - seconds):.0f} s more at the most.")
+        def waiting(outcome: Lease | tuple[str, str], seconds: float) -> None:
+            if not isinstance(outcome, Lease):
+                show(f"{outcome[0]}; waiting for it, {max(0.0, wait_s - seconds):.0f} s more at the most.")
 
         taken = poll(
             look,
@@ -104,7 +127,7 @@ class LeaseClient:
         )
         if isinstance(taken, Lease):
             return taken
-        raise BusyError(f"{taken} at the latest; run this again then, or run devops/scripts/stop-cloud.sh.")
+        raise BusyError(f"{', '.join(taken)}.")
 
     def amend(self, holder: str, **changes: Any) -> Lease:
         """Change the holder's own lease. Raises BusyError if another holder has taken it."""
@@ -112,7 +135,7 @@ class LeaseClient:
             value, etag = self.shared.read()
             found = _lease(value)
             if found is None or found.holder != holder:
-                whose = f"{found.holder} has it now" if found else "nobody has it now"
+                whose = f"{found.who} has it now" if found else "nobody has it now"
                 raise BusyError(f"The lease of the instance was taken from {holder}: {whose}; run this again.")
             wanted = found.model_copy(update={"heartbeat_at": self.now(), **changes})
             if self.shared.replace(wanted.model_dump(mode="json"), etag):
@@ -155,7 +178,8 @@ class LeaseClient:
     def _next(found: Lease | None, holder: str, until: datetime, now: datetime) -> Lease:
         same = found is not None and found.holder == holder and not found.is_over(now)
         if found is not None and same:
-            return found.model_copy(update={"heartbeat_at": now, "until": max(until, found.until)})
+            least = found.until if found.is_credible(now) else until
+            return found.model_copy(update={"heartbeat_at": now, "until": max(until, least)})
         launch = found.launch_id if found else ""  # the next holder has to end that launch
         return Lease(holder=holder, launch_id=launch, taken_at=now, heartbeat_at=now, until=until)
 

@@ -21,6 +21,8 @@ from wms.project import FORMER_REGION, REGION, project
 from wms_ops.base.settings import AwsSettings, InstanceSettings
 
 FILE: Final = ROOT / "infrastructure" / "terraform" / "wms.tfvars"
+LONGEST_HOURS: Final = 48
+"""The longest life that an instance may be given."""
 
 
 class CloudSettings(BaseModel):
@@ -36,7 +38,7 @@ class CloudSettings(BaseModel):
     existing_instance_profile: str | None = Field(default=None, pattern=r"^[\w+=,.@-]{1,128}$")
     ami_id: str | None = Field(default=None, pattern=r"^ami-[0-9a-f]{8,17}$")
     idle_minutes: int = Field(default=0, ge=0, le=1440)
-    hours: float = Field(default=4.0, ge=0.1, le=48, allow_inf_nan=False)
+    hours: float = Field(default=4.0, ge=0.1, le=LONGEST_HOURS, allow_inf_nan=False)
     mlflow_port: int = Field(default=5000, ge=1024, le=65535)
     service_port: int = Field(default=8000, ge=1024, le=65535)
     github_repository: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]+(@\d+/[\w.-]+@\d+|/[\w.-]+)$")

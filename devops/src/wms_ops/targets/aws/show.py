@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
 from wms.errors import WmsError
+from wms.names import harmless
 from wms_ops.cost.bills import month_so_far
 from wms_ops.cost.estimate import dollars, hourly
 from wms_ops.cost.prices import price_table
@@ -14,6 +16,8 @@ from wms_ops.cost.sessions import month_name, month_start
 from wms_ops.targets.aws.boot import read_boot
 from wms_ops.targets.aws.cloud import AwsCloud
 from wms_ops.targets.aws.inventory import Instance, find_instances
+from wms_ops.targets.aws.lease import GRACE, LONGEST
+from wms_ops.targets.aws.settings import LONGEST_HOURS
 from wms_ops.targets.aws.store_root import state_bucket_exists
 from wms_ops.targets.host.messages import Alive
 
@@ -46,7 +50,7 @@ def instance_text(cloud: AwsCloud) -> str:
     if not found:
         region = cloud.context.names.region
         return f"{_NOTHING} in {region}, as far as its tags tell; a teardown looks for everything else."
-    return "\n".join(_sentence(one, cloud.context.now()) for one in found)
+    return _safe(_sentence(one, cloud.context.now()) for one in found)
 
 
 def status_text(cloud: AwsCloud) -> str:
@@ -56,7 +60,8 @@ def status_text(cloud: AwsCloud) -> str:
     has_bucket = state_bucket_exists(cloud.context.aws.s3, names)
     lease = cloud.context.leases.read() if has_bucket else None
     if lease is not None and not lease.is_over(now):
-        lines.append(f"Held by {lease.holder} since {lease.taken_at:%Y-%m-%d %H:%M} UTC.")
+        doubt = "" if lease.is_credible(now) else f", {lease.advice(now)}"
+        lines.append(f"Held by {lease.who} since {lease.taken_at:%Y-%m-%d %H:%M} UTC{doubt}.")
     for one in cloud.context.instances():
         lines.append(_sentence(one, now))
         lines += [
@@ -71,7 +76,12 @@ def status_text(cloud: AwsCloud) -> str:
             lines += addresses(endpoints.mlflow, endpoints.service)
     if has_bucket:
         lines.append(f"{month_text(cloud)}.")
-    return "\n".join([*lines, _looked_at(cloud)])
+    return _safe([*lines, _looked_at(cloud)])
+
+
+def _safe(lines: Iterable[str]) -> str:
+    """Lines with values from tags, buckets and instances, none of which adds a line or is obeyed by a terminal."""
+    return "\n".join(map(harmless, lines))
 
 
 def _looked_at(cloud: AwsCloud) -> str:
@@ -120,4 +130,9 @@ def after_stop(cloud: AwsCloud) -> str:
 def _sentence(one: Instance, now: datetime) -> str:
     age = (now - one.launched_at).total_seconds() / 60
     until = f"ends itself at {one.deadline:%Y-%m-%d %H:%M} UTC at the latest" if one.deadline else "has no deadline"
+    if one.deadline and one.deadline - one.launched_at > LONGEST + GRACE:
+        until = (
+            f"has a tag with the deadline {one.deadline:%Y-%m-%d %H:%M} UTC, which isn't to be trusted, as no instance "
+            f"lives for more than {LONGEST_HOURS} hours; end it with devops/scripts/stop-cloud.sh"
+        )
     return f"{one.id} ({one.kind}, {one.state}) was started by {one.owner or 'somebody'} {age:.0f} min ago and {until}."
