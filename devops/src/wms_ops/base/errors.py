@@ -69,6 +69,10 @@ class RepeatedRequestError(CloudError, code=98):
     """AWS had carried the request out already: the answer was lost, so Terraform's provider asked again."""
 
 
+class UnsafePlanError(CloudError, code=69):
+    """Terraform's plan would delete data, or change what isn't this environment's."""
+
+
 class UnsafeFileError(CloudError, code=79):
     """An archive holds an unsafe entry: a link, or a name that leads out of the target folder."""
 

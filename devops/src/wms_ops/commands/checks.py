@@ -112,7 +112,7 @@ def check_aws(_: Path) -> Finding:
 
 def check_terraform(_: Path) -> Finding:
     """The version of Terraform; only the cloud at AWS requires Terraform."""
-    from wms_ops.targets.aws.terraform import require_terraform
+    from wms_ops.targets.aws.terraform_program import require_terraform
 
     try:
         return Finding("Terraform", State.FINE, f"Terraform {require_terraform(os.environ)}")

@@ -54,6 +54,11 @@ class Names:
         return f"wms-{self.environment}"
 
     @property
+    def role_prefix(self) -> str:
+        """The beginning of the names of roles, profile and budget, which are the account's and not the region's."""
+        return f"{self.prefix}-{self.region}"
+
+    @property
     def state_bucket(self) -> str:
         """The bucket of all environments' Terraform states, leases and sessions.
 

@@ -12,7 +12,7 @@ from wms_ops.targets.aws.cloud import AwsCloud
 from wms_ops.targets.aws.context import STORE_ROOT
 from wms_ops.targets.aws.store_root import destroy_store, state_bucket_exists
 from wms_ops.targets.aws.teardown import clear_lock, take_down
-from wms_ops.targets.aws.terraform import require_terraform
+from wms_ops.targets.aws.terraform_program import require_terraform
 
 _AT_ONCE: Final = 1000
 _LONGEST: Final = timedelta(minutes=30)

@@ -21,7 +21,7 @@ from wms_ops.storage.remote import S3Remote
 from wms_ops.targets.aws import access, show
 from wms_ops.targets.aws.boot import wait_until_up
 from wms_ops.targets.aws.cloud import AwsCloud
-from wms_ops.targets.aws.terraform import require_terraform
+from wms_ops.targets.aws.terraform_program import require_terraform
 
 
 def deploy(cloud: AwsCloud, models: Path, *, is_sure: bool) -> int:

@@ -22,7 +22,8 @@ from wms_ops.targets.aws.lease import Lease
 from wms_ops.targets.aws.network import need_network
 from wms_ops.targets.aws.store_root import ensure_state_bucket, ensure_store
 from wms_ops.targets.aws.teardown import clear_lock, tear_down, unlaunch
-from wms_ops.targets.aws.terraform import Terraform, require_terraform
+from wms_ops.targets.aws.terraform import Terraform
+from wms_ops.targets.aws.terraform_program import require_terraform
 
 _START: Final = timedelta(minutes=30)
 STEPS: Final = (

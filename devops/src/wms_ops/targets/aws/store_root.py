@@ -19,6 +19,7 @@ from wms_ops.storage.names import ENVIRONMENT_TAG, PART_TAG, STORE_PART, Names
 from wms_ops.storage.trouble import aws_errors
 from wms_ops.targets.aws.context import STORE_ROOT, AwsContext
 from wms_ops.targets.aws.network import network_is_whole
+from wms_ops.targets.aws.store_plan import plan_judge
 from wms_ops.targets.aws.sweep import drop_lasting
 from wms_ops.targets.aws.terraform import ROOTS
 
@@ -52,7 +53,8 @@ def ensure_store(context: AwsContext) -> bool:
     """Make the buckets, the repository and the network unless they match this code; returns whether Terraform ran.
 
     The state bucket holds a digest of the applied code and variables, since asking Terraform takes longer than the rest
-    of a start. The digest counts only while AWS has everything.
+    of a start. The digest counts only while AWS has everything. Raises UnsafePlanError before Terraform would delete
+    data or change what isn't this environment's, and Terraform's errors.
     """
     variables = store_variables(context)
     digest = _digest(variables)
@@ -62,12 +64,12 @@ def ensure_store(context: AwsContext) -> bool:
     if applied == digest and _is_whole(_existing(context)) and network_is_whole(context):
         return False
     context.show("Making the buckets, the image repository and the network, which last.")
-    if applied is None:
+    if applied is None and not network_is_whole(context):
         _drop_network(context)  # of an apply that never ended: Terraform's state may not know all of it
-    terraform = context.terraform(STORE_ROOT)
+    terraform, judge = context.terraform(STORE_ROOT), plan_judge(context.names)
     terraform.init()
     try:
-        terraform.apply(variables | _existing(context))
+        terraform.apply(variables | _existing(context), judge)
     except AccessDeniedError as error:
         raise AccessDeniedError(
             f"{error} What lasts was made by other code or settings than these: have a person who may change it run "
@@ -76,7 +78,7 @@ def ensure_store(context: AwsContext) -> bool:
     except RepeatedRequestError as error:
         context.show(f"{error} Taking what is there and going on.")
         _drop_network(context)
-        terraform.apply(variables | _existing(context))
+        terraform.apply(variables | _existing(context), judge)
     note.replace({"digest": digest}, etag)
     return True
 
@@ -88,14 +90,15 @@ def _drop_network(context: AwsContext) -> None:
 
 
 def destroy_store(context: AwsContext) -> None:
-    """Delete the buckets with all objects, and the repository. Raises Terraform's errors."""
+    """Delete the buckets with all objects, and the repository. Raises Terraform's errors and UnsafePlanError."""
     terraform = context.terraform(STORE_ROOT)
     variables = store_variables(context, force_destroy=True)
     ensure_state_bucket(context.aws.s3, context.names)
     terraform.init()
     variables |= _existing(context)
-    terraform.apply(variables)  # the provider deletes a bucket's objects only if the state says that it may
-    terraform.destroy(variables)
+    # The provider deletes a bucket's objects only if the state says that it may.
+    terraform.apply(variables, plan_judge(context.names))
+    terraform.apply(variables, plan_judge(context.names, end=True), destroy=True)
     drop_lasting(context.aws, context.settings.environment, STORE_PART, context.show)
 
 

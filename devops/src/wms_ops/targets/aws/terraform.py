@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -31,13 +30,10 @@ from wms.quiet import QUIET
 from wms_ops.base.errors import CloudError, RepeatedRequestError
 from wms_ops.base.poll import poll
 from wms_ops.base.settings import StoreSettings
+from wms_ops.targets.aws.terraform_program import find_terraform
 from wms_ops.targets.aws.trouble import explain
 
 ROOTS: Final = ROOT / "infrastructure" / "terraform"
-OLDEST: Final = (1, 11)
-"""The first version that locks a state in S3 without a DynamoDB table."""
-
-_OLDEST: Final = ".".join(map(str, OLDEST))
 LONGEST_S: Final = 20 * 60.0
 LOCK_WAIT: Final = "120s"
 _TO_END_S: Final = 120.0
@@ -59,6 +55,7 @@ _TOLD: Final = frozenset({"apply_start", "apply_complete", "apply_progress", "ap
 _UNREADY: Final = re.compile(r"terraform\s+init|Required plugins are not installed|dependency lock file")
 
 Show = Callable[[str], None]
+Judge = Callable[[Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -100,19 +97,32 @@ class Terraform:
             self._run("init", input=False, reconfigure=True, backend_config=self.backend.options, **pinned)
             write_atomic(self._initialised, self._digest)
 
-    def apply(self, variables: Mapping[str, Any]) -> None:
-        """Make the root's resources. Raises as `init` does."""
-        options = {"auto_approve": True, "json": True, **self._with(variables)}
+    def apply(self, variables: Mapping[str, Any], judge: Judge | None = None, *, destroy: bool = False) -> None:
+        """Make the root's resources, or destroy all that the state has.
+
+        `judge` gets the plan, as `terraform show -json` has it, before anything is changed, and raises what forbids it;
+        then exactly that plan is carried out. Raises as `init` does.
+        """
         try:
-            self._run("apply", **options)
+            self._apply(variables, judge, destroy)
         except _NotInitialisedError:  # somebody has deleted the provider or the lock file; nothing was begun
             self._initialised.unlink(missing_ok=True)
             self.init()
-            self._run("apply", **options)
+            self._apply(variables, judge, destroy)
 
-    def destroy(self, variables: Mapping[str, Any]) -> None:
-        """Destroy all resources in the state. Raises as `init` does."""
-        self._run("apply", auto_approve=True, json=True, destroy=True, **self._with(variables))
+    def _apply(self, variables: Mapping[str, Any], judge: Judge | None, destroy: bool) -> None:
+        options: dict[str, Any] = {"json": True, **self._with(variables), **({"destroy": True} if destroy else {})}
+        if judge is None:
+            self._run("apply", auto_approve=True, **options)
+            return
+        plan = self.work / "plan"
+        try:
+            self._run("plan", out=str(plan), **options)
+            shown = self._run("show", str(plan), json=True)
+            judge(parse_json(next(line for line in shown.splitlines() if line.startswith("{"))))
+            self._run("apply", str(plan), json=True, input=False, lock_timeout=LOCK_WAIT)
+        finally:
+            plan.unlink(missing_ok=True)
 
     @property
     def _initialised(self) -> Path:
@@ -160,8 +170,8 @@ class Terraform:
         write_atomic(path, to_json(variables, indent=1, sort_keys=True) + "\n")
         return {"input": False, "lock_timeout": LOCK_WAIT, "var_file": str(path)}
 
-    def _run(self, words: str, **options: Any) -> None:
-        """Run to the end. The options are python-terraform's."""
+    def _run(self, words: str, *names: str, **options: Any) -> str:
+        """Run to the end; returns the output. The options are python-terraform's."""
         program = find_terraform(self.environ)
         # Imported here: the import is slow, and a laptop without Terraform never needs it.
         from python_terraform import IsFlagged
@@ -170,12 +180,13 @@ class Terraform:
         flags = {"auto_approve", "json", "destroy", "reconfigure"}
         given = {name: IsFlagged if name in flags and value else value for name, value in options.items()}
         builder = CommandLines(working_dir=str(self.root), terraform_bin_path=program)
-        command = builder.generate_cmd_string(words, **given)
-        command.append("-no-color")
+        command = builder.generate_cmd_string(words, no_color=IsFlagged, **given)
+        command += names
         log = self.work / "logs" / f"{words}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.getpid()}.log"
         code, text = self._watch(command, log)
         if code:
             raise _failure(words, text, log)
+        return text
 
     def _watch(self, command: list[str], log: Path) -> tuple[int, str]:
         try:
@@ -232,33 +243,6 @@ class Terraform:
                     self.show(str(event.get("@message")))
 
 
-def find_terraform(environ: Mapping[str, str]) -> str:
-    """The program's path. Raises CloudError without Terraform."""
-    found = shutil.which("terraform", path=environ.get("PATH"))
-    if found is None:
-        raise CloudError(
-            f"Terraform isn't installed; install version {_OLDEST} or newer from "
-            "developer.hashicorp.com/terraform/install, then run this again."
-        )
-    return found
-
-
-def require_terraform(environ: Mapping[str, str]) -> str:
-    """Terraform's version. Raises CloudError for a version that is too old, or without Terraform."""
-    program = find_terraform(environ)
-    command = [program, "version", "-json"]
-    quiet = {**environ, **QUIET}
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=quiet, timeout=60)
-        version = str(parse_json(done.stdout)["terraform_version"])
-        numbers = tuple(int(part) for part in version.split("-", maxsplit=1)[0].split("."))
-    except (OSError, subprocess.SubprocessError, ValueError, LookupError, TypeError) as error:
-        raise CloudError(f"{program} doesn't say its version; install Terraform {_OLDEST} or newer.") from error
-    if numbers < OLDEST:
-        raise CloudError(f"Terraform {version} is too old; install version {_OLDEST} or newer.")
-    return version
-
-
 class _NotInitialisedError(CloudError):
     """Terraform refuses to begin without another `init`."""
 
@@ -289,7 +273,7 @@ def _failure(words: str, text: str, log: Path) -> Exception:
                 said.append(f"{diagnostic.get('summary', '')} {diagnostic.get('detail', '')}".strip())
     if said:
         text = "\n\n".join(f"Error: {message}" for message in said)
-    if words == "apply" and _UNREADY.search(text):
+    if words in ("plan", "apply") and _UNREADY.search(text):
         return _NotInitialisedError(f"Terraform wants another `terraform init`. Its output is in {log}.")
     error = explain(text, f"run `terraform {words}`")
     if type(error) in (CloudError, RepeatedRequestError):
