@@ -29,6 +29,11 @@ def context(aws: AwsServer, tmp_path: Path) -> AwsContext:
     return context
 
 
+def tag(ec2: Any, ids: list[str], environment: str = "main", part: str = "store") -> None:
+    tags = {"wms:environment": environment, "wms:part": part}
+    ec2.create_tags(Resources=ids, Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
+
+
 def made(aws: AwsServer, context: AwsContext) -> Network:
     """A network as the persistent root makes it, with the root's state."""
     ec2, iam = aws.client("ec2"), aws.client("iam")
@@ -46,6 +51,7 @@ def made(aws: AwsServer, context: AwsContext) -> Network:
     iam.create_role(RoleName=PROFILE, AssumeRolePolicyDocument="{}")
     iam.create_instance_profile(InstanceProfileName=PROFILE)
     iam.add_role_to_instance_profile(InstanceProfileName=PROFILE, RoleName=PROFILE)
+    tag(ec2, [*subnets.values(), group])
     role = PROFILE.replace("instance", "mlflow")
     found = Network(subnets=subnets, security_group_id=group, instance_profile=PROFILE, mlflow_role=role)
     outputs = {name: {"value": value} for name, value in {**found.model_dump(), "dvc_bucket": "x"}.items()}
@@ -110,4 +116,26 @@ def test_a_state_that_names_another_profile_counts_as_none(
     outputs = {name: {"value": value} for name, value in {**found.model_dump(), **lie}.items()}
     context.state.put(context.names.state_key("persistent"), json.dumps({"outputs": outputs}).encode())
     assert read_network(context) is None
+    assert not network_is_whole(context)
+
+
+@pytest.mark.attack(
+    "a writer of Terraform's state", "a stranger's network or open group in the outputs", "the tags that AWS has"
+)
+@pytest.mark.parametrize("foreign", ["untagged", "another environment's", "not of the store"])
+@pytest.mark.parametrize("part", ["subnet", "group"])
+def test_an_instance_goes_into_no_other_network(aws: AwsServer, context: AwsContext, part: str, foreign: str) -> None:
+    found, ec2 = made(aws, context), aws.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.9.0.0/24")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.0.0/27")["Subnet"]["SubnetId"]
+    group = ec2.create_security_group(GroupName="open", Description="x", VpcId=vpc)["GroupId"]
+    if foreign == "another environment's":
+        tag(ec2, [subnet, group], environment="team")
+    elif foreign == "not of the store":
+        tag(ec2, [subnet, group], part="instance")
+    lie = {"security_group_id": group} if part == "group" else {"subnets": {**found.subnets, "eu-central-1b": subnet}}
+    outputs = {name: {"value": value} for name, value in {**found.model_dump(), **lie}.items()}
+    context.state.put(context.names.state_key("persistent"), json.dumps({"outputs": outputs}).encode())
+    with pytest.raises(CloudError, match=rf"{group if part == 'group' else subnet}.*run `wms cloud store`"):
+        need_network(context)
     assert not network_is_whole(context)

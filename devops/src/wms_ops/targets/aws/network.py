@@ -9,8 +9,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from wms_ops.base.errors import CloudError
 from wms_ops.storage.bucket import Shared
 from wms_ops.storage.codes import unless
+from wms_ops.storage.names import ENVIRONMENT_TAG, PART_TAG, STORE_PART
 from wms_ops.storage.trouble import aws_errors
 from wms_ops.targets.aws.context import STORE_ROOT, AwsContext
+from wms_ops.targets.aws.inventory import tags_of
 
 _GONE: Final = frozenset({"InvalidSubnetID.NotFound", "InvalidGroup.NotFound", "InvalidGroupId.Malformed"})
 _NO_PROFILE: Final = frozenset({"NoSuchEntity"})
@@ -38,37 +40,60 @@ def read_network(context: AwsContext) -> Network | None:
     except (ValidationError, LookupError, TypeError):
         return None  # of the former version, which made the network for each launch
     # Whoever may write the state could name any profile of the account here: names follow from the settings alone.
-    prefix = f"{context.names.prefix}-{context.names.region}"
+    prefix = context.names.role_prefix
     own = context.settings.existing_instance_profile
     wanted = (own, None) if own else (f"{prefix}-instance", f"{prefix}-mlflow")
     return found if (found.instance_profile, found.mlflow_role) == wanted else None
 
 
 def need_network(context: AwsContext) -> Network:
-    """The network. Raises CloudError before the first apply."""
+    """The network. Raises CloudError before the first apply, or if AWS has its parts not with this environment's tags.
+
+    Raises the errors of `aws_errors`.
+    """
     found = read_network(context)
     if found is None:
         raise CloudError("Terraform's state names no network for the instance; run `wms cloud store`.")
+    if _vpc(context, found) is None:
+        listed = ", ".join([*found.subnets.values(), found.security_group_id])
+        raise CloudError(
+            f"Of what Terraform's state names as the network ({listed}) something is gone or lacks the tags "
+            f"{ENVIRONMENT_TAG}={context.names.environment} and {PART_TAG}={STORE_PART}, so no instance is started in "
+            "it; run `wms cloud store`."
+        )
     return found
 
 
-def network_is_whole(context: AwsContext) -> bool:
-    """Whether AWS has the whole network, with its way to the internet. Raises the errors of `aws_errors`."""
-    found = read_network(context)
-    if found is None or not found.subnets:
-        return False
-    ec2, iam = context.aws.ec2, context.aws.iam
+def _vpc(context: AwsContext, network: Network) -> str | None:
+    """The VPC of the network; None unless all its subnets and its group are there and this environment's."""
+    if not network.subnets:
+        return None
+    ec2 = context.aws.ec2
+    wanted = {ENVIRONMENT_TAG: context.names.environment, PART_TAG: STORE_PART}.items()
     with aws_errors("look for the network"):
-        subnets = unless(_GONE, ec2.describe_subnets, SubnetIds=[*found.subnets.values()])
-        groups = unless(_GONE, ec2.describe_security_groups, GroupIds=[found.security_group_id])
-        if not subnets or not groups:
-            return False
-        within = [{"Name": "vpc-id", "Values": [groups["SecurityGroups"][0]["VpcId"]]}]
-        tables = ec2.describe_route_tables(Filters=within)["RouteTables"]
+        subnets = unless(_GONE, ec2.describe_subnets, SubnetIds=[*network.subnets.values()])
+        groups = unless(_GONE, ec2.describe_security_groups, GroupIds=[network.security_group_id])
+    if not subnets or not groups:
+        return None
+    parts = [*subnets["Subnets"], *groups["SecurityGroups"]]
+    if not all(wanted <= tags_of(part).items() for part in parts):
+        return None
+    return str(groups["SecurityGroups"][0]["VpcId"])
+
+
+def network_is_whole(context: AwsContext) -> bool:
+    """Whether AWS has the whole network, this environment's, with its way out. Raises the errors of `aws_errors`."""
+    found = read_network(context)
+    vpc = _vpc(context, found) if found is not None else None
+    if found is None or vpc is None:
+        return False
+    with aws_errors("look for the network"):
+        within = [{"Name": "vpc-id", "Values": [vpc]}]
+        tables = context.aws.ec2.describe_route_tables(Filters=within)["RouteTables"]
         if context.settings.existing_instance_profile is not None:
             return _leads_out(tables)
         wanted = {"InstanceProfileName": found.instance_profile}
-        profile = unless(_NO_PROFILE, iam.get_instance_profile, **wanted)
+        profile = unless(_NO_PROFILE, context.aws.iam.get_instance_profile, **wanted)
         return _leads_out(tables) and bool(profile and profile["InstanceProfile"]["Roles"])
 
 
