@@ -73,6 +73,14 @@ def keys_with(aws: AwsServer, document: dict[str, Any]) -> dict[str, str]:
     return {"AWS_ACCESS_KEY_ID": made["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": made["SecretAccessKey"]}
 
 
+def protect(aws: AwsServer, cloud: AwsCloud) -> None:
+    """Have AWS refuse the end of the cloud's instance, as a person may who has other rights."""
+    ask_for_rights(aws, False)
+    (instance,) = cloud.context.instances()
+    aws.client("ec2").modify_instance_attribute(InstanceId=instance.id, DisableApiTermination={"Value": True})
+    ask_for_rights(aws, True)
+
+
 def aws_as(keys: dict[str, str], aws: AwsServer) -> Any:
     """S3 with these keys."""
     named = {name.lower(): value for name, value in keys.items()}
@@ -103,6 +111,7 @@ def test_its_rights_are_enough_and_change_nothing_that_lasts(
         runner = of_ana(yard.cloud("runner", **keys))
         assert runner.up().mlflow
         runner.allow("runner")
+        protect(aws, runner)
         with pytest.raises(NoCertificateError):  # nothing starts in moto's instance
             runner.environ()
         assert list(runner.sessions())

@@ -127,11 +127,34 @@ data "aws_iam_policy_document" "github" {
     resources = [aws_security_group.this.arn]
   }
 
+  # A launch and an end need single attributes, each with one value. With all attributes it could have the machine run
+  # other user data, or keep it from its end. EC2 takes one attribute in a request.
+  dynamic "statement" {
+    for_each = { InstanceInitiatedShutdownBehavior = "terminate", DisableApiTermination = "false", DisableApiStop = "false" }
+
+    content {
+      sid       = "Set${statement.key}"
+      actions   = ["ec2:ModifyInstanceAttribute"]
+      resources = ["arn:${local.partition}:ec2:${local.account_prefix}:instance/*"]
+
+      condition {
+        test     = "StringEquals"
+        variable = "aws:ResourceTag/wms:environment"
+        values   = [var.environment]
+      }
+
+      condition {
+        test     = "StringEqualsIgnoreCase"
+        variable = "ec2:Attribute/${statement.key}"
+        values   = [statement.value]
+      }
+    }
+  }
+
   # Of any environment, since the reaper ends what is past its deadline in all of them.
   statement {
-    sid = "FinishAndEnd"
+    sid = "End"
     actions = [
-      "ec2:ModifyInstanceAttribute", # how the provider ends a launch
       "ec2:TerminateInstances",
       "ec2:DeleteVolume",
       "ec2:DeleteNetworkInterface",

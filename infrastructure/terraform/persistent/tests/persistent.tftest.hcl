@@ -169,6 +169,15 @@ run "github" {
     condition     = length(setintersection(flatten([for statement in data.aws_iam_policy_document.github["this"].statement : statement.actions]), ["s3:DeleteObjectVersion", "s3:PutBucketVersioning", "s3:PutLifecycleConfiguration", "s3:PutBucketPolicy", "s3:DeleteBucket", "iam:PutRolePolicy", "iam:CreateRole"])) == 0
     error_message = "GitHub's role may change nothing that lasts."
   }
+
+  assert {
+    condition = { for statement in data.aws_iam_policy_document.github["this"].statement : statement.sid => { for condition in statement.condition : condition.variable => one(condition.values) } if contains(statement.actions, "ec2:ModifyInstanceAttribute") } == {
+      SetDisableApiStop                    = { "aws:ResourceTag/wms:environment" = "main", "ec2:Attribute/DisableApiStop" = "false" }
+      SetDisableApiTermination             = { "aws:ResourceTag/wms:environment" = "main", "ec2:Attribute/DisableApiTermination" = "false" }
+      SetInstanceInitiatedShutdownBehavior = { "aws:ResourceTag/wms:environment" = "main", "ec2:Attribute/InstanceInitiatedShutdownBehavior" = "terminate" }
+    }
+    error_message = "Of an instance only what lets it end may be changed, and only of this environment's."
+  }
 }
 
 run "a_provider_that_the_account_has" {

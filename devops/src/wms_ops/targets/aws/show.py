@@ -15,6 +15,7 @@ from wms_ops.cost.prices import price_table
 from wms_ops.cost.sessions import month_name, month_start
 from wms_ops.targets.aws.boot import read_boot
 from wms_ops.targets.aws.cloud import AwsCloud
+from wms_ops.targets.aws.ending import hindrances
 from wms_ops.targets.aws.inventory import Instance, find_instances
 from wms_ops.targets.aws.lease import GRACE, LONGEST
 from wms_ops.targets.aws.settings import LONGEST_HOURS
@@ -64,6 +65,7 @@ def status_text(cloud: AwsCloud) -> str:
         lines.append(f"Held by {lease.who} since {lease.taken_at:%Y-%m-%d %H:%M} UTC{doubt}.")
     for one in cloud.context.instances():
         lines.append(_sentence(one, now))
+        lines += [f"  {sentence}" for sentence in hindrances(cloud.context.aws.ec2, one.id)]
         lines += [
             f"  {step.title}: {step.state}{f' ({step.sentence})' if step.sentence else ''}, {step.at[11:19]} UTC"
             for step in read_boot(cloud.context, one.launch_id)

@@ -17,6 +17,7 @@ from wms_ops.base.errors import AccessDeniedError, CloudError, CredentialsExpire
 from wms_ops.base.poll import poll
 from wms_ops.storage.codes import Kind, code_of, kind_of_class, kind_of_code
 from wms_ops.storage.trouble import from_sdk, is_gone
+from wms_ops.targets.aws.ending import terminate
 from wms_ops.targets.aws.inventory import Clients, Raw, Resource, find, find_lasting
 from wms_ops.targets.aws.kinds import EC2, IAM, ORDER, TIES, ResourceKind
 
@@ -116,7 +117,10 @@ class _Sweeper:
             for bond in jmespath.search(tie.found, answer) or ():
                 value = [bond] if isinstance(bond, dict) else bond
                 self._do(resource, tie.done, getattr(client, tie.cut), {} if tie.alone else own, **{tie.name: value})
-        self._do(resource, how.done, getattr(client, how.delete), listed if how.many else own, **parent)
+        if kind is ResourceKind.INSTANCE:
+            self._do(resource, how.done, lambda: terminate(client, [name]), {})
+        else:
+            self._do(resource, how.done, getattr(client, how.delete), listed if how.many else own, **parent)
 
     def await_ends(self, resources: Iterable[Resource], failed: dict[Resource, str]) -> None:
         """Wait until the instances are terminated: until then their volumes and interfaces are in use."""

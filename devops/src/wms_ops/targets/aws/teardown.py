@@ -19,6 +19,7 @@ from wms_ops.cost.sessions import EndedBy, Session
 from wms_ops.storage.trouble import aws_errors
 from wms_ops.targets.aws import access, password
 from wms_ops.targets.aws.context import INSTANCE_ROOT, AwsContext
+from wms_ops.targets.aws.ending import terminate
 from wms_ops.targets.aws.inventory import find
 from wms_ops.targets.aws.lease import Lease
 from wms_ops.targets.aws.locks import GRACE, Lock, break_stale_lock, read_lock
@@ -134,7 +135,7 @@ def _terminate(context: AwsContext) -> bool:
     if ids:
         context.show(f"Ending {', '.join(ids)}.")
         with aws_errors("end the instance"):
-            context.aws.ec2.terminate_instances(InstanceIds=ids)
+            terminate(context.aws.ec2, ids)
     context.step("terminated")
     return bool(found)
 
