@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-real loop install wheelhouse test lint repro bench-train bench-data bench-loop bench-cloud prove-entrance prove-gate \
-  prove-service settings lock clean
+  prove-matrices prove-service settings lock clean
 
 # Bytecode is kept, whatever the shell says: without it each start of Python with PyTorch compiles for ten seconds.
 unexport PYTHONDONTWRITEBYTECODE
@@ -87,6 +87,10 @@ prove-gate: ## Print the tables of docs/gate.md about the gate's statistics, fro
 prove-service: ## Attack a real process of the service: 5,000 requests, its memory, its calls (a test run: a slice)
 	@$(INSTALL) --quiet all
 	PYTHONPATH=WMS/tests:devops/tests OMP_NUM_THREADS=1 $(PY) devops/tests/prove_service.py $(ARGS)
+
+prove-matrices: ## Run the tests with every case of each matrix of kills and faults (a test run: a slice)
+	@$(INSTALL) --quiet all
+	WMS_WHOLE_MATRICES=1 OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --durations 25 $(ARGS)
 
 settings: ## Write docs/settings.md and .env.example anew from the settings' types
 	@$(INSTALL) --quiet core

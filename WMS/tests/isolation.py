@@ -27,7 +27,14 @@ _DROPPED = (
 )
 _KEPT = frozenset(
     # What a tester says to the tests themselves, and where Terraform's providers lie (see terraform_provider.py).
-    (SESSION, "WMS_REQUIRE_TOOLS", "TF_PLUGIN_MIRROR", "TF_CLI_CONFIG_FILE", "TF_PLUGIN_CACHE_DIR")
+    (
+        SESSION,
+        "WMS_REQUIRE_TOOLS",
+        "WMS_WHOLE_MATRICES",
+        "TF_PLUGIN_MIRROR",
+        "TF_CLI_CONFIG_FILE",
+        "TF_PLUGIN_CACHE_DIR",
+    )
 )
 _LOOPBACK = "127.0.0.1,localhost"
 

@@ -18,8 +18,19 @@ def aws_of_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsServ
 @pytest.fixture
 def aws(aws_of_session: AwsServer, monkeypatch: pytest.MonkeyPatch) -> AwsServer:
     """An AWS without anything in it; this process's own variables lead there, too."""
-    aws_of_session.reset()
-    for name, value in aws_of_session.environ.items():
+    return _emptied(aws_of_session, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def aws_of_module(aws_of_session: AwsServer) -> Iterator[AwsServer]:
+    """An AWS that a module's tests share: Terraform makes what lasts there once."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        yield _emptied(aws_of_session, monkeypatch)
+
+
+def _emptied(server: AwsServer, monkeypatch: pytest.MonkeyPatch) -> AwsServer:
+    server.reset()
+    for name, value in server.environ.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_PROFILE", raising=False)
-    return aws_of_session
+    return server
