@@ -105,9 +105,8 @@ def make(aws: AwsServer, name: str, tags: list[dict[str, str]], *, doors: bool =
         LaunchTemplateData={"InstanceType": "t3.large"},
         TagSpecifications=specification("launch-template", tags),
     )
-    image = ec2.describe_images()["Images"][0]["ImageId"]
     instance = ec2.run_instances(
-        ImageId=image, MinCount=1, MaxCount=1, InstanceType="t3.large", SubnetId=subnet, SecurityGroupIds=[group],
+        ImageId=aws.image, MinCount=1, MaxCount=1, InstanceType="t3.large", SubnetId=subnet, SecurityGroupIds=[group],
         TagSpecifications=specification("instance", tags),
     )["Instances"][0]  # fmt: skip
     interface = ec2.create_network_interface(

@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -65,6 +66,11 @@ class AwsServer:
         s3 = self.client("s3")
         with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou):
             s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+
+    @cached_property
+    def image(self) -> str:
+        """An image that instances start from; asked once, since moto's are the same ever after and take it seconds."""
+        return str(self.client("ec2").describe_images()["Images"][0]["ImageId"])
 
     def client(self, service: str) -> Any:
         """boto3's own client, independent of the code under test."""

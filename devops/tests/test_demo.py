@@ -14,6 +14,7 @@ import psutil
 import pytest
 import yaml
 from loop_shop import tiny
+from proofs import of_this_commit
 from s3_server import require_tool
 
 from wms.errors import DiskFullError
@@ -83,7 +84,7 @@ def test_the_whole_demo_tells_its_story_and_leaves_nothing_running(folder: Path,
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop", of_this_commit("signals to a demo", [signal.SIGINT, signal.SIGTERM], 1))
 def test_a_demo_that_is_stopped_takes_everything_down(folder: Path, recipe: Path, stop: signal.Signals) -> None:
     process = start(folder, recipe)
     try:

@@ -318,10 +318,9 @@ def test_an_instance_past_its_deadline_is_named_and_reaped(
     values = {ENVIRONMENT_TAG: "main", DEADLINE_TAG: late.isoformat(timespec="seconds"), OWNER_TAG: "anna"}
     values[PART_TAG] = INSTANCE_PART
     tags = [{"Key": key, "Value": value} for key, value in values.items()]
-    image = ec2.describe_images()["Images"][0]["ImageId"]
     assert checks_work.check_instances(clone).state is State.FINE
     made = ec2.run_instances(
-        ImageId=image, MinCount=1, MaxCount=1, TagSpecifications=[{"ResourceType": "instance", "Tags": tags}]
+        ImageId=aws.image, MinCount=1, MaxCount=1, TagSpecifications=[{"ResourceType": "instance", "Tags": tags}]
     )["Instances"][0]["InstanceId"]
     found = checks_work.check_instances(clone)
     assert found.state is State.MISSING and f"{made} of anna" in found.text

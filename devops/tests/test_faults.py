@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from proofs import of_this_commit
 from servers import cannot_test
 from slow_link import SlowLink
 from workshop import Workshop, fingerprint, leftovers, said
@@ -63,10 +64,11 @@ def assert_settled(shop: Workshop, clone: Path) -> None:
 
 
 def test_killed_between_any_two_steps(shop: Workshop, capsys: pytest.CaptureFixture[str]) -> None:
+    """At four of the steps, others for each commit; `make prove-matrices` with this file kills at all."""
     clone = ready(shop)
     main = shop.branches()["main"]
     rows = []
-    for step in STEPS:
+    for step in of_this_commit("kills of a push", STEPS, 4):
         for branch in shop.data_branches():
             shop.run("git", "push", "--quiet", "--no-verify", "origin", "--delete", branch, where=clone)
         before = fingerprint(clone)
@@ -104,27 +106,29 @@ def test_the_store_goes_away_half_way(shop: Workshop) -> None:
     assert_settled(shop, clone)
 
 
-@pytest.mark.parametrize(
-    ("variables", "words"),
-    [
-        ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "run `aws configure`"),
-        ({"AWS_ACCESS_KEY_ID": "unknown"}, "doesn't know the access key"),
-        ({"AWS_SECRET_ACCESS_KEY": ""}, "credentials"),
-        ({"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}, "127.0.0.1:9"),
-        ({"AWS_ACCESS_KEY_ID": "reader-for-tests", "AWS_SECRET_ACCESS_KEY": "secret-of-the-reader"}, "s3:PutObject"),
-    ],
-    ids=["wrong secret", "unknown key", "half a credential", "no network", "read only"],
-)
-def test_no_access_is_one_sentence_before_any_work(shop: Workshop, variables: dict[str, str], words: str) -> None:
+NO_ACCESS: dict[str, tuple[dict[str, str], str]] = {
+    "wrong secret": ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "run `aws configure`"),
+    "unknown key": ({"AWS_ACCESS_KEY_ID": "unknown"}, "doesn't know the access key"),
+    "half a credential": ({"AWS_SECRET_ACCESS_KEY": ""}, "credentials"),
+    "no network": ({"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}, "127.0.0.1:9"),
+    "read only": (
+        {"AWS_ACCESS_KEY_ID": "reader-for-tests", "AWS_SECRET_ACCESS_KEY": "secret-of-the-reader"},
+        "s3:PutObject",
+    ),
+}
+
+
+def test_no_access_is_one_sentence_before_any_work(shop: Workshop) -> None:
     clone = shop.clone()
     shop.photos(clone)
     shop.commit(clone)
-    done = shop.push(clone, **variables)
-    assert done.returncode == 1
-    (line,) = [line for line in said(done).splitlines() if line.startswith("error:") and "push some refs" not in line]
-    assert words.lower() in line.lower(), line
-    assert not shop.data_branches()
-    assert not leftovers([clone])
+    for case, (variables, words) in NO_ACCESS.items():
+        done = shop.push(clone, **variables)
+        assert done.returncode == 1, case
+        told = [line for line in said(done).splitlines() if line.startswith("error:") and "push some refs" not in line]
+        assert len(told) == 1 and words.lower() in told[0].lower(), (case, told)
+        assert not shop.data_branches(), case
+        assert not leftovers([clone]), case
     assert shop.push(clone).returncode == 1
     assert len(shop.data_branches()) == 1
 

@@ -1,4 +1,4 @@
-"""The loop killed at some of its steps; `make bench-loop` kills it at each."""
+"""The loop killed at one of its steps, another for each commit; `make bench-loop` kills it at each."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from loop_kills import TRAINING, kill_and_repeat
 from loop_shop import LoopShop
+from proofs import of_this_commit
 from s3_server import require_tool
 
 
@@ -17,7 +18,7 @@ def test_a_loop_that_is_killed_ends_as_if_it_had_not_been(tmp_path: Path) -> Non
     try:
         shop.commit_photos(25)
         shop.run(shop.push())
-        for step in (TRAINING, "promote", "pull-request"):
+        for step in of_this_commit("kills of a loop", (TRAINING, "promote", "pull-request"), 1):
             done = kill_and_repeat(shop, step)
             assert done.killed, f"the loop was past {step} before it died"
             assert not done.wrong, f"killed at {step}: {done.wrong}"

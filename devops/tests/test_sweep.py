@@ -132,9 +132,7 @@ def test_a_persons_volume_and_instance_in_our_network_are_not_ours(aws: AwsServe
     ec2 = clients_of(aws).ec2
     litter = make(aws, "wms-main", tags_of("main"))
     lose_tags(aws, [litter.volume])  # attached by hand: AWS wouldn't delete it with the instance
-    theirs = ec2.run_instances(
-        ImageId=ec2.describe_images()["Images"][0]["ImageId"], MinCount=1, MaxCount=1, SubnetId=litter.subnet
-    )["Instances"][0]
+    theirs = ec2.run_instances(ImageId=aws.image, MinCount=1, MaxCount=1, SubnetId=litter.subnet)["Instances"][0]
     interface = theirs["NetworkInterfaces"][0]["NetworkInterfaceId"]
     ids = {one.id for one in found(aws)}
     assert not ids & {litter.volume, theirs["InstanceId"], interface}
@@ -143,10 +141,9 @@ def test_a_persons_volume_and_instance_in_our_network_are_not_ours(aws: AwsServe
 
 def test_a_spot_request_goes_before_its_instance(aws: AwsServer) -> None:
     ec2 = clients_of(aws).ec2
-    image = ec2.describe_images()["Images"][0]["ImageId"]
     request = ec2.request_spot_instances(
         SpotPrice="0.5",
-        LaunchSpecification={"ImageId": image, "InstanceType": "t3.large"},
+        LaunchSpecification={"ImageId": aws.image, "InstanceType": "t3.large"},
         TagSpecifications=[{"ResourceType": "spot-instances-request", "Tags": tags_of("main")}],
     )["SpotInstanceRequests"][0]
     ec2.create_tags(Resources=[request["SpotInstanceRequestId"]], Tags=tags_of("main"))
@@ -174,12 +171,12 @@ def test_things_that_are_gone_already_are_fine(aws: AwsServer) -> None:
 
 @pytest.mark.timeout(300)
 def test_killed_at_each_step_and_run_again(aws: AwsServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """At a third of the steps, others for each commit; `make bench-cloud ARGS=--kills` disturbs whole teardowns."""
+    """At a quarter of the steps, others for each commit; `make bench-cloud ARGS=--kills` disturbs whole teardowns."""
     make(aws, "wms-main-2", tags_of("main-2"))
     before = snapshot(aws)
     rows = []
     steps = 24
-    for number in [*of_this_commit("kills of a sweep", range(steps), steps // 3), steps]:
+    for number in [*of_this_commit("kills of a sweep", range(steps), steps // 4), steps]:
         make(aws, "wms-main", tags_of("main"))
         command = [sys.executable, "-c", DRIVER, str(number)]
         killed = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
@@ -199,7 +196,7 @@ def test_killed_at_each_step_and_run_again(aws: AwsServer, capsys: pytest.Captur
         print("\nkill matrix of a sweep: step, fault, what the second run found and what it left\n" + "\n".join(rows))
 
 
-@pytest.mark.parametrize("after", [0, 1, 3, 6, 10, 15, 20])
+@pytest.mark.parametrize("after", of_this_commit("keys that expire", [0, 1, 3, 6, 10, 15, 20], 3))
 def test_credentials_that_expire_in_the_middle(aws: AwsServer, after: int) -> None:
     make(aws, "wms-main", tags_of("main"))
     expired = Faults(aws, lambda number, _: number >= after, "RequestExpired")
@@ -233,15 +230,15 @@ def test_one_that_fails_keeps_no_other_from_going(aws: AwsServer) -> None:
     prove(aws)
 
 
-@pytest.mark.parametrize(
-    ("operation", "code"),
-    [
-        ("DeleteVpc", "DependencyViolation"),
-        ("DeleteSubnet", "DependencyViolation"),
-        ("DeleteVolume", "VolumeInUse"),
-        ("DeleteRole", "DeleteConflict"),
-    ],
-)
+IN_USE = [
+    ("DeleteVpc", "DependencyViolation"),
+    ("DeleteSubnet", "DependencyViolation"),
+    ("DeleteVolume", "VolumeInUse"),
+    ("DeleteRole", "DeleteConflict"),
+]
+
+
+@pytest.mark.parametrize(("operation", "code"), of_this_commit("what is in use", IN_USE, 2))
 def test_what_is_still_in_use_is_tried_again_up_to_a_limit(aws: AwsServer, operation: str, code: str) -> None:
     make(aws, "wms-main", tags_of("main"))
     counted: list[int] = []
