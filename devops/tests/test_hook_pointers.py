@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from s3_server import S3Server
 from workshop import INBOX, Workshop, said
 
 from wms.data.manifest import DataSet, Manifest, pointer_text
 from wms_ops.base.layout import DATA_SET, DVC_CONFIG, KINDS, pointer
+from wms_ops.storage.config import RemoteConfig
 
 NO_KEYS = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
 
 
-@pytest.fixture
-def other(shop: Workshop) -> Path:
-    """A clone of a project whose data set holds s1_0, s1_1 and s1_2."""
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory, s3_of_session: S3Server) -> tuple[Workshop, Path, set[str]]:
+    """A project whose data set holds s1_0, s1_1 and s1_2, with the clones first and other; its copy, its store's keys.
+
+    Made once: six starts of Python, which a copy of the folder spares each test.
+    """
+    folder = tmp_path_factory.mktemp("pointers")
+    bucket = f"pointers-{uuid.uuid4().hex[:12]}"
+    s3_of_session.create_bucket(bucket)
+    config = RemoteConfig(bucket=bucket, prefix="tests", endpoint_url=s3_of_session.endpoint)
+    shop = Workshop(folder / "a shop", s3_of_session, config)
     clone = shop.clone("first")
     shop.photos(clone, 3)
     shop.commit(clone)
@@ -26,7 +38,31 @@ def other(shop: Workshop) -> Path:
     (branch,) = shop.data_branches()
     shop.merge(branch)
     shop.run("git", "push", "--quiet", "origin", "--delete", branch, where=clone)
-    return shop.clone("other")
+    shop.clone("other")
+    shutil.copytree(shop.folder, folder / "saved", symlinks=True)
+    return shop, folder / "saved", set(keys(shop))
+
+
+def keys(shop: Workshop) -> list[str]:
+    listed = shop.s3.client().list_objects_v2(Bucket=shop.config.bucket)
+    return [one["Key"] for one in listed["Contents"]]
+
+
+@pytest.fixture
+def shop(saved: tuple[Workshop, Path, set[str]]) -> Workshop:
+    """The project as it was made, at the same place."""
+    made, copy, kept = saved
+    shutil.rmtree(made.folder)
+    shutil.copytree(copy, made.folder, symlinks=True)
+    for key in set(keys(made)) - kept:
+        made.s3.client().delete_object(Bucket=made.config.bucket, Key=key)
+    return made
+
+
+@pytest.fixture
+def other(shop: Workshop) -> Path:
+    """A clone of it."""
+    return shop.folder / "other"
 
 
 def changed(version: DataSet, changes: Mapping[str, str | None]) -> DataSet:
