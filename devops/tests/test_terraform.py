@@ -183,11 +183,18 @@ def test_a_machine_is_found_by_tag_and_stays_as_it_was_launched(aws: AwsServer, 
     assert set(states) == {"terminated"}
 
 
-@pytest.mark.timeout(300)
-def test_what_lasts_is_made_once_and_its_open_ports_stay(aws: AwsServer, tmp_path: Path) -> None:
-    root, ec2 = Root("persistent", tmp_path, aws), aws.client("ec2")
+@pytest.fixture(scope="module")
+def lasting(aws_of_module: AwsServer, tmp_path_factory: pytest.TempPathFactory) -> Root:
+    """The persistent root, applied once: the tests of it stand last, and that of its end at the very end."""
+    root = Root("persistent", tmp_path_factory.mktemp("lasting"), aws_of_module)
     root.values(**PERSISTENT)
     root.run("apply", "-auto-approve")
+    return root
+
+
+@pytest.mark.timeout(300)
+def test_what_lasts_is_made_once_and_its_open_ports_stay(aws_of_module: AwsServer, lasting: Root) -> None:
+    aws, root, ec2 = aws_of_module, lasting, aws_of_module.client("ec2")
     outputs = root.outputs()
     zones = [one["ZoneName"] for one in ec2.describe_availability_zones()["AvailabilityZones"]]
     assert sorted(outputs["subnets"]) == sorted(zones)
@@ -197,15 +204,15 @@ def test_what_lasts_is_made_once_and_its_open_ports_stay(aws: AwsServer, tmp_pat
     tables = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [group["VpcId"]]}])["RouteTables"]
     assert [table["Associations"][0]["Main"] for table in tables] == [True], "its subnets have no table of their own"
     assert [r["GatewayId"][:3] for r in tables[0]["Routes"] if r["DestinationCidrBlock"] == "0.0.0.0/0"] == ["igw"]
-    lasting = made_by_ec2(aws)
+    made = made_by_ec2(aws)
     tags = {"wms:environment": "main", "wms:part": "store"}
-    assert all({key: one.get(key) for key in tags} == tags for one in lasting.values())
+    assert all({key: one.get(key) for key in tags} == tags for one in made.values())
 
     door = {"IpProtocol": "tcp", "FromPort": 5000, "ToPort": 5000, "IpRanges": [{"CidrIp": "192.0.2.7/32"}]}
     ec2.authorize_security_group_ingress(GroupId=group["GroupId"], IpPermissions=[door])
     root.values(**PERSISTENT, noncurrent_days=7)
     root.run("apply", "-auto-approve")
-    assert root.outputs() == outputs and made_by_ec2(aws) == lasting
+    assert root.outputs() == outputs and made_by_ec2(aws) == made
     group = ec2.describe_security_groups(GroupIds=[group["GroupId"]])["SecurityGroups"][0]
     assert [rule["IpRanges"][0]["CidrIp"] for rule in group["IpPermissions"]] == ["192.0.2.7/32"]
 
@@ -251,10 +258,9 @@ def _check_refusals(aws: AwsServer) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_the_buckets_are_closed_and_drop_what_is_old(aws: AwsServer, tmp_path: Path) -> None:
-    root, s3 = Root("persistent", tmp_path, aws), aws.client("s3")
-    root.values(**PERSISTENT)
-    root.run("apply", "-auto-approve")
+@pytest.mark.usefixtures("lasting")
+def test_the_buckets_are_closed_and_drop_what_is_old(aws_of_module: AwsServer) -> None:
+    s3 = aws_of_module.client("s3")
     for bucket in (DVC, MLFLOW):
         assert tags_of(s3.get_bucket_tagging(Bucket=bucket)["TagSet"]) == {
             "wms:environment": "main",
@@ -268,8 +274,8 @@ def test_the_buckets_are_closed_and_drop_what_is_old(aws: AwsServer, tmp_path: P
 
 
 @pytest.mark.timeout(300)
-def test_data_is_destroyed_only_after_it_was_allowed(aws: AwsServer, tmp_path: Path) -> None:
-    root, s3 = Root("persistent", tmp_path, aws), aws.client("s3")
+def test_data_is_destroyed_only_after_it_was_allowed(aws_of_module: AwsServer, lasting: Root) -> None:
+    root, s3 = lasting, aws_of_module.client("s3")
     root.values(**PERSISTENT, s3_path_style=True)
     root.run("apply", "-auto-approve")
     assert root.outputs()["ecr_repository_url"].endswith("/wms-main")
