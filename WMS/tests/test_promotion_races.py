@@ -14,9 +14,11 @@ from servers import MlflowServer
 
 from wms.registry.chain import ENTRY, SUFFIX
 from wms.registry.mlflow_store import ModelRegistry
+from wms.settings import CheckSettings
 
 pytest_plugins = ["registry_fixtures"]
-ROUNDS = 25  # on each database
+ROUNDS = 25 if CheckSettings.read().wms_whole_matrices else 8
+"""On each database; `make prove-matrices` runs the 25."""
 
 
 @pytest.fixture(scope="module")
