@@ -122,7 +122,10 @@ def test_its_rights_are_enough_and_change_nothing_that_lasts(
         with pytest.raises(AccessDeniedError, match="wms cloud store"):
             ensure_store(plain.context)
         states = aws_as(keys, aws)
-        for key in ("persistent/main.tfstate", "persistent/main.applied.json"):
+        bucket, prefix = runner.records()
+        bucket.put(f"{prefix}data-1/run.json", b"{}")
+        bucket.delete([f"{prefix}data-1/run.json"])
+        for key in ("persistent/main.tfstate", "persistent/main.applied.json", "runs/other/data-1/run.json"):
             with pytest.raises(ClientError, match=r"AccessDenied|not authorized"):
                 states.put_object(Bucket=admin.context.names.state_bucket, Key=key, Body=b"{}")
     assert yard.lasting() == lasting

@@ -210,6 +210,7 @@ data "aws_iam_policy_document" "github" {
     resources = [
       "${local.state_arn}/instance/${var.environment}.*",
       "${local.state_arn}/lease/${var.environment}.json",
+      "${local.state_arn}/runs/${var.environment}/*",
       "${local.state_arn}/sessions/*", # the reaper notes the ends of all
     ]
   }
