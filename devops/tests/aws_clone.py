@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from aws_network import make_network
 from aws_server import AwsServer
 from aws_yard import CALLER
 
@@ -29,6 +30,7 @@ TERRAFORM = """#!/bin/sh
 here="$(dirname "$0")"
 case "$1" in
 version) echo '{"terraform_version": "VERSION"}' ;;
+show) echo '{}' ;;
 apply) case "$PWD" in */instance) . "$here/instance.sh" ;; *) . "$here/persistent.sh" ;; esac ;;
 esac
 """
@@ -88,12 +90,8 @@ class Clone:
             self.aws.make_bucket(f"wms-main-{name}-123456789012-eu-central-1")
 
     def note_network(self) -> None:
-        """The state of `persistent` after an apply, with the outputs that a launch reads."""
-        outputs = {
-            "subnets": {"value": {"eu-central-1a": "subnet-0123456789abcdef0"}},
-            "security_group_id": {"value": "sg-0123456789abcdef0"},
-            "instance_profile": {"value": "wms-main-eu-central-1-instance"},
-        }
+        """The network and the state of `persistent` after an apply, with the outputs that a launch reads."""
+        outputs = {name: {"value": value} for name, value in make_network(self.aws).items()}
         bucket = "wms-state-123456789012-eu-central-1"
         self.aws.make_bucket(bucket)
         body = json.dumps({"version": 4, "outputs": outputs})

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aws_network import PROFILE, make_network, tag
 from aws_server import AwsServer
 from aws_yard import Yard
 
@@ -19,8 +20,6 @@ from wms_ops.targets.aws.store_root import ensure_state_bucket
 
 pytest_plugins = ["aws_fixtures"]
 
-PROFILE = "wms-main-eu-central-1-instance"
-
 
 @pytest.fixture
 def context(aws: AwsServer, tmp_path: Path) -> AwsContext:
@@ -29,31 +28,9 @@ def context(aws: AwsServer, tmp_path: Path) -> AwsContext:
     return context
 
 
-def tag(ec2: Any, ids: list[str], environment: str = "main", part: str = "store") -> None:
-    tags = {"wms:environment": environment, "wms:part": part}
-    ec2.create_tags(Resources=ids, Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
-
-
 def made(aws: AwsServer, context: AwsContext) -> Network:
     """A network as the persistent root makes it, with the root's state."""
-    ec2, iam = aws.client("ec2"), aws.client("iam")
-    vpc = ec2.create_vpc(CidrBlock="10.73.0.0/24")["Vpc"]["VpcId"]
-    gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
-    ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
-    (table,) = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["RouteTables"]
-    way = {"RouteTableId": table["RouteTableId"], "DestinationCidrBlock": "0.0.0.0/0"}
-    ec2.create_route(**way, GatewayId=gateway)
-    subnets = {
-        f"eu-central-1{zone}": ec2.create_subnet(VpcId=vpc, CidrBlock=block)["Subnet"]["SubnetId"]
-        for zone, block in (("a", "10.73.0.0/27"), ("b", "10.73.0.32/27"))
-    }
-    group = ec2.create_security_group(GroupName="wms-main", Description="x", VpcId=vpc)["GroupId"]
-    iam.create_role(RoleName=PROFILE, AssumeRolePolicyDocument="{}")
-    iam.create_instance_profile(InstanceProfileName=PROFILE)
-    iam.add_role_to_instance_profile(InstanceProfileName=PROFILE, RoleName=PROFILE)
-    tag(ec2, [*subnets.values(), group])
-    role = PROFILE.replace("instance", "mlflow")
-    found = Network(subnets=subnets, security_group_id=group, instance_profile=PROFILE, mlflow_role=role)
+    found = Network(**make_network(aws))
     outputs = {name: {"value": value} for name, value in {**found.model_dump(), "dvc_bucket": "x"}.items()}
     body = json.dumps({"version": 4, "outputs": outputs, "resources": []})
     context.state.put(context.names.state_key("persistent"), body.encode())

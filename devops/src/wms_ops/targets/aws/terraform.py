@@ -118,8 +118,10 @@ class Terraform:
         plan = self.work / "plan"
         try:
             self._run("plan", out=str(plan), **options)
-            shown = self._run("show", str(plan), json=True)
-            judge(parse_json(next(line for line in shown.splitlines() if line.startswith("{"))))
+            shown = self._run("show", str(plan), json=True).splitlines()
+            if not (found := [line for line in shown if line.startswith("{")]):
+                raise CloudError("Terraform shows nothing of its plan, so nothing was changed; run this again.")
+            judge(parse_json(found[0]))
             self._run("apply", str(plan), json=True, input=False, lock_timeout=LOCK_WAIT)
         finally:
             plan.unlink(missing_ok=True)
