@@ -58,6 +58,15 @@ def test_without_a_readable_deadline_a_day_is_enough() -> None:
     assert not gone([resource(deadline=None, created=None)])
 
 
+@pytest.mark.attack("whoever may tag", "an instance's deadline moved to the year 2099", "its age counts")
+def test_a_deadline_that_no_start_writes_ends_after_the_longest_life() -> None:
+    never = datetime(2099, 1, 1, tzinfo=UTC)
+    assert not gone([resource(deadline=never), resource(deadline=NOW + timedelta(hours=45, minutes=10))])
+    old = resource(deadline=never, created=NOW - timedelta(hours=49))
+    assert gone([old]) == {old: "49 h old, and no instance may live for more than 48 hours"}
+    assert not gone([resource(deadline=never, created=None)])
+
+
 def test_a_network_that_a_living_instance_uses_stays() -> None:
     network, volume = resource(ResourceKind.VPC), resource(ResourceKind.VOLUME)
     alive = resource(deadline=LATER)

@@ -17,6 +17,8 @@ from wms_ops.cost.session_store import S3SessionStore
 from wms_ops.cost.sessions import EndedBy
 from wms_ops.targets.aws.inventory import Clients, Resource, find
 from wms_ops.targets.aws.kinds import ResourceKind
+from wms_ops.targets.aws.lease import LONGEST
+from wms_ops.targets.aws.settings import LONGEST_HOURS
 from wms_ops.targets.aws.sweep import prove_nothing_left, sweep
 
 GRACE: Final = timedelta(minutes=10)
@@ -103,6 +105,11 @@ def note_ends(store: S3SessionStore, gone: Iterable[Overdue], now: datetime) -> 
 
 
 def _lateness(resource: Resource, now: datetime) -> str:
+    if resource.created is not None and resource.deadline is not None:
+        age = now - resource.created
+        if resource.deadline - resource.created > LONGEST + GRACE:  # no start writes that: whoever may tag changed it
+            reason = f"{_hours(age)} old, and no instance may live for more than {LONGEST_HOURS} hours"
+            return reason if age > LONGEST + GRACE else ""
     if resource.deadline is not None:
         late = now - resource.deadline
         return f"past its deadline by {_hours(late)}" if late > GRACE else ""
