@@ -6,7 +6,7 @@ import pytest
 
 from wms.data.manifest import Manifest
 from wms.errors import ManifestError
-from wms.names import first_collision, is_git, reason_against
+from wms.names import first_collision, harmless, is_git, reason_against
 
 GIT = [
     ".git",
@@ -21,6 +21,12 @@ GIT = [
     ".git::$INDEX",
     ".git\\x",
 ]
+
+
+@pytest.mark.parametrize("sign", ["\u202e", "\u200b", "\x1b", "\n", "\u3164", "\u2800", "\u034f", "\ufe0f", "\u115f"])
+def test_signs_that_show_nothing_are_shown(sign: str) -> None:
+    assert harmless(f"An{sign}a") == "An\ufffda"
+    assert harmless("Jürgen Łukasz 水表 é") == "Jürgen Łukasz 水表 é"
 
 
 @pytest.mark.parametrize("part", GIT)

@@ -152,19 +152,24 @@ def test_a_model_that_scores_the_same_is_the_refused_one(refused: GateRuns, caps
 def test_a_verdict_that_the_log_does_not_have_promotes_nothing(
     refused: GateRuns, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The log is left alone: it says "not improved", and two tags and a file of the run say the contrary."""
+    """The log says "not improved"; a file and tags of the run, and then a line more of the log, say the contrary."""
     runs, verdict = refused, refused.verdict(refused.good)
-    for change in (
-        {"decision": "improved", "reasons": ["Both rose."], "held_back": ""},
-        {"decision": "improved", "champion": verdict.challenger, "challenger": verdict.champion},
+    same = "The gate refused it at"
+    for change, logged, words in (
+        ({"decision": "improved", "reasons": ("Both rose.",), "held_back": ""}, False, same),
+        ({"decision": "improved", "champion": verdict.challenger, "challenger": verdict.champion}, False, "although"),
+        ({"decision": "improved", "reasons": ("Both rose.",), "held_back": ""}, True, same),
+        ({"decision": "improved", "test_version": "0" * 64}, True, "although dice and iou didn't rise by more than"),
     ):
         forged = verdict.model_copy(update=change)
         assert verdict.decision == "not improved"
         rewrite(runs, runs.good, forged)
+        if logged:
+            TryLog(runs.registry).add(forged)
         capsys.readouterr()
         assert promote(runs.good, tmp_path) == 91, change
         said = capsys.readouterr().err
-        assert f"The verdict in run {runs.good} isn't in {LOG}" in said and f"`wms gate --run {runs.good}`" in said
+        assert words in said and runs.good in said, said
         assert not (tmp_path / "models").exists() or not Ledger(tmp_path / "models").entries()
 
 

@@ -18,6 +18,10 @@ _DEEPEST: Final = 32  # folders; a run's files lie four deep, and each level cos
 _PARTING: Final = ("\\", ":")
 # Control and format characters, lone surrogates, line ends: they disguise a name, and macOS ignores some.
 _HIDING: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+# Letters and marks that show nothing, which Unicode counts as printable: fillers, a blank of Braille, selectors.
+_UNSEEN: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 _SHORT_GIT: Final = re.compile(r"git~\d+")
 _DEVICE: Final = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com\d|lpt\d)(\..*)?")
 
@@ -47,6 +51,7 @@ def reason_against(name: str) -> str | None:
 
 def harmless(text: str, keep: str = "\t") -> str:
     """Text from others, made safe for a terminal or a page: signs in `keep` stay, other hidden ones become visible."""
+    text = _UNSEEN.sub("\ufffd", text)
     if text.isprintable():  # a page holds pictures as text of megabytes
         return text
     return "".join(sign if sign in keep or unicodedata.category(sign) not in _HIDING else "\ufffd" for sign in text)
