@@ -13,6 +13,9 @@ from loop_shop import LoopShop
 from s3_server import require_tool
 from test_loop_steps import outputs_of
 
+from wms.errors import PromotionLostError
+from wms.metrics import METRICS
+from wms_ops.base.errors import PipelineError
 from wms_ops.demo.shell import Shell
 from wms_ops.loop.contexts import shared_runs
 from wms_ops.loop.parts import PARTS
@@ -108,6 +111,8 @@ def test_a_worse_model_needs_no_release_and_the_last_part_has_the_code(shop: Loo
     branch, before = shop.push(), shop.main()
     run = data(shop, branch)
     kill_in_training(shop, run)
+    assert job(shop, "tell", "--run", run, expect=1)["over"] == "true"
+    assert "its job was killed or cut off" in job.said  # type: ignore[attr-defined]
     assert job(shop, "train", "--run", run)["passes"] == "false", "the job once more"
     job(shop, "release", "--run", run)
     shop.cloud.down()
@@ -127,18 +132,28 @@ def test_a_worse_model_needs_no_release_and_the_last_part_has_the_code(shop: Loo
     )
 
 
+@pytest.mark.attack(
+    "a writer of the bucket with runs' records", "values, ids and files of a run", "a list of what a step may write"
+)
 def test_a_record_with_a_value_that_no_step_writes_starts_nothing(shop: LoopShop) -> None:
     record = RunRecord(id="forged", branch="data/1", started_at="2026-11-28T00:00:00+00:00")
+    bucket, prefix = shop.cloud.records()
     for name, value in (
         ("branch", "--upload-pack=touch /tmp/x"),
         ("commit", "HEAD"),
         ("body", "../../../etc/passwd"),
         ("run_id", "x"),
         ("version", "1; rm"),
+        ("challenger_dice", "inf"),
+        ("id", "../../escaped"),
+        ("id", "/var/x"),
+        ("id", ""),
     ):
         step = record.step("merge").model_copy(update={"state": StepState.DONE, "outputs": {name: value}})
-        shared_runs(shop.demo_folder.folder / "forger", shop.cloud).save(record.with_step(step))
+        forged = record.model_copy(update={"id": value}) if name == "id" else record.with_step(step)
+        bucket.put(f"{prefix}forged/run.json", forged.model_dump_json().encode())
         job(shop, "tell", "--run", "forged", expect=89)
+        assert {path.name for path in (shop.demo_folder.loop / "runs").iterdir()} == {".loop.lock"}
         assert f"as {name}, which no step writes" in job.said  # type: ignore[attr-defined]
     for words in (["--run", "../x"], ["--run", "unknown"]):
         job(shop, "train", *words, expect=89)
@@ -146,12 +161,39 @@ def test_a_record_with_a_value_that_no_step_writes_starts_nothing(shop: LoopShop
         job(shop, part, expect=2)
     job(shop, "data", "--branch", "main", "--commit", "0" * 40, expect=89)
     job(shop, "data", "--branch", "data/1", "--commit", "HEAD", expect=89)
+    job(shop, "data", "--branch", "data/1", "--commit", "0" * 40, expect=89)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.attack(
+    "a writer of the bucket with runs' records", "a run that says it was promoted", "ledger and anchors"
+)
+def test_a_record_that_claims_a_promotion_merges_nothing(shop: LoopShop) -> None:
+    shop.shell("git", "fetch", "--quiet")
+    shop.shell("git", "reset", "--quiet", "--hard", "origin/main")
+    shop.commit_photos(3)
+    branch, before = shop.push(), shop.main()
+    run = data(shop, branch)
+    record = stored(shop, run)
+    means = {f"{side}_{name}": "0.900000" for side in ("champion", "challenger") for name in METRICS}
+    values = {"decision": "improved", "passes": "true", "gate_reason": "Better.", **means, "champion_version": "1"}
+    values |= {"run": "run", "run_id": "0" * 32, "version": "7", "commit": record.outputs["commit"]}
+    for name in ("up", "train", "gate", "promote", "smoke-deploy", "metadata"):
+        done = {"state": StepState.DONE, "outputs": values if name == "metadata" else {}}
+        record = record.with_step(record.step(name).model_copy(update=done))
+    shared_runs(shop.demo_folder.folder / "forger", shop.cloud).save(record)
+    job(shop, "tell", "--run", run, expect=PromotionLostError.exit_code)
+    assert "doesn't end with the promotion of this run, so nothing was merged" in job.said  # type: ignore[attr-defined]
+    assert shop.main() == before
 
 
 def test_files_of_a_run_come_from_its_own_folder_alone(shop: LoopShop, tmp_path: Path) -> None:
     bucket, prefix = shop.cloud.records()
     store = shared_runs(tmp_path, shop.cloud)
-    record = store.begin("data/2", "1" * 40)
+    with pytest.raises(PipelineError, match="is at 222222222222, not at 111111111111"):
+        store.begin("data/2", "1" * 40, "2" * 40)
+    record = store.begin("data/2", "1" * 40, "1" * 40)
+    assert store.begin("data/2", "1" * 40, None).id == record.id, "the run itself moves the branch"
     for name in ("deep/er/x.md", "x.sh", "x.md/", "ok.md"):
         bucket.put(f"{prefix}{record.id}/{name}", b"x")
     store.bring(record.id)

@@ -19,12 +19,13 @@ from wms_ops.base.errors import PipelineError
 from wms_ops.base.layout import DATA_BRANCHES, RECIPE
 from wms_ops.base.outputs import annotate, put_outputs
 from wms_ops.git.command import Git
+from wms_ops.git.write import remote_tip
 from wms_ops.loop import contexts
 from wms_ops.loop.console import ConsoleTeller, summary, verdict
 from wms_ops.loop.driver import conclude, one_at_a_time, run_loop
 from wms_ops.loop.parts import PARTS, TELL, run_part
 from wms_ops.loop.steps import carry_out
-from wms_ops.runs.plan import LAST, exit_code, failed_step
+from wms_ops.runs.plan import LAST, code_of, exit_code, failed_step
 from wms_ops.runs.record import STEPS, RunOutcome, RunRecord
 from wms_ops.targets.factory import cloud_in
 
@@ -115,19 +116,23 @@ def _part(arguments: argparse.Namespace) -> int:
     store = contexts.shared_runs(arguments.folder, cloud)
     with one_at_a_time(store.folder):
         is_new = arguments.part == first
-        record = store.begin(arguments.branch, arguments.commit) if is_new else store.bring(arguments.run)
+        if is_new:
+            now = remote_tip(Git(arguments.repo), url, arguments.branch)
+            record = store.begin(arguments.branch, arguments.commit, now)
+        else:
+            record = store.bring(arguments.run)
         make = contexts.context_factory(arguments.folder, url, cloud, recipe=arguments.recipe, show=teller.line)
         record = run_part(make, store, record, arguments.part, teller)
     is_over = record.outcome is not RunOutcome.RUNNING
     put_outputs({"run": record.id, "over": is_over, "passes": record.outputs.get("passes") == "true"})
     if arguments.part == TELL:
         teller.console.print(summary(record))
-        teller.console.print(verdict(record))
+        teller.line(verdict(record))
         return exit_code(record)
-    failed = failed_step(record)
-    if failed is not None:
-        annotate("error", f"{failed.name}: {failed.text}")
-    return (failed.exit_code or 1) if failed else 0
+    if (failed := failed_step(record)) is None:
+        return 0
+    annotate("error", f"{failed.name}: {failed.text}")
+    return code_of(failed)
 
 
 def _record(step_name: str, arguments: argparse.Namespace, url: str) -> RunRecord:

@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.status import Status
 from rich.table import Table
 
+from wms.names import harmless
 from wms.tables import Column, make_table, plain_console
 from wms_ops.cost.estimate import BUSY, ON_THE_CLOCK, cost_of, cost_of_run
 from wms_ops.runs.record import STEPS, RunOutcome, RunRecord, StepState
@@ -47,9 +48,9 @@ class ConsoleTeller:
         """A line of the running step's output."""
         if self._status is not None and not text.startswith(("warning", "error")):
             width = max(20, self.console.width - len(self._name) - 6)
-            self._status.update(f"{self._name}  [dim]{escape(text.strip()[:width])}[/dim]")
+            self._status.update(f"{self._name}  [dim]{escape(harmless(text.strip()[:width]))}[/dim]")
         else:
-            self.console.print(f"      {text}")
+            self.console.print(f"      {harmless(text)}")
 
     def over(self, record: RunRecord, name: str) -> None:
         """A step is over, with any result."""
@@ -58,7 +59,7 @@ class ConsoleTeller:
             self._status = None
         step = record.step(name)
         word = "" if step.state is StepState.DONE else f"{_WORDS[step.state]}: "
-        self.console.print(f"{self._name:22}{step.seconds:7.1f} s  {word}{step.text}")
+        self.console.print(f"{self._name:22}{step.seconds:7.1f} s  {word}{harmless(step.text)}")
 
 
 def summary(record: RunRecord) -> Table:

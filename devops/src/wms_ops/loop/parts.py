@@ -10,7 +10,7 @@ from wms_ops.loop.console import ConsoleTeller
 from wms_ops.loop.context import RunContext
 from wms_ops.loop.driver import carry_on, conclude
 from wms_ops.loop.shared_runs import SharedRunStore
-from wms_ops.runs.plan import TELLING, next_step, reopened_in, skip_pointless
+from wms_ops.runs.plan import TELLING, broken_off, next_step, reopened_in, skip_pointless
 from wms_ops.runs.record import RunOutcome, RunRecord
 
 TELL: Final = "tell"
@@ -38,7 +38,8 @@ def run_part(
     names = PARTS[part]
     if record.outcome not in (RunOutcome.RUNNING, RunOutcome.FAILED) and part != TELL:
         return record
-    record = skip_pointless(reopened_in(record, names))
+    record = skip_pointless(broken_off(record) if part == TELL else record)
+    record = reopened_in(record, names)
     store.save(record)
     context = make_context(record)
     with stoppable():

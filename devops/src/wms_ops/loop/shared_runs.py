@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from wms.files import write_atomic
+from wms.metrics import METRICS
 from wms.names import harmless
 from wms.regular import read_regular
 from wms_ops.base.errors import PipelineError
@@ -22,12 +23,14 @@ _COMMIT: Final = r"[0-9a-f]{40}"
 _BRANCH: Final = rf"{re.escape(DATA_BRANCHES)}[A-Za-z0-9](?:[A-Za-z0-9_-]|[./](?![./]|lock\b)){{0,80}}"
 _NUMBER: Final = r"[0-9]{1,9}"
 _WORD: Final = r"true|false"
+_MEAN: Final = r"[01]\.[0-9]{1,12}"
 _NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}"
 
 _ALLOWED: Final[Mapping[str, str]] = {
     **dict.fromkeys(("body", "gate_report", "gate_page"), _NAME),
     **dict.fromkeys(("photos_before", "photos_new", "photos_total", "version", "pull"), _NUMBER),
     **dict.fromkeys(("passes", "changed"), _WORD),
+    **dict.fromkeys(tuple(f"{side}_{name}" for side in ("champion", "challenger") for name in METRICS), _MEAN),
     **dict.fromkeys(("previous_version", "champion_version"), rf"(?:{_NUMBER})?"),
     "branch": _BRANCH,
     "commit": _COMMIT,
@@ -53,14 +56,23 @@ class SharedRunStore(RunStore):
         super().__init__(folder)
         self._bucket, self._prefix = bucket, prefix
 
-    def begin(self, branch: str, commit: str, now: datetime | None = None) -> RunRecord:
-        """Return the run of a branch's commit with its files, begun unless the bucket has it."""
+    def begin(self, branch: str, commit: str, tip: str | None, now: datetime | None = None) -> RunRecord:
+        """Return the run of a branch's commit with its files, begun unless the bucket has it.
+
+        `tip` is the commit of the branch at the origin now: a run begins with that one alone.
+        """
         for name, text, form in (("branch", branch, _BRANCH), ("commit", commit, _COMMIT)):
             if not re.fullmatch(form, text):
                 raise PipelineError(f"{harmless(text)!r} isn't a {name} that a run can belong to; nothing was started.")
         run_id = f"{branch.replace('/', '-')}-{commit[:12]}"
         if self._bucket.get(self._key(run_id, FILE)) is not None:
-            return self.bring(run_id)
+            found = self.bring(run_id)
+            if found.branch != branch:  # data/a/b and data/a-b
+                raise PipelineError(f"{found.branch} has a run of this commit and of this id already; rename {branch}.")
+            return found
+        if commit != tip:
+            is_at = f"is at {tip[:12]}" if tip else "isn't at the origin any more"
+            raise PipelineError(f"{branch} {is_at}, not at {commit[:12]}; nothing was started.")
         moment = now or datetime.now(UTC)
         record = RunRecord(id=run_id, branch=branch, started_at=moment.isoformat(timespec="seconds"))
         self.save(record)
@@ -78,14 +90,17 @@ class SharedRunStore(RunStore):
         found = self._bucket.get(key := self._key(run_id, FILE))
         if found is None:
             raise PipelineError(f"There is no run {run_id} in s3://{self._bucket.name}/{self._prefix}.")
-        write_atomic(self.path(run_id) / FILE, found.content)
-        record = super().load(run_id)
-        for name, value in {"branch": record.branch, **record.outputs}.items():
-            if (form := _ALLOWED.get(name)) and not re.fullmatch(form, value):
+        where = f"s3://{self._bucket.name}/{key}"
+        record = RunRecord.parse(found.content, where, PipelineError, "delete the object, and the run starts anew")
+        outputs = {name: value for step in record.steps for name, value in step.outputs.items()}
+        for name, value in {"branch": record.branch, **outputs, "id": record.id}.items():
+            form = re.escape(run_id) if name == "id" else _ALLOWED.get(name)
+            if form and not re.fullmatch(form, value):
                 raise PipelineError(
-                    f"The record s3://{self._bucket.name}/{key} has {harmless(value[:80])!r} as {name}, which no step "
+                    f"The record {where} has {harmless(value[:80])!r} as {name}, which no step "
                     "writes, so nothing was done. Find out who writes there, delete the object and start the run again."
                 )
+        write_atomic(self.path(run_id) / FILE, found.content)
         return record
 
     def bring(self, run_id: str) -> RunRecord:

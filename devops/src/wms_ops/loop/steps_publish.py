@@ -6,22 +6,25 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from wms.errors import PromotionLostError
+from wms.errors import LedgerError, PromotionLostError
 from wms.files import write_atomic
+from wms.registry.ledger import CURRENT, HISTORY, parse_history
+from wms.registry.metadata import metadata_of
 from wms.registry.types import from_to, means_in
 from wms_ops.base.errors import BranchContentError, PipelineError, PullRequestError
-from wms_ops.base.layout import METADATA, main_branch
+from wms_ops.base.layout import METADATA, MODELS, SPLITS, main_branch
 from wms_ops.base.outputs import github_run
 from wms_ops.dataset.history import AUTHOR, authors
 from wms_ops.dataset.losses import SOURCE
 from wms_ops.dataset.proofs import sources_since
 from wms_ops.dataset.review import RECORDS, refuse_foreign
+from wms_ops.dataset.versions import file_at
 from wms_ops.git.trailers import with_trailers
 from wms_ops.loop.context import Done, RunContext
 from wms_ops.loop.costs import bill_so_far
 from wms_ops.loop.steps_data import CARD
 from wms_ops.loop.steps_decide import PICTURES
-from wms_ops.loop.workspace import check_out, commit_and_push, fetch, main_tip
+from wms_ops.loop.workspace import check_out, commit_and_push, fetch, main_tip, stand_at
 from wms_ops.release.upstream import model_tag
 from wms_ops.report.pull_request import pull_body
 from wms_ops.report.verdict import pull_title
@@ -100,17 +103,41 @@ def pull_request(context: RunContext, record: RunRecord) -> Done:
         fetch(context.git)
         main, commit = main_tip(context), values["commit"]
         refuse_foreign(context.git, main, commit, branch)
+        require_records(context, values, main)
         message = merge_message(record, sources_since(context.git, main, commit))
         if brought := ", ".join(authors(context.git, main, commit)):
             message = with_trailers(message, {AUTHOR: brought})
         merged = context.pulls.merge(pull, head=commit, title=title, message=message)
-    except (BranchContentError, PullRequestError) as error:
+    except (BranchContentError, LedgerError, PromotionLostError, PullRequestError) as error:
         with contextlib.suppress(PullRequestError):  # a person may have closed it: what stopped the merge says more
             context.pulls.block(pull, str(error))
         raise
     landed = f"is merged into {main_branch()} ({merged[:12]})"
     state = landed if merged else "waits for a review; it merges by itself then"
     return Done({**named, "merged": merged}, f"Pull request {pull.number} {state}.")
+
+
+def require_records(context: RunContext, values: Mapping[str, str], main: str) -> None:
+    """Refuse to merge records that no promotion of this run has written: a run's own record is only a claim.
+
+    Raises PromotionLostError if the commit's ledger doesn't end with the run's promotion, LedgerError for an entry that
+    neither main nor an anchor vouches for, BranchContentError for other records than follow from the ledger and from
+    main's splits, and the errors of Git and the store.
+    """
+    git, commit, branch = context.git, values["commit"], values["branch"]
+    stand_at(context, commit, branch)  # whose settings name the bucket of the anchors
+    name = f"{HISTORY} of {branch}"
+    entries = parse_history((file_at(git, commit, f"{MODELS}/{HISTORY}") or "").encode(), name)
+    head = entries[-1] if entries else None
+    if head is None or (str(head.to_version), head.run_id) != (values.get("version"), values.get("run_id")):
+        raise PromotionLostError(f"{name} doesn't end with the promotion of this run, so nothing was merged.")
+    context.witnesses().check(entries, name)
+    expected = {f"{MODELS}/{CURRENT}": head.page, METADATA: metadata_of(head).text}
+    wrong = [path for path, text in expected.items() if file_at(git, commit, path) != text]
+    if not (file_at(git, commit, SPLITS) or "").startswith(file_at(git, main, SPLITS) or ""):
+        wrong.append(SPLITS)
+    if wrong:
+        raise BranchContentError(f"{branch} has another {' and '.join(wrong)} than the run wrote; nothing was merged.")
 
 
 def may_merge(record: RunRecord) -> bool:

@@ -32,7 +32,7 @@ def skip_pointless(record: RunRecord) -> RunRecord:
     if record.step("validate").state is StepState.DONE and nothing_new(record):
         reason, names = "Main has all of this data already.", STEPS[STEPS.index("budget") : -1]
     elif record.step("gate").state is StepState.DONE and record.outputs.get("passes") != "true":
-        reason, names = f"The gate's verdict: {record.outputs['decision']}.", ONLY_IF_BETTER
+        reason, names = f"The gate's verdict: {record.outputs.get('decision', 'none')}.", ONLY_IF_BETTER
     else:
         return record
     for name in names:
@@ -70,6 +70,15 @@ def reopened_in(record: RunRecord, names: Sequence[str]) -> RunRecord:
     return reopened(record) if broken or ("gate" in names and undecided(record)) else record
 
 
+def broken_off(record: RunRecord) -> RunRecord:
+    """Return the record with each step that still runs as failed: the job that carried it out has ended."""
+    for step in record.steps:
+        if step.state is StepState.RUNNING and step.name in STEPS and step.name not in (*TELLING, LAST):
+            text = "its job was killed or cut off before the step was over; run that job again."
+            record = record.with_step(step.model_copy(update={"state": StepState.FAILED, "exit_code": 1, "text": text}))
+    return record
+
+
 def warning(record: RunRecord) -> str:
     """Return the sentence about steps that a newer version has added to the run; "" without such steps."""
     names = ", ".join(step.name for step in record.unknown_steps)
@@ -83,6 +92,8 @@ def ended(record: RunRecord) -> RunRecord:
     values = record.outputs
     if failed is not None:
         outcome, reason = RunOutcome.FAILED, f"The step {failed.name} failed: {failed.text}"
+    elif (left := next_step(record)) is not None and left not in TELLING:
+        outcome, reason = RunOutcome.FAILED, f"The step {left} was never reached: its job ended before; run it again."
     elif nothing_new(record):
         outcome, reason = RunOutcome.NOTHING, "Main has all of this data already."
     elif values.get("merged"):
@@ -98,9 +109,12 @@ def exit_code(record: RunRecord) -> int:
     """Return 0 after a merge or without new data, the gate's code for a blocked run, else the failed step's."""
     if record.outcome in (RunOutcome.MERGED, RunOutcome.WAITING, RunOutcome.NOTHING):
         return 0
-    failed = failed_step(record, telling=True)
-    code = failed.exit_code if failed else record.step("gate").exit_code
-    return code or 1
+    return code_of(failed_step(record, telling=True) or record.step("gate"))
+
+
+def code_of(step: StepRecord) -> int:
+    """Return the exit code of a step that failed, 1 for one that no process can end with."""
+    return step.exit_code if step.exit_code is not None and 1 <= step.exit_code <= 255 else 1
 
 
 def failed_step(record: RunRecord, *, telling: bool = False) -> StepRecord | None:

@@ -55,7 +55,7 @@ class StepRecord(StoredRecord):
     name: str
     state: StepState = StepState.WAITING
     started_at: str = ""
-    seconds: float = Field(default=0.0, ge=0)
+    seconds: float = Field(default=0.0, ge=0, le=1e8)
     exit_code: int | None = None
     outputs: dict[str, str] = Field(default_factory=dict)
     text: str = ""
