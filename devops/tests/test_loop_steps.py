@@ -10,6 +10,7 @@ from s3_server import require_tool
 
 from wms.registry.gate_types import GateReport
 from wms_ops.demo.shell import Shell
+from wms_ops.loop.contexts import run_store
 from wms_ops.machine.types import CloudState
 from wms_ops.runs.record import STEPS, RunOutcome
 
@@ -50,7 +51,9 @@ def loosen(shop: LoopShop) -> None:
 
 def says_whose_settings(shop: LoopShop, branch: str) -> None:
     """Verdict, report, pull request and ledger name main's settings, and main's commit at the gate."""
-    folder = Path(shop.record(branch).outputs["gate_report"]).parent
+    record = shop.record(branch)
+    folder = run_store(shop.demo_folder.loop).path(record.id)
+    assert (folder / record.outputs["gate_report"]).is_file() and (folder / record.outputs["gate_page"]).is_file()
     report = GateReport.model_validate_json((folder / "gate.json").read_bytes())
     settings = report.verdict.settings
     assert settings is not None and settings.values["min_confidence"] == 0.5
