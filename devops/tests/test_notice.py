@@ -16,7 +16,7 @@ from wms.errors import UsageError
 from wms_ops.base.settings import NoticeSettings
 from wms_ops.loop.driver import conclude
 from wms_ops.report.notice import Notice, check_way, tell
-from wms_ops.runs.record import StepState
+from wms_ops.runs.record import STEPS, StepState
 from wms_ops.runs.store import RunStore
 
 NOTICE = Notice(
@@ -157,6 +157,8 @@ def test_a_blocked_and_a_failed_run_are_told_a_merged_one_isn_t(webhook: Any, tm
     ):
         webhook.seen.clear()
         record = store.create("data/20261121-103000")
+        for name in STEPS:
+            record = record.with_step(record.step(name).model_copy(update={"state": StepState.SKIPPED}))
         step = record.step("gate").model_copy(update={"state": state, "outputs": outputs, "text": "It broke."})
         record = conclude(store, record.with_step(step))
         assert store.load(record.id) == record

@@ -31,6 +31,10 @@ ORPHANED: Final = timedelta(hours=1)
 """The least age of resources without an instance: Terraform makes them some minutes before the instance."""
 
 
+_ALIVE: Final = (ResourceKind.INSTANCE, ResourceKind.SPOT)
+"""What the others belong to: without one of these they go as orphans."""
+
+
 @dataclass(frozen=True)
 class Overdue:
     """A resource that must go, and the reason."""
@@ -52,7 +56,7 @@ def overdue(resources: Collection[Resource], now: datetime) -> tuple[Overdue, ..
 
 def orphans(resources: Collection[Resource], now: datetime) -> tuple[Overdue, ...]:
     """Resources over an hour old in environments that have no instance (any more)."""
-    alive = {one.environment for one in resources if one.kind in (ResourceKind.INSTANCE, ResourceKind.SPOT)}
+    alive = {one.environment for one in resources if one.kind in _ALIVE}
     young = {one.environment for one in resources if one.created is not None and now - one.created <= ORPHANED}
     left = [one for one in resources if one.environment not in alive | young]
     return tuple(Overdue(one, "no instance belongs to it") for one in left)
@@ -105,7 +109,7 @@ def note_ends(store: S3SessionStore, gone: Iterable[Overdue], now: datetime) -> 
 
 
 def _lateness(resource: Resource, now: datetime) -> str:
-    if resource.created is not None and resource.deadline is not None:
+    if resource.kind in _ALIVE and resource.created is not None and resource.deadline is not None:
         age = now - resource.created
         if resource.deadline - resource.created > LONGEST + GRACE:  # no start writes that: whoever may tag changed it
             reason = f"{_hours(age)} old, and no instance may live for more than {LONGEST_HOURS} hours"
