@@ -154,10 +154,10 @@ def test_a_verdict_that_the_log_does_not_have_promotes_nothing(
 ) -> None:
     """The log says "not improved"; a file and tags of the run, and then a line more of the log, say the contrary."""
     runs, verdict = refused, refused.verdict(refused.good)
-    same = "The gate refused it at"
+    same = "The gate refused this model at"
     for change, logged, words in (
         ({"decision": "improved", "reasons": ("Both rose.",), "held_back": ""}, False, same),
-        ({"decision": "improved", "champion": verdict.challenger, "challenger": verdict.champion}, False, "although"),
+        ({"decision": "improved", "champion": verdict.challenger, "challenger": verdict.champion}, False, same),
         ({"decision": "improved", "reasons": ("Both rose.",), "held_back": ""}, True, same),
         ({"decision": "improved", "test_version": "0" * 64}, True, "although dice and iou didn't rise by more than"),
     ):

@@ -19,10 +19,11 @@ from typing import Final
 from wms.errors import CannotDecideError, RegistryError
 from wms.files import sha256_text
 from wms.records import StoredRecord
+from wms.registry.earlier import scores_as, tried_by
 from wms.registry.gate_settings import GateTry
 from wms.registry.ledger import LedgerEntry
 from wms.registry.mlflow_store import ModelRegistry, ModelVersion
-from wms.registry.types import GateVerdict, NoVerdict
+from wms.registry.types import GateVerdict
 from wms.text import counted
 
 SUFFIX: Final = ".verdicts"
@@ -31,9 +32,6 @@ TRY, GOES_ON, DIGEST = "verdict", "goes_on", "sha256"
 
 LOGGED: Final = "gate.logged"
 """Tag of a run: the log's name and the SHA-256 of the run's newest verdict there."""
-
-SAME_SCORE: Final = 1e-6
-"""Means of Dice and IoU that are nearer to each other are those of one model: a single pixel changes more."""
 
 _MOST_NAMED: Final = 200  # hashes in one verdict: a tag of MLflow holds 100,000 characters
 _PAGE: Final = 1000
@@ -240,32 +238,6 @@ def resolve(versions: Sequence[ModelVersion], witnessed: Sequence[str], where: s
         where,
         by_digest=by_digest,
     )
-
-
-def tried_by(verdict: GateVerdict | NoVerdict | None) -> GateTry | None:
-    """The verdict as it stays on record; None for a record without settings, as older code wrote them."""
-    if not isinstance(verdict, GateVerdict) or verdict.settings is None:
-        return None
-    return GateTry(
-        decision=verdict.decision,
-        run_id=verdict.run_id,
-        weights_sha256=verdict.weights_sha256,
-        settings=verdict.settings,
-        champion_version=verdict.champion_version,
-        scores=verdict.challenger.named(),
-        card_sha256=verdict.card_sha256,
-        test_version=verdict.test_version,
-        test_images=verdict.test_images,
-        decided_at=verdict.decided_at,
-    )
-
-
-def scores_as(tried: GateTry, verdict: GateVerdict) -> bool:
-    """Whether an earlier model scored on the same test photos as the verdict's, to within SAME_SCORE in each mean."""
-    now = verdict.challenger.named()
-    if tried.test_version != verdict.test_version or tried.scores.keys() != now.keys():
-        return False
-    return all(abs(mean - tried.scores[name]) <= SAME_SCORE for name, mean in now.items())
 
 
 class _Versions(ModelRegistry):

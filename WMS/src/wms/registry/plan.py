@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from wms.errors import CannotDecideError, NotImprovedError, PromotionLostError
-from wms.metrics import DICE, IOU
 from wms.registry.chain import Chain
+from wms.registry.earlier import contradiction
 from wms.registry.gate_settings import GateSettings, GateTry, held_back
 from wms.registry.ledger import LedgerEntry, LedgerRecord
 from wms.registry.types import PREVIOUS, PRODUCTION, GateVerdict, Means, NoVerdict, decision_now, from_to
@@ -191,7 +191,7 @@ def accept(
     if verdict.decision != "improved" and verdict.mode != "off":
         why = " ".join(verdict.reasons).rstrip(".") or "its scores aren't better than Production's"
         raise NotImprovedError(f"The gate didn't let run {facts.run_id} pass: {why}.")
-    if text := _contradicted(verdict, earlier):
+    if text := contradiction(verdict, earlier):
         raise CannotDecideError(f"Run {facts.run_id} isn't promoted. {text}")
     if held := held_back(verdict.settings, earlier) or verdict.held_back:
         raise NotImprovedError(f"Run {facts.run_id} isn't promoted. {held}")
@@ -205,28 +205,6 @@ def accept(
             "if that run is what was rolled back, promote it with --force REASON."
         )
     return verdict
-
-
-def _contradicted(verdict: GateVerdict, earlier: Sequence[GateTry]) -> str:
-    """What shows that the gate itself can't have let this verdict pass; empty if nothing does.
-
-    Who writes to the registry may write a verdict and log it. Equal settings, photos and baseline give equal decisions,
-    and a rise that the recorded settings refuse lets nothing pass.
-    """
-    way = "find out who wrote it, or promote with --force REASON"
-    if verdict.settings is None or verdict.mode == "off":
-        return ""
-    asked = (verdict.settings.values, verdict.settings.grid, verdict.test_version, verdict.champion_version)
-    for one in earlier:
-        before = (one.settings.values, one.settings.grid, one.test_version, one.champion_version)
-        if one.refused and before == asked and (one.run_id, one.scores) == (verdict.run_id, verdict.challenger.named()):
-            return f"The gate refused it at {one.decided_at} by the same settings, photos and scores; {way}."
-    least = verdict.settings.values.get("min_improvement", 0.0)
-    if verdict.champion_version is not None and isinstance(least, float):
-        rises = {name: getattr(verdict.challenger, name) - getattr(verdict.champion, name) for name in (DICE, IOU)}
-        if low := [name for name, rise in rises.items() if rise < least - 1e-9]:  # sums in another order differ by less
-            return f"Its verdict lets it pass, although {' and '.join(low)} didn't rise by more than {least:g}; {way}."
-    return ""
 
 
 def record_of(

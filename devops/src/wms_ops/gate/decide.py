@@ -11,9 +11,10 @@ from wms.config import RunConfig
 from wms.errors import CannotDecideError, WmsError
 from wms.registry.anchors import Witnesses
 from wms.registry.companions import PICTURE
+from wms.registry.earlier import tried_by
 from wms.registry.gate import judge, summary_of
 from wms.registry.gate_settings import GateSettings, held_back
-from wms.registry.gate_tries import TryLog, tried_by
+from wms.registry.gate_tries import TryLog
 from wms.registry.gate_types import GateReport
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.types import GateVerdict, NoVerdict

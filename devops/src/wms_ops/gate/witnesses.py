@@ -9,13 +9,14 @@ from typing import Final
 
 from wms.errors import LedgerError, WmsError
 from wms.project import project
-from wms.registry.anchors import NOBODY, MainHistory, Witnesses
+from wms.registry.anchors import NOBODY, MainHistory, Witnesses, entry_in, name_of
 from wms.registry.ledger import HISTORY, Ledger, LedgerEntry, parse_history
 from wms_ops.base.errors import StoreConfigError
 from wms_ops.base.layout import MODELS, main_branch
 from wms_ops.git.records import repo_of
 from wms_ops.git.records_mend import content_of
 from wms_ops.storage.config import read_remote
+from wms_ops.storage.past import PastBucket
 from wms_ops.storage.remote import S3Remote
 
 FOLDER: Final = "wms/anchors"
@@ -51,6 +52,24 @@ class BucketAnchors:
 
     def _key(self, name: str) -> str:
         return f"{FOLDER}/{self.model}/{name}"
+
+
+@dataclass(frozen=True)
+class ReturningAnchors(BucketAnchors):
+    """The bucket's anchors as they will be once a restore of the bucket has brought those of `entries` back."""
+
+    entries: Sequence[LedgerEntry]
+
+    def names(self) -> Sequence[str]:
+        """The names of all anchors, also of deleted ones of `entries`. Raises the store's errors."""
+        present = super().names()
+        return [*present, *(name for one in self.entries if (name := name_of(one)) not in present and self.read(name))]
+
+    def read(self, name: str) -> bytes | None:
+        """The content under a name: the newest version that is the entry which the name says, if there is one."""
+        past, key = PastBucket(self.store.bucket), self.store.config.inside(self._key(name))
+        contents = (past.read(key, one) for found in past.histories(key) for one in found.versions)
+        return next((one for one in contents if entry_in(name, one)), None) or super().read(name)
 
 
 def witnesses_of(ledger: Path, model: str, environ: Mapping[str, str] | None = None) -> Witnesses:
