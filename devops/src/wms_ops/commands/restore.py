@@ -22,11 +22,11 @@ from wms.settings import TrackingSettings
 from wms_ops.base.errors import BucketNotFoundError
 from wms_ops.base.question import agrees
 from wms_ops.commands.promote import add_files
-from wms_ops.gate.witnesses import witnesses_of
+from wms_ops.gate.witnesses import ReturningAnchors, witnesses_of
 from wms_ops.git.command import Git
 from wms_ops.pulls.gh import GitHub
 from wms_ops.release.sources import ModelSource, ReleaseSource, S3Source
-from wms_ops.restore.bucket import ReturningAnchors, plan_bucket
+from wms_ops.restore.bucket import plan_bucket
 from wms_ops.restore.mlflow import Sources, plan_mlflow
 from wms_ops.restore.origin import plan_origin
 from wms_ops.restore.pasts import ArtifactStore, FolderSource

@@ -169,7 +169,7 @@ def is_inside(location: str, schemes: tuple[str, ...]) -> bool:
 
 
 async def refuse(scope: Scope, send: Send, sentence: str, *, status: int = 403) -> None:
-    """Answer 403 in the form from which MLflow's clients take the sentence."""
+    """Answer with a refusal's status in the form from which MLflow's clients take the sentence."""
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008})
         return

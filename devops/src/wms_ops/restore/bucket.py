@@ -12,7 +12,7 @@ from typing import Final
 from wms.data.manifest import Manifest, Pointer, stem_of
 from wms.errors import ManifestError
 from wms.files import sha256_bytes, sha256_text
-from wms.registry.anchors import anchor_of, entry_in, name_of
+from wms.registry.anchors import anchor_of, name_of
 from wms.registry.ledger import LedgerEntry
 from wms.registry.lineage import ONNX, WEIGHTS
 from wms.text import counted
@@ -21,7 +21,6 @@ from wms_ops.base.layout import DATA_BRANCHES, ERASED, main_branch, pointer
 from wms_ops.dataset.erased import FOLDER, Erasure, mark_of, tombstones
 from wms_ops.dataset.versions import file_at, pointers_at
 from wms_ops.gate.witnesses import FOLDER as ANCHORS
-from wms_ops.gate.witnesses import BucketAnchors
 from wms_ops.git.command import Git
 from wms_ops.restore.plan import Outcome, Plan, Show
 from wms_ops.storage.past import KeyHistory, PastBucket, PastVersion
@@ -68,24 +67,6 @@ class _Named:
 
     where: str
     files: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class ReturningAnchors(BucketAnchors):
-    """The bucket's anchors as they will be once `plan_bucket` has brought those of `entries` back."""
-
-    entries: Sequence[LedgerEntry]
-
-    def names(self) -> Sequence[str]:
-        """The names of all anchors, also of deleted ones of `entries`. Raises the store's errors."""
-        present = super().names()
-        return [*present, *(name for one in self.entries if (name := name_of(one)) not in present and self.read(name))]
-
-    def read(self, name: str) -> bytes | None:
-        """The content under a name: the newest version that is the entry which the name says, if there is one."""
-        past, key = PastBucket(self.store.bucket), self.store.config.inside(self._key(name))
-        contents = (past.read(key, one) for found in past.histories(key) for one in found.versions)
-        return next((one for one in contents if entry_in(name, one)), None) or super().read(name)
 
 
 def plan_bucket(

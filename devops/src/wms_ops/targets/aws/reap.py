@@ -30,7 +30,6 @@ UNDATED: Final = timedelta(hours=24)
 ORPHANED: Final = timedelta(hours=1)
 """The least age of resources without an instance: Terraform makes them some minutes before the instance."""
 
-
 _ALIVE: Final = (ResourceKind.INSTANCE, ResourceKind.SPOT)
 """What the others belong to: without one of these they go as orphans."""
 
@@ -109,16 +108,14 @@ def note_ends(store: S3SessionStore, gone: Iterable[Overdue], now: datetime) -> 
 
 
 def _lateness(resource: Resource, now: datetime) -> str:
-    if resource.kind in _ALIVE and resource.created is not None and resource.deadline is not None:
-        age = now - resource.created
-        if resource.deadline - resource.created > LONGEST + GRACE:  # no start writes that: whoever may tag changed it
-            reason = f"{_hours(age)} old, and no instance may live for more than {LONGEST_HOURS} hours"
-            return reason if age > LONGEST + GRACE else ""
-    if resource.deadline is not None:
-        late = now - resource.deadline
-        return f"past its deadline by {_hours(late)}" if late > GRACE else ""
-    if resource.created is not None and now - resource.created > UNDATED:
-        return f"without a readable deadline, and {_hours(now - resource.created)} old"
+    age = now - resource.created if resource.created is not None else timedelta()
+    if resource.deadline is None:
+        return f"without a readable deadline, and {_hours(age)} old" if age > UNDATED else ""
+    if (late := now - resource.deadline) > GRACE:
+        return f"past its deadline by {_hours(late)}"
+    # No start writes a later deadline than that: whoever may set tags changed it.
+    if resource.kind in _ALIVE and age > LONGEST + GRACE:
+        return f"{_hours(age)} old, and no instance may live for more than {LONGEST_HOURS} hours"
     return ""
 
 
