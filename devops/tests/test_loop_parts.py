@@ -69,6 +69,9 @@ def test_each_part_goes_on_where_a_job_elsewhere_ended(shop: LoopShop) -> None:
     commit = shop.branches()[branch]
     run = data(shop, branch)
     assert run == f"{branch.replace('/', '-')}-{commit[:12]}"
+    job(shop, "release", "--run", run, expect=89)
+    assert "The step train of this run isn't done" in job.said  # type: ignore[attr-defined]
+    assert shop.cloud.status() is CloudState.ABSENT, "nothing is started for nothing"
     assert job(shop, "train", "--run", run) == {"run": run, "over": "false", "passes": "true"}
     before = seconds(stored(shop, run))
     assert job(shop, "train", "--run", run)["passes"] == "true"
@@ -159,6 +162,10 @@ def test_a_record_with_a_value_that_no_step_writes_starts_nothing(shop: LoopShop
         job(shop, "train", *words, expect=89)
     for part in PARTS:
         job(shop, part, expect=2)
+    bucket.put(f"{prefix}forged/run.json", record.model_dump_json().encode())
+    for part, before in (("train", "merge"), ("release", "merge")):
+        job(shop, part, "--run", "forged", expect=89)
+        assert f"The step {before} of this run isn't done" in job.said  # type: ignore[attr-defined]
     job(shop, "data", "--branch", "main", "--commit", "0" * 40, expect=89)
     job(shop, "data", "--branch", "data/1", "--commit", "HEAD", expect=89)
     job(shop, "data", "--branch", "data/1", "--commit", "0" * 40, expect=89)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import takewhile
 from typing import Final
 
+from wms_ops.base.errors import PipelineError
 from wms_ops.base.signals import stoppable
 from wms_ops.loop.console import ConsoleTeller
 from wms_ops.loop.context import RunContext
 from wms_ops.loop.driver import carry_on, conclude
 from wms_ops.loop.shared_runs import SharedRunStore
-from wms_ops.runs.plan import TELLING, broken_off, next_step, reopened_in, skip_pointless
-from wms_ops.runs.record import RunOutcome, RunRecord
+from wms_ops.runs.plan import TELLING, broken_off, failed_step, next_step, reopened_in, skip_pointless
+from wms_ops.runs.record import RunOutcome, RunRecord, StepState
 
 TELL: Final = "tell"
 PARTS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -41,6 +43,7 @@ def run_part(
     record = skip_pointless(broken_off(record) if part == TELL else record)
     record = reopened_in(record, names)
     store.save(record)
+    require_earlier(record, part)
     context = make_context(record)
     with stoppable():
         if "up" in names[:1] and _wants_instance(record, names) and context.cloud.endpoints() is None:
@@ -52,6 +55,22 @@ def run_part(
         record = conclude(store, record)
         store.keep(record)
     return record
+
+
+def require_earlier(record: RunRecord, part: str) -> None:
+    """Raise PipelineError if a step of an earlier part is still to be done: this part would do nothing, and succeed.
+
+    Of a run in which a step has failed a part does nothing, and the last one reports what is there.
+    """
+    if part == TELL or failed_step(record) is not None:
+        return
+    for other in takewhile(lambda one: one != part, PARTS):
+        for name in PARTS[other]:
+            if name not in PARTS[part] and record.step(name).state in (StepState.WAITING, StepState.RUNNING):
+                raise PipelineError(
+                    f"The step {name} of this run isn't done, so there is nothing to do for the part {part} yet; run "
+                    f"`wms loop part {other}` first."
+                )
 
 
 def _wants_instance(record: RunRecord, names: tuple[str, ...]) -> bool:

@@ -92,8 +92,7 @@ class SharedRunStore(RunStore):
             raise PipelineError(f"There is no run {run_id} in s3://{self._bucket.name}/{self._prefix}.")
         where = f"s3://{self._bucket.name}/{key}"
         record = RunRecord.parse(found.content, where, PipelineError, "delete the object, and the run starts anew")
-        outputs = {name: value for step in record.steps for name, value in step.outputs.items()}
-        for name, value in {"branch": record.branch, **outputs, "id": record.id}.items():
+        for name, value in {"branch": record.branch, **record.outputs, "id": record.id}.items():
             form = re.escape(run_id) if name == "id" else _ALLOWED.get(name)
             if form and not re.fullmatch(form, value):
                 raise PipelineError(

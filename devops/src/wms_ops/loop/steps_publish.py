@@ -15,7 +15,7 @@ from wms_ops.base.errors import BranchContentError, PipelineError, PullRequestEr
 from wms_ops.base.layout import METADATA, MODELS, SPLITS, main_branch
 from wms_ops.base.outputs import github_run
 from wms_ops.dataset.history import AUTHOR, authors
-from wms_ops.dataset.losses import SOURCE
+from wms_ops.dataset.losses import SOURCE, common
 from wms_ops.dataset.proofs import sources_since
 from wms_ops.dataset.review import RECORDS, refuse_foreign
 from wms_ops.dataset.versions import file_at
@@ -122,7 +122,7 @@ def require_records(context: RunContext, values: Mapping[str, str], main: str) -
 
     Raises PromotionLostError if the commit's ledger doesn't end with the run's promotion, LedgerError for an entry that
     neither main nor an anchor vouches for, BranchContentError for other records than follow from the ledger and from
-    main's splits, and the errors of Git and the store.
+    the splits from which the branch began, and the errors of Git and the store.
     """
     git, commit, branch = context.git, values["commit"], values["branch"]
     stand_at(context, commit, branch)  # whose settings name the bucket of the anchors
@@ -134,7 +134,7 @@ def require_records(context: RunContext, values: Mapping[str, str], main: str) -
     context.witnesses().check(entries, name)
     expected = {f"{MODELS}/{CURRENT}": head.page, METADATA: metadata_of(head).text}
     wrong = [path for path, text in expected.items() if file_at(git, commit, path) != text]
-    if not (file_at(git, commit, SPLITS) or "").startswith(file_at(git, main, SPLITS) or ""):
+    if not (file_at(git, commit, SPLITS) or "").startswith(file_at(git, common(git, main, commit), SPLITS) or ""):
         wrong.append(SPLITS)
     if wrong:
         raise BranchContentError(f"{branch} has another {' and '.join(wrong)} than the run wrote; nothing was merged.")
