@@ -23,6 +23,7 @@ from wms.training.loop import Trainer
 from wms.training.position import Progress
 from wms.training.prepare import load_samples, split_samples
 from wms.training.request import Attempt, Request, TrainingResult
+from wms.training.run_folder import create_run_directory, find_run, runs_in
 from wms.training.tracker import read_metrics
 from wms.training.train import run_training
 
@@ -34,10 +35,6 @@ APART = {"evaluation": {"threshold": 0.3}, "optimiser": {"learning_rate": 0.03}}
 
 def recipe(folder: Path, count: int = 3, **training: Any) -> RunConfig:
     return config_in(folder, training={**SHORT, "attempts": count, **training}, **APART)
-
-
-def runs_in(runs: Path) -> list[Path]:
-    return sorted(runs.glob("run_*"))
 
 
 def group_in(runs: Path) -> dict[str, Any]:
@@ -198,6 +195,13 @@ def test_a_killed_training_ends_with_the_same_choice_and_trains_nothing_twice(
     assert seed_of(result.run_dir) == seed_of(expected.run_dir)
     weights = [(one.model / "production.pth").read_bytes() for one in (expected, result)]
     assert weights[0] == weights[1]
+
+
+def test_of_two_runs_that_began_in_one_second_the_later_one_is_the_newest(data: Path, tmp_path: Path) -> None:
+    for seed in range(8):  # the hash of a recipe ends the name, so names alone would tell the order of some only
+        create_run_directory(tmp_path, recipe(data, 1, **QUICK).with_changes(seed=seed))
+        assert seed_of(find_run(tmp_path, None, None)[0]) == seed
+    assert [seed_of(run) for run in runs_in(tmp_path)] == list(range(8))
 
 
 def test_a_seed_that_diverges_is_told_and_never_chosen(

@@ -24,6 +24,7 @@ from wms.registry.types import CHOSEN, TRIED
 LIBRARIES = ("torch", "numpy", "pillow", "mlflow", "onnx", "onnxruntime", "dvc")
 METADATA = "metadata.json"
 FOLDERS = ("checkpoints", "artifacts", "logs")
+SECOND = "run_YYYYMMDD_HHMMSS"
 
 
 def create_run_directory(root: Path, config: RunConfig) -> Path:
@@ -54,13 +55,21 @@ def create_run_directory(root: Path, config: RunConfig) -> Path:
     return folder
 
 
+def runs_in(root: Path) -> list[Path]:
+    """The folders of runs in `root`, the one that began first at the beginning.
+
+    A name tells the second; of two recipes that began in the same one, the file's time tells the order.
+    """
+    runs = [path for path in root.glob("run_*") if (path / "config.json").is_file()]
+    return sorted(runs, key=lambda run: (run.name[: len(SECOND)], (run / "config.json").stat().st_mtime_ns))
+
+
 def find_run(root: Path, name: str | None, config: RunConfig | None) -> tuple[Path, RunConfig]:
     """The run to resume, by name or the newest in `root`, and the run's original config.
 
     Raises NothingToResumeError without such a run, ResumeMismatchError if `config` is given and differs.
     """
-    runs = sorted(path for path in root.glob("run_*") if (path / "config.json").is_file())
-    chosen = [path for path in runs if name in (None, path.name)]
+    chosen = [path for path in runs_in(root) if name in (None, path.name)]
     if not chosen:
         what = f"no run named {name}" if name else "no run"
         raise NothingToResumeError(f"{root} holds {what}; start one without --resume.")
