@@ -19,6 +19,7 @@ from wms_ops.base.errors import PipelineError
 from wms_ops.demo.shell import Shell
 from wms_ops.loop.contexts import shared_runs
 from wms_ops.loop.parts import PARTS
+from wms_ops.loop.shared_runs import run_of
 from wms_ops.machine.types import CloudState
 from wms_ops.runs.record import RunOutcome, RunRecord, StepState
 
@@ -58,44 +59,51 @@ def seconds(record: RunRecord) -> dict[str, float]:
     return {step.name: step.seconds for step in record.steps if step.name not in ("report", "pull-request")}
 
 
-def data(shop: LoopShop, branch: str, **more: Any) -> str:
-    return job(shop, "data", "--branch", branch, "--commit", shop.branches()[branch], **more)["run"]
+def pushed(shop: LoopShop, branch: str) -> tuple[str, ...]:
+    """The words by which each job of a workflow names the run of a branch's newest commit."""
+    return ("--branch", branch, "--commit", shop.branches()[branch])
+
+
+def data(shop: LoopShop, which: tuple[str, ...]) -> str:
+    return job(shop, "data", *which)["run"]
 
 
 @pytest.mark.timeout(300)
 def test_each_part_goes_on_where_a_job_elsewhere_ended(shop: LoopShop) -> None:
     shop.commit_photos(25)
     branch = shop.push()
-    commit = shop.branches()[branch]
-    run = data(shop, branch)
-    assert run == f"{branch.replace('/', '-')}-{commit[:12]}"
-    job(shop, "release", "--run", run, expect=89)
+    which = pushed(shop, branch)
+    job(shop, "tell", *which, expect=89)
+    assert "There is no run data-" in job.said  # type: ignore[attr-defined]
+    run = data(shop, which)
+    assert run == f"{branch.replace('/', '-')}-{which[-1][:12]}"
+    job(shop, "release", *which, expect=89)
     assert "The step train of this run isn't done" in job.said  # type: ignore[attr-defined]
     assert shop.cloud.status() is CloudState.ABSENT, "nothing is started for nothing"
-    assert job(shop, "train", "--run", run) == {"run": run, "over": "false", "passes": "true"}
+    assert job(shop, "train", *which) == {"run": run, "over": "false", "passes": "true"}
     before = seconds(stored(shop, run))
-    assert job(shop, "train", "--run", run)["passes"] == "true"
+    assert job(shop, "train", *which)["passes"] == "true"
     assert seconds(stored(shop, run)) == before, "nothing is trained twice"
     assert {"card.md", "gate.json", "gate.md", "gate.html", "dvc_stages.log", "run.json"} <= files(shop, run)
     shop.cloud.down()  # the instance may end between two jobs, and this target's MLflow keeps its files
-    job(shop, "release", "--run", run)
+    job(shop, "release", *which)
     shop.cloud.down()
-    assert job(shop, "tell", "--run", run) == {"run": run, "over": "true", "passes": "true"}
+    assert job(shop, "tell", *which) == {"run": run, "over": "true", "passes": "true"}
     assert "Merged: version 1 is Production" in job.said  # type: ignore[attr-defined]
     record = stored(shop, run)
     assert record.outcome is RunOutcome.MERGED and shop.main() == record.outputs["merged"]
     assert shop.pull(1)[0]["state"] == "merged" and "photos.png" in shop.pull(1)[1]
     assert not [name for name in files(shop, run) if name.endswith(DRAWN)], "photos stay in the pull request alone"
     for part in ("train", "release", "tell"):  # every job once more
-        assert job(shop, part, "--run", run)["over"] == "true"
+        assert job(shop, part, *which)["over"] == "true"
     assert (shop.main(), seconds(stored(shop, run))) == (record.outputs["merged"], seconds(record))
     assert shop.cloud.status() is CloudState.ABSENT
     assert not shop.branches()
 
 
-def kill_in_training(shop: LoopShop, run: str) -> None:
+def kill_in_training(shop: LoopShop, run: str, which: tuple[str, ...]) -> None:
     """The runner dies, and the instance with what it had begun."""
-    command, quiet = shop.command("part", "train", "--run", run), subprocess.DEVNULL
+    command, quiet = shop.command("part", "train", *which), subprocess.DEVNULL
     running = subprocess.Popen(command, cwd=shop.demo_folder.clone, env=shop.environ, stdout=quiet, stderr=quiet)
     try:
         while stored(shop, run).step("train").state is not StepState.RUNNING:
@@ -112,16 +120,16 @@ def test_a_worse_model_needs_no_release_and_the_last_part_has_the_code(shop: Loo
     shop.shell("git", "pull", "--quiet")
     shop.commit_photos(10, shuffled=True)
     branch, before = shop.push(), shop.main()
-    run = data(shop, branch)
-    kill_in_training(shop, run)
-    assert job(shop, "tell", "--run", run, expect=1)["over"] == "true"
+    run = data(shop, which := pushed(shop, branch))
+    kill_in_training(shop, run, which)
+    assert job(shop, "tell", *which, expect=1)["over"] == "true"
     assert "its job was killed or cut off" in job.said  # type: ignore[attr-defined]
-    assert job(shop, "train", "--run", run)["passes"] == "false", "the job once more"
-    job(shop, "release", "--run", run)
+    assert job(shop, "train", *which)["passes"] == "false", "the job once more"
+    job(shop, "release", *which)
     shop.cloud.down()
     assert shop.cloud.status() is CloudState.ABSENT
     for _ in range(2):
-        assert job(shop, "tell", "--run", run, expect=90)["over"] == "true"
+        assert job(shop, "tell", *which, expect=90)["over"] == "true"
     record = stored(shop, run)
     assert record.outcome is RunOutcome.BLOCKED
     assert [step.name for step in record.steps if step.state is StepState.SKIPPED] == [
@@ -130,7 +138,7 @@ def test_a_worse_model_needs_no_release_and_the_last_part_has_the_code(shop: Loo
         "metadata",
     ]
     assert shop.main() == before and shop.pull(2)[0]["state"] == "blocked"
-    assert job(shop, "data", "--branch", branch, "--commit", shop.branches()[branch], expect=0)["over"] == "false", (
+    assert job(shop, "data", *pushed(shop, branch))["over"] == "false", (
         "the run moved the branch, so its newest commit is another run's"
     )
 
@@ -139,8 +147,10 @@ def test_a_worse_model_needs_no_release_and_the_last_part_has_the_code(shop: Loo
     "a writer of the bucket with runs' records", "values, ids and files of a run", "a list of what a step may write"
 )
 def test_a_record_with_a_value_that_no_step_writes_starts_nothing(shop: LoopShop) -> None:
-    record = RunRecord(id="forged", branch="data/1", started_at="2026-11-28T00:00:00+00:00")
+    which = ("--branch", "data/forged", "--commit", "0" * 40)
+    record = RunRecord(id=run_of(*which[1::2]), branch="data/forged", started_at="2026-11-28T00:00:00+00:00")
     bucket, prefix = shop.cloud.records()
+    key = f"{prefix}{record.id}/run.json"
     for name, value in (
         ("branch", "--upload-pack=touch /tmp/x"),
         ("commit", "HEAD"),
@@ -154,21 +164,20 @@ def test_a_record_with_a_value_that_no_step_writes_starts_nothing(shop: LoopShop
     ):
         step = record.step("merge").model_copy(update={"state": StepState.DONE, "outputs": {name: value}})
         forged = record.model_copy(update={"id": value}) if name == "id" else record.with_step(step)
-        bucket.put(f"{prefix}forged/run.json", forged.model_dump_json().encode())
-        job(shop, "tell", "--run", "forged", expect=89)
+        bucket.put(key, forged.model_dump_json().encode())
+        job(shop, "tell", *which, expect=89)
         assert {path.name for path in (shop.demo_folder.loop / "runs").iterdir()} == {".loop.lock"}
         assert f"as {name}, which no step writes" in job.said  # type: ignore[attr-defined]
-    for words in (["--run", "../x"], ["--run", "unknown"]):
-        job(shop, "train", *words, expect=89)
     for part in PARTS:
         job(shop, part, expect=2)
-    bucket.put(f"{prefix}forged/run.json", record.model_dump_json().encode())
+        job(shop, part, *which[:2], expect=2)
+    bucket.put(key, record.model_dump_json().encode())
     for part, before in (("train", "merge"), ("release", "merge")):
-        job(shop, part, "--run", "forged", expect=89)
+        job(shop, part, *which, expect=89)
         assert f"The step {before} of this run isn't done" in job.said  # type: ignore[attr-defined]
-    job(shop, "data", "--branch", "main", "--commit", "0" * 40, expect=89)
-    job(shop, "data", "--branch", "data/1", "--commit", "HEAD", expect=89)
-    job(shop, "data", "--branch", "data/1", "--commit", "0" * 40, expect=89)
+    for branch, commit in (("main", "0" * 40), ("data/1", "HEAD"), ("data/1", "0" * 40), ("../x", "0" * 40)):
+        for part in ("data", "train"):
+            job(shop, part, "--branch", branch, "--commit", commit, expect=89)
 
 
 @pytest.mark.timeout(300)
@@ -180,7 +189,7 @@ def test_a_record_that_claims_a_promotion_merges_nothing(shop: LoopShop) -> None
     shop.shell("git", "reset", "--quiet", "--hard", "origin/main")
     shop.commit_photos(3)
     branch, before = shop.push(), shop.main()
-    run = data(shop, branch)
+    run = data(shop, which := pushed(shop, branch))
     record = stored(shop, run)
     means = {f"{side}_{name}": "0.900000" for side in ("champion", "challenger") for name in METRICS}
     values = {"decision": "improved", "passes": "true", "gate_reason": "Better.", **means, "champion_version": "1"}
@@ -189,7 +198,7 @@ def test_a_record_that_claims_a_promotion_merges_nothing(shop: LoopShop) -> None
         done = {"state": StepState.DONE, "outputs": values if name == "metadata" else {}}
         record = record.with_step(record.step(name).model_copy(update=done))
     shared_runs(shop.demo_folder.folder / "forger", shop.cloud).save(record)
-    job(shop, "tell", "--run", run, expect=PromotionLostError.exit_code)
+    job(shop, "tell", *which, expect=PromotionLostError.exit_code)
     assert "doesn't end with the promotion of this run, so nothing was merged" in job.said  # type: ignore[attr-defined]
     assert shop.main() == before
 

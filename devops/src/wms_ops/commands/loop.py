@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final
 
 from wms.command import Command, folder, new_folder
-from wms.errors import UsageError
 from wms.json_text import to_json
 from wms.names import harmless, tell
 from wms.paths import ROOT
@@ -24,6 +23,7 @@ from wms_ops.loop import contexts
 from wms_ops.loop.console import ConsoleTeller, summary, verdict
 from wms_ops.loop.driver import conclude, one_at_a_time, run_loop
 from wms_ops.loop.parts import PARTS, TELL, run_part
+from wms_ops.loop.shared_runs import run_of
 from wms_ops.loop.steps import carry_out
 from wms_ops.runs.plan import LAST, code_of, exit_code, failed_step
 from wms_ops.runs.record import STEPS, RunOutcome, RunRecord
@@ -34,9 +34,9 @@ def _add_folder(parser: argparse.ArgumentParser, kind: Callable[[str], Path] = n
     parser.add_argument("--folder", type=kind, default=contexts.FOLDER, help="where the loop lives (%(default)s)")
 
 
-def _add_options(parser: argparse.ArgumentParser) -> None:
+def _add_options(parser: argparse.ArgumentParser, *, branch_required: bool = False) -> None:
     _add_folder(parser)
-    parser.add_argument("--branch", help=f"such as {DATA_BRANCHES}20261121-103000")
+    parser.add_argument("--branch", required=branch_required, help=f"such as {DATA_BRANCHES}20261121-103000")
     parser.add_argument("--repo", type=folder, default=ROOT, help="a clone; its origin is worked with")
     parser.add_argument("--recipe", default=RECIPE, help="as main has it (default %(default)s)")
 
@@ -53,9 +53,8 @@ def _of_step(parser: argparse.ArgumentParser) -> None:
 
 def _of_part(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("part", choices=tuple(PARTS), help="which part: " + "; ".join(map(_told, PARTS)))
-    parser.add_argument("--run", metavar="ID", help="the run that the part data has named")
-    parser.add_argument("--commit", metavar="SHA", help="the whole commit that was pushed (part data)")
-    _add_options(parser)
+    parser.add_argument("--commit", metavar="SHA", required=True, help="the whole commit that was pushed to it")
+    _add_options(parser, branch_required=True)
 
 
 def _told(part: str) -> str:
@@ -106,21 +105,14 @@ def _part(arguments: argparse.Namespace) -> int:
     teller = ConsoleTeller()
     url = contexts.origin_of(arguments.repo)
     cloud = cloud_in(arguments.folder, teller.line)
-    first = next(iter(PARTS))
-    given, wanted = {"--run": arguments.run, "--branch": arguments.branch, "--commit": arguments.commit}, ["--run"]
-    if arguments.part == first:
-        wanted = ["--branch", "--commit"]
-    if any(bool(value) != (name in wanted) for name, value in given.items()):
-        raise UsageError(f"The part {arguments.part} takes {' and '.join(wanted)}; `wms loop part --help` says which.")
     cloud.storage_up()
     store = contexts.shared_runs(arguments.folder, cloud)
     with one_at_a_time(store.folder):
-        is_new = arguments.part == first
-        if is_new:
+        if arguments.part == next(iter(PARTS)):
             now = remote_tip(Git(arguments.repo), url, arguments.branch)
             record = store.begin(arguments.branch, arguments.commit, now)
         else:
-            record = store.bring(arguments.run)
+            record = store.bring(run_of(arguments.branch, arguments.commit))
         make = contexts.context_factory(arguments.folder, url, cloud, recipe=arguments.recipe, show=teller.line)
         record = run_part(make, store, record, arguments.part, teller)
     is_over = record.outcome is not RunOutcome.RUNNING

@@ -108,7 +108,9 @@ _STEPS: Final = {  # a test compares this with wms_ops.runs.record.STEPS
 _LOOP: Final = {
     "run": Leaf("All steps, for the newest data branch.", f"{_OPS}.loop:RUN", "--branch data/20261121-103000"),
     "part": Leaf(
-        "A part of the steps, as a job of a workflow carries it out.", f"{_OPS}.loop:PART", "train --run data-1-0a1b2c"
+        "A part of the steps, as a job of a workflow carries it out.",
+        f"{_OPS}.loop:PART",
+        "train --branch data/7 --commit 0a1b2c3d4e5f60718293a4b5c6d7e8f901234567",
     ),
     "list": Leaf("List the runs so far.", f"{_OPS}.loop:LIST", "--json"),
     **{

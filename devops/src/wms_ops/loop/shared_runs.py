@@ -40,6 +40,19 @@ _ALLOWED: Final[Mapping[str, str]] = {
 }
 """The values that a later step hands to git, MLflow or a file's name; all others are only shown."""
 
+
+def run_of(branch: str, commit: str) -> str:
+    """Return the id of a commit's run. Raises PipelineError for a name or a commit that no run can belong to.
+
+    >>> run_of("data/20261121-103000", "0a1b2c3d4e5f60718293a4b5c6d7e8f901234567")
+    'data-20261121-103000-0a1b2c3d4e5f'
+    """
+    for name, text, form in (("branch", branch, _BRANCH), ("commit", commit, _COMMIT)):
+        if not re.fullmatch(form, text):
+            raise PipelineError(f"{harmless(text)!r} isn't a {name} that a run can belong to; nothing was started.")
+    return f"{branch.replace('/', '-')}-{commit[:12]}"
+
+
 _KEPT: Final = re.compile(r"(?:[A-Za-z0-9_-]+/)?[A-Za-z0-9_.-]+\.(?:html|json|log|md|png)")
 _DRAWN: Final = (".html", ".png")
 _LARGEST: Final = 2**26
@@ -61,10 +74,7 @@ class SharedRunStore(RunStore):
 
         `tip` is the commit of the branch at the origin now: a run begins with that one alone.
         """
-        for name, text, form in (("branch", branch, _BRANCH), ("commit", commit, _COMMIT)):
-            if not re.fullmatch(form, text):
-                raise PipelineError(f"{harmless(text)!r} isn't a {name} that a run can belong to; nothing was started.")
-        run_id = f"{branch.replace('/', '-')}-{commit[:12]}"
+        run_id = run_of(branch, commit)
         if self._bucket.get(self._key(run_id, FILE)) is not None:
             found = self.bring(run_id)
             if found.branch != branch:  # data/a/b and data/a-b
