@@ -45,7 +45,7 @@ resource "aws_iam_role" "github" {
   name                 = "${local.role_prefix}-github"
   description          = "What the workflows of ${var.github_repository} may do"
   assume_role_policy   = data.aws_iam_policy_document.github_trust[each.key].json
-  max_session_duration = 3600
+  max_session_duration = 21600 # the longest life of a job at GitHub; a login asks for one hour unless it trains
 }
 
 # To merge photos, to start, use and end this environment's instance, and to reap. It changes nothing that lasts: no

@@ -124,6 +124,14 @@ def _cloud(name: str, text: str, example: str = "") -> Leaf:
     return Leaf(text, f"{_OPS}.cloud:command", example, name)
 
 
+_GITHUB: Final = {
+    "start": Leaf(
+        "Start the pipeline for a pushed data branch.",
+        f"{_OPS}.github:START",
+        "data/7 0a1b2c3d4e5f60718293a4b5c6d7e8f901234567",
+    ),
+}
+
 _CLOUD: Final = {
     "up": _cloud("up", "Start MLflow, and what it needs; asks nothing.", "--target aws --hours 2"),
     "down": _cloud("down", "End MLflow and the service; asks nothing.", "--target local --all"),
@@ -179,6 +187,7 @@ TREE: Final = Group(
             "Serve a model over HTTP.", "wms.serving.cli:COMMAND", "--model WMS/models --ledger WMS/models --port 8000"
         ),
         "loop": Group("Bring a data branch through all steps, or one.", _LOOP),
+        "github": Group("What GitHub's workflows ask of this project.", _GITHUB),
         "cloud": Group("The instance with MLflow and the service.", _CLOUD),
         "cost": Group(
             "What instances have cost, and what they cost an hour.",

@@ -88,6 +88,9 @@ def changes(repo: Path) -> Iterator[Change]:
     if known or was_used(git):
         for one in files.changes(repo, read_project(repo / FILE) if known else propose(git)):
             yield Change(one.path, one.what, partial(files.write, repo, (one,)))
+    for path in files.former_workflows(repo):
+        text = f"{path.relative_to(repo).as_posix()} is an earlier version's and would run beside the new ones: removed"
+        yield Change("workflow", text, path.unlink)
     if is_outdated(git):
         yield Change("hook", "the pre-push hook in this clone is an earlier version's", partial(install_hook, repo))
     environment = Environment(repo)

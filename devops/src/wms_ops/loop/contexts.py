@@ -9,6 +9,7 @@ from pathlib import Path
 from wms.paths import ROOT
 from wms.project import project
 from wms_ops.base.layout import LOOP, RECIPE
+from wms_ops.base.outputs import on_actions
 from wms_ops.git.command import Git
 from wms_ops.loop.context import RunContext
 from wms_ops.loop.shared_runs import SharedRunStore
@@ -75,5 +76,11 @@ def pulls_of(workspace: Git, url: str, cloud: Cloud) -> PullRequests:
 
 
 def origin_of(repo: Path) -> str:
-    """The URL of the remote that wms.toml names, as a clone knows it. Raises GitError."""
-    return Git(repo)("remote", "get-url", project().remote)
+    """The URL of the remote that wms.toml names, as a clone knows it; a workflow's checkout calls every remote origin.
+
+    Raises GitError.
+    """
+    git, name = Git(repo), project().remote
+    if on_actions() and not git.ok("remote", "get-url", name):
+        name = "origin"
+    return git("remote", "get-url", name)

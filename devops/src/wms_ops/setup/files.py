@@ -13,10 +13,11 @@ from wms.files import write_atomic
 from wms.project import FILE, Project, project_text, read_project
 from wms.regular import read_regular
 from wms_ops.base.errors import StoreConfigError
-from wms_ops.base.layout import DATA_BRANCHES, DVC_CONFIG
+from wms_ops.base.layout import DVC_CONFIG
 from wms_ops.storage.config import MARK, RemoteConfig, machine_texts, parse_remote, sections, unquoted
 
 WORKFLOWS: Final = ".github/workflows"
+_FORMER: Final = ("cloud.yml", "data.yml", "lock.yml", "reaper.yml")
 GITIGNORE: Final = ".gitignore"
 IGNORED: Final = (
     ".venv",
@@ -62,9 +63,7 @@ IGNORED: Final = (
 )
 """What must never get into Git: a team that keeps its own .gitignore in a merge gets these lines back."""
 
-_USUAL: Final = ("main", "master")
 _HEADER: Final = re.compile(rf"{MARK}?\s*\[(.+)\]\s*(?:#.*)?$")
-_TRIGGER: Final = re.compile(rf'^(\s*branches: \[)(.*"{DATA_BRANCHES}\*\*".*)(\])', re.MULTILINE)
 _FALLBACK: Final = re.compile(r"(vars\.AWS_REGION \|\| ')[a-z0-9-]+(')")
 
 
@@ -117,6 +116,12 @@ def remote_of(root: Path, names: Project) -> RemoteConfig:
     local = read_text(root / ".dvc" / "config.local")
     text = _with_bucket(read_text(root / DVC_CONFIG), names.bucket)
     return parse_remote(text, local, bucket=names.bucket, machine=machine_texts())
+
+
+def former_workflows(root: Path) -> tuple[Path, ...]:
+    """Return the workflows that earlier versions had under other names, not a team's own of the same name."""
+    paths = (root / WORKFLOWS / name for name in _FORMER)
+    return tuple(path for path in paths if any(word in read_text(path) for word in (".venv/bin/wms ", "lock.hcl")))
 
 
 def _settings(root: Path, names: Project) -> Iterator[Change]:
@@ -176,18 +181,8 @@ def _with_option(text: str, section: str, key: str, value: str) -> str:
 
 
 def _workflows(root: Path, names: Project) -> Iterator[Change]:
-    """Yield workflows with these names: GitHub's triggers and fallbacks take no name from a file."""
-    former = read_project(root / FILE).main_branch  # a name that main had until now goes, unless it's a usual one
-
-    def trigger(found: re.Match[str]) -> str:
-        listed = re.findall(r'"([^"]*)"', found[2])
-        kept = [name for name in listed if name in (*_USUAL, names.main_branch) or name != former]
-        wanted = kept if names.main_branch in kept else [names.main_branch, *kept]
-        return found[1] + ", ".join(f'"{name}"' for name in wanted) + found[3]
-
-    for path in sorted((root / WORKFLOWS).glob("*.yml")):
-        text = _TRIGGER.sub(trigger, read_text(path))
+    """Yield workflows with the region: an expression of GitHub's takes no value from a file."""
+    for path in sorted((root / WORKFLOWS).glob("*.yaml")):
         if names.region:
-            text = _FALLBACK.sub(rf"\g<1>{names.region}\g<2>", text)
-        where = f"{WORKFLOWS}/{path.name}"
-        yield Change(where, text, f"the branch {names.main_branch}, the region {names.region}")
+            text = _FALLBACK.sub(rf"\g<1>{names.region}\g<2>", read_text(path))
+            yield Change(f"{WORKFLOWS}/{path.name}", text, f"the region {names.region}")
