@@ -31,6 +31,7 @@ class FakePulls:
         self.statuses: dict[str, dict[str, Any]] = {}  # the newest of each commit
         self.history: dict[str, list[dict[str, Any]]] = {}
         self.comments: dict[str, list[str]] = {}
+        self.commit_comments: dict[str, list[dict[str, Any]]] = {}
         self.approved: set[str] = set()
         self.needs: set[str] = set()
         self.forbidden: set[str] = set()
@@ -56,13 +57,27 @@ class FakePulls:
                 return (200, {"object": {"sha": tip}}) if tip else NOT_FOUND
             case ("POST", ["statuses", commit]) | ("GET", ["commits", commit, "statuses"]):
                 return self._statuses(commit, asked, body)
-            case _, ["issues", number, "comments"]:
-                texts = self.comments.setdefault(number, [])
-                texts += [body["body"]] if method == "POST" else []
-                return 200, [{"body": text} for text in texts]
+            case _, ["commits" | "comments" | "issues" as kind, which, *_] if "comments" in where:
+                return self._comments(method, kind, which, body)
             case "POST", ["graphql"]:
                 return self._graphql(body["query"], body["variables"])
         return NOT_FOUND
+
+    def _comments(self, method: str, kind: str, which: str, body: Any) -> Reply:
+        if kind == "issues":
+            texts = self.comments.setdefault(which, [])
+            texts += [body["body"]] if method == "POST" else []
+            return 200, [{"body": text} for text in texts]
+        if kind == "comments":
+            comment = next(one for every in self.commit_comments.values() for one in every if one["id"] == int(which))
+            comment |= body
+            return 200, comment
+        found = self.commit_comments.setdefault(which, [])
+        if method == "POST":
+            number = sum(map(len, self.commit_comments.values())) + 1
+            found.append({"id": number, "user": {"login": self.login}, **body})
+            return 201, found[-1]
+        return 200, found
 
     def _statuses(self, commit: str, asked: Mapping[str, str], body: Any) -> Reply:
         if body:

@@ -139,3 +139,12 @@ def test_a_gate_that_could_not_decide_is_asked_again() -> None:
 def test_a_merge_that_waits_for_a_person_is_no_failure() -> None:
     record = played(start(), outputs={**OUTPUTS, "pull-request": {"pull": "1", "merged": ""}})
     assert (record.outcome, plan.exit_code(record)) == (RunOutcome.WAITING, 0)
+
+
+@pytest.mark.parametrize("step", ["merge", "validate"])
+def test_whoever_brought_data_that_is_refused_is_told(step: str) -> None:
+    record = played(start(), fail=step)
+    assert plan.was_refused(record)
+    done = states(record, StepState.DONE)
+    assert [name for name in done if name in plan.TELLING] == list(plan.TELLING)
+    assert "up" not in done and (record.outcome, plan.exit_code(record)) == (RunOutcome.FAILED, 77)

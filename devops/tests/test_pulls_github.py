@@ -258,3 +258,16 @@ def test_cut_off_after_anything_that_changes_and_run_again(
         if left[0] > 0:
             break
     assert number == (9 if waits else 10)  # so many changes, and one time without a cut
+
+
+def test_a_commit_without_a_pull_request_gets_one_comment_of_ours(office: Office) -> None:
+    head = office.yard.branch()
+    office.fake.login = "mallory"
+    office.fake.answer("POST", f"/commits/{head}/comments", {}, {"body": "<!-- wms -->\nI'm the pipeline."})
+    office.fake.login = "ana"
+    for text in ("a.png is grey.", "a.png is grey, and so is b.png."):
+        office.pulls.comment(head, text)
+    said = [(one["user"]["login"], one["body"]) for one in office.fake.commit_comments[head]]
+    assert said[0] == ("mallory", "<!-- wms -->\nI'm the pipeline.")
+    assert said[1:] == [("ana", "<!-- wms -->\na.png is grey, and so is b.png.")]
+    assert not office.fake.pulls

@@ -237,3 +237,12 @@ def test_a_shallow_clone_will_do(yard: Yard) -> None:
 
 def test_titles_mean_nothing_in_markdown() -> None:
     assert one_line("a | b\n# [c](d) `e` <f>") == "a \\| b # \\[c\\](d) \\`e\\` \\<f\\>"
+
+
+def test_a_comment_on_a_commit_is_a_page_of_its_own(yard: Yard, pulls: LocalPulls) -> None:
+    head = yard.branch()
+    for text in ("a.png is grey.", "a.png is grey, and so is b.png."):
+        pulls.comment(head, text)
+    assert yard.show(f"commits/{head[:12]}.md") == "a.png is grey, and so is b.png."
+    assert pulls.find(BRANCH) is None
+    assert pulls.open(BRANCH, "Add data", "").number == 1

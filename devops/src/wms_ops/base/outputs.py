@@ -47,11 +47,13 @@ def add_summary(markdown: str) -> None:
     _append(target, whole)
 
 
-def annotate(level: Level, text: str, *, file: str | None = None, line: int | None = None) -> None:
+def annotate(
+    level: Level, text: str, *, title: str | None = None, file: str | None = None, line: int | None = None
+) -> None:
     """Show a text on the run's page, and in the pull request's diff where `file` (and `line`, from 1) are given."""
     if not on_actions():
         return
-    position = {"file": file, "line": line}
+    position = {"title": title, "file": file, "line": line}
     given = ",".join(f"{key}={_property(str(value))}" for key, value in position.items() if value is not None)
     print_command(f"::{level}{' ' + given if given else ''}::{_data(text)}")
 

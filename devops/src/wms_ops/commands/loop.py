@@ -14,9 +14,10 @@ from wms.command import Command, folder, new_folder
 from wms.json_text import to_json
 from wms.names import harmless, tell
 from wms.paths import ROOT
+from wms.regular import read_regular
 from wms_ops.base.errors import PipelineError
 from wms_ops.base.layout import DATA_BRANCHES, RECIPE
-from wms_ops.base.outputs import annotate, put_outputs
+from wms_ops.base.outputs import add_summary, annotate, put_outputs
 from wms_ops.git.command import Git
 from wms_ops.git.write import remote_tip
 from wms_ops.loop import contexts
@@ -25,6 +26,7 @@ from wms_ops.loop.driver import conclude, one_at_a_time, run_loop
 from wms_ops.loop.parts import PARTS, TELL, run_part
 from wms_ops.loop.shared_runs import run_of
 from wms_ops.loop.steps import carry_out
+from wms_ops.loop.steps_publish import BODY
 from wms_ops.runs.plan import LAST, code_of, exit_code, failed_step
 from wms_ops.runs.record import STEPS, RunOutcome, RunRecord
 from wms_ops.targets.factory import cloud_in
@@ -120,11 +122,21 @@ def _part(arguments: argparse.Namespace) -> int:
     if arguments.part == TELL:
         teller.console.print(summary(record))
         teller.line(verdict(record))
+        _conclude(record, store.path(record.id) / record.outputs.get("body", BODY))
         return exit_code(record)
     if (failed := failed_step(record)) is None:
         return 0
     annotate("error", f"{failed.name}: {failed.text}")
     return code_of(failed)
+
+
+def _conclude(record: RunRecord, body: Path) -> None:
+    """Show the report as the job's summary, and in a word on the run's page what kept the branch from main."""
+    if body.is_file():
+        add_summary(read_regular(body).decode("utf-8", "replace"))
+    if exit_code(record):
+        title = "Not improved" if record.outcome is RunOutcome.BLOCKED else "The pipeline failed"
+        annotate("error", verdict(record), title=title)
 
 
 def _record(step_name: str, arguments: argparse.Namespace, url: str) -> RunRecord:

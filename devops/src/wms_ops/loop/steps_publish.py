@@ -24,10 +24,11 @@ from wms_ops.loop.context import Done, RunContext
 from wms_ops.loop.costs import bill_so_far
 from wms_ops.loop.steps_data import CARD
 from wms_ops.loop.steps_decide import PICTURES
-from wms_ops.loop.workspace import check_out, commit_and_push, fetch, main_tip, stand_at
+from wms_ops.loop.workspace import check_out, commit_and_push, fetch, main_tip, stand_at, tip
 from wms_ops.release.upstream import model_tag
 from wms_ops.report.pull_request import pull_body
 from wms_ops.report.verdict import pull_title
+from wms_ops.runs.plan import was_refused
 from wms_ops.runs.record import RunRecord, StepState
 
 BODY = "pull-request.md"
@@ -84,13 +85,16 @@ def attachments(context: RunContext) -> dict[str, bytes]:
 def pull_request(context: RunContext, record: RunRecord) -> Done:
     """Open the pull request; merge if the model was promoted and deployed, else block with the reason.
 
-    Raises PullRequestError, and BranchContentError for a branch that changes more than data.
+    Refused data opens none: its commit gets the report as a comment. Raises PullRequestError, and BranchContentError
+    for a branch that changes more than data.
     """
     values = record.outputs
     if "body" not in values:
         raise PipelineError("There is no report; run the step report first.")
-    branch = values["branch"]
+    branch = values.get("branch", record.branch)
     text = (context.folder / values["body"]).read_text(encoding="utf-8")
+    if was_refused(record):
+        return _told(context, branch, text)
     title = pull_title(record)
     pull = context.pulls.open(branch, title, text)
     pull = context.pulls.update(pull, text, attachments(context))
@@ -115,6 +119,14 @@ def pull_request(context: RunContext, record: RunRecord) -> Done:
     landed = f"is merged into {main_branch()} ({merged[:12]})"
     state = landed if merged else "waits for a review; it merges by itself then"
     return Done({**named, "merged": merged}, f"Pull request {pull.number} {state}.")
+
+
+def _told(context: RunContext, branch: str, text: str) -> Done:
+    """Comment on the branch's commit, if the origin still has the branch."""
+    if (commit := tip(context.git, branch)) is None:
+        return Done({}, f"{branch} isn't at the origin any more, so there is no commit to comment on.")
+    context.pulls.comment(commit, text)
+    return Done({}, f"No pull request was opened; a comment on {commit[:12]} says why.")
 
 
 def require_records(context: RunContext, values: Mapping[str, str], main: str) -> None:

@@ -17,6 +17,7 @@ Json = dict[str, Any]
 
 _PAGE = 100
 _DESCRIPTION = 140  # characters that GitHub takes
+_MARK = "<!-- wms -->"  # nobody sees it, and it tells this project's comment from others
 _SETTINGS = "docs/BRANCH_PROTECTION.md says what the repository's settings must allow."
 _AUTO_MERGE = """
 mutation($id: ID!, $head: GitObjectID!, $title: String!, $text: String!) {
@@ -76,6 +77,17 @@ class PullApi:
         """Add a comment to a pull request."""
         path, what = f"{REPO}/issues/{number}/comments", f"a comment on pull request {number}"
         _done(self.github.ask(path, method="POST", body={"body": text}, what=what), f"write {what}")
+
+    def comment_commit(self, commit: str, text: str) -> None:
+        """Comment on a commit, in the place of this login's earlier comment that has the mark of this project."""
+        what = f"a comment on {commit[:12]}"
+        found = self._get(f"commits/{commit}/comments?per_page=100", f"the comments of {commit[:12]}")
+        marked = [one for one in found if str(one["body"]).startswith(_MARK)]
+        login = self.login() if marked else ""
+        ours = next((one for one in marked if (one.get("user") or {}).get("login") == login), None)
+        path = f"{REPO}/comments/{ours['id']}" if ours else f"{REPO}/commits/{commit}/comments"
+        method, body = "PATCH" if ours else "POST", {"body": f"{_MARK}\n{text}"}
+        _done(self.github.ask(path, method=method, body=body, what=what), f"write {what}")
 
     def verdicts(self, commit: str) -> list[Verdict]:
         """Return all statuses of this project's check on a commit, newest first."""

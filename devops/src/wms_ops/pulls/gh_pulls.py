@@ -100,6 +100,10 @@ class GhPulls:
         self._api.set_verdict(head, "failure", " ".join(reason.split()), github_run())
         return self._value(there, PullState.BLOCKED, head)
 
+    def comment(self, commit: str, text: str) -> None:
+        """See PullRequests."""
+        self._api.comment_commit(commit, fitting(text))
+
     def close(self, pull: Pull, comment: str) -> None:
         """See PullRequests."""
         there = self._api.get(pull.number)

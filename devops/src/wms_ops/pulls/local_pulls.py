@@ -81,6 +81,12 @@ class LocalPulls:
 
         return self._change("block", pull.branch, change)
 
+    def comment(self, commit: str, text: str) -> None:
+        """See PullRequests; it's the page commits/SHA.md of the branch."""
+        edit = BranchEdit({f"commits/{commit[:12]}.md": text.encode()}, f"Comment on {commit[:12]}\n", None)
+        with scratch_clone(self._git, self._url) as scratch:
+            FileBranch(scratch, contents=False).change(lambda _: edit)
+
     def close(self, pull: Pull, comment: str) -> None:
         """See PullRequests."""
 

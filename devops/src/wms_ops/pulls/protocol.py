@@ -66,6 +66,10 @@ class PullRequests(Protocol):
         """Leave the pull request open, its check failed for `reason`, a sentence. Raises PullRequestError if merged."""
         ...
 
+    def comment(self, commit: str, text: str) -> None:
+        """Say something, in Markdown, about a commit that has no pull request; said again, it stays one comment."""
+        ...
+
     def close(self, pull: Pull, comment: str) -> None:
         """Close the pull request without a merge, with a comment, a sentence; the branch stays.
 

@@ -22,7 +22,7 @@ def next_step(record: RunRecord) -> str | None:
     for name in STEPS:
         if name == LAST or record.step(name).state in _OVER:
             continue
-        if failed is None or (name in TELLING and has_branch(record)):
+        if failed is None or (name in TELLING and (has_branch(record) or was_refused(record))):
             return name
     return None
 
@@ -134,6 +134,12 @@ def nothing_new(record: RunRecord) -> bool:
     return (
         "photos_total" in values and values["photos_new"] == "0" and values["photos_total"] == values["photos_before"]
     )
+
+
+def was_refused(record: RunRecord) -> bool:
+    """Return whether the branch's data was refused: there is nothing to review, and its author is told."""
+    failed = failed_step(record)
+    return failed is not None and failed.name in ("merge", "validate")
 
 
 def has_branch(record: RunRecord) -> bool:

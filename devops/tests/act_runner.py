@@ -1,0 +1,249 @@
+"""Runs this project's real workflow files by act on this machine, with others' actions replaced by small stubs.
+
+act knows no `queue` of a concurrency group, so the copy that it reads lacks that line; what else act doesn't enforce
+(filters, permissions, environments, concurrency, time-outs of jobs) test_workflows.py checks in the text.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+from servers import require_tool
+
+from wms.paths import ROOT
+
+WORKFLOWS = ROOT / ".github" / "workflows"
+_PINNED = re.compile(r"uses: ([\w.-]+/[\w.-]+)@([0-9a-f]{40})")
+
+CHECKOUT = """
+name: checkout
+inputs: { ref: { default: main } }
+runs:
+  using: composite
+  steps:
+    - shell: bash
+      run: |
+        git clone --quiet "$CHECKED_OUT" .
+        git checkout --quiet "${{ inputs.ref }}"
+        ln -s "$VIRTUAL_ENVIRONMENT" .venv
+        printf '/.venv\\n' >> .git/info/exclude
+        echo "PYTHONPATH=$PWD/WMS/src:$PWD/devops/src" >> "$GITHUB_ENV"
+"""
+"""A clone of the origin as actions/checkout makes one, with the tests' own packages in .venv."""
+
+NOTHING = "name: nothing\nruns: { using: composite, steps: [{ shell: bash, run: ':' }] }\n"
+TOKEN = "the-token-of-a-workflow"  # noqa: S105
+
+SSH = """#!/bin/sh
+# git's ssh: the last argument is the command for the server, whose repositories lie in the folder of this script.
+cd "$(dirname "$0")" || exit 1
+while [ $# -gt 1 ]; do shift; done
+eval "exec $1"
+"""
+
+
+@dataclass(frozen=True)
+class ActRun:
+    """A run of a workflow: act's exit code, the result of each job that ran ("success", "failure"), and the log."""
+
+    code: int
+    jobs: Mapping[str, str]
+    log: str
+
+    def said(self, job: str) -> str:
+        """What the steps of a job printed."""
+        return "\n".join(text for name, text in _messages(self.log) if name == job)
+
+
+@dataclass
+class Act:
+    """`origin` is the bare repository that stands for OWNER/REPO at `host`; `environ` are variables of every step."""
+
+    folder: Path
+    origin: Path
+    host: str
+    repository: str
+    environ: dict[str, str] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
+    run_id: int = 0
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True)
+        (self.folder / "home").mkdir()
+        bare = self.folder / "server" / f"{self.repository}.git"
+        bare.parent.mkdir(parents=True)
+        bare.symlink_to(self.origin.resolve())
+        ssh = self.folder / "server" / "ssh"
+        ssh.write_text(SSH, encoding="utf-8")
+        make = self.folder / "bin" / "make"
+        make.parent.mkdir()
+        make.write_text('#!/bin/sh\necho "make $*: the tests\' own packages"\n', encoding="utf-8")
+        for program in (ssh, make):
+            program.chmod(0o755)
+
+    @property
+    def url(self) -> str:
+        """The origin's address as a runner sees it."""
+        return f"git@{self.host}:{self.repository}.git"
+
+    def run(self, workflow: str, inputs: Mapping[str, str], *, job: str = "", attempt: int = 1) -> ActRun:
+        """Run a workflow to its end, or one job with those that it needs, as a dispatch on main does."""
+        return self.finished(self.start(workflow, inputs, job=job, attempt=attempt))
+
+    def start(
+        self,
+        workflow: str,
+        inputs: Mapping[str, str],
+        *,
+        job: str = "",
+        attempt: int = 1,
+        event: Mapping[str, Any] | None = None,
+    ) -> subprocess.Popen[str]:
+        """The same, running; `event` makes it a push with this payload instead of a dispatch."""
+        if attempt == 1:
+            self.run_id += 1
+        there = self._checked_out()
+        kind = "push" if event is not None else "workflow_dispatch"
+        command = [str(_act()), kind, "-W", f".github/workflows/{workflow}", "--json", *(["-j", job] if job else [])]
+        command += [
+            "-P",
+            "ubuntu-24.04=-self-hosted",
+            "--action-offline-mode",
+            "--no-skip-checkout",
+            "--no-cache-server",
+        ]
+        command += ["--github-instance", self.host, "--artifact-server-path", ""]
+        for name, stub in self._stubs().items():
+            command += ["--local-repository", f"{name}={stub}"]
+        given = self.folder / "event.json"
+        given.write_text(json.dumps(self._event({"inputs": inputs} if event is None else event)), encoding="utf-8")
+        command += ["-e", str(given)]
+        for flag, values in (
+            ("--env", self._environ(attempt)),
+            ("-s", {"GITHUB_TOKEN": TOKEN, **self.secrets}),
+            ("--var", self.variables),
+        ):
+            for name, value in values.items():
+                command += [flag, f"{name}={value}"]
+        log = self.log.open("ab")
+        return subprocess.Popen(
+            command,
+            cwd=there,
+            env={"PATH": "/usr/bin:/bin", "HOME": str(self.folder / "home")},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def finished(self, process: subprocess.Popen[str]) -> ActRun:
+        """Wait for act's end; whatever it leaves running is ended, too, as a runner's machine is."""
+        try:
+            process.wait()
+        finally:
+            end_with_children(process)
+        log = self.log.read_text(encoding="utf-8", errors="replace")
+        return ActRun(process.returncode, dict(_results(log)), log)
+
+    @property
+    def log(self) -> Path:
+        """What the newest run has said so far."""
+        return self.folder / f"run-{self.run_id}.log"
+
+    def _checked_out(self) -> Path:
+        """A clone of main, from whose folder act reads the workflow and learns the names of the repository."""
+        there = self.folder / "runner"
+        shutil.rmtree(there, ignore_errors=True)
+        subprocess.run(["git", "clone", "--quiet", "--branch", "main", self.origin, there], check=True)
+        subprocess.run(["git", "-C", there, "remote", "set-url", "origin", self.url], check=True)
+        for path in (there / ".github" / "workflows").glob("*.yaml"):
+            path.write_text(re.sub(r"\n +queue: max", "", path.read_text(encoding="utf-8")), encoding="utf-8")
+        return there
+
+    def _stubs(self) -> dict[str, Path]:
+        """A folder for each action of others, by its name and pin."""
+        found = {}
+        for path in ROOT.joinpath(".github").rglob("*.y*ml"):
+            for name, pin in _PINNED.findall(path.read_text(encoding="utf-8")):
+                stub = self.folder / "stubs" / name.replace("/", "-")
+                stub.mkdir(parents=True, exist_ok=True)
+                text = CHECKOUT if name == "actions/checkout" else NOTHING
+                (stub / "action.yml").write_text(text, encoding="utf-8")
+                found[f"{name}@{pin}"] = stub
+        return found
+
+    def _event(self, more: Mapping[str, Any]) -> dict[str, Any]:
+        return {"repository": {"default_branch": "main", "full_name": self.repository}, **more}
+
+    def _environ(self, attempt: int) -> dict[str, str]:
+        path = [
+            str(self.folder / "bin"),
+            str(Path(sys.executable).parent),
+            "/usr/local/bin",
+            "/usr/bin",
+            "/bin",
+            "/usr/sbin",
+        ]
+        return {
+            **self.environ,
+            "PATH": ":".join(path),
+            "HOME": str(self.folder / "home"),
+            "CHECKED_OUT": self.url,
+            "VIRTUAL_ENVIRONMENT": str(Path(sys.prefix)),
+            "GIT_SSH_COMMAND": str(self.folder / "server" / "ssh"),
+            "GIT_SSH_VARIANT": "simple",
+            "GITHUB_RUN_ID": str(1000 + self.run_id),
+            "GITHUB_RUN_ATTEMPT": str(attempt),
+        }
+
+
+def end_with_children(process: subprocess.Popen[str]) -> None:
+    """Kill act and every step that it started."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for one in (*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+    process.wait()
+
+
+def _act() -> Path:
+    return require_tool("act", Path(sys.executable).with_name("act"))
+
+
+def _lines(log: str) -> Iterator[dict[str, Any]]:
+    for line in log.splitlines():
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            yield found
+
+
+def _messages(log: str) -> Iterator[tuple[str, str]]:
+    for line in _lines(log):
+        yield str(line.get("jobID", "")), str(line.get("msg", "")).rstrip("\n")
+
+
+def _results(log: str) -> Iterator[tuple[str, str]]:
+    for line in _lines(log):
+        if "jobResult" in line:
+            yield str(line["jobID"]), str(line["jobResult"])
+
+
+def jobs_of(workflow: str) -> list[str]:
+    """The names of a workflow's jobs."""
+    return list(yaml.safe_load((WORKFLOWS / workflow).read_text(encoding="utf-8"))["jobs"])
