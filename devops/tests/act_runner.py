@@ -12,18 +12,17 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
-import yaml
 from servers import require_tool
 
 from wms.paths import ROOT
 
-WORKFLOWS = ROOT / ".github" / "workflows"
 _PINNED = re.compile(r"uses: ([\w.-]+/[\w.-]+)@([0-9a-f]{40})")
 
 CHECKOUT = """
@@ -98,9 +97,9 @@ class Act:
         """The origin's address as a runner sees it."""
         return f"git@{self.host}:{self.repository}.git"
 
-    def run(self, workflow: str, inputs: Mapping[str, str], *, job: str = "", attempt: int = 1) -> ActRun:
-        """Run a workflow to its end, or one job with those that it needs, as a dispatch on main does."""
-        return self.finished(self.start(workflow, inputs, job=job, attempt=attempt))
+    def run(self, workflow: str, inputs: Mapping[str, str], **more: Any) -> ActRun:
+        """Run a workflow to its end; see `start`."""
+        return self.finished(self.start(workflow, inputs, **more))
 
     def start(
         self,
@@ -110,53 +109,55 @@ class Act:
         job: str = "",
         attempt: int = 1,
         event: Mapping[str, Any] | None = None,
-    ) -> subprocess.Popen[str]:
-        """The same, running; `event` makes it a push with this payload instead of a dispatch."""
-        if attempt == 1:
-            self.run_id += 1
-        there = self._checked_out()
-        kind = "push" if event is not None else "workflow_dispatch"
-        command = [str(_act()), kind, "-W", f".github/workflows/{workflow}", "--json", *(["-j", job] if job else [])]
-        command += [
-            "-P",
-            "ubuntu-24.04=-self-hosted",
-            "--action-offline-mode",
-            "--no-skip-checkout",
-            "--no-cache-server",
-        ]
-        command += ["--github-instance", self.host, "--artifact-server-path", ""]
-        for name, stub in self._stubs().items():
-            command += ["--local-repository", f"{name}={stub}"]
-        given = self.folder / "event.json"
-        given.write_text(json.dumps(self._event({"inputs": inputs} if event is None else event)), encoding="utf-8")
-        command += ["-e", str(given)]
-        for flag, values in (
-            ("--env", self._environ(attempt)),
-            ("-s", {"GITHUB_TOKEN": TOKEN, **self.secrets}),
-            ("--var", self.variables),
-        ):
-            for name, value in values.items():
-                command += [flag, f"{name}={value}"]
-        log = self.log.open("ab")
-        return subprocess.Popen(
-            command,
-            cwd=there,
-            env={"PATH": "/usr/bin:/bin", "HOME": str(self.folder / "home")},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+    ) -> subprocess.Popen[bytes]:
+        """Start a workflow as a dispatch on main does, or with `event`, a payload, as a push does.
 
-    def finished(self, process: subprocess.Popen[str]) -> ActRun:
+        `job` runs one job with those that it needs; a later `attempt` belongs to the run before.
+        """
+        self.run_id += attempt == 1
+        given = self.folder / "event.json"
+        payload = {"repository": {"default_branch": "main", "full_name": self.repository}}
+        given.write_text(json.dumps(payload | ({"inputs": inputs} if event is None else event)), encoding="utf-8")
+        kind = "workflow_dispatch" if event is None else "push"
+        command = [str(_act()), kind, "-W", f".github/workflows/{workflow}", "--json", "-e", str(given)]
+        command += ["-P", "ubuntu-24.04=-self-hosted", "--action-offline-mode", "--no-skip-checkout"]
+        command += ["--no-cache-server", "--github-instance", self.host, *(["-j", job] if job else [])]
+        command += [word for name, stub in self._stubs().items() for word in ("--local-repository", f"{name}={stub}")]
+        for flag, values in {
+            "--env": self._environ(attempt),
+            "--secret": {"GITHUB_TOKEN": TOKEN, **self.secrets},
+            "--var": self.variables,
+        }.items():
+            command += [word for name, value in values.items() for word in (flag, f"{name}={value}")]
+        quiet = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder / "home"), "TERM": "dumb"}
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                command,
+                cwd=self._checked_out(),
+                env=quiet,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait_for(self, process: subprocess.Popen[bytes], job: str) -> str:
+        """Wait until a job of a running workflow is over, and return its result; "" if the workflow ends before."""
+        while (result := self.so_far().get(job, "")) == "" and process.poll() is None:
+            time.sleep(0.2)  # a poll's pause
+        return result or self.so_far().get(job, "")
+
+    def so_far(self) -> dict[str, str]:
+        """The results of the newest run's jobs that are over."""
+        return dict(_results(self.log.read_text(encoding="utf-8", errors="replace")))
+
+    def finished(self, process: subprocess.Popen[bytes]) -> ActRun:
         """Wait for act's end; whatever it leaves running is ended, too, as a runner's machine is."""
         try:
             process.wait()
         finally:
             end_with_children(process)
-        log = self.log.read_text(encoding="utf-8", errors="replace")
-        return ActRun(process.returncode, dict(_results(log)), log)
+        return ActRun(process.returncode, self.so_far(), self.log.read_text(encoding="utf-8", errors="replace"))
 
     @property
     def log(self) -> Path:
@@ -185,9 +186,6 @@ class Act:
                 found[f"{name}@{pin}"] = stub
         return found
 
-    def _event(self, more: Mapping[str, Any]) -> dict[str, Any]:
-        return {"repository": {"default_branch": "main", "full_name": self.repository}, **more}
-
     def _environ(self, attempt: int) -> dict[str, str]:
         path = [
             str(self.folder / "bin"),
@@ -210,7 +208,7 @@ class Act:
         }
 
 
-def end_with_children(process: subprocess.Popen[str]) -> None:
+def end_with_children(process: subprocess.Popen[bytes]) -> None:
     """Kill act and every step that it started."""
     with contextlib.suppress(psutil.NoSuchProcess):
         for one in (*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)):
@@ -242,8 +240,3 @@ def _results(log: str) -> Iterator[tuple[str, str]]:
     for line in _lines(log):
         if "jobResult" in line:
             yield str(line["jobID"]), str(line["jobResult"])
-
-
-def jobs_of(workflow: str) -> list[str]:
-    """The names of a workflow's jobs."""
-    return list(yaml.safe_load((WORKFLOWS / workflow).read_text(encoding="utf-8"))["jobs"])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import yaml
-from act_runner import Act, ActRun
+from act_runner import Act, ActRun, end_with_children
 from aws_server import REGION, AwsServer
 from aws_yard import Yard
 from github_fake import HOST, REPO, FakeGitHub, fake_github
@@ -17,12 +17,16 @@ from instance_shop import Hypervisor
 from loop_shop import tiny
 from test_aws_loop import AwsLoopShop
 
-from wms_ops.base.layout import RECIPE
+from wms_ops.base.layout import INBOX, RECIPE
 from wms_ops.demo.folder import build
 from wms_ops.loop.contexts import local_cloud
 
 pytest_plugins = ["aws_fixtures"]
 PIPELINE = "training-data-pipeline.yaml"
+JOBS = ("data", "train", "release", "down", "tell")
+OURS = ("AWS_", "WMS_", "TF_", "NO_PROXY")
+FROM_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+NOT_OURS = {"AWS_SESSION_TOKEN", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE", "WMS_HOLDER"}
 
 
 @dataclass
@@ -30,43 +34,169 @@ class Repository:
     """A repository at GitHub with its data set at AWS: `shop` is a person's clone, `act` runs the workflows."""
 
     shop: AwsLoopShop
+    yard: Yard
     act: Act
     github: FakeGitHub
     pulls: FakePulls
 
-    def pipeline(self, branch: str, commit: str = "", **more: str) -> ActRun:
-        return self.act.run(PIPELINE, {"branch": branch, "commit": commit or self.shop.branches()[branch]}, **more)
+    def pushed(self, count: int, *, shuffled: bool = False) -> dict[str, str]:
+        """New photos, pushed through the hook; returns the inputs of their run."""
+        self.shop.shell("git", "pull", "--quiet")
+        self.shop.commit_photos(count, shuffled=shuffled)
+        branch = self.shop.push()
+        return {"branch": branch, "commit": self.shop.branches()[branch]}
+
+    def check(self, commit: str) -> str:
+        """The state of the check wms/gate on a commit."""
+        return str(self.pulls.statuses.get(commit, {}).get("state", ""))
 
 
-@pytest.fixture
-def repository(aws: AwsServer, tmp_path: Path) -> Iterator[Repository]:
-    demo_folder = build(tmp_path / "a löop")
-    yard = Yard(aws, tmp_path)
-    with Hypervisor(aws, tmp_path / "machines", seconds_per_minute=20), fake_github() as github:
+@pytest.fixture(scope="module")
+def repository(aws_of_module: AwsServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
+    folder = tmp_path_factory.mktemp("pipeline")
+    demo_folder, yard = build(folder / "a löop"), Yard(aws_of_module, folder)
+    with Hypervisor(aws_of_module, folder / "machines", seconds_per_minute=20), fake_github() as github:
         shop = AwsLoopShop(demo_folder, local_cloud(demo_folder.loop), yard=yard)
         shop.ports()
         shop.cloud_command("store")
-        path = demo_folder.clone / RECIPE  # the workflow takes the recipe of record
-        path.write_text(yaml.safe_dump(tiny({}, 40)), encoding="utf-8")
+        recipe = demo_folder.clone / RECIPE  # the workflow takes the recipe of record
+        recipe.write_text(yaml.safe_dump(tiny({"min_improvement": 0.9}, 20)), encoding="utf-8")
         shop.shell("git", "add", "--all")
-        shop.set_up({}, 40)
-        act = Act(tmp_path / "act", demo_folder.origin, HOST, REPO)
-        keys = {name: yard.environ[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
-        act.secrets |= keys
+        shop.set_up({}, 20)
+        act = Act(folder / "act", demo_folder.origin, HOST, REPO)
+        act.secrets |= {name: yard.environ[name] for name in FROM_SECRETS}
         settings = demo_folder.clone / "infrastructure/terraform/wms.tfvars"
         act.variables |= {"AWS_REGION": REGION, "WMS_TFVARS": settings.read_text(encoding="utf-8")}
-        given = {name: value for name, value in shop.environ.items() if name.startswith(("AWS_", "WMS_", "TF_", "NO_"))}
-        left_out = {*keys, "AWS_SESSION_TOKEN", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE", "WMS_HOLDER"}
-        act.environ |= {name: value for name, value in given.items() if name not in left_out}
-        act.environ |= {"CHECKPOINT_DISABLE": "1", "OMP_NUM_THREADS": "1"}
-        act.environ |= {name: value for name, value in github.environ.items() if name != "GH_TOKEN"}
-        yield Repository(shop, act, github, FakePulls(github, demo_folder.origin))
+        given = {**shop.environ, **{name: text for name, text in github.environ.items() if name != "GH_TOKEN"}}
+        chosen = {name: text for name, text in given.items() if name.startswith((*OURS, "GH_", "CHECKPOINT_"))}
+        act.environ |= {name: text for name, text in chosen.items() if name not in {*FROM_SECRETS, *NOT_OURS}}
+        act.environ |= {"OMP_NUM_THREADS": "1"}
+        yield Repository(shop, yard, act, github, FakePulls(github, demo_folder.origin))
+
+
+@dataclass
+class Begun:
+    """A run of the pipeline that is at work, and what it was started with."""
+
+    repository: Repository
+    inputs: dict[str, str]
+    process: subprocess.Popen[bytes]
+    done: ActRun | None = None
+
+    def job(self, name: str) -> str:
+        result = self.repository.act.wait_for(self.process, name)
+        assert result, self.repository.act.log.read_text()[-6000:]
+        return result
+
+    def end(self) -> ActRun:
+        self.done = self.done or self.repository.act.finished(self.process)
+        return self.done
+
+
+def begin(repository: Repository, inputs: dict[str, str]) -> Iterator[Begun]:
+    process = repository.act.start(PIPELINE, inputs)
+    try:
+        yield Begun(repository, inputs, process)
+    finally:
+        end_with_children(process)
+
+
+@pytest.fixture(scope="module")
+def first(repository: Repository) -> Iterator[Begun]:
+    """The first training ever."""
+    yield from begin(repository, repository.pushed(25))
 
 
 @pytest.mark.timeout(300)
-def test_first(repository: Repository) -> None:
-    shop = repository.shop
-    shop.commit_photos(25)
-    branch = shop.push()
-    done = repository.pipeline(branch)
-    assert done.jobs == dict.fromkeys(("data", "train", "release", "down", "tell"), "success")
+def test_the_data_of_a_push_is_checked_on_an_empty_disk(first: Begun) -> None:
+    assert first.job("data") == "success"
+    assert first.repository.yard.left() == {}, "nothing was started for it"
+    assert first.repository.pulls.pulls == {}
+
+
+@pytest.mark.timeout(300)
+def test_an_instance_comes_and_trains_and_the_model_is_compared(first: Begun) -> None:
+    assert first.job("train") == "success"
+
+
+@pytest.mark.timeout(300)
+def test_a_model_that_passes_is_promoted_and_deployed_on_trial(first: Begun) -> None:
+    assert first.job("release") == "success"
+
+
+@pytest.mark.timeout(300)
+def test_the_instance_goes_and_the_pull_request_is_merged(first: Begun) -> None:
+    shop, pulls = first.repository.shop, first.repository.pulls
+    assert first.job("down") == "success"
+    assert first.repository.yard.left() == {}
+    done = first.end()
+    assert (done.code, dict(done.jobs)) == (0, dict.fromkeys(JOBS, "success")), done.said("tell")
+    (pull,) = pulls.pulls.values()
+    assert pull["merged_at"] and pull["branch"] == first.inputs["branch"] and shop.branches() == {}
+    assert pull["merge_commit_sha"] == shop.main() and first.repository.check(pull["head_sha"]) == "success"
+    (entry,) = shop.ledger()
+    metadata = shop.metadata()
+    assert entry["to_version"] == 1 and metadata and metadata["run_id"] == entry["run_id"]
+    assert shop.store().missing(shop.data().oids) == set() and len(shop.data().pairs) == 25
+    keys = first.repository.yard.environ["AWS_SECRET_ACCESS_KEY"]
+    assert keys not in done.log.replace("***", "")
+
+
+@pytest.fixture(scope="module")
+def worse(first: Begun) -> Iterator[Begun]:
+    """Photos with the masks of others, after the first training."""
+    first.end()
+    yield from begin(first.repository, first.repository.pushed(10, shuffled=True))
+
+
+@pytest.mark.timeout(300)
+def test_a_model_that_is_no_better_is_not_released(worse: Begun) -> None:
+    assert (worse.job("data"), worse.job("train")) == ("success", "success")
+
+
+@pytest.mark.timeout(300)
+def test_its_pull_request_is_blocked_and_the_run_says_so(worse: Begun) -> None:
+    shop, pulls = worse.repository.shop, worse.repository.pulls
+    before = shop.main()
+    done = worse.end()
+    assert done.code == 1 and done.jobs["tell"] == "failure" and done.jobs["down"] == "success"
+    assert done.jobs.get("release", "skipped") == "skipped"
+    assert worse.repository.yard.left() == {}
+    said = done.said("tell")
+    assert "::error title=Not improved::" in said or "Not improved" in said
+    pull = pulls.pulls[2]
+    assert pull["state"] == "open" and worse.repository.check(pulls.tip(pull["branch"])) == "failure"
+    assert "What to do next" in pull["body"]
+    assert shop.main() == before and len(shop.ledger()) == 1
+    assert list(shop.branches()) == [worse.inputs["branch"]]
+
+
+@pytest.mark.timeout(300)
+def test_a_job_that_is_run_again_repeats_nothing(worse: Begun) -> None:
+    """As GitHub's "Re-run all jobs"."""
+    worse.end()
+    trained = worse.repository.pulls.tip(worse.inputs["branch"])
+    done = worse.repository.act.run(PIPELINE, worse.inputs, attempt=2)
+    assert done.jobs["data"] == done.jobs["train"] == done.jobs["down"] == "success" and done.jobs["tell"] == "failure"
+    assert worse.repository.pulls.tip(worse.inputs["branch"]) == trained and len(worse.repository.pulls.pulls) == 2
+    assert worse.repository.yard.left() == {}
+
+
+@pytest.mark.timeout(300)
+def test_photos_that_the_data_check_refuses_are_told_to_their_commit(worse: Begun) -> None:
+    """From a person without keys, who pushes photos to a branch of their own."""
+    worse.end()
+    repository, shop = worse.repository, worse.repository.shop
+    shop.shell("git", "checkout", "--quiet", "-B", "mine", "origin/main")
+    shop.commit_photos(3)
+    (mask, *_) = sorted((shop.demo_folder.clone / INBOX / "masks").glob("*.png"))
+    mask.write_bytes(b"not a picture")
+    shop.shell("git", "commit", "--quiet", "--all", "-m", "A mask that is none")
+    shop.shell("git", "push", "--quiet", "--no-verify", "origin", "HEAD:refs/heads/data/by-hand")
+    shop.shell("git", "checkout", "--quiet", "main")
+    commit = shop.branches()["data/by-hand"]
+    done = repository.act.run(PIPELINE, {"branch": "data/by-hand", "commit": commit})
+    assert dict(done.jobs) == {"data": "failure", "down": "success", "tell": "failure"}
+    (comment,) = repository.pulls.commit_comments[commit]
+    assert mask.name in comment["body"] and len(repository.pulls.pulls) == 2
+    assert repository.yard.left() == {}
