@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -15,17 +14,21 @@ from wms.registry.lineage import FILES
 from wms.registry.mlflow_store import ModelRegistry
 from wms.registry.types import PRODUCTION
 from wms_ops.base.layout import MODELS
+from wms_ops.demo.shell import Shell
 from wms_ops.machine.types import CloudState, ModelRelease
 from wms_ops.release.sources import key_of
-from wms_ops.runs.record import RunOutcome, StepState
+from wms_ops.runs.record import RunOutcome, RunRecord, StepState
 from wms_ops.storage.client import remote_client
 
 
-@pytest.fixture
-def shop(tmp_path: Path) -> Iterator[LoopShop]:
-    """A loop whose path has a space and an umlaut; no process of it is left."""
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopShop]:
+    """A loop whose path has a space and an umlaut; no process of it is left.
+
+    The module's tests are the stages of its life, in their order: each stage's fixture needs the one before.
+    """
     require_tool("weed")
-    shop = LoopShop.open(tmp_path / "a löop", gate={"min_improvement": 0.1})
+    shop = LoopShop.open(tmp_path_factory.mktemp("shop") / "a löop", gate={"min_improvement": 0.1})
     try:
         yield shop
     finally:
@@ -33,34 +36,47 @@ def shop(tmp_path: Path) -> Iterator[LoopShop]:
         assert not list(shop.cloud.processes())
 
 
+def test_a_push_with_half_a_credential_is_stopped_with_a_sentence(shop: LoopShop) -> None:
+    shop.commit_photos(3)
+    before = shop.main()
+    without = {key: value for key, value in shop.environ.items() if key != "AWS_SECRET_ACCESS_KEY"}
+    said = Shell(shop.demo_folder.clone, without, lambda _: None)("git", "push", "origin", "main", expect=1)
+    assert "error: " in said and "credentials" in said.lower() and "Traceback" not in said
+    assert shop.main() == before and shop.branches() == {}
+    shop.shell("git", "reset", "--quiet", "--hard", "origin/main")
+
+
+@pytest.fixture(scope="module")
+def first(shop: LoopShop) -> RunRecord:
+    """0 existing + 25 new = 25."""
+    return shop.first_version()
+
+
 @pytest.mark.timeout(300)
-def test_first_training_good_data_bad_data_and_a_deployment(shop: LoopShop) -> None:
-    first(shop)
-    good(shop)
-    bad(shop)
-    deployment(shop)
-
-
-def first(shop: LoopShop) -> None:
-    """0 existing + 25 new = 25; no baseline: promoted and merged."""
-    record = shop.first_version()
-    assert record.outputs["champion_version"] == ""
+def test_a_first_training_is_promoted_and_merged_without_a_baseline(shop: LoopShop, first: RunRecord) -> None:
+    assert first.outputs["champion_version"] == ""
     assert_main(shop, photos=25, versions=[1])
     pull, text = shop.pull(1)
-    assert pull["state"] == "merged" and pull["branch"] == record.branch
+    assert pull["state"] == "merged" and pull["branch"] == first.branch
     assert "25" in text and "first" in text.lower()
     assert shop.branches() == {}
     assert shop.cloud.status() is CloudState.ABSENT
 
 
-def good(shop: LoopShop) -> None:
-    """25 + 24 = 49: better, promoted, merged."""
+@pytest.fixture(scope="module")
+def good(shop: LoopShop, first: RunRecord) -> RunRecord:
+    """25 + 24 = 49."""
     shop.shell("git", "pull", "--quiet")
     shop.commit_photos(24)
     branch = shop.push()
     assert "Existing: 25, new: 24, total: 49" in shop.pushed
     shop.run(branch)
-    values = shop.record(branch).outputs
+    return shop.record(branch)
+
+
+@pytest.mark.timeout(300)
+def test_good_data_that_make_a_better_model_are_promoted_and_merged(shop: LoopShop, good: RunRecord) -> None:
+    values = good.outputs
     for metric in ("dice", "iou"):
         assert float(values[f"challenger_{metric}"]) > float(values[f"champion_{metric}"])
     assert_main(shop, photos=49, versions=[1, 2])
@@ -74,32 +90,36 @@ def good(shop: LoopShop) -> None:
     assert len(lines) == 49 and lines[:25] == splits_of(shop, "model-v1")
 
 
-def bad(shop: LoopShop) -> None:
-    """49 + 10 = 59, with the masks of other photos: blocked, and main and Production stay."""
+@pytest.fixture(scope="module")
+def bad(shop: LoopShop, good: RunRecord) -> RunRecord:
+    """49 + 10 = 59, with the masks of other photos."""
     shop.shell("git", "pull", "--quiet")
     before = shop.main()
     shop.commit_photos(10, shuffled=True)
     branch = shop.push()
     assert "Existing: 49, new: 10, total: 59" in shop.pushed
-    said = shop.run(branch, expect=90)
-    assert "Blocked" in said
-    record = shop.record(branch)
-    assert record.outcome is RunOutcome.BLOCKED
-    skipped = [step.name for step in record.steps if step.state is StepState.SKIPPED]
-    assert skipped == ["promote", "smoke-deploy", "metadata"]
+    assert "Blocked" in shop.run(branch, expect=90)
     assert shop.main() == before
+    return shop.record(branch)
+
+
+@pytest.mark.timeout(300)
+def test_bad_data_are_blocked_and_main_and_production_stay(shop: LoopShop, bad: RunRecord) -> None:
+    assert bad.outcome is RunOutcome.BLOCKED
+    skipped = [step.name for step in bad.steps if step.state is StepState.SKIPPED]
+    assert skipped == ["promote", "smoke-deploy", "metadata"]
     assert_main(shop, photos=49, versions=[1, 2])
     pull, text = shop.pull(3)
     assert pull["state"] == "blocked"
-    assert record.outputs["gate_reason"].split()[0] in text
-    assert list(shop.branches()) == [branch]
-    assert len(shop.data(branch).pairs) == 59
-    again = shop.run(branch, expect=90)  # nothing is trained twice for the same commit
-    assert "Blocked" in again and shop.record(branch).id == record.id
+    assert bad.outputs["gate_reason"].split()[0] in text
+    assert list(shop.branches()) == [bad.branch]
+    assert len(shop.data(bad.branch).pairs) == 59
+    again = shop.run(bad.branch, expect=90)  # nothing is trained twice for the same commit
+    assert "Blocked" in again and shop.record(bad.branch).id == bad.id
 
 
-def deployment(shop: LoopShop) -> None:
-    """Production is served until somebody stops it; then nothing is left."""
+@pytest.mark.timeout(300)
+def test_production_is_served_until_it_is_stopped_and_nothing_is_left(shop: LoopShop, bad: RunRecord) -> None:
     shop.shell("git", "pull", "--quiet")
     endpoints = shop.cloud.up()
     entry = shop.ledger()[-1]
@@ -117,31 +137,20 @@ def deployment(shop: LoopShop) -> None:
         httpx.get(f"{service}/health", timeout=5)
     # The store outlives the instance.
     assert shop.store().missing(shop.data().oids) == set()
-    from_the_sleeping_instance(shop, entry["weights_sha256"])
 
 
-def from_the_sleeping_instance(shop: LoopShop, weights_sha256: str) -> None:
-    """A model that only MLflow has: sync wakes the clone's own instance for it, and lets it sleep again."""
+@pytest.mark.timeout(300)
+def test_a_model_that_only_mlflow_has_wakes_the_clones_own_instance(shop: LoopShop, bad: RunRecord) -> None:
     (shop.demo_folder.clone / ".loop").symlink_to(shop.demo_folder.loop)
     store = shop.store()
     client = remote_client(store.config, shop.cloud.environ(), connections=1)
+    weights_sha256 = shop.ledger()[-1]["weights_sha256"]
     for name in FILES:
         client.delete_object(Bucket=store.config.bucket, Key=store.config.inside(key_of(weights_sha256, name)))
     said = shop.shell("python", "WMS/scripts/sync_model_aws.py", "--force")
     assert "The instance is absent; starting it." in said and "from MLflow on the instance" in said
     assert shop.cloud.status() is CloudState.ABSENT
     assert shop.store().missing(shop.data().oids) == set()
-
-
-def test_a_push_with_half_a_credential_is_stopped_with_a_sentence(shop: LoopShop) -> None:
-    shop.commit_photos(3)
-    before = shop.main()
-    without = {key: value for key, value in shop.environ.items() if key != "AWS_SECRET_ACCESS_KEY"}
-    from wms_ops.demo.shell import Shell
-
-    said = Shell(shop.demo_folder.clone, without, lambda _: None)("git", "push", "origin", "main", expect=1)
-    assert "error: " in said and "credentials" in said.lower() and "Traceback" not in said
-    assert shop.main() == before and shop.branches() == {}
 
 
 def assert_main(shop: LoopShop, photos: int, versions: list[int]) -> None:
