@@ -88,7 +88,7 @@ prove-service: ## Attack a real process of the service: 5,000 requests, its memo
 	@$(INSTALL) --quiet all
 	PYTHONPATH=WMS/tests:devops/tests OMP_NUM_THREADS=1 $(PY) devops/tests/prove_service.py $(ARGS)
 
-prove-matrices: ## Run the tests with every case of each matrix of kills and faults (a test run: a slice)
+prove-matrices: ## Run all tests with every case of each matrix and every long scenario (a test run: a slice)
 	@$(INSTALL) --quiet all
 	WMS_WHOLE_MATRICES=1 OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --durations 25 $(ARGS)
 

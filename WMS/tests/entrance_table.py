@@ -7,6 +7,7 @@ from typing import Final
 
 import pytest
 from rich.console import Console
+from slices import left_attacks, left_in_words
 
 from wms.tables import Column, make_table
 
@@ -33,7 +34,7 @@ def entrance(record_property: Callable[[str, object], None]) -> Row:
 
 @pytest.hookimpl
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the rows of all tests of this run, also of those in other processes; each row once, then the attacks."""
+    """Print the rows of all tests of this run, also of those in other processes; each once, attacks, what was left."""
     if terminalreporter.config.stash.get(_PRINTED, False):
         return
     terminalreporter.config.stash[_PRINTED] = True
@@ -46,11 +47,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 rows[part, tried, report.nodeid] = [part, tried, happens, verdict if report.passed else "FAILED"]
             elif key == _ATTACK:
                 attacks.setdefault(tuple(cells), []).append(report.passed)
-    held = {row: [*row, "held" if all(passed) else "FAILED"] for row, passed in attacks.items()}
+    held = {tuple(row): [*row, "another commit's"] for row in left_attacks()}
+    held |= {row: [*row, "held" if all(passed) else "FAILED"] for row, passed in attacks.items()}
     console = Console(file=terminalreporter._tw._file, width=160)
     for columns, found in ((_COLUMNS, rows), (_ATTACK_COLUMNS, held)):
         if found:
             console.print(make_table(columns, [found[key] for key in sorted(found)]))
+    if left := left_in_words():
+        console.print(left)
 
 
 _PRINTED: Final = pytest.StashKey[bool]()

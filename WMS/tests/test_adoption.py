@@ -136,6 +136,7 @@ REFUSED: dict[str, tuple[Callable[[Shop], None], type[WmsError], str]] = {
 }
 
 
+@pytest.mark.slice("adoptions", of=2)
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_not_adopted_stays_as_it_is(shop: Shop, case: str) -> None:
     prepare, error, words = REFUSED[case]
@@ -156,6 +157,7 @@ def test_adopting_goes_alone(more: list[str], capsys: pytest.CaptureFixture[str]
     )
 
 
+@pytest.mark.slice("adoptions", of=2)
 def test_killed_after_any_step(mlflow_of_session: MlflowServer, tmp_path: Path, promoters: Promoters) -> None:
     shops = {
         step: Shop(mlflow_of_session.uri, tmp_path / step, f"model-{uuid.uuid4().hex[:8]}")
@@ -181,6 +183,7 @@ def test_killed_after_any_step(mlflow_of_session: MlflowServer, tmp_path: Path, 
         assert shop.snapshot() == wanted, step
 
 
+@pytest.mark.slice("adoptions", of=2)
 @pytest.mark.parametrize("first", ["adoption", "promotion"])
 def test_of_an_adoption_and_a_forced_promotion_one_wins(shop: Shop, tmp_path: Path, first: str) -> None:
     """Both were confirmed while nothing was decided, in two clones."""
@@ -204,6 +207,7 @@ def test_of_an_adoption_and_a_forced_promotion_one_wins(shop: Shop, tmp_path: Pa
     assert found.version == entry.to_version
 
 
+@pytest.mark.slice("adoptions", of=2)
 def test_two_adoptions_of_one_version_are_one(promoters: Promoters, shop: Shop) -> None:
     by_hand(shop)
     answers = promoters(*(shop.job("unused", adopt=1) for _ in range(3)))

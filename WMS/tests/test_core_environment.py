@@ -128,6 +128,7 @@ def test_the_hook_starts(core: Path) -> None:
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slice("commands of other groups", of=3)
 @pytest.mark.parametrize(
     ("words", "library", "group"),
     [
@@ -155,6 +156,7 @@ def test_a_command_of_another_group_names_the_group(
     )
 
 
+@pytest.mark.slice("installations", of=2)
 @pytest.mark.timeout(300)
 def test_a_failed_or_killed_installation_loses_nothing_and_a_second_run_finishes_it(core: Path, tmp_path: Path) -> None:
     clone = Path(shutil.copytree(core, tmp_path / "clone", symlinks=True))
@@ -177,6 +179,7 @@ def test_a_failed_or_killed_installation_loses_nothing_and_a_second_run_finishes
     assert kept.stdout == f"{clone}/.venv has core serve already.\n", "a group is never taken away"
 
 
+@pytest.mark.slice("installations", of=2)
 @pytest.mark.timeout(300)
 def test_a_wheelhouse_installs_without_a_network_and_its_hashes_are_checked(core: Path, tmp_path: Path) -> None:
     wheels = tmp_path / "wheels"

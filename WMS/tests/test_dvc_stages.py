@@ -218,6 +218,7 @@ def identity(folder: Path) -> str:
     return candidate.identify(config, version)
 
 
+@pytest.mark.slice("runs that can't be continued", of=3)
 @pytest.mark.parametrize("change", ["recipe", "checkpoints", "note"])
 def test_a_run_that_cant_be_continued_is_left_and_a_new_one_trained(begun: tuple[list[str], Path], change: str) -> None:
     arguments, run = begun

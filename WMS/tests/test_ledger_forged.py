@@ -51,6 +51,7 @@ def test_an_entry_appended_to_the_registry_is_nobody_s(shop: Shop) -> None:
     refused(shop, None, why="another model, baseline or score")
 
 
+@pytest.mark.slice("forged ledgers", of=2)
 @pytest.mark.attack("a forged registry entry", "the whole chain rewritten in MLflow", "no anchor; main contradicts")
 def test_a_chain_that_was_rewritten_as_a_whole_in_mlflow(shop: Shop) -> None:
     bucket = Drawer()
@@ -75,6 +76,7 @@ def test_a_chain_that_was_rewritten_as_a_whole_in_mlflow(shop: Shop) -> None:
     refused(clone, bucket, (first, second), why=f"ends with entry 1, but {MAIN} has entry 2")
 
 
+@pytest.mark.slice("forged ledgers", of=2)
 def test_a_chain_that_was_rewritten_in_the_bucket_alone(shop: Shop) -> None:
     bucket = Drawer()
     first = promote(client(shop, bucket), shop.run(0.8))
@@ -89,6 +91,7 @@ def test_a_chain_that_was_rewritten_in_the_bucket_alone(shop: Shop) -> None:
     assert len(bucket.kept) == 3  # what main vouches for is anchored again
 
 
+@pytest.mark.slice("forged ledgers", of=2)
 def test_an_entry_in_the_clone_s_file_alone(shop: Shop) -> None:
     bucket = Drawer()
     first = promote(client(shop, bucket), shop.run(0.8))
@@ -170,6 +173,7 @@ def test_a_forged_rollback_has_no_anchor(shop: Shop) -> None:
     refused(shop, bucket, (first, second), why="Entry 3 .* isn't backed")
 
 
+@pytest.mark.slice("forged ledgers", of=2)
 @pytest.mark.parametrize("attack", ["overwritten", "deleted", "replayed", "named after another"])
 @pytest.mark.attack(
     "a forged registry entry",
@@ -196,6 +200,7 @@ def test_an_anchor_that_was_tampered_with(shop: Shop, attack: str) -> None:
     assert client(fresh(shop, "clone"), Drawer(), (first,)).settle().production == 1  # what main has stays
 
 
+@pytest.mark.slice("forged ledgers", of=2)
 def test_entries_that_were_deleted_at_the_end_are_known_to_their_anchors(shop: Shop) -> None:
     bucket = Drawer()
     desk = client(shop, bucket)
@@ -215,6 +220,7 @@ class Killed(BaseException):
     """A kill between two steps."""
 
 
+@pytest.mark.slice("forged ledgers", of=2)
 @pytest.mark.parametrize("moment", ("registered", "anchored", "added", "tags", "done"))
 def test_a_kill_anywhere_leaves_a_promotion_that_the_next_run_finishes(shop: Shop, moment: str) -> None:
     bucket = Drawer()
@@ -253,6 +259,7 @@ def test_the_samples_of_older_formats_are_backed_by_main() -> None:
     Witnesses(None, bucket).check(entries, "the registry")
 
 
+@pytest.mark.slice("forged ledgers", of=2)
 def test_a_ledger_of_older_code_gets_its_anchors_from_main(shop: Shop) -> None:
     first = promote(client(shop, None), shop.run(0.8))  # as older code: without an anchor
     bucket = Drawer()

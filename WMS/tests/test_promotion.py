@@ -103,6 +103,7 @@ def test_metadata_says_what_the_contract_names(shop: Shop) -> None:
     assert (float(tags["dice"]), tags["git_commit"], len(tags["data_version"])) == (0.8, "c" * 40, 64)
 
 
+@pytest.mark.slice("promotions", of=2)
 @pytest.mark.parametrize("rollback", [False, True], ids=["promotion", "rollback"])
 def test_killed_after_any_step(
     mlflow_of_session: MlflowServer,
@@ -143,6 +144,7 @@ def test_killed_after_any_step(
         print(f"\nkill matrix of a {kind}: step, fault, state after the second run\n" + "\n".join(rows))
 
 
+@pytest.mark.slice("promotions", of=2)
 def test_another_promotion_finishes_what_was_killed(shop: Shop, promoters: Promoters) -> None:
     first, second, third = shop.run(0.8), shop.run(0.85, champion=1), shop.run(0.9, champion=2)
     promote(shop, first)
@@ -154,6 +156,7 @@ def test_another_promotion_finishes_what_was_killed(shop: Shop, promoters: Promo
     assert [entry.to_version for entry in shop.promotions.ledger.entries()] == [1, 2, 3]
 
 
+@pytest.mark.slice("promotions", of=2)
 def test_a_clone_that_lacks_entries_catches_up(shop: Shop, tmp_path: Path) -> None:
     promote(shop, shop.run(0.8))
     other = Shop(shop.uri, tmp_path / "clone", shop.model)
@@ -166,6 +169,7 @@ def test_a_clone_that_lacks_entries_catches_up(shop: Shop, tmp_path: Path) -> No
     assert shop.snapshot()["metadata"] == other.snapshot()["metadata"]
 
 
+@pytest.mark.slice("promotions", of=2)
 def test_a_ledger_of_another_registry_is_refused(shop: Shop, tmp_path: Path) -> None:
     promote(shop, shop.run(0.8))
     stranger = Shop(shop.uri, shop.folder, "model-that-knows-nothing")
@@ -177,6 +181,7 @@ def test_a_ledger_of_another_registry_is_refused(shop: Shop, tmp_path: Path) -> 
         promote(Shop(shop.uri, twin.folder, shop.model), shop.run(0.9, champion=1))
 
 
+@pytest.mark.slice("promotions", of=2)
 def test_an_alias_moved_by_hand_stops_promotions_until_it_is_repaired(shop: Shop) -> None:
     promote(shop, shop.run(0.8))
     promote(shop, shop.run(0.85, champion=1))
@@ -190,6 +195,7 @@ def test_an_alias_moved_by_hand_stops_promotions_until_it_is_repaired(shop: Shop
     assert promote(shop, late).changed
 
 
+@pytest.mark.slice("promotions", of=2)
 def test_a_version_deleted_from_the_ledger_is_noticed(shop: Shop) -> None:
     from mlflow import MlflowClient
 
@@ -200,6 +206,7 @@ def test_a_version_deleted_from_the_ledger_is_noticed(shop: Shop) -> None:
         promote(shop, shop.run(0.9, champion=2))
 
 
+@pytest.mark.slice("promotions", of=2)
 def test_production_from_before_the_ledger_is_taken_over(shop: Shop) -> None:
     old = shop.registry.register(shop.run(0.7))
     shop.registry.set_alias("production", old.version)
@@ -230,6 +237,7 @@ REFUSED: dict[str, tuple[type[WmsError], dict[str, object]]] = {
 }
 
 
+@pytest.mark.slice("promotions", of=2)
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_refused_changes_nothing(shop: Shop, case: str) -> None:
     error, more = REFUSED[case]
@@ -241,6 +249,7 @@ def test_what_is_refused_changes_nothing(shop: Shop, case: str) -> None:
     assert not shop.folder.exists()
 
 
+@pytest.mark.slice("promotions", of=2)
 def test_damage_is_refused(shop: Shop) -> None:
     run_id = shop.run(0.8)
     shop.judge(run_id, 0.8, champion=None, weights_sha256="0" * 64)
@@ -259,6 +268,7 @@ def test_damage_is_refused(shop: Shop) -> None:
         promote(shop, run_id, force="never mind")
 
 
+@pytest.mark.slice("promotions", of=2)
 def test_forced_by_a_person_it_is_on_record(shop: Shop) -> None:
     promote(shop, shop.run(0.9))
     worse = shop.run(0.8, champion=1, improved=False)
@@ -268,6 +278,7 @@ def test_forced_by_a_person_it_is_on_record(shop: Shop) -> None:
     assert entry.metrics.dice == 0.8
 
 
+@pytest.mark.slice("promotions", of=2)
 def test_a_forced_promotion_says_what_its_verdict_was_about(shop: Shop) -> None:
     first, late, early = shop.run(0.8), shop.run(0.85, champion=1), shop.run(0.7)
     promote(shop, first)

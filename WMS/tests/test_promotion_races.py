@@ -28,6 +28,7 @@ def on_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServ
         yield server
 
 
+@pytest.mark.slice("races of promotions", of=2)
 @pytest.mark.parametrize("backend", ["SQLite", "PostgreSQL"])
 def test_two_promotions_at_once(
     backend: str,
@@ -75,6 +76,7 @@ def test_two_promotions_at_once(
         )
 
 
+@pytest.mark.slice("races of promotions", of=2)
 def test_five_promotions_of_one_run_are_one(mlflow_of_session: MlflowServer, promoters: Promoters, shop: Shop) -> None:
     run_id = shop.run(0.9)
     answers = promoters(*(shop.job(run_id) for _ in range(5)))
@@ -84,6 +86,7 @@ def test_five_promotions_of_one_run_are_one(mlflow_of_session: MlflowServer, pro
     assert shop.snapshot()["settled"]
 
 
+@pytest.mark.slice("races of promotions", of=2)
 def test_of_equal_entries_the_first_counts(promoters: Promoters, shop: Shop) -> None:
     promoters(shop.job(shop.run(0.9)))
     (entry,) = shop.promotions.entries.read().entries

@@ -79,6 +79,7 @@ def test_yes_promotes(shop: Shop, answer: str) -> None:
     assert [entry.who for entry in shop.promotions.ledger.entries()] == ["ann"]
 
 
+@pytest.mark.slice("questions", of=2)
 @pytest.mark.parametrize(
     "answer", ["n\n", "\n", "yess\n", CTRL_D, CTRL_C], ids=["no", "Enter", "typo", "Ctrl-D", "Ctrl-C"]
 )
@@ -94,6 +95,7 @@ def test_all_else_changes_nothing(with_production: Shop, answer: str) -> None:
     assert standing(shop) == before
 
 
+@pytest.mark.slice("questions", of=2)
 def test_without_a_terminal_nobody_is_asked(shop: Shop) -> None:
     commands = {
         "add --yes.": promote(shop, shop.run(0.8)),
@@ -113,6 +115,7 @@ def test_without_a_terminal_nobody_is_asked(shop: Shop) -> None:
     assert shop.registry.versions() == ()
 
 
+@pytest.mark.slice("questions", of=2)
 def test_check_model_promotes_a_run_that_waits(with_production: Shop) -> None:
     shop = with_production
     name = f"run_second_{shop.model}"
@@ -143,6 +146,7 @@ ANSWERS: dict[str, tuple[list[str], int, str]] = {
 }
 
 
+@pytest.mark.slice("questions", of=2)
 @pytest.mark.parametrize("case", ANSWERS)
 def test_check_model_changes_nothing(with_production: Shop, case: str) -> None:
     shop = with_production
@@ -158,6 +162,7 @@ def test_check_model_changes_nothing(with_production: Shop, case: str) -> None:
     assert standing(shop) == before
 
 
+@pytest.mark.slice("questions", of=2)
 def test_check_model_asks_nothing_that_it_cannot_do(shop: Shop) -> None:
     """Without a server there is nobody to promote at: that is said before the question."""
     with Terminal(check(shop, "--promote"), environ(shop, MLFLOW_TRACKING_URI=""), ROOT) as terminal:

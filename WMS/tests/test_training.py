@@ -38,6 +38,7 @@ def values(run):
     return table.select("phase", "metric", "epoch", "step", "value").sort("phase", "metric", "epoch").rows()
 
 
+@pytest.mark.slice("trainings", of=2)
 @pytest.mark.parametrize("sections", [AVERAGED, PLATEAU], ids=["cosine-averaged", "plateau"])
 def test_killed_at_any_step_and_resumed_is_bit_identical(tmp_path, sections):
     photos(tmp_path)
@@ -85,6 +86,7 @@ def test_what_a_run_leaves(tmp_path):
     assert all(torch.equal(state[key], best[key]) for key in best)
 
 
+@pytest.mark.slice("trainings", of=2)
 def test_finished_run_resumed_changes_nothing(tmp_path):
     photos(tmp_path)
     write_recipe(tmp_path)
@@ -95,6 +97,7 @@ def test_finished_run_resumed_changes_nothing(tmp_path):
     assert (weights(run), (run / "metrics.jsonl").read_bytes()) == before
 
 
+@pytest.mark.slice("trainings", of=2)
 def test_damaged_checkpoint_is_named_and_the_one_before_used(tmp_path):
     photos(tmp_path)
     write_recipe(tmp_path, **AVERAGED)
@@ -114,6 +117,7 @@ def test_damaged_checkpoint_is_named_and_the_one_before_used(tmp_path):
     assert weights(run) == weights(only_run(tmp_path / "whole"))
 
 
+@pytest.mark.slice("trainings", of=2)
 def test_two_runs_with_one_seed_agree_and_another_seed_differs(tmp_path):
     photos(tmp_path)
     write_recipe(tmp_path)

@@ -6,8 +6,6 @@ is any exception. A slice is another one for each commit, so that a week of comm
 
 from __future__ import annotations
 
-import hashlib
-import subprocess
 import tempfile
 import time
 from collections import Counter
@@ -20,15 +18,14 @@ from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import track
+from slices import numbers_of
 
-from wms.settings import CheckSettings
 from wms.tables import Column, make_table
 
 Item = TypeVar("Item")
 Try = Callable[[int, Path], str]
 """Tries the case of a seed in an empty folder; returns the outcome, raises for a fault."""
 
-ROOT = Path(__file__).resolve().parents[2]
 _COLUMNS = (
     Column("part"),
     Column("cases", justify="right"),
@@ -73,24 +70,7 @@ class Result:
 
 def slice_of(part: Part, commit: str | None = None) -> list[int]:
     """Return the seeds for a commit (default: the checked-out one), spread over all cases."""
-    commit = commit or _head()
-    start = int.from_bytes(hashlib.sha256(f"{part.name} {commit.strip()}".encode()).digest()[:8])
-    step = max(1, part.cases // part.slice_size)
-    return sorted({(start + number * step) % part.cases for number in range(min(part.slice_size, part.cases))})
-
-
-def _head() -> str:
-    return subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-
-
-def of_this_commit(name: str, cases: Sequence[Item], size: int) -> list[Item]:
-    """Return `size` of the cases, others for each commit: for a matrix that has no proof of its own.
-
-    `make prove-matrices` tries all of them.
-    """
-    if CheckSettings.read().wms_whole_matrices:
-        return list(cases)
-    return [cases[number] for number in slice_of(Part(name, len(cases), size, lambda _seed, _folder: ""))]
+    return numbers_of(part.name, part.cases, part.slice_size, commit)
 
 
 def run_part(part: Part, seeds: Sequence[int]) -> Result:

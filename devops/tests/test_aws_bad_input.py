@@ -15,6 +15,7 @@ from servers import free_port, serving
 from wms.errors import DECLINED
 
 pytest_plugins = ["aws_fixtures", "aws_clone_fixtures"]
+pytestmark = pytest.mark.slice("bad input to a cloud", of=3)
 
 STOP = "devops/scripts/stop-cloud.sh"
 SCRIPTS = {

@@ -28,6 +28,7 @@ from wms_ops.targets.aws.store_root import ensure_state_bucket
 from wms_ops.targets.aws.terraform import Backend
 
 pytest_plugins = ["aws_fixtures"]
+pytestmark = pytest.mark.slice("lives at AWS", of=2, number=0)
 
 SAMPLE = Path(__file__).parent / "samples" / "terraform" / "instance-0.1"
 

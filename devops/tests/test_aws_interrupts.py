@@ -19,6 +19,7 @@ from wms_ops.targets.aws.deploy import deploy, ended_if_stopped
 from wms_ops.targets.aws.store_root import ensure_state_bucket
 
 pytest_plugins = ["aws_fixtures", "aws_clone_fixtures"]
+pytestmark = pytest.mark.slice("interrupts at AWS", of=2)
 
 
 # Applying: it says so with a file, and ends in order at the first interrupt, as Terraform does.

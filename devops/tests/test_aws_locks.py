@@ -24,6 +24,7 @@ from wms_ops.targets.aws.lease import LeaseClient
 from wms_ops.targets.aws.locks import GRACE, Lock, break_stale_lock, is_stale, locked_states
 
 pytest_plugins = ["aws_fixtures"]
+pytestmark = pytest.mark.slice("locks at AWS", of=2)
 
 NOW = datetime(2026, 11, 25, 18, 30, tzinfo=UTC)
 EARLIER = NOW - timedelta(minutes=30)

@@ -16,6 +16,7 @@ from wms_ops.targets.aws.store_root import ensure_store
 from wms_ops.targets.aws.teardown import take_down
 
 pytest_plugins = ["aws_fixtures"]
+pytestmark = pytest.mark.slice("lost answers of AWS", of=3)
 
 WISH = LaunchRequest(lifetime=lambda: timedelta(minutes=60))
 

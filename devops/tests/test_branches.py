@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
+import pytest
 from workshop import INBOX, Workshop, said
 
 
@@ -22,6 +23,7 @@ def dataset(shop: Workshop, command: str, *arguments: str, where, check: bool = 
     return shop.run("python", "-m", "wms_ops", "data", command, *arguments, where=where, check=check)
 
 
+@pytest.mark.slice("joined branches", of=2)
 def test_ten_clones_at_once_end_in_the_exact_union(shop: Workshop) -> None:
     clones = [shop.clone(f"clone{number}") for number in range(10)]
     expected = set()
@@ -71,6 +73,7 @@ def test_joining_twice_changes_nothing(shop: Workshop) -> None:
     assert sorted(shop.changed(second)) == ["WMS/data/dataset/images.dvc", "WMS/data/dataset/masks.dvc"]
 
 
+@pytest.mark.slice("joined branches", of=2)
 def test_all_waiting_branches_are_joined_and_a_conflict_stops_none(shop: Workshop) -> None:
     clones = [shop.clone(f"clone{number}") for number in range(4)]
     for number, clone in enumerate(clones):
@@ -91,6 +94,7 @@ def test_all_waiting_branches_are_joined_and_a_conflict_stops_none(shop: Worksho
     assert {name for name, tip in shop.branches().items() if tips[name] != tip} == set(others)
 
 
+@pytest.mark.slice("joined branches", of=2)
 def test_gits_own_conflict_is_resolved_in_a_fresh_clone(shop: Workshop) -> None:
     one, two = shop.clone("one"), shop.clone("two")
     base = shop.clone("base")
@@ -117,6 +121,7 @@ def test_gits_own_conflict_is_resolved_in_a_fresh_clone(shop: Workshop) -> None:
     shop.assert_complete()
 
 
+@pytest.mark.slice("joined branches", of=2)
 def test_removal_is_a_branch_of_its_own_and_keeps_the_files(shop: Workshop) -> None:
     clone = shop.clone()
     stems = shop.photos(clone, 3)

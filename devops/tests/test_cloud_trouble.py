@@ -22,6 +22,8 @@ from wms_ops.machine.workspace import S3
 from wms_ops.targets.factory import open_cloud
 from wms_ops.targets.local import LocalCloud
 
+pytestmark = pytest.mark.slice("trouble of a cloud", of=2)
+
 
 @pytest.fixture
 def cloud(tmp_path: Path) -> Iterator[LocalCloud]:

@@ -81,6 +81,7 @@ def test_the_whole_way_of_a_blocked_branch(shop: Workshop, keys: bool, entrance:
     entrance(PART, f"blocked branch, {who}", "photos back, mended, pushed; the old pull request closed", WORKS)
 
 
+@pytest.mark.slice("photos that come back", of=3)
 def test_nothing_is_overwritten_and_all_is_checked_first(shop: Workshop, entrance: Row) -> None:
     clone, branch, before = published(shop)
     take_back(shop, clone)
@@ -104,6 +105,7 @@ def test_nothing_is_overwritten_and_all_is_checked_first(shop: Workshop, entranc
     entrance(PART, "the same command again", "finds all files there", WORKS)
 
 
+@pytest.mark.slice("photos that come back", of=3)
 def test_a_linked_folder_is_not_written_through(shop: Workshop, entrance: Row) -> None:
     clone, branch, _ = published(shop)
     take_back(shop, clone)
@@ -116,6 +118,7 @@ def test_a_linked_folder_is_not_written_through(shop: Workshop, entrance: Row) -
     entrance(PART, "the inbox's folder is a link", "named, nothing is written", REFUSED)
 
 
+@pytest.mark.slice("photos that come back", of=3)
 def test_a_lost_or_damaged_file_stops_it_before_anything_is_written(shop: Workshop, entrance: Row) -> None:
     clone, branch, _ = published(shop)
     take_back(shop, clone)
@@ -129,6 +132,7 @@ def test_a_lost_or_damaged_file_stops_it_before_anything_is_written(shop: Worksh
     entrance(PART, "the bucket lost or damaged a photo", "named, nothing is written", REFUSED)
 
 
+@pytest.mark.slice("photos that come back", of=3)
 def test_only_what_is_new_comes_back_and_a_replaced_pair_does(shop: Workshop, entrance: Row) -> None:
     first = shop.clone("first")
     shop.photos(first, 2, seed=7, prefix="old")
@@ -150,6 +154,7 @@ def test_only_what_is_new_comes_back_and_a_replaced_pair_does(shop: Workshop, en
     entrance(PART, "a branch of new and replaced pairs", "these come back, main's others don't", WORKS)
 
 
+@pytest.mark.slice("photos that come back", of=3)
 @pytest.mark.parametrize("stage", ["a raw branch", "pushed by hand"])
 def test_a_branch_that_still_holds_photos(shop: Workshop, stage: str, entrance: Row) -> None:
     clone = shop.clone()
@@ -171,6 +176,7 @@ def test_a_branch_that_still_holds_photos(shop: Workshop, stage: str, entrance: 
     entrance(PART, f"{stage}, in a colleague's clone", "photos back; the corrected push ends the old branch", WORKS)
 
 
+@pytest.mark.slice("photos that come back", of=3)
 def test_a_corrected_push_that_lacks_a_photo_leaves_the_branch(shop: Workshop, entrance: Row) -> None:
     clone, branch, _ = published(shop)
     take_back(shop, clone)
@@ -185,6 +191,7 @@ def test_a_corrected_push_that_lacks_a_photo_leaves_the_branch(shop: Workshop, e
     entrance(PART, "the corrected push lacks a photo", "the old branch stays, with the command that ends it", WORKS)
 
 
+@pytest.mark.slice("photos that come back", of=3)
 def test_the_same_photos_again_close_nothing(shop: Workshop, entrance: Row) -> None:
     clone, branch, _ = published(shop)
     blocked(shop, clone, branch)
@@ -196,6 +203,7 @@ def test_the_same_photos_again_close_nothing(shop: Workshop, entrance: Row) -> N
     entrance(PART, "pushed again without a correction", "names the old branch, which stays", WORKS)
 
 
+@pytest.mark.slice("photos that come back", of=3)
 def test_the_page_of_a_run_in_this_clone_is_named(shop: Workshop, entrance: Row) -> None:
     clone, branch, _ = published(shop)
     runs = RunStore(clone / LOOP / "runs")
@@ -205,6 +213,7 @@ def test_the_page_of_a_run_in_this_clone_is_named(shop: Workshop, entrance: Row)
     entrance(PART, "the loop ran in this clone", "the run's own page is named", WORKS)
 
 
+@pytest.mark.slice("photos that come back", of=3)
 @pytest.mark.parametrize("name", ["main", "data/nothing", "-x"])
 def test_another_name_is_one_sentence(shop: Workshop, name: str, entrance: Row) -> None:
     clone, _, _ = published(shop)
@@ -215,6 +224,7 @@ def test_another_name_is_one_sentence(shop: Workshop, name: str, entrance: Row) 
     entrance(PART, f"wms data take-back {name}", "one sentence with --commits-of", REFUSED)
 
 
+@pytest.mark.slice("photos that come back", of=3)
 def test_keys_are_missing_and_the_photos_are_nowhere_here(shop: Workshop, entrance: Row) -> None:
     _, branch, _ = published(shop)
     other = shop.clone("other")
@@ -226,6 +236,7 @@ def test_keys_are_missing_and_the_photos_are_nowhere_here(shop: Workshop, entran
 STEPS = (("fetching", 1), ("fetching", 4), ("checked", 1), ("noted", 1), ("placed", 1), ("placed", 3), ("placed", 6))
 
 
+@pytest.mark.slice("photos that come back", of=3)
 def test_killed_at_any_step(shop: Workshop, entrance: Row, capsys: pytest.CaptureFixture[str]) -> None:
     clone, branch, before = published(shop)
     take_back(shop, clone)

@@ -75,6 +75,7 @@ def test_a_push_is_taken_back_and_later_photos_stay(shop: Workshop, entrance: Ro
     entrance("history", "wms data log NAME", "; ".join(line.split("  ", 1)[1] for line in told), WORKS)
 
 
+@pytest.mark.slice("histories of data", of=2)
 def test_replaced_photos_get_their_former_content_and_changed_ones_are_named(shop: Workshop, entrance: Row) -> None:
     pushed(shop, "one", 1, 21, prefix="p")
     before = shop.version("main").pairs
@@ -96,6 +97,7 @@ def test_replaced_photos_get_their_former_content_and_changed_ones_are_named(sho
     entrance("history", "revert of an unknown number", "refused, names wms data log", REFUSED)
 
 
+@pytest.mark.slice("histories of data", of=2)
 @pytest.mark.parametrize("way", ["git revert", "Revert button", "by hand", "reset to an older version"])
 def test_a_revert_that_loses_photos_is_explained(shop: Workshop, way: str, entrance: Row) -> None:
     pushed(shop, "one", 1, 31)
@@ -122,6 +124,7 @@ def test_a_revert_that_loses_photos_is_explained(shop: Workshop, way: str, entra
     entrance("history", f"a merged push taken back by {way}", f"refused: {advice}", REFUSED)
 
 
+@pytest.mark.slice("histories of data", of=2)
 def test_the_log_names_the_person_and_the_nearest_names(shop: Workshop, entrance: Row) -> None:
     pushed(shop, "one", 1, 41, prefix="meter")
     clone = shop.clone("asking")
@@ -133,6 +136,7 @@ def test_the_log_names_the_person_and_the_nearest_names(shop: Workshop, entrance
     entrance("history", "wms data log of a name that never was", "refused, with the nearest names", REFUSED)
 
 
+@pytest.mark.slice("histories of data", of=2)
 def test_the_log_of_a_data_set_that_no_push_changed(shop: Workshop, entrance: Row) -> None:
     clone = shop.clone()
     assert data(shop, "log", where=clone).stdout.splitlines()[0] == "No push has changed the data set yet."
@@ -141,6 +145,7 @@ def test_the_log_of_a_data_set_that_no_push_changed(shop: Workshop, entrance: Ro
     entrance("history", "wms data log before the first push", "no push has changed the data set yet", WORKS)
 
 
+@pytest.mark.slice("histories of data", of=2)
 def test_many_versions_are_read_once(shop: Workshop, tmp_path: Path, entrance: Row) -> None:
     clone = shop.clone("big")
     git, store = Git(clone), shop.store()
@@ -166,6 +171,7 @@ def test_many_versions_are_read_once(shop: Workshop, tmp_path: Path, entrance: R
     entrance("history", "wms data log over 30 versions of 2,000 photos", happens, WORKS)
 
 
+@pytest.mark.slice("histories of data", of=2)
 def test_a_photo_that_waits_on_a_branch_is_told_so(shop: Workshop, entrance: Row) -> None:
     clone = shop.clone()
     (stem, _) = shop.photos(clone, 2)

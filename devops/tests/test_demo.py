@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 import yaml
+from demo_process import DemoProcess
 from loop_shop import tiny
-from proofs import of_this_commit
 from s3_server import require_tool
 
 from wms.errors import DiskFullError
@@ -22,108 +19,86 @@ from wms_ops.base.errors import BusyError, CloudError, GitError
 from wms_ops.demo.cli import lock_folder, main
 from wms_ops.demo.folder import check_disk, clear
 from wms_ops.git.command import require_git
-from wms_ops.loop.contexts import local_cloud, run_store
 from wms_ops.loop.driver import one_at_a_time
-from wms_ops.runs.record import RunOutcome, StepState
+from wms_ops.runs.record import RunOutcome
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT_S = 240
 
 
-@pytest.fixture
-def recipe(tmp_path: Path) -> Path:
-    """Trains in seconds; the gate lets everything pass, so that all acts have something to play with."""
-    path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump(tiny({"mode": "off"}, epochs=20)), encoding="utf-8")
-    return path
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
+def start(folder: Path) -> DemoProcess:
+    """A demo in a folder beside its recipe, which trains in seconds; its gate lets everything pass."""
     require_tool("weed")
-    folder = tmp_path / "a démo"
-    yield folder
-    if (folder / "loop").exists():
-        local_cloud(folder / "loop").close()
-
-
-def start(folder: Path, recipe: Path, *more: str) -> subprocess.Popen[str]:
+    recipe = folder.with_name("tiny.yaml")
+    recipe.write_text(yaml.safe_dump(tiny({"mode": "off"}, epochs=20)), encoding="utf-8")
     command = [sys.executable, "-m", "wms_ops.demo", "--folder", str(folder), "--recipe", str(recipe)]
     environ = {key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "AWS_", "MLFLOW_"))}
     paths = os.pathsep.join(str(ROOT / part) for part in ("WMS/src", "devops/src"))
     # No identity and no settings of a person's: a newcomer may have none.
     environ |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths, "HOME": str(folder.parent / "nobody")}
-    return subprocess.Popen(
-        [*command, "--photos", "25,12,10", *more],
-        cwd=folder.parent,
-        env=environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    return DemoProcess.start(folder, [*command, "--photos", "25,12,10"], cwd=folder.parent, environ=environ)
 
 
-def left(folder: Path) -> list[psutil.Process]:
-    return list(local_cloud(folder / "loop").processes())
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoProcess]:
+    """A demo that plays to its end; the tests that use it await one act after the other."""
+    demo = start(tmp_path_factory.mktemp("whole") / "a démo")
+    yield demo
+    demo.close()
 
 
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[DemoProcess]:
+    """A demo whose first model is being trained."""
+    demo = start(tmp_path / "a démo")
+    try:
+        demo.wait_for_training()
+        assert demo.left()
+        yield demo
+    finally:
+        demo.close()
+
+
+@pytest.mark.slice("whole demos", of=2, number=0)
 @pytest.mark.timeout(300)
-def test_the_whole_demo_tells_its_story_and_leaves_nothing_running(folder: Path, recipe: Path) -> None:
-    process = start(folder, recipe)
-    said = process.communicate(timeout=280)[0]
-    assert process.returncode == 1, said[-3000:]  # the gate of this recipe lets the bad masks pass, too
-    assert [run.outcome for run in run_store(folder / "loop").runs()] == [RunOutcome.MERGED] * 3
-    page = (folder / "index.html").read_text(encoding="utf-8")
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_each_push_of_the_demo_is_merged(whole: DemoProcess, number: int) -> None:
+    assert whole.wait_for_run(number).outcome is RunOutcome.MERGED  # this gate lets the bad masks pass, too
+
+
+@pytest.mark.slice("whole demos", of=2, number=0)
+@pytest.mark.timeout(300)
+def test_the_whole_demo_tells_its_story_and_leaves_nothing_running(whole: DemoProcess) -> None:
+    assert whole.finish() == 1, whole.said[-3000:]
+    assert [run.outcome for run in whole.runs()] == [RunOutcome.MERGED] * 3
+    page = (whole.folder / "index.html").read_text(encoding="utf-8")
     for title in ("The first photos", "More photos", "The model is on the laptop", "Bad masks", "A rollback, and back"):
         assert title in page
     assert "http://" not in page.replace("http://127.0.0.1", "") and "https://" not in page
-    assert (folder / "pull-requests" / "0003" / "README.md").is_file()
-    assert (folder / "unseen.png").stat().st_size > 10_000
-    assert "This isn't how the demo should end: merged, merged, merged" in said
-    assert not left(folder)
+    assert (whole.folder / "pull-requests" / "0003" / "README.md").is_file()
+    assert (whole.folder / "unseen.png").stat().st_size > 10_000
+    assert "This isn't how the demo should end: merged, merged, merged" in whole.said
+    assert not whole.left()
 
 
+@pytest.mark.slice("stopped demos", of=3)
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("stop", of_this_commit("signals to a demo", [signal.SIGINT, signal.SIGTERM], 1))
-def test_a_demo_that_is_stopped_takes_everything_down(folder: Path, recipe: Path, stop: signal.Signals) -> None:
-    process = start(folder, recipe)
-    try:
-        wait_for_training(folder, process)
-        assert left(folder)
-        process.send_signal(stop)
-        said = process.communicate(timeout=120)[0]
-    finally:
-        process.kill()
-        process.wait()
-    assert process.returncode == 130, said[-2000:]
-    assert "Traceback" not in said
-    assert not left(folder)
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_demo_that_is_stopped_takes_everything_down(demo: DemoProcess, stop: signal.Signals) -> None:
+    demo.process.send_signal(stop)
+    assert demo.finish() == 130, demo.said[-2000:]
+    assert "Traceback" not in demo.said
+    assert not demo.left()
 
 
+@pytest.mark.slice("stopped demos", of=3)
 @pytest.mark.timeout(300)
-def test_a_killed_demo_is_cleared_away_by_the_next_one(folder: Path, recipe: Path) -> None:
-    process = start(folder, recipe)
-    try:
-        wait_for_training(folder, process)
-    finally:
-        process.kill()
-        process.communicate()
-    assert left(folder)
-    clear(folder)
-    assert not left(folder)
-    assert [path.name for path in folder.iterdir()] == [".wms-demo"]
-
-
-def wait_for_training(folder: Path, process: subprocess.Popen[str]) -> None:
-    store = run_store(folder / "loop")
-    deadline = time.monotonic() + LIMIT_S
-    while time.monotonic() < deadline and process.poll() is None:
-        runs = store.runs()
-        if runs and runs[-1].step("train").state is StepState.RUNNING:
-            return
-        time.sleep(0.05)  # a poll's pause
-    assert process.poll() is None, process.communicate()[0][-3000:]
-    pytest.fail("the demo didn't come to its training")
+def test_a_killed_demo_is_cleared_away_by_the_next_one(demo: DemoProcess) -> None:
+    demo.process.kill()
+    demo.process.wait()
+    assert demo.left()
+    clear(demo.folder)
+    assert not demo.left()
+    assert [path.name for path in demo.folder.iterdir()] == [".wms-demo"]
 
 
 def test_a_second_demo_in_the_same_folder_says_so(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ from wms_ops.commands.main import main
 from wms_ops.commands.parallel import ask_all
 from wms_ops.commands.roles import CHECKS
 
+pytestmark = pytest.mark.slice("damage that the doctor finds", of=2)
+
 SAMPLES = ROOT / "WMS" / "tests" / "samples" / "v1"
 URL = "s3://somewhere/dvc"
 

@@ -14,6 +14,8 @@ from wms_ops.commands.checks import check_hook
 from wms_ops.commands.finding import Finding, State
 from wms_ops.commands.main import main
 
+pytestmark = pytest.mark.slice("hooks that the doctor finds", of=2)
+
 
 def git(folder: Path, *words: str) -> None:
     subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, timeout=60)

@@ -10,6 +10,8 @@ from workshop import INBOX, Workshop, said
 
 from wms_ops.hook.dry_run import asks_for_dry_run, of_push
 
+pytestmark = pytest.mark.slice("pushes that are tried", of=2)
+
 
 def everything(shop: Workshop, clone: Path) -> tuple[str, list[str], dict[str, str]]:
     """All bytes of the clone, Git's own folder too, the bucket's objects, and the origin's branches."""

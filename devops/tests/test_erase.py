@@ -49,6 +49,7 @@ def left(shop: Workshop, md5s: set[str]) -> list[str]:
     return found
 
 
+@pytest.mark.slice("erased photos", of=2)
 @pytest.mark.parametrize("versioned", [True, False])
 def test_a_photo_leaves_everything_and_the_gap_is_explained(shop: Workshop, versioned: bool, entrance: Row) -> None:
     if versioned:
@@ -109,6 +110,7 @@ def test_a_photo_leaves_everything_and_the_gap_is_explained(shop: Workshop, vers
     assert "erased by Ada, pull request 52" in data(shop, "log", name, where=clone).stdout
 
 
+@pytest.mark.slice("erased photos", of=2)
 @pytest.mark.parametrize("how", ["kill", "denied"])
 def test_a_second_run_finishes_the_first(shop: Workshop, how: str, entrance: Row) -> None:
     stems = pushed(shop, "one", 1, 61)
@@ -132,6 +134,7 @@ def test_a_second_run_finishes_the_first(shop: Workshop, how: str, entrance: Row
     entrance("privacy", f"wms data erase {what}", "the record stays open; a second run finishes", WORKS)
 
 
+@pytest.mark.slice("erased photos", of=2)
 def test_it_asks_and_knows_its_names(shop: Workshop, entrance: Row) -> None:
     stems = pushed(shop, "one", 1, 71)
     clone = shop.clone("two")
@@ -145,6 +148,7 @@ def test_it_asks_and_knows_its_names(shop: Workshop, entrance: Row) -> None:
     entrance("privacy", "wms data erase unconfirmed, or of an unknown name", "refused; nothing changed", REFUSED)
 
 
+@pytest.mark.slice("erased photos", of=2)
 def test_content_that_another_name_has_stays(shop: Workshop, entrance: Row) -> None:
     clone = shop.clone("one")
     stems = shop.photos(clone, 2, seed=1)
@@ -161,6 +165,7 @@ def test_content_that_another_name_has_stays(shop: Workshop, entrance: Row) -> N
     entrance("privacy", "an erased photo whose mask another photo shares", "the shared mask stays, named", WORKS)
 
 
+@pytest.mark.slice("erased photos", of=2)
 def test_pictures_of_pull_requests_leave_with_the_branchs_history(shop: Workshop, entrance: Row) -> None:
     clone = shop.clone("one")
     files = {
@@ -182,6 +187,7 @@ def test_pictures_of_pull_requests_leave_with_the_branchs_history(shop: Workshop
     entrance("privacy", "pictures of an erased photo in pull requests", "removed, with the branch's history", WORKS)
 
 
+@pytest.mark.slice("erased photos", of=2)
 def test_a_photo_of_an_open_branch_names_the_steps(shop: Workshop, entrance: Row) -> None:
     clone = shop.clone("one")
     name, _ = shop.photos(clone, 2, seed=1)
@@ -204,6 +210,7 @@ def test_a_photo_of_an_open_branch_names_the_steps(shop: Workshop, entrance: Row
     entrance("privacy", "erase, the name in GIT_AUTHOR_NAME", "the tombstone names that person", WORKS)
 
 
+@pytest.mark.slice("erased photos", of=2)
 def test_a_branch_that_has_the_photo_from_main_is_joined(shop: Workshop, entrance: Row) -> None:
     stems = pushed(shop, "one", 1, 91)
     clone = shop.clone("two")
@@ -222,6 +229,7 @@ def test_a_branch_that_has_the_photo_from_main_is_joined(shop: Workshop, entranc
     entrance("privacy", "wms data erase while a branch waits", "names merge and join; then the rest is erased", WORKS)
 
 
+@pytest.mark.slice("erased photos", of=2)
 def test_a_revert_brings_all_but_the_erased_photo_back(shop: Workshop, entrance: Row) -> None:
     stems = pushed(shop, "one", 1, 71)
     clone = shop.clone("two")
@@ -244,6 +252,7 @@ def test_a_revert_brings_all_but_the_erased_photo_back(shop: Workshop, entrance:
     )
 
 
+@pytest.mark.slice("erased photos", of=2)
 def test_nothing_is_deleted_while_a_branch_cannot_be_read(shop: Workshop, entrance: Row) -> None:
     stems = pushed(shop, "one", 1, 81)
     _, image, _, mask = shop.version("main").pairs[stems[0]]

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from proofs import of_this_commit
 from servers import cannot_test
+from slices import of_this_commit
 from slow_link import SlowLink
 from workshop import Workshop, fingerprint, leftovers, said
 

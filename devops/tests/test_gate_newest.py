@@ -108,6 +108,7 @@ def crashed() -> None:
     raise ZeroDivisionError
 
 
+@pytest.mark.slice("verdicts that are cut", of=2)
 @pytest.mark.parametrize(
     ("interrupt", "error"), [(stopped, KeyboardInterrupt), (crashed, ZeroDivisionError)], ids=["Ctrl-C", "a bug"]
 )
@@ -163,6 +164,7 @@ CUT: dict[str, tuple[str, ...]] = {
 }
 
 
+@pytest.mark.slice("verdicts that are cut", of=2)
 @pytest.mark.parametrize("what", CUT)
 @pytest.mark.parametrize("when", ["before", "while scoring"])
 def test_a_verdict_that_could_not_be_stored_whole_does_not_count(

@@ -47,6 +47,7 @@ def test_pushing_the_same_again_does_nothing(shop: Workshop) -> None:
     assert "in the data set already" in said(after)
 
 
+@pytest.mark.slice("pushes", of=2)
 @pytest.mark.parametrize("merged", [False, True], ids=["on its branch", "in main"])
 def test_what_is_published_already_is_there_before_it_says_so(shop: Workshop, merged: bool) -> None:
     """Its user may throw the photos away after that: a file that the remote lost is brought back first."""
@@ -71,6 +72,7 @@ def test_what_is_published_already_is_there_before_it_says_so(shop: Workshop, me
     shop.assert_complete()
 
 
+@pytest.mark.slice("pushes", of=2)
 def test_growing_fetches_no_photo(shop: Workshop) -> None:
     clone = shop.clone()
     shop.photos(clone, 4, seed=1)
@@ -86,6 +88,7 @@ def test_growing_fetches_no_photo(shop: Workshop) -> None:
     assert len(shop.version(newest).pairs) == 6
 
 
+@pytest.mark.slice("pushes", of=2)
 def test_dvc_pull_brings_every_file_back(shop: Workshop) -> None:
     clone = shop.clone()
     shop.photos(clone, 3)
@@ -146,6 +149,7 @@ def test_every_ref_of_a_push_is_looked_at(shop: Workshop) -> None:
     assert len(shop.data_branches()) == 1
 
 
+@pytest.mark.slice("pushes", of=2)
 @pytest.mark.parametrize("target", ["HEAD:topic", "HEAD:refs/tags/v1", "HEAD:mainly"])
 def test_photos_may_not_go_elsewhere(shop: Workshop, target: str) -> None:
     clone = shop.clone()
@@ -157,6 +161,7 @@ def test_photos_may_not_go_elsewhere(shop: Workshop, target: str) -> None:
     assert set(shop.branches()) == {"main"}
 
 
+@pytest.mark.slice("pushes", of=2)
 def test_an_annotated_tag_of_photos_is_refused(shop: Workshop) -> None:
     clone = shop.clone()
     shop.photos(clone)
@@ -165,6 +170,7 @@ def test_an_annotated_tag_of_photos_is_refused(shop: Workshop) -> None:
     assert "belong into the data set" in said(shop.push(clone, "origin", "v2"))
 
 
+@pytest.mark.slice("pushes", of=2)
 def test_photos_on_a_data_branch_pass_and_may_not_reach_main_from_there(shop: Workshop) -> None:
     clone = shop.clone()
     shop.photos(clone)
@@ -181,6 +187,7 @@ def test_photos_on_a_data_branch_pass_and_may_not_reach_main_from_there(shop: Wo
     assert "already" in merged.stdout
 
 
+@pytest.mark.slice("pushes", of=2)
 def test_photos_that_a_later_commit_removes_stay_out_of_history(shop: Workshop) -> None:
     clone = shop.clone()
     shop.photos(clone)
@@ -197,6 +204,7 @@ def test_photos_that_a_later_commit_removes_stay_out_of_history(shop: Workshop) 
     assert shop.push(clone).returncode == 0
 
 
+@pytest.mark.slice("pushes", of=2)
 def test_a_merge_commit_that_brings_photos_is_seen(shop: Workshop) -> None:
     clone = shop.clone()
     shop.run("git", "checkout", "--quiet", "-b", "side", where=clone)
@@ -213,6 +221,7 @@ def test_a_merge_commit_that_brings_photos_is_seen(shop: Workshop) -> None:
     assert len(shop.data_branches()) == 1
 
 
+@pytest.mark.slice("pushes", of=2)
 @pytest.mark.parametrize("way", ["detached", "shallow", "url", "renamed", "worktree", "force"])
 def test_unusual_clones(shop: Workshop, way: str) -> None:
     options = {"shallow": ["--depth=1"], "renamed": ["--origin=company"]}.get(way, [])
@@ -240,6 +249,7 @@ def test_unusual_clones(shop: Workshop, way: str) -> None:
     shop.assert_complete()
 
 
+@pytest.mark.slice("pushes", of=2)
 def test_an_earlier_hook_still_runs_and_may_refuse(shop: Workshop) -> None:
     clone = shop.clone()
     hook = clone / ".git/hooks/pre-push"
@@ -262,6 +272,7 @@ def test_an_earlier_hook_still_runs_and_may_refuse(shop: Workshop) -> None:
     assert "seen" in hook.read_text()
 
 
+@pytest.mark.slice("pushes", of=2)
 def test_a_work_tree_without_the_hook_file_pushes_nothing(shop: Workshop) -> None:
     clone = shop.clone()
     shop.run("git", "rm", "-q", "hooks/pre-push", where=clone)
@@ -298,6 +309,7 @@ def test_a_shrunken_pointer_is_not_pushed(shop: Workshop) -> None:
     assert shop.push(other, "origin", branch).returncode == 0
 
 
+@pytest.mark.slice("pushes", of=2)
 def test_the_card_knows_all_merges(shop: Workshop) -> None:
     clone = shop.clone()
     for seed, total in ((1, 3), (2, 6)):
@@ -320,6 +332,7 @@ def test_lines_are_read_as_git_writes_them() -> None:
     assert gone.deletes
 
 
+@pytest.mark.slice("pushes", of=2)
 def test_thousand_files_at_once(shop: Workshop, tmp_path: Path) -> None:
     from PIL import Image
 

@@ -104,6 +104,7 @@ def assert_refused(shop: Workshop, clone: Path, words: str, *targets: str) -> st
     return said(done)
 
 
+@pytest.mark.slice("pushed pointers", of=2)
 @pytest.mark.parametrize("pushed", [False, True], ids=["no dvc push", "dvc push"])
 def test_dvc_add_after_one_was_removed_and_one_added(shop: Workshop, other: Path, pushed: bool) -> None:
     """As many files as before, and yet a photo less."""
@@ -138,6 +139,7 @@ def test_a_manifest_that_the_store_lacks_is_never_named(shop: Workshop, other: P
     shop.assert_complete()
 
 
+@pytest.mark.slice("pushed pointers", of=2)
 def test_other_content_under_the_same_name_needs_the_word(shop: Workshop, other: Path) -> None:
     version = changed(shop.version("main"), {"s1_1": "swapped"})
     point(shop, other, version, upload="swapped")
@@ -159,6 +161,7 @@ def test_a_removal_is_believed_as_far_as_its_own_commit_goes(shop: Workshop, oth
     assert set(shop.version("main").pairs) == {"s1_1", "s1_2"}
 
 
+@pytest.mark.slice("pushed pointers", of=2)
 def test_a_trailer_that_came_by_a_merge_is_no_intent(shop: Workshop, other: Path) -> None:
     version = shop.version("main")
     shop.run("git", "checkout", "--quiet", "-b", "side", where=other)
@@ -182,6 +185,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.slice("pushed pointers", of=2)
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_pointer_is_refused(shop: Workshop, other: Path, damage: str) -> None:
     file, text = other / pointer("images"), (other / pointer("images")).read_text()
@@ -211,6 +215,7 @@ def test_a_damaged_pointer_is_refused(shop: Workshop, other: Path, damage: str) 
     assert_refused(shop, other, DAMAGES[damage])
 
 
+@pytest.mark.slice("pushed pointers", of=2)
 def test_another_store_must_hold_everything(shop: Workshop, other: Path) -> None:
     """A changed .dvc/config moves the data set, too: the store that counts after the push is looked into."""
     config = (other / DVC_CONFIG).read_text()
@@ -222,6 +227,7 @@ def test_another_store_must_hold_everything(shop: Workshop, other: Path) -> None
     assert shop.push(other).returncode == 0
 
 
+@pytest.mark.slice("pushed pointers", of=2)
 @pytest.mark.parametrize("target", ["main", "HEAD:data/by-hand"])
 def test_without_keys_changed_pointers_are_never_waved_through(shop: Workshop, other: Path, target: str) -> None:
     point(shop, other, changed(shop.version("main"), {"new": "new"}), upload="new")
@@ -238,6 +244,7 @@ def test_without_keys_changed_pointers_are_never_waved_through(shop: Workshop, o
         assert shop.push(other, "origin", target, **NO_KEYS).returncode == 0
 
 
+@pytest.mark.slice("pushed pointers", of=2)
 def test_main_over_there_counts_and_not_what_was_fetched(shop: Workshop, other: Path) -> None:
     """A forced push from a clone that hasn't seen the newest photos."""
     first = shop.clone("second")
@@ -249,6 +256,7 @@ def test_main_over_there_counts_and_not_what_was_fetched(shop: Workshop, other: 
     assert_refused(shop, other, "would lose 1 photo ('s2_0' first)", "--force", "main")
 
 
+@pytest.mark.slice("pushed pointers", of=2)
 def test_a_rebased_data_branch_keeps_what_main_gained(shop: Workshop, other: Path) -> None:
     shop.run("git", "checkout", "--quiet", "-b", "mine", where=other)
     point(shop, other, changed(shop.version("main"), {"new": "new"}), upload="new")
@@ -266,6 +274,7 @@ def test_a_rebased_data_branch_keeps_what_main_gained(shop: Workshop, other: Pat
     assert_refused(shop, other, "would lose 1 photo ('s2_0' first)", "--force", "HEAD:data/mine")
 
 
+@pytest.mark.slice("pushed pointers", of=2)
 def test_pointers_that_main_had_before_go_back_though_mains_own_are_lost(shop: Workshop, other: Path) -> None:
     whole = shop.run("git", "rev-parse", "HEAD", where=other).stdout.strip()
     point(shop, other, changed(shop.version("main"), {"new": "new"}))
@@ -279,6 +288,7 @@ def test_main_is_not_deleted(shop: Workshop, other: Path) -> None:
     assert_refused(shop, other, "would delete main", "--delete", "main")
 
 
+@pytest.mark.slice("pushed pointers", of=2)
 @pytest.mark.parametrize("trailer", [True, False], ids=["with the trailer", "as it was written before"])
 def test_a_replacement_by_the_hook_is_on_purpose(shop: Workshop, other: Path, trailer: bool) -> None:
     shop.photos(other, 1, seed=9, prefix="s1")
@@ -299,6 +309,7 @@ def test_a_replacement_by_the_hook_is_on_purpose(shop: Workshop, other: Path, tr
     assert "other content under the same name ('s1_0' first)" in said(lost)
 
 
+@pytest.mark.slice("pushed pointers", of=2)
 @pytest.mark.parametrize("kind", ["lost", "swapped"])
 def test_the_check_of_a_branch_compares_contents_too(shop: Workshop, other: Path, kind: str) -> None:
     changes = {"s1_0": None, "new": "new"} if kind == "lost" else {"s1_0": "new"}
@@ -309,6 +320,7 @@ def test_the_check_of_a_branch_compares_contents_too(shop: Workshop, other: Path
     assert "'s1_0' first" in said(done)
 
 
+@pytest.mark.slice("pushed pointers", of=2)
 def test_raw_photos_beside_unchanged_pointers_ask_no_store(shop: Workshop, other: Path) -> None:
     shop.photos(other, 1, seed=5)
     shop.commit(other)

@@ -6,6 +6,7 @@ import contextlib
 import urllib.error
 from datetime import timedelta
 
+import pytest
 from cloud_shop import fetch
 from host_shop import EXPERIMENTS, PASSWORD, Launch, World
 from instance_shop import Machine
@@ -78,6 +79,7 @@ def test_the_password_is_nowhere_to_be_seen(host: Launch) -> None:
     assert not [path for path in files if PASSWORD.encode() in path.read_bytes()]
 
 
+@pytest.mark.slice("ends of an instance", of=2)
 def test_metrics_survive_the_instance(world: World) -> None:
     """One database through four ends: by AWS, by a crash, by a power cut and by idleness. A minute is a second here."""
     with world.prepared("wrong-k3s"):
@@ -118,6 +120,7 @@ def test_metrics_survive_the_instance(world: World) -> None:
     assert alive is not None and alive.phase == "stopping"
 
 
+@pytest.mark.slice("ends of an instance", of=2)
 def test_ends_at_its_deadline_and_when_it_never_came_up(world: World) -> None:
     with world.prepared("no-dnf"):
         broken = world.launch(minutes=8)

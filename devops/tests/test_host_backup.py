@@ -19,6 +19,7 @@ from wms_ops.storage.bucket import Bucket
 from wms_ops.targets.host.backup import KEPT, LATEST, BackupNote, Backups, OvertakenError
 
 pytest_plugins = ["aws_fixtures"]
+pytestmark = pytest.mark.slice("backups of an instance", of=2)
 
 BUCKET = "backups"
 STEPS = ("copied", "packed", "uploaded", "verified", "switched", "pruned")

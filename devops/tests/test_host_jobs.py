@@ -25,6 +25,7 @@ from wms_ops.targets.host.message_queue import MessageQueue, new_job
 from wms_ops.targets.host.messages import Alive, Keys
 
 pytest_plugins = ["host_fixtures"]
+pytestmark = pytest.mark.slice("jobs of an instance", of=2)
 
 TALK = """
 import os, sys, time

@@ -23,6 +23,7 @@ from wms_ops.targets.host.messages import REQUEST, JobAnswer, Keys
 from wms_ops.targets.host.transfer import adopt, outgoing
 
 pytest_plugins = ["host_fixtures"]
+pytestmark = pytest.mark.slice("travels of a workspace", of=2)
 
 LAUNCH = "20261128-100000-abcdef"
 TOKEN = "ghp_0123456789abcdef"  # noqa: S105

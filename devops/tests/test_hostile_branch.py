@@ -17,6 +17,8 @@ from wms_ops.dataset.versions import file_at
 from wms_ops.loop.contexts import run_store
 from wms_ops.runs.record import RunOutcome, StepRecord, StepState
 
+pytestmark = pytest.mark.slice("long lives", of=3, number=2)
+
 CODE = "WMS/src/wms/training/dvc_stages.py"
 
 

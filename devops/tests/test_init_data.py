@@ -27,6 +27,8 @@ from wms_ops.storage.config import RemoteConfig
 from wms_ops.storage.marker import MARKER, claim
 from wms_ops.storage.remote import S3Remote
 
+pytestmark = pytest.mark.slice("data of a new project", of=2)
+
 PHOTOS = 24
 KEYS = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
 SILENT = ["no keys", "no network"]

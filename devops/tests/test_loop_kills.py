@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from loop_kills import TRAINING, kill_and_repeat
 from loop_shop import LoopShop
-from proofs import of_this_commit
 from s3_server import require_tool
+from slices import of_this_commit
+
+pytestmark = pytest.mark.slice("loops step by step", of=2, number=1)
 
 
 @pytest.mark.timeout(300)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from loop_shop import LoopShop
 from s3_server import require_tool
+from slices import of_this_commit
 from test_loop_steps import outputs_of
 
 from wms.errors import PromotionLostError
@@ -143,6 +144,19 @@ def test_a_worse_model_needs_no_release_and_the_last_part_has_the_code(shop: Loo
     )
 
 
+FORGED = (
+    ("branch", "--upload-pack=touch /tmp/x"),
+    ("commit", "HEAD"),
+    ("body", "../../../etc/passwd"),
+    ("run_id", "x"),
+    ("version", "1; rm"),
+    ("challenger_dice", "inf"),
+    ("id", "../../escaped"),
+    ("id", "/var/x"),
+    ("id", ""),
+)
+
+
 @pytest.mark.attack(
     "a writer of the bucket with runs' records", "values, ids and files of a run", "a list of what a step may write"
 )
@@ -151,17 +165,7 @@ def test_a_record_with_a_value_that_no_step_writes_starts_nothing(shop: LoopShop
     record = RunRecord(id=run_of(*which[1::2]), branch="data/forged", started_at="2026-11-28T00:00:00+00:00")
     bucket, prefix = shop.cloud.records()
     key = f"{prefix}{record.id}/run.json"
-    for name, value in (
-        ("branch", "--upload-pack=touch /tmp/x"),
-        ("commit", "HEAD"),
-        ("body", "../../../etc/passwd"),
-        ("run_id", "x"),
-        ("version", "1; rm"),
-        ("challenger_dice", "inf"),
-        ("id", "../../escaped"),
-        ("id", "/var/x"),
-        ("id", ""),
-    ):
+    for name, value in of_this_commit("values that no step writes", FORGED, 3):
         step = record.step("merge").model_copy(update={"state": StepState.DONE, "outputs": {name: value}})
         forged = record.model_copy(update={"id": value}) if name == "id" else record.with_step(step)
         bucket.put(key, forged.model_dump_json().encode())
@@ -175,7 +179,8 @@ def test_a_record_with_a_value_that_no_step_writes_starts_nothing(shop: LoopShop
     for part, before in (("train", "merge"), ("release", "merge")):
         job(shop, part, *which, expect=89)
         assert f"The step {before} of this run isn't done" in job.said  # type: ignore[attr-defined]
-    for branch, commit in (("main", "0" * 40), ("data/1", "HEAD"), ("data/1", "0" * 40), ("../x", "0" * 40)):
+    odd = (("main", "0" * 40), ("data/1", "HEAD"), ("data/1", "0" * 40), ("../x", "0" * 40))
+    for branch, commit in of_this_commit("runs that can't be", odd, 2):
         for part in ("data", "train"):
             job(shop, part, "--branch", branch, "--commit", commit, expect=89)
 

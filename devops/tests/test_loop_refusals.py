@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 from loop_shop import LoopShop
@@ -15,51 +15,72 @@ from wms.registry.types import PRODUCTION
 from wms_ops.loop.contexts import run_store
 from wms_ops.loop.driver import one_at_a_time
 from wms_ops.machine.types import CloudState
-from wms_ops.runs.record import RunOutcome, StepState
+from wms_ops.runs.record import RunOutcome, RunRecord, StepState
+
+pytestmark = pytest.mark.slice("long lives", of=3, number=1)
 
 
-@pytest.mark.timeout(300)
-def test_what_must_not_go_on_says_why_and_leaves_main_and_production(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopShop]:
     require_tool("weed")
-    shop = LoopShop.open(tmp_path / "shop", gate={"mode": "off"}, epochs=20)
+    shop = LoopShop.open(tmp_path_factory.mktemp("refusals") / "shop", gate={"mode": "off"}, epochs=20)
     try:
-        shop.commit_photos(25)
-        branch = shop.push()
-        another_loop(shop, branch)
-        no_such_branch(shop)
-        no_budget(shop, branch)
-        shop.run(branch)
-        failed_deployment(shop)
+        yield shop
     finally:
         shop.close()
 
 
-def another_loop(shop: LoopShop, branch: str) -> None:
+@pytest.fixture(scope="module")
+def branch(shop: LoopShop) -> str:
+    """The data branch of the first photos, which no loop has worked on."""
+    shop.commit_photos(25)
+    return shop.push()
+
+
+def test_another_loop_at_work_is_named(shop: LoopShop, branch: str) -> None:
     with one_at_a_time(run_store(shop.demo_folder.loop).folder):
         said = shop.run(branch, expect=85)
     assert "error: Another run is at work" in said
 
 
-def no_such_branch(shop: LoopShop) -> None:
+def test_a_branch_that_is_not_there_is_named(shop: LoopShop) -> None:
     said = shop.run("data/20200101-000000", expect=89)
     assert "no branch 'data/20200101-000000'" in said
     assert "Traceback" not in said
 
 
-def no_budget(shop: LoopShop, branch: str) -> None:
-    """Nothing is started, the pull request says why; with a budget the same run goes on."""
-    said = shop.run(branch, expect=86, WMS_BUDGET_USD="0.001")
-    assert "WMS_BUDGET_USD" in said
-    record = shop.record(branch)
-    assert record.outcome is RunOutcome.FAILED
-    assert record.step("up").state is StepState.WAITING
+@pytest.fixture(scope="module")
+def unpaid(shop: LoopShop, branch: str) -> RunRecord:
+    """A run whose budget is too small."""
+    assert "WMS_BUDGET_USD" in shop.run(branch, expect=86, WMS_BUDGET_USD="0.001")
+    return shop.record(branch)
+
+
+@pytest.mark.timeout(300)
+def test_without_a_budget_nothing_is_started_and_the_pull_request_says_why(shop: LoopShop, unpaid: RunRecord) -> None:
+    assert unpaid.outcome is RunOutcome.FAILED
+    assert unpaid.step("up").state is StepState.WAITING
     pull, text = shop.pull(1)
     assert pull["state"] == "blocked" and "WMS\\_BUDGET" in text
     assert shop.metadata() == json.loads(NOTHING_PROMOTED)
 
 
-def failed_deployment(shop: LoopShop) -> None:
-    """Version 2 answers too late for the limit: version 1 is back; without that limit, the same run goes on."""
+@pytest.fixture(scope="module")
+def first(shop: LoopShop, unpaid: RunRecord) -> RunRecord:
+    """The run with a budget: version 1."""
+    shop.run(unpaid.branch)
+    return shop.record(unpaid.branch)
+
+
+@pytest.mark.timeout(300)
+def test_with_a_budget_the_same_run_goes_on(shop: LoopShop, unpaid: RunRecord, first: RunRecord) -> None:
+    assert (first.id, first.outcome) == (unpaid.id, RunOutcome.MERGED)
+    assert shop.pull(1)[0]["state"] == "merged"
+
+
+@pytest.fixture(scope="module")
+def failed(shop: LoopShop, first: RunRecord) -> RunRecord:
+    """A run whose version 2 answers too late for the limit."""
     shop.shell("git", "pull", "--quiet")
     before = shop.main()
     shop.commit_photos(6)
@@ -67,11 +88,21 @@ def failed_deployment(shop: LoopShop) -> None:
     said = shop.run(branch, expect=87, WMS_SMOKE_LATENCY_S="0.0001")
     assert "Version 1 is Production again" in said
     assert shop.main() == before
-    assert shop.record(branch).step("metadata").state is StepState.WAITING
+    return shop.record(branch)
+
+
+@pytest.mark.timeout(300)
+def test_after_a_deployment_that_failed_the_version_before_is_production(shop: LoopShop, failed: RunRecord) -> None:
+    assert failed.step("metadata").state is StepState.WAITING
     pull, text = shop.pull(2)
     assert pull["state"] == "blocked" and "smoke-deploy" in text
     assert production(shop) == 1
-    shop.run(branch)
+
+
+@pytest.mark.timeout(300)
+def test_with_a_service_that_answers_in_time_the_same_run_goes_on(shop: LoopShop, failed: RunRecord) -> None:
+    shop.run(failed.branch)
+    assert shop.record(failed.branch).id == failed.id
     assert [entry["action"] for entry in shop.ledger()] == ["promote", "promote", "rollback", "promote"]
     assert (shop.metadata() or {})["model_version"] == 2
     assert production(shop) == 2

@@ -14,6 +14,8 @@ from wms_ops.loop.contexts import run_store
 from wms_ops.machine.types import CloudState
 from wms_ops.runs.record import STEPS, RunOutcome
 
+pytestmark = pytest.mark.slice("loops step by step", of=2, number=0)
+
 
 @pytest.mark.timeout(300)
 def test_every_step_is_a_command_that_names_its_values(tmp_path: Path) -> None:

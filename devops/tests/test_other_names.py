@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from demo_process import DemoProcess
 from loop_shop import tiny
 from s3_server import require_tool
 
@@ -20,77 +21,81 @@ from wms.project import Project, read_project
 from wms.registry.chain import SUFFIX
 from wms.registry.gate_tries import SUFFIX as VERDICTS
 from wms_ops.git.command import Git
-from wms_ops.loop.contexts import local_cloud, run_store
+from wms_ops.loop.contexts import local_cloud
 from wms_ops.machine.storage import DVC_URL
 from wms_ops.runs.record import RunOutcome
 from wms_ops.storage.config import URL_VARIABLE, parse_remote
 from wms_ops.storage.marker import owner_of
 from wms_ops.storage.remote import S3Remote
 
+pytestmark = pytest.mark.slice("whole demos", of=2, number=1)
+
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = Project("gas-meters", "Gas Meters", "gas.reading", "master", "upstream", "eu-west-1")
 USUAL = {"main", "origin", "water-meter-segmentation"}
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    """This project as it lies on the disk, in a repository of its own."""
-    require_tool("weed")
-    target = tmp_path / "their copy"
-    Git(tmp_path)("clone", "--quiet", "--no-hardlinks", str(ROOT), str(target))
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This project as it lies on the disk, in a repository of its own, which `wms init` gave the other names."""
+    folder = tmp_path_factory.mktemp("names")
+    target = folder / "their copy"
+    Git(folder)("clone", "--quiet", "--no-hardlinks", str(ROOT), str(target))
     for name in Git(ROOT).names("ls-files", "-z", "--cached", "--others", "--exclude-standard"):
         if (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name, follow_symlinks=False)
         else:
             (target / name).unlink(missing_ok=True)
+    Git(target)("remote", "rename", "origin", NAMES.remote)
+    options = [f"--project={NAMES.project}", f"--model={NAMES.model}", f"--experiment={NAMES.experiment}"]
+    options += [f"--main-branch={NAMES.main_branch}", f"--remote={NAMES.remote}", f"--region={NAMES.region}"]
+    command = [sys.executable, "-m", "wms_ops", "init", *options]
+    done = subprocess.run(command, cwd=target, env=environ(target), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
     return target
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "demo"
-    yield folder
-    if (folder / "loop").exists():
-        local_cloud(folder / "loop").close()
-
-
-def run(copy: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """A module of the copy's own code; no setting of this process's names another file of names."""
-    environ = {key: value for key, value in os.environ.items() if not key.startswith("WMS_")}
+def environ(copy: Path) -> dict[str, str]:
+    """The copy's own code; no setting of this process's names another file of names."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("WMS_")}
     paths = os.pathsep.join(str(copy / part) for part in ("WMS/src", "devops/src"))
-    return subprocess.run(
-        [sys.executable, "-m", *command],
-        cwd=copy,
-        env={**environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=280,
-        check=False,
-    )
+    return {**kept, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
+
+
+@pytest.fixture(scope="module")
+def demo(copy: Path) -> Iterator[DemoProcess]:
+    """The copy's demo, with the gate off, so that the bad masks pass, too."""
+    require_tool("weed")
+    recipe = copy.with_name("tiny.yaml")
+    recipe.write_text(yaml.safe_dump(tiny({"mode": "off"}, epochs=3)), encoding="utf-8")
+    folder = copy.with_name("demo")
+    command = [sys.executable, "-m", "wms_ops.demo", "--folder", str(folder), "--recipe", str(recipe)]
+    demo = DemoProcess.start(folder, [*command, "--photos", "12,10,10"], cwd=copy, environ=environ(copy))
+    yield demo
+    demo.close()
+
+
+def test_the_copy_has_the_names_that_init_was_given(copy: Path) -> None:
+    assert read_project(copy / "wms.toml") == NAMES
 
 
 @pytest.mark.timeout(300)
-def test_the_demo_under_other_names_touches_none_of_the_usual_ones(copy: Path, folder: Path, tmp_path: Path) -> None:
-    Git(copy)("remote", "rename", "origin", NAMES.remote)
-    options = [f"--project={NAMES.project}", f"--model={NAMES.model}", f"--experiment={NAMES.experiment}"]
-    options += [f"--main-branch={NAMES.main_branch}", f"--remote={NAMES.remote}", f"--region={NAMES.region}"]
-    done = run(copy, "wms_ops", "init", *options)
-    assert done.returncode == 0, done.stdout
-    assert read_project(copy / "wms.toml") == NAMES
-    recipe = tmp_path / "tiny.yaml"
-    recipe.write_text(yaml.safe_dump(tiny({"mode": "off"}, epochs=3)), encoding="utf-8")
-    arguments = ["--folder", str(folder), "--recipe", str(recipe), "--photos", "12,10,10"]
-    done = run(copy, "wms_ops.demo", *arguments)
-    assert done.returncode == 1, done.stdout[-3000:]  # the gate is off, so that the bad masks pass, too
-    assert [one.outcome for one in run_store(folder / "loop").runs()] == [RunOutcome.MERGED] * 3
-    assert "Traceback" not in done.stdout
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_each_push_of_the_demo_is_merged(demo: DemoProcess, number: int) -> None:
+    assert demo.wait_for_run(number).outcome is RunOutcome.MERGED
+
+
+@pytest.mark.timeout(300)
+def test_the_demo_under_other_names_touches_none_of_the_usual_ones(demo: DemoProcess) -> None:
+    assert demo.finish() == 1, demo.said[-3000:]
+    assert [one.outcome for one in demo.runs()] == [RunOutcome.MERGED] * 3
+    assert "Traceback" not in demo.said
     for words in ("git push upstream master", "wms sync --from s3", "wms predict", "wms rollback --yes"):
-        assert words in done.stdout, words
-    check_git(folder)
-    check_mlflow(folder)
-    check_bucket(folder)
+        assert words in demo.said, words
+    check_git(demo.folder)
+    check_mlflow(demo.folder)
+    check_bucket(demo.folder)
 
 
 def check_git(folder: Path) -> None:
@@ -123,6 +128,6 @@ def check_mlflow(folder: Path) -> None:
 def check_bucket(folder: Path) -> None:
     cloud = local_cloud(folder / "loop", lambda _: None)
     cloud.storage_up()
-    environ = cloud.environ()
-    assert environ[URL_VARIABLE] == DVC_URL
-    assert owner_of(S3Remote(parse_remote("", environ=environ), environ)) == NAMES.project
+    variables = cloud.environ()
+    assert variables[URL_VARIABLE] == DVC_URL
+    assert owner_of(S3Remote(parse_remote("", environ=variables), variables)) == NAMES.project

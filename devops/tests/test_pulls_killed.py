@@ -18,6 +18,8 @@ from wms_ops.pulls import file_branch
 from wms_ops.pulls.local_pulls import LocalPulls
 from wms_ops.pulls.protocol import PullState
 
+pytestmark = pytest.mark.slice("killed pull requests", of=2)
+
 # Runs one verb on an origin; prints each step's name, and dies at the wanted one.
 DRIVER = """
 import os, signal, sys

@@ -17,6 +17,8 @@ from workshop import ROOT, Workshop, said
 from wms_ops.git.command import Git
 from wms_ops.hook.pictures import _pictures
 
+pytestmark = pytest.mark.slice("pictures in a push", of=2)
+
 PART = "pushes"
 
 

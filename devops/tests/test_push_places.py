@@ -11,6 +11,8 @@ import pytest
 from entrance_table import REFUSED, WORKS, Row
 from workshop import INBOX, ROOT, Workshop, said
 
+pytestmark = pytest.mark.slice("places of a push", of=2)
+
 PART = "pushes"
 NEW = "Existing: 0, new: 3, total: 3"
 

@@ -11,6 +11,8 @@ from entrance_table import WORKS, Row
 from git_over_http import GitOverHttp
 from workshop import INBOX, Workshop, said
 
+pytestmark = pytest.mark.slice("settings of a push", of=2)
+
 PART = "pushes"
 
 

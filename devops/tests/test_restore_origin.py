@@ -19,6 +19,8 @@ from wms_ops.base.errors import GitError
 from wms_ops.base.layout import KINDS, pointer
 from wms_ops.commands.restore import COMMAND as RESTORE
 
+pytestmark = pytest.mark.slice("restores of an origin", of=2)
+
 
 @pytest.fixture
 def clone(shop: Workshop, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -16,6 +16,7 @@ from wms_ops.commands.finding import State
 from wms_ops.git.command import Git
 
 pytest_plugins = ["registry_clone"]
+pytestmark = pytest.mark.slice("restores of uncommitted work", of=2)
 
 
 def truncated(path: Path) -> None:

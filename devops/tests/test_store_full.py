@@ -22,6 +22,8 @@ from wms_ops.storage.client import remote_client
 from wms_ops.storage.config import RemoteConfig
 from wms_ops.storage.trouble import aws_errors, from_sdk
 
+pytestmark = pytest.mark.slice("full stores", of=2)
+
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
 # What SeaweedFS 4.48 answers to a PUT for which the disk has no space.
 BUSY = """

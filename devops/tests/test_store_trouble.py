@@ -32,6 +32,8 @@ from wms_ops.storage.config import RemoteConfig
 from wms_ops.storage.remote import S3Remote
 from wms_ops.storage.trouble import aws_errors, from_sdk
 
+pytestmark = pytest.mark.slice("trouble of a store", of=2)
+
 SOME_OID = "0123456789abcdef0123456789abcdef"
 HERE = RemoteConfig("meters", "dvc", profile="my team", endpoint_url="http://127.0.0.1:9")
 

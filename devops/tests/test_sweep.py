@@ -11,7 +11,7 @@ import pytest
 from aws_faults import Faults
 from aws_litter import clients_of, make, snapshot, specification, tagged, tags_of
 from aws_server import AwsServer
-from proofs import of_this_commit
+from slices import of_this_commit
 
 from wms_ops.base.errors import CloudError, CredentialsExpiredError
 from wms_ops.targets.aws.access import allow

@@ -12,6 +12,8 @@ import pytest
 from entrance_table import REFUSED, Row
 from workshop import INBOX, Workshop, fingerprint, leftovers, said
 
+pytestmark = pytest.mark.slice("pushes that are taken back", of=2)
+
 COMMAND = re.compile(r"keep all else, by: (wms .*)")
 
 # Runs the command and dies at a step of it.

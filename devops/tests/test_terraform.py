@@ -107,6 +107,7 @@ def test_the_files_are_formatted(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slice("Terraform's own tests", of=2)
 @pytest.mark.parametrize("name", ["instance", "persistent"])
 def test_a_root_is_valid_and_passes_its_own_tests(name: str, tmp_path: Path) -> None:
     root, environ = copied_root(name, tmp_path), terraform_environ(tmp_path)
@@ -150,6 +151,7 @@ def made_by_ec2(aws: AwsServer) -> dict[str, dict[str, str]]:
     return {found: tags_of([tag for tag in everything if tag["ResourceId"] == found]) for found in ids}
 
 
+@pytest.mark.slice("applied roots", of=2, number=0)
 @pytest.mark.timeout(300)
 def test_a_machine_is_found_by_tag_and_stays_as_it_was_launched(aws: AwsServer, tmp_path: Path) -> None:
     root, ec2, network = Root("instance", tmp_path, aws), aws.client("ec2"), network_of(aws)
@@ -192,6 +194,7 @@ def lasting(aws_of_module: AwsServer, tmp_path_factory: pytest.TempPathFactory) 
     return root
 
 
+@pytest.mark.slice("applied roots", of=2, number=1)
 @pytest.mark.timeout(300)
 def test_what_lasts_is_made_once_and_its_open_ports_stay(aws_of_module: AwsServer, lasting: Root) -> None:
     aws, root, ec2 = aws_of_module, lasting, aws_of_module.client("ec2")
@@ -257,6 +260,7 @@ def _check_refusals(aws: AwsServer) -> None:
         assert versions["Condition"] == {"ArnLike": {"aws:PrincipalArn": roles}}
 
 
+@pytest.mark.slice("applied roots", of=2, number=1)
 @pytest.mark.timeout(300)
 @pytest.mark.usefixtures("lasting")
 def test_the_buckets_are_closed_and_drop_what_is_old(aws_of_module: AwsServer) -> None:
@@ -273,6 +277,7 @@ def test_the_buckets_are_closed_and_drop_what_is_old(aws_of_module: AwsServer) -
     )
 
 
+@pytest.mark.slice("applied roots", of=2, number=1)
 @pytest.mark.timeout(300)
 def test_data_is_destroyed_only_after_it_was_allowed(aws_of_module: AwsServer, lasting: Root) -> None:
     root, s3 = lasting, aws_of_module.client("s3")

@@ -31,6 +31,7 @@ from wms_ops.targets.aws.terraform import Backend, Terraform
 from wms_ops.targets.aws.trouble import explain
 
 pytest_plugins = ["aws_fixtures"]
+pytestmark = pytest.mark.slice("trouble of Terraform", of=2)
 
 RUN = "Error: creating EC2 Instance: operation error EC2: RunInstances, https response error StatusCode: 400"
 FETCH = "Error: Failed to install provider\n\nError while installing hashicorp/aws v5.100.0: "

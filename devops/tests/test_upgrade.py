@@ -87,6 +87,7 @@ def shop(tmp_path: Path) -> Iterator[LoopShop]:
     cloud.close()
 
 
+@pytest.mark.slice("long lives", of=3, number=0)
 @pytest.mark.timeout(300)
 def test_a_clone_in_the_middle_of_its_work_is_upgraded_and_loops_on(shop: LoopShop) -> None:
     demo_folder, clone = shop.demo_folder, shop.demo_folder.clone
@@ -148,6 +149,7 @@ def clone(tmp_path: Path) -> Path:
     return demo_folder.clone
 
 
+@pytest.mark.slice("upgrades", of=2)
 def test_a_team_that_named_its_own_bucket_keeps_it(clone: Path) -> None:
     """Old and new version change the same lines of .dvc/config, so git asks; upgrade waits for the answer."""
     demo_folder = DemoFolder(clone.parent)
@@ -173,6 +175,7 @@ def test_a_team_that_named_its_own_bucket_keeps_it(clone: Path) -> None:
     assert upgrade(clone, environ)[1] == "Nothing must change.\n"
 
 
+@pytest.mark.slice("upgrades", of=2)
 def test_packages_hook_and_files_are_brought_up_to_date_each_by_itself(clone: Path) -> None:
     """Each stale part is named by --check, which changes nothing; killed after any, the next upgrade does the rest."""
     demo_folder = DemoFolder(clone.parent)
@@ -195,6 +198,7 @@ def test_packages_hook_and_files_are_brought_up_to_date_each_by_itself(clone: Pa
     assert read_project(clone / FILE).region == "us-east-1"
 
 
+@pytest.mark.slice("upgrades", of=2)
 def test_records_of_a_newer_version_stop_a_downgrade(clone: Path) -> None:
     demo_folder = DemoFolder(clone.parent)
     merge_new_version(demo_folder)
@@ -206,6 +210,7 @@ def test_records_of_a_newer_version_stop_a_downgrade(clone: Path) -> None:
     assert not (clone / FILE).exists()
 
 
+@pytest.mark.slice("upgrades", of=2)
 def test_a_new_clone_is_told_nothing(tmp_path: Path) -> None:
     demo_folder = old_clone(tmp_path / "new")
     merge_new_version(demo_folder)

@@ -148,5 +148,5 @@ class CheckSettings(Variables):
     """What the tests read."""
 
     wms_require_tools: str = variable("", "1 makes a test fail, not skip, where a program such as terraform is missing")
-    wms_whole_matrices: str = variable("", "1 makes a test run try every case of a matrix, not this commit's slice")
+    wms_whole_matrices: str = variable("", "1 makes a test run try every case and scenario, not this commit's slice")
     tf_plugin_mirror: str = variable("", "Folder with Terraform's providers, for machines without a network")
