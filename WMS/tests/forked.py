@@ -22,7 +22,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-_LOADED = ("wms.training.cli", "wms.training.train", "wms.training.mlflow_sync")
+# The second line is what PyTorch's first optimiser and the first drawing import.
+_LOADED = (
+    *("wms.training.cli", "wms.training.train", "wms.training.mlflow_sync"),
+    *("torch._dynamo", "matplotlib.figure", "matplotlib.backends.backend_agg"),
+)
 _HEAD = struct.Struct("!I")
 
 

@@ -2,7 +2,8 @@
 
 A case of a matrix is left out by `of_this_commit`, a test by `@pytest.mark.slice(name, of, number)`: it belongs to part
 `number` of `of`, and a commit takes one part. Without a number, a file's tests of that name are dealt to the parts in
-turn. `make prove-matrices` takes everything, and so does a run that names the file. A run's end says what it left.
+turn; a run whose arguments name the file takes all of them. `make prove-matrices` takes everything. A run's end says
+what it left.
 """
 
 from __future__ import annotations
