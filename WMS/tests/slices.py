@@ -12,6 +12,7 @@ import hashlib
 import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -35,6 +36,7 @@ def numbers_of(name: str, total: int, size: int, commit: str | None = None) -> l
     return sorted({(start + number * step) % total for number in range(min(size, total))})
 
 
+@cache
 def _head() -> str:
     return subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 

@@ -116,6 +116,7 @@ def kill_in_training(shop: LoopShop, run: str, which: tuple[str, ...]) -> None:
     shop.cloud.down()
 
 
+@pytest.mark.slice("parts of a loop", of=2)
 @pytest.mark.timeout(300)
 def test_a_worse_model_needs_no_release_and_the_last_part_has_the_code(shop: LoopShop) -> None:
     shop.shell("git", "pull", "--quiet")
@@ -185,6 +186,7 @@ def test_a_record_with_a_value_that_no_step_writes_starts_nothing(shop: LoopShop
             job(shop, part, "--branch", branch, "--commit", commit, expect=89)
 
 
+@pytest.mark.slice("parts of a loop", of=2)
 @pytest.mark.timeout(300)
 @pytest.mark.attack(
     "a writer of the bucket with runs' records", "a run that says it was promoted", "ledger and anchors"
