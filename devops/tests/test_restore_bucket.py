@@ -182,6 +182,21 @@ def test_what_a_data_branch_brings_neither_hides_a_photo_as_erased_nor_stops_the
     assert "origin/data/20261128-120000 is left out: " in said
 
 
+@pytest.mark.attack(
+    "writer of a data branch", "an erased photo under a new name, then a restore", "main's lists alone release it"
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_data_branch_that_gives_an_erased_photo_a_new_name_does_not_bring_it_back(meters: Meters, kind: str) -> None:
+    renamed = Manifest({"mine": md5(meters.contents["images/m1"])})
+    meters.shop.store().upload({renamed.oid: renamed.content})
+    meters.branch("data/20261128-100000", {pointer(kind): pointer_text(renamed, None, kind)})
+    write_erasure(meters.shop.store(), meters.tombstone("m1"))
+    gone = meters.key("images/m1")
+    meters.client.delete_object(Bucket=meters.bucket, Key=gone)
+    assert meters.restore("--yes") == 0
+    assert gone not in meters.objects()
+
+
 def test_a_damaged_or_deleted_tombstone_comes_back_and_its_photo_stays_away(
     meters: Meters, capsys: pytest.CaptureFixture[str]
 ) -> None:

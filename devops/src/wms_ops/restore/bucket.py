@@ -63,10 +63,11 @@ class _Look:
 
 @dataclass(frozen=True)
 class _Named:
-    """The files that a list of photos or masks in a branch names, by path."""
+    """The files that a list of photos or masks in a branch names, by path; `is_main` for main's own lists."""
 
     where: str
     files: Mapping[str, str]
+    is_main: bool
 
 
 def plan_bucket(
@@ -262,18 +263,20 @@ class _Lists:
         key = self._store.config.key(one.oid)
         moved = self._moved.get(key)
         content = self._past.read(key, moved) if moved else self._store.read_manifest(one.oid)
-        self.found.append(_Named(where, Manifest.parse(content, path).files))
+        self.found.append(_Named(where, Manifest.parse(content, path).files, tip.is_main))
 
 
 def _lost_photos(lists: _Lists, look: _Look, erased: Mapping[str, Set[str]]) -> list[str]:
     """Name the files of main and the data branches that no version of the bucket has, without erased ones.
 
-    `erased` are the names of erased photos by mark. A content that a branch has under another name, such as a mask that
-    two photos share, wasn't erased whatever its mark says, and is released.
+    `erased` are the names of erased photos by mark. A content that main has under another name, such as a mask that two
+    photos share, wasn't erased whatever its mark says, and is released. A data branch has no say: with an erased photo
+    under a new name it would bring the photo back.
     """
     used = {
         md5
         for one in lists.found
+        if one.is_main
         for path, md5 in one.files.items()
         if (names := erased.get(mark_of(md5))) and stem_of(path) not in names
     }
