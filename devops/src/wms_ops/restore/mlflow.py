@@ -173,6 +173,11 @@ class _Rebuilding:
 
     def _say_what_is_lost(self, store: ArtifactStore | None) -> None:
         self.done.lost += self.log_faults()
+        if store is not None and store.odd:
+            self.done.lost.append(
+                f"{counted(len(store.odd), 'file')} of {store.name} with a name that no run can have, such as "
+                f"{store.odd[0][:120]!a}: find out who writes there."
+            )
         known = {entry.run_id for entry in self.entries}
         if store is not None and (others := store.runs - known - self.registry.known_runs()):
             self.done.lost.append(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
 from wms.config import parse_config
 from wms.errors import ConfigError, WmsError
@@ -32,18 +33,38 @@ from wms_ops.storage.bucket import Bucket
 METADATA: Final = "metadata.json"
 MODEL: Final = "model/"
 _LOSS: Final = "loss"
-_KEY: Final = re.compile(r"(?:^|/)(?P<run>[0-9a-f]{32})/artifacts/(?P<path>.+)$")
+_KEY: Final = re.compile(r"(?:^|/)(?P<run>[0-9a-f]{32})/artifacts/(?P<path>.+)$", re.DOTALL)
+
+
+_LONGEST_PART: Final = 200
+
+
+def _can_be_stored(path: str) -> bool:
+    """Whether MLflow and a file system take a file's path within a run; a bucket takes any name."""
+    while (plain := unquote(path)) != path:
+        path = plain
+    return all(
+        part not in ("", ".", "..") and len(part.encode()) <= _LONGEST_PART and part.isprintable() and "\\" not in part
+        for part in path.split("/")
+    )
 
 
 class ArtifactStore:
-    """The files that a lost MLflow server kept in a bucket, or in a folder, by run."""
+    """The files that a lost MLflow server kept in a bucket, or in a folder, by run.
+
+    `odd` are the keys of files that no run can have, which a writer of the bucket has put there.
+    """
 
     def __init__(self, name: str, keys: Iterable[str], read: Callable[[str], bytes | None]) -> None:
         self.name, self._read = name, read
         self._keys: dict[str, dict[str, str]] = {}
+        self.odd: list[str] = []
         for key in keys:
-            if told := _KEY.search(key):
-                self._keys.setdefault(told["run"], {})[told["path"]] = key
+            if (told := _KEY.search(key)) and not key.endswith("/"):  # an empty folder, as S3's console makes it
+                if _can_be_stored(told["path"]):
+                    self._keys.setdefault(told["run"], {})[told["path"]] = key
+                else:
+                    self.odd.append(key)
 
     @classmethod
     def of_bucket(cls, bucket: Bucket, prefix: str) -> ArtifactStore:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from wms.errors import UsageError
+from wms.regular import read_regular
 from wms_ops.base.errors import BucketNotFoundError
 from wms_ops.restore.pasts import ArtifactStore
 from wms_ops.storage.bucket import Bucket
@@ -48,8 +49,9 @@ def open_artifacts(location: str, remote: RemoteConfig | None) -> ArtifactStore:
     root = Path(location)
     if not root.is_dir():
         raise UsageError(f"{root} isn't a folder, so MLflow's files aren't there; name another place by --artifacts.")
-    names = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
-    return ArtifactStore(str(root), names, lambda key: (root / key).read_bytes())
+    # What a link leads to was never MLflow's, and rglob follows none to a folder.
+    names = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file() and not path.is_symlink())
+    return ArtifactStore(str(root), names, lambda key: read_regular(root / key))
 
 
 def former_artifacts(location: str, remote: RemoteConfig) -> tuple[PastBucket, str] | None:
