@@ -30,7 +30,7 @@ TERRAFORM = """#!/bin/sh
 here="$(dirname "$0")"
 case "$1" in
 version) echo '{"terraform_version": "VERSION"}' ;;
-show) echo '{}' ;;
+show) echo '{"format_version": "1.2"}' ;;
 apply) case "$PWD" in */instance) . "$here/instance.sh" ;; *) . "$here/persistent.sh" ;; esac ;;
 esac
 """

@@ -53,6 +53,21 @@ def test_an_old_terraform(clone: Clone, aws: AwsServer, version: str) -> None:
     assert buckets(aws) == []
 
 
+@pytest.mark.parametrize(
+    ("shown", "ends", "words"),
+    [
+        ("", 84, "Terraform shows nothing of its plan, so nothing was changed"),
+        ('{"format_version": "1.2", "resource_ch', 84, "Terraform shows a part of its plan, so nothing was changed"),
+        ('{"format_version": "2.0"}', 69, "Terraform's plan has another form than that of version 1.11"),
+    ],
+)
+def test_a_terraform_whose_plan_cannot_be_read(clone: Clone, shown: str, ends: int, words: str) -> None:
+    clone.terraform(persistent="echo applied >&2; exit 1")
+    program = clone.bin / "terraform"
+    program.write_text(program.read_text().replace('{"format_version": "1.2"}', shown))
+    assert_told(deploy(clone), ends, words)
+
+
 @pytest.mark.parametrize("content", ["#!/bin/sh\necho Segmentation fault\nexit 139\n", "\x7fELF for another machine"])
 def test_a_terraform_that_does_not_work(clone: Clone, content: str) -> None:
     (clone.bin / "terraform").write_text(content)

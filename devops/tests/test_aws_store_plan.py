@@ -42,7 +42,7 @@ def judged(*changes: dict[str, Any], end: bool = False, root: Path = ROOTS / "pe
     ]
     told = [{**one, "change": {**one["change"], "before": OWN}} for one in changes]
     state = {"values": {"root_module": {"resources": read}}}
-    plan_judge(NAMES, root, end=end)({"resource_changes": told, "prior_state": state})
+    plan_judge(NAMES, root, end=end)({"format_version": "1.2", "resource_changes": told, "prior_state": state})
 
 
 REFUSED = {
@@ -53,6 +53,7 @@ REFUSED = {
     "another bucket": (change('aws_s3_bucket.this["victim"]', DELETE, {"bucket": "payroll"}), DATA),
     "a bucket's versions": (change('aws_s3_bucket_versioning.this["x"]', DELETE, BUCKET), DATA),
     "a bucket's policy": (change('aws_s3_bucket_policy.this["x"]', ["create", "delete"], BUCKET), DATA),
+    "a bucket, by an action that is none yet": (change('aws_s3_bucket.this["dvc"]', ["evict"], BUCKET | OWN), DATA),
     "the images": (change("aws_ecr_repository.this", DELETE, OWN), DATA),
     "an undeclared resource": (change("aws_db_instance.company", DELETE, OWN), UNDECLARED),
     "an undeclared name": (change("aws_iam_role.admin", UPDATE, OWN), UNDECLARED),
@@ -97,6 +98,28 @@ def test_a_plan_that_is_refused(name: str) -> None:
         judged(change("aws_vpc.this", ["create"], None), one)
     assert f"{why}{one['address']}); run" in str(refused.value)
     assert refused.value.exit_code == 69
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        {"resource_changes": []},
+        {"format_version": "2.0", "changes": []},
+        {"format_version": 1},
+        {"format_version": "1.2", "errored": True},
+        {"format_version": "1.2", "complete": False},
+        {"format_version": "1.2", "resource_changes": None},
+        {"format_version": "1.2", "prior_state": None},
+        {"format_version": "1.2", "resource_changes": [{"address": "aws_vpc.this"}]},
+        {"format_version": "1.2", "resource_changes": [change("aws_vpc.this", None, OWN)]},
+        {"format_version": "1.2", "resource_changes": ["aws_vpc.this"]},
+        [],
+        "",
+    ],
+)
+def test_a_plan_of_another_form_changes_nothing(plan: Any) -> None:
+    with pytest.raises(UnsafePlanError, match="another form than that of version 1"):
+        plan_judge(NAMES)(plan)
 
 
 def test_what_is_changed_today_stays_allowed() -> None:

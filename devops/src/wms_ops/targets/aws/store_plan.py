@@ -17,6 +17,8 @@ from wms_ops.targets.aws.context import STORE_ROOT
 from wms_ops.targets.aws.terraform import ROOTS
 
 _HARMLESS: Final = frozenset({"no-op", "read", "create", "forget"})
+_KEEPING: Final = _HARMLESS | {"update"}
+_FORMAT: Final = re.compile(r"1\.\d+")
 _DATA: Final = ("aws_s3_bucket", "aws_ecr_repository")
 # As `terraform fmt` writes them. A `removed` block says that a former version's resource may go.
 _DECLARED: Final = re.compile(r'^(?:resource "(\w+)" "(\w+)"|removed \{\n  from += (\w+)\.(\w+))', re.MULTILINE)
@@ -35,22 +37,20 @@ def plan_judge(
     def refusal(resource: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         """The reason why a resource may not be changed as planned; empty if it may."""
         kind = str(resource["type"])
-        if "delete" in resource["change"]["actions"] and kind.startswith(_DATA) and not end:
+        if not _KEEPING.issuperset(resource["change"]["actions"]) and kind.startswith(_DATA) and not end:
             return "deletes what holds or guards data"
         if resource.get("module_address") or (kind, resource["name"]) not in declared:
             return "isn't in this version's files"
         return "" if _is_own(found, names) else f"doesn't carry the tag {ENVIRONMENT_TAG}={names.environment}"
 
     def judge(plan: Mapping[str, Any]) -> None:
-        refused: dict[str, list[str]] = {}
-        # `before` doesn't do: for what a plan deletes, it is what the state said before AWS was asked.
-        module = plan.get("prior_state", {}).get("values", {}).get("root_module", {})
-        at_aws = {(one["address"], one.get("deposed_key")): one["values"] for one in module.get("resources", ())}
-        for one in plan.get("resource_changes", ()):
-            read = one["change"]["before"] if "importing" in one["change"] else None
-            found = read or at_aws.get((one["address"], one.get("deposed")), {})
-            if not _HARMLESS.issuperset(one["change"]["actions"]) and (why := refusal(one, found)):
-                refused.setdefault(why, []).append(one["address"])
+        try:
+            refused = _refused(plan, refusal)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise UnsafePlanError(
+                f"Nothing was changed, because Terraform's plan has another form than that of version 1.11 "
+                f"({type(error).__name__}: {error}); install that version and run this again."
+            ) from error
         if refused:
             told = "; ".join(f"{why}: {', '.join(addresses)}" for why, addresses in refused.items())
             raise UnsafePlanError(
@@ -60,6 +60,24 @@ def plan_judge(
             )
 
     return judge
+
+
+def _refused(
+    plan: Mapping[str, Any], refusal: Callable[[Mapping[str, Any], Mapping[str, Any]], str]
+) -> dict[str, list[str]]:
+    """The addresses of what may not be changed as planned, by reason. Raises for a plan of another form."""
+    if not _FORMAT.fullmatch(plan["format_version"]) or plan.get("errored") or not plan.get("complete", True):
+        raise ValueError("its format, or a plan that is cut off")
+    refused: dict[str, list[str]] = {}
+    # `before` doesn't do: for what a plan deletes, it is what the state said before AWS was asked.
+    module = plan.get("prior_state", {}).get("values", {}).get("root_module", {})
+    at_aws = {(one["address"], one.get("deposed_key")): one["values"] for one in module.get("resources", ())}
+    for one in plan.get("resource_changes", ()):
+        read = one["change"]["before"] if "importing" in one["change"] else None
+        found = read or at_aws.get((one["address"], one.get("deposed")), {})
+        if not _HARMLESS.issuperset(one["change"]["actions"]) and (why := refusal(one, found)):
+            refused.setdefault(why, []).append(one["address"])
+    return refused
 
 
 def _is_own(found: Mapping[str, Any], names: Names) -> bool:

@@ -119,9 +119,14 @@ class Terraform:
         try:
             self._run("plan", out=str(plan), **options)
             shown = self._run("show", str(plan), json=True).splitlines()
-            if not (found := [line for line in shown if line.startswith("{")]):
-                raise CloudError("Terraform shows nothing of its plan, so nothing was changed; run this again.")
-            judge(parse_json(found[0]))
+            try:
+                found = parse_json(next(line for line in shown if line.startswith("{")))
+            except (StopIteration, ValueError) as error:
+                told = "nothing" if isinstance(error, StopIteration) else "a part"
+                raise CloudError(
+                    f"Terraform shows {told} of its plan, so nothing was changed; run this again."
+                ) from error
+            judge(found)
             self._run("apply", str(plan), json=True, input=False, lock_timeout=LOCK_WAIT)
         finally:
             plan.unlink(missing_ok=True)
