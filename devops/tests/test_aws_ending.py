@@ -10,9 +10,13 @@ import pytest
 from aws_server import AwsServer
 from aws_yard import Yard
 
+from wms_ops.cost.session_store import S3SessionStore
 from wms_ops.targets.aws import show
-from wms_ops.targets.aws.reap import reap
+from wms_ops.targets.aws.inventory import Resource
+from wms_ops.targets.aws.kinds import ResourceKind
+from wms_ops.targets.aws.reap import Overdue, note_ends, reap
 from wms_ops.targets.aws.store_root import ensure_state_bucket
+from wms_ops.targets.aws.teardown import take_down
 
 pytest_plugins = ["aws_fixtures"]
 
@@ -82,3 +86,28 @@ def test_status_says_what_keeps_an_instance_from_its_end(yard: Yard) -> None:
     for name in ("DisableApiTermination", "DisableApiStop"):
         assert text.count(f"It is protected against its end ({name}); a teardown takes that off.") == 1
     assert text.count("Its own deadline only stops it, and its disk goes on costing") == 1
+
+
+@pytest.mark.attack(
+    "someone who may write the state's bucket",
+    "a session's record that can't be read, to hide an instance or keep it from its end",
+    "the bill says so, and all else goes on",
+)
+def test_a_damaged_record_of_the_bill_hides_no_instance_and_stops_no_end(yard: Yard) -> None:
+    plain, context, launch = launched(yard), yard.cloud().context, "20261125-153000-ab12cd"
+    ensure_state_bucket(context.aws.s3, context.names)
+    context.leases.take(context.holder, context.now())
+    context.leases.amend(context.holder, launch_id=launch)
+    key = f"sessions/main/{launch}.json"
+    context.state.put(key, b"{")
+    text = show.status_text(yard.cloud())
+    assert plain in text and "has cost isn't known. The record s3://" in text and "of a session is damaged" in text
+    gone = [Overdue(Resource(ResourceKind.INSTANCE, plain, "main", launch_id=launch), "late")]
+    note_ends(S3SessionStore(context.state), gone, context.now(), yard.said.append)
+    assert "the bill lacks an end. The record s3://" in yard.said[-1]
+    take_down(context)
+    assert states(yard) == {"terminated"}
+    assert any("the bill lacks this end. The record s3://" in said for said in yard.said)
+    lease = context.leases.read()
+    assert lease is not None and lease.is_over(context.now())
+    assert "isn't known" in show.after_stop(yard.cloud())

@@ -65,11 +65,11 @@ def _reap(environment: str | None, region: str, dry_run: bool) -> list[Overdue]:
 
     show: Callable[[str], None] = lambda text: print(harmless(text), flush=True)  # noqa: E731
     gone = reap(aws, environment=environment, is_held=is_held, show=show, dry_run=dry_run)
-    if not dry_run:
-        note_ends(S3SessionStore(state), gone, datetime.now(UTC))
     for owner, key in locked_states(state):
         if environment in (None, owner):
             break_stale_lock(state, key, is_held=is_held(owner), show=show, dry_run=dry_run)
+    if not dry_run:
+        note_ends(S3SessionStore(state), gone, datetime.now(UTC), show)
     return list(gone)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from wms_ops.base.errors import BucketNotFoundError, CloudError
+from wms_ops.base.errors import BucketNotFoundError, CloudError, PipelineError
 from wms_ops.cost.session_store import S3SessionStore
 from wms_ops.cost.sessions import EndedBy
 from wms_ops.targets.aws.inventory import Clients, Resource, find
@@ -47,7 +47,7 @@ def overdue(resources: Collection[Resource], now: datetime) -> tuple[Overdue, ..
 
     A network that an instance within its deadline may use stays, whatever the network's own tags say.
     """
-    judged = [Overdue(resource, reason) for resource in resources if (reason := _lateness(resource, now))]
+    judged = [Overdue(resource, reason) for resource in resources if (reason := _reason(resource, now))]
     late = {entry.resource for entry in judged}
     in_use = {one.environment for one in resources if one.kind is ResourceKind.INSTANCE and one not in late}
     return tuple(entry for entry in judged if entry.resource.costs or entry.resource.environment not in in_use)
@@ -99,24 +99,37 @@ def reap(
     return tuple(going)
 
 
-def note_ends(store: S3SessionStore, gone: Iterable[Overdue], now: datetime) -> None:
-    """Record the end of each reaped instance in the bill; an instance without a session is ignored."""
+def note_ends(
+    store: S3SessionStore, gone: Iterable[Overdue], now: datetime, show: Callable[[str], None] = lambda _: None
+) -> None:
+    """Record the end of each reaped instance in the bill; an instance without a session is ignored.
+
+    `show` hears of a damaged record.
+    """
     for resource in (one.resource for one in gone):
         if resource.kind is ResourceKind.INSTANCE and resource.launch_id:
             with contextlib.suppress(BucketNotFoundError):  # without the bucket no bill exists
-                store.change(resource.environment, resource.launch_id, lambda one: one.ended(now, EndedBy.REAPER))
+                try:
+                    store.change(resource.environment, resource.launch_id, lambda one: one.ended(now, EndedBy.REAPER))
+                except PipelineError as error:
+                    show(f"warning: the bill lacks an end. {error}")
 
 
-def _lateness(resource: Resource, now: datetime) -> str:
-    age = now - resource.created if resource.created is not None else timedelta()
-    if resource.deadline is None:
+def lateness(now: datetime, deadline: datetime | None, created: datetime | None, *, is_instance: bool) -> str:
+    """The reason why what was `created` then, with that deadline, must go; empty if it may stay."""
+    age = now - created if created is not None else timedelta()
+    if deadline is None:
         return f"without a readable deadline, and {_hours(age)} old" if age > UNDATED else ""
-    if (late := now - resource.deadline) > GRACE:
+    if (late := now - deadline) > GRACE:
         return f"past its deadline by {_hours(late)}"
     # No start writes a later deadline than that: whoever may set tags changed it.
-    if resource.kind in _ALIVE and age > LONGEST + GRACE:
+    if is_instance and age > LONGEST + GRACE:
         return f"{_hours(age)} old, and no instance may live for more than {LONGEST_HOURS} hours"
     return ""
+
+
+def _reason(one: Resource, now: datetime) -> str:
+    return lateness(now, one.deadline, one.created, is_instance=one.kind in _ALIVE)
 
 
 def _hours(span: timedelta) -> str:

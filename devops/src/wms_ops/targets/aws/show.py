@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
-from wms.errors import WmsError
+from wms.errors import UsageError, WmsError
 from wms.names import harmless
+from wms_ops.base.errors import PipelineError
 from wms_ops.cost.bills import month_so_far
 from wms_ops.cost.estimate import dollars, hourly
 from wms_ops.cost.prices import price_table
@@ -106,12 +107,18 @@ def host_lines(alive: Alive) -> list[str]:
 
 
 def month_text(cloud: AwsCloud) -> str:
-    """The cost of this month; empty if no instance was ever started. Raises the errors of AWS."""
+    """The cost of this month; empty if no instance was ever started. Raises the errors of AWS.
+
+    A damaged record of the bill is named, and hides no instance.
+    """
     now = cloud.context.now()
     if not state_bucket_exists(cloud.context.aws.s3, cloud.context.names):
         return ""
-    sessions = cloud.sessions(month_start(month_name(now)))
-    return f"{now:%B %Y} has cost {dollars(month_so_far(sessions, price_table(), now))} so far"
+    try:
+        cost = month_so_far(cloud.sessions(month_start(month_name(now))), price_table(), now)
+    except (PipelineError, UsageError) as error:  # UsageError: a type or a region without a price
+        return f"What {now:%B %Y} has cost isn't known. {str(error).rstrip('.')}"
+    return f"{now:%B %Y} has cost {dollars(cost)} so far"
 
 
 def addresses(mlflow: str, service: str | None) -> list[str]:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from wms.errors import WmsError
+from wms_ops.base.errors import PipelineError
 from wms_ops.base.poll import poll
 from wms_ops.base.signals import unstoppable
 from wms_ops.cost.sessions import EndedBy, Session
@@ -80,7 +81,10 @@ def unlaunch(context: AwsContext, lease: Lease) -> None:
     context.step("state reset")
     if lease.launch_id:
         now = context.now()
-        context.sessions.change(context.names.environment, lease.launch_id, lambda session: _ended(session, now))
+        try:
+            context.sessions.change(context.names.environment, lease.launch_id, lambda session: _ended(session, now))
+        except PipelineError as error:  # the instance is gone, and the next start needs the lease
+            context.show(f"warning: the bill lacks this end. {error}")
     context.step("ended")
 
 
