@@ -122,6 +122,18 @@ def test_a_lease_that_no_program_wrote_is_told_and_can_be_broken(office: Office)
     assert office.leases().take(ANA, START + HOUR, force=True).until == START + HOUR
 
 
+@pytest.mark.parametrize("until", ["9999-12-31T23:59:59+00:00", "9999-12-31T23:59:59-14:00"])
+def test_a_lease_until_the_last_of_all_days_is_told_like_any_other(office: Office, until: str) -> None:
+    """Nothing can be added to that day."""
+    body = Lease(holder="mallory", taken_at=START, heartbeat_at=START, until=START).model_dump(mode="json")
+    office.leases().shared.replace({**body, "until": until}, None)
+    office.pass_(HOUR)
+    assert office.is_held()
+    with pytest.raises(BusyError, match="until 9999-12-31 23:59 UTC, but no instance lives for more than 48 hours"):
+        office.leases().take(ANA, START + HOUR)
+    assert office.leases().take(ANA, START + HOUR, force=True).holder == ANA
+
+
 def test_a_holders_own_lease_is_brought_back_to_a_credible_end(office: Office) -> None:
     office.leases().take(ANA, datetime(2099, 1, 1, tzinfo=UTC))
     assert office.leases().take(ANA, START + HOUR).until == START + HOUR

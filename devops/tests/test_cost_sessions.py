@@ -117,7 +117,18 @@ def test_what_is_on_record_first_stays() -> None:
         ({"launch_id": "../main/x"}, "pattern"),
         ({"environment": "a/b"}, "pattern"),
         ({"disk_gb": -1}, "greater than 0"),
+        ({"disk_gb": 1e308}, "less than or equal to 65536"),
+        ({"busy_seconds": 1e308}, "less than or equal to"),
+        ({"deadline": "9999-12-31T23:59:59+00:00"}, "the year 9999 is none of 2000 to 2199"),
+        ({"deadline": "9999-12-31T23:59:59-14:00"}, "the year 9999 is none of"),
+        ({"launched_at": "0001-01-01T00:00:00+14:00"}, "the year 1 is none of"),
+        ({"ended_at": "9999-12-31T00:00:00Z", "ended_by": "down"}, "the year 9999 is none of"),
     ],
+)
+@pytest.mark.attack(
+    "someone who may write the state's bucket",
+    "a session of the year 9999, or of 1e308 GB",
+    "a record that no program wrote is named as damaged",
 )
 def test_impossible_records_are_refused(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):

@@ -329,6 +329,20 @@ def test_an_instance_past_its_deadline_is_named_and_reaped(
     assert checks_work.check_instances(clone).state is State.FINE
 
 
+def test_an_instance_whose_deadline_is_the_last_of_all_days_is_late_by_its_age(
+    aws: AwsServer, clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {ENVIRONMENT_TAG: "main", DEADLINE_TAG: "9999-12-31T23:59:59+00:00", PART_TAG: INSTANCE_PART}
+    tags = [{"Key": key, "Value": value} for key, value in values.items()]
+    ec2 = boto3.client("ec2", region_name=REGION, endpoint_url=aws.endpoint)
+    ec2.run_instances(
+        ImageId=aws.image, MinCount=1, MaxCount=1, TagSpecifications=[{"ResourceType": "instance", "Tags": tags}]
+    )
+    assert checks_work.check_instances(clone).state is State.FINE
+    monkeypatch.setattr("wms_ops.targets.aws.reap.LONGEST", -timedelta(hours=1))
+    assert checks_work.check_instances(clone).state is State.MISSING, "the reaper's other limit counts here, too"
+
+
 def test_a_page_of_no_promotion_is_removed_where_git_has_none(tmp_path: Path) -> None:
     repo = tmp_path / "new"
     (repo / MODELS).mkdir(parents=True)

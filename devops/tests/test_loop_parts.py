@@ -173,6 +173,11 @@ def test_a_record_with_a_value_that_no_step_writes_starts_nothing(shop: LoopShop
         job(shop, "tell", *which, expect=89)
         assert {path.name for path in (shop.demo_folder.loop / "runs").iterdir()} == {".loop.lock"}
         assert f"as {name}, which no step writes" in job.said  # type: ignore[attr-defined]
+    for times in ({"started_at": "x"}, {"steps": [{"name": "up", "started_at": "2026-11-28T00:00:00"}]}):
+        forged = RunRecord.model_validate({**record.model_dump(), **times})
+        bucket.put(key, forged.model_dump_json().encode())
+        job(shop, "tell", *which, expect=89)
+        assert "as a time, which no step writes" in job.said  # type: ignore[attr-defined]
     for part in PARTS:
         job(shop, part, expect=2)
         job(shop, part, *which[:2], expect=2)

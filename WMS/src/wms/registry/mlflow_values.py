@@ -74,4 +74,8 @@ def run_of(run: Any) -> RunInfo:
 
 
 def _iso(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
+    """The time in ISO 8601; empty for one of no calendar, which any client may have given to a run."""
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):
+        return ""

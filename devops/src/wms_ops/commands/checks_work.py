@@ -48,12 +48,12 @@ def check_instances(_: Path) -> Finding:
     """Instances at AWS that outlived their deadline and go on costing. Raises the errors of AWS."""
     from wms_ops.targets.aws.clients import Aws
     from wms_ops.targets.aws.inventory import find_instances
-    from wms_ops.targets.aws.reap import GRACE, UNDATED
+    from wms_ops.targets.aws.reap import lateness
     from wms_ops.targets.aws.settings import read_settings
 
     settings, now = read_settings(environ=os.environ), datetime.now(UTC)
     alive = [one for one in find_instances(Aws(settings.region).ec2, settings.environment) if one.is_alive]
-    late = [one for one in alive if now > (one.deadline + GRACE if one.deadline else one.launched_at + UNDATED)]
+    late = [one for one in alive if lateness(now, one.deadline, one.launched_at, is_instance=True)]
     if late:
         shown = ", ".join(f"{one.id} of {one.owner or 'nobody known'}" for one in late)
         mend = f"wms cloud reap --environment {settings.environment} --region {settings.region}"

@@ -19,7 +19,17 @@ from wms_ops.cost.prices import Choice, PriceTable
 NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
 """The pattern of environments and launch ids, which become parts of a key."""
 
-Moment = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+_YEARS: Final = (2000, 2200)
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """The moment in UTC. Raises ValueError for one that no program has written: nobody can add to the last year."""
+    if not _YEARS[0] <= moment.year < _YEARS[1]:
+        raise ValueError(f"the year {moment.year} is none of {_YEARS[0]} to {_YEARS[1] - 1}")
+    return moment.astimezone(UTC)
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 """A time with its zone, kept in UTC."""
 
 
@@ -52,7 +62,7 @@ class Session(StoredRecord):
     region: str = Field(min_length=1)
     instance_type: str = Field(min_length=1)
     spot: bool = False
-    disk_gb: float = Field(gt=0)
+    disk_gb: float = Field(gt=0, le=65536)
     owner: str = ""
     purpose: Purpose
     run: str = ""
@@ -64,7 +74,7 @@ class Session(StoredRecord):
     last_seen_at: Moment | None = None
     ended_at: Moment | None = None
     ended_by: EndedBy | None = None
-    busy_seconds: float | None = Field(default=None, ge=0)
+    busy_seconds: float | None = Field(default=None, ge=0, le=1e8)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

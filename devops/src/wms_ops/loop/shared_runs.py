@@ -17,6 +17,7 @@ from wms_ops.base.layout import DATA_BRANCHES
 from wms_ops.runs.record import RunOutcome, RunRecord
 from wms_ops.runs.store import FILE, RunStore
 from wms_ops.storage.bucket import Bucket
+from wms_ops.storage.names import read_time
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
 _COMMIT: Final = r"[0-9a-f]{40}"
@@ -108,6 +109,12 @@ class SharedRunStore(RunStore):
                 raise PipelineError(
                     f"The record {where} has {harmless(value[:80])!r} as {name}, which no step "
                     "writes, so nothing was done. Find out who writes there, delete the object and start the run again."
+                )
+        for text in (record.started_at, *(step.started_at for step in record.steps if step.started_at)):
+            if not text.endswith("+00:00") or read_time(text) is None:
+                raise PipelineError(
+                    f"The record {where} has {harmless(text[:80])!r} as a time, which no step writes, so nothing was "
+                    "done. Find out who writes there, delete the object and start the run again."
                 )
         write_atomic(self.path(run_id) / FILE, found.content)
         return record

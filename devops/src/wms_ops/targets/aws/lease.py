@@ -57,7 +57,8 @@ class Lease(StoredRecord):
 
     def is_over(self, now: datetime) -> bool:
         """Whether the lease's instance must be gone by now."""
-        return now > self.until + GRACE and not self.is_beating(now)
+        # Nothing is added to a time from the bucket: a sum past the year 9999 can't be told.
+        return now - GRACE > self.until and not self.is_beating(now)
 
     def is_credible(self, now: datetime) -> bool:
         """Whether this program can have written the lease: its end isn't further away than an instance may live."""
