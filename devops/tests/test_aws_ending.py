@@ -111,3 +111,14 @@ def test_a_damaged_record_of_the_bill_hides_no_instance_and_stops_no_end(yard: Y
     lease = context.leases.read()
     assert lease is not None and lease.is_over(context.now())
     assert "isn't known" in show.after_stop(yard.cloud())
+
+
+@pytest.mark.attack(
+    "whoever may tag", "a launch whose name leads out of the loop's folder", "a name that no start writes is none"
+)
+@pytest.mark.parametrize("launch", ["x/../../../evil", "a" * 250, "../x", "", " x"])
+def test_a_launch_that_no_start_named_is_none(yard: Yard, launch: str) -> None:
+    plain = launched(yard)
+    yard.aws.client("ec2").create_tags(Resources=[plain], Tags=[{"Key": "wms:launch", "Value": launch}])
+    assert [one.launch_id for one in yard.cloud().context.instances()] == [""]
+    assert plain in show.status_text(yard.cloud())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -251,8 +252,11 @@ def test_the_heartbeat_ends_when_the_work_fails(office: Office) -> None:
     assert not [one for one in threading.enumerate() if one.name == "lease"]
 
 
-@pytest.mark.parametrize("content", [b"{", b"", b"[]", b'"x"', b'{"holder": 1}', b"\xff"])
-def test_a_damaged_lease_is_written_anew(office: Office, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"{", b"", b"[]", b'"x"', b'{"holder": 1}', b"\xff", "a launch ../x"])
+def test_a_damaged_lease_is_written_anew(office: Office, content: bytes | str) -> None:
+    if isinstance(content, str):
+        times = dict.fromkeys(("taken_at", "heartbeat_at", "until"), START.isoformat())
+        content = json.dumps({"holder": "eve", "launch_id": "../x", **times}).encode()
     office.aws.client("s3").put_object(Bucket=BUCKET, Key=KEY, Body=content)
     assert office.leases().read() is None
     assert office.leases().take(ANA, START + HOUR).holder == ANA

@@ -8,6 +8,7 @@ with another environment's tag or a store's tag never count.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from typing import Any, Final, Protocol
 
 import jmespath
 
+from wms_ops.cost.sessions import NAME
 from wms_ops.storage.codes import Kind, code_of, kind_of_code, unless
 from wms_ops.storage.names import (
     DEADLINE_TAG,
@@ -144,10 +146,16 @@ def tags_of(raw: Raw) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in raw.get("Tags") or raw.get("TagSet") or []}
 
 
+def _launch_of(tags: dict[str, str]) -> str:
+    """The launch that tags name; empty for a name that no start has written: a launch is a part of files' names."""
+    found = tags.get(LAUNCH_TAG, "")
+    return found if re.fullmatch(NAME, found) else ""
+
+
 def _resource(kind: ResourceKind, raw: Raw, owner: Raw | None = None) -> Resource:
     """A resource as its tags describe it, or those of the resource to which it belongs."""
     tags, how = tags_of(owner or raw), (EC2 | IAM)[kind]
-    launch = tags.get(LAUNCH_TAG, "")
+    launch = _launch_of(tags)
     return Resource(
         kind=kind,
         id=raw[how.key],
@@ -272,7 +280,7 @@ def _instance(raw: Raw) -> Instance:
         state=raw["State"]["Name"],
         kind=raw.get("InstanceType", ""),
         address=raw.get("PublicIpAddress"),
-        launch_id=tags.get(LAUNCH_TAG, ""),
+        launch_id=_launch_of(tags),
         owner=tags.get(OWNER_TAG, ""),
         deadline=read_time(tags.get(DEADLINE_TAG, "")),
         launched_at=raw["LaunchTime"],

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from pydantic import AwareDatetime, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError
 
 from wms.errors import WmsError
 from wms.formats import refuse_newer
@@ -22,6 +22,7 @@ from wms.names import harmless
 from wms.records import StoredRecord
 from wms_ops.base.errors import BusyError, CloudError
 from wms_ops.base.poll import poll
+from wms_ops.cost.sessions import NAME
 from wms_ops.storage.bucket import Shared
 from wms_ops.targets.aws.settings import LONGEST_HOURS
 
@@ -41,7 +42,7 @@ class Lease(StoredRecord):
     """`until` is the deadline of the lease's instance; `launch_id` is empty until a launch begins."""
 
     holder: str
-    launch_id: str = ""
+    launch_id: str = Field(default="", pattern=f"{NAME}|^$")
     taken_at: AwareDatetime
     heartbeat_at: AwareDatetime
     until: AwareDatetime
