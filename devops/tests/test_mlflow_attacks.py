@@ -191,6 +191,9 @@ def test_paths_that_leave_the_store(guarded: GuardedMlflow, prefix: str, path: s
         assert guarded.send(method, query, body)[0] == 403, query
     for route in ("/get-artifact", "/model-versions/get-artifact", f"{API}/artifacts/list", f"{AJAX}/artifacts/list"):
         assert guarded.send("GET", f"{route}?run_id=x&path=a&path={quote(path)}")[0] == 403, route
+    for kind, name in (("directories", "artifact_directory_path"), ("files", "artifact_file_path")):
+        route = f"{API}/logged-models/m-1/artifacts/{kind}?{name}={quote(path)}"
+        assert guarded.send("GET", route)[0] == 403, route
 
 
 def test_what_clients_do_still_works(guarded: GuardedMlflow, entrance: Row) -> None:

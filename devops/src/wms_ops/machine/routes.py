@@ -126,7 +126,8 @@ def is_open(path: str) -> bool:
 def paths_asked(scope: Scope) -> list[str]:
     """The paths within MLflow's files that a request's query names."""
     query = scope.get("query_string", b"").decode("latin-1")
-    return [value for name, value in parse_qsl(query, keep_blank_values=True) if name == "path"]
+    # Also artifact_directory_path and artifact_file_path.
+    return [value for name, value in parse_qsl(query, keep_blank_values=True) if name.endswith("path")]
 
 
 def _stays(path: str) -> bool:
