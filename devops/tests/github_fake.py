@@ -45,6 +45,8 @@ class FakeGitHub:
         self.releases: dict[str, dict[str, bytes]] = {}
         self.drafts: dict[int, tuple[str, dict[str, bytes]]] = {}
         self.files: dict[str, bytes] = {}
+        self.workflows: dict[str, set[str]] = {}  # main's files with the inputs of their workflow_dispatch
+        self.dispatched: list[tuple[str, str, dict[str, str]]] = []  # file, ref, inputs
         self.requests: list[str] = []
         self.calls: list[str] = []
         self.socket = folder / "s"
@@ -85,6 +87,8 @@ class FakeGitHub:
     def _answer(self, method: str, where: str, asked: dict[str, str], body: bytes) -> Reply:
         if where.startswith("/releases"):
             return self._releases(method, where.removeprefix("/releases"), asked, body)
+        if where.startswith("/actions/workflows/") and method == "POST":
+            return self._dispatch(where.removeprefix("/actions/workflows/").removesuffix("/dispatches"), body)
         if where.startswith("/contents/") and where.removeprefix("/contents/") in self.files:
             return 200, self.files[where.removeprefix("/contents/")]
         if self.more:
@@ -92,6 +96,19 @@ class FakeGitHub:
         if where == "/graphql":  # gh asks there for a draft once there is no published release
             return 200, {"data": {"repository": {"release": None}}}
         return NOT_FOUND
+
+    def _dispatch(self, name: str, body: bytes) -> Reply:
+        if name not in self.workflows:
+            return NOT_FOUND
+        asked = json.loads(body)
+        if asked["ref"] != "main":
+            return refusal(422, f"No ref found for: {asked['ref']}")
+        if more := sorted(set(asked["inputs"]) - self.workflows[name]):
+            return refusal(422, f"Unexpected inputs provided: {json.dumps(more)}")
+        if fewer := sorted(self.workflows[name] - set(asked["inputs"])):
+            return refusal(422, f"Required input '{fewer[0]}' not provided")
+        self.dispatched.append((name, asked["ref"], asked["inputs"]))
+        return 204, b""
 
     def _releases(self, method: str, where: str, asked: dict[str, str], body: bytes) -> Reply:
         if where.startswith("/assets/"):

@@ -72,7 +72,7 @@ def test_the_ports() -> None:
 
 def test_each_variable_is_a_setting_or_read_by_a_workflow() -> None:
     settings = (HOUSE / "docs/settings.md").read_text(encoding="utf-8")
-    workflows = "".join(path.read_text(encoding="utf-8") for path in (HOUSE / ".github").rglob("*.yml"))
+    workflows = "".join(path.read_text(encoding="utf-8") for path in (HOUSE / ".github").rglob("*.y*ml"))
     pages = [HOUSE / "README.md", *(path for path in (HOUSE / "docs").glob("*.md") if path.name != "settings.md")]
     named = {
         name for page in pages for name in re.findall(r"`((?:WMS|AWS)_[A-Z_\d]+)", page.read_text(encoding="utf-8"))
@@ -98,7 +98,7 @@ def test_the_fixed_values() -> None:
 
 
 def test_the_reapers_schedule() -> None:
-    workflow = (HOUSE / ".github/workflows/reaper.yml").read_text(encoding="utf-8")
+    workflow = (HOUSE / ".github/workflows/reap-orphans.yaml").read_text(encoding="utf-8")
     minutes = re.search(r'cron: "([\d,]+) \*', workflow)
     told = re.search(
         r"^\| starts \| at minutes (\d+) and (\d+)", (HOUSE / "docs/WORKFLOWS.md").read_text(encoding="utf-8"), re.M

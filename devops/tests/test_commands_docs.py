@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
-    *sorted((ROOT / ".github").rglob("*.yml")),
+    *sorted((ROOT / ".github").rglob("*.y*ml")),
     *sorted((ROOT / "devops" / "scripts").glob("*.sh")),
     ROOT / "infrastructure" / "terraform" / "README.md",
 ]

@@ -123,8 +123,8 @@ def test_the_layers_are_those_of_the_contract() -> None:
 
 def test_the_workflows_page_names_each_workflow_and_what_it_reads() -> None:
     text = (DOCS / "WORKFLOWS.md").read_text(encoding="utf-8")
-    sections = dict(re.findall(r"^## (\w+\.yml).*?\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
-    files = {path.name: path for path in (HOUSE / ".github/workflows").glob("*.yml")}
+    sections = dict(re.findall(r"^## ([\w-]+\.yaml).*?\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    files = {path.name: path for path in (HOUSE / ".github/workflows").glob("*.y*ml")}
     assert set(sections) == set(files)
     everywhere = (DOCS / "CREDENTIALS.md").read_text(encoding="utf-8")
     for name, path in files.items():

@@ -88,7 +88,7 @@ def test_code_on_a_data_branch_is_refused_by_name_and_never_run(shop: LoopShop, 
     workspace = shop.demo_folder.loop / "workspace"
     attacks = {
         CODE: attacker.payload() + (file_at(shop.origin, "main", CODE) or ""),
-        ".github/workflows/data.yml": "on: push\n",
+        ".github/workflows/data-pushed.yaml": "on: push\n",
         "hooks/pre-push": f"#!/bin/sh\ntouch {attacker.marker}\n",
         ".dvc/config": "[core]\n    remote = storage\n['remote \"storage\"']\n    url = s3://elsewhere/x\n",
         "sitecustomize.py": attacker.payload(),

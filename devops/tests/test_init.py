@@ -11,9 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import test_workflows
-import yaml
 from terminal import Terminal
+from workflow_policy import FILES, faults
 from workshop import fingerprint
 
 from wms.errors import DECLINED, ConfigError, DiskFullError, UsageError
@@ -68,7 +67,10 @@ def test_all_names_are_written_and_a_second_run_changes_nothing(
     assert read_project(clone / "wms.toml") == NAMES
     assert parse_remote((clone / ".dvc/config").read_text(), environ={}, bucket=BUCKET).url == BUCKET
     assert "there are no usable AWS credentials" in said and "is checked at the first push" in said
-    wanted = ["git remote add upstream URL", "git add .dvc/config .github/CODEOWNERS .github/workflows/cloud.yml"]
+    wanted = [
+        "git remote add upstream URL",
+        "git add .dvc/config .github/CODEOWNERS .github/workflows/deploy-model.yaml",
+    ]
     wanted += ["wms.toml"]
     wanted += ["git push upstream HEAD:trunk", "wms hook", "wms doctor"]
     assert all(line in said for line in wanted), said
@@ -222,37 +224,16 @@ def test_dvc_reads_what_was_written(clone: Path) -> None:
     assert done.stdout.split()[:2] == ["storage", BUCKET] and "(default)" in done.stdout
 
 
-def test_the_workflows_get_the_branch_and_the_region_and_stay_workflows(clone: Path) -> None:
+def test_the_workflows_get_the_region_and_stay_workflows(clone: Path) -> None:
+    """No file names a branch: GitHub's events and its rule for the environment say which one is main."""
     assert main(["init", *ALL]) == 0
-    folder = clone / ".github/workflows"
-    names = {path.name for path in folder.glob("*.yml")}
-    assert names == {path.name for path in (ROOT / ".github/workflows").glob("*.yml")}
-    for path in folder.glob("*.yml"):
-        test_workflows.test_a_workflow_is_thin_and_has_few_rights(path)
-        text = path.read_text()
-        regions = text.count("vars.AWS_REGION || '")
-        assert text.count("vars.AWS_REGION || 'eu-west-1'") == regions == ("AWS_" in text)
-    triggers = yaml.safe_load((folder / "data.yml").read_text())[True]  # YAML's `on`
-    assert triggers == {"push": {"branches": ["trunk", "main", "master", "data/**"]}}
-    assert main(["init", "--region", "eu-west-1"]) == 0
-    assert yaml.safe_load((folder / "data.yml").read_text())[True] == triggers
-
-
-def test_the_workflow_of_photos_names_no_branch_but_in_its_trigger() -> None:
-    workflow = yaml.safe_load((ROOT / ".github/workflows/data.yml").read_text())
-    assert workflow[True] == {"push": {"branches": ["main", "master", "data/**"]}}
-    merge, join = workflow["jobs"]["merge"], workflow["jobs"]["join"]
-    default = "github.event.repository.default_branch"
-    assert merge["if"] == "startsWith(github.ref_name, 'data/')"
-    assert join["if"] == f"github.ref_name == {default}"
-    assert merge["steps"][0]["with"]["ref"] == f"${{{{ {default} }}}}", "main's code runs beside the keys"
-    assert merge["steps"][-1]["env"]["BASE"] == f"origin/${{{{ {default} }}}}"
-    asked = [
-        step["run"]
-        for step in test_workflows.steps(workflow)
-        if "wms data merge" in str(step) or "wms data join" in str(step)
-    ]
-    assert len(asked) == 2 and all("--remote origin" in run for run in asked), "a checkout's remote is origin"
+    texts = {path.name: path.read_text() for path in (clone / ".github/workflows").iterdir()}
+    assert set(texts) == {path.name for path in FILES}
+    for path in FILES:
+        text = texts[path.name]
+        assert faults(text, path.name) == []
+        assert text.count("vars.AWS_REGION || 'eu-west-1'") == text.count("vars.AWS_REGION") == ("AWS_" in text)
+        assert text.replace("'eu-west-1'", "'us-east-1'") == path.read_text()
 
 
 def test_two_different_buckets_in_git_are_refused_for_every_use() -> None:
@@ -421,11 +402,3 @@ def test_a_region_of_another_store_is_not_the_teams(clone: Path, monkeypatch: py
     assert propose(Git(clone)).region == "us-east-1"
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
     assert propose(Git(clone)).region == "eu-central-1"
-
-
-def test_a_former_name_of_main_leaves_the_triggers(clone: Path) -> None:
-    data = clone / ".github" / "workflows" / "data.yml"
-    assert main(["init", "--yes", "--main-branch", "gone"]) == 0
-    assert 'branches: ["gone", "main", "master", "data/**"]' in data.read_text()
-    assert main(["init", "--yes", "--main-branch", "master"]) == 0
-    assert 'branches: ["main", "master", "data/**"]' in data.read_text()

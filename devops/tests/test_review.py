@@ -95,7 +95,7 @@ def folder_in_place(project: Project, path: str) -> None:
 
 FOREIGN: Final[dict[str, tuple[str, Callable[[Project, str], None]]]] = {
     "a training stage": ("WMS/src/wms/training/loop.py", Project.write),
-    "a workflow": (".github/workflows/data.yml", Project.write),
+    "a workflow": (".github/workflows/data-pushed.yaml", Project.write),
     "a hook": ("hooks/pre-push", Project.write),
     "the recipe": ("WMS/configs/train.yaml", Project.write),
     "the store's address": (".dvc/config", Project.write),

@@ -25,6 +25,8 @@ from wms_ops.runs.record import RunOutcome, StepState
 
 BUCKET = "s3://wms-main-dvc-123456789012-eu-west-1/dvc"
 HOUSE = Path(__file__).resolve().parents[2]
+AT_AWS = ("deploy-model", "ec2-control", "reap-orphans", "training-data-pipeline")
+"""The workflows that name a region."""
 OLD = "4da5b22d1b1bdae4d4660907b2199394f8b2cfef"
 """The last commit without wms.toml, `wms init` and `wms upgrade`."""
 
@@ -171,7 +173,7 @@ def test_a_team_that_named_its_own_bucket_keeps_it(clone: Path) -> None:
     names = read_project(clone / FILE)
     assert (names.bucket, names.region, names.project) == (BUCKET, "eu-west-1", Project().project)
     changed = [line.split()[-1] for line in git("status", "--porcelain").splitlines()]
-    assert changed == [*(f".github/workflows/{name}.yml" for name in ("cloud", "data", "reaper")), FILE]
+    assert changed == [*(f".github/workflows/{name}.yaml" for name in AT_AWS), FILE]
     assert upgrade(clone, environ)[1] == "Nothing must change.\n"
 
 
@@ -215,3 +217,20 @@ def test_a_new_clone_is_told_nothing(tmp_path: Path) -> None:
     demo_folder = old_clone(tmp_path / "new")
     merge_new_version(demo_folder)
     assert upgrade(demo_folder.clone, demo_folder.environ({}), "--check") == (0, "Nothing must change.\n")
+
+
+def test_the_former_workflows_are_removed_and_a_teams_own_stay(clone: Path) -> None:
+    """A merge keeps a file that the team had changed, and GitHub would run it beside the new ones."""
+    demo_folder = DemoFolder(clone.parent)
+    merge_new_version(demo_folder)
+    environ = demo_folder.environ({})
+    assert upgrade(clone, environ)[0] == 0
+    folder = clone / ".github" / "workflows"
+    (folder / "data.yml").write_text("jobs: {merge: {steps: [{run: .venv/bin/wms data merge}]}}\n")
+    (folder / "cloud.yml").write_text("jobs: {ours: {steps: [{run: make weather}]}}\n")
+    code, said = upgrade(clone, environ, "--check")
+    assert code == 4 and said.startswith("workflow") and said.count("\n") == 1, said
+    assert ".github/workflows/data.yml is an earlier version's" in said and (folder / "data.yml").exists()
+    assert upgrade(clone, environ)[0] == 0
+    assert not (folder / "data.yml").exists() and (folder / "cloud.yml").exists()
+    assert upgrade(clone, environ, "--check") == (0, "Nothing must change.\n")

@@ -51,7 +51,10 @@ def labelled(shop: Workshop, name: str = "clone", **photos: int) -> Path:
 
 
 def workflow(shop: Workshop, branch: str, *, check: bool = True) -> str:
-    """What data.yml does with a pushed data branch, in a clone of its own and with the repository's keys."""
+    """What GitHub does with a pushed data branch, in a clone of its own and with the account's keys.
+
+    The pipeline merges by `wms loop part data`; this is the same merge as a command of its own.
+    """
     ci = shop.folder / f"ci-{len(list(shop.folder.glob('ci-*')))}"
     shop.run("git", "clone", "--quiet", f"file://{shop.origin}", ci, where=shop.folder)
     commit = shop.branches()[branch]

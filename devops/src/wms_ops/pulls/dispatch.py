@@ -16,17 +16,18 @@ PIPELINE: Final = "training-data-pipeline.yaml"
 
 def dispatch(github: GitHub, workflow: str, inputs: dict[str, str]) -> None:
     """Start a workflow as main has it. Raises PullRequestError if GitHub refuses, and the errors of `GitHub.ask`."""
-    path, what = f"{REPO}/actions/workflows/{workflow}/dispatches", f"the workflow {workflow}"
+    path, what = f"{REPO}/actions/workflows/{workflow}/dispatches", f"workflow {workflow}"
     answer = github.ask(path, method="POST", body={"ref": main_branch(), "inputs": inputs}, what=what)
     if answer.ok:
         return
     if answer.status == 404:
         raise PullRequestError(
-            f"GitHub has no {what} on {main_branch()}, or this login may not see it; bring the workflow to "
-            f"{main_branch()} (`wms upgrade`), then push the branch again."
+            f"GitHub has no {what} on {main_branch()}, or this login may not see it; nothing was started. Bring the "
+            f"file to {main_branch()}, then run this job again."
         )
     raise PullRequestError(
-        f"GitHub refuses to start {what}: {harmless(answer.words)}. It needs a token with the right `actions: write`."
+        f"GitHub refuses to start the {what}: {harmless(answer.words)}. It needs a token with the right "
+        "`actions: write`."
     )
 
 
