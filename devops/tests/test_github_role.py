@@ -7,6 +7,7 @@ statements are about is looked at by `persistent.tftest.hcl`.
 from __future__ import annotations
 
 import json
+import re
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from aws_server import REGION, AwsServer
 from aws_yard import Yard
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from workflow_policy import FILES
 
 from wms_ops.base.errors import AccessDeniedError
 from wms_ops.targets.aws.certificate import NoCertificateError
@@ -31,6 +33,12 @@ pytest_plugins = ["aws_fixtures"]
 
 PATHS = Config(s3={"addressing_style": "path"})
 ROLE = "wms-main-eu-central-1-github"
+
+
+def longest_login() -> int:
+    """The most seconds for which a workflow's job asks to have the role."""
+    texts = [path.read_text(encoding="utf-8") for path in FILES]
+    return max(int(found) for text in texts for found in re.findall(r'session-seconds: "(\d+)"', text))
 
 
 def ask_for_rights(aws: AwsServer, asked: bool) -> None:
@@ -97,7 +105,9 @@ def test_its_rights_are_enough_and_change_nothing_that_lasts(
     ensure_state_bucket(admin.context.aws.s3, admin.context.names)
     ensure_store(admin.context)
     keys = keys_with(aws, aws.client("iam").get_role_policy(RoleName=ROLE, PolicyName="github")["PolicyDocument"])
-    trusted = aws.client("iam").get_role(RoleName=ROLE)["Role"]["AssumeRolePolicyDocument"]["Statement"][0]
+    role = aws.client("iam").get_role(RoleName=ROLE)["Role"]
+    assert role["MaxSessionDuration"] == longest_login(), "a training's login lasts as long as its job"
+    trusted = role["AssumeRolePolicyDocument"]["Statement"][0]
     assert set(trusted["Condition"]) == {"StringEquals"}
     assert (
         trusted["Condition"]["StringEquals"]["token.actions.githubusercontent.com:sub"]

@@ -103,8 +103,8 @@ def _told_raw(raw: RawPush, remote: str) -> list[str]:
     return [
         f"There are no AWS keys here, so GitHub merges these photos: all {len(raw.pairs)} passed the data check, and "
         f"branch {raw.branch} on {remote} holds them with their masks.",
-        "Without keys nobody can see here whether the data set has one of the names already. If it has, GitHub's "
-        f"workflow data refuses {raw.branch} and says so.",
+        "Without keys nobody can see here whether the data set has one of the names already. If it has, the "
+        f"pipeline at GitHub refuses {raw.branch} and says so.",
     ]
 
 
