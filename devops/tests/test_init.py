@@ -69,7 +69,7 @@ def test_all_names_are_written_and_a_second_run_changes_nothing(
     assert "there are no usable AWS credentials" in said and "is checked at the first push" in said
     wanted = [
         "git remote add upstream URL",
-        "git add .dvc/config .github/CODEOWNERS .github/workflows/deploy-model.yaml",
+        "git add .dvc/config .github/CODEOWNERS .github/workflows/data-pushed.yaml",
     ]
     wanted += ["wms.toml"]
     wanted += ["git push upstream HEAD:trunk", "wms hook", "wms doctor"]
@@ -261,10 +261,10 @@ sys.exit(main(["init", *sys.argv[2:]]))
 """
 
 
-@pytest.mark.parametrize("written", range(6))
+@pytest.mark.parametrize("written", range(7))
 def test_a_killed_run_is_finished_by_the_next_one(clone: Path, written: int, tmp_path: Path) -> None:
     count = len(changes(clone, NAMES))
-    assert count == 5, "wms.toml, .dvc/config, three workflows"
+    assert count == 6, "wms.toml, .dvc/config, four workflows"
     killed = subprocess.run([sys.executable, "-c", KILLED, str(written), *ALL], check=False, capture_output=True)
     assert killed.returncode == (-signal.SIGKILL if written < count else 0)
     assert len(changes(clone, NAMES)) == count - written
