@@ -2,103 +2,21 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
-import yaml
-from act_runner import Act, ActRun, end_with_children
-from aws_server import REGION, AwsServer
-from aws_yard import Yard
-from github_fake import HOST, REPO, FakeGitHub, fake_github
-from github_fake_pulls import FakePulls
-from instance_shop import Hypervisor
-from loop_shop import tiny
-from test_aws_loop import AwsLoopShop
+from aws_server import AwsServer
+from pipeline_shop import JOBS, PIPELINE, Begun, Repository, begin, opened
 
-from wms_ops.base.layout import INBOX, RECIPE
-from wms_ops.demo.folder import build
-from wms_ops.loop.contexts import local_cloud
+from wms_ops.base.layout import INBOX
 
 pytest_plugins = ["aws_fixtures"]
-PIPELINE = "training-data-pipeline.yaml"
-JOBS = ("data", "train", "release", "down", "tell")
-OURS = ("AWS_", "WMS_", "TF_", "NO_PROXY")
-FROM_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-NOT_OURS = {"AWS_SESSION_TOKEN", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE", "WMS_HOLDER"}
-
-
-@dataclass
-class Repository:
-    """A repository at GitHub with its data set at AWS: `shop` is a person's clone, `act` runs the workflows."""
-
-    shop: AwsLoopShop
-    yard: Yard
-    act: Act
-    github: FakeGitHub
-    pulls: FakePulls
-
-    def pushed(self, count: int, *, shuffled: bool = False) -> dict[str, str]:
-        """New photos, pushed through the hook; returns the inputs of their run."""
-        self.shop.shell("git", "pull", "--quiet")
-        self.shop.commit_photos(count, shuffled=shuffled)
-        branch = self.shop.push()
-        return {"branch": branch, "commit": self.shop.branches()[branch]}
-
-    def check(self, commit: str) -> str:
-        """The state of the check wms/gate on a commit."""
-        return str(self.pulls.statuses.get(commit, {}).get("state", ""))
 
 
 @pytest.fixture(scope="module")
 def repository(aws_of_module: AwsServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
-    folder = tmp_path_factory.mktemp("pipeline")
-    demo_folder, yard = build(folder / "a löop"), Yard(aws_of_module, folder)
-    with Hypervisor(aws_of_module, folder / "machines", seconds_per_minute=20), fake_github() as github:
-        shop = AwsLoopShop(demo_folder, local_cloud(demo_folder.loop), yard=yard)
-        shop.ports()
-        shop.cloud_command("store")
-        recipe = demo_folder.clone / RECIPE  # the workflow takes the recipe of record
-        recipe.write_text(yaml.safe_dump(tiny({"min_improvement": 0.9}, 20)), encoding="utf-8")
-        shop.shell("git", "add", "--all")
-        shop.set_up({}, 20)
-        act = Act(folder / "act", demo_folder.origin, HOST, REPO)
-        act.secrets |= {name: yard.environ[name] for name in FROM_SECRETS}
-        settings = demo_folder.clone / "infrastructure/terraform/wms.tfvars"
-        act.variables |= {"AWS_REGION": REGION, "WMS_TFVARS": settings.read_text(encoding="utf-8")}
-        given = {**shop.environ, **{name: text for name, text in github.environ.items() if name != "GH_TOKEN"}}
-        chosen = {name: text for name, text in given.items() if name.startswith((*OURS, "GH_", "CHECKPOINT_"))}
-        act.environ |= {name: text for name, text in chosen.items() if name not in {*FROM_SECRETS, *NOT_OURS}}
-        act.environ |= {"OMP_NUM_THREADS": "1"}
-        yield Repository(shop, yard, act, github, FakePulls(github, demo_folder.origin))
-
-
-@dataclass
-class Begun:
-    """A run of the pipeline that is at work, and what it was started with."""
-
-    repository: Repository
-    inputs: dict[str, str]
-    process: subprocess.Popen[bytes]
-    done: ActRun | None = None
-
-    def job(self, name: str) -> str:
-        result = self.repository.act.wait_for(self.process, name)
-        assert result, self.repository.act.log.read_text()[-6000:]
-        return result
-
-    def end(self) -> ActRun:
-        self.done = self.done or self.repository.act.finished(self.process)
-        return self.done
-
-
-def begin(repository: Repository, inputs: dict[str, str]) -> Iterator[Begun]:
-    process = repository.act.start(PIPELINE, inputs)
-    try:
-        yield Begun(repository, inputs, process)
-    finally:
-        end_with_children(process)
+    with opened(aws_of_module, tmp_path_factory.mktemp("pipeline")) as repository:
+        yield repository
 
 
 @pytest.fixture(scope="module")
