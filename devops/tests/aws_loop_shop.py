@@ -17,6 +17,8 @@ from servers import free_port
 
 from wms_ops.demo.folder import build
 from wms_ops.loop.contexts import local_cloud
+from wms_ops.storage.config import parse_remote
+from wms_ops.storage.remote import S3Remote
 
 
 @dataclass
@@ -37,6 +39,10 @@ class AwsLoopShop(LoopShop):
         return self.shell(
             "devops/scripts/cloud.sh", *words, "--folder", str(self.demo_folder.loop / "aws"), expect=expect
         )
+
+    def store(self) -> S3Remote:
+        environ = self.environ
+        return S3Remote(parse_remote(self.on_main(".dvc/config") or "", environ=environ), environ)
 
     def ports(self) -> None:
         """The person's own choices, which Git ignores."""

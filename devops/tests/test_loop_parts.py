@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import time
@@ -54,6 +55,10 @@ def stored(shop: LoopShop, run: str) -> RunRecord:
 def files(shop: LoopShop, run: str) -> set[str]:
     bucket, prefix = shop.cloud.records()
     return {name.removeprefix(f"{prefix}{run}/") for name in bucket.names(f"{prefix}{run}/")}
+
+
+def with_step(record: RunRecord, name: str, **values: Any) -> RunRecord:
+    return record.with_step(record.step(name).model_copy(update={"state": StepState.DONE, **values}))
 
 
 def seconds(record: RunRecord) -> dict[str, float]:
@@ -173,11 +178,6 @@ def test_a_record_with_a_value_that_no_step_writes_starts_nothing(shop: LoopShop
         job(shop, "tell", *which, expect=89)
         assert {path.name for path in (shop.demo_folder.loop / "runs").iterdir()} == {".loop.lock"}
         assert f"as {name}, which no step writes" in job.said  # type: ignore[attr-defined]
-    for times in ({"started_at": "x"}, {"steps": [{"name": "up", "started_at": "2026-11-28T00:00:00"}]}):
-        forged = RunRecord.model_validate({**record.model_dump(), **times})
-        bucket.put(key, forged.model_dump_json().encode())
-        job(shop, "tell", *which, expect=89)
-        assert "as a time, which no step writes" in job.said  # type: ignore[attr-defined]
     for part in PARTS:
         job(shop, part, expect=2)
         job(shop, part, *which[:2], expect=2)
@@ -213,6 +213,28 @@ def test_a_record_that_claims_a_promotion_merges_nothing(shop: LoopShop) -> None
     job(shop, "tell", *which, expect=PromotionLostError.exit_code)
     assert "doesn't end with the promotion of this run, so nothing was merged" in job.said  # type: ignore[attr-defined]
     assert shop.main() == before
+
+
+@pytest.mark.attack(
+    "a writer of the bucket with runs' records", "times, missing values and scores of a run", "what each step leaves"
+)
+def test_a_record_that_lacks_what_its_steps_leave_is_none(shop: LoopShop, tmp_path: Path) -> None:
+    record = RunRecord(id="forged", branch="data/1", started_at="2026-11-28T00:00:00+00:00")
+    bucket, prefix = shop.cloud.records()
+    part = {"challenger_dice": "0.9", "decision": "not improved", "passes": "false"}
+    for forged, words in (
+        (record.model_copy(update={"started_at": "x"}), "has 'x' as a time, which no step writes"),
+        (with_step(record, "up", started_at="2026-11-28T00:00:00"), "as a time, which no step writes"),
+        (with_step(record, "validate", outputs={"photos_new": "0", "photos_total": "0"}), "lacks its photos_before"),
+        (with_step(record, "gate", outputs={"passes": "true"}), "the step gate is done, but lacks its decision"),
+        (with_step(record, "promote"), "the step promote is done, but lacks its version"),
+        (with_step(record, "gate", outputs=part), "lacks scores of the challenger"),
+        (with_step(record, "gate", outputs={"decision": "improved", "passes": "true"}), "lacks scores of the champion"),
+    ):
+        bucket.put(f"{prefix}forged/run.json", forged.model_dump_json().encode())
+        with pytest.raises(PipelineError, match=re.escape(words)):
+            shared_runs(tmp_path, shop.cloud).bring("forged")
+    assert not list(tmp_path.iterdir())
 
 
 def test_files_of_a_run_come_from_its_own_folder_alone(shop: LoopShop, tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ from typing import Final
 from wms.files import write_atomic
 from wms.metrics import METRICS
 from wms.names import harmless
+from wms.registry.types import means_in
 from wms.regular import read_regular
 from wms_ops.base.errors import PipelineError
 from wms_ops.base.layout import DATA_BRANCHES
-from wms_ops.runs.record import RunOutcome, RunRecord
+from wms_ops.runs.record import RunOutcome, RunRecord, StepState
 from wms_ops.runs.store import FILE, RunStore
 from wms_ops.storage.bucket import Bucket
 from wms_ops.storage.names import read_time
@@ -24,7 +25,7 @@ _COMMIT: Final = r"[0-9a-f]{40}"
 _BRANCH: Final = rf"{re.escape(DATA_BRANCHES)}[A-Za-z0-9](?:[A-Za-z0-9_-]|[./](?![./]|lock\b)){{0,80}}"
 _NUMBER: Final = r"[0-9]{1,9}"
 _WORD: Final = r"true|false"
-_MEAN: Final = r"[01]\.[0-9]{1,12}"
+_MEAN: Final = r"0\.[0-9]{1,12}|1\.0{1,12}"
 _NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}"
 
 _ALLOWED: Final[Mapping[str, str]] = {
@@ -53,6 +54,16 @@ def run_of(branch: str, commit: str) -> str:
             raise PipelineError(f"{harmless(text)!r} isn't a {name} that a run can belong to; nothing was started.")
     return f"{branch.replace('/', '-')}-{commit[:12]}"
 
+
+_LEFT: Final[Mapping[str, tuple[str, ...]]] = {
+    "merge": ("commit",),
+    "validate": ("photos_before", "photos_new", "photos_total"),
+    "train": ("run", "run_id"),
+    "gate": ("decision", "passes"),
+    "promote": ("version",),
+    "report": ("body",),
+}
+"""The values that a step which is done has left, whatever came of it."""
 
 _KEPT: Final = re.compile(r"(?:[A-Za-z0-9_-]+/)?[A-Za-z0-9_.-]+\.(?:html|json|log|md|png)")
 _DRAWN: Final = (".html", ".png")
@@ -103,19 +114,11 @@ class SharedRunStore(RunStore):
             raise PipelineError(f"There is no run {run_id} in s3://{self._bucket.name}/{self._prefix}.")
         where = f"s3://{self._bucket.name}/{key}"
         record = RunRecord.parse(found.content, where, PipelineError, "delete the object, and the run starts anew")
-        for name, value in {"branch": record.branch, **record.outputs, "id": record.id}.items():
-            form = re.escape(run_id) if name == "id" else _ALLOWED.get(name)
-            if form and not re.fullmatch(form, value):
-                raise PipelineError(
-                    f"The record {where} has {harmless(value[:80])!r} as {name}, which no step "
-                    "writes, so nothing was done. Find out who writes there, delete the object and start the run again."
-                )
-        for text in (record.started_at, *(step.started_at for step in record.steps if step.started_at)):
-            if not text.endswith("+00:00") or read_time(text) is None:
-                raise PipelineError(
-                    f"The record {where} has {harmless(text[:80])!r} as a time, which no step writes, so nothing was "
-                    "done. Find out who writes there, delete the object and start the run again."
-                )
+        if fault := _fault(record, run_id):
+            raise PipelineError(
+                f"The record {where} {fault}, so nothing was done. Find out who writes there, delete the object and "
+                "start the run again."
+            )
         write_atomic(self.path(run_id) / FILE, found.content)
         return record
 
@@ -150,3 +153,25 @@ class SharedRunStore(RunStore):
 
     def _key(self, run_id: str, name: str) -> str:
         return f"{self._prefix}{run_id}/{name}"
+
+
+def _fault(record: RunRecord, run_id: str) -> str | None:
+    """The words about a record that no step has written; None for any other."""
+    values = record.outputs
+    for name, value in {"branch": record.branch, **values, "id": record.id}.items():
+        form = re.escape(run_id) if name == "id" else _ALLOWED.get(name)
+        if form and not re.fullmatch(form, value):
+            return f"has {harmless(value[:80])!r} as {name}, which no step writes"
+    for text in (record.started_at, *(step.started_at for step in record.steps if step.started_at)):
+        if not text.endswith("+00:00") or read_time(text) is None:
+            return f"has {harmless(text[:80])!r} as a time, which no step writes"
+    for step, names in _LEFT.items():
+        if record.step(step).state is StepState.DONE and (lacking := [name for name in names if name not in values]):
+            return f"says that the step {step} is done, but lacks its {lacking[0]}"
+    for side in ("champion", "challenger"):
+        if values.get("passes") == "true" or any(f"{side}_{name}" in values for name in METRICS):
+            try:
+                means_in(values, side)
+            except ValueError:
+                return f"lacks scores of the {side}"
+    return None
