@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from wms_ops.base.errors import PipelineError
+from wms_ops.loop import driver, parts
 from wms_ops.loop.steps import TABLE, values_for
 from wms_ops.runs import plan
 from wms_ops.runs.record import STEPS, RunOutcome, RunRecord, StepRecord, StepState
@@ -148,3 +153,29 @@ def test_whoever_brought_data_that_is_refused_is_told(step: str) -> None:
     done = states(record, StepState.DONE)
     assert [name for name in done if name in plan.TELLING] == list(plan.TELLING)
     assert "up" not in done and (record.outcome, plan.exit_code(record)) == (RunOutcome.FAILED, 77)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("whole", [True, False], ids=["a loop", "a part"])
+def test_a_stop_that_a_library_swallows_counts_before_the_next_step(
+    number: signal.Signals, whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where it comes within a callback, whose exceptions Python only prints."""
+    done: list[str] = []
+
+    def carried(_context: Any, _store: Any, record: RunRecord, name: str, _teller: Any) -> RunRecord:
+        done.append(name)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(number)
+        return over(record, name, OUTPUTS, "")
+
+    monkeypatch.setattr(driver, "carry_on", carried)
+    monkeypatch.setattr(parts, "carry_on", carried)
+    store, record = cast("Any", SimpleNamespace(save=lambda _: None, keep=lambda _: None)), start()
+    with pytest.raises(KeyboardInterrupt):
+        if whole:
+            with driver.stoppable() as check:
+                driver._steps(cast("Any", None), store, record, cast("Any", None), check)
+        else:
+            parts.run_part(lambda _: cast("Any", None), store, record, "data", cast("Any", None))
+    assert done == ["merge"]

@@ -12,14 +12,26 @@ _HANG_UP: Final = (signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()
 
 
 @contextlib.contextmanager
-def stoppable() -> Iterator[None]:
-    """Let SIGTERM and a closed terminal stop the run as Ctrl-C does: in order, with the instance torn down."""
+def stoppable() -> Iterator[Callable[[], None]]:
+    """Let SIGTERM and a closed terminal stop the run as Ctrl-C does: in order, with the instance torn down.
+
+    Yields a function that raises KeyboardInterrupt once one of them was heard: a library may have swallowed the first.
+    """
+    heard = False
 
     def stop(_number: int, _frame: Any) -> None:
+        nonlocal heard
+        heard = True
         raise KeyboardInterrupt
 
-    with _handling(stop, signal.SIGTERM, *_HANG_UP):
-        yield
+    def check() -> None:
+        if heard:
+            raise KeyboardInterrupt
+
+    # Who ignores Ctrl-C, as a shell's job in the background does, goes on ignoring it.
+    plain = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with _handling(stop, signal.SIGTERM, *_HANG_UP, *([signal.SIGINT] if plain else [])):
+        yield check
 
 
 @contextlib.contextmanager

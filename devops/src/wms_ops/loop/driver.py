@@ -49,9 +49,9 @@ def run_loop(
             return record
         if text := warning(record):
             teller.line(f"warning: {text}")
-        with stoppable():
+        with stoppable() as check:
             try:
-                record = _steps(context, store, record, teller)
+                record = _steps(context, store, record, teller, check)
             finally:
                 if not keep_up:
                     # The teardown must not be interrupted: a second Ctrl-C would leave an instance that costs money.
@@ -93,8 +93,11 @@ def _begin(
     return record, make_context(record)
 
 
-def _steps(context: RunContext, store: RunStore, record: RunRecord, teller: ConsoleTeller) -> RunRecord:
+def _steps(
+    context: RunContext, store: RunStore, record: RunRecord, teller: ConsoleTeller, check: Callable[[], None]
+) -> RunRecord:
     while (name := next_step(record := skip_pointless(record))) is not None:
+        check()
         record = carry_on(context, store, record, name, teller)
     store.save(record)
     return record

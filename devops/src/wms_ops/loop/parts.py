@@ -45,10 +45,11 @@ def run_part(
     store.save(record)
     require_earlier(record, part)
     context = make_context(record)
-    with stoppable():
+    with stoppable() as check:
         if "up" in names[:1] and _wants_instance(record, names) and context.cloud.endpoints() is None:
             record = _carried(context, store, record, "up", teller)
         while (name := next_step(record := skip_pointless(record))) in names and name is not None:
+            check()
             record = _carried(context, store, record, name, teller)
     store.save(record)
     if part == TELL:
