@@ -61,7 +61,7 @@ def start_and_stop(shop: LoopShop, branch: str, step: str, number: signal.Signal
                 now = newest(shop, branch)
                 name = "train" if step == TRAINING else step
                 return now is not None and now.step(name).state is StepState.RUNNING, code
-            time.sleep(0.005)  # a poll's pause
+            time.sleep(0.02)  # a poll's pause
     finally:
         process.kill()
         process.wait()
