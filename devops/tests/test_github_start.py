@@ -133,3 +133,21 @@ def test_other_inputs_than_mains_are_refused(office: Office, started: list[objec
     with pytest.raises(PullRequestError, match="nput"):
         dispatch(GitHub(office.yard.clone.folder), PIPELINE, inputs)
     assert started == []
+
+
+def test_a_branch_that_main_was_joined_into_meanwhile_goes_on(office: Office, started: list[object]) -> None:
+    """The pipeline joins main into the branches that wait, and no workflow starts by that."""
+    commit = office.yard.branch(**POINTERS)
+    office.yard.branch("main", notes__md="Meanwhile.\n")
+    git = office.yard.clone
+    git("fetch", "--quiet", "origin")
+    git("checkout", "--quiet", "-B", "joined", commit)
+    git("merge", "--quiet", "-m", "Join main", "origin/main")
+    git("push", "--quiet", "origin", f"HEAD:refs/heads/{BRANCH}")
+    assert start(office, BRANCH, commit) == 0 and len(started) == 1
+    git("checkout", "--quiet", "-B", "other", "origin/main")
+    git("commit", "--quiet", "--allow-empty", "-m", "Nobody's")
+    git("checkout", "--quiet", "joined")
+    git("merge", "--quiet", "-m", "Join another", "other")
+    git("push", "--quiet", "origin", f"HEAD:refs/heads/{BRANCH}")
+    assert start(office, BRANCH, commit) == 0 and len(started) == 1

@@ -19,11 +19,10 @@ from wms_ops.base.errors import PipelineError
 from wms_ops.base.layout import DATA_BRANCHES, RECIPE
 from wms_ops.base.outputs import add_summary, annotate, put_outputs
 from wms_ops.git.command import Git
-from wms_ops.git.write import remote_tip
 from wms_ops.loop import contexts
 from wms_ops.loop.console import ConsoleTeller, summary, verdict
 from wms_ops.loop.driver import conclude, one_at_a_time, run_loop
-from wms_ops.loop.parts import PARTS, TELL, run_part
+from wms_ops.loop.parts import PARTS, TELL, now_at, run_part
 from wms_ops.loop.shared_runs import run_of
 from wms_ops.loop.steps import carry_out
 from wms_ops.loop.steps_publish import BODY
@@ -111,8 +110,8 @@ def _part(arguments: argparse.Namespace) -> int:
     store = contexts.shared_runs(arguments.folder, cloud)
     with one_at_a_time(store.folder):
         if arguments.part == next(iter(PARTS)):
-            now = remote_tip(Git(arguments.repo), url, arguments.branch)
-            record = store.begin(arguments.branch, arguments.commit, now)
+            git = contexts.workspace(arguments.folder, url)
+            record = store.begin(arguments.branch, arguments.commit, now_at(git, arguments.branch, arguments.commit))
         else:
             record = store.bring(run_of(arguments.branch, arguments.commit))
         make = contexts.context_factory(arguments.folder, url, cloud, recipe=arguments.recipe, show=teller.line)

@@ -88,6 +88,20 @@ def rests_on(git: Git, main: str, commit: str) -> bool:
     )
 
 
+def only_joined(git: Git, main: str, commit: str, tip: str) -> bool:
+    """Return whether `tip` is `commit` into which `main` was joined since, by merges alone.
+
+    The pipeline joins main into each branch that waits; no workflow starts by that, so the run that waits for `commit`
+    goes on with the branch as it is.
+    """
+    while tip != commit:
+        ours, *others = git.attempt("rev-list", "--parents", "--no-walk", tip).stdout.decode().split()[1:] or [""]
+        if len(others) != 1 or not git.ok("merge-base", "--is-ancestor", others[0], main):
+            return False
+        tip = ours
+    return True
+
+
 def adds_records_only(git: Git, before: str, commit: str) -> bool:
     """Return whether `commit` is a single commit on top of `before` that changes only the loop's own records."""
     parents = git.attempt("rev-list", "--parents", "--no-walk", commit).stdout.decode().split()

@@ -43,20 +43,25 @@ def shared_runs(folder: Path, cloud: Cloud) -> SharedRunStore:
     return SharedRunStore(run_store(folder).folder, *cloud.records())
 
 
+def workspace(folder: Path, url: str) -> Git:
+    """The loop's own clone of the origin, up to date. Raises GitError."""
+    return clone_origin(url, folder / "workspace")
+
+
 def context_factory(
     folder: Path, url: str, cloud: Cloud, *, recipe: str = RECIPE, show: Callable[[str], None] = print
 ) -> Callable[[RunRecord], RunContext]:
     """Return a function that makes the context of a run whose origin is `url`. Raises GitError, CloudError."""
 
     def make(record: RunRecord) -> RunContext:
-        workspace = clone_origin(url, folder / "workspace")
+        git = workspace(folder, url)
         own = cloud.for_run(record.id)
         return RunContext(
             run_id=record.id,
-            workspace=workspace.folder,
+            workspace=git.folder,
             folder=run_store(folder).path(record.id),
             cloud=own,
-            pulls=pulls_of(workspace, url, cloud),
+            pulls=pulls_of(git, url, cloud),
             environ={**os.environ, **own.environ()},
             recipe=recipe,
             show=show,

@@ -7,11 +7,15 @@ from itertools import takewhile
 from typing import Final
 
 from wms_ops.base.errors import PipelineError
+from wms_ops.base.layout import main_branch
 from wms_ops.base.signals import stoppable
+from wms_ops.dataset.review import only_joined
+from wms_ops.git.command import Git
 from wms_ops.loop.console import ConsoleTeller
 from wms_ops.loop.context import RunContext
 from wms_ops.loop.driver import carry_on, conclude
 from wms_ops.loop.shared_runs import SharedRunStore
+from wms_ops.loop.workspace import tip
 from wms_ops.runs.plan import TELLING, broken_off, failed_step, next_step, reopened_in, skip_pointless
 from wms_ops.runs.record import RunOutcome, RunRecord, StepState
 
@@ -56,6 +60,15 @@ def run_part(
         record = conclude(store, record)
         store.keep(record)
     return record
+
+
+def now_at(git: Git, branch: str, commit: str) -> str | None:
+    """Return the origin's commit of a branch, or `commit` where main was only joined into it since; None without any.
+
+    `git` is a clone that has fetched. Raises GitError.
+    """
+    now, main = tip(git, branch), tip(git, main_branch())
+    return commit if now and main and only_joined(git, main, commit, now) else now
 
 
 def require_earlier(record: RunRecord, part: str) -> None:

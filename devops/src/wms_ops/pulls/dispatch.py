@@ -7,6 +7,7 @@ from typing import Final
 from wms.names import harmless
 from wms_ops.base.errors import PullRequestError
 from wms_ops.base.layout import main_branch
+from wms_ops.dataset.review import only_joined
 from wms_ops.git.command import Git
 from wms_ops.pulls.gh import REPO, GitHub
 
@@ -36,10 +37,11 @@ def why_not(git: Git, tip: str | None, branch: str, commit: str) -> str:
 
     `tip` is the branch's commit at the origin now. A later push starts a run of its own.
     """
+    main = f"refs/remotes/origin/{main_branch()}"
     if tip is None:
         return f"{branch} isn't at the origin any more, so nothing was started."
-    if tip != commit:
+    if not only_joined(git, main, commit, tip):
         return f"{branch} moved on from {commit[:12]} to {tip[:12]}, whose own push starts a run; nothing was started."
-    if git.ok("merge-base", "--is-ancestor", commit, f"refs/remotes/origin/{main_branch()}"):
+    if git.ok("merge-base", "--is-ancestor", commit, main):
         return f"{main_branch()} has all of {branch} already, so nothing was started."
     return ""
