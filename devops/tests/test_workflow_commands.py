@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from wms.pipes import HarmlessStream, open_streams, print_command
+from wms.tables import plain_console
 from wms_ops.base.outputs import annotate, mask
 from wms_ops.hook import act
+from wms_ops.loop.console import ConsoleTeller
 
 COMMANDS = ("::set-env name=PATH::/evil", "::add-mask::a", "::stop-commands::x", "##[add-mask]a", "##[error]Forged")
 BEFORE = ("", "\n", "\r", "\r\n", "\n \t", "\n\u2003", "\u2028", "\u2029", "\u0085", "\v", "\f", "\n\ufeff", "\n\0")
@@ -84,6 +86,28 @@ def test_this_programs_own_commands_are_obeyed(monkeypatch: pytest.MonkeyPatch) 
         "::add-mask::a secret",
         "::notice::Done.",
     ]
+
+
+@pytest.mark.parametrize("is_terminal", [True, False], ids=["a runner with a terminal", "a log"])
+def test_a_password_is_masked_while_progress_is_shown(monkeypatch: pytest.MonkeyPatch, is_terminal: bool) -> None:
+    """rich puts a stream of its own before this one as long as it draws."""
+    log = log_of_a_step(monkeypatch)
+    console = plain_console(force_terminal=is_terminal)
+    with console.status("4/12 up"):
+        mask("hunter2")
+        print("::set-env name=PATH::/evil")
+    assert "::add-mask::hunter2" in [line.rpartition("\r")[2] for line in log.getvalue().splitlines()]
+    assert [line for line in obeyed(log.getvalue()) if "add-mask" not in line] == []
+
+
+def test_a_step_of_the_loop_draws_nothing_in_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = log_of_a_step(monkeypatch)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # by which a person has tools take a log for a terminal
+    teller = ConsoleTeller()
+    teller.begins("up", 4)
+    mask("hunter2")
+    teller.line("It starts.")
+    assert log.getvalue() == " 4/12 up ...\n::add-mask::hunter2\n      It starts.\n"
 
 
 def test_elsewhere_nothing_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:

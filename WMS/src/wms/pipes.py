@@ -71,12 +71,14 @@ def open_streams() -> None:
 
 def print_command(text: str) -> None:
     """Print a command to GitHub, such as `::notice::Done.`, as no other text reaches its runner."""
-    stream = sys.stdout
+    # While rich draws a progress bar, its own stream stands here, and would hand a command on as a text: a mask, with
+    # the password in it.
+    stream = getattr(sys.stdout, "rich_proxied_file", sys.stdout)
     if isinstance(stream, HarmlessStream):
         stream.command(text)
     else:
-        print(text)
-    sys.stdout.flush()
+        print(text, file=stream)
+    stream.flush()
 
 
 def reader_is_gone() -> bool:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from wms.names import harmless
 from wms.tables import Column, make_table, plain_console
+from wms_ops.base.outputs import on_actions
 from wms_ops.cost.estimate import BUSY, ON_THE_CLOCK, cost_of, cost_of_run
 from wms_ops.runs.record import STEPS, RunOutcome, RunRecord, StepState
 
@@ -31,7 +32,8 @@ class ConsoleTeller:
     """Prints a run's progress: on a terminal the newest line of the running step, overwritten; elsewhere all lines."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or plain_console(soft_wrap=True)
+        # A log isn't a terminal, even where a runner gives its steps one.
+        self.console = console or plain_console(soft_wrap=True, force_terminal=False if on_actions() else None)
         self._status: Status | None = None
         self._name = ""
 
