@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-real loop install wheelhouse test lint repro bench-train bench-data bench-loop bench-cloud prove-entrance prove-gate \
-  prove-matrices prove-service settings lock clean
+  prove-matrices prove-service prove-workflows settings lock clean
 
 # Bytecode is kept, whatever the shell says: without it each start of Python with PyTorch compiles for ten seconds.
 unexport PYTHONDONTWRITEBYTECODE
@@ -91,6 +91,11 @@ prove-service: ## Attack a real process of the service: 5,000 requests, its memo
 prove-matrices: ## Run all tests with every case of each matrix and every long scenario (a test run: a slice)
 	@$(INSTALL) --quiet all
 	WMS_WHOLE_MATRICES=1 OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --durations 25 $(ARGS)
+
+prove-workflows: ## Run the workflow files themselves, from first job to last, by act (a test run: one of two parts)
+	@$(INSTALL) --quiet all
+	WMS_WHOLE_MATRICES=1 OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 -v --durations 25 \
+	  devops/tests/test_pipeline.py devops/tests/test_pipeline_again.py $(ARGS)
 
 settings: ## Write docs/settings.md and .env.example anew from the settings' types
 	@$(INSTALL) --quiet core

@@ -11,6 +11,7 @@ from pipeline_shop import JOBS, PIPELINE, Begun, Repository, begin, opened
 from wms_ops.base.layout import INBOX
 
 pytest_plugins = ["aws_fixtures"]
+pytestmark = pytest.mark.slice("pipelines at GitHub", of=2, number=0)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from aws_server import AwsServer
 from pipeline_shop import PIPELINE, Repository, opened
 
 pytest_plugins = ["aws_fixtures"]
+pytestmark = pytest.mark.slice("pipelines at GitHub", of=2, number=1)
 PUSHED = "data-pushed.yaml"
 
 
