@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import subprocess
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from workshop import INBOX, Workshop, said
+
+from wms_ops.git.command import Git
+from wms_ops.loop.context import RunContext
+from wms_ops.loop.waiting import join_waiting
+from wms_ops.pulls.local_pulls import LocalPulls
+from wms_ops.pulls.protocol import PullState
 
 
 def started(shop: Workshop, clone) -> subprocess.Popen[str]:
@@ -180,3 +188,33 @@ def test_ci_merges_raw_photos_of_a_branch_without_keys_on_the_laptop(shop: Works
     lost = dataset(shop, "verify", "HEAD", "--base", branch, where=again, check=False)
     assert lost.returncode == 83
     assert "would lose 2 photos" in said(lost)
+
+
+def test_a_merge_leaves_each_waiting_branch_with_its_verdict(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a merge what is blocked stays so, what passed and waits for a review is left, and the rest is joined."""
+    for name, value in shop.environ.items():
+        monkeypatch.setenv(name, value)
+    clone = shop.clone("one")
+    branches = []
+    for seed in range(1, 5):
+        shop.run("git", "checkout", "--quiet", "-B", "main", "origin/main", where=clone)
+        shop.photos(clone, 1, seed=seed, prefix=f"set{seed}")
+        shop.commit(clone)
+        before = set(shop.data_branches())
+        shop.push(clone)
+        branches += set(shop.data_branches()) - before
+    merged, blocked, passed, fresh = branches
+    git = Git(clone)
+    pulls = LocalPulls(git, f"file://{shop.origin}")
+    pulls.block(pulls.open(blocked, "Add data", ""), "No better.")
+    pulls.open(passed, "Add data", "")
+    shop.merge(merged)
+    said, tips = list[str](), shop.branches()
+    context = SimpleNamespace(git=git, url=f"file://{shop.origin}", pulls=pulls)
+    for _ in range(2):
+        join_waiting(cast(RunContext, context), said.append)
+    assert sorted(said) == sorted(f"Main's photos are joined into {name}: 2 in all." for name in (blocked, fresh))
+    now = shop.branches()
+    assert now[passed] == tips[passed] and now[blocked] != tips[blocked] and now[fresh] != tips[fresh]
+    found = pulls.find(blocked)
+    assert found is not None and found.state is PullState.BLOCKED

@@ -271,3 +271,11 @@ def test_a_commit_without_a_pull_request_gets_one_comment_of_ours(office: Office
     assert said[0] == ("mallory", "<!-- wms -->\nI'm the pipeline.")
     assert said[1:] == [("ana", "<!-- wms -->\na.png is grey, and so is b.png.")]
     assert not office.fake.pulls
+
+
+def test_a_block_right_after_a_push_is_on_the_new_commit(office: Office) -> None:
+    pull, _ = office.opened()
+    office.fake.lag = 3
+    head = office.yard.more()
+    assert office.pulls.block(pull, "No better.").head == head
+    assert office.check(head) == ("failure", "No better.")

@@ -65,7 +65,7 @@ MUTANTS: tuple[tuple[str, str, str, str], ...] = (
         "        timeout-minutes: 30\n",
         "step without a limit: reap",
     ),
-    (PIPELINE, "        timeout-minutes: 20\n", "", "step without a limit: tell"),
+    (PIPELINE, "        timeout-minutes: 30\n", "", "step without a limit: tell"),
     # Secrets.
     (PUSHED, "GH_TOKEN: ${{ github.token }}", "GH_TOKEN: ${{ secrets.WMS_TOKEN }}", "secret in a branch's file"),
     (PUSHED, "GH_TOKEN: ${{ github.token }}", "GH_TOKEN: ${{ toJSON(secrets) }}", "secret in a branch's file"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -84,10 +84,12 @@ def join_into(git: Git, url: str, branch: str) -> Joined:
         return Joined(branch, commit, len(mine.images.files), len(result.images.files), changed=True, moved=moved)
 
 
-def join_all(git: Git, url: str) -> Iterator[Joined | tuple[str, WmsError]]:
+def join_all(
+    git: Git, url: str, leave: Callable[[str], bool] = lambda _: False
+) -> Iterator[Joined | tuple[str, WmsError]]:
     """Bring main's photos into every data branch that holds pointers of its own and no raw photos.
 
-    A branch that can't be joined is yielded with its error, and the others go on.
+    A branch that can't be joined is yielded with its error, and the others go on; `leave` names those to be left.
     """
     with scratch_clone(git, url, depth=None) as scratch:
         waiting = list[str]()
@@ -98,6 +100,8 @@ def join_all(git: Git, url: str) -> Iterator[Joined | tuple[str, WmsError]]:
             except _ITS_OWN as error:
                 yield name, error
     for name in waiting:
+        if leave(name):
+            continue
         try:
             yield join_into(git, url, name)
         except _ITS_OWN as error:
@@ -105,9 +109,15 @@ def join_all(git: Git, url: str) -> Iterator[Joined | tuple[str, WmsError]]:
 
 
 def _waits(scratch: Scratch, tip: str, git: Git) -> bool:
-    """Return whether a data branch adds photos that main lacks, or removes some; a squashed branch does neither."""
+    """Return whether a data branch lacks a commit of main's, and adds photos that main lacks or removes some.
+
+    A squashed branch does neither. One that has all of main's commits is left as it is: its newest commit is the one
+    that a check or a person has judged.
+    """
     base = scratch.base
     if base is None or not pointers_at(scratch.git, tip) or inbox_files(scratch.git, tip):
+        return False
+    if scratch.git.ok("merge-base", "--is-ancestor", base, tip):
         return False
     if says_removal(scratch.git, base, tip):
         return True

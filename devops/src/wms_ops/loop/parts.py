@@ -15,6 +15,7 @@ from wms_ops.loop.console import ConsoleTeller
 from wms_ops.loop.context import RunContext
 from wms_ops.loop.driver import carry_on, conclude
 from wms_ops.loop.shared_runs import SharedRunStore
+from wms_ops.loop.waiting import join_waiting
 from wms_ops.loop.workspace import tip
 from wms_ops.runs.plan import TELLING, broken_off, failed_step, next_step, reopened_in, skip_pointless
 from wms_ops.runs.record import RunOutcome, RunRecord, StepState
@@ -59,6 +60,8 @@ def run_part(
     if part == TELL:
         record = conclude(store, record)
         store.keep(record)
+        if record.outcome is RunOutcome.MERGED:
+            join_waiting(context, teller.line)
     return record
 
 

@@ -96,7 +96,8 @@ class GhPulls:
             raise PullRequestError(f"Pull request {pull.number} is merged already and can't be blocked.")
         self._refuse_closed(there)
         self._api.stop_merging(there)
-        head = there["head"]["sha"]
+        # A pull request is told with its branch's former commit for a while after a push.
+        head = self._api.tip(there["head"]["ref"]) or there["head"]["sha"]
         self._api.set_verdict(head, "failure", " ".join(reason.split()), github_run())
         return self._value(there, PullState.BLOCKED, head)
 
