@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from wms.errors import UsageError
 from wms_ops.restore.pasts import ArtifactStore
-from wms_ops.restore.stores import open_artifacts
+from wms_ops.restore.stores import former_artifacts, open_artifacts
+from wms_ops.storage.config import RemoteConfig
 
 RUN = "1/" + "a" * 32
 
@@ -38,3 +40,11 @@ def test_a_link_in_a_folder_of_files_is_not_read(tmp_path: Path) -> None:
     (files / "folder").symlink_to(tmp_path)
     store = open_artifacts(str(tmp_path / "mlflow"), None)
     assert store.files("a" * 32) == {"metadata.json": b"{}"}
+
+
+@pytest.mark.parametrize("place", ["http://127.0.0.1:9/x", "no-such-folder"])
+def test_a_place_that_is_neither_a_bucket_nor_a_folder_is_a_mistake(place: str, tmp_path: Path) -> None:
+    for opened in (former_artifacts, open_artifacts):
+        with pytest.raises(UsageError, match="isn't a folder, so MLflow's files aren't there"):
+            opened(str(tmp_path / place), RemoteConfig("water-meters"))
+    assert former_artifacts(str(tmp_path), RemoteConfig("water-meters")) is None

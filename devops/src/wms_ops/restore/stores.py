@@ -46,17 +46,19 @@ def open_artifacts(location: str, remote: RemoteConfig | None) -> ArtifactStore:
     if location.startswith("s3://"):
         bucket, prefix = bucket_at(location, remote or RemoteConfig(""))
         return ArtifactStore.of_bucket(bucket, prefix)
-    root = Path(location)
-    if not root.is_dir():
-        raise UsageError(f"{root} isn't a folder, so MLflow's files aren't there; name another place by --artifacts.")
+    root = _folder(location)
     # What a link leads to was never MLflow's, and rglob follows none to a folder.
     names = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file() and not path.is_symlink())
     return ArtifactStore(str(root), names, lambda key: read_regular(root / key))
 
 
 def former_artifacts(location: str, remote: RemoteConfig) -> tuple[PastBucket, str] | None:
-    """Open the former versions of MLflow's files; None where they lie in a folder or the bucket doesn't exist."""
+    """Open the former versions of MLflow's files; None where they lie in a folder or the bucket doesn't exist.
+
+    Raises UsageError for a place that is neither.
+    """
     if not location.startswith("s3://"):
+        _folder(location)
         return None
     bucket, prefix = bucket_at(location, remote)
     try:
@@ -64,3 +66,10 @@ def former_artifacts(location: str, remote: RemoteConfig) -> tuple[PastBucket, s
     except BucketNotFoundError:
         return None
     return PastBucket(bucket), prefix
+
+
+def _folder(location: str) -> Path:
+    root = Path(location)
+    if not root.is_dir():
+        raise UsageError(f"{root} isn't a folder, so MLflow's files aren't there; name another place by --artifacts.")
+    return root
