@@ -130,6 +130,9 @@ def test_what_is_changed_today_stays_allowed() -> None:
 
 def test_a_cleanup_deletes_its_own_data_and_no_other() -> None:
     judged(change('aws_s3_bucket.this["dvc"]', DELETE, BUCKET | OWN), end=True)
+    judged(change("aws_ecr_repository.this", DELETE, {"name": "wms-main"} | OWN), end=True)
+    with pytest.raises(UnsafePlanError, match=r'guards data: aws_s3_bucket\.this\["x"\]'):
+        judged(change('aws_s3_bucket.this["x"]', DELETE, {"bucket": "payroll"} | OWN), end=True)
     for name in ("another bucket", "an undeclared resource", "a stranger's subnet"):
         with pytest.raises(UnsafePlanError):
             judged(REFUSED[name][0], end=True)

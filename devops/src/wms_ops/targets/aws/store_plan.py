@@ -37,7 +37,9 @@ def plan_judge(
     def refusal(resource: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         """The reason why a resource may not be changed as planned; empty if it may."""
         kind = str(resource["type"])
-        if not _KEEPING.issuperset(resource["change"]["actions"]) and kind.startswith(_DATA) and not end:
+        # By the name, which is one of a kind: a tag may be on another bucket of the team's, too.
+        may_go = end and (_has_own_name(found, names) or found.get("name") == names.prefix)
+        if not _KEEPING.issuperset(resource["change"]["actions"]) and kind.startswith(_DATA) and not may_go:
             return "deletes what holds or guards data"
         if resource.get("module_address") or (kind, resource["name"]) not in declared:
             return "isn't in this version's files"
@@ -87,7 +89,11 @@ def _is_own(found: Mapping[str, Any], names: Names) -> bool:
     no tags yet.
     """
     tag = (found.get("tags_all") or {}).get(ENVIRONMENT_TAG)
-    return tag == names.environment if tag is not None else any(found.get(key) in own for key, own in _own(names))
+    return tag == names.environment if tag is not None else _has_own_name(found, names)
+
+
+def _has_own_name(found: Mapping[str, Any], names: Names) -> bool:
+    return any(found.get(key) in own for key, own in _own(names))
 
 
 def _own(names: Names) -> Iterator[tuple[str, set[str]]]:
