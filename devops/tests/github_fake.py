@@ -218,7 +218,8 @@ def _serving(fake: FakeGitHub) -> Iterator[FakeGitHub]:
             self.send_header("Content-Type", "application/octet-stream" if said is body else "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            if body:  # gh has gone already after a 204
+                self.wfile.write(body)
 
         def _body(self) -> bytes:
             if self.headers.get("Transfer-Encoding") != "chunked":

@@ -10,17 +10,14 @@ from typing import Final
 from wms.command import Command, folder, nearest
 from wms.errors import UNHEALTHY, LedgerError, ModelDamagedError
 from wms.json_text import to_json
-from wms.names import tell
 from wms.paths import ROOT
 from wms_ops.base.layout import DVC_CONFIG
 from wms_ops.commands.advice import AGAIN, reason, remedy
 from wms_ops.commands.checks import import_libraries
 from wms_ops.commands.checks_settings import missing_library
-from wms_ops.commands.finding import Finding, State
+from wms_ops.commands.finding import Finding, State, show
 from wms_ops.commands.parallel import LIMIT_S, ask_all
 from wms_ops.commands.roles import CHECKS, ROLES
-
-_WORDS: Final = {State.FINE: "fine", State.MISSING: "MISSING", State.OPTIONAL: "optional"}
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -48,10 +45,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(to_json([asdict(one) for one in findings], indent=2))
     else:
-        for one in findings:
-            tell(f"{one.name:13} {_WORDS[one.state]:9} {one.text}")
-            if one.mend:
-                tell(f"{'':23} -> {one.mend}")
+        show(findings)
         lacking = [one.name for one in findings if one.state is State.MISSING]
         whom = f" for {'an' if options.role == 'operator' else 'a'} {options.role}" if options.role else ""
         print(f"\nMissing{whom}: {', '.join(lacking)}." if lacking else f"\nAll that is needed{whom} is here.")

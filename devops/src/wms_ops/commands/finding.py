@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+from wms.names import tell
 
 
 class State(StrEnum):
@@ -22,3 +26,14 @@ class Finding:
     state: State
     text: str
     mend: str = ""
+
+
+_WORDS: Final = {State.FINE: "fine", State.MISSING: "MISSING", State.OPTIONAL: "optional"}
+
+
+def show(findings: Iterable[Finding]) -> None:
+    """Print findings, each with what mends it."""
+    for one in findings:
+        tell(f"{one.name:13} {_WORDS[one.state]:9} {one.text}")
+        if one.mend:
+            tell(f"{'':23} -> {one.mend}")

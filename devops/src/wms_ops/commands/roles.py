@@ -9,6 +9,7 @@ from typing import Final
 
 from wms.libraries import MEGABYTES
 from wms_ops.commands import checks
+from wms_ops.commands.checks_github import check_repository
 from wms_ops.commands.checks_records import check_records
 from wms_ops.commands.checks_settings import check_python, check_settings, check_versions
 from wms_ops.commands.checks_work import (
@@ -72,6 +73,7 @@ ROLES: Final[Mapping[str, Table]] = {
         "budget": (check_budget, True),
         "instances": (check_instances, True),
         "GitHub": (check_pull_requests, False),
+        "repository": (check_repository, False),
         "MLflow": (checks.check_mlflow, False),
         **_MODEL,
     },

@@ -130,6 +130,8 @@ _GITHUB: Final = {
         f"{_OPS}.github:START",
         "data/7 0a1b2c3d4e5f60718293a4b5c6d7e8f901234567",
     ),
+    "setup": Leaf("Set the repository's settings at GitHub.", f"{_OPS}.github_settings:SETUP", "--dry-run"),
+    "check": Leaf("Show which settings at GitHub aren't as they must be.", f"{_OPS}.github_settings:CHECK"),
 }
 
 _CLOUD: Final = {

@@ -90,6 +90,13 @@ class GitHub:
         kind = ("-H", "Content-Type: application/octet-stream")
         return self._answer("api", "--method", "POST", *kind, "--input", str(path), url, what=what)
 
+    def set_secret(self, name: str, environment: str, value: str) -> None:
+        """Store a secret of an environment. The value goes by standard input: other users see command lines.
+
+        Raises as `read_file` does.
+        """
+        self._run("secret", "set", name, "--env", environment, what=f"the secret {name}", data=value.encode())
+
     def graphql(self, query: str, variables: Mapping[str, Any], what: str) -> GhResponse:
         """Call the GraphQL API. Raises as `ask` does."""
         data = to_json({"query": query, "variables": variables}).encode()
@@ -112,8 +119,8 @@ class GitHub:
             raise _error(done, what)
         return GhResponse(status, content, words)
 
-    def _run(self, *arguments: str, what: str) -> bytes:
-        done = self._attempt(*arguments, what=what)
+    def _run(self, *arguments: str, what: str, data: bytes | None = None) -> bytes:
+        done = self._attempt(*arguments, what=what, data=data)
         if done.returncode:
             raise _error(done, what)
         return done.stdout
