@@ -35,6 +35,7 @@ class FakeSettings:
         self.rulesets: list[dict[str, Any]] = []
         self.labels: set[str] = set()
         self.repository_secrets: list[str] = []
+        self.organisation_secrets: list[str] = []
         self.refuse: dict[str, Reply] = {}
         self.ignore: set[str] = set()
         self.last: int | None = None
@@ -62,8 +63,9 @@ class FakeSettings:
                 found = self.actions if parts[1:] else self.repository
                 found |= body or {}
                 return (204, b"") if body and parts[1:] else (200, found)
-            case ["actions", "secrets"]:
-                return _page("secrets", [{"name": name} for name in self.repository_secrets], asked)
+            case ["actions", "secrets" | "organization-secrets" as kind]:
+                names = self.repository_secrets if kind == "secrets" else self.organisation_secrets
+                return _page("secrets", [{"name": name} for name in names], asked)
             case ["environments", "wms", *more]:
                 return self._environment(method, more, asked, body)
             case ["rulesets", *which]:

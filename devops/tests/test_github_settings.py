@@ -330,6 +330,26 @@ def test_a_secret_of_the_repository_is_named_and_left(desk: Desk) -> None:
     assert not any("DELETE" in one for one in desk.fake.changes)
 
 
+def test_a_secret_of_the_organisation_is_told(desk: Desk) -> None:
+    desk.fake.refuse["GET actions/organization-secrets"] = refusal(404, "Not Found")  # a person's repository
+    assert desk.setup() == 0
+    desk.fake.refuse = {}
+    desk.fake.organisation_secrets = ["REGISTRY_TOKEN"]
+    assert desk.run("check") == 0
+    assert "REGISTRY_TOKEN: whoever may push a branch can read this secret of the organisation" in desk.said
+
+
+def test_a_store_of_keys_that_was_stopped_is_finished(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    desk.fake.last = 10  # the second key was the last
+    assert desk.setup("--keys") == StoreUnreachableError.exit_code
+    assert set(desk.fake.secrets) == set(NAMES[:2])
+    desk.fake.last = None
+    assert desk.setup("--keys") == 0
+    assert set(desk.fake.secrets) == set(NAMES)
+
+
 @pytest.mark.parametrize("words", ["check", "setup --yes"])
 def test_who_may_not_and_where_nothing_answers(desk: Desk, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.fake.repository["permissions"] = {"admin": False}

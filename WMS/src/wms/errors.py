@@ -198,7 +198,7 @@ DECLINED = 3
 """Exit code after a question was answered with no; nothing was changed."""
 
 UNHEALTHY = 4
-"""Exit code of `wms doctor` if a requirement of the next step is missing."""
+"""Exit code of `wms doctor` and `wms github` if something that is needed is missing."""
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as in shells."""

@@ -189,7 +189,7 @@ TREE: Final = Group(
             "Serve a model over HTTP.", "wms.serving.cli:COMMAND", "--model WMS/models --ledger WMS/models --port 8000"
         ),
         "loop": Group("Bring a data branch through all steps, or one.", _LOOP),
-        "github": Group("What GitHub's workflows ask of this project.", _GITHUB),
+        "github": Group("GitHub: the repository's settings, and the start of its pipeline.", _GITHUB),
         "cloud": Group("The instance with MLflow and the service.", _CLOUD),
         "cost": Group(
             "What instances have cost, and what they cost an hour.",

@@ -20,6 +20,7 @@ TFVARS: Final = "infrastructure/terraform/wms.tfvars"
 
 _HERE: Final = f"environments/{ENVIRONMENT}"
 _POLICIES: Final = "deployment-branch-policies"
+_SHARED: Final = "actions/organization-secrets"
 _PAGE: Final = 30  # GitHub hands out no more variables at once
 
 
@@ -76,6 +77,7 @@ def read(github: GitHub) -> There:
         no_rulesets=rulesets.words if _without_plan(rulesets) else "",
         has_label=_get(github, f"labels/{LABEL}", may_lack=True) is not None,
         repository_secrets=[one["name"] for one in _listed(github, "actions/secrets", "secrets")],
+        organisation_secrets=[one["name"] for one in _listed(github, _SHARED, "secrets")],
     )
 
 
@@ -148,7 +150,8 @@ def _listed(github: GitHub, path: str, key: str) -> list[Any]:
     found: list[Any] = []
     for page in count(1):
         answer = github.ask(f"{REPO}/{path}?per_page={_PAGE}&page={page}", what=path)
-        if answer.status == 404 and path.endswith(_POLICIES):  # an environment that any branch may use has no list
+        # An environment that any branch may use has no list, and neither has a person's repository.
+        if answer.status == 404 and path.endswith((_POLICIES, _SHARED)):
             break
         found += (listed := _handed(answer, path)[key])
         if len(listed) < _PAGE:

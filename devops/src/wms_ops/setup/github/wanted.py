@@ -63,6 +63,7 @@ class There:
     no_rulesets: str
     has_label: bool
     repository_secrets: Sequence[str]
+    organisation_secrets: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -271,4 +272,11 @@ def _repository_secrets(there: There) -> Item:
         )
         for name in there.repository_secrets
     )
-    return Item("secrets", "the repository itself has none", defects=defects)
+    hints = tuple(
+        (
+            f"{name}: whoever may push a branch can read this secret of the organisation",
+            "ask an owner of the organisation to take this repository off the secret's list, unless all may know it",
+        )
+        for name in there.organisation_secrets
+    )
+    return Item("secrets", "the repository itself has none", defects=defects, hints=hints)
