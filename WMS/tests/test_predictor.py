@@ -171,7 +171,7 @@ def test_damage_is_detected_and_named(
     damage(tmp_path / name)
     with pytest.raises(ModelDamagedError, match=name.replace(".", r"\.")) as caught:
         Predictor(tmp_path)
-    assert "wms train" in str(caught.value) or "wms export" in str(caught.value)
+    assert "wms train" in str(caught.value) or "wms versions export" in str(caught.value)
 
 
 def test_weights_are_not_needed_but_never_wrong(tmp_path: Path, models: Path) -> None:
@@ -189,7 +189,7 @@ def test_missing_model_says_what_to_run(tmp_path: Path) -> None:
         with pytest.raises(ModelNotFoundError, match=r"`wms train` or `make demo`"):
             Predictor(path)
     (tmp_path / "production.pth").touch()
-    with pytest.raises(ModelNotFoundError, match=r"wms export"):
+    with pytest.raises(ModelNotFoundError, match=r"wms versions export"):
         Predictor(tmp_path)
 
 

@@ -67,7 +67,7 @@ def replace_ledger(folder: Path, **more: object) -> None:
 
 UNSERVED: dict[str, tuple[Callable[[Path], object], str]] = {
     "no folder": (lambda f: f.rename(f.with_name("away")), r"No model at .*production\.onnx"),
-    "no network": (lambda f: (f / "production.onnx").unlink(), r"its weights are there: run .*wms export"),
+    "no network": (lambda f: (f / "production.onnx").unlink(), r"its weights are there: run .*wms versions export"),
     "a damaged network": (lambda f: flip(f / "production.onnx"), r"production\.onnx isn't the file that"),
     "damaged weights": (lambda f: flip(f / "production.pth"), r"production\.pth holds other weights"),
     "a damaged card": (lambda f: (f / "production.json").write_text("{"), r"production\.json can't be read as JSON"),

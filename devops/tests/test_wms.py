@@ -343,7 +343,7 @@ def test_leaves_name_modules_that_exist() -> None:
         assert importlib.util.find_spec(leaf.entry.partition(":")[0])
 
 
-@pytest.mark.parametrize("words", [*READING, *WRITING, "predict --input", "export", "train --config"])
+@pytest.mark.parametrize("words", [*READING, *WRITING, "predict --input", "versions export", "train --config"])
 def test_a_name_that_is_too_long_is_refused(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main([*words.split(), "x" * 5000])

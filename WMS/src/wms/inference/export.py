@@ -1,7 +1,7 @@
 """Writes a trained network as the three files that prediction and serving need.
 
 production.pth is the plain state_dict, production.onnx is run by the predictor, production.json (the card)
-says which bytes belong together and where they come from. `wms export FOLDER` makes the
+says which bytes belong together and where they come from. `wms versions export FOLDER` makes the
 other two from production.pth.
 """
 

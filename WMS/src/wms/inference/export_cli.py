@@ -1,4 +1,4 @@
-"""`wms export`: makes production.onnx and its card again from production.pth."""
+"""`wms versions export`: makes production.onnx and its card again from production.pth."""
 
 from __future__ import annotations
 

@@ -112,7 +112,8 @@ class Predictor:
             self.weights_sha256 = str(metadata["wms.weights_sha256"])
         except (KeyError, ValueError) as error:
             raise ModelDamagedError(
-                f"{path} has no valid record of its own settings ({error}); export it with `wms export {path.parent}`."
+                f"{path} has no valid record of its own settings ({error}); export it with "
+                f"`wms versions export {path.parent}`."
             ) from error
         self.preprocessing = _preprocessing(metadata, self.card, path)
         self._prepared = preprocessing_of(self.preprocessing, str(path))
@@ -224,7 +225,8 @@ def _read_model(path: Path) -> bytes:
     except OSError as error:
         if path.with_suffix(".pth").is_file() and not path.exists():
             raise ModelNotFoundError(
-                f"No model at {path}, but its weights are there: run `wms export {path.parent}` to export them."
+                f"No model at {path}, but its weights are there: run "
+                f"`wms versions export {path.parent}` to export them."
             ) from error
         reason = "" if isinstance(error, FileNotFoundError) else f" that can be read ({error.strerror})"
         raise ModelNotFoundError(f"No model at {path}{reason}: {_TRAIN}.") from error

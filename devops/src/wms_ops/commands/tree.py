@@ -80,6 +80,7 @@ _VERSIONS: Final = {
     "ledger": Leaf("Check the ledger of promotions.", f"{_OPS}.ledger:COMMAND", "WMS/models"),
     "baseline": Leaf("Print what a new model has to beat.", f"{_OPS}.promote:BASELINE"),
     "metadata": Leaf("Write model-metadata.json.", f"{_OPS}.promote:METADATA_FILE"),
+    "export": Leaf("Make production.onnx again.", "wms.inference.export_cli:COMMAND", "WMS/models"),
 }
 
 _RUNS: Final = {
@@ -184,7 +185,6 @@ TREE: Final = Group(
         "sync": Leaf("Bring Production to this machine.", f"{_OPS}.sync:COMMAND", "--from s3"),
         "versions": Group("The model's versions: list, scores, compare.", _VERSIONS, usual="list"),
         "lineage": Leaf("Prove where a model is from.", f"{_OPS}.versions:LINEAGE", "4ba3c92"),
-        "export": Leaf("Make production.onnx again.", "wms.inference.export_cli:COMMAND", "WMS/models"),
         "serve": Leaf(
             "Serve a model over HTTP.", "wms.serving.cli:COMMAND", "--model WMS/models --ledger WMS/models --port 8000"
         ),
