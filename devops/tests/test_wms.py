@@ -306,7 +306,7 @@ OLD = {
     "wms.training.mlflow_sync": "runs send",
     "wms.registry.ledger": "versions ledger",
     "wms.data.versions": "data",
-    "wms.inference.export": "export",
+    "wms.inference.export": "versions export",
     "wms.data.qa.calibrate": "data calibrate",
     "wms.data.synthetic": "data draw",
 }

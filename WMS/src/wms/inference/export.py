@@ -282,4 +282,4 @@ def _model_of(card: Mapping[str, Any], state: Mapping[str, Tensor], path: Path) 
 
 
 if __name__ == "__main__":
-    sys.exit(run_renamed("wms.inference.export", "export"))
+    sys.exit(run_renamed("wms.inference.export", "versions", "export"))
