@@ -28,19 +28,26 @@ _PINNED = re.compile(r"uses: ([\w.-]+/[\w.-]+)@([0-9a-f]{40})")
 
 CHECKOUT = """
 name: checkout
-inputs: { ref: { default: main } }
+inputs: { ref: { default: main }, fetch-depth: { default: "1" } }
 runs:
   using: composite
   steps:
     - shell: bash
+      env: { REF: "${{ inputs.ref }}" }
       run: |
-        git clone --quiet "$CHECKED_OUT" .
-        git checkout --quiet "${{ inputs.ref }}"
+        git init --quiet .
+        git remote add origin "$CHECKED_OUT"
+        if [ "${{ inputs.fetch-depth }}" = 0 ]; then
+          git fetch --quiet --tags origin "+refs/heads/*:refs/remotes/origin/*"
+        else
+          git fetch --quiet --no-tags --depth=1 origin "+refs/heads/$REF:refs/remotes/origin/$REF"
+        fi
+        git checkout --quiet -B "$REF" "refs/remotes/origin/$REF"
         ln -s "$VIRTUAL_ENVIRONMENT" .venv
         printf '/.venv\\n' >> .git/info/exclude
         echo "PYTHONPATH=$PWD/WMS/src:$PWD/devops/src" >> "$GITHUB_ENV"
 """
-"""A clone of the origin as actions/checkout makes one, with the tests' own packages in .venv."""
+"""A clone of the origin as actions/checkout makes one, shallow by default, with the tests' own packages in .venv."""
 
 NOTHING = "name: nothing\nruns: { using: composite, steps: [{ shell: bash, run: ':' }] }\n"
 TOKEN = "the-token-of-a-workflow"  # noqa: S105

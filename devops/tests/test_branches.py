@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 from workshop import INBOX, Workshop, said
 
+from wms_ops.base.layout import SPLITS
 from wms_ops.git.command import Git
 from wms_ops.loop.context import RunContext
 from wms_ops.loop.waiting import join_waiting
@@ -100,6 +101,25 @@ def test_all_waiting_branches_are_joined_and_a_conflict_stops_none(shop: Worksho
     assert f"{second}: Nothing was merged" in done.stdout
     assert [len(shop.version(branch).pairs) for branch in others] == [2, 2]
     assert {name for name, tip in shop.branches().items() if tips[name] != tip} == set(others)
+
+
+@pytest.mark.slice("joined branches", of=2)
+def test_a_branch_that_has_all_of_main_keeps_its_commit_and_so_its_verdict(shop: Workshop) -> None:
+    """As a run leaves it that was blocked: its splits are on record, and the check is on that commit."""
+    clone = shop.clone("one")
+    shop.photos(clone, 2, seed=1)
+    shop.commit(clone)
+    shop.push(clone)
+    (branch,) = shop.data_branches()
+    shop.run("git", "fetch", "--quiet", where=clone)
+    shop.run("git", "checkout", "--quiet", "--detach", f"origin/{branch}", where=clone)
+    (clone / SPLITS).touch()
+    shop.run("git", "add", "--force", SPLITS, where=clone)
+    shop.run("git", "commit", "--quiet", "--no-verify", "-m", "Record the splits", where=clone)
+    shop.run("git", "push", "--quiet", "--no-verify", "origin", f"HEAD:refs/heads/{branch}", where=clone)
+    before = shop.branches()
+    dataset(shop, "join", "--all", where=clone)
+    assert shop.branches() == before
 
 
 @pytest.mark.slice("joined branches", of=2)

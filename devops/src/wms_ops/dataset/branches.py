@@ -115,9 +115,12 @@ def _waits(scratch: Scratch, tip: str, git: Git) -> bool:
     that a check or a person has judged.
     """
     base = scratch.base
-    if base is None or not pointers_at(scratch.git, tip) or inbox_files(scratch.git, tip):
-        return False
-    if scratch.git.ok("merge-base", "--is-ancestor", base, tip):
+    if (
+        base is None
+        or scratch.git.ok("merge-base", "--is-ancestor", base, tip)
+        or not pointers_at(scratch.git, tip)
+        or inbox_files(scratch.git, tip)
+    ):
         return False
     if says_removal(scratch.git, base, tip):
         return True
