@@ -148,6 +148,18 @@ def test_an_issue_is_opened_once_and_commented_when_there_is_news(issues: list[d
     assert tell(NOTICE, tmp_path) and len(issues) == 2
 
 
+def test_comments_that_github_does_not_hand_out_change_nothing(
+    issues: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tell(NOTICE, tmp_path)
+    with fake_github() as github:
+        github.more = lambda method, where, *_: (200, issues) if where == "/issues" else (403, {"message": "No."})
+        for name, value in github.environ.items():
+            monkeypatch.setenv(name, value)
+        assert tell(Notice(NOTICE.title, "Failed."), tmp_path) is False
+    assert "GitHub refuses to list the issue's comments: No." in capsys.readouterr().err
+
+
 def test_a_blocked_and_a_failed_run_are_told_a_merged_one_isn_t(webhook: Any, tmp_path: Path) -> None:
     store = RunStore(tmp_path)
     for state, outputs, expected in (

@@ -103,7 +103,9 @@ def _file_issue(notice: Notice, github: GitHub) -> None:
     else:
         path = f"{REPO}/issues/{same[0]['number']}/comments"
         said = github.ask(f"{path}?per_page=100", what="the issue's comments")
-        last = [same[0]["body"], *(one["body"] for one in said.data or [])][-1]
+        if not said.ok:
+            raise PullRequestError(f"GitHub refuses to list the issue's comments: {said.words}.")
+        last = [same[0]["body"], *(one["body"] for one in said.data)][-1]
         if last == body:
             return
         done = github.ask(path, method="POST", body={"body": body}, what="a comment on the issue")
