@@ -66,6 +66,14 @@ MUTANTS: tuple[tuple[str, str, str, str], ...] = (
         "step without a limit: reap",
     ),
     (PIPELINE, "        timeout-minutes: 30\n", "", "step without a limit: tell"),
+    (PIPELINE, '          session-seconds: "5400"\n', "", "login too short: release"),
+    (
+        PIPELINE,
+        "        timeout-minutes: 340\n",
+        "        timeout-minutes: 340\n        continue-on-error: true\n",
+        "continue-on-error",
+    ),
+    (PIPELINE, '"21600" #', '"7200" #', "login too short: train"),
     # Secrets.
     (PUSHED, "GH_TOKEN: ${{ github.token }}", "GH_TOKEN: ${{ secrets.WMS_TOKEN }}", "secret in a branch's file"),
     (PUSHED, "GH_TOKEN: ${{ github.token }}", "GH_TOKEN: ${{ toJSON(secrets) }}", "secret in a branch's file"),

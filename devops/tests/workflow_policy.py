@@ -41,6 +41,7 @@ _SECRET: Final = re.compile(r"secrets\b|github\.token|GITHUB_TOKEN")
 _IS_SET: Final = re.compile(r"secrets\.\w+ && '\w+'")  # tells whether a secret is set, not its value
 _COMMAND: Final = re.compile(r"exec \.venv/bin/wms \S[^\n;&|]*")  # the shell's place is taken: a cancel reaches wms
 _STARTS: Final = ("loop part data", "loop part train", "loop part release", "cloud up", "cloud deploy")
+LOGIN_S: Final = int(yaml.safe_load(ACTIONS[0].read_text(encoding="utf-8"))["inputs"]["session-seconds"]["default"])
 _LONGEST_MIN: Final = 360
 _LONGEST_RUN: Final = 5
 _LONGEST_FILE: Final = 200
@@ -150,6 +151,16 @@ def _runs(one: Workflow) -> Iterator[str]:
             yield f"step without a limit: {name}, {step.get('name')}"
 
 
+def _logins(one: Workflow) -> Iterator[str]:
+    """No step outlasts the login of its role."""
+    for name, job in one.jobs.items():
+        logins = [step for step in job["steps"] if step.get("uses", "").startswith("./.github/actions/")]
+        for step in job["steps"] if logins else ():
+            lasts_s = int(logins[-1].get("with", {}).get("session-seconds", LOGIN_S))
+            if uses_wms(step) and step.get("timeout-minutes", 0) * 60 > lasts_s:
+                yield f"login too short: {name}, {step.get('name')}"
+
+
 def _secrets(one: Workflow) -> Iterator[str]:
     inside = {name for name, job in one.jobs.items() if job.get("environment") == "wms"}
     if one.is_of_a_branch and ("secrets" in _without_comments(one.text) or inside):
@@ -209,6 +220,8 @@ def _end(one: Workflow) -> Iterator[str]:
         yield "down: ends nothing"
     if tell.get("if") != "always()" or "down" not in tell.get("needs", ()):
         yield "tell: not in every case, or before the cost is final"
+    if any("continue-on-error" in step for _, step in one.steps):
+        yield "continue-on-error: a failed step would pass"
 
 
 def _concurrency(one: Workflow) -> Iterator[str]:
@@ -227,7 +240,7 @@ def _concurrency(one: Workflow) -> Iterator[str]:
 
 
 _RULES: Final[tuple[Callable[[Workflow], Iterator[str]], ...]] = (
-    *(_top, _rights, _machines, _actions, _runs, _secrets, _early, _account, _end, _concurrency),
+    *(_top, _rights, _machines, _actions, _runs, _logins, _secrets, _early, _account, _end, _concurrency),
 )
 
 
