@@ -23,7 +23,6 @@ from wms_ops.loop import contexts
 from wms_ops.loop.console import ConsoleTeller, summary, verdict
 from wms_ops.loop.driver import conclude, one_at_a_time, run_loop
 from wms_ops.loop.parts import PARTS, TELL, now_at, run_part
-from wms_ops.loop.shared_runs import run_of
 from wms_ops.loop.steps import carry_out
 from wms_ops.loop.steps_publish import BODY
 from wms_ops.runs.plan import LAST, code_of, exit_code, failed_step
@@ -113,7 +112,7 @@ def _part(arguments: argparse.Namespace) -> int:
             git = contexts.workspace(arguments.folder, url)
             record = store.begin(arguments.branch, arguments.commit, now_at(git, arguments.branch, arguments.commit))
         else:
-            record = store.bring(run_of(arguments.branch, arguments.commit))
+            record = store.resume(arguments.branch, arguments.commit)
         make = contexts.context_factory(arguments.folder, url, cloud, recipe=arguments.recipe, show=teller.line)
         record = run_part(make, store, record, arguments.part, teller)
     is_over = record.outcome is not RunOutcome.RUNNING

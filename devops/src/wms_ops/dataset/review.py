@@ -89,14 +89,15 @@ def rests_on(git: Git, main: str, commit: str) -> bool:
 
 
 def only_joined(git: Git, main: str, commit: str, tip: str) -> bool:
-    """Return whether `tip` is `commit` into which `main` was joined since, by merges alone.
+    """Return whether `tip` is `commit` with nothing on top but joins of `main` and the loop's own records.
 
-    The pipeline joins main into each branch that waits; no workflow starts by that, so the run that waits for `commit`
-    goes on with the branch as it is.
+    The pipeline joins main into each branch that waits, and a run records its splits; no workflow starts by that, so
+    the run of `commit` goes on with the branch as it is.
     """
     while tip != commit:
         ours, *others = git.attempt("rev-list", "--parents", "--no-walk", tip).stdout.decode().split()[1:] or [""]
-        if len(others) != 1 or not git.ok("merge-base", "--is-ancestor", others[0], main):
+        joined = len(others) == 1 and git.ok("merge-base", "--is-ancestor", others[0], main)
+        if not joined and not (ours and adds_records_only(git, ours, tip)):
             return False
         tip = ours
     return True

@@ -36,6 +36,8 @@ _ALLOWED: Final[Mapping[str, str]] = {
     **dict.fromkeys(("previous_version", "champion_version"), rf"(?:{_NUMBER})?"),
     "branch": _BRANCH,
     "commit": _COMMIT,
+    "photos": _COMMIT,
+    "pushed": rf"(?:{_COMMIT})?",
     "merged": rf"(?:{_COMMIT})?",
     "run": _NAME,
     "run_id": r"[0-9a-f]{32}",
@@ -88,17 +90,23 @@ class SharedRunStore(RunStore):
         """
         run_id = run_of(branch, commit)
         if self._bucket.get(self._key(run_id, FILE)) is not None:
-            found = self.bring(run_id)
-            if found.branch != branch:  # data/a/b and data/a-b
-                raise PipelineError(f"{found.branch} has a run of this commit and of this id already; rename {branch}.")
-            return found
+            return self.resume(branch, commit)
         if commit != tip:
             is_at = f"is at {tip[:12]}" if tip else "isn't at the origin any more"
             raise PipelineError(f"{branch} {is_at}, not at {commit[:12]}; nothing was started.")
         moment = now or datetime.now(UTC)
-        record = RunRecord(id=run_id, branch=branch, started_at=moment.isoformat(timespec="seconds"))
+        record = RunRecord(id=run_id, branch=branch, pushed=commit, started_at=moment.isoformat(timespec="seconds"))
         self.save(record)
         return record
+
+    def resume(self, branch: str, commit: str) -> RunRecord:
+        """Return the run of a branch's commit with its files. Raises PipelineError for another's run of the same id."""
+        found = self.bring(run_of(branch, commit))
+        if found.branch != branch:  # data/a/b and data/a-b
+            raise PipelineError(f"{found.branch} has a run of this commit and of this id already; rename {branch}.")
+        if found.pushed not in ("", commit):
+            raise PipelineError(f"The run {found.id} is that of {found.pushed}; push another commit to {branch}.")
+        return found
 
     def save(self, record: RunRecord) -> None:
         """Write the record here and into the bucket."""
@@ -158,7 +166,7 @@ class SharedRunStore(RunStore):
 def _fault(record: RunRecord, run_id: str) -> str | None:
     """The words about a record that no step has written; None for any other."""
     values = record.outputs
-    for name, value in {"branch": record.branch, **values, "id": record.id}.items():
+    for name, value in {"branch": record.branch, "pushed": record.pushed, **values, "id": record.id}.items():
         form = re.escape(run_id) if name == "id" else _ALLOWED.get(name)
         if form and not re.fullmatch(form, value):
             return f"has {harmless(value[:80])!r} as {name}, which no step writes"

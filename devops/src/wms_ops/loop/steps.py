@@ -46,8 +46,8 @@ IN_TREE: Final = ("gate", "promote", "smoke-deploy")
 """The steps that read main's recipe or the ledger from the work tree, which the clone of a new job lacks."""
 
 TABLE: Mapping[str, Step] = {
-    "merge": _plain(steps_data.merge, "branch"),
-    "validate": _plain(steps_data.validate, "branch", "commit"),
+    "merge": Step(steps_data.merge, ("branch",)),
+    "validate": Step(steps_data.validate, ("branch", "commit")),
     "budget": _plain(steps_cloud.budget, "photos_total"),
     "up": _plain(steps_cloud.up),
     "train": _plain(steps_cloud.train, "branch", "commit", "photos_new"),

@@ -20,33 +20,40 @@ from wms_ops.dataset.fetch import bring
 from wms_ops.dataset.inbox import inbox_files
 from wms_ops.dataset.losses import common, refuse_losses
 from wms_ops.dataset.publish import Watch, delete_branch, publish, verify
-from wms_ops.dataset.review import refuse_foreign, rests_on
+from wms_ops.dataset.review import only_joined, refuse_foreign, rests_on
 from wms_ops.dataset.settings import data_settings
 from wms_ops.dataset.split_records import told
 from wms_ops.dataset.versions import file_at, pointers_at, version_at
+from wms_ops.git.write import remote_tip
 from wms_ops.loop.context import Done, RunContext
 from wms_ops.loop.workspace import check_out, fetch, main_tip, tip
+from wms_ops.runs.record import RunRecord
 
 CARD = "card.md"
 
 
-def merge(context: RunContext, values: Mapping[str, str]) -> Done:
+def merge(context: RunContext, record: RunRecord, values: Mapping[str, str]) -> Done:
     """Settle the commit to train on: photos become pointers, and main's photos and files are joined in.
 
     Raises BranchContentError for a branch that changes more than data, the errors of `publish` and `join_into`,
-    PipelineError for a missing branch.
+    PipelineError for a missing branch, and for one that moved on from the commit that the run was started for.
     """
     branch = values["branch"]
     git = context.git
     fetch(git)
-    commit = _tip(context, branch)
+    commit, pushed = _tip(context, branch), record.pushed
+    if pushed and not only_joined(git, main_tip(context), pushed, commit):
+        raise PipelineError(
+            f"{branch} moved on from {pushed[:12]} to {commit[:12]}, whose own push starts a run; nothing was done."
+        )
     refuse_foreign(git, main_tip(context), commit, branch)
+    photos = {}
     text = f"{branch} holds pointers only."
     if inbox_files(git, commit):
         done = publish(git, commit, context.url, watch=Watch(say=context.show))
         if done.branch is None:
             raise PipelineError(f"The data set holds all photos of {branch} already; delete that branch.")
-        delete_branch(git, context.url, branch, commit)
+        photos = {"photos": commit}
         text = f"The photos of {branch} are in the store; {done.branch} points to them. {done.plan.summary}"
         branch = done.branch
         fetch(git)
@@ -59,16 +66,19 @@ def merge(context: RunContext, values: Mapping[str, str]) -> Done:
         fetch(git)
         commit = joined.commit
     check_out(context, commit, branch)
-    return Done({"branch": branch, "commit": commit}, text)
+    return Done({"branch": branch, "commit": commit, **photos}, text)
 
 
-def validate(context: RunContext, values: Mapping[str, str]) -> Done:
+def validate(context: RunContext, record: RunRecord, values: Mapping[str, str]) -> Done:
     """Check that the store holds every file, that none of main's is lost, and that the new photos are sound.
 
+    A branch of photos is deleted first, now that the run's record names the branch that points to them.
     Only the new photos are downloaded; the data set's card is made from them, card.md in the run's folder.
     Raises MissingBlobError, ShrinkError, DataQualityError and the store's errors.
     """
     git, commit = context.git, values["commit"]
+    if "photos" in values and remote_tip(git, context.url, record.branch) == values["photos"]:
+        delete_branch(git, context.url, record.branch, values["photos"])
     store = context.store()
     main = _tip(context, main_branch())
     before, after = version_at(git, main, store), version_at(git, commit, store)

@@ -94,7 +94,7 @@ def pull_request(context: RunContext, record: RunRecord) -> Done:
     branch = values.get("branch", record.branch)
     text = (context.folder / values["body"]).read_text(encoding="utf-8")
     if was_refused(record):
-        return _told(context, branch, text)
+        return _told(context, branch, values.get("commit") or record.pushed, text)
     title = pull_title(record)
     pull = context.pulls.open(branch, title, text)
     pull = context.pulls.update(pull, text, attachments(context))
@@ -121,9 +121,11 @@ def pull_request(context: RunContext, record: RunRecord) -> Done:
     return Done({**named, "merged": merged}, f"Pull request {pull.number} {state}.")
 
 
-def _told(context: RunContext, branch: str, text: str) -> Done:
-    """Comment on the branch's commit, if the origin still has the branch."""
-    if (commit := tip(context.git, branch)) is None:
+def _told(context: RunContext, branch: str, refused: str, text: str) -> Done:
+    """Comment on the refused commit, or on the branch's if none is known, if the origin still has the branch."""
+    now = tip(context.git, branch)
+    commit = refused or now
+    if now is None or commit is None:
         return Done({}, f"{branch} isn't at the origin any more, so there is no commit to comment on.")
     context.pulls.comment(commit, text)
     return Done({}, f"No pull request was opened; a comment on {commit[:12]} says why.")

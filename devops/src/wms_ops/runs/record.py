@@ -64,6 +64,8 @@ class StepRecord(StoredRecord):
 class RunRecord(StoredRecord):
     """The record of the loop's run for a data branch, from its start to the instance's end. Costs are in US dollars.
 
+    `pushed` is the commit that a run in parts was started for; a run in one takes the branch as it is.
+
     A step that the stored record lacks, because older code began the run, is pending. A step that this version doesn't
     know keeps its state: no code here carries the step out or changes its record.
     """
@@ -71,6 +73,7 @@ class RunRecord(StoredRecord):
     id: str
     branch: str
     started_at: str
+    pushed: str = ""
     outcome: RunOutcome = RunOutcome.RUNNING
     reason: str = ""
     steps: tuple[StepRecord, ...] = Field(default=(), validate_default=True)
