@@ -107,7 +107,10 @@ def test_a_step_of_the_loop_draws_nothing_in_a_log(monkeypatch: pytest.MonkeyPat
     teller.begins("up", 4)
     mask("hunter2")
     teller.line("It starts.")
-    assert log.getvalue() == " 4/12 up ...\n::add-mask::hunter2\n      It starts.\n"
+    teller.line("Refused:\n  a.png is no picture.\n::error::Forged")
+    shown = "      It starts.\n      Refused: a.png is no picture. ::error::Forged\n"
+    assert log.getvalue() == f" 4/12 up ...\n::add-mask::hunter2\n{shown}"
+    assert obeyed(log.getvalue()) == ["::add-mask::hunter2"]
 
 
 def test_elsewhere_nothing_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,7 +52,7 @@ class ConsoleTeller:
             width = max(20, self.console.width - len(self._name) - 6)
             self._status.update(f"{self._name}  [dim]{escape(harmless(text.strip()[:width]))}[/dim]")
         else:
-            self.console.print(f"      {harmless(text)}")
+            self.console.print(f"      {_on_one_line(text)}")
 
     def over(self, record: RunRecord, name: str) -> None:
         """A step is over, with any result."""
@@ -61,7 +61,13 @@ class ConsoleTeller:
             self._status = None
         step = record.step(name)
         word = "" if step.state is StepState.DONE else f"{_WORDS[step.state]}: "
-        self.console.print(f"{self._name:22}{step.seconds:7.1f} s  {word}{harmless(step.text)}")
+        self.console.print(f"{self._name:22}{step.seconds:7.1f} s  {word}{_on_one_line(step.text)}")
+
+
+def _on_one_line(text: str) -> str:
+    """The text with a blank for each line end: the reasons of a refusal stand on lines of their own."""
+    first, *others = text.split("\n")
+    return harmless(" ".join([first, *map(str.strip, others)]))
 
 
 def summary(record: RunRecord) -> Table:
