@@ -92,7 +92,17 @@ def test_a_branch_that_is_gone_moved_on_or_merged_starts_nothing(
     [
         *(
             (branch, NOWHERE)
-            for branch in ("main", "data/", "data/-x", "data/../main", "data/a b", "data/x\n::set", "")
+            for branch in (
+                "main",
+                "data/",
+                "data/-x",
+                "data/../main",
+                "data/zähler",
+                f"data/{'a' * 250}",
+                "data/a b",
+                "data/x\n::set",
+                "",
+            )
         ),
         *(
             (BRANCH, commit)
@@ -109,7 +119,8 @@ def test_a_hostile_name_or_a_short_commit_starts_nothing(
     arguments = ["github", "start", "--repo", str(office.yard.clone.folder), "--", branch, commit]
     assert main(arguments) == PipelineError.exit_code == 89
     said = capsys.readouterr().err
-    assert said.count("\n") == 1 and "nothing was started" in said
+    assert said.count("\n") == 1 and "nothing was started" in said and len(said) < 300
+    assert "Rename it: data/" in said or "Give all 40 digits" in said
     assert started == [] and office.github.requests == []
 
 

@@ -23,6 +23,8 @@ from wms_ops.storage.names import read_time
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
 _COMMIT: Final = r"[0-9a-f]{40}"
 _BRANCH: Final = rf"{re.escape(DATA_BRANCHES)}[A-Za-z0-9](?:[A-Za-z0-9_-]|[./](?![./]|lock\b)){{0,80}}"
+_NAMES: Final = f"Rename it: {DATA_BRANCHES} and at most 81 of a-z, A-Z, 0-9 and, after the first, of _ - . and /."
+_COMMITS: Final = "Give all 40 digits of it."
 _NUMBER: Final = r"[0-9]{1,9}"
 _WORD: Final = r"true|false"
 _MEAN: Final = r"0\.[0-9]{1,12}|1\.0{1,12}"
@@ -51,9 +53,11 @@ def run_of(branch: str, commit: str) -> str:
     >>> run_of("data/20261121-103000", "0a1b2c3d4e5f60718293a4b5c6d7e8f901234567")
     'data-20261121-103000-0a1b2c3d4e5f'
     """
-    for name, text, form in (("branch", branch, _BRANCH), ("commit", commit, _COMMIT)):
+    for name, text, form, rule in (("branch", branch, _BRANCH, _NAMES), ("commit", commit, _COMMIT, _COMMITS)):
         if not re.fullmatch(form, text):
-            raise PipelineError(f"{harmless(text)!r} isn't a {name} that a run can belong to; nothing was started.")
+            raise PipelineError(
+                f"{harmless(text[:100])!r} isn't a {name} that a run can belong to; nothing was started. {rule}"
+            )
     return f"{branch.replace('/', '-')}-{commit[:12]}"
 
 
