@@ -15,7 +15,9 @@ from wms_ops.base.layout import INBOX
 from wms_ops.loop.contexts import context_factory, shared_runs
 from wms_ops.loop.shared_runs import run_of
 from wms_ops.loop.steps_data import merge
+from wms_ops.machine.types import CloudState
 from wms_ops.pulls.file_branch import SHELF
+from wms_ops.runs.record import StepState
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,7 @@ def test_a_run_does_not_take_what_was_pushed_after_its_commit(shop: LoopShop, tm
 
 
 @pytest.mark.timeout(300)
-def test_a_job_that_is_killed_once_the_photos_are_published_goes_on(
+def test_a_job_killed_once_the_photos_are_published_goes_on_until_their_branch_is_deleted(
     shop: LoopShop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, text in shop.environ.items():
@@ -84,3 +86,9 @@ def test_a_job_that_is_killed_once_the_photos_are_published_goes_on(
     job(shop, "data", *which)
     values = stored(shop, record.id).outputs
     assert values["photos_new"] == "25" and set(shop.branches()) - before == {values["branch"]}
+    shop.origin("update-ref", "-d", f"refs/heads/{values['branch']}")
+    job(shop, "train", *which, expect=89)
+    assert f"{values['branch']} was deleted or forced elsewhere" in job.said  # type: ignore[attr-defined]
+    assert shop.cloud.status() is CloudState.ABSENT, "nothing is paid for a commit that is gone"
+    job(shop, "tell", *which, expect=89)
+    assert stored(shop, record.id).step("up").state is StepState.FAILED

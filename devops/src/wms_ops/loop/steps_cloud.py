@@ -24,7 +24,7 @@ from wms_ops.cost.estimate import BUSY, cost_of, dollars, estimate_minutes
 from wms_ops.cost.prices import Choice
 from wms_ops.cost.sessions import Session
 from wms_ops.loop.context import Done, RunContext
-from wms_ops.loop.workspace import check_out, commit_and_push, refuse_moved_splits
+from wms_ops.loop.workspace import check_out, commit_and_push, refuse_moved_splits, require_commit
 from wms_ops.machine.types import CloudState
 from wms_ops.runs.record import RunRecord, StepState
 
@@ -56,8 +56,13 @@ def budget(context: RunContext, values: Mapping[str, str]) -> Done:
     return Done(outputs, f"On {what}: about {minutes:.0f} minutes and {cost.total:.2f} USD.{warning}")
 
 
-def up(context: RunContext, _: Mapping[str, str]) -> Done:
-    """Start the instance and wait until MLflow answers its API. Raises CloudError, RegistryUnreachableError."""
+def up(context: RunContext, values: Mapping[str, str]) -> Done:
+    """Start the instance and wait until MLflow answers its API. Raises CloudError, RegistryUnreachableError.
+
+    None is paid for a commit that is gone: PipelineError.
+    """
+    if "commit" in values:
+        require_commit(context.git, values["commit"], values["branch"])
     endpoints = context.cloud.up()
     context.cloud.wait()
     return Done({"mlflow_uri": endpoints.mlflow}, f"MLflow answers at {endpoints.mlflow}.")

@@ -51,11 +51,21 @@ def check_out(context: RunContext, commit: str, branch: str) -> None:
     checked out: BranchContentError. Raises GitError.
     """
     git = context.git
+    require_commit(git, commit, branch)
     refuse_foreign(git, main_tip(context), commit, branch)
     lock = git.folder / ".git" / "index.lock"
     lock.unlink(missing_ok=True)  # of a git that was killed; this clone has one user, who holds the loop's lock
     git("checkout", "--quiet", "--force", "--detach", commit)
     git("clean", "--quiet", "-ffd", *(part for kept in _KEPT for part in ("-e", kept)))
+
+
+def require_commit(git: Git, commit: str, branch: str) -> None:
+    """Raise PipelineError for a commit that a clone lacks: its branch was deleted, or forced elsewhere."""
+    if git.commits(commit) == [None]:
+        raise PipelineError(
+            f"{branch} was deleted or forced elsewhere, so {commit[:12]} isn't at the origin any more, and nothing was "
+            f"done with it. Push that commit to {branch} again and repeat this part, or leave the run as it is."
+        )
 
 
 def stand_at(context: RunContext, commit: str, branch: str) -> None:
