@@ -223,7 +223,8 @@ class Act:
 
 def _leave(path: Path, job: str, outputs: Mapping[str, Mapping[str, str]]) -> None:
     """Rewrite a workflow so that one job runs, after jobs that do nothing but give their outputs."""
-    workflow = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506 -- all stays text
+    workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
+    workflow["on"] = workflow.pop(True)  # YAML's `on`
     jobs = workflow["jobs"]
     for name in jobs[job].get("needs", []):
         steps = [{"run": "echo done before"}]
