@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from wms.data.manifest import DataSet
 from wms.errors import DataQualityError, ManifestError
 from wms.project import project
+from wms.text import counted
 from wms_ops.base.errors import BusyError, DamagedBlobError, GitError, MissingBlobError, PushRefusedError
 from wms_ops.base.layout import DATA_BRANCHES, INBOX, SPLITS, main_branch
 from wms_ops.base.poll import insist
@@ -207,7 +208,8 @@ def check_photos(scratch: Scratch, base: str, settings: DataConfig) -> Mapping[s
     shown = "\n  ".join(errors[:10])
     more = f"\n  and {len(errors) - 10} more" if len(errors) > 10 else ""
     raise DataQualityError(
-        f"The data check refuses the new files, {len(errors)} errors; nothing was uploaded:\n  {shown}{more}\n"
+        f"The data check refuses the new files, {counted(len(errors), 'error')}; nothing was uploaded:\n"
+        f"  {shown}{more}\n"
         f"See them as pictures: wms data check {INBOX} --html qa.html; many are mended by --fix."
     )
 

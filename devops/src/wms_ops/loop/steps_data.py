@@ -12,6 +12,7 @@ from wms.data.qa import validate_data
 from wms.data.splits import SplitRecord, refuse_empty
 from wms.errors import DataQualityError
 from wms.files import remove, write_atomic
+from wms.text import counted
 from wms_ops.base.errors import PipelineError
 from wms_ops.base.layout import SPLITS, main_branch
 from wms_ops.dataset.branches import join_into
@@ -123,8 +124,8 @@ def _check(context: RunContext, before: DataSet, after: DataSet, stems: set[str]
         if errors := list(report["errors"]):
             first = str(errors[0]).replace(f"{folder}/", "")
             raise DataQualityError(
-                f"The data check refuses the branch's new photos, {len(errors)} errors: {first} Mend them with "
-                "`wms data check DIR --fix` and push again."
+                f"The data check refuses the branch's new photos, {counted(len(errors), 'error')}: {first} Mend them "
+                "with `wms data check DIR --fix` and push again."
             )
         if recorded or not before.pairs:
             placed = decided(Path(folder), splits, config)
