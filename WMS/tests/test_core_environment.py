@@ -133,7 +133,7 @@ def test_the_hook_starts(core: Path) -> None:
     ("words", "library", "group"),
     [
         ("train --data DRAWN --splits DRAWN/splits.jsonl", "torch", "train"),
-        ("export WMS/models", "onnx", "train"),
+        ("versions export WMS/models", "onnx", "train"),
         ("data history", "polars", "train"),
         ("runs list", "mlflow", "train"),
         ("serve --model WMS/models --ledger WMS/models --port 0", "uvicorn", "serve"),

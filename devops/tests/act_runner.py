@@ -60,6 +60,12 @@ eval "exec $1"
 """
 
 
+def _names(log: str) -> Iterator[str]:
+    for line in _lines(log):
+        if "jobResult" in line:
+            yield str(line["job"]).partition("/")[2].strip()
+
+
 @dataclass(frozen=True)
 class ActRun:
     """A run of a workflow: act's exit code, the result of each job that ran ("success", "failure"), and the log."""
@@ -67,6 +73,11 @@ class ActRun:
     code: int
     jobs: Mapping[str, str]
     log: str
+
+    @property
+    def checks(self) -> list[str]:
+        """The names under which GitHub would show the jobs that are over: those of their checks."""
+        return list(_names(self.log))
 
     def said(self, job: str) -> str:
         """What the steps of a job printed."""
@@ -119,7 +130,7 @@ class Act:
         attempt: int = 1,
         event: Mapping[str, Any] | None = None,
     ) -> subprocess.Popen[bytes]:
-        """Start a workflow as a dispatch on main does, or with `event`, a payload, as a push does.
+        """Start a workflow as a dispatch on main does, or with `event`, a payload, as a push or a pull request does.
 
         `alone` names the one job that is run again, for which those that it needs keep their `outputs`. A later
         `attempt` belongs to the run before.
@@ -128,7 +139,7 @@ class Act:
         given = self.folder / "event.json"
         payload = {"repository": {"default_branch": "main", "full_name": self.repository}}
         given.write_text(json.dumps(payload | ({"inputs": inputs} if event is None else event)), encoding="utf-8")
-        kind = "workflow_dispatch" if event is None else "push"
+        kind = "pull_request" if "pull_request" in (event or {}) else "push" if event else "workflow_dispatch"
         command = [str(_act()), kind, "-W", f".github/workflows/{workflow}", "--json", "-e", str(given)]
         command += ["-P", "ubuntu-24.04=-self-hosted", "--action-offline-mode", "--no-skip-checkout"]
         command += ["--no-cache-server", "--github-instance", self.host]

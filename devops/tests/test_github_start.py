@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from github_office import Office
 from pull_yard import BRANCH
@@ -162,3 +164,31 @@ def test_a_branch_that_main_was_joined_into_meanwhile_goes_on(office: Office, st
     git("merge", "--quiet", "-m", "Join another", "other")
     git("push", "--quiet", "origin", f"HEAD:refs/heads/{BRANCH}")
     assert start(office, BRANCH, commit) == 0 and len(started) == 1
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({"README__md": "Better.\n"}, "false"),
+        ({"devops__x__py": "code\n", "notes__md": "x\n"}, "false"),
+        (POINTERS, "true"),
+        ({"WMS__data__training__images__a.jpg": "x"}, "true"),
+        ({"WMS__data__splits.jsonl": "{}\n"}, "true"),
+        ({"model-metadata.json": "{}\n", "README__md": "x\n"}, "true"),
+    ],
+    ids=["a document", "code", "pointers", "photos", "splits", "code and metadata"],
+)
+def test_a_pull_request_with_any_data_or_record_is_for_the_pipeline(
+    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], found: str
+) -> None:
+    head = office.yard.branch("work", **files)
+    office.yard.branch("main", meanwhile__md="main moves on\n")
+    base = office.yard.tip("main")
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "output"))
+    assert main(["github", "changes", base, head, "--repo", str(office.yard.clone.folder)]) == 0
+    assert (tmp_path / "output").read_text() == f"data={found}\n"
+
+
+def test_a_commit_that_is_not_there_is_named(office: Office, capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["github", "changes", "origin/main", NOWHERE, "--repo", str(office.yard.clone.folder)])
+    assert code == 80 and "Traceback" not in capsys.readouterr().err

@@ -10,6 +10,8 @@ from aws_clone import eventually
 from aws_server import AwsServer
 from pipeline_shop import PIPELINE, Repository, opened
 
+from wms_ops.base.layout import INBOX
+
 pytest_plugins = ["aws_fixtures"]
 pytestmark = pytest.mark.slice("pipelines at GitHub", of=2, number=1)
 PUSHED = "data-pushed.yaml"
@@ -91,3 +93,24 @@ def test_a_branch_with_code_starts_no_pipeline_and_its_code_never_runs(repositor
     (comment,) = repository.pulls.commit_comments[commit]
     assert "sitecustomize.py" in comment["body"]
     assert not marker.exists() and repository.yard.left() == {}
+
+
+@pytest.mark.timeout(300)
+def test_a_pull_request_of_code_has_the_check_and_one_of_data_waits_for_the_pipeline(repository: Repository) -> None:
+    shop = repository.shop
+    base = shop.main()
+    names = {}
+    for branch, path in (("code", "README.md"), ("data", "model-metadata.json"), ("photos", f"{INBOX}/images/a.jpg")):
+        shop.shell("git", "checkout", "--quiet", "-B", branch, "origin/main")
+        (shop.demo_folder.clone / path).write_text("{}\n", encoding="utf-8")
+        shop.shell("git", "add", "--all", "--force")
+        shop.shell("git", "commit", "--quiet", "-m", branch)
+        shop.shell("git", "push", "--quiet", "--no-verify", "origin", f"HEAD:refs/heads/by-hand-{branch}")
+        head = shop.shell("git", "rev-parse", "HEAD").strip()
+        event = {"number": 7, "pull_request": {"number": 7, "base": {"sha": base}, "head": {"sha": head}}}
+        done = repository.act.run("pull-request.yaml", {}, event=event)
+        assert done.code == 0, done.log
+        (names[branch],) = set(done.checks) - {"look"}
+    shop.shell("git", "checkout", "--quiet", "main")
+    waits = "The pipeline decides about data"
+    assert names == {"code": "wms/gate", "data": waits, "photos": waits}

@@ -12,6 +12,7 @@ from workflow_policy import FILES, PIPELINE, PUSHED, Workflow
 from wms_ops.pulls import dispatch
 
 WORKFLOWS = [Workflow(path.read_text(encoding="utf-8"), path.name) for path in FILES]
+REQUEST = "pull-request.yaml"
 LOCK = "infrastructure/terraform/instance/.terraform.lock.hcl"
 BY_HAND = {PIPELINE, "deploy-model.yaml", "ec2-control.yaml", "reap-orphans.yaml", "lock.yaml"}
 
@@ -35,10 +36,10 @@ STARTS: dict[str, tuple[Event, set[str]]] = {
     "a push to another branch": (Event("push", "my-work"), set()),
     "a push of pictures": (Event("push", "pull-requests"), set()),
     "a push of a tag": (Event("push", tag="data/x"), set()),
-    "a pull request of a data branch": (Event("pull_request", path="WMS/data/dataset/images.dvc"), set()),
-    "a pull request that changes a lock file": (Event("pull_request", path=LOCK), {"lock.yaml"}),
+    "a pull request of a data branch": (Event("pull_request", path="WMS/data/dataset/images.dvc"), {REQUEST}),
+    "a pull request that changes a lock file": (Event("pull_request", path=LOCK), {"lock.yaml", REQUEST}),
     # GitHub sends a fork's as the same event, with a token that reads, and without secrets.
-    "a fork's pull request of code": (Event("pull_request", path="devops/src/wms_ops/x.py"), set()),
+    "a fork's pull request of code": (Event("pull_request", path="devops/src/wms_ops/x.py"), {REQUEST}),
     "a fork's pull request with a comment": (Event("issue_comment"), set()),
     "a schedule": (Event("schedule"), {"reap-orphans.yaml", "lock.yaml"}),
     "a person, or a workflow's dispatch": (Event("workflow_dispatch"), BY_HAND),
@@ -60,7 +61,7 @@ def is_started(workflow: Workflow, event: Event) -> bool:
     assert event.name in ("workflow_dispatch", "workflow_call", "schedule") or set(filters) <= {"branches", "paths"}
     if event.name == "push" and not matches(filters["branches"], event.branch):
         return False  # a filter of branches leaves tags out
-    if event.name == "pull_request" and not matches(filters["paths"], event.path):
+    if event.name == "pull_request" and "paths" in filters and not matches(filters["paths"], event.path):
         return False
     ends = {"${{ !github.event.deleted }}"} if event.deleted else set()
     return any(job.get("if") not in ends for job in workflow.jobs.values())

@@ -21,6 +21,7 @@ from workflow_policy import (
 )
 
 from wms_ops.git.command import Git
+from wms_ops.pulls.protocol import CHECK
 from wms_ops.storage.names import holder_of
 
 TEXTS = {path.name: path.read_text(encoding="utf-8") for path in FILES}
@@ -212,3 +213,14 @@ def test_the_reaper_is_asked_at_odd_minutes_and_may_only_look() -> None:
     minutes = [one["cron"].split()[0] for one in triggers["schedule"]]
     assert all("0" not in one.split(",") and "*" not in one for one in minutes)
     assert "dry-run" in triggers["workflow_dispatch"]["inputs"]
+
+
+def test_the_check_of_code_has_its_name_only_without_data_and_is_never_skipped() -> None:
+    """A skipped job counts as a success at GitHub, and a job of that name as the check."""
+    jobs = yaml.safe_load(TEXTS["pull-request.yaml"])["jobs"]
+    gate = jobs.pop("gate")
+    named = f"needs.look.outputs.data == 'false' && '{CHECK}' || 'The pipeline decides about data'"
+    assert gate["name"] == f"${{{{ {named} }}}}"
+    assert gate["needs"] == ["look"] and not [job for job in (gate, *jobs.values()) if "if" in job]
+    assert not [job for job in jobs.values() if CHECK in str(job.get("name"))]
+    assert "secrets" not in TEXTS["pull-request.yaml"] and "github.token" not in TEXTS["pull-request.yaml"]

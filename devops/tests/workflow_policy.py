@@ -33,6 +33,8 @@ RIGHTS: Final[Mapping[tuple[str, str], Mapping[str, str]]] = {
     ("deploy-model.yaml", "deploy"): _AT_AWS,
     ("reap-orphans.yaml", "reap"): {**_AT_AWS, "issues": "write"},
     ("lock.yaml", "lock"): _READ,
+    ("pull-request.yaml", "look"): _READ,
+    ("pull-request.yaml", "gate"): {},
 }
 """All that a job may do at GitHub. A job that isn't listed may do nothing, so it has to be listed first."""
 

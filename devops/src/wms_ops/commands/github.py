@@ -8,8 +8,8 @@ from typing import Final
 from wms.command import Command, folder
 from wms.paths import ROOT
 from wms_ops.base.layout import DATA_BRANCHES, main_branch
-from wms_ops.base.outputs import add_summary, annotate
-from wms_ops.dataset.review import refuse_foreign
+from wms_ops.base.outputs import add_summary, annotate, put_outputs
+from wms_ops.dataset.review import brings_data, refuse_foreign
 from wms_ops.git.command import Git
 from wms_ops.git.write import remote_tip
 from wms_ops.loop import contexts
@@ -43,6 +43,26 @@ def _start(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _of_changes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("base", help="the commit that a pull request is to be merged into")
+    parser.add_argument("head", help="the commit of its branch")
+    parser.add_argument("--repo", type=folder, default=ROOT, help="a clone that has both")
+
+
+def _changes(arguments: argparse.Namespace) -> int:
+    """Say whether a pull request brings data or records, as the output `data`. Raises GitError."""
+    git = Git(arguments.repo)
+    names = (arguments.base, arguments.head)
+    base, head = (git("rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}") for name in names)
+    found = brings_data(git, base, head)
+    put_outputs({"data": found})
+    print("It brings data or records: the pipeline decides." if found else "It brings neither data nor records.")
+    return 0
+
+
+CHANGES: Final = Command(
+    "Say whether a pull request brings data or records, which the pipeline alone may judge.", _of_changes, _changes
+)
 START: Final = Command(
     "Start the pipeline on main for a pushed data branch, which may change nothing but data.",
     _of_start,

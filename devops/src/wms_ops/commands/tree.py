@@ -126,6 +126,11 @@ def _cloud(name: str, text: str, example: str = "") -> Leaf:
 
 
 _GITHUB: Final = {
+    "changes": Leaf(
+        "Say whether a pull request brings data.",
+        f"{_OPS}.github:CHANGES",
+        "origin/main HEAD",
+    ),
     "start": Leaf(
         "Start the pipeline for a pushed data branch.",
         f"{_OPS}.github:START",

@@ -81,6 +81,12 @@ def refuse_foreign(git: Git, main: str, commit: str, branch: str) -> None:
         )
 
 
+def brings_data(git: Git, main: str, commit: str) -> bool:
+    """Return whether a commit has other data or records than `main`, which the pipeline alone may judge."""
+    changes = changes_of(git, main, commit)
+    return any(_is_photo(change) or change.path in (*CARRIED, *RECORDS) for change in changes)
+
+
 def rests_on(git: Git, main: str, commit: str) -> bool:
     """Return whether a commit is main's files with other pointers only, and has `main` in its history."""
     return git.ok("merge-base", "--is-ancestor", main, commit) and all(
