@@ -223,7 +223,7 @@ def test_main_names_what_is_wrong(tmp_path: Path) -> None:
 def test_module_runs_as_the_command_that_errors_name(tmp_path: Path) -> None:
     source = Path(export.__file__).parents[2]
     paths = f"{source}:{source.parents[1] / 'devops' / 'src'}"
-    command = [sys.executable, "-m", "wms_ops", "export", str(tmp_path)]
+    command = [sys.executable, "-m", "wms_ops", "versions", "export", str(tmp_path)]
     done = subprocess.run(command, env={"PYTHONPATH": paths}, capture_output=True, text=True, check=False)
     assert done.returncode == ModelNotFoundError.exit_code
     assert done.stderr.startswith("error: No weights at")
