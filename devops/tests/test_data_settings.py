@@ -17,6 +17,7 @@ from wms_ops.loop.context import RunContext
 from wms_ops.loop.steps_data import validate
 from wms_ops.loop.workspace import clone_origin, fetch
 from wms_ops.pulls.blocked import show_what_was_wrong
+from wms_ops.runs.record import RunRecord
 
 
 def recipe(shop: Workshop, data: str, name: str = RECIPE) -> None:
@@ -49,15 +50,16 @@ def test_the_loop_checks_by_its_recipe_on_main(shop: Workshop, monkeypatch: pyte
     assert shop.data_branches(), said(pushed)
     (branch,) = shop.data_branches()
     context, values = context_of(shop, monkeypatch, branch)
-    validate(context, values)
+    record = RunRecord(id="r1", branch=branch, started_at="2026-11-28T00:00:00+00:00")
+    validate(context, record, values)
     recipe(shop, "near_duplicate_bits: 256")
     fetch(context.git)
     with pytest.raises(SplitError, match="1 scene"):
-        validate(context, values)
+        validate(context, record, values)
     recipe(shop, "max_megapixels: 0.005", "WMS/configs/small.yaml")
     fetch(context.git)
     with pytest.raises(DataQualityError, match=r"0\.005 megapixels"):
-        validate(dataclasses.replace(context, recipe="WMS/configs/small.yaml"), values)
+        validate(dataclasses.replace(context, recipe="WMS/configs/small.yaml"), record, values)
 
 
 def test_the_hook_and_the_page_of_a_blocked_push_take_mains_settings(
