@@ -276,6 +276,6 @@ def test_a_commit_without_a_pull_request_gets_one_comment_of_ours(office: Office
 def test_a_block_right_after_a_push_is_on_the_new_commit(office: Office) -> None:
     pull, _ = office.opened()
     office.fake.lag = 3
-    head = office.yard.more()
+    head = office.yard.more(more__dvc="outs\n")
     assert office.pulls.block(pull, "No better.").head == head
     assert office.check(head) == ("failure", "No better.")
