@@ -139,6 +139,7 @@ def test_a_blocked_run_says_how_to_go_on() -> None:
     assert "Main and Production are as they were." in body
     assert "| promote | skipped | | The gate's verdict" in re.sub(" +", " ", body)
     unchecked = body_of(failed("validate", "grey", 28))
+    assert "No pull request was opened for this one" in unchecked and "closes this one" not in unchecked
     assert "wms data check" in unchecked and "`wms data take-back data/20261121-120000`" in unchecked
     broken = body_of(failed("train", "Killed.", 89))
     assert "`wms loop run --branch data/20261121-120000`. It goes on where it stopped" in broken

@@ -115,8 +115,8 @@ def advice(record: RunRecord) -> tuple[str, ...]:
         return (
             f"{_take_back(record)} brings the photos and masks back into `{INBOX}`. Mend the files named above, check "
             f"them by `wms data check {INBOX}`, commit, and `{_push()}`.",
-            "That push makes a new data branch and pull request, and closes this one. Main and Production are as "
-            "they were.",
+            "That push makes a new data branch, which is checked again. No pull request was opened for this one; main "
+            "and Production are as they were.",
         )
     return (
         "The sentence above says what went wrong. Mend that.",
