@@ -191,4 +191,4 @@ def test_a_pull_request_with_any_data_or_record_is_for_the_pipeline(
 
 def test_a_commit_that_is_not_there_is_named(office: Office, capsys: pytest.CaptureFixture[str]) -> None:
     code = main(["github", "changes", "origin/main", NOWHERE, "--repo", str(office.yard.clone.folder)])
-    assert code == 80 and "Traceback" not in capsys.readouterr().err
+    assert code == 80 and f"There is no commit '{NOWHERE}'" in capsys.readouterr().err

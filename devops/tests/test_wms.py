@@ -337,6 +337,19 @@ def test_the_program_maps_errors(tmp_path: Path) -> None:
     assert done.stderr.startswith("error: There is no folder")
 
 
+@pytest.mark.parametrize(
+    ("words", "there"),
+    [
+        (["export", "WMS/models"], "`wms versions export`"),
+        (["merge"], "`wms data merge` and `wms loop merge`"),
+        (["trian"], "(did you mean train?)"),
+    ],
+)
+def test_a_name_of_another_group_is_led_to_it(words: list[str], there: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == UsageError.exit_code
+    assert there in capsys.readouterr().err
+
+
 def test_leaves_name_modules_that_exist() -> None:
     for leaf in LEAVES.values():
         assert isinstance(leaf, Leaf)

@@ -52,9 +52,7 @@ def _of_changes(parser: argparse.ArgumentParser) -> None:
 def _changes(arguments: argparse.Namespace) -> int:
     """Say whether a pull request brings data or records, as the output `data`. Raises GitError."""
     git = Git(arguments.repo)
-    names = (arguments.base, arguments.head)
-    base, head = (git("rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}") for name in names)
-    found = brings_data(git, base, head)
+    found = brings_data(git, git.commit(arguments.base), git.commit(arguments.head))
     put_outputs({"data": found})
     print("It brings data or records: the pipeline decides." if found else "It brings neither data nor records.")
     return 0

@@ -13,7 +13,7 @@ from wms.command import Command, nearest
 from wms.errors import UsageError, run_main
 from wms.paths import ROOT
 from wms.start import load
-from wms_ops.commands.tree import TREE, Group, Leaf
+from wms_ops.commands.tree import TREE, Group, Leaf, leaves
 
 _HELP: Final = ("-h", "--help", "help")
 
@@ -68,7 +68,8 @@ def find(words: Sequence[str]) -> tuple[Leaf | Group, list[str], list[str]]:
             return node, path, rest
         else:
             here = " ".join(path)
-            hint = nearest(rest[0], list(node.members))
+            elsewhere = [f"`{' '.join(found)}`" for found, _ in leaves(node, tuple(path)) if found[-1] == rest[0]]
+            hint = f"; there is {' and '.join(elsewhere)}" if elsewhere else nearest(rest[0], list(node.members))
             raise UsageError(f"There is no `{here} {rest[0]}`{hint}; `{here} --help` lists what there is.")
     return node, path, rest
 
