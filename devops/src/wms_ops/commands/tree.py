@@ -203,6 +203,7 @@ TREE: Final = Group(
                 "prices": Leaf("Show prices an hour.", f"{_OPS}.cost:PRICES", "--region eu-west-1"),
             },
         ),
+        "accept": Leaf("Accept a real account: one run, each seam judged.", f"{_OPS}.accept:COMMAND", "--usd 0.5"),
         "hook": Leaf("Install the pre-push hook into this clone.", "wms_ops.hook.install:COMMAND"),
         "completion": Leaf("Print the completion for bash or zsh.", f"{_OPS}.completion:COMMAND", "bash"),
     },
