@@ -20,8 +20,8 @@ IDENTITY = {
 class FakePulls:
     """Pull requests of the origin. `needs` is what main requires: "check", "review"; `forbidden` what isn't allowed.
 
-    `forbidden` may hold "create", "own" (approving one's own), "auto-merge". As on GitHub, a closed pull request
-    keeps the commit that its branch had last.
+    `forbidden` may hold "create", "draft" (as in a private repository on the Free plan), "own" (approving one's own),
+    "auto-merge". As on GitHub, a closed pull request keeps the commit that its branch had last.
     """
 
     def __init__(self, github: FakeGitHub, origin: Path) -> None:
@@ -127,6 +127,7 @@ class FakePulls:
             "html_url": f"http://{HOST}/{REPO}/pull/{number}",
             "node_id": f"PR_{number}",
             "mergeable": None if pull["state"] != "open" else self._tree(pull) is not None,
+            "draft": pull["draft"],
             "auto_merge": pull["auto_merge"] and {"merge_method": "squash"},
         }
 
@@ -139,7 +140,7 @@ class FakePulls:
     def _fits(self, number: int, asked: Mapping[str, str]) -> bool:
         return f"acme:{self.pulls[number]['branch']}" == asked["head"] and asked["state"] == "all"
 
-    def _create(self, body: Mapping[str, str]) -> Reply:
+    def _create(self, body: Mapping[str, Any]) -> Reply:
         branch = body["head"]
         if "create" in self.forbidden:
             return refusal(403, "GitHub Actions is not permitted to create or approve pull requests.")
@@ -149,9 +150,17 @@ class FakePulls:
             return refusal(422, "Validation Failed", f"A pull request already exists for acme:{branch}.")
         if not self.git("rev-list", f"main..{branch}"):
             return refusal(422, "Validation Failed", f"No commits between main and {branch}")
+        if body["draft"] and "draft" in self.forbidden:
+            return refusal(422, "Validation Failed", "Draft pull requests are not supported in this repository.")
         number = len(self.pulls) + 1
         empty = {"state": "open", "merged_at": None, "merge_commit_sha": None, "auto_merge": None}
-        about = {"number": number, "title": body["title"], "body": body["body"], "branch": branch}
+        about = {
+            "number": number,
+            "title": body["title"],
+            "body": body["body"],
+            "branch": branch,
+            "draft": body["draft"],
+        }
         self.pulls[number] = {**empty, **about, "head_sha": self.tip(branch)}
         return 201, self.told(number)
 
@@ -159,6 +168,8 @@ class FakePulls:
         pull = self.pulls[number]
         if body["sha"] != self.tip(pull["branch"]):
             return refusal(409, "Head branch was modified. Review and try the merge again.")
+        if pull["draft"]:
+            return refusal(405, "Pull Request is still a draft")
         if self._tree(pull) is None:
             return refusal(405, "Pull Request is not mergeable")
         if lacking := self._lacking(pull):
@@ -172,11 +183,16 @@ class FakePulls:
         if "viewer" in query:
             return 200, {"data": {"viewer": {"login": self.login}}}
         pull = self.pulls[int(variables["id"].removeprefix("PR_"))]
+        if "markPullRequestReadyForReview" in query:
+            pull["draft"] = False
+            return 200, {"data": {}}
         if "disablePullRequestAutoMerge" in query:
             pull["auto_merge"] = None
             return 200, {"data": {}}
         error = None
-        if "auto-merge" in self.forbidden:
+        if pull["draft"]:
+            error = "Pull request Pull request is in draft state"
+        elif "auto-merge" in self.forbidden:
             error = "Auto merge is not allowed for this repository"
         elif variables["head"] != self.tip(pull["branch"]):
             error = "Head sha didn't match expected head oid"

@@ -134,6 +134,43 @@ def test_closed_with_a_comment_the_branch_stays_and_a_new_one_may_be_opened(offi
         pulls.close(newer, "Too late.")
 
 
+def test_a_draft_becomes_ready_and_is_merged_or_blocked(office: Office) -> None:
+    head, pulls = office.yard.branch(), office.pulls
+    draft = pulls.open(BRANCH, "Add data", "At work.", draft=True)
+    again = pulls.open(BRANCH, "Add data", "At work still.", draft=True)
+    assert (again.number, draft.state, again.state) == (1, PullState.DRAFT, PullState.DRAFT)
+    found = pulls.find(BRANCH)
+    assert found is not None and found.state is PullState.DRAFT
+    ready = pulls.open(BRANCH, "Add data", "Worse.")
+    assert (ready.number, ready.state) == (1, PullState.OPEN)
+    pulls.block(ready, "Worse.")
+    blocked = pulls.find(BRANCH)
+    assert blocked is not None and (blocked.state, blocked.reason) == (PullState.BLOCKED, "Worse.")
+    assert pulls.open(BRANCH, "Add data", "Again.", draft=True).state is PullState.OPEN, "it stays an ordinary one"
+    assert office.merge(pulls.open(BRANCH, "Add data", "Better."), head) == office.yard.tip("main")
+    assert not pulls.is_closed(1)
+
+
+def test_a_draft_that_a_person_closed_is_known_as_closed(office: Office) -> None:
+    office.yard.branch()
+    pull = office.pulls.open(BRANCH, "Add data", "At work.", draft=True)
+    assert not office.pulls.is_closed(pull.number)
+    office.pulls.close(pull, "Not these photos.")
+    assert office.pulls.is_closed(pull.number)
+    with pytest.raises(PullRequestError):
+        office.pulls.is_closed(7)
+
+
+def test_where_drafts_are_not_allowed_an_ordinary_one_is_opened(office: Office) -> None:
+    if office.fake is None:
+        return
+    office.yard.branch()
+    office.fake.forbidden = {"draft"}
+    pull = office.pulls.open(BRANCH, "Add data", "At work.", draft=True)
+    assert (pull.number, pull.state) == (1, PullState.OPEN)
+    assert office.fake.statuses[pull.head]["state"] == "pending"
+
+
 def test_a_merged_one_cannot_be_blocked(office: Office) -> None:
     head = office.yard.branch()
     pull = office.pulls.open(BRANCH, "Add data", "Better.")

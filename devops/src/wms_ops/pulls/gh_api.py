@@ -24,6 +24,8 @@ mutation($id: ID!, $head: GitObjectID!, $title: String!, $text: String!) {
   enablePullRequestAutoMerge(input: {pullRequestId: $id, expectedHeadOid: $head, mergeMethod: SQUASH,
     commitHeadline: $title, commitBody: $text}) { pullRequest { number } }
 }"""
+_READY = """
+mutation($id: ID!) { markPullRequestReadyForReview(input: {pullRequestId: $id}) { pullRequest { number } } }"""
 _NO_AUTO_MERGE = """
 mutation($id: ID!) { disablePullRequestAutoMerge(input: {pullRequestId: $id}) { pullRequest { number } } }"""
 
@@ -53,10 +55,12 @@ class PullApi:
         answer = self.github.ask(f"{REPO}/git/ref/heads/{quote(branch)}", what=f"the branch {branch}")
         return None if answer.status == 404 else str(_done(answer, f"look at {branch}")["object"]["sha"])
 
-    def create(self, branch: str, title: str, body: str) -> Json | None:
-        """Open a new pull request; return None if another process has just opened one."""
-        data = {"title": title, "body": body, "head": branch, "base": main_branch()}
+    def create(self, branch: str, title: str, body: str, *, draft: bool = False) -> Json | None:
+        """Open a new pull request, an ordinary one where GitHub's plan has no drafts; None if there is one by now."""
+        data = {"title": title, "body": body, "head": branch, "base": main_branch(), "draft": draft}
         answer = self.github.ask(f"{REPO}/pulls", method="POST", body=data, what="a new pull request")
+        if draft and answer.status == 422 and "draft" in answer.words.lower():
+            return self.create(branch, title, body)
         if answer.status == 422 and "already exists" in answer.words:
             return None
         created: Json = _done(answer, f"open a pull request of {branch}")
@@ -67,6 +71,12 @@ class PullApi:
         path, what = f"{REPO}/pulls/{number}", f"pull request {number}"
         edited: Json = _done(self.github.ask(path, method="PATCH", body=changes, what=what), f"change {what}")
         return edited
+
+    def make_ready(self, pull: Json) -> None:
+        """Make a draft an ordinary pull request, which only GraphQL does; nothing for one that is."""
+        if pull.get("draft"):
+            what = f"the draft of pull request {pull['number']}"
+            _done(self.github.graphql(_READY, {"id": pull["node_id"]}, what), f"end {what}")
 
     def comments(self, number: int) -> list[str]:
         """Return the texts of a pull request's first hundred comments."""
@@ -99,7 +109,12 @@ class PullApi:
             if len(listed) < _PAGE:
                 break
         ours = (status for status in found if status["context"] == CHECK)
-        return [Verdict(str(status["state"]), str((status.get("creator") or {}).get("login", ""))) for status in ours]
+        return [
+            Verdict(
+                str(one["state"]), str((one.get("creator") or {}).get("login", "")), str(one.get("description") or "")
+            )
+            for one in ours
+        ]
 
     def login(self) -> str:
         """Return the login under which GitHub sees this command; that of a workflow's token is ACTIONS."""

@@ -54,7 +54,7 @@ class GhPulls:
         found = self._api.newest(branch)
         return self._pull(found) if found else None
 
-    def open(self, branch: str, title: str, body: str) -> Pull:
+    def open(self, branch: str, title: str, body: str, *, draft: bool = False) -> Pull:
         """See PullRequests."""
         title, body = check_title(title), fitting(body)
         tip, old = self._api.tip(branch), self._api.newest(branch)
@@ -62,16 +62,24 @@ class GhPulls:
             return self._pull(old)
         if tip is None:
             raise PullRequestError(f"There is no branch {branch!r} on GitHub; push it first.")
-        made = None if old and not old["merged_at"] else self._api.create(branch, title, body)
+        made = None if old and not old["merged_at"] else self._api.create(branch, title, body, draft=draft)
         if made is None:
             old = self._api.newest(branch)
             if old is None or old["merged_at"]:
                 raise PullRequestError(f"The pull request of {branch} was closed just now; run this again.")
             self._api.stop_merging(old)
             made = self._api.edit(old["number"], title=title, body=body)
+            if not draft:
+                self._api.make_ready(made)
+                made["draft"] = False
         # The check sits on a commit, so a newer tip needs a new one: an older verdict says nothing about it.
         self._api.set_verdict(tip, "pending", "The loop is at work.", github_run())
-        return self._value(made, PullState.OPEN, tip)
+        return self._value(made, PullState.DRAFT if made.get("draft") else PullState.OPEN, tip)
+
+    def is_closed(self, number: int) -> bool:
+        """See PullRequests."""
+        there = self._api.get(number)
+        return bool(there["state"] != "open" and not there["merged_at"])
 
     def update(self, pull: Pull, body: str, attachments: Mapping[str, bytes] = NO_FILES) -> Pull:
         """See PullRequests; attachments go to the branch pull-requests, to which the body's links then lead."""
@@ -99,7 +107,7 @@ class GhPulls:
         # A pull request is told with its branch's former commit for a while after a push.
         head = self._api.tip(there["head"]["ref"]) or there["head"]["sha"]
         self._api.set_verdict(head, "failure", " ".join(reason.split()), github_run())
-        return self._value(there, PullState.BLOCKED, head)
+        return self._value(there, PullState.BLOCKED, head, reason)
 
     def comment(self, commit: str, text: str) -> None:
         """See PullRequests."""
@@ -156,7 +164,7 @@ class GhPulls:
             raise PullRequestError(
                 f"{pull.branch} moved on to {tip[:12]}, but {head[:12]} was looked at; run the loop for it again."
             )
-        if self._state(there) is PullState.BLOCKED:
+        if self._state(there)[0] is PullState.BLOCKED:
             raise PullRequestError(f"Pull request {pull.number} is blocked: see its checks. Run the loop for it again.")
 
     @staticmethod
@@ -207,19 +215,23 @@ class GhPulls:
             self._say(f"{branch} is merged, but can't be deleted: {error}")
 
     def _pull(self, there: Json) -> Pull:
-        return self._value(there, self._state(there), there["head"]["sha"])
+        state, reason = self._state(there)
+        return self._value(there, state, there["head"]["sha"], reason)
 
-    def _state(self, there: Json) -> PullState:
+    def _state(self, there: Json) -> tuple[PullState, str]:
+        """The state, and the reason of a blocked one."""
         if there["merged_at"]:
-            return PullState.MERGED
+            return PullState.MERGED, ""
         found = standing(self._api.verdicts(there["head"]["sha"]), self._api.login)
         if found.ignored:
             self._say(
                 f"{found.ignored} set the check {CHECK} of pull request {there['number']} over a failure of another "
                 "login, which isn't believed: it stays blocked. Find out why, and run the loop for it again."
             )
-        return PullState.BLOCKED if found.state == "failure" else PullState.OPEN
+        if found.state == "failure":
+            return PullState.BLOCKED, found.reason
+        return (PullState.DRAFT if there.get("draft") else PullState.OPEN), ""
 
     @staticmethod
-    def _value(there: Json, state: PullState, head: str) -> Pull:
-        return Pull(there["number"], there["head"]["ref"], there["title"], state, there["html_url"], head)
+    def _value(there: Json, state: PullState, head: str, reason: str = "") -> Pull:
+        return Pull(there["number"], there["head"]["ref"], there["title"], state, there["html_url"], head, reason)

@@ -40,7 +40,7 @@ class LocalPulls:
             found = read_book(scratch, FileBranch(scratch).look()).newest(branch)
         return found.pull(self._shown) if found else None
 
-    def open(self, branch: str, title: str, body: str) -> Pull:
+    def open(self, branch: str, title: str, body: str, *, draft: bool = False) -> Pull:
         """See PullRequests."""
         title = check_title(title)
 
@@ -53,11 +53,19 @@ class LocalPulls:
             if tip is None:
                 raise PullRequestError(f"There is no branch {branch!r} in the origin; push it first.")
             number, since = (old.number, old.opened_at) if old else (book.next_number(), now())
-            return book.write(
-                PullRecord(number=number, branch=branch, title=title, body=body, head=tip, opened_at=since)
-            )
+            is_draft = draft and (old is None or old.draft)  # as at GitHub: an ordinary one stays ordinary
+            made = PullRecord(number=number, branch=branch, title=title, body=body, head=tip, opened_at=since)
+            return book.write(made.model_copy(update={"draft": is_draft}))
 
         return self._change("open", branch, change)
+
+    def is_closed(self, number: int) -> bool:
+        """See PullRequests."""
+        with scratch_clone(self._git, self._url, depth=None) as scratch:
+            found = read_book(scratch, FileBranch(scratch).look()).records.get(number)
+        if found is None:
+            raise PullRequestError(f"There is no pull request {number} in the origin; open it first.")
+        return bool(found.closed)
 
     def update(self, pull: Pull, body: str, attachments: Mapping[str, bytes] = NO_FILES) -> Pull:
         """See PullRequests; no attachment may be named pull.json or README.md."""

@@ -16,7 +16,8 @@ class PullRecord(StoredRecord):
     """A local pull request, as its pull.json holds it.
 
     `reason` says why a blocked pull request is blocked, `closed` why one was closed without a merge; `merging` is the
-    branch's commit whose merge was begun; `merged` is main's commit; times are UTC, ISO 8601.
+    branch's commit whose merge was begun; `merged` is main's commit; times are UTC, ISO 8601. A draft has the state
+    open, as older code knows it, and `draft`.
     """
 
     number: int
@@ -25,6 +26,7 @@ class PullRecord(StoredRecord):
     body: str
     head: str
     state: PullState = PullState.OPEN
+    draft: bool = False
     reason: str = ""
     merging: str = ""
     merged: str = ""
@@ -35,7 +37,12 @@ class PullRecord(StoredRecord):
     @property
     def standing(self) -> str:
         """The state as a word for people."""
-        return "closed" if self.closed else str(self.state)
+        return "closed" if self.closed else str(self.known_state)
+
+    @property
+    def known_state(self) -> PullState:
+        """The state in the protocol's words."""
+        return PullState.DRAFT if self.draft and self.state is PullState.OPEN else self.state
 
     @property
     def folder(self) -> str:
@@ -45,7 +52,8 @@ class PullRecord(StoredRecord):
     def pull(self, url: str) -> Pull:
         """Return the protocol's value; `url` is that of the origin. The part after the # is in Git's notation."""
         address = f"{url}#{SHELF}:{self.folder}/{PAGE}"
-        return Pull(self.number, self.branch, self.title, self.state, address, self.head)
+        reason = self.reason if self.state is PullState.BLOCKED else ""
+        return Pull(self.number, self.branch, self.title, self.known_state, address, self.head, reason)
 
     def to_json(self) -> bytes:
         """Return the content of pull.json."""
@@ -95,4 +103,6 @@ def _state(record: PullRecord) -> str:
     if record.state is PullState.BLOCKED:
         return f"**Blocked**: {into}. The check `{CHECK}` failed: {record.reason}"
     begun = f" Merging `{record.merging}` was begun." if record.merging else ""
+    if record.draft:
+        return f"**Draft**: {into}. The run is at work, and the check `{CHECK}` is pending."
     return f"**Open**: {into}. The check `{CHECK}` is pending.{begun}"

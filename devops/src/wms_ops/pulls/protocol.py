@@ -21,8 +21,12 @@ NO_FILES: Mapping[str, bytes] = MappingProxyType({})
 
 
 class PullState(StrEnum):
-    """The state of a pull request. A blocked pull request stays open, with a required check that fails."""
+    """The state of a pull request. A blocked pull request stays open, with a required check that fails.
 
+    A draft belongs to a run without a verdict yet.
+    """
+
+    DRAFT = "draft"
     OPEN = "open"
     BLOCKED = "blocked"
     MERGED = "merged"
@@ -30,7 +34,10 @@ class PullState(StrEnum):
 
 @dataclass(frozen=True)
 class Pull:
-    """A pull request of a data branch into main: `head` is the branch's commit, `url` is for people."""
+    """A pull request of a data branch into main: `head` is the branch's commit, `url` is for people.
+
+    `reason` says why a blocked pull request is blocked, as far as its place keeps that.
+    """
 
     number: int
     branch: str
@@ -38,6 +45,7 @@ class Pull:
     state: PullState
     url: str
     head: str
+    reason: str = ""
 
 
 class PullRequests(Protocol):
@@ -47,12 +55,17 @@ class PullRequests(Protocol):
         """Return the branch's newest pull request; None without any, or if a person closed all of them."""
         ...
 
-    def open(self, branch: str, title: str, body: str) -> Pull:
+    def open(self, branch: str, title: str, body: str, *, draft: bool = False) -> Pull:
         """Request the branch's merge into main. `title` is a line, `body` Markdown.
 
         An open or blocked pull request of the same branch is changed instead, and open again; a pull request that
-        merged all of the branch is returned unchanged. Raises PullRequestError for a missing branch.
+        merged all of the branch is returned unchanged. A new one is a draft with `draft`, where drafts are allowed;
+        without it a draft becomes ready for review. Raises PullRequestError for a missing branch.
         """
+        ...
+
+    def is_closed(self, number: int) -> bool:
+        """Return whether a pull request was closed without a merge. Raises PullRequestError for an unknown one."""
         ...
 
     def update(self, pull: Pull, body: str, attachments: Mapping[str, bytes] = NO_FILES) -> Pull:

@@ -12,18 +12,23 @@ ACTIONS = "github-actions[bot]"
 
 @dataclass(frozen=True)
 class Verdict:
-    """One status of the check: its state in GitHub's words, and the login that set it ("" for a deleted user)."""
+    """One status of the check: its state in GitHub's words, the login that set it ("" for a deleted user), its text."""
 
     state: str
     by: str
+    text: str = ""
 
 
 @dataclass(frozen=True)
 class Standing:
-    """The state that counts, and a login whose newer status doesn't, since it would have lifted another's failure."""
+    """The state that counts, and a login whose newer status doesn't, since it would have lifted another's failure.
+
+    `reason` is the text of a failure that counts.
+    """
 
     state: str
     ignored: str = ""
+    reason: str = ""
 
 
 def standing(verdicts: Sequence[Verdict], ours: Callable[[], str]) -> Standing:
@@ -33,7 +38,7 @@ def standing(verdicts: Sequence[Verdict], ours: Callable[[], str]) -> Standing:
 
     >>> forged = [Verdict("success", "mallory"), Verdict("failure", "ana"), Verdict("pending", "ana")]
     >>> standing(forged, lambda: "ben")
-    Standing(state='failure', ignored='mallory')
+    Standing(state='failure', ignored='mallory', reason='')
     >>> standing([Verdict("success", "ana"), Verdict("failure", "ana")], lambda: "ben").state
     'success'
     """
@@ -42,10 +47,10 @@ def standing(verdicts: Sequence[Verdict], ours: Callable[[], str]) -> Standing:
     newest = verdicts[0]
     failed = next((number for number, one in enumerate(verdicts) if one.state in FAILED), None)
     if failed is None or failed == 0:
-        return Standing("failure" if failed == 0 else newest.state)
+        return Standing(newest.state) if failed is None else Standing("failure", reason=newest.text)
     later = verdicts[:failed]
     trusted = {verdicts[failed].by, ACTIONS} - {""}
     for one in later:
         if one.by in trusted or (one.by and one.by == ours()):
             return Standing(one.state)
-    return Standing("failure", ignored=newest.by or "a deleted user")
+    return Standing("failure", ignored=newest.by or "a deleted user", reason=verdicts[failed].text)
