@@ -19,10 +19,13 @@ from wms.errors import PromotionLostError
 from wms.metrics import METRICS
 from wms_ops.base.errors import PipelineError
 from wms_ops.demo.shell import Shell
+from wms_ops.git.command import Git
 from wms_ops.loop.contexts import shared_runs
 from wms_ops.loop.parts import PARTS
 from wms_ops.loop.shared_runs import run_of
 from wms_ops.machine.types import CloudState
+from wms_ops.pulls.local_pulls import LocalPulls
+from wms_ops.pulls.protocol import PullState
 from wms_ops.runs.record import RunOutcome, RunRecord, StepState
 
 DRAWN = (".html", ".png")
@@ -249,3 +252,36 @@ def test_files_of_a_run_come_from_its_own_folder_alone(shop: LoopShop, tmp_path:
     store.bring(record.id)
     found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert found == {f"runs/{record.id}/run.json", f"runs/{record.id}/ok.md"}
+
+
+@pytest.mark.timeout(300)
+def test_a_draft_that_a_person_closes_stops_the_promotion(shop: LoopShop) -> None:
+    shop.commit_photos(25)
+    branch = shop.push()
+    which = pushed(shop, branch)
+    run = data(shop, which)
+    record = stored(shop, run)
+    number = int(record.outputs["pull"])
+    values, text = shop.pull(number)
+    assert (values["draft"], values["state"]) == (True, "open") and "Close it to stop that" in text
+    assert f"| {record.outputs['photos_before']} | 25 |" in text
+    assert data(shop, which) == run and stored(shop, run).outputs["pull"] == str(number), "once more: the same"
+    scores = {f"challenger_{name}": "0.9" for name in METRICS}
+    gate = {"decision": "improved", "passes": "true", **scores, **{f"champion_{name}": "0.5" for name in METRICS}}
+    for name, outputs in {"up": {}, "train": {"run": "r", "run_id": "0" * 32}, "gate": gate}.items():
+        record = with_step(record, name, outputs=outputs)
+    store = shared_runs(shop.demo_folder.folder / "other", shop.cloud)
+    store.save(record)
+    git = Git(shop.demo_folder.clone, environ=shop.environ)
+    pulls = LocalPulls(git, shop.demo_folder.url)
+    closed = pulls.find(branch)
+    assert closed is not None and closed.number == number and closed.state is PullState.DRAFT
+    pulls.close(closed, "Not these.")
+    ledger = shop.ledger()
+    job(shop, "release", *which, expect=88)
+    assert f"A person closed pull request {number}" in job.said  # type: ignore[attr-defined]
+    assert "Nothing was promoted" in job.said  # type: ignore[attr-defined]
+    assert shop.cloud.status() is CloudState.ABSENT
+    job(shop, "tell", *which, expect=88)
+    assert stored(shop, run).outcome is RunOutcome.FAILED
+    assert shop.ledger() == ledger and shop.pull(number + 1)[0] is None

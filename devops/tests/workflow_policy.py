@@ -24,7 +24,7 @@ _PUSHES: Final = {"contents": "write", "id-token": "write"}
 _TELLS: Final = {**_PUSHES, "pull-requests": "write", "statuses": "write", "issues": "write"}
 RIGHTS: Final[Mapping[tuple[str, str], Mapping[str, str]]] = {
     (PUSHED, "start"): {**_READ, "actions": "write"},
-    (PIPELINE, "data"): _PUSHES,
+    (PIPELINE, "data"): {**_PUSHES, "pull-requests": "write", "statuses": "write"},
     (PIPELINE, "train"): _PUSHES,
     (PIPELINE, "release"): _PUSHES,
     (PIPELINE, "down"): _AT_AWS,

@@ -13,6 +13,7 @@ from wms_ops.dataset.review import only_joined
 from wms_ops.git.command import Git
 from wms_ops.loop.console import ConsoleTeller
 from wms_ops.loop.context import RunContext
+from wms_ops.loop.drafts import open_draft, without_closed
 from wms_ops.loop.driver import carry_on, conclude
 from wms_ops.loop.shared_runs import SharedRunStore
 from wms_ops.loop.waiting import join_waiting
@@ -20,9 +21,10 @@ from wms_ops.loop.workspace import tip
 from wms_ops.runs.plan import TELLING, broken_off, failed_step, next_step, reopened_in, skip_pointless
 from wms_ops.runs.record import RunOutcome, RunRecord, StepState
 
+DATA: Final = "data"
 TELL: Final = "tell"
 PARTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "data": ("merge", "validate", "budget"),
+    DATA: ("merge", "validate", "budget"),
     "train": ("up", "train", "gate"),
     "release": ("up", "promote", "smoke-deploy", "metadata"),
     TELL: TELLING,
@@ -39,8 +41,9 @@ def run_part(
 ) -> RunRecord:
     """Carry out those steps of a part that are to be done, and return the record.
 
-    A failed step of this part is tried again, as in a job that GitHub runs a second time. The part `tell` gives the run
-    its outcome. A step's own failure is in the record; raised are errors that make a part impossible.
+    A failed step of this part is tried again, as in a job that GitHub runs a second time. After the part `data` the
+    pull request is a draft, which a person may close before `release`; `tell` gives the run its outcome. A step's own
+    failure is in the record; raised are errors that make a part impossible.
     """
     names = PARTS[part]
     if record.outcome not in (RunOutcome.RUNNING, RunOutcome.FAILED) and part != TELL:
@@ -50,12 +53,16 @@ def run_part(
     store.save(record)
     require_earlier(record, part)
     context = make_context(record)
+    if part == "release" and next_step(record) == "promote":
+        record = without_closed(context, record, teller.line)
     with stoppable() as check:
         if "up" in names[:1] and _wants_instance(record, names) and context.cloud.endpoints() is None:
             record = _carried(context, store, record, "up", teller)
         while (name := next_step(record := skip_pointless(record))) in names and name is not None:
             check()
             record = _carried(context, store, record, name, teller)
+    if part == DATA:
+        record = open_draft(context, record, teller.line)
     store.save(record)
     if part == TELL:
         record = conclude(store, record)

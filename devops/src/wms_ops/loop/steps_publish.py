@@ -6,12 +6,12 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from wms.errors import LedgerError, PromotionLostError
+from wms.errors import PromotionLostError, WmsError
 from wms.files import write_atomic
 from wms.registry.ledger import CURRENT, HISTORY, parse_history
 from wms.registry.metadata import metadata_of
 from wms.registry.types import from_to, means_in
-from wms_ops.base.errors import BranchContentError, PipelineError, PullRequestError
+from wms_ops.base.errors import BranchContentError, PipelineError
 from wms_ops.base.layout import METADATA, MODELS, SPLITS, main_branch
 from wms_ops.base.outputs import github_run
 from wms_ops.dataset.history import AUTHOR, authors
@@ -22,11 +22,12 @@ from wms_ops.dataset.versions import file_at
 from wms_ops.git.trailers import with_trailers
 from wms_ops.loop.context import Done, RunContext
 from wms_ops.loop.costs import bill_so_far
+from wms_ops.loop.drafts import require_open
 from wms_ops.loop.steps_data import CARD
 from wms_ops.loop.steps_decide import PICTURES
 from wms_ops.loop.workspace import check_out, commit_and_push, fetch, main_tip, stand_at, tip
 from wms_ops.release.upstream import model_tag
-from wms_ops.report.pull_request import pull_body
+from wms_ops.report.pull_request import pull_body, refused_merge
 from wms_ops.report.verdict import pull_title
 from wms_ops.runs.plan import was_refused
 from wms_ops.runs.record import RunRecord, StepState
@@ -95,6 +96,7 @@ def pull_request(context: RunContext, record: RunRecord) -> Done:
     text = (context.folder / values["body"]).read_text(encoding="utf-8")
     if was_refused(record):
         return _told(context, branch, values.get("commit") or record.pushed, text)
+    require_open(context, record)
     title = pull_title(record)
     pull = context.pulls.open(branch, title, text)
     pull = context.pulls.update(pull, text, attachments(context))
@@ -112,9 +114,10 @@ def pull_request(context: RunContext, record: RunRecord) -> Done:
         if brought := ", ".join(authors(context.git, main, commit)):
             message = with_trailers(message, {AUTHOR: brought})
         merged = context.pulls.merge(pull, head=commit, title=title, message=message)
-    except (BranchContentError, LedgerError, PromotionLostError, PullRequestError) as error:
-        with contextlib.suppress(PullRequestError):  # a person may have closed it: what stopped the merge says more
+    except WmsError as error:
+        with contextlib.suppress(WmsError):  # a person may have closed it: what stopped the merge says more
             context.pulls.block(pull, str(error))
+            context.pulls.update(pull, refused_merge(str(error), text), attachments(context))
         raise
     landed = f"is merged into {main_branch()} ({merged[:12]})"
     state = landed if merged else "waits for a review; it merges by itself then"

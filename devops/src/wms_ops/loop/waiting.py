@@ -15,8 +15,9 @@ STANDS = "It was blocked before main's new photos were joined in; run the loop f
 def join_waiting(context: RunContext, say: Callable[[str], None]) -> None:
     """Join main into the branches that wait, since a push by a workflow's own token starts no workflow that would.
 
-    A blocked pull request stays blocked: its check sits on a commit, and the join makes a new one. One that passed and
-    waits for a review is left as it is. What can't be joined is said; the run that merged stays merged.
+    A blocked pull request stays blocked, for its own reason: its check sits on a commit, and the join makes a new one.
+    One that passed and waits for a review is left as it is. What can't be joined is said; the run that merged stays
+    merged.
     """
     found: dict[str, Pull | None] = {}
 
@@ -32,6 +33,6 @@ def join_waiting(context: RunContext, say: Callable[[str], None]) -> None:
                 say(f"Main's photos are joined into {one.branch}: {one.after} in all.")
                 pull = found[one.branch]
                 if pull is not None and pull.state is PullState.BLOCKED:
-                    context.pulls.block(pull, STANDS)
+                    context.pulls.block(pull, pull.reason or STANDS)
     except WmsError as error:
         say(f"warning: main's photos aren't joined into the branches that wait: {error} Run `wms data join --all`.")

@@ -61,6 +61,33 @@ def pull_body(
     return "\n\n".join(text for part in parts if (text := "\n".join(part).strip())) + "\n"
 
 
+def draft_body(record: RunRecord, card_markdown: str, links: Sequence[tuple[str, str]] = ()) -> str:
+    """The text of a draft: the data is checked, no model is trained yet, and what a reader may do meanwhile."""
+    values = record.outputs
+    cost = ""
+    if "estimated_minutes" in values:
+        minutes, usd = (safe(values.get(f"estimated_{name}", "")) for name in ("minutes", "usd"))
+        cost = f" That takes about {minutes} minutes and {usd} USD."
+    parts = [
+        [f"**At work:** the data passed its check, and a model is trained on it now.{cost}"],
+        [
+            "### Your decision",
+            "",
+            "Nothing now. It merges by itself if Dice and IoU are both better than Production's on the same test "
+            "photos; else it stays open, blocked, with the reason. Close it to stop that: then nothing is promoted.",
+        ],
+        _photos(values),
+        _folded("The data set", card_markdown),
+        _links(record, (), links),
+    ]
+    return "\n\n".join(text for part in parts if (text := "\n".join(part).strip())) + "\n"
+
+
+def refused_merge(reason: str, body: str) -> str:
+    """The text of a pull request that passed and can't be merged: the reason comes first."""
+    return f"**Not merged:** {safe(plain(reason))}\n\n{body}"
+
+
 def _next(record: RunRecord) -> Iterator[str]:
     if lines := advice(record):
         yield "### What to do next"
