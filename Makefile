@@ -92,10 +92,10 @@ prove-matrices: ## Run all tests with every case of each matrix and every long s
 	@$(INSTALL) --quiet all
 	WMS_WHOLE_MATRICES=1 OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --durations 25 $(ARGS)
 
-prove-workflows: ## Run the workflow files themselves, from first job to last, by act (a test run: one of two parts)
+prove-workflows: ## Run the workflow files themselves, from first job to last, by act (a test run: one of three parts)
 	@$(INSTALL) --quiet all
 	WMS_WHOLE_MATRICES=1 OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 -v --durations 25 \
-	  devops/tests/test_pipeline.py devops/tests/test_pipeline_again.py $(ARGS)
+	  devops/tests/test_pipeline.py devops/tests/test_pipeline_again.py devops/tests/test_accept_run.py $(ARGS)
 
 settings: ## Write docs/settings.md and .env.example anew from the settings' types
 	@$(INSTALL) --quiet core

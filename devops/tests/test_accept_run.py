@@ -15,7 +15,7 @@ from pipeline_shop import Repository, opened
 from wms_ops.demo.shell import Shell
 
 pytest_plugins = ["aws_fixtures"]
-pytestmark = pytest.mark.slice("pipelines at GitHub", of=2, number=0)
+pytestmark = pytest.mark.slice("pipelines at GitHub", of=3, number=2)
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from wms_ops.targets.aws import cleanup
 from wms_ops.targets.aws.store_root import ensure_state_bucket, ensure_store
 
 pytest_plugins = ["aws_fixtures"]
+pytestmark = pytest.mark.slice("deployments at AWS", of=2, number=1)
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ from wms_ops.targets.aws.reap import reap
 from wms_ops.targets.aws.teardown import take_down
 
 pytest_plugins = ["aws_fixtures"]
+pytestmark = pytest.mark.slice("deployments at AWS", of=2, number=0)
 
 
 @pytest.fixture

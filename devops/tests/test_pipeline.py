@@ -11,7 +11,7 @@ from pipeline_shop import JOBS, PIPELINE, Begun, Repository, begin, opened
 from wms_ops.base.layout import INBOX
 
 pytest_plugins = ["aws_fixtures"]
-pytestmark = pytest.mark.slice("pipelines at GitHub", of=2, number=0)
+pytestmark = pytest.mark.slice("pipelines at GitHub", of=3, number=0)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,9 @@ def first(repository: Repository) -> Iterator[Begun]:
 def test_the_data_of_a_push_is_checked_on_an_empty_disk(first: Begun) -> None:
     assert first.job("data") == "success"
     assert first.repository.yard.left() == {}, "nothing was started for it"
-    assert first.repository.pulls.pulls == {}
+    (pull,) = first.repository.pulls.pulls.values()
+    assert pull["draft"] and "Close it to stop that" in pull["body"] and len(first.repository.shop.ledger()) == 0
+    assert first.repository.check(pull["head_sha"]) == "pending"
 
 
 @pytest.mark.timeout(300)
@@ -51,7 +53,9 @@ def test_the_instance_goes_and_the_pull_request_is_merged(first: Begun) -> None:
     done = first.end()
     assert (done.code, dict(done.jobs)) == (0, dict.fromkeys(JOBS, "success")), done.said("tell")
     (pull,) = pulls.pulls.values()
-    assert pull["merged_at"] and pull["branch"] == first.inputs["branch"] and shop.branches() == {}
+    assert (
+        not pull["draft"] and pull["merged_at"] and pull["branch"] == first.inputs["branch"] and shop.branches() == {}
+    )
     assert pull["merge_commit_sha"] == shop.main() and first.repository.check(pull["head_sha"]) == "success"
     (entry,) = shop.ledger()
     metadata = shop.metadata()

@@ -13,7 +13,7 @@ from pipeline_shop import PIPELINE, Repository, opened
 from wms_ops.base.layout import INBOX
 
 pytest_plugins = ["aws_fixtures"]
-pytestmark = pytest.mark.slice("pipelines at GitHub", of=2, number=1)
+pytestmark = pytest.mark.slice("pipelines at GitHub", of=3, number=1)
 PUSHED = "data-pushed.yaml"
 
 

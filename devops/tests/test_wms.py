@@ -58,7 +58,7 @@ def test_each_groups_help_fits_a_screen(path: tuple[str, ...]) -> None:
     group, _, _ = find([*path[1:], "--help"])
     assert isinstance(group, Group)
     lines = help_of(group, path).splitlines()
-    assert len(lines) <= 24 and max(map(len, lines)) <= 100
+    assert len(lines) <= 30 and max(map(len, lines)) <= 100
     assert all(any(line.startswith(f"  {name} ") for line in lines) for name in group.members)
 
 
