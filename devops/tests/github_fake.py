@@ -15,9 +15,12 @@ from hashlib import sha256
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from urllib.parse import parse_qs, unquote
 
 from s3_server import require_tool
+
+from wms_ops.pulls import gh_again
 
 HOST = "github.localhost"
 REPO = "acme/meters"
@@ -52,6 +55,7 @@ class FakeGitHub:
         self.socket = folder / "s"
         self.refuse_with: int | None = None
         self.read_only = False
+        self.trouble: list[tuple[int, str, dict[str, str]]] = []  # status, message and headers of the next answers
         self.digests = True  # GitHub has told them since 2025
         self.spoil: Callable[[bytes], bytes] = bytes  # what becomes of an uploaded file
         self.more: Callable[[str, str, dict[str, str], Any], Reply] | None = None  # answers the rest
@@ -204,7 +208,8 @@ def fake_github() -> Iterator[FakeGitHub]:
     with tempfile.TemporaryDirectory(prefix="gh-") as folder, _serving(FakeGitHub(Path(folder))) as fake:
         command = [str(gh), "config", "set", "http_unix_socket", str(fake.socket)]
         subprocess.run(command, env={**os.environ, **fake.environ}, check=True, capture_output=True)
-        yield fake
+        with mock.patch.object(gh_again, "PAUSES_S", [0.0, 0.0]):
+            yield fake
 
 
 @contextmanager
@@ -213,10 +218,16 @@ def _serving(fake: FakeGitHub) -> Iterator[FakeGitHub]:
     class Handler(BaseHTTPRequestHandler):
         def _serve(self) -> None:
             status, said = fake.answer(self.command, self.path, self._body())
+            headers: dict[str, str] = {}
+            if fake.trouble:
+                status, message, headers = fake.trouble.pop(0)
+                said = {"message": message}
             body = said if isinstance(said, bytes) else json.dumps(said).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/octet-stream" if said is body else "application/json")
             self.send_header("Content-Length", str(len(body)))
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.end_headers()
             if body:  # gh has gone already after a 204
                 self.wfile.write(body)

@@ -80,7 +80,8 @@ def test_a_review_that_is_missing_where_nothing_may_wait(office: Office) -> None
     office.fake.needs, office.fake.forbidden = {"check", "review"}, {"own", "auto-merge"}
     pull, head = office.opened()
     with pytest.raises(
-        PullRequestError, match=r"refuses to merge pull request 1: At least 1 approving review .*BRANCH_PROTECTION\.md"
+        PullRequestError,
+        match=r"auto-merge, .* is off \(`wms github setup` .*: At least 1 approving review .*BRANCH_PROTECTION\.md",
     ):
         office.merge(pull, head)
     assert office.yard.main() == ["Start"]

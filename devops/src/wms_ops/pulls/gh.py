@@ -1,4 +1,4 @@
-"""The wrapper around `gh`: requests to GitHub, each failure in one sentence."""
+"""The wrapper around `gh`: requests to GitHub, repeated where that helps, each failure in one sentence."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from wms.files import parse_json
 from wms.json_text import to_json
 from wms_ops.base.errors import AccessDeniedError, StoreUnreachableError
 from wms_ops.base.settings import LoopSettings
+from wms_ops.pulls.gh_again import Transient, headers_of, repeated
 
 REPO = "repos/{owner}/{repo}"
 """The beginning of the API's paths; gh fills in owner and name of the repository."""
@@ -78,17 +79,20 @@ class GitHub:
     def ask(self, path: str, *, method: str = "GET", body: Mapping[str, Any] | None = None, what: str) -> GhResponse:
         """Call the REST API; a refusal (4xx) is an answer, too. `what` is named in errors.
 
-        Raises UsageError without gh, AccessDeniedError without a login, StoreUnreachableError if GitHub doesn't answer,
-        fails, or limits the rate of requests.
+        A request that GitHub didn't answer is sent again, unless it may have made something (POST); a limit on requests
+        is waited for. Raises UsageError without gh, AccessDeniedError without a login, StoreUnreachableError if GitHub
+        goes on failing, or limits the rate of requests for longer.
         """
         given = [] if body is None else ["--input", "-"]
         data = None if body is None else to_json(body).encode()
-        return self._answer("api", "--method", method, *given, path, what=what, data=data)
+        words = ("api", "--include", "--method", method, *given, path)
+        return repeated(lambda: self._once(words, what, data), may_repeat=method != "POST")
 
     def send_file(self, url: str, path: Path, what: str) -> GhResponse:
         """POST a file's bytes to an address of the API. Raises as `ask` does."""
         kind = ("-H", "Content-Type: application/octet-stream")
-        return self._answer("api", "--method", "POST", *kind, "--input", str(path), url, what=what)
+        words = ("api", "--include", "--method", "POST", *kind, "--input", str(path), url)
+        return repeated(lambda: self._once(words, what), may_repeat=False)
 
     def set_secret(self, name: str, environment: str, value: str) -> None:
         """Store a secret of an environment. The value goes by standard input: other users see command lines.
@@ -100,15 +104,18 @@ class GitHub:
     def graphql(self, query: str, variables: Mapping[str, Any], what: str) -> GhResponse:
         """Call the GraphQL API. Raises as `ask` does."""
         data = to_json({"query": query, "variables": variables}).encode()
-        return self._answer("api", "graphql", "--input", "-", what=what, data=data)
+        words = ("api", "graphql", "--include", "--input", "-")
+        return repeated(lambda: self._once(words, what, data), may_repeat=True)  # each query here may be sent twice
 
-    def _answer(self, *arguments: str, what: str, data: bytes | None = None) -> GhResponse:
+    def _once(self, arguments: tuple[str, ...], what: str, data: bytes | None = None) -> GhResponse:
+        """Send a request. Raises as `ask` does, and Transient for a failure that may pass."""
         done = self._attempt(*arguments, what=what, data=data)
+        head, body = headers_of(done.stdout)
         said = done.stderr.decode("utf-8", "replace")
         found = _STATUS.search(said)
         status = int(found[1]) if found else 200
         try:
-            content = parse_json(done.stdout or b"null")
+            content = parse_json(body or b"null")
         except ValueError:
             content = None
         words = _words(content) if done.returncode else ""
@@ -116,7 +123,10 @@ class GitHub:
         # A refusal with words is the caller's to judge; a missing login, a limit or a broken server is an error for
         # all.
         if done.returncode and (done.returncode == _NO_LOGIN or status == 401 or status >= 500 or limited or not words):
-            raise _error(done, what)
+            error = _error(done, what)
+            if limited or status >= 500 or (not found and isinstance(error, StoreUnreachableError)):
+                raise Transient(error, limited=limited, headers=head)
+            raise error
         return GhResponse(status, content, words)
 
     def _run(self, *arguments: str, what: str, data: bytes | None = None) -> bytes:

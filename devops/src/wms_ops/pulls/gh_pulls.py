@@ -137,10 +137,11 @@ class GhPulls:
                     f"GitHub doesn't let this login approve pull request {pull.number} ({answer.words}); where main "
                     "requires a review, a person has to give it, or another login: see docs/BRANCH_PROTECTION.md."
                 )
-            if self._api.merge_by_itself(there, head, subject, text).ok:
+            later = self._api.merge_by_itself(there, head, subject, text)
+            if later.ok:
                 there = self._waited(pull)
             else:  # nothing is left to wait for, or the repository doesn't allow it
-                there = self._merged_now(pull, head, subject, text)
+                there = self._merged_now(pull, head, subject, text, is_off="not allowed" in later.words.lower())
         if not there["merged_at"]:
             self._refuse_closed(there)
             return ""
@@ -182,7 +183,7 @@ class GhPulls:
             )
         return there
 
-    def _merged_now(self, pull: Pull, head: str, subject: str, text: str) -> Json:
+    def _merged_now(self, pull: Pull, head: str, subject: str, text: str, *, is_off: bool) -> Json:
         def attempt() -> tuple[GhResponse, Json]:
             answer = self._api.merge_now(pull.number, head, subject, text)
             return answer, self._api.get(pull.number)
@@ -200,7 +201,10 @@ class GhPulls:
             return there
         if there["mergeable"] is False:
             raise conflict(pull.branch, [])
-        raise refusal(answer, f"merge pull request {pull.number}")
+        doing = f"merge pull request {pull.number}"
+        if is_off:
+            doing += " now, and auto-merge, which would wait, is off (`wms github setup` switches it on)"
+        raise refusal(answer, doing)
 
     def _poll(self, look: Callable[[], T], until: Callable[[T], bool]) -> T:
         return poll(look, None, until=until, pause_s=_PAUSE_S, most_looks=self._tries, sleep=self._pause)
