@@ -26,7 +26,7 @@ RIGHTS: Final[Mapping[tuple[str, str], Mapping[str, str]]] = {
     (PUSHED, "start"): {**_READ, "actions": "write"},
     (PIPELINE, "data"): {**_PUSHES, "pull-requests": "write", "statuses": "write"},
     (PIPELINE, "train"): _PUSHES,
-    (PIPELINE, "release"): _PUSHES,
+    (PIPELINE, "release"): {**_PUSHES, "pull-requests": "read"},
     (PIPELINE, "down"): _AT_AWS,
     (PIPELINE, "tell"): _TELLS,
     ("ec2-control.yaml", "control"): _AT_AWS,
