@@ -19,12 +19,14 @@ def open_draft(context: RunContext, record: RunRecord, say: Callable[[str], None
     """Open the draft of a run that is about to train, and return the record with its number.
 
     A draft only tells: where it can't be opened, the run goes on, and its last part opens an ordinary pull request.
+    In place of one that a person has closed none is opened, since that would pass over the decision.
     """
     if next_step(record) != "up":
         return record
     card = context.folder / CARD
     links = [("the run on GitHub", address)] if (address := github_run(context.environ)) else []
     try:
+        require_open(context, record)
         text = draft_body(record, card.read_text(encoding="utf-8") if card.is_file() else "", links)
         pull = context.pulls.open(record.outputs.get("branch", record.branch), pull_title(record), text, draft=True)
     except WmsError as error:

@@ -53,7 +53,8 @@ def run_part(
     store.save(record)
     require_earlier(record, part)
     context = make_context(record)
-    if part == "release" and next_step(record) == "promote":
+    # An attempt after a failure begins with `up`, not with the promotion.
+    if part == "release" and failed_step(record) is None and record.step("promote").state is StepState.WAITING:
         record = without_closed(context, record, teller.line)
     with stoppable() as check:
         if "up" in names[:1] and _wants_instance(record, names) and context.cloud.endpoints() is None:
