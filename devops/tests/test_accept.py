@@ -13,10 +13,14 @@ import pytest
 from s3_server import require_tool
 
 from wms.errors import UsageError
+from wms_ops.accept import facts as facts_module
 from wms_ops.accept.facts import Facts, Job, SeamState, judge
 from wms_ops.accept.report import NAMESPACE, page, sign, signing_key, write_report
+from wms_ops.accept.watch import Acceptance
+from wms_ops.base.errors import StoreUnreachableError
 from wms_ops.commands import accept
 from wms_ops.git.command import Git
+from wms_ops.storage.names import Names
 
 GOOD = Facts(
     repository="acme/meters",
@@ -162,3 +166,47 @@ def test_an_origin_elsewhere_and_damaged_facts_are_named(tmp_path: Path, monkeyp
         accept._left_off(path)
     path.write_text(GOOD.model_dump_json())
     assert accept._left_off(path) == GOOD
+
+
+@pytest.mark.parametrize("words", ["--usd nan", "--usd inf", "--usd -1", "--photos 1000000000", "--minutes 99999999"])
+def test_limits_that_are_none_are_refused(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        accept.COMMAND.parser().parse_args(words.split())
+    assert "isn't a" in capsys.readouterr().err
+
+
+def test_main_may_have_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(facts_module, "main_branch", lambda: "trunk")
+    assert failed(GOOD.changed(run_branch="trunk")) == set() and failed(GOOD) == {"dispatch"}
+
+
+def test_facts_of_another_account_are_not_gone_on_with(tmp_path: Path) -> None:
+    accept._require_same(tmp_path, GOOD, Names("main", GOOD.account, GOOD.region))
+    with pytest.raises(UsageError, match="belongs to an acceptance of 123456789012"):
+        accept._require_same(tmp_path, GOOD, Names("main", "2" * 12, GOOD.region))
+
+
+def test_a_key_that_nobody_unlocks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait(*_: Any, **__: Any) -> None:
+        raise subprocess.TimeoutExpired("ssh-keygen", 120)
+
+    monkeypatch.setattr(subprocess, "run", wait)
+    with pytest.raises(UsageError, match="no passphrase for it within 120 s"):
+        sign(tmp_path / "report.json", tmp_path / "key")
+
+
+def test_a_github_that_is_down_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said, kept = list[str](), list[Facts]()
+    answers: list[Facts | Exception] = [StoreUnreachableError("GitHub can't be asked."), GOOD]
+
+    def look(*_: Any) -> Facts:
+        if isinstance(answer := answers.pop(0), Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(Acceptance, "_runs", look)
+    monkeypatch.setattr(Acceptance, "_instance", lambda _, facts: facts)
+    nothing: Any = None
+    here = Acceptance(tmp_path, "", nothing, nothing, kept.append, said.append, pause_s=0.001)
+    assert here.follow(GOOD.changed(run_result=""), 60) == GOOD and kept == [GOOD]
+    assert said[0] == "warning: GitHub can't be asked."

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from wms.records import StoredRecord
+from wms_ops.base.layout import main_branch
 from wms_ops.cost.sessions import Moment
 from wms_ops.pulls.dispatch import PIPELINE
 from wms_ops.setup.github.wanted import ENVIRONMENT, SETUP
@@ -115,9 +116,9 @@ def _seams(facts: Facts) -> Iterator[Seam]:
     )
     yield _seam(
         "dispatch",
-        facts.start_result == SUCCESS and facts.run_event == "workflow_dispatch" and facts.run_branch == "main",
-        f"the push of {facts.branch} started {PIPELINE} as main has it",
-        f"the push of {facts.branch or 'no branch'} started no pipeline on main "
+        facts.start_result == SUCCESS and facts.run_event == "workflow_dispatch" and facts.run_branch == main_branch(),
+        f"the push of {facts.branch} started {PIPELINE} as {main_branch()} has it",
+        f"the push of {facts.branch or 'no branch'} started no pipeline on {main_branch()} "
         f"(data-pushed.yaml: {facts.start_result or 'not seen'})",
         look,
     )

@@ -76,11 +76,15 @@ def sign(report: Path, key: Path) -> Path:
     signature = report.with_name(f"{report.name}.sig")
     signature.unlink(missing_ok=True)  # ssh-keygen asks before it writes over one
     command = ["ssh-keygen", "-q", "-Y", "sign", "-n", NAMESPACE, "-f", str(key), str(report)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_LIMIT_S, check=False)
-    if done.returncode or not signature.is_file():
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_LIMIT_S, check=False)
+        failed = done.returncode or not signature.is_file()
         said = " ".join(done.stderr.decode("utf-8", "replace").split())[:300] or "ssh-keygen failed"
+    except subprocess.TimeoutExpired:  # it asks a terminal for the key's passphrase
+        failed, said = True, f"ssh-keygen had no passphrase for it within {_LIMIT_S} s"
+    if failed:
         raise UsageError(
-            f"{key} doesn't sign the report: {said}. The report {report} stands; sign it with another --key, or an "
-            "ssh-agent that holds this one."
+            f"{key} doesn't sign the report: {said.rstrip('.')}. The report {report} stands; run this again with "
+            "another --key, or with an ssh-agent that holds this one."
         )
     return signature

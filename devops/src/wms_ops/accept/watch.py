@@ -14,11 +14,11 @@ from wms.errors import UsageError
 from wms.files import parse_json
 from wms.registry.ledger import HISTORY, parse_history
 from wms_ops.accept.facts import Facts, Job
-from wms_ops.base.errors import PullRequestError
+from wms_ops.base.errors import PullRequestError, StoreUnreachableError
 from wms_ops.base.layout import INBOX, METADATA, MODELS, main_branch
 from wms_ops.base.poll import poll
-from wms_ops.cost.bills import month_so_far
 from wms_ops.cost.prices import price_table
+from wms_ops.cost.sessions import cost_of_session
 from wms_ops.dataset.publish import Watch, publish
 from wms_ops.dataset.versions import file_at, pointers_at
 from wms_ops.git.command import Git
@@ -88,12 +88,17 @@ class Acceptance:
     def follow(self, facts: Facts, limit_s: float) -> Facts:
         """Look at GitHub and AWS until the pipeline is over or the time is; every look is kept.
 
-        Raises the errors of `GitHub.ask` and of AWS.
+        A GitHub that doesn't answer is said, and asked again. Raises PullRequestError for a refusal, AccessDeniedError,
+        and the errors of AWS.
         """
         newest = [facts]
 
         def look() -> Facts:
-            found = self._instance(self._runs(newest[0]))
+            try:
+                found = self._instance(self._runs(newest[0]))
+            except StoreUnreachableError as error:
+                self.show(f"warning: {error}")
+                return newest[0]
             for line in _news(newest[0], found):
                 self.show(line)
             newest[0] = found
@@ -132,8 +137,9 @@ class Acceptance:
             ledger_run=history[-1].run_id if history else "",
             metadata_run=str(metadata.get("run_id") or ""),
             left=tuple(str(one) for one in find(context.aws, environment=context.names.environment, show=self.show)),
-            usd=month_so_far(ours, price_table(), now) if ours else 0.0,
-            minutes=(now - facts.begun_at).total_seconds() / 60,
+            usd=sum(cost_of_session(one, price_table(), now).total for one in ours) if ours else None,
+            # Of an acceptance that only lacked its signature the first judgement's time counts.
+            minutes=facts.minutes if facts.minutes is not None else (now - facts.begun_at).total_seconds() / 60,
         )
 
     def _runs(self, facts: Facts) -> Facts:

@@ -9,7 +9,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from wms.command import Command, any_path, whole
+from wms.command import Command, any_path, number, whole
 from wms.config import parse_recipe
 from wms.errors import DECLINED, UNHEALTHY, UsageError
 from wms.files import write_atomic
@@ -27,6 +27,7 @@ from wms_ops.loop.contexts import origin_of
 from wms_ops.pulls.gh import GitHub, is_at_github
 from wms_ops.setup.github.adapter import read, wanted_by
 from wms_ops.setup.github.wanted import ROLE, compare
+from wms_ops.storage.names import Names
 from wms_ops.targets.aws.cloud import FOLDER as AWS
 from wms_ops.targets.aws.cloud import open_aws
 
@@ -36,9 +37,10 @@ _USUAL: Final = 40
 
 
 def _declare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--usd", type=float, default=1.0, metavar="N", help="most dollars (default %(default)s)")
-    parser.add_argument("--minutes", type=whole(1), default=30, metavar="N", help="longest wait (default %(default)s)")
-    parser.add_argument("--photos", type=whole(25), default=_USUAL, metavar="N", help="photos (default %(default)s)")
+    usd, minutes, photos = number(0.01, 10_000), whole(1, 1440), whole(25, 10_000)
+    parser.add_argument("--usd", type=usd, default=1.0, metavar="N", help="most dollars (default %(default)s)")
+    parser.add_argument("--minutes", type=minutes, default=30, metavar="N", help="longest wait (default %(default)s)")
+    parser.add_argument("--photos", type=photos, default=_USUAL, metavar="N", help="photos (default %(default)s)")
     parser.add_argument("--key", type=any_path, metavar="FILE", help="the SSH key that signs the report")
     parser.add_argument("--yes", action="store_true", help="start without a question")
 
@@ -55,25 +57,31 @@ def _accept(arguments: argparse.Namespace) -> int:
     path = folder / _FACTS
     here = Acceptance(folder, url, GitHub(ROOT), cloud, lambda facts: _keep(path, facts), tell)
     facts = _left_off(path)
-    if facts is None:
+    if facts is not None:
+        _require_same(path, facts, cloud.context.names)
+        tell(f"The acceptance of {facts.begun_at:%Y-%m-%d %H:%M} UTC goes on, with its own limits and photos.")
+    else:
         here.require_empty()
         facts = _fresh(here, arguments)
         tell(_plan(facts))
-        if not arguments.yes and not agrees("Start it?", "--yes starts it without a question"):
-            print("Nothing was started.")
-            return DECLINED
-        _keep(path, facts)
+        if not facts.unset:  # else nothing is started that could be gone on with
+            if not arguments.yes and not agrees("Start it?", "--yes starts it without a question"):
+                print("Nothing was started.")
+                return DECLINED
+            _keep(path, facts)
     if not facts.unset:
         facts = _run(here, facts)
     facts = here.conclude(facts, _now())
     seams = judge(facts)
     report = write_report(folder, facts, seams)
-    path.unlink(missing_ok=True)  # the next acceptance begins anew
+    if not facts.unset:
+        _keep(path, facts)
     for one in seams:
         tell(f"{one.name:12} {one.state:12} {one.text}")
         if one.mend:
             tell(f"{'':25} -> {one.mend}")
     tell(_signed(report, key))
+    path.unlink(missing_ok=True)  # the next acceptance begins anew; one that lacks its signature goes on
     return UNHEALTHY if any(one.state is SeamState.FAILED for one in seams) else 0
 
 
@@ -152,6 +160,16 @@ def _left_off(path: Path) -> Facts | None:
         return Facts.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, ValidationError) as error:
         raise UsageError(f"{path} can't be read; delete it, then run this again.") from error
+
+
+def _require_same(path: Path, facts: Facts, names: Names) -> None:
+    """Raise UsageError for facts of another account: this one's resources would be judged by the other's run."""
+    here = (names.account, names.region, names.environment)
+    if (there := (facts.account, facts.region, facts.environment)) != here:
+        raise UsageError(
+            f"{path} belongs to an acceptance of {', '.join(there)}, but the settings name {', '.join(here)}; take "
+            "its settings to go on, or delete the file to begin anew."
+        )
 
 
 def _now() -> datetime:

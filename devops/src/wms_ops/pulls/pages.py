@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from wms.records import StoredRecord
 from wms_ops.base.errors import PullRequestError
+from wms_ops.base.layout import main_branch
 from wms_ops.pulls.file_branch import SHELF
 from wms_ops.pulls.protocol import CHECK, Pull, PullState
 
@@ -95,7 +96,7 @@ def one_line(text: str) -> str:
 
 
 def _state(record: PullRecord) -> str:
-    into = f"`{record.branch}` into `main`"
+    into = f"`{record.branch}` into `{main_branch()}`"
     if record.state is PullState.MERGED:
         return f"**Merged**: {into}, as `{record.merged}`, at {record.merged_at}. The check `{CHECK}` passed."
     if record.closed:
