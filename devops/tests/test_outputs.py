@@ -36,7 +36,7 @@ WRITTEN = {
     "versions metadata": ("--metadata",),
 }
 OPTIONS = [(name, option) for name, options in WRITTEN.items() for option in options]
-READ = {"--config", "--data", "--splits", "--input", "--model", "--models", "--ledger", "--cache", "--runs"}
+READ = {"--key", "--config", "--data", "--splits", "--input", "--model", "--models", "--ledger", "--cache", "--runs"}
 """Options that take any path and write no file of that name: places to read, and folders."""
 
 FOREIGN = {
