@@ -7,6 +7,7 @@ import json
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from wms_ops.storage.names import Names
 
 GOOD = Facts(
     repository="acme/meters",
+    origin="https://github.com/acme/meters.git",
     account="123456789012",
     region="eu-west-1",
     environment="main",
@@ -50,7 +52,7 @@ GOOD = Facts(
     check="success",
     version=1,
     ledger_run="abc",
-    metadata_run="abc",
+    is_recorded=True,
     left=(),
     usd=0.02,
     minutes=12.0,
@@ -86,8 +88,7 @@ def test_all_that_was_seen_passes() -> None:
         ({"registry": ""}, {"ECR"}),
         ({"pull_state": "blocked"}, {"merge"}),
         ({"check": "failure"}, {"merge"}),
-        ({"metadata_run": "other"}, {"merge"}),
-        ({"ledger_run": "", "metadata_run": ""}, {"merge"}),
+        ({"is_recorded": False}, {"merge"}),
         ({"left": ("instance i-0123456789abcdef0",)}, {"teardown"}),
         ({"left": None}, {"teardown"}),
         (without("down"), {"teardown"}),
@@ -149,6 +150,10 @@ def test_which_key_signs(tmp_path: Path) -> None:
         signing_key(git, tmp_path / "none")
     key = tmp_path / "key"
     key.write_text("x")
+    with pytest.raises(UsageError, match="doesn't sign"):  # before anything is started
+        signing_key(git, key)
+    key.unlink()
+    subprocess.run([str(require_tool("ssh-keygen")), "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     git("config", "user.signingkey", str(key))
     assert signing_key(git, None) is None, "a key of another kind signs commits"
     git("config", "gpg.format", "ssh")
@@ -181,18 +186,25 @@ def test_main_may_have_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_facts_of_another_account_are_not_gone_on_with(tmp_path: Path) -> None:
-    accept._require_same(tmp_path, GOOD, Names("main", GOOD.account, GOOD.region))
-    with pytest.raises(UsageError, match="belongs to an acceptance of 123456789012"):
-        accept._require_same(tmp_path, GOOD, Names("main", "2" * 12, GOOD.region))
+    names = Names("main", GOOD.account, GOOD.region)
+    accept._require_same(tmp_path, GOOD, "https://ada:secret@github.com/acme/meters.git", names)
+    for url, here in (("https://github.com/a/b.git", names), (GOOD.origin, Names("main", "2" * 12, GOOD.region))):
+        with pytest.raises(UsageError, match=r"belongs to an acceptance of https://github\.com/acme/meters\.git, 123"):
+            accept._require_same(tmp_path, GOOD, url, here)
 
 
 def test_a_key_that_nobody_unlocks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def wait(*_: Any, **__: Any) -> None:
         raise subprocess.TimeoutExpired("ssh-keygen", 120)
 
-    monkeypatch.setattr(subprocess, "run", wait)
+    key = tmp_path / "key"
+    key.touch()
+    Git(tmp_path)("init", "--quiet")
+    monkeypatch.setattr(
+        "wms_ops.accept.report.subprocess", SimpleNamespace(run=wait, TimeoutExpired=subprocess.TimeoutExpired)
+    )
     with pytest.raises(UsageError, match="no passphrase for it within 120 s"):
-        sign(tmp_path / "report.json", tmp_path / "key")
+        signing_key(Git(tmp_path), key)
 
 
 def test_a_github_that_is_down_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

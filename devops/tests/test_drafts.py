@@ -25,16 +25,16 @@ PULL = Pull(1, BRANCH, "Add data", PullState.DRAFT, "https://example.org/1", "a"
 
 
 class Pulls:
-    """Pull requests that know whether number 1 is closed, and count the opened ones."""
+    """Pull requests that know how number 1 ended, and count the opened ones."""
 
     def __init__(self) -> None:
-        self.closed, self.opened, self.down = False, 0, False
+        self.end, self.opened, self.down = "", 0, False
 
-    def is_closed(self, number: int) -> bool:
+    def ended(self, number: int) -> str:
         assert number == 1
         if self.down:
             raise StoreUnreachableError("GitHub can't be asked.")
-        return self.closed
+        return self.end
 
     def open(self, *_: str, draft: bool) -> Pull:
         assert draft
@@ -91,20 +91,26 @@ def released(context: RunContext, record: RunRecord) -> RunRecord:
 def test_a_release_that_is_run_again_while_the_draft_is_closed_promotes_nothing(
     context: RunContext, pulls: Pulls, carried: list[str]
 ) -> None:
-    pulls.closed = True
+    pulls.end = "closed"
     record = released(context, after("gate", pull="1"))
     for _ in range(2):  # the job once more, before and after the part tell has ended the run
         assert record.step("promote").state is StepState.FAILED and carried == []
         record = released(context, record.model_copy(update={"outcome": RunOutcome.FAILED}))
-    pulls.closed = False
+    pulls.end = ""
     record = released(context, record)
     assert carried == ["up", "promote", "smoke-deploy", "metadata"]
 
 
 def test_a_release_with_a_later_failure_looks_again(context: RunContext, pulls: Pulls, carried: list[str]) -> None:
-    pulls.closed = True
+    pulls.end = "closed"
     record = after("gate", pull="1").with_step(StepRecord(name="promote", state=StepState.FAILED, exit_code=1))
     assert "A person closed" in released(context, record).step("promote").text and carried == []
+
+
+def test_a_draft_that_a_person_merged_promotes_nothing(context: RunContext, pulls: Pulls, carried: list[str]) -> None:
+    pulls.end = "merged"
+    assert "merged pull request 1 before the verdict" in released(context, after("gate", pull="1")).step("promote").text
+    assert carried == []
 
 
 def test_a_release_that_cannot_ask_starts_nothing(context: RunContext, pulls: Pulls, carried: list[str]) -> None:
@@ -117,6 +123,6 @@ def test_a_release_that_cannot_ask_starts_nothing(context: RunContext, pulls: Pu
 def test_the_data_run_again_opens_no_second_draft_in_place_of_a_closed_one(context: RunContext, pulls: Pulls) -> None:
     record = open_draft(context, after("budget"), lambda _: None)
     assert record.outputs["pull"] == "1"
-    pulls.closed, said = True, list[str]()
+    pulls.end, said = "closed", list[str]()
     assert open_draft(context, record, said.append) == record
     assert pulls.opened == 1 and "A person closed pull request 1" in said[0]

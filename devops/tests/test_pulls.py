@@ -148,17 +148,17 @@ def test_a_draft_becomes_ready_and_is_merged_or_blocked(office: Office) -> None:
     assert blocked is not None and (blocked.state, blocked.reason) == (PullState.BLOCKED, "Worse.")
     assert pulls.open(BRANCH, "Add data", "Again.", draft=True).state is PullState.OPEN, "it stays an ordinary one"
     assert office.merge(pulls.open(BRANCH, "Add data", "Better."), head) == office.yard.tip("main")
-    assert not pulls.is_closed(1)
+    assert pulls.ended(1) == "merged"
 
 
 def test_a_draft_that_a_person_closed_is_known_as_closed(office: Office) -> None:
     office.yard.branch()
     pull = office.pulls.open(BRANCH, "Add data", "At work.", draft=True)
-    assert not office.pulls.is_closed(pull.number)
+    assert office.pulls.ended(pull.number) == ""
     office.pulls.close(pull, "Not these photos.")
-    assert office.pulls.is_closed(pull.number)
+    assert office.pulls.ended(pull.number) == "closed"
     with pytest.raises(PullRequestError):
-        office.pulls.is_closed(7)
+        office.pulls.ended(7)
 
 
 def test_where_drafts_are_not_allowed_an_ordinary_one_is_opened(office: Office) -> None:

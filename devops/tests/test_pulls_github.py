@@ -34,6 +34,11 @@ def test_the_verdict_is_a_check(office: Office, monkeypatch: pytest.MonkeyPatch)
     assert head in office.fake.approved
 
 
+def test_the_check_is_there_before_the_pull_request(office: Office) -> None:
+    _, head = office.opened()
+    assert office.github.calls[:2] == [f"POST /statuses/{head}", "POST /pulls"]
+
+
 def test_a_check_that_is_required_is_enough(office: Office) -> None:
     """The verdict was the last thing that main waited for: GitHub calls that a clean status."""
     office.fake.needs = {"check"}

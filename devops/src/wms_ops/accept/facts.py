@@ -32,10 +32,12 @@ class Facts(StoredRecord):
     """What GitHub, AWS and the origin said. `left` is None until AWS was asked for what the run has left.
 
     `unset` names settings at GitHub that aren't as wanted, `boot` maps the steps of the instance's start to their
-    states, `metadata_run` is the run of model-metadata.json on main, `ledger_run` that of the ledger's last entry.
+    states, `ledger_run` is the run of the last entry in main's ledger, and `is_recorded` says whether
+    model-metadata.json is what follows from that entry.
     """
 
     repository: str
+    origin: str
     account: str
     region: str
     environment: str
@@ -63,7 +65,7 @@ class Facts(StoredRecord):
     check: str = ""
     version: int | None = None
     ledger_run: str = ""
-    metadata_run: str = ""
+    is_recorded: bool = False
     left: tuple[str, ...] | None = None
     usd: float | None = None
     minutes: float | None = None
@@ -154,13 +156,13 @@ def _seams(facts: Facts) -> Iterator[Seam]:
         "it gave no login, or lacks the repository",
         "devops/scripts/cloud.sh store",
     )
-    is_recorded = facts.ledger_run and facts.ledger_run == facts.metadata_run
     yield _seam(
         "merge",
-        facts.pull_state == "merged" and facts.check == SUCCESS and is_recorded,
+        facts.pull_state == "merged" and facts.check == SUCCESS and facts.is_recorded,
         f"{facts.pull} is merged, with the ledger and model-metadata.json of run {facts.ledger_run}",
-        f"the pull request is {facts.pull_state or 'not there'}, its check {facts.check or 'not set'}, main's records "
-        f"name the run {facts.ledger_run or 'none'} and {facts.metadata_run or 'none'}",
+        f"the pull request is {facts.pull_state or 'not there'}, its check {facts.check or 'not set'}, the run in "
+        f"main's ledger {facts.ledger_run or 'none'}, and model-metadata.json "
+        f"{'agrees' if facts.is_recorded else 'differs'}",
         look,
     )
     yield _seam(

@@ -68,23 +68,30 @@ def signing_key(git: Git, given: Path | None) -> Path | None:
         raise UsageError(f"The key {key} isn't there; name the file of an SSH key with --key.")
     if shutil.which("ssh-keygen") is None:
         raise UsageError("ssh-keygen isn't installed, which signs the report; install OpenSSH, or leave --key out.")
+    _signature(key, b"")
     return key
 
 
 def sign(report: Path, key: Path) -> Path:
     """Sign a report beside itself; returns the signature's path. Raises UsageError if the key doesn't sign."""
     signature = report.with_name(f"{report.name}.sig")
-    signature.unlink(missing_ok=True)  # ssh-keygen asks before it writes over one
-    command = ["ssh-keygen", "-q", "-Y", "sign", "-n", NAMESPACE, "-f", str(key), str(report)]
+    write_atomic(signature, _signature(key, report.read_bytes()))
+    return signature
+
+
+def _signature(key: Path, content: bytes) -> bytes:
+    """Sign bytes. Raises UsageError if the key doesn't sign, such as one whose passphrase nobody types."""
+    command = ["ssh-keygen", "-q", "-Y", "sign", "-n", NAMESPACE, "-f", str(key)]
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_LIMIT_S, check=False)
-        failed = done.returncode or not signature.is_file()
-        said = " ".join(done.stderr.decode("utf-8", "replace").split())[:300] or "ssh-keygen failed"
-    except subprocess.TimeoutExpired:  # it asks a terminal for the key's passphrase
+        done = subprocess.run(command, input=content, capture_output=True, timeout=_LIMIT_S, check=False)
+    except subprocess.TimeoutExpired:  # it asks a terminal for the passphrase
         failed, said = True, f"ssh-keygen had no passphrase for it within {_LIMIT_S} s"
+    else:
+        failed = bool(done.returncode) or not done.stdout
+        said = " ".join(done.stderr.decode("utf-8", "replace").split())[:300] or "ssh-keygen failed"
     if failed:
         raise UsageError(
-            f"{key} doesn't sign the report: {said.rstrip('.')}. The report {report} stands; run this again with "
-            "another --key, or with an ssh-agent that holds this one."
+            f"{key} doesn't sign the report: {said.rstrip('.')}. Run this again with another --key, or with an "
+            "ssh-agent that holds this one."
         )
-    return signature
+    return done.stdout

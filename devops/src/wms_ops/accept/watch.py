@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from wms.data.synthetic import write_dataset
 from wms.errors import UsageError
-from wms.files import parse_json
 from wms.registry.ledger import HISTORY, parse_history
+from wms.registry.metadata import metadata_of
 from wms_ops.accept.facts import Facts, Job
 from wms_ops.base.errors import PullRequestError, StoreUnreachableError
 from wms_ops.base.layout import INBOX, METADATA, MODELS, main_branch
@@ -126,16 +126,17 @@ class Acceptance:
         pull = GhPulls(git, self.url, self.github, say=self.show).find(facts.branch) if facts.branch else None
         verdicts = PullApi(self.github).verdicts(pull.head) if pull else []
         history = parse_history((file_at(git, main, f"{MODELS}/{HISTORY}") or "").encode(), HISTORY)
-        metadata = parse_json(file_at(git, main, METADATA) or "{}")
+        head = history[-1] if history else None
+        is_recorded = head is not None and file_at(git, main, METADATA) == metadata_of(head).text
         context = self.cloud.context
         ours = [one for one in self.cloud.sessions(facts.begun_at) if one.begun_at >= facts.begun_at]
         return facts.changed(
             pull=pull.url if pull else "",
             pull_state=str(pull.state) if pull else "",
             check=verdicts[0].state if verdicts else "",
-            version=history[-1].to_version if history else None,
-            ledger_run=history[-1].run_id if history else "",
-            metadata_run=str(metadata.get("run_id") or ""),
+            version=head.to_version if head else None,
+            ledger_run=head.run_id if head else "",
+            is_recorded=is_recorded,
             left=tuple(str(one) for one in find(context.aws, environment=context.names.environment, show=self.show)),
             usd=sum(cost_of_session(one, price_table(), now).total for one in ours) if ours else None,
             # Of an acceptance that only lacked its signature the first judgement's time counts.

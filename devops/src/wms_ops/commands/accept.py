@@ -25,6 +25,7 @@ from wms_ops.dataset.versions import file_at
 from wms_ops.git.command import Git
 from wms_ops.loop.contexts import origin_of
 from wms_ops.pulls.gh import GitHub, is_at_github
+from wms_ops.pulls.protocol import without_login
 from wms_ops.setup.github.adapter import read, wanted_by
 from wms_ops.setup.github.wanted import ROLE, compare
 from wms_ops.storage.names import Names
@@ -58,7 +59,7 @@ def _accept(arguments: argparse.Namespace) -> int:
     here = Acceptance(folder, url, GitHub(ROOT), cloud, lambda facts: _keep(path, facts), tell)
     facts = _left_off(path)
     if facts is not None:
-        _require_same(path, facts, cloud.context.names)
+        _require_same(path, facts, url, cloud.context.names)
         tell(f"The acceptance of {facts.begun_at:%Y-%m-%d %H:%M} UTC goes on, with its own limits and photos.")
     else:
         here.require_empty()
@@ -115,6 +116,7 @@ def _fresh(here: Acceptance, arguments: argparse.Namespace) -> Facts:
         )
     return Facts(
         repository=str(there.repository.get("full_name", "")),
+        origin=without_login(here.url),
         account=names.account,
         region=names.region,
         environment=names.environment,
@@ -162,10 +164,10 @@ def _left_off(path: Path) -> Facts | None:
         raise UsageError(f"{path} can't be read; delete it, then run this again.") from error
 
 
-def _require_same(path: Path, facts: Facts, names: Names) -> None:
-    """Raise UsageError for facts of another account: this one's resources would be judged by the other's run."""
-    here = (names.account, names.region, names.environment)
-    if (there := (facts.account, facts.region, facts.environment)) != here:
+def _require_same(path: Path, facts: Facts, url: str, names: Names) -> None:
+    """Raise UsageError for facts of another repository or account: these resources would be judged by its run."""
+    here = (without_login(url), names.account, names.region, names.environment)
+    if (there := (facts.origin, facts.account, facts.region, facts.environment)) != here:
         raise UsageError(
             f"{path} belongs to an acceptance of {', '.join(there)}, but the settings name {', '.join(here)}; take "
             "its settings to go on, or delete the file to begin anew."

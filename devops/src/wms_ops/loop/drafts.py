@@ -38,9 +38,12 @@ def open_draft(context: RunContext, record: RunRecord, say: Callable[[str], None
 
 
 def without_closed(context: RunContext, record: RunRecord, say: Callable[[str], None]) -> RunRecord:
-    """Return the record, with the promotion as failed if a person has closed the draft: then no instance is started."""
+    """Return the record, with the promotion as failed if a person has closed or merged the draft.
+
+    Then no instance is started.
+    """
     try:
-        require_open(context, record)
+        require_open(context, record, before_verdict=True)
     except PullRequestError as error:
         say(f"Failed: {error}")
         failed = {"state": StepState.FAILED, "exit_code": error.exit_code, "text": str(error)}
@@ -48,10 +51,19 @@ def without_closed(context: RunContext, record: RunRecord, say: Callable[[str], 
     return record
 
 
-def require_open(context: RunContext, record: RunRecord) -> None:
-    """Raise PullRequestError if a person has closed the run's pull request: nothing is promoted or merged then."""
+def require_open(context: RunContext, record: RunRecord, *, before_verdict: bool = False) -> None:
+    """Raise PullRequestError if a person has closed the run's pull request: nothing is promoted or merged then.
+
+    `before_verdict` no run has merged it, so a person did.
+    """
     number = record.outputs.get("pull")
-    if not number or not context.pulls.is_closed(int(number)):
+    end = context.pulls.ended(int(number)) if number else ""
+    if end == "merged" and before_verdict:
+        raise PullRequestError(
+            f"A person merged pull request {number} before the verdict, so main has the photos, and nothing was "
+            "promoted: this run's branch is over. The next push trains on them, too."
+        )
+    if end != "closed":
         return
     version = record.outputs.get("version") if record.step("promote").state is StepState.DONE else None
     now = (

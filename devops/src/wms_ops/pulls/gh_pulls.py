@@ -62,6 +62,9 @@ class GhPulls:
             return self._pull(old)
         if tip is None:
             raise PullRequestError(f"There is no branch {branch!r} on GitHub; push it first.")
+        # Before there is a pull request: after a failure here its number would be unknown. The check sits on a commit,
+        # so a newer tip needs a new one: an older verdict says nothing about it.
+        self._api.set_verdict(tip, "pending", "The loop is at work.", github_run())
         made = None if old and not old["merged_at"] else self._api.create(branch, title, body, draft=draft)
         if made is None:
             old = self._api.newest(branch)
@@ -72,14 +75,12 @@ class GhPulls:
             if not draft:
                 self._api.make_ready(made)
                 made["draft"] = False
-        # The check sits on a commit, so a newer tip needs a new one: an older verdict says nothing about it.
-        self._api.set_verdict(tip, "pending", "The loop is at work.", github_run())
         return self._value(made, PullState.DRAFT if made.get("draft") else PullState.OPEN, tip)
 
-    def is_closed(self, number: int) -> bool:
+    def ended(self, number: int) -> str:
         """See PullRequests."""
         there = self._api.get(number)
-        return bool(there["state"] != "open" and not there["merged_at"])
+        return "" if there["state"] == "open" else "merged" if there["merged_at"] else "closed"
 
     def update(self, pull: Pull, body: str, attachments: Mapping[str, bytes] = NO_FILES) -> Pull:
         """See PullRequests; attachments go to the branch pull-requests, to which the body's links then lead."""

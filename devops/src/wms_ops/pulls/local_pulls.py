@@ -59,13 +59,13 @@ class LocalPulls:
 
         return self._change("open", branch, change)
 
-    def is_closed(self, number: int) -> bool:
+    def ended(self, number: int) -> str:
         """See PullRequests."""
         with scratch_clone(self._git, self._url, depth=None) as scratch:
             found = read_book(scratch, FileBranch(scratch).look()).records.get(number)
         if found is None:
             raise PullRequestError(f"There is no pull request {number} in the origin; open it first.")
-        return bool(found.closed)
+        return "closed" if found.closed else "merged" if found.state is PullState.MERGED else ""
 
     def update(self, pull: Pull, body: str, attachments: Mapping[str, bytes] = NO_FILES) -> Pull:
         """See PullRequests; no attachment may be named pull.json or README.md."""

@@ -64,8 +64,8 @@ class PullRequests(Protocol):
         """
         ...
 
-    def is_closed(self, number: int) -> bool:
-        """Return whether a pull request was closed without a merge. Raises PullRequestError for an unknown one."""
+    def ended(self, number: int) -> str:
+        """Return "closed", "merged", or "" for an open pull request. Raises PullRequestError for an unknown one."""
         ...
 
     def update(self, pull: Pull, body: str, attachments: Mapping[str, bytes] = NO_FILES) -> Pull:

@@ -73,8 +73,9 @@ def draft_body(record: RunRecord, card_markdown: str, links: Sequence[tuple[str,
         [
             "### Your decision",
             "",
-            "Nothing now. It merges by itself if Dice and IoU are both better than Production's on the same test "
-            "photos; else it stays open, blocked, with the reason. Close it to stop that: then nothing is promoted.",
+            "Nothing now. It merges by itself if the new model passes the gate: Dice and IoU both better than "
+            "Production's on the same test photos. Else it stays open, blocked, with the reason. Close it to stop "
+            "that: then nothing is promoted.",
         ],
         _photos(values),
         _folded("The data set", card_markdown),
